@@ -1,0 +1,2 @@
+//! analytics-cli
+fn main() {}

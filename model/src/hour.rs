@@ -1,0 +1,101 @@
+use std::fmt;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use crate::Timestamp;
+
+const MILLIS_PER_HOUR: i64 = 3_600_000;
+
+/// A UTC hour: the half-open span of 3,600,000 milliseconds that begins at [`Hour::start`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Hour(i64);
+
+impl Hour {
+    /// The hour that holds an instant. The hour's first millisecond belongs to it, the next hour's first does not.
+    pub fn containing(at: Timestamp) -> Self {
+        Self(at.millis().div_euclid(MILLIS_PER_HOUR))
+    }
+
+    /// The hour that begins at an instant, or none if no hour does, or if it lies outside the range of [`Timestamp`].
+    pub fn starting_at(at: DateTime<Utc>) -> Option<Self> {
+        let start = Timestamp::from_millis(at.timestamp_millis()).ok()?;
+        let hour = Self::containing(start);
+        (hour.start().to_utc() == at).then_some(hour)
+    }
+
+    /// The hour's first instant.
+    pub fn start(self) -> Timestamp {
+        Timestamp::from_millis(self.0 * MILLIS_PER_HOUR).expect("an Hour holds an instant of the accepted range, and 1970 begins on the hour")
+    }
+
+    /// The hour before this one, or none for the first of 1970.
+    pub fn previous(self) -> Option<Self> {
+        (self.0 > 0).then(|| Self(self.0 - 1))
+    }
+
+    /// The hour after this one, or none for the last of the year 9999.
+    pub fn next(self) -> Option<Self> {
+        (self < Self::containing(Timestamp::MAX)).then(|| Self(self.0 + 1))
+    }
+}
+
+impl fmt::Display for Hour {
+    /// The hour's first instant as RFC 3339, for example `2015-05-17T10:00:00Z`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.start().to_utc().to_rfc3339_opts(SecondsFormat::Secs, true))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Hour, MILLIS_PER_HOUR};
+    use crate::Timestamp;
+
+    fn hour_of(millis: i64) -> String {
+        Hour::containing(Timestamp::from_millis(millis).unwrap()).to_string()
+    }
+
+    #[test]
+    fn the_last_millisecond_of_an_hour_is_floored_never_rounded() {
+        assert_eq!(hour_of(0), "1970-01-01T00:00:00Z");
+        assert_eq!(hour_of(3_599_999), "1970-01-01T00:00:00Z");
+        assert_eq!(hour_of(3_600_000), "1970-01-01T01:00:00Z");
+        assert_eq!(hour_of(1_431_860_399_999), "2015-05-17T10:00:00Z");
+        assert_eq!(hour_of(1_431_860_400_000), "2015-05-17T11:00:00Z");
+        assert_eq!(hour_of(Timestamp::MAX.millis()), "9999-12-31T23:00:00Z");
+    }
+
+    #[test]
+    fn the_first_and_the_last_hour_have_no_neighbour_outside_the_range() {
+        assert_eq!(Hour::containing(Timestamp::MIN).previous(), None);
+        assert_eq!(Hour::containing(Timestamp::MAX).next(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn every_instant_lies_in_its_hour_and_in_no_other(millis in 0..=Timestamp::MAX.millis()) {
+            let at = Timestamp::from_millis(millis).unwrap();
+            let hour = Hour::containing(at);
+            prop_assert!(hour.start() <= at);
+            prop_assert!(at.millis() < hour.start().millis() + MILLIS_PER_HOUR);
+            prop_assert_eq!(hour.start().millis() % MILLIS_PER_HOUR, 0);
+            prop_assert_eq!(Hour::starting_at(hour.start().to_utc()), Some(hour));
+        }
+
+        #[test]
+        fn instants_on_either_side_of_an_edge_lie_in_neighbouring_hours(edge in 1..=70_000_000_i64) {
+            let first = Timestamp::from_millis(edge * MILLIS_PER_HOUR).unwrap();
+            let before = Timestamp::from_millis(edge * MILLIS_PER_HOUR - 1).unwrap();
+            prop_assert_eq!(Hour::containing(before).next(), Some(Hour::containing(first)));
+            prop_assert_eq!(Hour::containing(first).previous(), Some(Hour::containing(before)));
+        }
+
+        #[test]
+        fn no_instant_before_1970_is_accepted(millis in i64::MIN..0) {
+            prop_assert_eq!(Timestamp::from_millis(millis).unwrap_err().fault, "is negative");
+            prop_assert_eq!(Timestamp::parse(&millis.to_string()).unwrap_err().fault, "is negative");
+        }
+    }
+}

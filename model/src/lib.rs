@@ -1,0 +1,22 @@
+//! The domain and the wire contract, without any I/O: what an event is, which hour it belongs to, what is counted, and how
+//! each of these is written in a request or an answer. Every other crate speaks in these types.
+//!
+//! A value that exists is valid: the constructors check the limits that the contract states, and say in an [`InvalidInput`]
+//! which parameter was wrong and what is accepted.
+
+mod counts;
+mod event;
+mod hour;
+mod invalid;
+mod problem;
+mod timestamp;
+mod user_name;
+pub mod wire;
+
+pub use counts::{HourCounts, MalformedCounts};
+pub use event::{Event, EventKind};
+pub use hour::Hour;
+pub use invalid::InvalidInput;
+pub use problem::Problem;
+pub use timestamp::Timestamp;
+pub use user_name::UserName;

@@ -1,0 +1,101 @@
+use chrono::{DateTime, Utc};
+
+use crate::InvalidInput;
+
+/// An instant in whole milliseconds since 1970-01-01T00:00:00Z, from 1970 to the end of the year 9999.
+///
+/// The upper limit is the last millisecond that RFC 3339 can write and that every database in use here can hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// The name of the parameter that carries a timestamp.
+    pub const PARAMETER: &'static str = "timestamp";
+    /// What is accepted, for error messages and documentation.
+    pub const ACCEPTED: &'static str =
+        "milliseconds since 1970-01-01T00:00:00Z as a decimal integer from 0 to 253402300799999 (the end of the year 9999)";
+    /// The earliest timestamp: 1970-01-01T00:00:00Z.
+    pub const MIN: Self = Self(0);
+    /// The latest timestamp: 9999-12-31T23:59:59.999Z.
+    pub const MAX: Self = Self(253_402_300_799_999);
+
+    /// The timestamp of so many milliseconds since 1970-01-01T00:00:00Z.
+    pub fn from_millis(millis: i64) -> Result<Self, InvalidInput> {
+        if millis < Self::MIN.0 {
+            Err(Self::invalid("is negative"))
+        } else if millis > Self::MAX.0 {
+            Err(Self::invalid("is later than the year 9999"))
+        } else {
+            Ok(Self(millis))
+        }
+    }
+
+    /// Reads the decimal digits that a client wrote.
+    pub fn parse(text: &str) -> Result<Self, InvalidInput> {
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(Self::invalid("is not an integer"));
+        }
+        match text.parse() {
+            Ok(millis) => Self::from_millis(millis),
+            Err(_) if text.starts_with('-') => Err(Self::invalid("is negative")),
+            Err(_) => Err(Self::invalid("is later than the year 9999")),
+        }
+    }
+
+    /// The current instant by this machine's clock, moved into the accepted range if the clock is outside of it.
+    pub fn now() -> Self {
+        Self(Utc::now().timestamp_millis().clamp(Self::MIN.0, Self::MAX.0))
+    }
+
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    pub fn millis(self) -> i64 {
+        self.0
+    }
+
+    /// The same instant as a date and time in UTC.
+    pub fn to_utc(self) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(self.0).expect("the range of a Timestamp lies within chrono's")
+    }
+
+    fn invalid(fault: &str) -> InvalidInput {
+        InvalidInput { parameter: Self::PARAMETER, fault: fault.to_owned(), accepted: Self::ACCEPTED }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Timestamp;
+
+    #[test]
+    fn the_ends_of_the_range_are_accepted_and_what_lies_beyond_is_named() {
+        let table: [(&str, Result<i64, &str>); 14] = [
+            ("0", Ok(0)),
+            ("1431857103000", Ok(1_431_857_103_000)),
+            ("0000000000001", Ok(1)),
+            ("253402300799999", Ok(253_402_300_799_999)),
+            ("253402300800000", Err("is later than the year 9999")),
+            ("9223372036854775808", Err("is later than the year 9999")),
+            ("-1", Err("is negative")),
+            ("-9223372036854775809", Err("is negative")),
+            ("", Err("is not an integer")),
+            ("-", Err("is not an integer")),
+            ("+1", Err("is not an integer")),
+            ("1.5", Err("is not an integer")),
+            ("1e3", Err("is not an integer")),
+            ("١", Err("is not an integer")),
+        ];
+        for (text, expected) in table {
+            let seen = Timestamp::parse(text);
+            match expected {
+                Ok(millis) => assert_eq!(seen.map(Timestamp::millis), Ok(millis), "{text:?}"),
+                Err(fault) => assert_eq!(seen.unwrap_err().fault, fault, "{text:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_accepted_millisecond_is_the_last_of_the_year_9999() {
+        assert_eq!(Timestamp::MAX.to_utc().to_rfc3339(), "9999-12-31T23:59:59.999+00:00");
+    }
+}

@@ -1,0 +1,57 @@
+use std::fmt;
+
+use crate::InvalidInput;
+
+/// A visitor's name: 1 to 256 bytes of UTF-8 without NUL. Two names are one user only if they are the same bytes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserName(String);
+
+impl UserName {
+    /// The name of the parameter that carries a user.
+    pub const PARAMETER: &'static str = "user";
+    /// What is accepted, for error messages and documentation.
+    pub const ACCEPTED: &'static str = "a name of 1 to 256 bytes of UTF-8 without NUL";
+    /// The longest name, in bytes. PostgreSQL's B-tree could hold about ten times as much.
+    pub const MAX_BYTES: usize = 256;
+
+    /// Checks a name's length and content.
+    pub fn new(name: impl Into<String>) -> Result<Self, InvalidInput> {
+        let name = name.into();
+        let fault = if name.is_empty() {
+            "is empty".to_owned()
+        } else if name.len() > Self::MAX_BYTES {
+            format!("has {} bytes", name.len())
+        } else if name.contains('\0') {
+            "holds a NUL".to_owned()
+        } else {
+            return Ok(Self(name));
+        };
+        Err(InvalidInput { parameter: Self::PARAMETER, fault, accepted: Self::ACCEPTED })
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for UserName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::UserName;
+
+    #[test]
+    fn length_is_counted_in_bytes_and_nul_is_refused() {
+        let fault = |name: &str| UserName::new(name).map_err(|e| e.fault);
+        assert!(fault("a").is_ok());
+        assert!(fault(&"ü".repeat(128)).is_ok());
+        assert_eq!(fault(&"ü".repeat(129)), Err("has 258 bytes".to_owned()));
+        assert_eq!(fault(""), Err("is empty".to_owned()));
+        assert_eq!(fault("a\0b"), Err("holds a NUL".to_owned()));
+    }
+}

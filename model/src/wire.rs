@@ -1,0 +1,107 @@
+//! How events travel: the paths, and the line of newline-delimited JSON that `POST /analytics/batch` reads and the command
+//! line writes.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::{Event, EventKind, InvalidInput, Timestamp, UserName};
+
+/// Where single events are sent and counts are asked for.
+pub const ANALYTICS_PATH: &str = "/analytics";
+/// Where events are sent many at a time.
+pub const BATCH_PATH: &str = "/analytics/batch";
+/// The media type of a batch.
+pub const NDJSON: &str = "application/x-ndjson";
+/// The most events that one batch may hold. It bounds what the daemon keeps in memory for a request.
+pub const MAX_BATCH_EVENTS: usize = 10_000;
+/// The most bytes that one batch may hold: 8 MiB, enough for 10,000 events whose names are as long as can be and escaped.
+pub const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// The most different hours that one batch may touch. Each hour is a lock in the database, whose table of locks is bounded.
+pub const MAX_BATCH_HOURS: usize = 256;
+
+#[derive(Serialize, Deserialize)]
+struct Line<'a> {
+    timestamp: i64,
+    #[serde(borrow)]
+    user: Cow<'a, str>,
+    #[serde(borrow)]
+    event: Cow<'a, str>,
+}
+
+/// A line that holds no event.
+#[derive(Debug, Error)]
+pub enum InvalidLine {
+    /// The line is not a JSON object with the three members.
+    #[error("is not an event: {0}; accepted is one JSON object a line: {{\"timestamp\":MILLISECONDS,\"user\":NAME,\"event\":\"click\" or \"impression\"}}")]
+    NotAnEvent(#[from] serde_json::Error),
+    /// A member has a value that the contract does not accept.
+    #[error(transparent)]
+    Invalid(#[from] InvalidInput),
+}
+
+/// Reads one line. Members other than the three are ignored.
+pub fn parse_line(line: &[u8]) -> Result<Event, InvalidLine> {
+    let Line { timestamp, user, event } = serde_json::from_slice(line)?;
+    Ok(Event { at: Timestamp::from_millis(timestamp)?, user: UserName::new(user)?, kind: EventKind::parse(&event)? })
+}
+
+/// Writes one line, with its newline.
+pub fn write_line(event: &Event, out: &mut Vec<u8>) {
+    let line = Line { timestamp: event.at.millis(), user: event.user.as_str().into(), event: event.kind.as_str().into() };
+    serde_json::to_writer(&mut *out, &line).expect("writing strings and integers as JSON into memory cannot fail");
+    out.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{parse_line, write_line};
+    use crate::{Event, EventKind, Timestamp, UserName};
+
+    #[test]
+    fn a_line_without_an_event_is_refused_with_its_reason() {
+        let table = [
+            ("", "EOF"),
+            ("[]", "invalid length 0"),
+            ("not json", "expected ident"),
+            (r#"{"timestamp":1,"user":"a"}"#, "missing field `event`"),
+            (r#"{"timestamp":"1","user":"a","event":"click"}"#, "invalid type: string"),
+            (r#"{"timestamp":1.5,"user":"a","event":"click"}"#, "invalid type: floating point"),
+            (r#"{"timestamp":1,"timestamp":2,"user":"a","event":"click"}"#, "duplicate field"),
+            (r#"{"timestamp":-1,"user":"a","event":"click"}"#, "timestamp is negative"),
+            (r#"{"timestamp":1,"user":"","event":"click"}"#, "user is empty"),
+            (r#"{"timestamp":1,"user":"a\u0000","event":"click"}"#, "user holds a NUL"),
+            (r#"{"timestamp":1,"user":"a","event":"Click"}"#, "event is unknown"),
+            (r#"{"timestamp":1,"user":"a","event":"click"} {}"#, "trailing characters"),
+        ];
+        for (line, reason) in table {
+            let error = parse_line(line.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(reason), "{line:?} gave {error:?}");
+        }
+    }
+
+    #[test]
+    fn members_that_are_not_known_are_ignored() {
+        assert!(parse_line(br#"{"referer":"x","event":"impression","user":"a","timestamp":1}"#).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn every_event_survives_the_way_over_the_wire(
+            millis in 0..=Timestamp::MAX.millis(), name in "[^\0]{1,64}", click: bool,
+        ) {
+            let event = Event {
+                at: Timestamp::from_millis(millis).unwrap(),
+                user: UserName::new(name).unwrap(),
+                kind: if click { EventKind::Click } else { EventKind::Impression },
+            };
+            let mut line = Vec::new();
+            write_line(&event, &mut line);
+            prop_assert_eq!(line.iter().filter(|&&b| b == b'\n').count(), 1);
+            prop_assert_eq!(parse_line(&line).unwrap(), event);
+        }
+    }
+}
