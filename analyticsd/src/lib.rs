@@ -1,1 +1,21 @@
-//! analyticsd
+//! The daemon, as a library: `main.rs` parses the command line and calls [`run`], tests call the parts.
+//!
+//! How a request travels: [`server`] accepts the connection, [`routes`] picks the handler, a file of `handlers` checks the input and
+//! hands it to a lane, and the lane answers when the database has. An event goes through [`event_lane`], which stores all that
+//! wait in one commit; a question goes through [`count_lane`], which answers all that wait with one read. [`lanes`] keeps the
+//! present apart from the past. [`settling`] moves quiet hours to the hourly aggregate in the background.
+
+pub mod config;
+pub mod count_lane;
+pub mod event_lane;
+mod handlers;
+pub mod lanes;
+mod parameters;
+mod reply;
+pub mod routes;
+mod run;
+pub mod server;
+pub mod settling;
+mod signals;
+
+pub use run::run;

@@ -1,1 +1,26 @@
-//! db
+//! Everything that speaks SQL, and nothing else does. What the product means by an event being stored, counted or settled is
+//! decided by the functions in `migrations/`; the Rust here calls them and turns what can go wrong into types.
+//!
+//! - [`Store`] holds the connections, and answers [`Store::counts`];
+//! - [`Writer`] stores batches, and finds out what became of a batch whose connection died;
+//! - [`Settler`] moves quiet hours from their counters to the hourly aggregate;
+//! - [`Retention`] deletes old raw events, and says which events can no longer be accepted;
+//! - [`schema`] brings a database to the schema that this build knows, or says how it differs;
+//! - [`embedded`] runs a private database for trials and tests.
+
+pub mod embedded;
+mod error;
+mod flavour;
+mod raw;
+mod retention;
+pub mod schema;
+mod settler;
+mod store;
+mod writer;
+
+pub use error::{DatabaseUrlError, StoreError, describe};
+pub use flavour::Flavour;
+pub use retention::Retention;
+pub use settler::{SettleOutcome, Settler};
+pub use store::{Store, StoreOptions};
+pub use writer::{IngestError, Ingested, Writer};

@@ -4,7 +4,7 @@
 --   settled: hours that must be reopened first (see reopen);
 --   expired: hours whose raw events are gone (see settings.accepts_from), which can never be counted exactly again.
 --
--- Raises AN001 when the writer is not registered, or was fenced off by its owner.
+-- Raises AN001 when the writer is not registered or was fenced off (see fence_writer); nothing is stored then either.
 --
 -- Order of locks, the same in every call, so that two ingests can wait for each other but never in a circle: retention and
 -- hours (shared, never upgraded), the writer's own row, hour_users in the order of its key, hour_counts likewise.
@@ -32,9 +32,10 @@ begin
         return;
     end if;
 
-    update analytics.writers as w set last_batch = ingest.batch where w.id = ingest.writer;
+    update analytics.writers as w set last_batch = ingest.batch, written_at = now()
+    where w.id = ingest.writer and not w.fenced;
     if not found then
-        raise exception 'writer % is not registered', writer using errcode = 'AN001';
+        raise exception 'writer % is not registered, or was fenced off', writer using errcode = 'AN001';
     end if;
 
     perform analytics.make_room(hours);

@@ -9,16 +9,21 @@ import { listen } from './front.mjs';
 
 const [dataDir, socketPath] = process.argv.slice(2);
 const db = await PGlite.create({ dataDir, extensions: { timescaledb } });
-// The library has to be in the session before the first statement touches a hypertable.
-await db.exec("create extension if not exists timescaledb; load 'timescaledb'");
-const { rows: [about] } = await db.query(
-  "select current_setting('server_version') as server_version, (select extversion from pg_extension where extname = 'timescaledb') as timescaledb",
+// The extension's library must be in the session before the first statement touches a hypertable.
+await db.exec(`
+  set client_min_messages = warning;
+  create extension if not exists timescaledb;
+  load 'timescaledb';
+`);
+const { rows } = await db.query(
+  "select current_setting('server_version') as server_version, extversion as timescaledb from pg_extension where extname = 'timescaledb'",
 );
+const [versions] = rows;
 const front = await listen({
   db,
   path: socketPath,
   parameters: {
-    server_version: about.server_version,
+    server_version: versions.server_version,
     server_encoding: 'UTF8',
     client_encoding: 'UTF8',
     DateStyle: 'ISO, MDY',
@@ -27,7 +32,7 @@ const front = await listen({
     standard_conforming_strings: 'on',
   },
 });
-console.log(JSON.stringify(about));
+console.log(JSON.stringify(versions));
 
 process.on('SIGINT', () => {});
 process.on('SIGTERM', () => {});

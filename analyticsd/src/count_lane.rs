@@ -1,0 +1,81 @@
+//! Answers questions for counts: one read in flight answers all that were waiting when it began. A question joins the next
+//! read, never one under way, so it counts every event that was acknowledged before it was asked. There is nothing to
+//! invalidate, because nothing is kept.
+
+use std::collections::HashMap;
+
+use db::{Store, StoreError};
+use model::{Hour, HourCounts};
+use thiserror::Error;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
+
+/// The most hours in one read. More than this wait for the next one.
+const MAX_READ_HOURS: usize = 1_024;
+
+/// A question that was not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Unanswered {
+    /// Too many questions are waiting already.
+    #[error("too many requests are waiting")]
+    QueueFull,
+    /// The database did not answer. The cause is logged.
+    #[error("the database does not answer")]
+    Unavailable,
+}
+
+struct Question {
+    hour: Hour,
+    answer: oneshot::Sender<Result<HourCounts, Unanswered>>,
+}
+
+/// A queue of questions and the task that answers them.
+pub struct CountLane {
+    questions: mpsc::Sender<Question>,
+}
+
+impl CountLane {
+    /// Starts the lane's task, which ends when the lane is dropped and all questions are answered.
+    pub fn start(store: Store, queue_length: usize, tasks: &mut JoinSet<()>) -> Self {
+        let (questions, queue) = mpsc::channel(queue_length);
+        tasks.spawn(answer_all(store, queue));
+        Self { questions }
+    }
+
+    /// Asks for the counts of an hour.
+    pub async fn counts(&self, hour: Hour) -> Result<HourCounts, Unanswered> {
+        let (answer, answered) = oneshot::channel();
+        self.questions.try_send(Question { hour, answer }).map_err(|_| Unanswered::QueueFull)?;
+        answered.await.unwrap_or(Err(Unanswered::Unavailable))
+    }
+}
+
+async fn answer_all(store: Store, mut queue: mpsc::Receiver<Question>) {
+    let mut waiting = Vec::new();
+    while queue.recv_many(&mut waiting, MAX_READ_HOURS).await > 0 {
+        let mut hours: Vec<Hour> = waiting.iter().map(|question| question.hour).collect();
+        hours.sort_unstable();
+        hours.dedup();
+        match store.counts(&hours).await {
+            Ok(counts) => {
+                let counts: HashMap<Hour, HourCounts> = hours.into_iter().zip(counts).collect();
+                for Question { hour, answer } in waiting.drain(..) {
+                    // Nobody listens when the client has hung up.
+                    let _ = answer.send(counts.get(&hour).copied().ok_or(Unanswered::Unavailable));
+                }
+            }
+            Err(error) => {
+                log_failure(&error, waiting.len());
+                for Question { answer, .. } in waiting.drain(..) {
+                    let _ = answer.send(Err(Unanswered::Unavailable));
+                }
+            }
+        }
+    }
+}
+
+fn log_failure(error: &StoreError, questions: usize) {
+    tracing::error!(%error, questions, "could not read counts");
+}

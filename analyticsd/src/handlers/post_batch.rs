@@ -1,0 +1,115 @@
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use futures_util::{Stream, StreamExt};
+use model::{
+    Event, Hour, Problem,
+    wire::{self, InvalidLine, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_BATCH_HOURS},
+};
+use tokio::{sync::Semaphore, time::timeout};
+use warp::{Buf, reply::Response};
+
+use crate::{lanes::Lanes, reply};
+
+/// The longest that a client may take to send its batch.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// The most batches that are read and stored at a time; each takes about 16 MiB at most.
+pub(crate) const MAX_CONCURRENT_BATCHES: usize = 8;
+
+/// `POST /analytics/batch`: a body of one JSON event a line; 204 once all of them are committed, else none is.
+pub(crate) async fn post_batch<S, B>(body: S, lanes: Arc<Lanes>, places: Arc<Semaphore>) -> Response
+where
+    S: Stream<Item = Result<B, warp::Error>> + Unpin,
+    B: Buf,
+{
+    let Ok(_place) = places.try_acquire() else {
+        return reply::problem(&reply::busy("Nothing was stored."));
+    };
+    let events = match timeout(BODY_TIMEOUT, read_events(body)).await {
+        Ok(Ok(events)) => events,
+        Ok(Err(problem)) => return reply::problem(&problem),
+        Err(_) => {
+            let detail = format!("The batch did not arrive within {} seconds. Nothing was stored.", BODY_TIMEOUT.as_secs());
+            return reply::problem(&Problem::new(408, "Request timeout", detail));
+        }
+    };
+    if events.is_empty() {
+        return reply::no_content();
+    }
+    match lanes.store_batch(events).await {
+        Ok(()) => reply::no_content(),
+        Err(reason) => reply::not_accepted(reason),
+    }
+}
+
+/// Reads lines as they arrive, so that a batch is refused at its first fault and not after its last byte.
+async fn read_events<S, B>(mut body: S) -> Result<Vec<Event>, Problem>
+where
+    S: Stream<Item = Result<B, warp::Error>> + Unpin,
+    B: Buf,
+{
+    let mut batch = Batch::default();
+    let mut bytes = 0;
+    let mut line = Vec::new();
+    while let Some(chunk) = body.next().await {
+        let mut chunk =
+            chunk.map_err(|_| Problem::new(400, "Incomplete body", "The body ended early. Nothing was stored."))?;
+        bytes += chunk.remaining();
+        if bytes > MAX_BATCH_BYTES {
+            return Err(too_large(format!(
+                "A batch may have at most {MAX_BATCH_BYTES} bytes. Nothing was stored; send it in smaller ones."
+            )));
+        }
+        while chunk.has_remaining() {
+            let part = chunk.chunk();
+            let newline = part.iter().position(|&byte| byte == b'\n');
+            line.extend_from_slice(&part[..newline.unwrap_or(part.len())]);
+            chunk.advance(newline.map_or(part.len(), |at| at + 1));
+            if newline.is_some() {
+                batch.add_line(&line)?;
+                line.clear();
+            }
+        }
+    }
+    batch.add_line(&line)?;
+    Ok(batch.events)
+}
+
+fn too_large(detail: String) -> Problem {
+    Problem::new(413, "Content too large", detail)
+}
+
+#[derive(Default)]
+struct Batch {
+    lines: u64,
+    events: Vec<Event>,
+    hours: HashSet<Hour>,
+}
+
+impl Batch {
+    fn add_line(&mut self, line: &[u8]) -> Result<(), Problem> {
+        self.lines += 1;
+        // Writers end their files with a newline or not, and some leave a line empty.
+        if line.trim_ascii().is_empty() {
+            return Ok(());
+        }
+        let event = wire::parse_line(line).map_err(|error| {
+            let problem = match error {
+                InvalidLine::Invalid(invalid) => Problem::invalid_parameter(&invalid),
+                InvalidLine::NotAnEvent(_) => Problem::new(400, "Invalid line", format!("the line {error}.")),
+            };
+            let problem = problem.at_line(self.lines);
+            let detail = format!("{} Nothing of the batch was stored.", problem.detail);
+            Problem { detail, ..problem }
+        })?;
+        self.hours.insert(event.hour());
+        self.events.push(event);
+        let exceeded = if self.events.len() > MAX_BATCH_EVENTS {
+            format!("{MAX_BATCH_EVENTS} events")
+        } else if self.hours.len() > MAX_BATCH_HOURS {
+            format!("events of {MAX_BATCH_HOURS} different hours")
+        } else {
+            return Ok(());
+        };
+        Err(too_large(format!("A batch may hold at most {exceeded}. Nothing was stored; send it in smaller ones.")))
+    }
+}

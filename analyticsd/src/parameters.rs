@@ -1,0 +1,110 @@
+use std::borrow::Cow;
+
+use model::{Event, EventKind, InvalidInput, Timestamp, UserName};
+use percent_encoding::percent_decode_str;
+
+/// Reads the event of a `POST /analytics` from its query string.
+pub(crate) fn event(query: &str) -> Result<Event, InvalidInput> {
+    Ok(Event {
+        at: timestamp(query)?,
+        user: UserName::new(single(query, UserName::PARAMETER, UserName::ACCEPTED)?)?,
+        kind: EventKind::parse(&single(query, EventKind::PARAMETER, EventKind::ACCEPTED)?)?,
+    })
+}
+
+/// Reads the timestamp of a `GET /analytics` from its query string.
+pub(crate) fn timestamp(query: &str) -> Result<Timestamp, InvalidInput> {
+    Timestamp::parse(&single(query, Timestamp::PARAMETER, Timestamp::ACCEPTED)?)
+}
+
+/// The decoded value of a parameter that must be there exactly once and not be empty. Others are not looked at.
+fn single<'a>(query: &'a str, parameter: &'static str, accepted: &'static str) -> Result<Cow<'a, str>, InvalidInput> {
+    let invalid = |fault: &str| InvalidInput { parameter, fault: fault.to_owned(), accepted };
+    let mut found = None;
+    for pair in query.split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if name != parameter && decode(name).as_deref() != Some(parameter) {
+            continue;
+        }
+        if found.replace(value).is_some() {
+            return Err(invalid("is given more than once"));
+        }
+    }
+    let value = found.ok_or_else(|| invalid("is missing"))?;
+    match decode(value) {
+        None => Err(invalid("is not UTF-8 after percent-decoding")),
+        Some(value) if value.is_empty() => Err(invalid("is empty")),
+        Some(value) => Ok(value),
+    }
+}
+
+/// Undoes percent-encoding, and `+` for a space, as forms and browsers write them. None if the bytes are not UTF-8: two names
+/// that differ must never become one.
+fn decode(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains(['%', '+']) {
+        return Some(Cow::Borrowed(text));
+    }
+    let spaced = text.replace('+', " ");
+    let decoded = percent_decode_str(&spaced).decode_utf8().ok()?.into_owned();
+    Some(Cow::Owned(decoded))
+}
+
+#[cfg(test)]
+mod tests {
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+    use proptest::prelude::*;
+
+    use super::{event, timestamp};
+
+    #[test]
+    fn every_fault_is_named_with_its_parameter() {
+        let table = [
+            ("", "timestamp is missing"),
+            ("timestamp=", "timestamp is empty"),
+            ("timestamp", "timestamp is empty"),
+            ("timestamp=1&timestamp=1", "timestamp is given more than once"),
+            ("timestamp=1&time%73tamp=2", "timestamp is given more than once"),
+            ("timestamp=x", "timestamp is not an integer"),
+            ("timestamp=-1", "timestamp is negative"),
+            ("timestamp=99999999999999999999", "timestamp is later than the year 9999"),
+            ("timestamp=1", "user is missing"),
+            ("timestamp=1&user=&event=click", "user is empty"),
+            ("timestamp=1&user=a&user=b&event=click", "user is given more than once"),
+            ("timestamp=1&user=%00&event=click", "user holds a NUL"),
+            ("timestamp=1&user=%ff&event=click", "user is not UTF-8 after percent-decoding"),
+            ("timestamp=1&user=a", "event is missing"),
+            ("timestamp=1&user=a&event=", "event is empty"),
+            ("timestamp=1&user=a&event=Click", "event is unknown"),
+            ("timestamp=1&user=a&event=click&event=click", "event is given more than once"),
+        ];
+        for (query, expected) in table {
+            let invalid = event(query).unwrap_err();
+            assert_eq!(format!("{} {}", invalid.parameter, invalid.fault), expected, "{query:?}");
+        }
+    }
+
+    #[test]
+    fn parameters_that_are_not_known_are_ignored_however_often_they_come() {
+        assert!(event("x=1&x=2&&=&timestamp=1&user=a&event=click&%ff=%ff").is_ok());
+        assert!(timestamp("timestamp=1&user=&user=&event=nonsense").is_ok());
+    }
+
+    #[test]
+    fn a_plus_is_a_space_and_an_encoded_plus_is_a_plus() {
+        assert_eq!(event("timestamp=1&event=click&user=a+b%2Bc").unwrap().user.as_str(), "a b+c");
+    }
+
+    proptest! {
+        #[test]
+        fn every_name_survives_percent_encoding(name in "[^\0]{1,60}") {
+            let query = format!("timestamp=1&event=click&user={}", utf8_percent_encode(&name, NON_ALPHANUMERIC));
+            let seen = event(&query).unwrap();
+            prop_assert_eq!(seen.user.as_str(), name);
+        }
+
+        #[test]
+        fn no_query_string_makes_it_panic(query: String) {
+            let _ = event(&query);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Turns outcomes into answers. Every error answer is a problem document; nothing internal is in it.
+
+use model::{InvalidInput, Problem};
+use warp::{
+    http::{
+        HeaderValue, StatusCode,
+        header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
+    },
+    reply::Response,
+};
+
+use crate::{count_lane::Unanswered, event_lane::NotAccepted};
+
+/// How long to wait before trying again, in seconds. A full queue drains in less; a database that restarts takes a little longer.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
+
+/// Marks an answer that must not be sent: the connection is closed instead, because any status would claim to know something
+/// that nobody does.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HangUp;
+
+pub(crate) fn no_content() -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+/// A text that is true only now, so no cache may keep it.
+pub(crate) fn text(body: String) -> Response {
+    let mut response = Response::new(body.into());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+pub(crate) fn problem(problem: &Problem) -> Response {
+    let body = serde_json::to_vec(problem).expect("a problem holds only strings and numbers");
+    let mut response = Response::new(body.into());
+    *response.status_mut() = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(Problem::MEDIA_TYPE));
+    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+    }
+    response
+}
+
+pub(crate) fn invalid(invalid: &InvalidInput) -> Response {
+    problem(&Problem::invalid_parameter(invalid))
+}
+
+pub(crate) fn not_accepted(reason: NotAccepted) -> Response {
+    match reason {
+        NotAccepted::QueueFull => problem(&busy("Nothing was stored.")),
+        NotAccepted::Unavailable => problem(&unavailable("Nothing was stored.")),
+        NotAccepted::Expired => problem(&Problem {
+            parameter: Some("timestamp".to_owned()),
+            ..Problem::new(
+                400,
+                "Hour no longer kept",
+                "timestamp lies in an hour whose raw events were deleted by the retention setting, so it can no longer be \
+                 counted exactly. Nothing was stored.",
+            )
+        }),
+        NotAccepted::Unknown => {
+            let mut response = Response::default();
+            response.extensions_mut().insert(HangUp);
+            response
+        }
+    }
+}
+
+pub(crate) fn unanswered(reason: Unanswered) -> Response {
+    match reason {
+        Unanswered::QueueFull => problem(&busy("")),
+        Unanswered::Unavailable => problem(&unavailable("")),
+    }
+}
+
+pub(crate) fn busy(consequence: &str) -> Problem {
+    let detail = format!("More requests are waiting than this server holds. {consequence} Try again after a second.");
+    Problem::new(503, "Too busy", detail.replace("  ", " "))
+}
+
+fn unavailable(consequence: &str) -> Problem {
+    let detail = format!("The database does not answer. {consequence} Try again after a second.");
+    Problem::new(503, "Database unavailable", detail.replace("  ", " "))
+}
+
+pub(crate) fn not_found(path: &str) -> Response {
+    let shown: String = path.chars().take(200).collect();
+    problem(&Problem::new(404, "Not found", format!("There is nothing at {shown}. Events and counts are at /analytics.")))
+}
+
+pub(crate) fn method_not_allowed(allow: &'static str) -> Response {
+    let mut response =
+        problem(&Problem::new(405, "Method not allowed", format!("This path answers to {allow}.")));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    response
+}
+
+pub(crate) fn too_large(detail: String) -> Response {
+    problem(&Problem::new(413, "Content too large", detail))
+}
+
+pub(crate) fn uri_too_long(limit: usize) -> Response {
+    problem(&Problem::new(414, "URI too long", format!("The query string may have at most {limit} bytes.")))
+}

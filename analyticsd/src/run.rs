@@ -1,0 +1,118 @@
+use std::{io::Write, sync::Arc, time::Duration};
+
+use anyhow::{Context, anyhow, bail};
+use db::{
+    Store, StoreError, StoreOptions,
+    embedded::Embedded,
+    schema::{self, SchemaError, SchemaStatus},
+};
+use tokio::{
+    net::TcpListener,
+    task::JoinSet,
+    time::{Instant, timeout},
+};
+
+use crate::{
+    config::{Config, Database},
+    lanes::Lanes,
+    routes::routes,
+    server::{self, Limits},
+    settling, signals,
+};
+
+/// How long a start waits for a database that cannot be reached yet, as when both start at the same time.
+const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the lanes may take to end after the last connection has.
+const LANE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Runs the daemon until it is asked to stop, and stops it in an orderly way.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let stop = signals::stop_requested().context("cannot listen for signals")?;
+    let (url, embedded) = match &config.database {
+        Database::Url(url) => (url.clone(), None),
+        Database::Embedded(options) => {
+            let embedded = Embedded::start(options).await?;
+            tracing::info!(
+                kind = %embedded.kind(), dir = %options.dir.display(), url = embedded.url(),
+                "embedded database: {}. It is for trials: nobody backs it up", embedded.description()
+            );
+            (embedded.url().to_owned(), Some(embedded))
+        }
+    };
+
+    let served = serve_until(stop, &config, &url).await;
+    // The database goes last, whatever came before, so that nothing that was accepted is lost.
+    if let Some(embedded) = embedded {
+        embedded.stop().await?;
+    }
+    served
+}
+
+async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str) -> anyhow::Result<()> {
+    tokio::pin!(stop);
+    let store = Store::new(url, StoreOptions::default())?;
+    tokio::select! {
+        () = &mut stop => return Ok(()),
+        prepared = prepare_schema(&store, config.migrate) => prepared?,
+    }
+
+    let listener =
+        TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
+    let address = listener.local_addr().context("cannot tell which port was taken")?;
+
+    let mut lane_tasks = JoinSet::new();
+    let lanes = Arc::new(Lanes::start(&store, &mut lane_tasks));
+    let settler = tokio::spawn(settling::settle_forever(store.clone(), config.settle_after));
+
+    // Whoever reads this line may be gone, which must not end the daemon.
+    let _ = writeln!(std::io::stdout(), "listening on http://{address}");
+    let limits = Limits { shutdown_timeout: config.shutdown_timeout, ..Limits::default() };
+    let stopped_or_broken = async {
+        tokio::select! {
+            () = &mut stop => {}
+            _ = lane_tasks.join_next() => tracing::error!("a lane ended by itself, which is a bug; stopping"),
+        }
+    };
+    let all_answered = server::serve(listener, routes(lanes, store.clone()), limits, stopped_or_broken).await;
+    settler.abort();
+
+    // With the last connection the last use of the lanes is gone, so they end as soon as their queues are empty.
+    let drained =
+        timeout(LANE_PATIENCE, async { while lane_tasks.join_next().await.is_some() {} }).await.is_ok();
+    if all_answered && drained {
+        tracing::info!("stopped; everything that was accepted is answered");
+    } else {
+        tracing::warn!("stopped with requests unanswered: the time for stopping ran out");
+    }
+    Ok(())
+}
+
+/// Brings the schema to this version if asked to, and refuses any other.
+async fn prepare_schema(store: &Store, migrate: bool) -> anyhow::Result<()> {
+    if migrate {
+        let (flavour, applied) = patiently(async || schema::migrate(store, None).await).await?;
+        tracing::info!(%flavour, migrations = applied.len(), "the schema is up to date");
+    }
+    let status: SchemaStatus = patiently(async || schema::status(store).await).await?;
+    if let Some(complaint) = status.complaint() {
+        bail!("{complaint}");
+    }
+    Ok(())
+}
+
+/// Tries again for a while as long as the database cannot be reached.
+async fn patiently<T>(mut call: impl AsyncFnMut() -> Result<T, SchemaError>) -> anyhow::Result<T> {
+    let began = Instant::now();
+    loop {
+        match call().await {
+            Err(SchemaError::Store(error @ (StoreError::Unreachable(_) | StoreError::TimedOut(_)))) => {
+                if began.elapsed() > DATABASE_PATIENCE {
+                    return Err(anyhow!(error).context(format!("no database after {} seconds", DATABASE_PATIENCE.as_secs())));
+                }
+                tracing::warn!(%error, "waiting for the database");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            other => return Ok(other?),
+        }
+    }
+}

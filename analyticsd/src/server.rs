@@ -1,0 +1,129 @@
+//! Accepts connections and serves them until told to stop. The caller owns the listener and decides when to stop.
+
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
+
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
+use thiserror::Error;
+use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+use tower_service::Service;
+use warp::{Filter, Reply, http::Request, reply::Response};
+
+use crate::reply::HangUp;
+
+/// Limits of a server. Past them a client waits or is cut off; nothing grows without bound.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The most connections at a time. More wait in the system's queue of connections not yet accepted.
+    pub connections: usize,
+    /// The longest that a client may take to send the head of a request.
+    pub header_timeout: Duration,
+    /// The most bytes in the head of a request.
+    pub header_bytes: usize,
+    /// The longest that a stop may wait for requests under way.
+    pub shutdown_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            header_timeout: Duration::from_secs(10),
+            header_bytes: 80 * 1024,
+            shutdown_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Serves `routes` on `listener` until `stop` resolves; then accepts nothing more, and answers what was accepted.
+///
+/// Returns whether every request under way was answered before [`Limits::shutdown_timeout`] ran out.
+pub async fn serve<F, R>(listener: TcpListener, routes: F, limits: Limits, stop: impl Future<Output = ()>) -> bool
+where
+    F: Filter<Extract = (R,), Error = Infallible> + Clone + Send + Sync + 'static,
+    F::Future: Send,
+    R: Reply + Send,
+{
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let connections = GracefulShutdown::new();
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(limits.header_bytes);
+
+    tokio::pin!(stop);
+    loop {
+        let place = tokio::select! {
+            () = &mut stop => break,
+            place = Arc::clone(&places).acquire_owned() => place.expect("the semaphore is never closed"),
+        };
+        let stream = tokio::select! {
+            () = &mut stop => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    pause_after(&error).await;
+                    continue;
+                }
+            },
+        };
+        // An answer is small and complete when it is written, so waiting to fill a packet would only delay it.
+        let _ = stream.set_nodelay(true);
+        let service = TowerToHyperService::new(HangingUp(warp::service(routes.clone())));
+        let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+            drop(place);
+        });
+    }
+
+    drop(listener);
+    timeout(limits.shutdown_timeout, connections.shutdown()).await.is_ok()
+}
+
+/// A connection that was reset before it was accepted is the client's affair. Anything else, such as a lack of file descriptors, does
+/// not go away at once, and must not become a busy loop.
+async fn pause_after(error: &io::Error) {
+    if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+        tracing::error!(%error, "cannot accept connections; trying again in a second");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// The answer that must not be sent: see [`HangUp`].
+#[derive(Debug, Error)]
+#[error("what became of the request is not known, so the connection is closed without an answer")]
+struct NoAnswer;
+
+/// Closes the connection in place of an answer that is marked [`HangUp`].
+#[derive(Clone)]
+struct HangingUp<S>(S);
+
+impl<S, B> Service<Request<B>> for HangingUp<S>
+where
+    S: Service<Request<B>, Response = Response, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = NoAnswer;
+    type Future = futures_util::future::BoxFuture<'static, Result<Response, NoAnswer>>;
+
+    fn poll_ready(&mut self, context: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), NoAnswer>> {
+        self.0.poll_ready(context).map_err(|never| match never {})
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let response = self.0.call(request);
+        Box::pin(async move {
+            match response.await {
+                Ok(response) if response.extensions().get::<HangUp>().is_some() => Err(NoAnswer),
+                Ok(response) => Ok(response),
+                Err(never) => match never {},
+            }
+        })
+    }
+}

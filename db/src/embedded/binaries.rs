@@ -1,0 +1,76 @@
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Where distributions put the server's binaries: a folder for each version. Debian and Ubuntu keep them off the `PATH`.
+const VERSIONED: [&str; 3] = ["/usr/lib/postgresql", "/usr/local/lib/postgresql", "/opt/homebrew/opt"];
+/// Where others put them: Red Hat's packages, Alpine, and those who build it themselves.
+const PLAIN: [&str; 4] = ["/usr/bin", "/usr/local/bin", "/usr/local/pgsql/bin", "/usr/libexec/postgresql"];
+
+/// The folder that holds `postgres` and `initdb`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostgresBinaries {
+    folder: PathBuf,
+}
+
+impl PostgresBinaries {
+    /// The binaries in a folder, if both are there.
+    pub fn within(folder: &Path) -> Option<Self> {
+        ["postgres", "initdb"]
+            .iter()
+            .all(|name| folder.join(name).is_file())
+            .then(|| Self { folder: folder.to_owned() })
+    }
+
+    /// Looks on the `PATH`, where `pg_config` points, and where distributions put them; of several versions the newest.
+    pub fn find() -> Option<Self> {
+        let on_path = env::var_os("PATH").map(|path| env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
+        on_path
+            .into_iter()
+            .chain(pg_config_bindir())
+            .chain(VERSIONED.iter().flat_map(|folder| versions_in(Path::new(folder))))
+            .chain(PLAIN.iter().map(PathBuf::from))
+            .find_map(|folder| Self::within(&folder))
+    }
+
+    /// The path of one of the binaries.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The first line that `postgres --version` prints.
+    pub fn version(&self) -> Option<String> {
+        let output = Command::new(self.path("postgres")).arg("--version").output().ok()?;
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
+    /// Whether the TimescaleDB extension is installed beside these binaries.
+    pub fn has_timescale(&self) -> bool {
+        let Ok(output) = Command::new(self.path("pg_config")).arg("--sharedir").output() else { return false };
+        let share = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        Path::new(&share).join("extension/timescaledb.control").is_file()
+    }
+}
+
+fn pg_config_bindir() -> Option<PathBuf> {
+    let output = Command::new("pg_config").arg("--bindir").output().ok()?;
+    output.status.success().then(|| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
+}
+
+/// The `bin` folders below `/…/postgresql/15`, `/…/postgresql@17` and the like, the highest version first.
+fn versions_in(folder: &Path) -> Vec<PathBuf> {
+    let number = |path: &Path| -> Option<u32> {
+        let name = path.file_name()?.to_str()?;
+        name.strip_prefix("postgresql@").unwrap_or(name).parse().ok()
+    };
+    let mut found: Vec<(u32, PathBuf)> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| Some((number(&entry.path())?, entry.path().join("bin"))))
+        .collect();
+    found.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
+    found.into_iter().map(|(_, path)| path).collect()
+}

@@ -1,0 +1,63 @@
+use std::{error::Error, fmt::Write};
+
+use deadpool_postgres::PoolError;
+use thiserror::Error;
+use tokio_postgres::error::SqlState;
+
+/// A call to the database that brought no answer. Nothing was changed by it, except where a method says otherwise.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// No connection could be had, or it broke. Worth trying again.
+    #[error("the database cannot be reached: {}", describe(.0.as_ref()))]
+    Unreachable(#[source] Box<dyn Error + Send + Sync>),
+    /// No answer within the time that the caller allowed. Worth trying again.
+    #[error("the database did not answer within {0:?}")]
+    TimedOut(std::time::Duration),
+    /// The database answered with an error. Trying again gives the same unless something else changes.
+    #[error("the database refused: {}", describe(.0))]
+    Refused(#[source] tokio_postgres::Error),
+}
+
+/// A database URL that cannot be understood.
+#[derive(Debug, Error)]
+#[error("the database URL is not valid: {}; expected is postgres://USER:PASSWORD@HOST:PORT/DATABASE", describe(.0))]
+pub struct DatabaseUrlError(#[from] pub(crate) tokio_postgres::Error);
+
+impl From<tokio_postgres::Error> for StoreError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        match error.code() {
+            Some(code) if !is_connection_lost(code) => Self::Refused(error),
+            _ => Self::Unreachable(Box::new(error)),
+        }
+    }
+}
+
+impl From<PoolError> for StoreError {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Backend(error) => error.into(),
+            other => Self::Unreachable(Box::new(other)),
+        }
+    }
+}
+
+/// Whether the server said with this code that it ended the session, or is not able to hold one now.
+/// Classes 08 (connection exceptions), 53 (out of resources) and 57 (operator intervention), see PostgreSQL's appendix A.
+pub(crate) fn is_connection_lost(code: &SqlState) -> bool {
+    let code = code.code();
+    code.starts_with("08") || code.starts_with("57") || code == SqlState::TOO_MANY_CONNECTIONS.code()
+}
+
+/// An error with all its causes in one line; the drivers keep what the server said in the causes.
+pub fn describe(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            let _ = write!(text, ": {more}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,72 @@
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::{Store, StoreError};
+
+/// How long raw events are kept, and in which form. Settled counts are kept for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Raw events older than this are deleted, in whole UTC days. None: never. At least a day.
+    pub keep: Option<Duration>,
+    /// Chunks that ended longer ago than this are turned into columns. None: never. Only with TimescaleDB.
+    pub columnstore_after: Option<Duration>,
+}
+
+impl Retention {
+    /// What is in force.
+    pub async fn read(store: &Store) -> Result<Self, StoreError> {
+        let row = store
+            .bounded(async {
+                let client = store.client().await?;
+                Ok(client
+                    .query_one(
+                        "select extract(epoch from retention)::bigint, extract(epoch from analytics.columnstore_after())::bigint \
+                         from analytics.settings",
+                        &[],
+                    )
+                    .await?)
+            })
+            .await?;
+        let seconds = |column| row.get::<_, Option<i64>>(column).and_then(|s| u64::try_from(s).ok()).map(Duration::from_secs);
+        Ok(Self { keep: seconds(0), columnstore_after: seconds(1) })
+    }
+
+    /// Puts this in force. Nothing is deleted at once: the settler does that.
+    pub async fn write(&self, store: &Store) -> Result<(), StoreError> {
+        let seconds = |d: Option<Duration>| d.map(|d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX));
+        store
+            .bounded(async {
+                let mut client = store.client().await?;
+                let transaction = client.transaction().await?;
+                transaction
+                    .execute(
+                        "update analytics.settings set retention = $1::bigint * interval '1 second'",
+                        &[&seconds(self.keep)],
+                    )
+                    .await?;
+                transaction
+                    .execute(
+                        "call analytics.set_columnstore_after($1::bigint * interval '1 second')",
+                        &[&seconds(self.columnstore_after)],
+                    )
+                    .await?;
+                Ok(transaction.commit().await?)
+            })
+            .await
+    }
+
+    /// Deletes the raw events that are past their time and whose hours are settled. Returns the instant before which no
+    /// event is accepted any more.
+    pub async fn apply(store: &Store) -> Result<DateTime<Utc>, StoreError> {
+        let client = store.maintenance_client().await?;
+        store
+            .bounded_maintenance(async {
+                let accepts_from: DateTime<Utc> =
+                    client.query_one("select analytics.advance_retention()", &[]).await?.get(0);
+                client.execute("call analytics.drop_events_before($1)", &[&accepts_from]).await?;
+                Ok(accepts_from)
+            })
+            .await
+    }
+}

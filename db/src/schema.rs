@@ -1,0 +1,267 @@
+//! Brings a database to the schema that this build knows: which migrations there are, which are applied, and whether those are
+//! the ones that this build holds. Applying is safe to start on several machines at once: they take turns.
+
+use std::fmt;
+
+use refinery::{Migration, Runner};
+use thiserror::Error;
+use tokio_postgres::Client;
+
+use crate::{Flavour, Store, StoreError, describe};
+
+mod common {
+    refinery::embed_migrations!("migrations/common");
+}
+mod timescale {
+    refinery::embed_migrations!("migrations/timescale");
+}
+mod postgres {
+    refinery::embed_migrations!("migrations/postgres");
+}
+
+const HISTORY_TABLE: &str = "analytics.schema_history";
+/// The number of the advisory lock that migrating holds: the ASCII codes of "analytic". It exists before any of our functions do.
+const MIGRATION_LOCK: i64 = 0x616e_616c_7974_6963;
+
+/// A migration that could not be applied, or a schema that could not be read.
+#[derive(Debug, Error)]
+pub enum SchemaError {
+    /// The database did not answer as it should.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The server offers TimescaleDB, but not in a form that this product can use.
+    #[error("TimescaleDB is there but cannot be used: {reason}. {remedy}, or choose `--flavour postgres` to do without it")]
+    UnusableTimescale {
+        /// What is missing.
+        reason: String,
+        /// What to do about it.
+        remedy: &'static str,
+    },
+    /// The schema was made in one flavour, and another was asked for.
+    #[error("the schema was made as {made}, and cannot be turned into {asked}; migrate an empty database and import into it")]
+    OtherFlavour {
+        /// What it is.
+        made: Flavour,
+        /// What it was asked to be.
+        asked: Flavour,
+    },
+    /// A migration failed; those before it stay applied.
+    #[error("a migration failed: {}", describe(.0))]
+    Failed(#[from] refinery::Error),
+}
+
+impl From<tokio_postgres::Error> for SchemaError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// How the schema of a database compares with the one that this build knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchemaStatus {
+    /// The flavour that it was made in; none if there is no schema yet.
+    pub flavour: Option<Flavour>,
+    /// Every migration that is applied or known, in order.
+    pub migrations: Vec<MigrationStatus>,
+}
+
+/// One migration, and how it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MigrationStatus {
+    /// Its number.
+    pub version: i32,
+    /// What it is about.
+    pub name: String,
+    /// How it stands.
+    pub state: MigrationState,
+}
+
+/// How a migration stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MigrationState {
+    /// Applied, with the checksum that this build knows.
+    Applied,
+    /// Known, not yet applied.
+    Pending,
+    /// Applied, but its text was another than the one that this build holds.
+    Altered,
+    /// Applied by a newer build; unknown to this one.
+    Unknown,
+}
+
+impl fmt::Display for MigrationState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Applied => "applied",
+            Self::Pending => "pending",
+            Self::Altered => "altered",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
+impl SchemaStatus {
+    /// Whether every migration is applied as this build knows it, and no other.
+    pub fn is_current(&self) -> bool {
+        self.migrations.iter().all(|m| m.state == MigrationState::Applied)
+    }
+
+    /// How many migrations are in a state.
+    pub fn count(&self, state: MigrationState) -> usize {
+        self.migrations.iter().filter(|m| m.state == state).count()
+    }
+
+    /// What is wrong and what to do about it, in a sentence; none if the schema is current.
+    pub fn complaint(&self) -> Option<String> {
+        let (pending, altered, unknown) = (
+            self.count(MigrationState::Pending),
+            self.count(MigrationState::Altered),
+            self.count(MigrationState::Unknown),
+        );
+        if unknown > 0 {
+            Some(format!(
+                "the schema has {unknown} migration(s) that this build does not know: a newer version made it. Install that version"
+            ))
+        } else if altered > 0 {
+            Some(format!(
+                "{altered} applied migration(s) are not the ones that this build holds; `analytics-cli migrate verify` names them"
+            ))
+        } else if self.flavour.is_none() {
+            Some("the database has no schema yet; run `analytics-cli migrate up`, or start analyticsd with --migrate".to_owned())
+        } else if pending > 0 {
+            Some(format!(
+                "the schema lacks {pending} migration(s); run `analytics-cli migrate up`, or start analyticsd with --migrate"
+            ))
+        } else {
+            None
+        }
+    }
+}
+
+/// Compares the schema of a database with the one that this build knows. Changes nothing.
+pub async fn status(store: &Store) -> Result<SchemaStatus, SchemaError> {
+    let mut client = store.maintenance_client().await?;
+    store.bounded(async { Ok(status_of(&mut client).await) }).await?
+}
+
+/// Applies what is pending and returns its names. `flavour` chooses by hand; otherwise the server's offer decides for a new
+/// schema, and the schema itself for one that is there.
+pub async fn migrate(store: &Store, flavour: Option<Flavour>) -> Result<(Flavour, Vec<String>), SchemaError> {
+    let mut client = store.maintenance_client().await?;
+    store
+        .bounded_maintenance(async {
+            client.execute("select pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await?;
+            let migrated = migrate_locked(&mut client, flavour).await;
+            client.execute("select pg_advisory_unlock($1)", &[&MIGRATION_LOCK]).await?;
+            Ok(migrated)
+        })
+        .await?
+}
+
+async fn migrate_locked(client: &mut Client, asked: Option<Flavour>) -> Result<(Flavour, Vec<String>), SchemaError> {
+    let flavour = match (recorded_flavour(client).await?, asked) {
+        (Some(made), Some(asked)) if made != asked => return Err(SchemaError::OtherFlavour { made, asked }),
+        (Some(made), _) => made,
+        (None, Some(Flavour::Postgres)) => Flavour::Postgres,
+        (None, Some(Flavour::Timescale)) => {
+            prepare_timescale(client).await?;
+            Flavour::Timescale
+        }
+        (None, None) => {
+            if offers_timescale(client).await? {
+                prepare_timescale(client).await?;
+                Flavour::Timescale
+            } else {
+                Flavour::Postgres
+            }
+        }
+    };
+    client.batch_execute("create schema if not exists analytics").await?;
+    let mut runner = Runner::new(&migrations_of(flavour)).set_abort_divergent(true).set_abort_missing(true);
+    runner.set_migration_table_name(HISTORY_TABLE);
+    let report = runner.run_async(client).await?;
+    Ok((flavour, report.applied_migrations().iter().map(ToString::to_string).collect()))
+}
+
+async fn status_of(client: &mut Client) -> Result<SchemaStatus, SchemaError> {
+    let flavour = recorded_flavour(client).await?;
+    // Without a schema the pending migrations are counted for the plain flavour; both have as many.
+    let known = migrations_of(flavour.unwrap_or(Flavour::Postgres));
+    let has_history: bool =
+        client.query_one("select to_regclass($1) is not null", &[&HISTORY_TABLE]).await?.get(0);
+    let applied = if has_history {
+        let mut runner = Runner::new(&known);
+        runner.set_migration_table_name(HISTORY_TABLE);
+        runner.get_applied_migrations_async(client).await?
+    } else {
+        Vec::new()
+    };
+
+    let mut migrations: Vec<MigrationStatus> = known
+        .iter()
+        .map(|migration| {
+            let state = match applied.iter().find(|a| a.version() == migration.version()) {
+                None => MigrationState::Pending,
+                Some(a) if a.checksum() == migration.checksum() => MigrationState::Applied,
+                Some(_) => MigrationState::Altered,
+            };
+            MigrationStatus { version: migration.version(), name: migration.name().to_owned(), state }
+        })
+        .collect();
+    migrations.extend(applied.iter().filter(|a| known.iter().all(|m| m.version() != a.version())).map(|a| {
+        MigrationStatus { version: a.version(), name: a.name().to_owned(), state: MigrationState::Unknown }
+    }));
+    migrations.sort_by_key(|m| m.version);
+    Ok(SchemaStatus { flavour, migrations })
+}
+
+fn migrations_of(flavour: Flavour) -> Vec<Migration> {
+    let own = match flavour {
+        Flavour::Timescale => timescale::migrations::runner(),
+        Flavour::Postgres => postgres::migrations::runner(),
+    };
+    let mut migrations = common::migrations::runner().get_migrations().clone();
+    migrations.extend(own.get_migrations().iter().cloned());
+    migrations.sort_by_key(Migration::version);
+    migrations
+}
+
+async fn recorded_flavour(client: &Client) -> Result<Option<Flavour>, SchemaError> {
+    let recorded: bool =
+        client.query_one("select to_regclass('analytics.settings') is not null", &[]).await?.get(0);
+    if !recorded {
+        return Ok(None);
+    }
+    let row = client.query_opt("select flavour from analytics.settings", &[]).await?;
+    Ok(row.and_then(|row| row.get::<_, &str>(0).parse().ok()))
+}
+
+async fn offers_timescale(client: &Client) -> Result<bool, SchemaError> {
+    Ok(client
+        .query_one("select exists (select from pg_available_extensions where name = 'timescaledb')", &[])
+        .await?
+        .get(0))
+}
+
+/// Makes sure that the extension is there, in the edition that has continuous aggregates.
+async fn prepare_timescale(client: &Client) -> Result<(), SchemaError> {
+    client.batch_execute("create extension if not exists timescaledb").await.map_err(|error| {
+        SchemaError::UnusableTimescale {
+            reason: describe(&error),
+            remedy: "Let a superuser run `create extension timescaledb` in this database, with \
+                     shared_preload_libraries = 'timescaledb' in postgresql.conf",
+        }
+    })?;
+    let license: Option<String> =
+        client.query_one("select current_setting('timescaledb.license', true)", &[]).await?.get(0);
+    match license.as_deref() {
+        Some("timescale") => Ok(()),
+        other => Err(SchemaError::UnusableTimescale {
+            reason: format!(
+                "timescaledb.license is {}, and the Apache-only edition has no continuous aggregates",
+                other.unwrap_or("not set")
+            ),
+            remedy: "Install the community edition and set timescaledb.license = 'timescale'",
+        }),
+    }
+}

@@ -1,0 +1,132 @@
+use std::time::Duration;
+
+use model::{Hour, HourCounts};
+use tokio_postgres::Client;
+
+use crate::{
+    Store, StoreError,
+    store::{counts_in, hour_in},
+};
+
+/// What came of settling an hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SettleOutcome {
+    /// The aggregate equals the counters and answers for the hour from now on.
+    Settled,
+    /// The hour has no counters: it is settled already, or without events.
+    NotOpen,
+    /// Events came in meanwhile. The hour stays open; try again when it is quiet.
+    Busy,
+    /// The aggregate, computed from the raw events, does not equal the counters although nothing came in. The hour stays open.
+    Differs {
+        /// What the counters say, and every GET.
+        counters: HourCounts,
+        /// What the database computed from the raw events.
+        aggregate: HourCounts,
+    },
+}
+
+/// The one settler among all replicas, for as long as its connection lives.
+pub struct Settler {
+    store: Store,
+    client: Client,
+}
+
+impl Settler {
+    /// Becomes the settler, or returns none while another replica is.
+    pub async fn elect(store: &Store) -> Result<Option<Self>, StoreError> {
+        let client = store.maintenance_client().await?;
+        let elected: bool = store
+            .bounded(async {
+                // Belt and braces against wrong count(distinct) on partly compressed chunks before TimescaleDB 2.29.2; the
+                // comparison in `settle` would refuse such a count, but refusing does not settle the hour.
+                client.batch_execute("select set_config('timescaledb.enable_skipscan', 'off', false)").await?;
+                Ok(client
+                    .query_one("select pg_try_advisory_lock(analytics.lock_class('settler'), 0)", &[])
+                    .await?
+                    .get(0))
+            })
+            .await?;
+        Ok(elected.then(|| Self { store: store.clone(), client }))
+    }
+
+    /// Open hours that ended at least one hour ago and were not written to for `quiet`, the oldest first, `limit` at most.
+    ///
+    /// The hour before the current one is left open, since it belongs to the lane of the present, which must never wait for a rebuild.
+    pub async fn ripe_hours(&self, quiet: Duration, limit: u32) -> Result<Vec<Hour>, StoreError> {
+        let rows = self
+            .store
+            .bounded(async {
+                Ok(self
+                    .client
+                    .query(
+                        "select hour from analytics.hour_counts \
+                         where hour < date_bin(interval '1 hour', now(), timestamptz 'epoch') - interval '1 hour' \
+                         group by hour having max(written_at) < now() - $1::bigint * interval '1 millisecond' \
+                         order by hour limit $2",
+                        &[&millis(quiet), &i64::from(limit)],
+                    )
+                    .await?)
+            })
+            .await?;
+        Ok(rows.iter().map(|row| hour_in(row, 0)).collect())
+    }
+
+    /// Computes the aggregate of one hour from its raw events and, if it equals the counters, lets it answer for the hour.
+    pub async fn settle(&self, hour: Hour) -> Result<SettleOutcome, StoreError> {
+        let start = hour.start().to_utc();
+        self.store
+            .bounded_maintenance(async {
+                let before = self
+                    .client
+                    .query_opt(
+                        "select sum(unique_users)::bigint, sum(clicks)::bigint, sum(impressions)::bigint \
+                         from analytics.hour_counts where hour = $1 having count(*) > 0",
+                        &[&start],
+                    )
+                    .await?;
+                let Some(before) = before.map(|row| counts_in(&row, 0)) else { return Ok(SettleOutcome::NotOpen) };
+
+                self.client.execute("call analytics.refresh_hour($1)", &[&start]).await?;
+
+                let settled = self
+                    .client
+                    .query_opt(
+                        "select is_settled, counted_users, counted_clicks, counted_impressions, \
+                         coalesce(aggregate_users, 0), coalesce(aggregate_clicks, 0), coalesce(aggregate_impressions, 0) \
+                         from analytics.settle($1)",
+                        &[&start],
+                    )
+                    .await?;
+                let Some(row) = settled else { return Ok(SettleOutcome::NotOpen) };
+                let (counters, aggregate) = (counts_in(&row, 1), counts_in(&row, 4));
+                Ok(if row.get(0) {
+                    SettleOutcome::Settled
+                } else if counters == before {
+                    SettleOutcome::Differs { counters, aggregate }
+                } else {
+                    SettleOutcome::Busy
+                })
+            })
+            .await
+    }
+
+    /// Deletes the rows of writers that have not written for a day.
+    pub async fn forget_idle_writers(&self) -> Result<(), StoreError> {
+        self.store
+            .bounded(async {
+                self.client.execute("select analytics.forget_idle_writers()", &[]).await?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Whether this is still the settler: its lock goes with its connection.
+    pub fn is_connected(&self) -> bool {
+        !self.client.is_closed()
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

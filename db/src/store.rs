@@ -1,0 +1,182 @@
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use model::{Hour, HourCounts};
+use tokio_postgres::{Client, Config, NoTls};
+
+use crate::{DatabaseUrlError, StoreError};
+
+/// Limits of a [`Store`]. All are bounds, none is a delay.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// The name that the connections carry in `pg_stat_activity`.
+    pub application_name: String,
+    /// The most connections for reading and writing; those of the settler and of reopening come on top, three at most.
+    pub max_connections: usize,
+    /// The longest that opening a connection, or waiting for a free one, may take.
+    pub connect_timeout: Duration,
+    /// The longest that a read or the storing of a batch may take.
+    pub statement_timeout: Duration,
+    /// The longest that a refresh of the aggregate, or the rebuilding of an hour, may take.
+    pub maintenance_timeout: Duration,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            application_name: "analyticsd".to_owned(),
+            max_connections: 8,
+            connect_timeout: Duration::from_secs(3),
+            statement_timeout: Duration::from_secs(10),
+            maintenance_timeout: Duration::from_mins(10),
+        }
+    }
+}
+
+/// The connections to one database. Cheap to clone; clones share the connections.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Config,
+    options: StoreOptions,
+    pool: Pool,
+}
+
+impl Store {
+    /// Prepares to connect; nothing is opened yet.
+    pub fn new(database_url: &str, options: StoreOptions) -> Result<Self, DatabaseUrlError> {
+        let mut config: Config = database_url.parse()?;
+        config
+            .application_name(&options.application_name)
+            .connect_timeout(options.connect_timeout)
+            // A peer that vanished without a word is noticed even while nothing is under way.
+            .keepalives_idle(Duration::from_secs(10))
+            .keepalives_interval(Duration::from_secs(5))
+            .keepalives_retries(3)
+            .tcp_user_timeout(options.statement_timeout * 2);
+
+        let manager = Manager::from_config(
+            config.clone(),
+            NoTls,
+            ManagerConfig { recycling_method: RecyclingMethod::Fast },
+        );
+        let statement_timeout = options.statement_timeout;
+        let pool = Pool::builder(manager)
+            .max_size(options.max_connections)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(options.connect_timeout))
+            .create_timeout(Some(options.connect_timeout))
+            .recycle_timeout(Some(options.connect_timeout))
+            .post_create(Hook::async_fn(move |client, _| {
+                Box::pin(async move { prepare_session(client, statement_timeout).await.map_err(HookError::Backend) })
+            }))
+            .build()
+            .expect("a pool with timeouts has a runtime");
+        Ok(Self { inner: Arc::new(Inner { config, options, pool }) })
+    }
+
+    /// The exact counts of the given hours, in the order given. Whatever was committed before the call is counted.
+    pub async fn counts(&self, hours: &[Hour]) -> Result<Vec<HourCounts>, StoreError> {
+        let starts: Vec<DateTime<Utc>> = hours.iter().map(|hour| hour.start().to_utc()).collect();
+        let rows = self
+            .bounded(async {
+                let client = self.client().await?;
+                let statement = client
+                    .prepare_cached(
+                        "select unique_users, clicks, impressions \
+                         from analytics.counts($1) with ordinality as c (hour, unique_users, clicks, impressions, n) order by n",
+                    )
+                    .await?;
+                Ok(client.query(&statement, &[&starts]).await?)
+            })
+            .await?;
+        Ok(rows.iter().map(|row| counts_in(row, 0)).collect())
+    }
+
+    /// The hours from one to another, both included, that have events, each with its counts, in order of time.
+    pub async fn hourly(&self, from: Hour, to: Hour) -> Result<Vec<(Hour, HourCounts)>, StoreError> {
+        let rows = self
+            .bounded(async {
+                let client = self.client().await?;
+                let statement = client
+                    .prepare_cached(
+                        "select hour, unique_users, clicks, impressions from analytics.hourly \
+                         where hour between $1 and $2 order by hour",
+                    )
+                    .await?;
+                Ok(client.query(&statement, &[&from.start().to_utc(), &to.start().to_utc()]).await?)
+            })
+            .await?;
+        Ok(rows.iter().map(|row| (hour_in(row, 0), counts_in(row, 1))).collect())
+    }
+
+    /// A connection from the pool.
+    pub(crate) async fn client(&self) -> Result<Object, StoreError> {
+        Ok(self.inner.pool.get().await?)
+    }
+
+    /// A connection of its own, for work that takes longer than a statement of the pool may.
+    pub(crate) async fn maintenance_client(&self) -> Result<Client, StoreError> {
+        self.bounded(async {
+            let client = connect(&self.inner.config).await?;
+            prepare_session(&client, self.inner.options.maintenance_timeout).await?;
+            Ok(client)
+        })
+        .await
+    }
+
+    pub(crate) fn options(&self) -> &StoreOptions {
+        &self.inner.options
+    }
+
+    /// Gives up after a little more than the server's own limit, so that a server that is well says itself what was slow.
+    pub(crate) async fn bounded<T>(&self, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let limit = self.inner.options.statement_timeout + Duration::from_secs(1);
+        tokio::time::timeout(limit, call).await.unwrap_or(Err(StoreError::TimedOut(limit)))
+    }
+
+    /// The same for maintenance.
+    pub(crate) async fn bounded_maintenance<T>(
+        &self, call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let limit = self.inner.options.maintenance_timeout + Duration::from_secs(1);
+        tokio::time::timeout(limit, call).await.unwrap_or(Err(StoreError::TimedOut(limit)))
+    }
+}
+
+/// Opens one connection and lets it be driven in the background until its client is dropped.
+pub(crate) async fn connect(config: &Config) -> Result<Client, tokio_postgres::Error> {
+    let (client, connection) = config.connect(NoTls).await?;
+    tokio::spawn(async move {
+        // The client sees the same error in its next call, where it is handled.
+        let _ = connection.await;
+    });
+    Ok(client)
+}
+
+/// Durable commits, whatever the server's default is, and a limit that the server keeps even if this process is gone.
+async fn prepare_session(client: &Client, statement_timeout: Duration) -> Result<(), tokio_postgres::Error> {
+    client
+        .batch_execute(&format!(
+            "select set_config('synchronous_commit', 'on', false) \
+             where current_setting('synchronous_commit') in ('off', 'local'); \
+             set statement_timeout = {}; \
+             set idle_in_transaction_session_timeout = '1min'",
+            statement_timeout.as_millis()
+        ))
+        .await
+}
+
+pub(crate) fn hour_in(row: &tokio_postgres::Row, column: usize) -> Hour {
+    Hour::starting_at(row.get(column)).expect("the schema stores nothing but whole hours of the accepted range")
+}
+
+/// Reads unique users, clicks and impressions from three columns.
+pub(crate) fn counts_in(row: &tokio_postgres::Row, first: usize) -> HourCounts {
+    let number = |column| u64::try_from(row.get::<_, i64>(column)).unwrap_or_default();
+    HourCounts { unique_users: number(first), clicks: number(first + 1), impressions: number(first + 2) }
+}
