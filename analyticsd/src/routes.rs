@@ -45,9 +45,10 @@ pub fn routes(lanes: Arc<Lanes>, store: Store) -> impl Filter<Extract = (impl Re
     get_counts.or(post_event).unify().or(post_batch).unify().or(healthz).unify().or(readyz).unify().or(fallback).unify()
 }
 
-/// What is left when no route took the request: a path that is there, with another method, or no path at all.
+/// What is left when no route took the request: a path that is there, with another method, or no path at all. A slash at the end
+/// makes no difference, here as in the routes.
 fn other(path: &str) -> Response {
-    match path {
+    match path.strip_suffix('/').unwrap_or(path) {
         "/analytics" => reply::method_not_allowed("GET, HEAD, POST"),
         "/analytics/batch" => reply::method_not_allowed("POST"),
         "/healthz" | "/readyz" => reply::method_not_allowed("GET, HEAD"),

@@ -8,8 +8,8 @@ use tokio::time::{Instant, sleep};
 
 /// How often a replica that is not the settler tries to become it. It is the settler a second after the last one has gone.
 const ELECTION_PAUSE: Duration = Duration::from_secs(1);
-/// How often the settler looks for quiet hours when there were none.
-const LOOK_PAUSE: Duration = Duration::from_secs(5);
+/// How often the settler looks for quiet hours: as often as hours become quiet, within these bounds.
+const LOOK_PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// How often old raw events are deleted, and rows of writers long gone.
 const TIDY_PAUSE: Duration = Duration::from_hours(1);
 /// How many hours are taken up at a time.
@@ -61,6 +61,6 @@ async fn settle_while_elected(store: &Store, settler: &Settler, quiet: Duration)
                 }
             }
         }
-        sleep(LOOK_PAUSE).await;
+        sleep(quiet.clamp(LOOK_PAUSES.0, LOOK_PAUSES.1)).await;
     }
 }

@@ -87,8 +87,7 @@ impl Store {
                 let client = self.client().await?;
                 let statement = client
                     .prepare_cached(
-                        "select unique_users, clicks, impressions \
-                         from analytics.counts($1) with ordinality as c (hour, unique_users, clicks, impressions, n) order by n",
+                        "select unique_users, clicks, impressions from analytics.counts($1)",
                     )
                     .await?;
                 Ok(client.query(&statement, &[&starts]).await?)

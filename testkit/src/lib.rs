@@ -1,1 +1,28 @@
-//! testkit
+//! What the tests of all crates share: databases of their own on real servers, and the real daemon as a process.
+//!
+//! A test asks for a [`TestDatabase`] of a flavour and gets an empty, migrated one that is gone when it ends. The `postgres`
+//! flavour runs on native PostgreSQL, the `timescale` flavour on TimescaleDB in WebAssembly, or on a native one:
+//!
+//! - `TEST_POSTGRES_URL` names a server to make the databases on, as its superuser; `with-database` starts one and sets it.
+//!   Without it every test starts a server of its own, which is slower.
+//! - `TEST_TIMESCALE_URL` names a native server that has TimescaleDB. Without it every test starts one in WebAssembly.
+
+mod daemon;
+mod database;
+
+pub use daemon::{Daemon, program};
+pub use database::{TestDatabase, embedded_options, server_dir};
+
+/// Makes a test of each named function for each flavour: `postgres::NAME` and `timescale::NAME`. The functions are asynchronous
+/// and take a [`db::Flavour`].
+#[macro_export]
+macro_rules! on_both_flavours {
+    ($($name:ident),+ $(,)?) => {
+        mod postgres {
+            $(#[tokio::test] async fn $name() { super::$name(db::Flavour::Postgres).await; })+
+        }
+        mod timescale {
+            $(#[tokio::test] async fn $name() { super::$name(db::Flavour::Timescale).await; })+
+        }
+    };
+}

@@ -2,7 +2,8 @@
 --
 -- `create table … partition of` would lock the whole of events against every other insert. A table that is made on its
 -- own and then attached takes a lock that inserts do not wait for; the check constraint spares the attachment its scan.
--- The advisory lock makes two writers that miss the same day take turns instead of failing on the name.
+-- That lock is taken first, so that two writers that miss the same day take turns. It is a lock on the table and not an
+-- advisory one, because only the former makes the session forget that it has just seen the partition missing.
 
 create function analytics.make_room(hours timestamptz[]) returns void
 language plpgsql as $$
@@ -19,7 +20,7 @@ begin
         return;
     end if;
 
-    perform pg_advisory_xact_lock(analytics.lock_class('partitions'), 0);
+    lock table analytics.events in share update exclusive mode;
     foreach day in array missing loop
         name := format('events_%s', to_char(day, 'YYYYMMDD'));
         continue when to_regclass(format('analytics.%I', name)) is not null;

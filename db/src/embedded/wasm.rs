@@ -21,7 +21,7 @@ const FILES: [(&str, &str); 4] = [
     ("front.mjs", include_str!("wasm-server/front.mjs")),
     ("serve.mjs", include_str!("wasm-server/serve.mjs")),
 ];
-const OLDEST_NODE: u32 = 20;
+const OLDEST_NODE: u32 = 18;
 /// Starting takes two seconds the first time, half a second later; a busy machine and recovery after a crash come on top.
 const START_TIMEOUT: Duration = Duration::from_mins(2);
 

@@ -1,0 +1,45 @@
+# The tasks of this project. `make run` and `make test` work on a fresh machine with a Rust toolchain: each first installs
+# what it needs and may, and says what it cannot.
+
+CARGO ?= cargo
+# The one test runner that runs every test in a process of its own; cargo's own does where it is not installed.
+NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
+
+.PHONY: help run build test lint fmt bench bench-chunks prerequisites
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+run: prerequisites ## start the daemon on its embedded database, at http://127.0.0.1:8080
+	$(CARGO) run --release --package analyticsd -- --embedded
+
+build: ## build everything, optimized
+	$(CARGO) build --release --workspace
+
+test: prerequisites ## run every test, on native PostgreSQL and on TimescaleDB in WebAssembly
+	$(CARGO) build --workspace --all-targets
+ifeq ($(NEXTEST),yes)
+	$(CARGO) run --quiet --package testkit --bin with-database -- $(CARGO) nextest run --workspace
+else
+	@echo "cargo-nextest is not installed; running with cargo test (to install it: cargo install --locked cargo-nextest)"
+	$(CARGO) run --quiet --package testkit --bin with-database -- $(CARGO) test --workspace
+endif
+	$(CARGO) test --workspace --doc
+
+lint: ## what must be clean: formatting, clippy and documentation, warnings denied
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- --deny warnings
+	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --workspace --no-deps --document-private-items
+
+fmt: ## format the code
+	$(CARGO) fmt --all
+
+bench: ## compare with the textbook way and with a bare server, side by side (needs wrk)
+	$(CARGO) build --release --package analyticsd --package bench
+	target/release/bench
+
+bench-chunks: ## compare chunk intervals and indexes on an empty TimescaleDB database: DATABASE_URL=… make bench-chunks
+	psql --no-psqlrc --quiet --file db/benches/chunks.sql "$(DATABASE_URL)"
+
+prerequisites:
+	@scripts/prerequisites

@@ -1,0 +1,94 @@
+use db::Flavour;
+use model::Problem;
+use reqwest::{Method, StatusCode};
+use testkit::{Daemon, TestDatabase};
+
+use crate::support::stored_events;
+
+/// Sends a request and checks that the answer is a problem of that status. Returns the problem and the Allow header.
+async fn problem(daemon: &Daemon, method: Method, target: &str, status: u16) -> (Problem, Option<String>) {
+    let request = reqwest::Client::new().request(method.clone(), format!("{}{target}", daemon.url()));
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.status(), status, "{method} {target}");
+    assert_eq!(answer.headers()["content-type"], "application/problem+json", "{method} {target}");
+    let allow = answer.headers().get("allow").map(|value| value.to_str().unwrap().to_owned());
+    let problem: Problem = answer.json().await.unwrap();
+    assert_eq!(problem.status, status);
+    (problem, allow)
+}
+
+#[tokio::test]
+async fn a_bad_event_gets_400_with_the_parameter_the_fault_and_what_is_accepted_and_is_not_stored() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let long = "x".repeat(257);
+    let table = [
+        ("", "timestamp", "is missing"),
+        ("user=a&event=click", "timestamp", "is missing"),
+        ("timestamp=&user=a&event=click", "timestamp", "is empty"),
+        ("timestamp=1&timestamp=2&user=a&event=click", "timestamp", "more than once"),
+        ("timestamp=soon&user=a&event=click", "timestamp", "is not an integer"),
+        ("timestamp=1.5&user=a&event=click", "timestamp", "is not an integer"),
+        ("timestamp=-1&user=a&event=click", "timestamp", "is negative"),
+        ("timestamp=253402300800000&user=a&event=click", "timestamp", "is later than"),
+        ("timestamp=9223372036854775808&user=a&event=click", "timestamp", "is later than"),
+        ("timestamp=1&event=click", "user", "is missing"),
+        ("timestamp=1&user=&event=click", "user", "is empty"),
+        ("timestamp=1&user=a&user=a&event=click", "user", "more than once"),
+        ("timestamp=1&user=a%00b&event=click", "user", "holds a NUL"),
+        ("timestamp=1&user=%c3%28&event=click", "user", "is not UTF-8"),
+        (&format!("timestamp=1&user={long}&event=click"), "user", "has 257 bytes"),
+        ("timestamp=1&user=a", "event", "is missing"),
+        ("timestamp=1&user=a&event=", "event", "is empty"),
+        ("timestamp=1&user=a&event=Click", "event", "is unknown"),
+        ("timestamp=1&user=a&event=click&event=click", "event", "more than once"),
+    ];
+    for (query, parameter, fault) in table {
+        let (problem, _) = problem(&daemon, Method::POST, &format!("/analytics?{query}"), 400).await;
+        assert_eq!(problem.parameter.as_deref(), Some(parameter), "{query}");
+        assert!(problem.detail.contains(fault), "{query} gave {problem:?}");
+        assert!(problem.accepted.is_some_and(|accepted| problem.detail.contains(&accepted)), "{query}");
+    }
+    assert_eq!(stored_events(&database).await, 0);
+}
+
+#[tokio::test]
+async fn a_bad_question_gets_400_and_what_it_does_not_ask_about_is_ignored() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    for (query, fault) in [("", "is missing"), ("timestamp=x", "is not an integer"), ("timestamp=-5", "is negative")] {
+        let (problem, _) = problem(&daemon, Method::GET, &format!("/analytics?{query}"), 400).await;
+        assert!(problem.detail.contains(fault), "{query} gave {problem:?}");
+    }
+    let answer = daemon.get("/analytics?timestamp=1&user=&user=&event=nonsense").await;
+    assert_eq!(answer.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_wrong_path_method_or_size_gets_its_own_status() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    for path in ["/", "/analytics/x", "/Analytics", "/analytics/batch/x"] {
+        problem(&daemon, Method::GET, path, 404).await;
+    }
+    let table = [
+        (Method::PUT, "/analytics?timestamp=1&user=a&event=click", "GET, HEAD, POST"),
+        (Method::DELETE, "/analytics", "GET, HEAD, POST"),
+        (Method::OPTIONS, "/analytics/", "GET, HEAD, POST"),
+        (Method::GET, "/analytics/batch", "POST"),
+        (Method::POST, "/healthz", "GET, HEAD"),
+        (Method::POST, "/readyz", "GET, HEAD"),
+    ];
+    for (method, path, allowed) in table {
+        let (_, allow) = problem(&daemon, method, path, 405).await;
+        assert_eq!(allow.as_deref(), Some(allowed), "{path}");
+    }
+    let long = "x".repeat(9_000);
+    for method in [Method::GET, Method::POST] {
+        problem(&daemon, method, &format!("/analytics?timestamp=1&user=a&event=click&more={long}"), 414).await;
+    }
+    let url = format!("{}/analytics?timestamp=1&user=a&event=click", daemon.url());
+    let too_large = reqwest::Client::new().post(url).body(vec![b'x'; 100_000]).send().await.unwrap();
+    assert_eq!(too_large.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(stored_events(&database).await, 0);
+}

@@ -1,0 +1,138 @@
+use std::{process::Output, sync::Arc, time::Duration};
+
+use chrono::Utc;
+use db::Flavour;
+use reqwest::StatusCode;
+use testkit::{Daemon, TestDatabase, server_dir};
+use tokio::{task::JoinSet, time::timeout};
+
+use crate::support::{counts, stored_events};
+
+async fn run(arguments: &[&str]) -> Output {
+    let run = Daemon::command().args(arguments).output();
+    timeout(Duration::from_mins(2), run).await.expect("it ends by itself").unwrap()
+}
+
+#[tokio::test]
+async fn without_a_database_it_says_how_to_name_one() {
+    let output = run(&[]).await;
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("--database-url") && said.contains("--embedded"), "{said}");
+}
+
+#[tokio::test]
+async fn it_refuses_a_database_without_schema_and_names_the_command_that_mends_it() {
+    let database = TestDatabase::without_schema(Flavour::Postgres).await;
+    let output = run(&["--listen", "127.0.0.1:0", "--database-url", database.url()]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("analytics-cli migrate up") && said.contains("--migrate"), "{said}");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "", "it never listened");
+}
+
+#[tokio::test]
+async fn it_refuses_a_schema_of_a_newer_version() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let newer = "insert into analytics.schema_history (version, name, applied_on, checksum) \
+                 select 9999, 'from_the_future', applied_on, checksum from analytics.schema_history where version = 1";
+    database.client().await.batch_execute(newer).await.unwrap();
+    let output = run(&["--listen", "127.0.0.1:0", "--migrate", "--database-url", database.url()]).await;
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn with_migrate_it_makes_the_schema_and_is_ready() {
+    let database = TestDatabase::without_schema(Flavour::Postgres).await;
+    let daemon = Daemon::start_with(["--migrate", "--database-url", database.url()]).await;
+    assert_eq!(daemon.get("/healthz").await.status(), StatusCode::OK);
+    assert_eq!(daemon.get("/readyz").await.status(), StatusCode::OK);
+
+    database.client().await.batch_execute("update analytics.schema_history set checksum = '1' where version = 1").await.unwrap();
+    let not_ready = daemon.get("/readyz").await;
+    assert_eq!(not_ready.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(not_ready.text().await.unwrap().contains("migrate verify"));
+    assert_eq!(daemon.get("/healthz").await.status(), StatusCode::OK, "the process lives all the same");
+}
+
+#[tokio::test]
+async fn asked_to_stop_under_load_it_answers_what_it_accepted_and_exits_0() {
+    for signal in ["TERM", "INT"] {
+        let database = TestDatabase::new(Flavour::Postgres).await;
+        let daemon = Daemon::start(database.url()).await;
+        let url = Arc::new(format!("{}/analytics?timestamp={}&user=a&event=click", daemon.url(), Utc::now().timestamp_millis()));
+
+        let mut clients = JoinSet::new();
+        for _ in 0..16 {
+            let url = url.clone();
+            clients.spawn(async move {
+                let http = reqwest::Client::new();
+                let mut acknowledged = 0_i64;
+                loop {
+                    match http.post(url.as_str()).send().await {
+                        Ok(answer) if answer.status() == StatusCode::NO_CONTENT => acknowledged += 1,
+                        Ok(answer) => panic!("an accepted request was answered {}", answer.status()),
+                        // A connection that cannot be made any more was not accepted; one that breaks without an answer was.
+                        Err(error) if error.is_connect() => return acknowledged,
+                        Err(_) => {}
+                    }
+                }
+            });
+        }
+        while stored_events(&database).await < 200 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        daemon.signal(signal).await;
+        let mut acknowledged = 0;
+        while let Some(client) = clients.join_next().await {
+            acknowledged += client.unwrap();
+        }
+        assert_eq!(daemon.ended().await.code(), Some(0), "SIG{signal}");
+        assert_eq!(stored_events(&database).await, acknowledged, "SIG{signal}: what was acknowledged is what is stored");
+        let left: i64 = {
+            let writers = "select count(*) from analytics.writers where not fenced";
+            database.client().await.query_one(writers, &[]).await.unwrap().get(0)
+        };
+        assert_eq!(left, 0, "its writers are retired");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_keeps_its_connection_open_does_not_keep_the_daemon_from_stopping() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let address = daemon.url().strip_prefix("http://").unwrap().to_owned();
+    let _idle = tokio::net::TcpStream::connect(&address).await.unwrap();
+    assert_eq!(daemon.post(Utc::now(), "anna", "click").await, StatusCode::NO_CONTENT);
+    assert!(daemon.terminate().await.success());
+}
+
+async fn what_was_acknowledged_survives_a_kill(kind: &str) {
+    let dir = server_dir();
+    let embedded = format!("--embedded={}", dir.path().display());
+    let arguments = [embedded.as_str(), "--embedded-kind", kind];
+    let now = Utc::now();
+    let mut acknowledged = 0;
+    for _ in 0..3 {
+        let daemon = Daemon::start_with(arguments).await;
+        assert_eq!(daemon.counts(now).await, counts(u64::from(acknowledged > 0), acknowledged, 0));
+        for _ in 0..20 {
+            assert_eq!(daemon.post(now, "anna", "click").await, StatusCode::NO_CONTENT);
+            acknowledged += 1;
+        }
+        daemon.kill().await;
+    }
+    let daemon = Daemon::start_with(arguments).await;
+    assert_eq!(daemon.counts(now).await, counts(1, acknowledged, 0));
+    assert!(daemon.terminate().await.success());
+}
+
+#[tokio::test]
+async fn the_native_embedded_database_keeps_what_was_acknowledged_when_the_daemon_is_killed() {
+    what_was_acknowledged_survives_a_kill("native").await;
+}
+
+#[tokio::test]
+async fn the_webassembly_embedded_database_keeps_what_was_acknowledged_when_the_daemon_is_killed() {
+    what_was_acknowledged_survives_a_kill("wasm").await;
+}

@@ -1,0 +1,74 @@
+use db::{
+    Flavour, Store, StoreOptions,
+    embedded::{Embedded, EmbeddedError, EmbeddedKind},
+    schema,
+};
+use testkit::{embedded_options, server_dir};
+
+use crate::support::{click, counts, hour, store_all, writer};
+
+const TEN: &str = "2015-05-17T10:00:00Z";
+
+async fn open(embedded: &Embedded) -> Store {
+    let store = Store::new(embedded.url(), StoreOptions::default()).unwrap();
+    schema::migrate(&store, None).await.unwrap();
+    store
+}
+
+async fn keeps_its_data(flavour: Flavour, kind: EmbeddedKind) {
+    let dir = server_dir();
+    let mut options = embedded_options(dir.path(), flavour);
+    let embedded = Embedded::start(&options).await.unwrap();
+    assert_eq!(embedded.kind(), kind);
+    store_all(&mut writer(&open(&embedded).await), &[click(TEN, "anna")]).await;
+    embedded.stop().await.unwrap();
+
+    // The folder's own data decide, not what would be chosen for an empty one.
+    options.kind = None;
+    let embedded = Embedded::start(&options).await.unwrap();
+    assert_eq!(embedded.kind(), kind);
+    let store = open(&embedded).await;
+    assert_eq!(store.counts(&[hour(TEN)]).await.unwrap(), [counts(1, 1, 0)]);
+    embedded.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_native_database_keeps_its_data_between_starts() {
+    keeps_its_data(Flavour::Postgres, EmbeddedKind::Native).await;
+}
+
+#[tokio::test]
+async fn a_webassembly_database_keeps_its_data_between_starts() {
+    keeps_its_data(Flavour::Timescale, EmbeddedKind::Wasm).await;
+}
+
+#[tokio::test]
+async fn a_folder_in_use_is_not_opened_twice() {
+    let dir = server_dir();
+    let options = embedded_options(dir.path(), Flavour::Postgres);
+    let embedded = Embedded::start(&options).await.unwrap();
+    assert!(matches!(Embedded::start(&options).await, Err(EmbeddedError::InUse(_))));
+    embedded.stop().await.unwrap();
+    Embedded::start(&options).await.unwrap().stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_folder_with_a_path_too_long_for_a_socket_works_all_the_same() {
+    let dir = server_dir();
+    let long = dir.path().join("a".repeat(120));
+    std::fs::create_dir(&long).unwrap();
+    let embedded = Embedded::start(&embedded_options(&long, Flavour::Postgres)).await.unwrap();
+    open(&embedded).await;
+    embedded.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn binaries_that_are_not_where_they_are_said_to_be_are_named() {
+    let dir = server_dir();
+    let options = db::embedded::EmbeddedOptions {
+        postgres_bin: Some("/nowhere".into()),
+        ..embedded_options(dir.path(), Flavour::Postgres)
+    };
+    let Err(error) = Embedded::start(&options).await else { panic!("it started") };
+    assert!(error.to_string().contains("/nowhere does not hold postgres and initdb"), "{error}");
+}

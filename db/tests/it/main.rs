@@ -1,0 +1,13 @@
+//! The store and its functions on real databases, each test on one of its own.
+
+#![allow(clippy::unwrap_used)]
+
+mod embedded;
+mod hour_life;
+mod ingest;
+mod partitions;
+mod random_interleavings;
+mod retention;
+mod schema;
+mod support;
+mod writer;

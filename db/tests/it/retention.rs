@@ -1,0 +1,101 @@
+use std::time::Duration;
+
+use db::{Flavour, Ingested, Retention};
+use testkit::{TestDatabase, on_both_flavours};
+
+use crate::support::{assert_counts_equal_brute_force, click, counts, hour, impression, settle, store_all, writer};
+
+on_both_flavours!(
+    old_raw_events_go_and_their_counts_stay,
+    raw_events_of_an_open_hour_are_never_deleted,
+    without_a_setting_nothing_is_deleted,
+);
+
+const DAY: Duration = Duration::from_hours(24);
+const OLD: &str = "2015-05-17T10:00:00Z";
+
+async fn raw_events(database: &TestDatabase) -> i64 {
+    database.client().await.query_one("select count(*) from analytics.events", &[]).await.unwrap().get(0)
+}
+
+async fn old_raw_events_go_and_their_counts_stay(flavour: Flavour) {
+    let database = TestDatabase::new(flavour).await;
+    let store = database.store();
+    let mut writer = writer(store);
+    store_all(&mut writer, &[click(OLD, "anna"), impression(OLD, "ben")]).await;
+    settle(store, hour(OLD)).await;
+    let setting = Retention { keep: Some(30 * DAY), ..Retention::read(store).await.unwrap() };
+    setting.write(store).await.unwrap();
+    assert_eq!(Retention::read(store).await.unwrap(), setting);
+    Retention::apply(store).await.unwrap();
+
+    assert_eq!(raw_events(&database).await, 0);
+    assert_eq!(store.counts(&[hour(OLD)]).await.unwrap(), [counts(2, 1, 1)]);
+    let refused = Ingested::Blocked { settled: vec![], expired: vec![hour(OLD)] };
+    assert_eq!(writer.ingest([&click(OLD, "carl")]).await.unwrap(), refused, "it could only be half-counted");
+    assert_eq!(store.counts(&[hour(OLD)]).await.unwrap(), [counts(2, 1, 1)]);
+}
+
+async fn raw_events_of_an_open_hour_are_never_deleted(flavour: Flavour) {
+    let database = TestDatabase::new(flavour).await;
+    let store = database.store();
+    let mut writer = writer(store);
+    store_all(&mut writer, &[click("2015-05-16T10:00:00Z", "anna"), click(OLD, "anna")]).await;
+    settle(store, hour("2015-05-16T10:00:00Z")).await;
+    Retention { keep: Some(30 * DAY), ..Retention::read(store).await.unwrap() }.write(store).await.unwrap();
+    let accepts_from = Retention::apply(store).await.unwrap();
+
+    assert_eq!(accepts_from.to_rfc3339(), "2015-05-17T00:00:00+00:00", "it stops at the day of the open hour");
+    assert_eq!(raw_events(&database).await, 1);
+    store_all(&mut writer, &[click(OLD, "ben")]).await;
+    assert_eq!(store.counts(&[hour(OLD)]).await.unwrap(), [counts(2, 2, 0)]);
+}
+
+async fn without_a_setting_nothing_is_deleted(flavour: Flavour) {
+    let database = TestDatabase::new(flavour).await;
+    store_all(&mut writer(database.store()), &[click(OLD, "anna")]).await;
+    settle(database.store(), hour(OLD)).await;
+    assert_eq!(Retention::read(database.store()).await.unwrap().keep, None);
+    Retention::apply(database.store()).await.unwrap();
+    assert_eq!(raw_events(&database).await, 1);
+}
+
+#[tokio::test]
+async fn the_columnstore_setting_is_read_back_and_can_be_turned_off() {
+    let database = TestDatabase::new(Flavour::Timescale).await;
+    let store = database.store();
+    assert_eq!(Retention::read(store).await.unwrap().columnstore_after, Some(7 * DAY), "by default");
+    for columnstore_after in [Some(3 * DAY), None] {
+        let setting = Retention { keep: None, columnstore_after };
+        setting.write(store).await.unwrap();
+        assert_eq!(Retention::read(store).await.unwrap(), setting);
+    }
+}
+
+#[tokio::test]
+async fn the_plain_flavour_says_that_it_has_no_columnstore() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let store = database.store();
+    assert_eq!(Retention::read(store).await.unwrap().columnstore_after, None);
+    let refused = Retention { keep: None, columnstore_after: Some(DAY) }.write(store).await.unwrap_err();
+    assert!(refused.to_string().contains("TimescaleDB"), "{refused}");
+}
+
+#[tokio::test]
+async fn an_hour_in_the_columnstore_is_reopened_counted_and_settled_like_any_other() {
+    let database = TestDatabase::new(Flavour::Timescale).await;
+    let store = database.store();
+    let mut writer = writer(store);
+    store_all(&mut writer, &[click(OLD, "anna"), impression(OLD, "ben"), click("2015-05-17T11:00:00Z", "anna")]).await;
+    settle(store, hour(OLD)).await;
+    let client = database.client().await;
+    let compressed = client.query("select compress_chunk(c) from show_chunks('analytics.events') as c", &[]).await.unwrap();
+    assert_eq!(compressed.len(), 1);
+
+    // The chunk is partly columns, partly rows from here on.
+    store_all(&mut writer, &[click("2015-05-17T10:59:00Z", "carl"), impression("2015-05-17T10:59:00Z", "anna")]).await;
+    assert_eq!(store.counts(&[hour(OLD)]).await.unwrap(), [counts(3, 2, 2)]);
+    assert_counts_equal_brute_force(store).await;
+    settle(store, hour(OLD)).await;
+    assert_eq!(store.counts(&[hour(OLD)]).await.unwrap(), [counts(3, 2, 2)]);
+}

@@ -1,0 +1,67 @@
+use db::{
+    Flavour,
+    schema::{self, MigrationState, SchemaError},
+};
+use testkit::{TestDatabase, on_both_flavours};
+
+on_both_flavours!(
+    migrating_an_empty_database_makes_it_current_and_again_changes_nothing,
+    an_altered_migration_and_one_of_a_newer_version_are_told_apart,
+);
+
+async fn migrating_an_empty_database_makes_it_current_and_again_changes_nothing(flavour: Flavour) {
+    let database = TestDatabase::without_schema(flavour).await;
+    let store = database.store();
+    let before = schema::status(store).await.unwrap();
+    assert_eq!(before.flavour, None);
+    assert!(before.migrations.iter().all(|m| m.state == MigrationState::Pending));
+    assert!(before.complaint().unwrap().contains("analytics-cli migrate up"));
+
+    let (made, applied) = schema::migrate(store, Some(flavour)).await.unwrap();
+    assert_eq!((made, applied.len()), (flavour, before.migrations.len()));
+    let after = schema::status(store).await.unwrap();
+    assert_eq!((after.flavour, after.complaint()), (Some(flavour), None));
+
+    let (again, applied) = schema::migrate(store, None).await.unwrap();
+    assert_eq!((again, applied), (flavour, vec![]), "the schema itself says which flavour it is");
+}
+
+async fn an_altered_migration_and_one_of_a_newer_version_are_told_apart(flavour: Flavour) {
+    let database = TestDatabase::new(flavour).await;
+    let client = database.client().await;
+    client.batch_execute("update analytics.schema_history set checksum = '1' where version = 3").await.unwrap();
+    let status = schema::status(database.store()).await.unwrap();
+    assert_eq!((status.count(MigrationState::Altered), status.is_current()), (1, false));
+    assert!(status.complaint().unwrap().contains("migrate verify"));
+    assert!(matches!(schema::migrate(database.store(), None).await, Err(SchemaError::Failed(_))));
+
+    client
+        .batch_execute(
+            "insert into analytics.schema_history (version, name, applied_on, checksum) \
+             select 9999, 'from_the_future', applied_on, checksum from analytics.schema_history where version = 1",
+        )
+        .await
+        .unwrap();
+    let status = schema::status(database.store()).await.unwrap();
+    assert_eq!(status.count(MigrationState::Unknown), 1);
+    assert!(status.complaint().unwrap().contains("newer version"));
+}
+
+#[tokio::test]
+async fn several_that_migrate_at_the_same_time_take_turns() {
+    let database = TestDatabase::without_schema(Flavour::Postgres).await;
+    let store = database.store();
+    let migrate = || schema::migrate(store, Some(Flavour::Postgres));
+    let (a, b, c) = tokio::join!(migrate(), migrate(), migrate());
+    let mut applied = [a, b, c].map(|outcome| outcome.unwrap().1.len());
+    applied.sort_unstable();
+    assert_eq!(applied[..2], [0, 0], "one applied everything, the others found nothing to do");
+    assert!(applied[2] > 0);
+}
+
+#[tokio::test]
+async fn a_schema_is_not_turned_into_another_flavour() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let refused = schema::migrate(database.store(), Some(Flavour::Timescale)).await;
+    assert!(matches!(refused, Err(SchemaError::OtherFlavour { made: Flavour::Postgres, asked: Flavour::Timescale })));
+}

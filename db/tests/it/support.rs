@@ -1,0 +1,61 @@
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use db::{Ingested, SettleOutcome, Settler, Store, Writer};
+use model::{Event, EventKind, Hour, HourCounts, Timestamp, UserName};
+
+pub(crate) fn at(rfc3339: &str) -> Timestamp {
+    let at: DateTime<Utc> = rfc3339.parse().unwrap();
+    Timestamp::from_millis(at.timestamp_millis()).unwrap()
+}
+
+pub(crate) fn hour(rfc3339: &str) -> Hour {
+    Hour::containing(at(rfc3339))
+}
+
+pub(crate) fn click(rfc3339: &str, user: &str) -> Event {
+    Event { at: at(rfc3339), user: UserName::new(user).unwrap(), kind: EventKind::Click }
+}
+
+pub(crate) fn impression(rfc3339: &str, user: &str) -> Event {
+    Event { kind: EventKind::Impression, ..click(rfc3339, user) }
+}
+
+pub(crate) fn counts(unique_users: u64, clicks: u64, impressions: u64) -> HourCounts {
+    HourCounts { unique_users, clicks, impressions }
+}
+
+pub(crate) fn writer(store: &Store) -> Writer {
+    Writer::new(store.clone(), Duration::from_secs(10))
+}
+
+/// Stores events as the daemon does: hours that are settled are reopened first.
+pub(crate) async fn store_all(writer: &mut Writer, events: &[Event]) {
+    loop {
+        match writer.ingest(events).await.unwrap() {
+            Ingested::Stored => return,
+            Ingested::Blocked { settled, expired } => {
+                assert_eq!(expired, [], "no hour of this test is past its retention");
+                for hour in settled {
+                    writer.reopen(hour).await.unwrap();
+                }
+            }
+        }
+    }
+}
+
+pub(crate) async fn settler(store: &Store) -> Settler {
+    Settler::elect(store).await.unwrap().expect("nobody else settles in this database")
+}
+
+/// Settles an hour that nobody writes to.
+pub(crate) async fn settle(store: &Store, hour: Hour) {
+    assert_eq!(settler(store).await.settle(hour).await.unwrap(), SettleOutcome::Settled);
+}
+
+/// Checks the answer to a GET against a count over the raw events, for every hour that has any.
+pub(crate) async fn assert_counts_equal_brute_force(store: &Store) {
+    for (hour, expected) in store.brute_force_counts().await.unwrap() {
+        assert_eq!(store.counts(&[hour]).await.unwrap(), [expected], "{hour}");
+    }
+}

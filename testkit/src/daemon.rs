@@ -1,0 +1,133 @@
+use std::{
+    env,
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use model::HourCounts;
+use reqwest::{Response, StatusCode};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+    time::timeout,
+};
+
+/// How long a test waits for the daemon to start or stop before it fails. Starting includes starting an embedded database.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// The real daemon, as a process of its own on a free port. Killed if the test ends without stopping it.
+pub struct Daemon {
+    process: Child,
+    url: String,
+    http: reqwest::Client,
+}
+
+impl Daemon {
+    /// Starts the daemon on a database, and returns once it serves.
+    pub async fn start(database_url: &str) -> Self {
+        Self::start_with(["--database-url", database_url]).await
+    }
+
+    /// Starts the daemon with these arguments besides the address to listen on, and returns once it serves.
+    pub async fn start_with<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Self {
+        let mut process = Self::command()
+            .args(["--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the daemon can be run");
+        let stdout = process.stdout.take().expect("standard output is piped");
+        let mut lines = BufReader::new(stdout).lines();
+        let line = timeout(PATIENCE, lines.next_line()).await.expect("the daemon starts in time").expect("its output is text");
+        let url = line
+            .as_deref()
+            .and_then(|line| line.strip_prefix("listening on "))
+            .unwrap_or_else(|| panic!("the daemon said {line:?} instead of where it listens"))
+            .to_owned();
+        // A daemon whose output nobody reads would be another daemon than the one that users run.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Self { process, url, http: reqwest::Client::new() }
+    }
+
+    /// The daemon's command, without arguments and with an environment that says nothing about it.
+    pub fn command() -> Command {
+        let mut command = Command::new(program("analyticsd"));
+        for (name, _) in env::vars_os() {
+            if name.to_string_lossy().starts_with("ANALYTICSD_") || name == "DATABASE_URL" {
+                command.env_remove(name);
+            }
+        }
+        command
+    }
+
+    /// Where it serves, without a slash at the end.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its process number.
+    pub fn pid(&self) -> u32 {
+        self.process.id().expect("the daemon runs")
+    }
+
+    /// Sends one event.
+    pub async fn post(&self, at: DateTime<Utc>, user: &str, event: &str) -> StatusCode {
+        let millis = at.timestamp_millis().to_string();
+        let query = [("timestamp", millis.as_str()), ("user", user), ("event", event)];
+        let url = reqwest::Url::parse_with_params(&format!("{}/analytics", self.url), query).expect("the URL is valid");
+        self.http.post(url).send().await.expect("the daemon answers").status()
+    }
+
+    /// Sends a batch, one JSON event a line.
+    pub async fn post_batch(&self, lines: impl Into<reqwest::Body>) -> Response {
+        let request = self.http.post(format!("{}/analytics/batch", self.url)).body(lines);
+        request.send().await.expect("the daemon answers")
+    }
+
+    /// Asks for the counts of the hour that holds an instant.
+    pub async fn counts(&self, at: DateTime<Utc>) -> HourCounts {
+        let response = self.get(&format!("/analytics?timestamp={}", at.timestamp_millis())).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        response.text().await.expect("the body arrives").parse().expect("the body is counts")
+    }
+
+    /// Asks for a path.
+    pub async fn get(&self, path_and_query: &str) -> Response {
+        self.http.get(format!("{}{path_and_query}", self.url)).send().await.expect("the daemon answers")
+    }
+
+    /// Asks it to stop as a service manager would, and returns how it ended.
+    pub async fn terminate(self) -> ExitStatus {
+        self.signal("TERM").await;
+        self.ended().await
+    }
+
+    /// Waits for a daemon that was asked to stop, and returns how it ended.
+    pub async fn ended(mut self) -> ExitStatus {
+        timeout(PATIENCE, self.process.wait()).await.expect("the daemon stops in time").expect("its status can be read")
+    }
+
+    /// Ends it as a crash would.
+    pub async fn kill(mut self) {
+        self.process.kill().await.expect("the daemon can be killed");
+    }
+
+    /// Sends a signal by its name, for example `INT`.
+    pub async fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status().await;
+        assert!(status.expect("kill can be run").success());
+    }
+}
+
+/// A program of this workspace, built as the test was built.
+pub fn program(name: &str) -> PathBuf {
+    let test = env::current_exe().expect("a process has a path");
+    // target/debug/deps/it-0123 -> target/debug/name
+    let path = test.parent().and_then(Path::parent).expect("tests lie in target/PROFILE/deps").join(name);
+    assert!(path.is_file(), "{} is not there: run `cargo build --workspace` first", path.display());
+    path
+}
