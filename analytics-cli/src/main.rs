@@ -1,2 +1,11 @@
-//! analytics-cli
-fn main() {}
+//! The command line of the event counter. The library of this package holds the code and its map.
+
+use std::process::ExitCode;
+
+use analytics_cli::{Cli, run};
+use clap::Parser;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    run(Cli::parse()).await
+}

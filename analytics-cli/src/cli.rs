@@ -1,0 +1,97 @@
+use clap::{Parser, Subcommand};
+
+use crate::{
+    commands::{import::ImportArgs, migrate::MigrateArgs, query::QueryArgs, retention::RetentionArgs, send::SendArgs},
+    server::ServerUrl,
+};
+
+const EXIT_CODES: &str = "\
+Data goes to standard output, everything else to standard error.
+
+Exit codes:
+  0  success
+  1  the answer is no: the server refused, migrations are pending or
+     altered, or lines of a file could not be read
+  2  the command could not run: wrong flags, an unreadable file, or a
+     server or database that cannot be reached";
+
+/// Sends events to analyticsd, asks it for counts, imports files, and looks after the database schema.
+#[derive(Debug, Parser)]
+#[command(name = "analytics-cli", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// Where analyticsd listens, for the commands that speak to it: send, query and import.
+    #[arg(
+        long,
+        global = true,
+        display_order = 100,
+        value_name = "URL",
+        env = "ANALYTICS_SERVER",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:8080"
+    )]
+    pub(crate) server: ServerUrl,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Send one event.
+    Send(SendArgs),
+    /// Show the counts of an hour, or of every hour of a range.
+    Query(QueryArgs),
+    /// Bring the database schema up to date, or look at it.
+    Migrate(MigrateArgs),
+    /// Show or set how long raw events are kept.
+    Retention(RetentionArgs),
+    /// Import events from files.
+    Import(ImportArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser, error::ErrorKind};
+
+    use super::Cli;
+
+    #[test]
+    fn the_flags_do_not_contradict_one_another() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_server_is_accepted_before_and_after_the_command() {
+        for arguments in [
+            ["analytics-cli", "--server", "http://counter:1", "query"],
+            ["analytics-cli", "query", "--server", "http://counter:1"],
+        ] {
+            assert_eq!(Cli::try_parse_from(arguments).unwrap().server.to_string(), "http://counter:1");
+        }
+    }
+
+    #[test]
+    fn what_contradicts_itself_or_lacks_something_is_a_usage_error() {
+        let table: [(&[&str], ErrorKind); 8] = [
+            (&["query", "--at", "now", "--from", "now", "--to", "now"], ErrorKind::ArgumentConflict),
+            (&["query", "--from", "now"], ErrorKind::MissingRequiredArgument),
+            (&["query", "--at", "yesterday"], ErrorKind::ValueValidation),
+            (&["query", "--server", "https://counter"], ErrorKind::ValueValidation),
+            (&["send", "--user", "ann", "--event", "Click"], ErrorKind::ValueValidation),
+            (&["import", "--format", "csv"], ErrorKind::MissingRequiredArgument),
+            (&["import", "--format", "csv", "--batch-size", "10001", "-"], ErrorKind::ValueValidation),
+            (&["retention", "set"], ErrorKind::MissingRequiredArgument),
+        ];
+        for (arguments, kind) in table {
+            let parsed = Cli::try_parse_from(["analytics-cli"].iter().chain(arguments));
+            assert_eq!(parsed.unwrap_err().kind(), kind, "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_before_now_is_not_taken_for_a_flag() {
+        for arguments in [["query", "--at", "-2h"], ["query", "--at=-2h", "--format=csv"]] {
+            assert!(Cli::try_parse_from(["analytics-cli"].iter().chain(&arguments)).is_ok(), "{arguments:?}");
+        }
+    }
+}

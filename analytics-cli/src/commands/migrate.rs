@@ -1,0 +1,183 @@
+use std::fmt::Write;
+
+use clap::{
+    Args, Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use db::{
+    Flavour,
+    schema::{self, MigrationState, MigrationStatus, SchemaStatus},
+};
+
+use crate::{
+    database::DatabaseArgs,
+    failure::{Failure, Verdict},
+    output,
+    table::{self, Side},
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct MigrateArgs {
+    #[command(flatten)]
+    database: DatabaseArgs,
+
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Apply what is pending.
+    Up {
+        /// How raw events are partitioned, chosen once for a new schema; without it, the server's offer decides.
+        #[arg(long, value_parser = PossibleValuesParser::new(["timescale", "postgres"]).try_map(|name| name.parse::<Flavour>()))]
+        flavour: Option<Flavour>,
+    },
+    /// Show every migration and how it stands; exit 1 unless all are applied as this build knows them.
+    Status,
+    /// Check that what is applied is what this build holds; exit 1 if not.
+    Verify,
+}
+
+/// Migrates, or looks at the schema.
+pub(crate) async fn run(args: MigrateArgs) -> Result<Verdict, Failure> {
+    let store = args.database.store()?;
+    match args.action {
+        Action::Up { flavour } => {
+            let (flavour, applied) = schema::migrate(&store, flavour).await?;
+            output::print(&describe_up(flavour, &applied))?;
+            Ok(Verdict::Yes)
+        }
+        Action::Status => {
+            let status = schema::status(&store).await?;
+            output::print(&describe_status(&status))?;
+            Ok(judge(status.complaint()))
+        }
+        Action::Verify => {
+            let status = schema::status(&store).await?;
+            output::print(&describe_differences(&status))?;
+            Ok(judge(verify_complaint(&status)))
+        }
+    }
+}
+
+/// Tells a complaint; to have none is a yes.
+fn judge(complaint: Option<String>) -> Verdict {
+    match complaint {
+        None => Verdict::Yes,
+        Some(complaint) => {
+            output::talk(&complaint);
+            Verdict::No
+        }
+    }
+}
+
+fn describe_up(flavour: Flavour, applied: &[String]) -> String {
+    let mut text = format!("flavour {flavour}\n");
+    for name in applied {
+        writeln!(text, "applied {name}").expect("writing into memory cannot fail");
+    }
+    if applied.is_empty() {
+        text.push_str("nothing to apply, the schema is current\n");
+    }
+    text
+}
+
+fn describe_status(status: &SchemaStatus) -> String {
+    let rows: Vec<[String; 3]> = status
+        .migrations
+        .iter()
+        .map(|MigrationStatus { version, name, state }| [version.to_string(), name.clone(), state.to_string()])
+        .collect();
+    let flavour = status.flavour.map_or("none yet", Flavour::as_str);
+    let table = table::layout([("version", Side::Right), ("name", Side::Left), ("state", Side::Left)], &rows);
+    format!("flavour {flavour}\n{table}")
+}
+
+fn describe_differences(status: &SchemaStatus) -> String {
+    let mut text = String::new();
+    for MigrationStatus { version, name, state } in &status.migrations {
+        if matches!(state, MigrationState::Altered | MigrationState::Unknown) {
+            writeln!(text, "{state} {version} {name}").expect("writing into memory cannot fail");
+        }
+    }
+    if text.is_empty() {
+        let applied = status.count(MigrationState::Applied);
+        writeln!(text, "verified {applied} applied migrations").expect("writing into memory cannot fail");
+    }
+    text
+}
+
+fn verify_complaint(status: &SchemaStatus) -> Option<String> {
+    let (altered, unknown) = (status.count(MigrationState::Altered), status.count(MigrationState::Unknown));
+    let mut faults = Vec::new();
+    if altered > 0 {
+        faults.push(format!(
+            "{altered} applied migrations are not the ones that this build holds: install the version that applied them, or \
+             migrate an empty database and import into it"
+        ));
+    }
+    if unknown > 0 {
+        faults.push(format!(
+            "{unknown} applied migrations are unknown to this build: install the newer version that applied them"
+        ));
+    }
+    (!faults.is_empty()).then(|| faults.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use db::{
+        Flavour,
+        schema::{MigrationState, MigrationStatus, SchemaStatus},
+    };
+
+    use super::{describe_differences, describe_status, describe_up, verify_complaint};
+
+    fn schema(states: &[MigrationState]) -> SchemaStatus {
+        let migrations = (1..)
+            .zip(states)
+            .map(|(version, &state)| MigrationStatus { version, name: format!("step_{version}"), state })
+            .collect();
+        SchemaStatus { flavour: Some(Flavour::Postgres), migrations }
+    }
+
+    #[test]
+    fn every_migration_is_shown_with_its_state() {
+        let status = schema(&[MigrationState::Applied, MigrationState::Altered, MigrationState::Pending]);
+        insta::assert_snapshot!(describe_status(&status), @r#"
+        flavour postgres
+        version  name    state
+              1  step_1  applied
+              2  step_2  altered
+              3  step_3  pending
+        "#);
+    }
+
+    #[test]
+    fn what_was_applied_is_named() {
+        insta::assert_snapshot!(describe_up(Flavour::Timescale, &["V1__a".to_owned(), "V2__b".to_owned()]), @r#"
+        flavour timescale
+        applied V1__a
+        applied V2__b
+        "#);
+        insta::assert_snapshot!(describe_up(Flavour::Postgres, &[]), @r#"
+        flavour postgres
+        nothing to apply, the schema is current
+        "#);
+    }
+
+    #[test]
+    fn altered_and_unknown_migrations_are_named_by_verify() {
+        let status = schema(&[MigrationState::Applied, MigrationState::Altered, MigrationState::Unknown]);
+        assert_eq!(describe_differences(&status), "altered 2 step_2\nunknown 3 step_3\n");
+        assert_eq!(verify_complaint(&status).unwrap().lines().count(), 2);
+    }
+
+    #[test]
+    fn pending_migrations_do_not_disturb_verify() {
+        let status = schema(&[MigrationState::Applied, MigrationState::Pending]);
+        assert_eq!(describe_differences(&status), "verified 1 applied migrations\n");
+        assert_eq!(verify_complaint(&status), None);
+    }
+}

@@ -1,0 +1,25 @@
+//! One file per command.
+
+pub(crate) mod import;
+pub(crate) mod migrate;
+pub(crate) mod query;
+pub(crate) mod retention;
+pub(crate) mod send;
+
+use crate::{
+    cli::{Cli, Command},
+    failure::{Failure, Verdict},
+    server::Server,
+};
+
+/// Runs the command that was asked for.
+pub(crate) async fn run(cli: Cli) -> Result<Verdict, Failure> {
+    let server = || Server::new(cli.server);
+    match cli.command {
+        Command::Send(args) => send::run(args, &server()).await,
+        Command::Query(args) => query::run(args, &server()).await,
+        Command::Migrate(args) => migrate::run(args).await,
+        Command::Retention(args) => retention::run(args).await,
+        Command::Import(args) => import::run(args, &server()).await,
+    }
+}

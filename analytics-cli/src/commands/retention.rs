@@ -1,0 +1,178 @@
+use std::{str::FromStr, time::Duration};
+
+use clap::{Args, Subcommand};
+use db::{Flavour, Retention, schema};
+use thiserror::Error;
+
+use crate::{
+    database::DatabaseArgs,
+    failure::{Failure, Verdict},
+    output,
+};
+
+const DAY: Duration = Duration::from_hours(24);
+
+#[derive(Debug, Args)]
+pub(crate) struct RetentionArgs {
+    #[command(flatten)]
+    database: DatabaseArgs,
+
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Show what is in force.
+    Show,
+    /// Change what is given, and leave the rest as it is. Settled counts are kept for ever in any case.
+    #[command(group(clap::ArgGroup::new("change").required(true).multiple(true)))]
+    Set {
+        /// Delete raw events that are older than this, as in 400d; or forever.
+        #[arg(long, value_name = "AGE", group = "change")]
+        keep: Option<Keep>,
+        /// Turn raw events that are older than this into columns, as in 7d; or never. Only in the timescale flavour.
+        #[arg(long, value_name = "AGE", group = "change")]
+        columnstore_after: Option<ColumnstoreAfter>,
+    },
+}
+
+/// Shows or sets how long raw events are kept.
+pub(crate) async fn run(args: RetentionArgs) -> Result<Verdict, Failure> {
+    let store = args.database.store()?;
+    let status = schema::status(&store).await?;
+    if let Some(complaint) = status.complaint() {
+        return Err(Failure::CannotRun(complaint));
+    }
+    let mut retention = Retention::read(&store).await?;
+    if let Action::Set { keep, columnstore_after } = args.action {
+        if let Some(Keep(keep)) = keep {
+            retention.keep = keep;
+        }
+        if let Some(ColumnstoreAfter(age)) = columnstore_after {
+            if age.is_some() && status.flavour == Some(Flavour::Postgres) {
+                return Err(Failure::CannotRun(
+                    "--columnstore-after needs TimescaleDB, and this schema was made without it; accepted is never"
+                        .to_owned(),
+                ));
+            }
+            retention.columnstore_after = age;
+        }
+        retention.write(&store).await?;
+    }
+    output::print(&describe(&retention))?;
+    Ok(Verdict::Yes)
+}
+
+fn describe(retention: &Retention) -> String {
+    format!(
+        "keep {}\ncolumnstore-after {}\n",
+        retention.keep.map_or("forever".to_owned(), write_age),
+        retention.columnstore_after.map_or("never".to_owned(), write_age)
+    )
+}
+
+/// An age in the largest unit that divides it, so that what is shown can be given again.
+fn write_age(age: Duration) -> String {
+    let seconds = age.as_secs();
+    [(86_400, "d"), (3_600, "h"), (60, "m")]
+        .into_iter()
+        .find(|(unit, _)| seconds.is_multiple_of(*unit))
+        .map_or_else(|| format!("{seconds}s"), |(unit, name)| format!("{}{name}", seconds / unit))
+}
+
+/// The value of `--keep`: none is for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Keep(Option<Duration>);
+
+/// The value of `--columnstore-after`: none is never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct ColumnstoreAfter(Option<Duration>);
+
+/// A text that is no age.
+#[derive(Debug, Error)]
+enum InvalidAge {
+    /// It is not written as an age.
+    #[error("{0}; accepted is an age as in 400d, or {1}")]
+    Unreadable(humantime::DurationError, &'static str),
+    /// It is an age, but not one of whole days.
+    #[error("raw events are deleted by whole days; accepted is a number of days as in 400d, or forever")]
+    NoWholeDays,
+    /// It is less than a second.
+    #[error("the age is less than a second; accepted is an age as in 7d, or never")]
+    TooShort,
+}
+
+impl FromStr for Keep {
+    type Err = InvalidAge;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "forever" {
+            return Ok(Self(None));
+        }
+        let age = humantime::parse_duration(text).map_err(|e| InvalidAge::Unreadable(e, "forever"))?;
+        let whole_days = age >= DAY && age.subsec_nanos() == 0 && age.as_secs().is_multiple_of(DAY.as_secs());
+        if whole_days { Ok(Self(Some(age))) } else { Err(InvalidAge::NoWholeDays) }
+    }
+}
+
+impl FromStr for ColumnstoreAfter {
+    type Err = InvalidAge;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "never" {
+            return Ok(Self(None));
+        }
+        let age = humantime::parse_duration(text).map_err(|e| InvalidAge::Unreadable(e, "never"))?;
+        if age.as_secs() == 0 { Err(InvalidAge::TooShort) } else { Ok(Self(Some(Duration::from_secs(age.as_secs())))) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use db::Retention;
+
+    use super::{ColumnstoreAfter, DAY, Keep, describe};
+
+    #[test]
+    fn what_is_kept_is_a_number_of_whole_days() {
+        for (text, keep) in [
+            ("forever", Some(None)),
+            ("1d", Some(Some(DAY))),
+            ("400d", Some(Some(DAY * 400))),
+            ("48h", Some(Some(DAY * 2))),
+            ("36h", None),
+            ("0d", None),
+            ("12h", None),
+            ("1d 1ns", None),
+            ("400", None),
+            ("never", None),
+            ("", None),
+        ] {
+            assert_eq!(text.parse::<Keep>().ok(), keep.map(Keep), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn columns_are_made_after_an_age_or_never() {
+        for (text, age) in [
+            ("never", Some(None)),
+            ("7d", Some(Some(DAY * 7))),
+            ("90m", Some(Some(Duration::from_mins(90)))),
+            ("10ms", None),
+            ("forever", None),
+        ] {
+            assert_eq!(text.parse::<ColumnstoreAfter>().ok(), age.map(ColumnstoreAfter), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_can_be_given_again() {
+        let retention = Retention { keep: Some(DAY * 400), columnstore_after: Some(Duration::from_mins(90)) };
+        assert_eq!(describe(&retention), "keep 400d\ncolumnstore-after 90m\n");
+        let nothing = Retention { keep: None, columnstore_after: None };
+        assert_eq!(describe(&nothing), "keep forever\ncolumnstore-after never\n");
+    }
+}

@@ -1,0 +1,94 @@
+use std::io::{self, BufRead, BufReader, Read};
+
+/// The longest line, in bytes. It bounds the memory that a file without line ends can take.
+pub(crate) const MAX_LINE_BYTES: usize = 1024 * 1024;
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// One line of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Line<'a> {
+    /// Its number, counted from 1.
+    pub(crate) number: u64,
+    /// Its bytes without the line end; none if there are more than [`MAX_LINE_BYTES`].
+    pub(crate) bytes: Option<&'a [u8]>,
+}
+
+/// The lines of a file, read one after the other in bounded memory.
+pub(crate) struct Lines<R> {
+    reader: BufReader<R>,
+    number: u64,
+    buffer: Vec<u8>,
+}
+
+impl<R: Read> Lines<R> {
+    pub(crate) fn new(reader: R) -> Self {
+        Self { reader: BufReader::with_capacity(64 * 1024, reader), number: 0, buffer: Vec::new() }
+    }
+
+    /// The next line, or none at the end. Lines end with LF or CR LF; the last one may lack its end.
+    pub(crate) fn next(&mut self) -> io::Result<Option<Line<'_>>> {
+        // Two more than the limit, so that a line of exactly the limit is read together with its CR LF.
+        let limit = MAX_LINE_BYTES as u64 + 2;
+        self.buffer.clear();
+        if (&mut self.reader).take(limit).read_until(b'\n', &mut self.buffer)? == 0 {
+            return Ok(None);
+        }
+        self.number += 1;
+        let mut line = self.buffer.as_slice();
+        match line.strip_suffix(b"\n") {
+            Some(whole) => line = whole.strip_suffix(b"\r").unwrap_or(whole),
+            None if line.len() > MAX_LINE_BYTES => {
+                self.reader.skip_until(b'\n')?;
+            }
+            None => {}
+        }
+        if self.number == 1 {
+            line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
+        }
+        Ok(Some(Line { number: self.number, bytes: (line.len() <= MAX_LINE_BYTES).then_some(line) }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Line, Lines, MAX_LINE_BYTES};
+
+    fn lines_of(bytes: &[u8]) -> Vec<(u64, Option<Vec<u8>>)> {
+        let mut lines = Lines::new(bytes);
+        let mut all = Vec::new();
+        while let Some(Line { number, bytes }) = lines.next().unwrap() {
+            all.push((number, bytes.map(<[u8]>::to_vec)));
+        }
+        all
+    }
+
+    #[test]
+    fn line_ends_may_be_mixed_and_the_last_one_missing() {
+        let table: [(&[u8], &[&[u8]]); 6] = [
+            (b"", &[]),
+            (b"a", &[b"a"]),
+            (b"a\n", &[b"a"]),
+            (b"a\r\n\nb\r\r\nc\rd", &[b"a", b"", b"b\r", b"c\rd"]),
+            (b"\n\n", &[b"", b""]),
+            (b"\xef\xbb\xbfa\n\xef\xbb\xbfb", &[b"a", b"\xef\xbb\xbfb"]),
+        ];
+        for (text, expected) in table {
+            let expected: Vec<_> = (1..).zip(expected.iter().map(|line| Some(line.to_vec()))).collect();
+            assert_eq!(lines_of(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_overlong_line_is_skipped_and_the_next_one_read() {
+        for end in ["\n", "\r\n"] {
+            for (length, fits) in [(MAX_LINE_BYTES, true), (MAX_LINE_BYTES + 1, false), (MAX_LINE_BYTES * 3, false)] {
+                let long = "x".repeat(length);
+                let lines = lines_of(format!("{long}{end}next{end}").as_bytes());
+                assert_eq!(lines.len(), 2, "{length}");
+                assert_eq!(lines[0].1.is_some(), fits, "{length}");
+                assert_eq!(lines[1], (2, Some(b"next".to_vec())), "{length}");
+            }
+        }
+    }
+}

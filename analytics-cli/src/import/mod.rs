@@ -1,0 +1,182 @@
+//! Reads files of events and sends them in batches, one request at a time, so that it is known at every moment which lines
+//! are stored:
+//!
+//! `source` opens a file, `lines` cuts it into lines of bounded length, `records` turns lines into events (`csv` and `combined`
+//! for the formats that need more than a function), `batch` gathers them, `delivery` sends them. What cannot be read goes to
+//! `rejects`, what is stored is counted by the `tally`, and an import that has to stop says so in `stopped`.
+
+mod batch;
+mod combined;
+mod csv;
+mod delivery;
+mod lines;
+mod progress;
+mod records;
+mod rejects;
+mod source;
+mod stopped;
+mod tally;
+
+use std::path::PathBuf;
+
+use model::Timestamp;
+
+use self::{
+    batch::Batch,
+    delivery::deliver,
+    progress::Progress,
+    records::{Content, Records},
+    rejects::Rejects,
+    stopped::Cause,
+    tally::Tally,
+};
+pub(crate) use self::{combined::Site, source::Source, stopped::Stopped};
+use crate::{
+    failure::{Failure, Verdict},
+    output,
+    server::{Server, ServerError},
+    time::seconds_suspicion,
+};
+
+/// How files are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// The lines of a batch.
+    Ndjson,
+    /// Columns with a header.
+    Csv,
+    /// An access log, with the hosts whose pages lead to clicks.
+    Combined(Vec<Site>),
+}
+
+/// How to import.
+#[derive(Debug)]
+pub(crate) struct Options {
+    /// How the files are written.
+    pub(crate) format: Format,
+    /// The most events of one request.
+    pub(crate) batch_size: usize,
+    /// Where lines that cannot be read are written to.
+    pub(crate) rejects: Option<PathBuf>,
+}
+
+/// Imports the sources one after the other and prints what it came to, also when it has to stop on the way.
+pub(crate) async fn run(server: &Server, sources: &[Source], options: Options) -> Result<Verdict, Failure> {
+    let mut import = Import {
+        server,
+        rejects: Rejects::begin(options.rejects.as_deref())?,
+        progress: Progress::begin(sources.iter().map(Source::bytes).sum()),
+        tally: Tally::default(),
+        suspect: None,
+        options,
+    };
+    let stopped = import.all(sources).await.err();
+    import.progress.end();
+    import.tally.unreadable = import.rejects.total();
+    let printed = output::print(&import.tally.to_string());
+    import.rejects.tell();
+    if let Some(suspect) = import.suspect {
+        output::talk(&format!("warning: {suspect}"));
+    }
+    if let Some(stopped) = stopped {
+        return Err(stopped.into());
+    }
+    printed?;
+    Ok(if import.rejects.total() == 0 { Verdict::Yes } else { Verdict::No })
+}
+
+struct Import<'a> {
+    server: &'a Server,
+    options: Options,
+    rejects: Rejects,
+    progress: Progress,
+    tally: Tally,
+    /// What is strange about the first timestamp that looks like seconds.
+    suspect: Option<String>,
+}
+
+/// A file that an import stopped in: why, and where.
+struct StoppedFile {
+    cause: Cause,
+    first_unsent: u64,
+    last_sent: Option<u64>,
+}
+
+impl StoppedFile {
+    /// Stopped before a batch was sent. While a file is read, its batch is empty only if no event was read from it yet.
+    fn before(batch: &Batch, cause: Cause) -> Self {
+        Self { cause, first_unsent: batch.lines().first().copied().unwrap_or(1), last_sent: None }
+    }
+}
+
+impl Import<'_> {
+    async fn all(&mut self, sources: &[Source]) -> Result<(), Box<Stopped>> {
+        for (position, source) in sources.iter().enumerate() {
+            self.one(source).await.map_err(|StoppedFile { cause, first_unsent, last_sent }| {
+                Box::new(Stopped {
+                    cause,
+                    source: source.name(),
+                    files_left: sources.len() - position - 1,
+                    acknowledged: self.tally.events,
+                    first_unsent,
+                    last_sent,
+                })
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Imports one file. A batch never spans files, so that a file's name and two line numbers say what is in it.
+    async fn one(&mut self, source: &Source) -> Result<(), StoppedFile> {
+        let name = source.name();
+        let mut batch = Batch::default();
+        let reader = source.open().map_err(|error| StoppedFile::before(&batch, Cause::Read(error.into())))?;
+        let mut records = Records::new(self.progress.watch(reader), &self.options.format);
+        while let Some(record) = records.next().map_err(|error| StoppedFile::before(&batch, Cause::Read(error)))? {
+            match record.content {
+                Content::Event(event) => {
+                    self.suspect(&name, record.line, event.at);
+                    if let Err(event) = batch.push(record.line, event, self.options.batch_size) {
+                        self.send(&mut batch).await?;
+                        let pushed = batch.push(record.line, event, self.options.batch_size);
+                        pushed.expect("one event is within the limits of a batch");
+                    }
+                }
+                Content::NotAPageView => self.tally.not_page_views += 1,
+                Content::Unreadable(reason) => self
+                    .rejects
+                    .note(&name, record.line, &reason)
+                    .map_err(|error| StoppedFile::before(&batch, Cause::Rejects(error)))?,
+            }
+        }
+        self.rejects.end_file(&name).map_err(|error| StoppedFile::before(&batch, Cause::Rejects(error)))?;
+        if batch.is_empty() { Ok(()) } else { self.send(&mut batch).await }
+    }
+
+    async fn send(&mut self, batch: &mut Batch) -> Result<(), StoppedFile> {
+        if let Err(error) = deliver(self.server, batch.body(), |line| self.progress.tell(line)).await {
+            let line = match &error {
+                ServerError::Refused { problem, .. } => line_of_event(batch, problem.line),
+                _ => None,
+            };
+            let last_sent = batch.lines().last().copied();
+            return Err(StoppedFile { last_sent, ..StoppedFile::before(batch, Cause::Server { error, line }) });
+        }
+        self.tally.add(batch);
+        self.progress.stored(self.tally.events);
+        batch.clear();
+        Ok(())
+    }
+
+    fn suspect(&mut self, source: &str, line: u64, at: Timestamp) {
+        if self.suspect.is_none() {
+            self.suspect = seconds_suspicion(at).map(|suspicion| format!("{source}:{line}: timestamp {suspicion}"));
+        }
+    }
+}
+
+/// The line of the file that a line of a batch came from; both are counted from 1.
+fn line_of_event(batch: &Batch, line: Option<u64>) -> Option<u64> {
+    let position = usize::try_from(line?.checked_sub(1)?).ok()?;
+    batch.lines().get(position).copied()
+}

@@ -1,0 +1,147 @@
+use std::io::{self, Read};
+
+use model::{Event, InvalidInput, wire};
+use thiserror::Error;
+
+use super::{
+    Format,
+    combined::{Combined, NoLogLine},
+    csv::{Csv, InvalidHeader, NoRow},
+    lines::{Line, Lines, MAX_LINE_BYTES},
+};
+
+/// What one line, or one record of several lines, turned out to be.
+#[derive(Debug)]
+pub(crate) struct Record {
+    /// The number of its first line, counted from 1.
+    pub(crate) line: u64,
+    /// What it holds.
+    pub(crate) content: Content,
+}
+
+/// What a record holds.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// An event.
+    Event(Event),
+    /// A request that is not a page view.
+    NotAPageView,
+    /// Nothing that can be read.
+    Unreadable(Unreadable),
+}
+
+/// Why a line holds nothing that can be read.
+#[derive(Debug, Error)]
+pub(crate) enum Unreadable {
+    /// It is longer than [`MAX_LINE_BYTES`].
+    #[error("is longer than {MAX_LINE_BYTES} bytes")]
+    TooLong,
+    /// It is no line of a batch.
+    #[error(transparent)]
+    NoEvent(#[from] wire::InvalidLine),
+    /// It is no row of a CSV file.
+    #[error(transparent)]
+    NoRow(#[from] NoRow),
+    /// It is no line of an access log.
+    #[error(transparent)]
+    NoLogLine(#[from] NoLogLine),
+    /// A field has a value that the contract does not accept.
+    #[error(transparent)]
+    Invalid(#[from] InvalidInput),
+}
+
+impl<E: Into<Unreadable>> From<Result<Event, E>> for Content {
+    fn from(read: Result<Event, E>) -> Self {
+        read.map_or_else(|e| Self::Unreadable(e.into()), Self::Event)
+    }
+}
+
+/// A file that cannot be read any further.
+#[derive(Debug, Error)]
+pub(crate) enum ReadError {
+    /// The system could not read it.
+    #[error("cannot read any further: {0}")]
+    Io(#[from] io::Error),
+    /// A CSV file does not say which column is which.
+    #[error(transparent)]
+    Header(#[from] InvalidHeader),
+}
+
+/// The records of a file, read one after the other in bounded memory.
+pub(crate) struct Records<R> {
+    lines: Lines<R>,
+    decoder: Decoder,
+}
+
+enum Decoder {
+    Ndjson,
+    Csv(Box<Csv>),
+    Combined(Combined),
+}
+
+impl<R: Read> Records<R> {
+    pub(crate) fn new(reader: R, format: &Format) -> Self {
+        let decoder = match format {
+            Format::Ndjson => Decoder::Ndjson,
+            Format::Csv => Decoder::Csv(Box::default()),
+            Format::Combined(sites) => Decoder::Combined(Combined::new(sites.clone())),
+        };
+        Self { lines: Lines::new(reader), decoder }
+    }
+
+    /// The next record, or none at the end. Empty lines are no records.
+    pub(crate) fn next(&mut self) -> Result<Option<Record>, ReadError> {
+        while let Some(line) = self.lines.next()? {
+            if let Some(record) = self.decoder.read(line)? {
+                return Ok(Some(record));
+            }
+        }
+        Ok(self.decoder.finish())
+    }
+}
+
+impl Decoder {
+    fn read(&mut self, line: Line<'_>) -> Result<Option<Record>, InvalidHeader> {
+        if let Self::Csv(csv) = self {
+            return csv.read(line);
+        }
+        let content = match (line.bytes, self) {
+            (Some([]), _) => return Ok(None),
+            (None, _) => Content::Unreadable(Unreadable::TooLong),
+            (Some(bytes), Self::Combined(combined)) => combined.read(bytes),
+            (Some(bytes), _) => wire::parse_line(bytes).into(),
+        };
+        Ok(Some(Record { line: line.number, content }))
+    }
+
+    fn finish(&mut self) -> Option<Record> {
+        match self {
+            Self::Csv(csv) => csv.finish(),
+            Self::Ndjson | Self::Combined(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Content, Records};
+    use crate::import::Format;
+
+    #[test]
+    fn empty_lines_are_counted_but_are_no_records() {
+        let event = r#"{"timestamp":1,"user":"a","event":"click"}"#;
+        let mut records = Records::new(std::io::Cursor::new(format!("\n{event}\r\n\r\nno\n{event}")), &Format::Ndjson);
+        let mut seen = Vec::new();
+        while let Some(record) = records.next().unwrap() {
+            seen.push((record.line, matches!(record.content, Content::Event(_))));
+        }
+        assert_eq!(seen, [(2, true), (4, false), (5, true)]);
+    }
+
+    #[test]
+    fn a_line_that_is_not_utf_8_is_unreadable() {
+        let line = b"{\"timestamp\":1,\"user\":\"\xff\",\"event\":\"click\"}\n";
+        let record = Records::new(&line[..], &Format::Ndjson).next().unwrap().unwrap();
+        assert!(matches!(record.content, Content::Unreadable(_)), "{record:?}");
+    }
+}

@@ -1,0 +1,67 @@
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    path::PathBuf,
+};
+
+use crate::failure::Failure;
+
+/// Something to import from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Standard input.
+    Stdin,
+    /// A file.
+    File {
+        /// Where it is.
+        path: PathBuf,
+        /// Its length in bytes; none for a pipe and the like.
+        bytes: Option<u64>,
+    },
+}
+
+impl Source {
+    /// Makes sure that a file is there and can be read, so that an import does not stop half-way for a typing error.
+    pub(crate) fn find(path: PathBuf) -> Result<Self, Failure> {
+        if path.as_os_str() == "-" {
+            return Ok(Self::Stdin);
+        }
+        let fault = |error: &dyn std::fmt::Display| {
+            Failure::CannotRun(format!("cannot read {}: {error}; nothing was imported", path.display()))
+        };
+        let metadata = fs::metadata(&path).map_err(|error| fault(&error))?;
+        if metadata.is_dir() {
+            return Err(fault(&"it is a directory"));
+        }
+        // A pipe can be opened only once, so only files are tried.
+        let bytes = metadata.is_file().then_some(metadata.len());
+        if bytes.is_some() {
+            File::open(&path).map_err(|error| fault(&error))?;
+        }
+        Ok(Self::File { path, bytes })
+    }
+
+    /// Begins to read.
+    pub(crate) fn open(&self) -> io::Result<Box<dyn Read>> {
+        Ok(match self {
+            Self::Stdin => Box::new(io::stdin()),
+            Self::File { path, .. } => Box::new(File::open(path)?),
+        })
+    }
+
+    /// How many bytes there are, if anybody knows.
+    pub(crate) fn bytes(&self) -> Option<u64> {
+        match self {
+            Self::Stdin => None,
+            Self::File { bytes, .. } => *bytes,
+        }
+    }
+
+    /// What people call it.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Stdin => "standard input".to_owned(),
+            Self::File { path, .. } => path.display().to_string(),
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The command line of the event counter, as a library so that its parts can be tested.
+//!
+//! - `cli` holds the flags that all commands share and says which commands there are;
+//! - `commands` has one file per command: its flags, and what it does with them;
+//! - `import` reads files of events and sends them in batches, saying exactly what was stored;
+//! - `server` speaks HTTP to analyticsd, `database` connects where a command speaks to the database itself;
+//! - `time` reads the times that people write on a command line;
+//! - `failure` decides the exit code, `output` keeps data (standard output) and talk (standard error) apart.
+
+mod cli;
+mod commands;
+mod database;
+mod failure;
+mod import;
+mod output;
+mod server;
+mod table;
+mod time;
+
+use std::process::ExitCode;
+
+pub use cli::Cli;
+
+/// Runs one command to its end, tells on standard error what went wrong, and returns the exit code that `--help` documents.
+pub async fn run(cli: Cli) -> ExitCode {
+    failure::exit_code(commands::run(cli).await)
+}

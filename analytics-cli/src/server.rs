@@ -1,0 +1,225 @@
+use std::{fmt, str::FromStr, time::Duration};
+
+use db::describe;
+use model::{Event, EventKind, Hour, HourCounts, Problem, Timestamp, UserName, wire};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::{
+    Client, RequestBuilder, Response, StatusCode, Url,
+    header::{CONTENT_TYPE, RETRY_AFTER},
+    redirect, retry,
+};
+use thiserror::Error;
+
+/// The longest that opening a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest that a request may take. The daemon gives up and says so well before.
+const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
+/// A connection that was idle for longer is not used again. The daemon closes idle connections too, and a request that is
+/// written into one while it is being closed would leave its sender not knowing whether it arrived.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The address of analyticsd: `http://HOST:PORT`, without a path at its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ServerUrl(String);
+
+/// A text that is no address of analyticsd.
+#[derive(Debug, Error)]
+#[error("this is no address of analyticsd; accepted is http://HOST:PORT (analyticsd itself does not speak TLS)")]
+pub(crate) struct InvalidServerUrl;
+
+impl FromStr for ServerUrl {
+    type Err = InvalidServerUrl;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let url: Url = text.parse().map_err(|_| InvalidServerUrl)?;
+        let usable = url.scheme() == "http" && url.has_host() && url.query().is_none() && url.fragment().is_none();
+        if usable { Ok(Self(text.trim_end_matches('/').to_owned())) } else { Err(InvalidServerUrl) }
+    }
+}
+
+impl fmt::Display for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A request that did not bring what was asked for.
+#[derive(Debug, Error)]
+pub(crate) enum ServerError {
+    /// No connection could be opened, so nothing was sent.
+    #[error(
+        "cannot reach {url}: {cause}; is analyticsd running? Start it with `analyticsd --embedded`, or point --server at it"
+    )]
+    Unreachable {
+        /// Where it should be.
+        url: ServerUrl,
+        /// What the system said.
+        cause: String,
+    },
+    /// The connection broke, or too much time went by, after something was sent.
+    #[error("{url} took the request, but no answer came: {cause}")]
+    NoAnswer {
+        /// Where the request went.
+        url: ServerUrl,
+        /// What the system said.
+        cause: String,
+    },
+    /// The daemon said no. It promises that nothing of the request is stored.
+    #[error("the server refused with {}", describe_problem(problem))]
+    Refused {
+        /// What the daemon said.
+        problem: Box<Problem>,
+        /// How long it asked to wait before the next try.
+        retry_after: Option<Duration>,
+    },
+    /// An answer that the daemon never gives, so something else is there or stands in between.
+    #[error("{url} answered with {status} and {excerpt:?}, which analyticsd never does; is --server right?")]
+    Foreign {
+        /// Where the request went.
+        url: ServerUrl,
+        /// The status of the answer.
+        status: StatusCode,
+        /// The beginning of its body.
+        excerpt: String,
+    },
+}
+
+impl ServerError {
+    /// Whether an answer came, and was a no.
+    pub(crate) fn is_refusal(&self) -> bool {
+        match self {
+            Self::Refused { .. } => true,
+            Self::Foreign { status, .. } => status.is_client_error() || status.is_server_error(),
+            Self::Unreachable { .. } | Self::NoAnswer { .. } => false,
+        }
+    }
+
+    /// Whether what was sent may be stored all the same.
+    pub(crate) fn leaves_fate_unknown(&self) -> bool {
+        matches!(self, Self::NoAnswer { .. } | Self::Foreign { .. })
+    }
+}
+
+/// One analyticsd, and the connections to it.
+pub(crate) struct Server {
+    url: ServerUrl,
+    http: Client,
+}
+
+impl Server {
+    /// Prepares to connect; nothing is opened yet.
+    pub(crate) fn new(url: ServerUrl) -> Self {
+        let http = Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(REQUEST_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            // An event that is sent twice is counted twice, so nothing is ever sent again behind our back.
+            .retry(retry::never())
+            .redirect(redirect::Policy::none())
+            .build()
+            .expect("a client without TLS and with constant settings can be built");
+        Self { url, http }
+    }
+
+    /// Sends one event.
+    pub(crate) async fn send(&self, event: &Event) -> Result<(), ServerError> {
+        let user = utf8_percent_encode(event.user.as_str(), NON_ALPHANUMERIC);
+        let url = format!(
+            "{}&{}={user}&{}={}",
+            self.analytics(event.at),
+            UserName::PARAMETER,
+            EventKind::PARAMETER,
+            event.kind
+        );
+        self.answer_of(self.http.post(url), StatusCode::NO_CONTENT).await.map(drop)
+    }
+
+    /// Asks for the counts of an hour.
+    pub(crate) async fn counts(&self, hour: Hour) -> Result<HourCounts, ServerError> {
+        let response = self.answer_of(self.http.get(self.analytics(hour.start())), StatusCode::OK).await?;
+        let status = response.status();
+        let body = response.text().await.map_err(|error| self.no_answer(error))?;
+        body.parse().map_err(|_| self.foreign(status, &body))
+    }
+
+    /// Sends many events, written as newline-delimited JSON. They are stored together or not at all.
+    pub(crate) async fn send_batch(&self, lines: &[u8]) -> Result<(), ServerError> {
+        let url = format!("{}{}", self.url, wire::BATCH_PATH);
+        let request = self.http.post(url).header(CONTENT_TYPE, wire::NDJSON).body(lines.to_vec());
+        self.answer_of(request, StatusCode::NO_CONTENT).await.map(drop)
+    }
+
+    fn analytics(&self, at: Timestamp) -> String {
+        format!("{}{}?{}={}", self.url, wire::ANALYTICS_PATH, Timestamp::PARAMETER, at.millis())
+    }
+
+    async fn answer_of(&self, request: RequestBuilder, expected: StatusCode) -> Result<Response, ServerError> {
+        let response = request.send().await.map_err(|error| self.no_answer(error))?;
+        let status = response.status();
+        if status == expected {
+            return Ok(response);
+        }
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());
+        let body = response.text().await.map_err(|error| self.no_answer(error))?;
+        // Only the daemon's own word is a promise; what stands in between may answer 504 for a request that arrived.
+        match serde_json::from_str::<Problem>(&body) {
+            Ok(problem) if problem.status == status.as_u16() && !status.is_success() => Err(ServerError::Refused {
+                problem: Box::new(problem),
+                retry_after: retry_after.map(Duration::from_secs),
+            }),
+            _ => Err(self.foreign(status, &body)),
+        }
+    }
+
+    fn no_answer(&self, error: reqwest::Error) -> ServerError {
+        let (url, connecting) = (self.url.clone(), error.is_connect());
+        let cause = describe(&error.without_url());
+        if connecting { ServerError::Unreachable { url, cause } } else { ServerError::NoAnswer { url, cause } }
+    }
+
+    fn foreign(&self, status: StatusCode, body: &str) -> ServerError {
+        ServerError::Foreign { url: self.url.clone(), status, excerpt: body.chars().take(100).collect() }
+    }
+}
+
+fn describe_problem(problem: &Problem) -> String {
+    let Problem { status, title, detail, accepted, .. } = problem;
+    let story = format!("{status} ({title}): {detail}");
+    match accepted {
+        Some(accepted) if !detail.contains(accepted.as_str()) => format!("{story} Accepted is {accepted}."),
+        _ => story,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{InvalidInput, Problem};
+
+    use super::{ServerUrl, describe_problem};
+
+    #[test]
+    fn a_server_is_an_http_address_without_a_query() {
+        for (text, accepted) in [
+            ("http://127.0.0.1:8080", Some("http://127.0.0.1:8080")),
+            ("http://counter/", Some("http://counter")),
+            ("http://[::1]:8080/prefix/", Some("http://[::1]:8080/prefix")),
+            ("https://counter", None),
+            ("counter:8080", None),
+            ("127.0.0.1:8080", None),
+            ("http://", None),
+            ("http://counter/?a=b", None),
+            ("", None),
+        ] {
+            assert_eq!(text.parse::<ServerUrl>().ok().map(|url| url.to_string()).as_deref(), accepted, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_refusal_accepts_is_said_once() {
+        let invalid = InvalidInput { parameter: "user", fault: "is empty".to_owned(), accepted: "a name" };
+        let full = Problem::invalid_parameter(&invalid);
+        assert_eq!(describe_problem(&full), "400 (Invalid parameter): user is empty; accepted is a name.");
+        let terse = Problem { detail: "user is empty.".to_owned(), ..full };
+        assert_eq!(describe_problem(&terse), "400 (Invalid parameter): user is empty. Accepted is a name.");
+    }
+}

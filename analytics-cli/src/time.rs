@@ -1,0 +1,167 @@
+use std::{str::FromStr, time::Duration};
+
+use chrono::{DateTime, SecondsFormat};
+use model::{InvalidInput, Timestamp};
+use thiserror::Error;
+
+use crate::{failure::Failure, output};
+
+/// A time as people write it on a command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum TimeArgument {
+    /// `now`.
+    Now,
+    /// So long before now, as in `-2h`.
+    Ago(Duration),
+    /// RFC 3339, as in `2015-05-17T10:05:03Z`.
+    Date(Timestamp),
+    /// Milliseconds since 1970 as an integer.
+    Millis(Timestamp),
+}
+
+/// A text that is no time.
+#[derive(Debug, Error)]
+#[error(
+    "{fault}; accepted is RFC 3339 as in 2015-05-17T10:05:03Z, now, a time before now as in -2h, -90s or -1d, or milliseconds since 1970"
+)]
+pub(crate) struct InvalidTime {
+    fault: String,
+}
+
+impl FromStr for TimeArgument {
+    type Err = InvalidTime;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let invalid = |fault: String| InvalidTime { fault };
+        if text == "now" {
+            Ok(Self::Now)
+        } else if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+            Timestamp::parse(text).map(Self::Millis).map_err(|e| invalid(e.to_string()))
+        } else if let Some(age) = text.strip_prefix('-') {
+            humantime::parse_duration(age).map(Self::Ago).map_err(|e| invalid(e.to_string()))
+        } else {
+            let date = DateTime::parse_from_rfc3339(text).map_err(|_| invalid("this is no time".to_owned()))?;
+            Timestamp::from_millis(date.timestamp_millis()).map(Self::Date).map_err(|e| invalid(e.to_string()))
+        }
+    }
+}
+
+impl TimeArgument {
+    /// The instant that is meant, and a warning on standard error if it probably is not. `flag` is what it was given with.
+    pub(crate) fn resolve(&self, flag: &str, now: Timestamp) -> Result<Timestamp, Failure> {
+        if let Self::Millis(at) = self
+            && let Some(suspicion) = seconds_suspicion(*at)
+        {
+            output::talk(&format!("warning: {flag} {suspicion}"));
+        }
+        self.instant(now).map_err(|invalid| Failure::CannotRun(format!("{flag}: {invalid}")))
+    }
+
+    fn instant(&self, now: Timestamp) -> Result<Timestamp, InvalidInput> {
+        match self {
+            Self::Now => Ok(now),
+            Self::Ago(age) => {
+                let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+                Timestamp::from_millis(now.millis().saturating_sub(age))
+            }
+            Self::Date(at) | Self::Millis(at) => Ok(*at),
+        }
+    }
+}
+
+/// What is strange about a number of milliseconds that would be a likelier number of seconds; none if nothing is.
+///
+/// The range is 2001 and later in seconds, which as milliseconds are a few weeks of the 1970s.
+pub(crate) fn seconds_suspicion(at: Timestamp) -> Option<String> {
+    let number = at.millis();
+    if !(1_000_000_000..100_000_000_000).contains(&number) {
+        return None;
+    }
+    let date = |at: Timestamp| at.to_utc().to_rfc3339_opts(SecondsFormat::AutoSi, true);
+    let meant = Timestamp::from_millis(number * 1000).ok()?;
+    Some(format!(
+        "{number} was read as milliseconds, which is {}; if seconds were meant, that is {}, in milliseconds {}",
+        date(at),
+        date(meant),
+        meant.millis()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use model::Timestamp;
+
+    use super::{TimeArgument, seconds_suspicion};
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(millis).unwrap()
+    }
+
+    #[test]
+    fn every_way_to_write_a_time_is_understood() {
+        let now = at(1_431_857_103_000);
+        let table = [
+            ("now", 1_431_857_103_000),
+            ("-0s", 1_431_857_103_000),
+            ("-90s", 1_431_857_013_000),
+            ("-2h", 1_431_849_903_000),
+            ("-1h 30m", 1_431_851_703_000),
+            ("-1d", 1_431_770_703_000),
+            ("1431857103000", 1_431_857_103_000),
+            ("0", 0),
+            ("2015-05-17T10:05:03Z", 1_431_857_103_000),
+            ("2015-05-17T12:05:03.25+02:00", 1_431_857_103_250),
+            ("1970-01-01T00:00:00Z", 0),
+        ];
+        for (text, millis) in table {
+            let time: TimeArgument = text.parse().unwrap();
+            assert_eq!(time.instant(now), Ok(at(millis)), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused_with_what_is_accepted() {
+        let table = [
+            ("", "this is no time"),
+            ("yesterday", "this is no time"),
+            ("2015-05-17", "this is no time"),
+            ("2015-05-17T25:00:00Z", "this is no time"),
+            ("-5", "time unit needed"),
+            ("-", "empty"),
+            ("-2 fortnights", "unknown time unit"),
+            ("1969-12-31T23:59:59.999Z", "is negative"),
+            ("253402300800000", "later than the year 9999"),
+            ("1e9", "this is no time"),
+        ];
+        for (text, fault) in table {
+            let error = text.parse::<TimeArgument>().unwrap_err().to_string();
+            assert!(error.contains(fault), "{text:?} gave {error:?}");
+            assert!(error.contains("accepted is RFC 3339"), "{text:?} gave {error:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_before_1970_is_refused_when_it_is_resolved() {
+        let ago: TimeArgument = "-1000years".parse().unwrap();
+        assert_eq!(ago.instant(at(0)).unwrap_err().fault, "is negative");
+    }
+
+    #[test]
+    fn only_numbers_that_are_likelier_seconds_are_called_out() {
+        for (millis, suspicious) in [
+            (0, false),
+            (999_999_999, false),
+            (1_000_000_000, true),
+            (99_999_999_999, true),
+            (100_000_000_000, false),
+            (1_431_857_103_000, false),
+        ] {
+            assert_eq!(seconds_suspicion(at(millis)).is_some(), suspicious, "{millis}");
+        }
+        assert_eq!(
+            seconds_suspicion(at(1_431_857_103)).unwrap(),
+            "1431857103 was read as milliseconds, which is 1970-01-17T13:44:17.103Z; \
+             if seconds were meant, that is 2015-05-17T10:05:03Z, in milliseconds 1431857103000"
+        );
+    }
+}

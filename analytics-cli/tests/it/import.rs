@@ -1,0 +1,155 @@
+use std::{fmt::Write, fs};
+
+use crate::{
+    run,
+    server::{Answer, TestServer},
+};
+
+fn events(count: u64) -> String {
+    (1..=count).fold(String::new(), |mut lines, n| {
+        writeln!(lines, r#"{{"timestamp":{n},"user":"u{n}","event":"click"}}"#).unwrap();
+        lines
+    })
+}
+
+/// How many events each request held.
+fn sizes(server: &TestServer) -> Vec<usize> {
+    server.requests().iter().map(|request| request.body.lines().count()).collect()
+}
+
+#[test]
+fn every_line_is_sent_in_batches_of_the_size_asked_for() {
+    let server = TestServer::answering(&[Answer::Stored]);
+    let run = run(&server, &["import", "--format", "ndjson", "--batch-size", "2", "-"], events(5).as_bytes());
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(run.stdout, "events,5\nclicks,5\nimpressions,0\nnot_page_views,0\nunreadable,0\n");
+    assert_eq!(run.stderr, "");
+    assert_eq!(sizes(&server), [2, 2, 1]);
+    let sent: String = server.requests().iter().map(|request| request.body.clone()).collect();
+    assert_eq!(sent, events(5));
+    for request in server.requests() {
+        assert_eq!(request.head, "POST /analytics/batch");
+        assert!(request.headers.contains("content-type: application/x-ndjson"), "{}", request.headers);
+    }
+}
+
+#[test]
+fn a_log_becomes_page_views_and_the_rest_is_counted() {
+    let server = TestServer::answering(&[Answer::Stored]);
+    let line = |request: &str, referer: &str| {
+        format!("10.0.0.1 - - [17/May/2015:10:05:03 +0000] \"{request} HTTP/1.1\" 200 5 \"{referer}\" \"agent\"\n")
+    };
+    let log = [
+        line("GET /", "http://www.example.com/"),
+        line("GET /", "-"),
+        line("GET /a.css", "-"),
+        "garbage\n".to_owned(),
+        line("POST /", "-"),
+    ];
+    let arguments = ["import", "--format", "combined", "--site", "Example.com", "-"];
+    let run = run(&server, &arguments, log.concat().as_bytes());
+    assert_eq!(run.code, 1);
+    assert_eq!(run.stdout, "events,2\nclicks,1\nimpressions,1\nnot_page_views,2\nunreadable,1\n");
+    assert!(run.stderr.starts_with("standard input:4: is no line of a combined access log"), "{}", run.stderr);
+    assert_eq!(
+        server.requests()[0].body,
+        "{\"timestamp\":1431857103000,\"user\":\"10.0.0.1\",\"event\":\"click\"}\n\
+         {\"timestamp\":1431857103000,\"user\":\"10.0.0.1\",\"event\":\"impression\"}\n"
+    );
+}
+
+#[test]
+fn lines_that_cannot_be_read_are_named_and_the_others_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bad, good, rejects) =
+        (folder.path().join("bad"), folder.path().join("good.csv"), folder.path().join("rejects"));
+    let mut text = "timestamp,user,event\n".to_owned();
+    for n in 0..30 {
+        write!(text, "{n},u,click\n{n},u,clack\n").unwrap();
+    }
+    fs::write(&bad, &text).unwrap();
+    fs::write(&good, "user,event,timestamp\nann,impression,1431857103").unwrap();
+    let (bad, good, rejects_name) = (bad.to_str().unwrap(), good.to_str().unwrap(), rejects.to_str().unwrap());
+
+    let server = TestServer::answering(&[Answer::Stored]);
+    let run = run(&server, &["import", "--format", "csv", "--rejects", rejects_name, bad, good], b"");
+    assert_eq!(run.code, 1);
+    assert_eq!(run.stdout, "events,31\nclicks,30\nimpressions,1\nnot_page_views,0\nunreadable,30\n");
+    assert_eq!(sizes(&server), [30, 1]);
+    let told: Vec<&str> = run.stderr.lines().collect();
+    assert_eq!(told.len(), 23, "{}", run.stderr);
+    assert_eq!(told[0], format!("{bad}:3: event is unknown; accepted is click or impression, in lower case"));
+    assert_eq!(told[20], format!("{bad}: and 10 more"));
+    assert_eq!(told[21], "lines that could not be read and were left out: 30; all of them are in the --rejects file");
+    assert!(told[22].starts_with(&format!("warning: {good}:2: timestamp 1431857103 was read as")), "{}", told[22]);
+    let written = fs::read_to_string(&rejects).unwrap();
+    assert_eq!(written.lines().count(), 30);
+    assert!(written.lines().last().unwrap().starts_with(&format!("{bad}:61: event is unknown")), "{written}");
+}
+
+#[test]
+fn an_overloaded_server_is_asked_again_and_nothing_is_counted_twice() {
+    let busy = Answer::Problem(503, "Too much at once.", None);
+    let server = TestServer::answering(&[Answer::Stored, busy.clone(), busy, Answer::Stored]);
+    let run = run(&server, &["import", "--format", "ndjson", "--batch-size", "3", "-"], events(6).as_bytes());
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.stdout.starts_with("events,6\n"), "{}", run.stdout);
+    let bodies: Vec<String> = server.requests().into_iter().map(|request| request.body).collect();
+    assert_eq!(bodies.len(), 4);
+    assert!(bodies[1] == bodies[2] && bodies[2] == bodies[3] && bodies[0] != bodies[1]);
+}
+
+#[test]
+fn a_server_that_stays_overloaded_stops_the_import_and_what_is_stored_is_said() {
+    let server = TestServer::answering(&[Answer::Stored, Answer::Problem(503, "Too much at once.", None)]);
+    let input = format!("\nno event\n{}", events(6));
+    let run = run(&server, &["import", "--format", "ndjson", "--batch-size", "4", "-"], input.as_bytes());
+    assert_eq!(run.code, 1);
+    assert_eq!(sizes(&server), [4, 2, 2, 2, 2, 2]);
+    assert!(run.stdout.starts_with("events,4\n"), "{}", run.stdout);
+    assert!(run.stderr.contains("4 events were acknowledged and are stored."), "{}", run.stderr);
+    assert!(run.stderr.contains("Nothing from standard input, line 7 on, is stored."), "{}", run.stderr);
+}
+
+#[test]
+fn a_line_that_the_server_refuses_is_named_by_its_number_in_the_file() {
+    let server = TestServer::answering(&[Answer::Stored, Answer::Problem(400, "Too early.", Some(2))]);
+    let input = format!("\n{}", events(6));
+    let run = run(&server, &["import", "--format", "ndjson", "--batch-size", "3", "-"], input.as_bytes());
+    assert_eq!(run.code, 1);
+    assert!(run.stderr.contains("line 6 was not accepted"), "{}", run.stderr);
+    assert!(run.stderr.contains("Too early."), "{}", run.stderr);
+    assert!(run.stderr.contains("Nothing from standard input, line 5 on, is stored."), "{}", run.stderr);
+}
+
+#[test]
+fn a_request_whose_fate_is_unknown_is_not_sent_again_and_its_lines_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("events");
+    fs::write(&file, events(6)).unwrap();
+    let file = file.to_str().unwrap();
+    for (answer, code) in [(Answer::Nothing, 2), (Answer::Foreign(504), 1)] {
+        let server = TestServer::answering(&[Answer::Stored, answer.clone()]);
+        let run = run(&server, &["import", "--format", "ndjson", "--batch-size", "2", file, file, file], b"");
+        assert_eq!(run.code, code, "{answer:?}: {}", run.stderr);
+        assert_eq!(server.requests().len(), 2, "{answer:?}");
+        assert!(run.stdout.starts_with("events,2\n"), "{}", run.stdout);
+        for sentence in [
+            "2 events were acknowledged and are stored.",
+            &format!("Whether the events of {file}, lines 3 to 4, are stored is unknown: all of them are, or none."),
+            "Nothing after line 4 is stored, and nothing of the 2 files after it.",
+        ] {
+            assert!(run.stderr.contains(sentence), "{answer:?}: {}", run.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_csv_file_without_its_header_stops_the_import() {
+    let server = TestServer::answering(&[Answer::Stored]);
+    let run = run(&server, &["import", "--format", "csv", "-"], b"1,ann,click\n");
+    assert_eq!(run.code, 2);
+    assert!(run.stderr.contains("the header lacks the column timestamp"), "{}", run.stderr);
+    assert!(run.stderr.contains("Nothing from standard input, line 1 on, is stored."), "{}", run.stderr);
+    assert_eq!(server.requests().len(), 0);
+}

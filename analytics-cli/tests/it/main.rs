@@ -1,0 +1,54 @@
+//! The command line as people run it, against a small server of its own that answers what a test tells it to.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod import;
+mod query;
+mod send;
+mod server;
+mod usage;
+
+use std::{
+    io::Write,
+    process::{Command, Output, Stdio},
+};
+
+use server::TestServer;
+
+/// What a run left behind.
+struct Run {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl From<Output> for Run {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+/// The command line without what the machine's own environment would add.
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_analytics-cli"));
+    command.args(arguments).env_remove("ANALYTICS_SERVER").env_remove("DATABASE_URL").env("NO_PROXY", "127.0.0.1");
+    command
+}
+
+/// Runs the command line against a server, with something on its standard input.
+fn run(server: &TestServer, arguments: &[&str], input: &[u8]) -> Run {
+    let mut child = command(arguments)
+        .env("ANALYTICS_SERVER", server.url())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that stops early does not read the rest.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    child.wait_with_output().unwrap().into()
+}

@@ -1,0 +1,84 @@
+use std::process::Stdio;
+
+use analytics_cli::Cli;
+use clap::CommandFactory;
+
+use crate::{
+    command,
+    server::{Answer, TestServer},
+};
+
+/// The long help of a command, at a width of its own rather than the terminal's.
+fn help(path: &[&str]) -> String {
+    let mut command = Cli::command().term_width(110);
+    command.build();
+    let command = path.iter().fold(&mut command, |command, name| command.find_subcommand_mut(name).unwrap());
+    command.render_long_help().to_string()
+}
+
+#[test]
+fn the_help_documents_commands_and_exit_codes() {
+    insta::assert_snapshot!("help", help(&[]));
+}
+
+#[test]
+fn the_help_of_every_command_documents_its_flags() {
+    for path in [&["send"][..], &["query"], &["migrate"], &["migrate", "up"], &["retention", "set"], &["import"]] {
+        insta::assert_snapshot!(format!("help_{}", path.join("_")), help(path));
+    }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let counts = "unique_users,1\nclicks,1\nimpressions,0\n";
+    let server = TestServer::answering(&[Answer::Text(counts.to_owned())]);
+    let mut child = command(&["query"])
+        .env("ANALYTICS_SERVER", server.url())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+}
+
+#[test]
+fn what_contradicts_itself_exits_2() {
+    for arguments in [
+        &["query", "--from", "now", "--to", "-1h"][..],
+        &["query", "--from", "0", "--to", "now"],
+        &["query", "--at", "yesterday"],
+        &["send", "--user", "", "--event", "click"],
+        &["send", "--user", "ann", "--event", "click", "--at", "-9000years"],
+        &["import", "--format", "ndjson", "/nowhere/to/be/found"],
+        &["import", "--format", "ndjson", "/"],
+        &["import", "--format", "ndjson", "-", "--rejects", "/nowhere/to/be/found"],
+        &["import", "--format", "combined", "--site", "http://example.com", "-"],
+        &["migrate", "status"],
+        &["migrate", "status", "--database-url", "nonsense"],
+        &["migrate", "up", "--flavour", "mysql", "--database-url", "postgres://127.0.0.1/x"],
+        &["retention", "set", "--keep", "1h", "--database-url", "postgres://127.0.0.1/x"],
+        &["unknown"],
+        &[],
+    ] {
+        let output = command(arguments).stdin(Stdio::null()).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert_ne!(output.stderr, b"", "{arguments:?}");
+        assert_eq!(output.stdout, b"", "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_database_that_cannot_be_reached_exits_2_and_keeps_the_password() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("postgres://ann:secret@127.0.0.1:{port}/x");
+    for arguments in [&["migrate", "up"][..], &["migrate", "status"], &["migrate", "verify"], &["retention", "show"]] {
+        let output = command(arguments).env("DATABASE_URL", &url).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
+        assert!(stderr.contains("is --database-url (or DATABASE_URL) right?"), "{arguments:?}: {stderr}");
+        assert!(!stderr.contains("secret"), "{arguments:?}: {stderr}");
+    }
+}
