@@ -11,7 +11,10 @@ use tracing_subscriber::EnvFilter;
 ///
 /// Every option can be given by the environment variable named beside it; the command line wins.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Exit codes: 0 after an orderly stop; 1 if it could not start or failed; 2 for a wrong command line.")]
+#[command(
+    version,
+    after_help = "Exit codes: 0 after an orderly stop; 1 if it could not start or failed; 2 for a wrong command line."
+)]
 pub struct Args {
     /// The address and port to serve HTTP on; port 0 takes a free one, which is printed.
     #[arg(long, env = "ANALYTICSD_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]

@@ -62,7 +62,11 @@ pub struct EventLane {
 impl EventLane {
     /// Starts the lane's task, which ends when the lane is dropped and all that it accepted is answered.
     pub fn start(
-        name: &'static str, store: &Store, queue_length: usize, max_commit_events: usize, tasks: &mut JoinSet<()>,
+        name: &'static str,
+        store: &Store,
+        queue_length: usize,
+        max_commit_events: usize,
+        tasks: &mut JoinSet<()>,
     ) -> Self {
         let (jobs, queue) = mpsc::channel(queue_length);
         let gatherer = Gatherer { queue, max_events: max_commit_events, left_over: None };
@@ -112,7 +116,8 @@ impl Gatherer {
 
 async fn store_all(name: &'static str, mut gatherer: Gatherer, mut writer: Writer) {
     while let Some(jobs) = gatherer.next_commit().await {
-        let (jobs, stale): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| job.arrived.elapsed() <= LONGEST_WAIT);
+        let (jobs, stale): (Vec<Job>, Vec<Job>) =
+            jobs.into_iter().partition(|job| job.arrived.elapsed() <= LONGEST_WAIT);
         answer_all(stale, Err(NotAccepted::Unavailable));
         if !jobs.is_empty() {
             store_jobs(name, &mut writer, jobs).await;

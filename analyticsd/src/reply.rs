@@ -89,12 +89,15 @@ fn unavailable(consequence: &str) -> Problem {
 
 pub(crate) fn not_found(path: &str) -> Response {
     let shown: String = path.chars().take(200).collect();
-    problem(&Problem::new(404, "Not found", format!("There is nothing at {shown}. Events and counts are at /analytics.")))
+    problem(&Problem::new(
+        404,
+        "Not found",
+        format!("There is nothing at {shown}. Events and counts are at /analytics."),
+    ))
 }
 
 pub(crate) fn method_not_allowed(allow: &'static str) -> Response {
-    let mut response =
-        problem(&Problem::new(405, "Method not allowed", format!("This path answers to {allow}.")));
+    let mut response = problem(&Problem::new(405, "Method not allowed", format!("This path answers to {allow}.")));
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
     response
 }

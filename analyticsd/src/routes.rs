@@ -23,8 +23,7 @@ pub fn routes(lanes: Arc<Lanes>, store: Store) -> impl Filter<Extract = (impl Re
     let content_length = warp::header::optional("content-length");
     let reading = warp::get().or(warp::head()).unify();
 
-    let get_counts =
-        warp::path!("analytics").and(reading).and(query).and(lanes.clone()).then(handlers::get_counts);
+    let get_counts = warp::path!("analytics").and(reading).and(query).and(lanes.clone()).then(handlers::get_counts);
     let post_event = warp::path!("analytics")
         .and(warp::post())
         .and(query)

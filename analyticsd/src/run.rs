@@ -77,8 +77,7 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
     settler.abort();
 
     // With the last connection the last use of the lanes is gone, so they end as soon as their queues are empty.
-    let drained =
-        timeout(LANE_PATIENCE, async { while lane_tasks.join_next().await.is_some() {} }).await.is_ok();
+    let drained = timeout(LANE_PATIENCE, async { while lane_tasks.join_next().await.is_some() {} }).await.is_ok();
     if all_answered && drained {
         tracing::info!("stopped; everything that was accepted is answered");
     } else {
@@ -107,7 +106,9 @@ async fn patiently<T>(mut call: impl AsyncFnMut() -> Result<T, SchemaError>) -> 
         match call().await {
             Err(SchemaError::Store(error @ (StoreError::Unreachable(_) | StoreError::TimedOut(_)))) => {
                 if began.elapsed() > DATABASE_PATIENCE {
-                    return Err(anyhow!(error).context(format!("no database after {} seconds", DATABASE_PATIENCE.as_secs())));
+                    return Err(
+                        anyhow!(error).context(format!("no database after {} seconds", DATABASE_PATIENCE.as_secs()))
+                    );
                 }
                 tracing::warn!(%error, "waiting for the database");
                 tokio::time::sleep(Duration::from_secs(1)).await;

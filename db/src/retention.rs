@@ -17,8 +17,7 @@ impl Retention {
     /// What is in force.
     pub async fn read(store: &Store) -> Result<Self, StoreError> {
         let row = store
-            .bounded(async {
-                let client = store.client().await?;
+            .on_client(async |client| {
                 Ok(client
                     .query_one(
                         "select extract(epoch from retention)::bigint, extract(epoch from analytics.columnstore_after())::bigint \
@@ -28,7 +27,8 @@ impl Retention {
                     .await?)
             })
             .await?;
-        let seconds = |column| row.get::<_, Option<i64>>(column).and_then(|s| u64::try_from(s).ok()).map(Duration::from_secs);
+        let seconds =
+            |column| row.get::<_, Option<i64>>(column).and_then(|s| u64::try_from(s).ok()).map(Duration::from_secs);
         Ok(Self { keep: seconds(0), columnstore_after: seconds(1) })
     }
 
@@ -36,8 +36,7 @@ impl Retention {
     pub async fn write(&self, store: &Store) -> Result<(), StoreError> {
         let seconds = |d: Option<Duration>| d.map(|d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX));
         store
-            .bounded(async {
-                let mut client = store.client().await?;
+            .on_client(async |client| {
                 let transaction = client.transaction().await?;
                 transaction
                     .execute(

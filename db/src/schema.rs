@@ -30,7 +30,9 @@ pub enum SchemaError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The server offers TimescaleDB, but not in a form that this product can use.
-    #[error("TimescaleDB is there but cannot be used: {reason}. {remedy}, or choose `--flavour postgres` to do without it")]
+    #[error(
+        "TimescaleDB is there but cannot be used: {reason}. {remedy}, or choose `--flavour postgres` to do without it"
+    )]
     UnusableTimescale {
         /// What is missing.
         reason: String,
@@ -38,7 +40,9 @@ pub enum SchemaError {
         remedy: &'static str,
     },
     /// The schema was made in one flavour, and another was asked for.
-    #[error("the schema was made as {made}, and cannot be turned into {asked}; migrate an empty database and import into it")]
+    #[error(
+        "the schema was made as {made}, and cannot be turned into {asked}; migrate an empty database and import into it"
+    )]
     OtherFlavour {
         /// What it is.
         made: Flavour,
@@ -46,7 +50,7 @@ pub enum SchemaError {
         asked: Flavour,
     },
     /// A migration failed; those before it stay applied.
-    #[error("a migration failed: {}", describe(.0))]
+    #[error("a migration failed: {}; `analytics-cli migrate verify` tells which of the applied ones differ", describe(.0))]
     Failed(#[from] refinery::Error),
 }
 
@@ -127,7 +131,10 @@ impl SchemaStatus {
                 "{altered} applied migration(s) are not the ones that this build holds; `analytics-cli migrate verify` names them"
             ))
         } else if self.flavour.is_none() {
-            Some("the database has no schema yet; run `analytics-cli migrate up`, or start analyticsd with --migrate".to_owned())
+            Some(
+                "the database has no schema yet; run `analytics-cli migrate up`, or start analyticsd with --migrate"
+                    .to_owned(),
+            )
         } else if pending > 0 {
             Some(format!(
                 "the schema lacks {pending} migration(s); run `analytics-cli migrate up`, or start analyticsd with --migrate"
@@ -140,8 +147,7 @@ impl SchemaStatus {
 
 /// Compares the schema of a database with the one that this build knows. Changes nothing.
 pub async fn status(store: &Store) -> Result<SchemaStatus, SchemaError> {
-    let mut client = store.maintenance_client().await?;
-    store.bounded(async { Ok(status_of(&mut client).await) }).await?
+    store.on_client(async |client| Ok(status_of(client).await)).await?
 }
 
 /// Applies what is pending and returns its names. `flavour` chooses by hand; otherwise the server's offer decides for a new
@@ -187,8 +193,7 @@ async fn status_of(client: &mut Client) -> Result<SchemaStatus, SchemaError> {
     let flavour = recorded_flavour(client).await?;
     // Without a schema the pending migrations are counted for the plain flavour; both have as many.
     let known = migrations_of(flavour.unwrap_or(Flavour::Postgres));
-    let has_history: bool =
-        client.query_one("select to_regclass($1) is not null", &[&HISTORY_TABLE]).await?.get(0);
+    let has_history: bool = client.query_one("select to_regclass($1) is not null", &[&HISTORY_TABLE]).await?.get(0);
     let applied = if has_history {
         let mut runner = Runner::new(&known);
         runner.set_migration_table_name(HISTORY_TABLE);
@@ -208,9 +213,13 @@ async fn status_of(client: &mut Client) -> Result<SchemaStatus, SchemaError> {
             MigrationStatus { version: migration.version(), name: migration.name().to_owned(), state }
         })
         .collect();
-    migrations.extend(applied.iter().filter(|a| known.iter().all(|m| m.version() != a.version())).map(|a| {
-        MigrationStatus { version: a.version(), name: a.name().to_owned(), state: MigrationState::Unknown }
-    }));
+    migrations.extend(
+        applied.iter().filter(|a| known.iter().all(|m| m.version() != a.version())).map(|a| MigrationStatus {
+            version: a.version(),
+            name: a.name().to_owned(),
+            state: MigrationState::Unknown,
+        }),
+    );
     migrations.sort_by_key(|m| m.version);
     Ok(SchemaStatus { flavour, migrations })
 }
@@ -227,8 +236,7 @@ fn migrations_of(flavour: Flavour) -> Vec<Migration> {
 }
 
 async fn recorded_flavour(client: &Client) -> Result<Option<Flavour>, SchemaError> {
-    let recorded: bool =
-        client.query_one("select to_regclass('analytics.settings') is not null", &[]).await?.get(0);
+    let recorded: bool = client.query_one("select to_regclass('analytics.settings') is not null", &[]).await?.get(0);
     if !recorded {
         return Ok(None);
     }

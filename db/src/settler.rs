@@ -38,9 +38,6 @@ impl Settler {
         let client = store.maintenance_client().await?;
         let elected: bool = store
             .bounded(async {
-                // Belt and braces against wrong count(distinct) on partly compressed chunks before TimescaleDB 2.29.2; the
-                // comparison in `settle` would refuse such a count, but refusing does not settle the hour.
-                client.batch_execute("select set_config('timescaledb.enable_skipscan', 'off', false)").await?;
                 Ok(client
                     .query_one("select pg_try_advisory_lock(analytics.lock_class('settler'), 0)", &[])
                     .await?

@@ -3,7 +3,8 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use model::{Hour, HourCounts};
-use tokio_postgres::{Client, Config, NoTls};
+use tokio::time::timeout;
+use tokio_postgres::{Client, Config, NoTls, Row};
 
 use crate::{DatabaseUrlError, StoreError};
 
@@ -59,11 +60,8 @@ impl Store {
             .keepalives_retries(3)
             .tcp_user_timeout(options.statement_timeout * 2);
 
-        let manager = Manager::from_config(
-            config.clone(),
-            NoTls,
-            ManagerConfig { recycling_method: RecyclingMethod::Fast },
-        );
+        let manager =
+            Manager::from_config(config.clone(), NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
         let statement_timeout = options.statement_timeout;
         let pool = Pool::builder(manager)
             .max_size(options.max_connections)
@@ -82,25 +80,27 @@ impl Store {
     /// The exact counts of the given hours, in the order given. Whatever was committed before the call is counted.
     pub async fn counts(&self, hours: &[Hour]) -> Result<Vec<HourCounts>, StoreError> {
         let starts: Vec<DateTime<Utc>> = hours.iter().map(|hour| hour.start().to_utc()).collect();
-        let rows = self
-            .bounded(async {
-                let client = self.client().await?;
-                let statement = client
-                    .prepare_cached(
-                        "select unique_users, clicks, impressions from analytics.counts($1)",
-                    )
-                    .await?;
-                Ok(client.query(&statement, &[&starts]).await?)
-            })
-            .await?;
+        let rows = match self.read_counts(&starts).await {
+            // A connection that lay idle while the server restarted breaks at its next use. The second try gets a new one.
+            Err(StoreError::Unreachable(_)) => self.read_counts(&starts).await?,
+            rows => rows?,
+        };
         Ok(rows.iter().map(|row| counts_in(row, 0)).collect())
+    }
+
+    async fn read_counts(&self, starts: &[DateTime<Utc>]) -> Result<Vec<Row>, StoreError> {
+        self.on_client(async |client| {
+            let statement =
+                client.prepare_cached("select unique_users, clicks, impressions from analytics.counts($1)").await?;
+            Ok(client.query(&statement, &[&starts]).await?)
+        })
+        .await
     }
 
     /// The hours from one to another, both included, that have events, each with its counts, in order of time.
     pub async fn hourly(&self, from: Hour, to: Hour) -> Result<Vec<(Hour, HourCounts)>, StoreError> {
         let rows = self
-            .bounded(async {
-                let client = self.client().await?;
+            .on_client(async |client| {
                 let statement = client
                     .prepare_cached(
                         "select hour, unique_users, clicks, impressions from analytics.hourly \
@@ -118,32 +118,52 @@ impl Store {
         Ok(self.inner.pool.get().await?)
     }
 
+    /// Does something on a connection of the pool, within the time that a statement may take.
+    pub(crate) async fn on_client<T>(
+        &self,
+        call: impl AsyncFnOnce(&mut Object) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut client = self.client().await?;
+        let limit = self.statement_limit();
+        if let Ok(outcome) = timeout(limit, call(&mut client)).await {
+            return outcome;
+        }
+        // The connection has a call under way that nobody waits for any more, so it must not go back to the pool.
+        drop(Object::take(client));
+        Err(StoreError::TimedOut(limit))
+    }
+
     /// A connection of its own, for work that takes longer than a statement of the pool may.
     pub(crate) async fn maintenance_client(&self) -> Result<Client, StoreError> {
         self.bounded(async {
             let client = connect(&self.inner.config).await?;
             prepare_session(&client, self.inner.options.maintenance_timeout).await?;
+            // Maintenance counts distinct users over raw events, which before TimescaleDB 2.29.2 could be wrong in partly compressed
+            // chunks by way of this feature. A wrong count would be noticed, but noticing does not settle the hour.
+            client.batch_execute("select set_config('timescaledb.enable_skipscan', 'off', false)").await?;
             Ok(client)
         })
         .await
     }
 
-    pub(crate) fn options(&self) -> &StoreOptions {
-        &self.inner.options
+    /// A little more than the server's own limit, so that a server that is well says itself what was slow.
+    pub(crate) fn statement_limit(&self) -> Duration {
+        self.inner.options.statement_timeout + Duration::from_secs(1)
     }
 
-    /// Gives up after a little more than the server's own limit, so that a server that is well says itself what was slow.
+    /// Gives up when a statement of the pool would have to.
     pub(crate) async fn bounded<T>(&self, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        let limit = self.inner.options.statement_timeout + Duration::from_secs(1);
-        tokio::time::timeout(limit, call).await.unwrap_or(Err(StoreError::TimedOut(limit)))
+        let limit = self.statement_limit();
+        timeout(limit, call).await.unwrap_or(Err(StoreError::TimedOut(limit)))
     }
 
     /// The same for maintenance.
     pub(crate) async fn bounded_maintenance<T>(
-        &self, call: impl Future<Output = Result<T, StoreError>>,
+        &self,
+        call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let limit = self.inner.options.maintenance_timeout + Duration::from_secs(1);
-        tokio::time::timeout(limit, call).await.unwrap_or(Err(StoreError::TimedOut(limit)))
+        timeout(limit, call).await.unwrap_or(Err(StoreError::TimedOut(limit)))
     }
 }
 
@@ -170,12 +190,12 @@ async fn prepare_session(client: &Client, statement_timeout: Duration) -> Result
         .await
 }
 
-pub(crate) fn hour_in(row: &tokio_postgres::Row, column: usize) -> Hour {
+pub(crate) fn hour_in(row: &Row, column: usize) -> Hour {
     Hour::starting_at(row.get(column)).expect("the schema stores nothing but whole hours of the accepted range")
 }
 
 /// Reads unique users, clicks and impressions from three columns.
-pub(crate) fn counts_in(row: &tokio_postgres::Row, first: usize) -> HourCounts {
+pub(crate) fn counts_in(row: &Row, first: usize) -> HourCounts {
     let number = |column| u64::try_from(row.get::<_, i64>(column)).unwrap_or_default();
     HourCounts { unique_users: number(first), clicks: number(first + 1), impressions: number(first + 2) }
 }

@@ -35,7 +35,9 @@ pub enum IngestError {
     #[error("nothing is stored: {0}")]
     NotStored(#[source] StoreError),
     /// The connection died before the answer, and what became of the batch could not be found out in time.
-    #[error("the connection died while storing, and within {waited:?} it could not be found out whether it did store: {cause}")]
+    #[error(
+        "the connection died while storing, and within {waited:?} it could not be found out whether it did store: {cause}"
+    )]
     Unknown {
         /// How long was tried to find out.
         waited: Duration,
@@ -99,10 +101,7 @@ impl Writer {
         }
         let id = self
             .store
-            .bounded(async {
-                let client = self.store.client().await?;
-                Ok(client.query_one("select analytics.register_writer()", &[]).await?.get(0))
-            })
+            .on_client(async |client| Ok(client.query_one("select analytics.register_writer()", &[]).await?.get(0)))
             .await?;
         self.id = Some(id);
         Ok(id)
@@ -123,8 +122,7 @@ impl Writer {
                 .await
                 .map_err(Attempt::of_sent)
         };
-        // The limit is a little longer than the server's own, so that a server that is well answers first.
-        let limit = self.store.options().statement_timeout + Duration::from_secs(1);
+        let limit = self.store.statement_limit();
         let Ok(rows) = tokio::time::timeout(limit, call).await else {
             // The connection has a call under way that nobody waits for: it must not go back to the pool.
             drop(deadpool_postgres::Object::take(client));
@@ -140,7 +138,11 @@ impl Writer {
                 .collect::<Vec<_>>()
         };
         let (settled, expired) = (hours(0), hours(1));
-        Ok(if settled.is_empty() && expired.is_empty() { Ingested::Stored } else { Ingested::Blocked { settled, expired } })
+        Ok(if settled.is_empty() && expired.is_empty() {
+            Ingested::Stored
+        } else {
+            Ingested::Blocked { settled, expired }
+        })
     }
 
     async fn concluded(&mut self, attempt: Result<Ingested, Attempt>) -> Result<Ingested, IngestError> {
@@ -181,8 +183,7 @@ impl Writer {
     /// Ends the writer of that number, and returns the number of the last batch that it stored.
     async fn fence(&self, id: i64) -> Result<i64, StoreError> {
         self.store
-            .bounded(async {
-                let client = self.store.client().await?;
+            .on_client(async |client| {
                 Ok(client.query_one("select analytics.fence_writer($1)", &[&id]).await?.try_get(0)?)
             })
             .await

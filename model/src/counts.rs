@@ -34,7 +34,11 @@ impl FromStr for HourCounts {
         let mut lines = text.lines();
         let mut number = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(',')?.parse().ok();
         let counts = (|| {
-            Some(Self { unique_users: number("unique_users")?, clicks: number("clicks")?, impressions: number("impressions")? })
+            Some(Self {
+                unique_users: number("unique_users")?,
+                clicks: number("clicks")?,
+                impressions: number("impressions")?,
+            })
         })();
         counts.filter(|_| lines.next().is_none()).ok_or_else(|| MalformedCounts(text.chars().take(200).collect()))
     }
@@ -54,7 +58,12 @@ mod tests {
 
     #[test]
     fn what_is_not_an_answer_is_refused() {
-        for text in ["", "unique_users,3\nclicks,2\n", "unique_users,x\nclicks,2\nimpressions,5\n", "unique_users,3\nclicks,2\nimpressions,5\nmore,1\n"] {
+        for text in [
+            "",
+            "unique_users,3\nclicks,2\n",
+            "unique_users,x\nclicks,2\nimpressions,5\n",
+            "unique_users,3\nclicks,2\nimpressions,5\nmore,1\n",
+        ] {
             assert!(text.parse::<HourCounts>().is_err(), "{text:?}");
         }
     }

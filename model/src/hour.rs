@@ -25,7 +25,8 @@ impl Hour {
 
     /// The hour's first instant.
     pub fn start(self) -> Timestamp {
-        Timestamp::from_millis(self.0 * MILLIS_PER_HOUR).expect("an Hour holds an instant of the accepted range, and 1970 begins on the hour")
+        Timestamp::from_millis(self.0 * MILLIS_PER_HOUR)
+            .expect("an Hour holds an instant of the accepted range, and 1970 begins on the hour")
     }
 
     /// The hour before this one, or none for the first of 1970.

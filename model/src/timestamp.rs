@@ -12,8 +12,7 @@ impl Timestamp {
     /// The name of the parameter that carries a timestamp.
     pub const PARAMETER: &'static str = "timestamp";
     /// What is accepted, for error messages and documentation.
-    pub const ACCEPTED: &'static str =
-        "milliseconds since 1970-01-01T00:00:00Z as a decimal integer from 0 to 253402300799999 (the end of the year 9999)";
+    pub const ACCEPTED: &'static str = "milliseconds since 1970-01-01T00:00:00Z as a decimal integer from 0 to 253402300799999 (the end of the year 9999)";
     /// The earliest timestamp: 1970-01-01T00:00:00Z.
     pub const MIN: Self = Self(0);
     /// The latest timestamp: 9999-12-31T23:59:59.999Z.

@@ -34,7 +34,9 @@ struct Line<'a> {
 #[derive(Debug, Error)]
 pub enum InvalidLine {
     /// The line is not a JSON object with the three members.
-    #[error("is not an event: {0}; accepted is one JSON object a line: {{\"timestamp\":MILLISECONDS,\"user\":NAME,\"event\":\"click\" or \"impression\"}}")]
+    #[error(
+        "is not an event: {0}; accepted is one JSON object a line: {{\"timestamp\":MILLISECONDS,\"user\":NAME,\"event\":\"click\" or \"impression\"}}"
+    )]
     NotAnEvent(#[from] serde_json::Error),
     /// A member has a value that the contract does not accept.
     #[error(transparent)]
@@ -49,7 +51,8 @@ pub fn parse_line(line: &[u8]) -> Result<Event, InvalidLine> {
 
 /// Writes one line, with its newline.
 pub fn write_line(event: &Event, out: &mut Vec<u8>) {
-    let line = Line { timestamp: event.at.millis(), user: event.user.as_str().into(), event: event.kind.as_str().into() };
+    let line =
+        Line { timestamp: event.at.millis(), user: event.user.as_str().into(), event: event.kind.as_str().into() };
     serde_json::to_writer(&mut *out, &line).expect("writing strings and integers as JSON into memory cannot fail");
     out.push(b'\n');
 }
@@ -100,7 +103,7 @@ mod tests {
             };
             let mut line = Vec::new();
             write_line(&event, &mut line);
-            prop_assert_eq!(line.iter().filter(|&&b| b == b'\n').count(), 1);
+            prop_assert_eq!(line.iter().position(|&b| b == b'\n'), Some(line.len() - 1), "one line, and whole");
             prop_assert_eq!(parse_line(&line).unwrap(), event);
         }
     }

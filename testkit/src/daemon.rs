@@ -42,7 +42,8 @@ impl Daemon {
             .expect("the daemon can be run");
         let stdout = process.stdout.take().expect("standard output is piped");
         let mut lines = BufReader::new(stdout).lines();
-        let line = timeout(PATIENCE, lines.next_line()).await.expect("the daemon starts in time").expect("its output is text");
+        let line =
+            timeout(PATIENCE, lines.next_line()).await.expect("the daemon starts in time").expect("its output is text");
         let url = line
             .as_deref()
             .and_then(|line| line.strip_prefix("listening on "))

@@ -49,7 +49,8 @@ impl TestDatabase {
             (with_database(&server_url, &name), Home::Shared { server_url, name })
         } else {
             let dir = server_dir();
-            let server = Embedded::start(&embedded_options(dir.path(), flavour)).await.expect("the embedded database starts");
+            let server =
+                Embedded::start(&embedded_options(dir.path(), flavour)).await.expect("the embedded database starts");
             (server.url().to_owned(), Home::Own { server: Box::new(server), _dir: dir })
         };
         let store = Store::new(&url, StoreOptions::default()).expect("the URL is valid");
@@ -76,7 +77,8 @@ impl Drop for TestDatabase {
     fn drop(&mut self) {
         match &self.home {
             Home::Shared { server_url, name } => {
-                let (server_url, statement) = (server_url.clone(), format!("drop database if exists {name} with (force)"));
+                let (server_url, statement) =
+                    (server_url.clone(), format!("drop database if exists {name} with (force)"));
                 // A drop cannot await, so the last statement runs on a thread of its own.
                 let dropped = std::thread::spawn(move || {
                     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

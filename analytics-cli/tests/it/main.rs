@@ -1,9 +1,12 @@
-//! The command line as people run it, against a small server of its own that answers what a test tells it to.
+//! The command line as people run it: `real_daemon` and `migrate` with the real daemon and real databases, the others against a
+//! small server that gives the answers, and breaks in the ways, that a test tells it to.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod import;
+mod migrate;
 mod query;
+mod real_daemon;
 mod send;
 mod server;
 mod usage;

@@ -28,7 +28,8 @@ where
         Ok(Ok(events)) => events,
         Ok(Err(problem)) => return reply::problem(&problem),
         Err(_) => {
-            let detail = format!("The batch did not arrive within {} seconds. Nothing was stored.", BODY_TIMEOUT.as_secs());
+            let detail =
+                format!("The batch did not arrive within {} seconds. Nothing was stored.", BODY_TIMEOUT.as_secs());
             return reply::problem(&Problem::new(408, "Request timeout", detail));
         }
     };

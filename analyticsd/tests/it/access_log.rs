@@ -17,8 +17,8 @@ on_both_flavours!(every_hour_of_a_real_access_log_is_counted_as_by_brute_force);
 
 const SITE: &str = "semicomplete.com";
 const ASSETS: [&str; 26] = [
-    "css", "js", "mjs", "map", "png", "jpg", "jpeg", "gif", "svg", "ico", "webp", "avif", "woff", "woff2", "ttf", "eot", "otf",
-    "txt", "xml", "json", "pdf", "zip", "gz", "tgz", "mp3", "mp4",
+    "css", "js", "mjs", "map", "png", "jpg", "jpeg", "gif", "svg", "ico", "webp", "avif", "woff", "woff2", "ttf",
+    "eot", "otf", "txt", "xml", "json", "pdf", "zip", "gz", "tgz", "mp3", "mp4",
 ];
 
 /// The log lies beside the project where the project is developed and tested, and nowhere else.

@@ -57,7 +57,8 @@ async fn a_bad_line_gets_400_with_its_number_and_nothing_of_the_batch_is_stored(
         (line(1, "a", "Click"), Some("event"), "is unknown"),
     ];
     for (bad, parameter, fault) in table {
-        let body = format!("{}\n{}{bad}\n{}", line(TEN, "a", "click"), line(TEN, "b", "click"), line(TEN, "c", "click"));
+        let body =
+            format!("{}\n{}{bad}\n{}", line(TEN, "a", "click"), line(TEN, "b", "click"), line(TEN, "c", "click"));
         let answer = daemon.post_batch(body).await;
         assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{bad}");
         let problem: Problem = answer.json().await.unwrap();
@@ -81,9 +82,14 @@ async fn a_batch_beyond_a_limit_gets_413_which_names_the_limit_and_nothing_is_st
     }
     let mut too_long = String::new();
     while too_long.len() <= MAX_BATCH_BYTES {
-        let _ = writeln!(too_long, "{{\"timestamp\":1,\"user\":\"a\",\"event\":\"click\",\"more\":\"{}\"}}", "x".repeat(10_000));
+        let _ = writeln!(
+            too_long,
+            "{{\"timestamp\":1,\"user\":\"a\",\"event\":\"click\",\"more\":\"{}\"}}",
+            "x".repeat(10_000)
+        );
     }
-    for (body, limit) in [(too_many, MAX_BATCH_EVENTS), (too_many_hours, MAX_BATCH_HOURS), (too_long, MAX_BATCH_BYTES)] {
+    for (body, limit) in [(too_many, MAX_BATCH_EVENTS), (too_many_hours, MAX_BATCH_HOURS), (too_long, MAX_BATCH_BYTES)]
+    {
         let answer = daemon.post_batch(body).await;
         assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE, "{limit}");
         let problem: Problem = answer.json().await.unwrap();

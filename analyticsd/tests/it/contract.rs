@@ -38,11 +38,15 @@ async fn many_clients_at_once_are_counted_exactly(flavour: Flavour) {
         let daemon = daemon.clone();
         clients.spawn(async move {
             for n in 0..EVENTS {
-                let (at, event) = (if n % 2 == 0 { now } else { past }, if n % 3 == 0 { "click" } else { "impression" });
+                let (at, event) =
+                    (if n % 2 == 0 { now } else { past }, if n % 3 == 0 { "click" } else { "impression" });
                 let before = daemon.counts(at).await;
                 assert_eq!(daemon.post(at, &format!("user-{client}"), event).await, StatusCode::NO_CONTENT);
                 let after = daemon.counts(at).await;
-                assert!(after.clicks + after.impressions > before.clicks + before.impressions, "a client sees what it wrote");
+                assert!(
+                    after.clicks + after.impressions > before.clicks + before.impressions,
+                    "a client sees what it wrote"
+                );
             }
         });
     }

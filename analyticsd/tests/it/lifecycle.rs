@@ -48,7 +48,12 @@ async fn with_migrate_it_makes_the_schema_and_is_ready() {
     assert_eq!(daemon.get("/healthz").await.status(), StatusCode::OK);
     assert_eq!(daemon.get("/readyz").await.status(), StatusCode::OK);
 
-    database.client().await.batch_execute("update analytics.schema_history set checksum = '1' where version = 1").await.unwrap();
+    database
+        .client()
+        .await
+        .batch_execute("update analytics.schema_history set checksum = '1' where version = 1")
+        .await
+        .unwrap();
     let not_ready = daemon.get("/readyz").await;
     assert_eq!(not_ready.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(not_ready.text().await.unwrap().contains("migrate verify"));
@@ -60,7 +65,11 @@ async fn asked_to_stop_under_load_it_answers_what_it_accepted_and_exits_0() {
     for signal in ["TERM", "INT"] {
         let database = TestDatabase::new(Flavour::Postgres).await;
         let daemon = Daemon::start(database.url()).await;
-        let url = Arc::new(format!("{}/analytics?timestamp={}&user=a&event=click", daemon.url(), Utc::now().timestamp_millis()));
+        let url = Arc::new(format!(
+            "{}/analytics?timestamp={}&user=a&event=click",
+            daemon.url(),
+            Utc::now().timestamp_millis()
+        ));
 
         let mut clients = JoinSet::new();
         for _ in 0..16 {
@@ -88,7 +97,11 @@ async fn asked_to_stop_under_load_it_answers_what_it_accepted_and_exits_0() {
             acknowledged += client.unwrap();
         }
         assert_eq!(daemon.ended().await.code(), Some(0), "SIG{signal}");
-        assert_eq!(stored_events(&database).await, acknowledged, "SIG{signal}: what was acknowledged is what is stored");
+        assert_eq!(
+            stored_events(&database).await,
+            acknowledged,
+            "SIG{signal}: what was acknowledged is what is stored"
+        );
         let left: i64 = {
             let writers = "select count(*) from analytics.writers where not fenced";
             database.client().await.query_one(writers, &[]).await.unwrap().get(0)

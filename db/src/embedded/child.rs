@@ -18,11 +18,8 @@ impl Child {
     pub(super) fn spawn(command: &mut Command, what: &'static str) -> Result<Self, EmbeddedError> {
         let failed = |output: String| EmbeddedError::Failed { what, output };
         // A group of its own: Ctrl-C in a terminal goes to the daemon alone, which then stops the database as its last act.
-        let mut process = command
-            .stdin(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .map_err(|error| failed(error.to_string()))?;
+        let mut process =
+            command.stdin(Stdio::piped()).process_group(0).spawn().map_err(|error| failed(error.to_string()))?;
         let stdin = process.stdin.take().ok_or_else(|| failed("it has no standard input".to_owned()))?;
         Ok(Self { process, stdin })
     }

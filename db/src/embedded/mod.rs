@@ -78,7 +78,9 @@ pub enum EmbeddedError {
         reason: String,
     },
     /// Neither kind can run.
-    #[error("no embedded database can run here.\n  {native}\n  {wasm}\nOr use a database of your own with --database-url")]
+    #[error(
+        "no embedded database can run here.\n  {native}\n  {wasm}\nOr use a database of your own with --database-url"
+    )]
     NoneRuns {
         /// Why not native.
         native: Box<EmbeddedError>,
@@ -122,9 +124,9 @@ impl Embedded {
         let lock = lock(&dir)?;
 
         let has_data = |kind: EmbeddedKind| dir.join(kind.as_str()).join("data").exists();
-        let chosen = options.kind.or_else(|| {
-            [EmbeddedKind::Native, EmbeddedKind::Wasm].into_iter().find(|&kind| has_data(kind))
-        });
+        let chosen = options
+            .kind
+            .or_else(|| [EmbeddedKind::Native, EmbeddedKind::Wasm].into_iter().find(|&kind| has_data(kind)));
         match chosen {
             Some(EmbeddedKind::Native) => native::start(&dir, options.postgres_bin.as_deref(), lock).await,
             Some(EmbeddedKind::Wasm) => wasm::start(&dir, options.wasm_server.as_deref(), lock).await,
@@ -168,7 +170,8 @@ impl Embedded {
 
 fn lock(dir: &Path) -> Result<File, EmbeddedError> {
     let path = dir.join("lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(EmbeddedError::folder(&path))?;
+    let file =
+        File::options().create(true).truncate(false).write(true).open(&path).map_err(EmbeddedError::folder(&path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(EmbeddedError::InUse(dir.to_owned())),

@@ -20,8 +20,7 @@ const DATABASE: &str = "analytics";
 
 /// Ends the server when standard input does (see [`Child`]): the shell becomes the server, and a child of it waits for the end of
 /// input. SIGINT is PostgreSQL's fast shutdown.
-const UNTIL_STDIN_ENDS: &str =
-    r#"exec 3<&0; { cat <&3 >/dev/null; kill -INT $$; } & exec 3<&- </dev/null; exec "$@""#;
+const UNTIL_STDIN_ENDS: &str = r#"exec 3<&0; { cat <&3 >/dev/null; kill -INT $$; } & exec 3<&- </dev/null; exec "$@""#;
 
 pub(super) struct Prerequisites {
     binaries: PostgresBinaries,
@@ -47,9 +46,13 @@ pub(super) fn prerequisites(dir: &Path, postgres_bin: Option<&Path>) -> Result<P
     };
     let home = dir.join("native");
     fs::create_dir_all(&home).map_err(EmbeddedError::folder(&home))?;
-    let owner = if id(&["-u"]) == Some(0) { Some(unprivileged_owner().ok_or_else(|| missing(
+    let owner = if id(&["-u"]) == Some(0) {
+        Some(unprivileged_owner().ok_or_else(|| missing(
         "PostgreSQL refuses to run as root, and there is neither a user postgres nor a user nobody to run it as".to_owned(),
-    ))?) } else { None };
+    ))?)
+    } else {
+        None
+    };
     if let Some(owner) = owner {
         chown(&home, Some(owner.uid), Some(owner.gid)).map_err(EmbeddedError::folder(&home))?;
         let mut test = std::process::Command::new("test");
@@ -100,7 +103,12 @@ pub(super) async fn start(dir: &Path, postgres_bin: Option<&Path>, lock: File) -
 }
 
 /// Makes the cluster beside its final place and moves it there whole, so that an interrupted start leaves nothing half-made.
-async fn initdb(binaries: &PostgresBinaries, home: &Path, data: &Path, owner: Option<Owner>) -> Result<(), EmbeddedError> {
+async fn initdb(
+    binaries: &PostgresBinaries,
+    home: &Path,
+    data: &Path,
+    owner: Option<Owner>,
+) -> Result<(), EmbeddedError> {
     let unfinished = home.join("data.unfinished");
     if unfinished.exists() {
         fs::remove_dir_all(&unfinished).map_err(EmbeddedError::folder(&unfinished))?;
@@ -126,7 +134,10 @@ async fn initdb(binaries: &PostgresBinaries, home: &Path, data: &Path, owner: Op
 
 /// Starts the server and waits until it answers. A server that the last run left behind, still shutting down, is waited for.
 async fn start_server(
-    binaries: &PostgresBinaries, home: &Path, sockets: &Path, owner: Option<Owner>,
+    binaries: &PostgresBinaries,
+    home: &Path,
+    sockets: &Path,
+    owner: Option<Owner>,
 ) -> Result<Child, EmbeddedError> {
     let log = home.join("server.log");
     let deadline = Instant::now() + START_TIMEOUT;
@@ -152,7 +163,11 @@ async fn start_server(
 }
 
 fn spawn_server(
-    binaries: &PostgresBinaries, home: &Path, sockets: &Path, log: &Path, owner: Option<Owner>,
+    binaries: &PostgresBinaries,
+    home: &Path,
+    sockets: &Path,
+    log: &Path,
+    owner: Option<Owner>,
 ) -> Result<Child, EmbeddedError> {
     let log_file = File::create(log).map_err(EmbeddedError::folder(log))?;
     let mut settings = vec![
@@ -170,10 +185,7 @@ fn spawn_server(
     for setting in settings {
         command.args([OsStr::new("-c"), OsStr::new(&setting)]);
     }
-    command
-        .current_dir(home)
-        .stdout(log_file.try_clone().map_err(EmbeddedError::folder(log))?)
-        .stderr(log_file);
+    command.current_dir(home).stdout(log_file.try_clone().map_err(EmbeddedError::folder(log))?).stderr(log_file);
     if let Some(owner) = owner {
         as_owner(&mut command, owner);
     }
@@ -186,11 +198,8 @@ async fn ensure_database(maintenance: &Config) -> Result<(), EmbeddedError> {
         output: crate::describe(&error),
     };
     let client = crate::store::connect(maintenance).await.map_err(failed)?;
-    let there = client
-        .query_opt("select from pg_database where datname = $1", &[&DATABASE])
-        .await
-        .map_err(failed)?
-        .is_some();
+    let there =
+        client.query_opt("select from pg_database where datname = $1", &[&DATABASE]).await.map_err(failed)?.is_some();
     if !there {
         client.batch_execute(&format!("create database {DATABASE}")).await.map_err(failed)?;
     }
@@ -223,4 +232,3 @@ pub(super) fn tail(output: &[u8]) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(8)..].join("\n")
 }
-

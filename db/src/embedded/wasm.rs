@@ -46,12 +46,7 @@ pub(super) async fn start(dir: &Path, server: Option<&Path>, lock: File) -> Resu
     let log = home.join("server.log");
     let log_file = File::create(&log).map_err(EmbeddedError::folder(&log))?;
     let mut command = Command::new("node");
-    command
-        .arg(server.join("serve.mjs"))
-        .arg(home.join("data"))
-        .arg(&socket)
-        .stdout(Stdio::piped())
-        .stderr(log_file);
+    command.arg(server.join("serve.mjs")).arg(home.join("data")).arg(&socket).stdout(Stdio::piped()).stderr(log_file);
     let mut child = Child::spawn(&mut command, "node")?;
     let ready = tokio::time::timeout(START_TIMEOUT, ready_line(&mut child)).await.ok().flatten();
     let Some(Ready { server_version, timescaledb }) = ready else {
@@ -63,7 +58,10 @@ pub(super) async fn start(dir: &Path, server: Option<&Path>, lock: File) -> Resu
     Ok(Embedded {
         kind: EmbeddedKind::Wasm,
         description: format!("PostgreSQL {server_version} with TimescaleDB {timescaledb} in WebAssembly"),
-        url: format!("postgres://postgres@/postgres?host={}", utf8_percent_encode(&sockets.to_string_lossy(), NON_ALPHANUMERIC)),
+        url: format!(
+            "postgres://postgres@/postgres?host={}",
+            utf8_percent_encode(&sockets.to_string_lossy(), NON_ALPHANUMERIC)
+        ),
         child,
         _lock: lock,
         _socket_dir: temporary,
@@ -81,7 +79,9 @@ async fn install(server: &Path) -> Result<(), EmbeddedError> {
     let missing = |reason: String| EmbeddedError::Missing { kind: EmbeddedKind::Wasm, reason };
     match node_version().await {
         None => {
-            return Err(missing(format!("Node.js is not installed; version {OLDEST_NODE} or later is needed, with npm")));
+            return Err(missing(format!(
+                "Node.js is not installed; version {OLDEST_NODE} or later is needed, with npm"
+            )));
         }
         Some(version) if version < OLDEST_NODE => {
             return Err(missing(format!("Node.js is version {version}, and {OLDEST_NODE} or later is needed")));

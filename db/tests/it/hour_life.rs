@@ -5,7 +5,9 @@ use db::{Flavour, Ingested, SettleOutcome, Settler};
 use model::{Event, EventKind, Hour, Timestamp, UserName};
 use testkit::{TestDatabase, on_both_flavours};
 
-use crate::support::{assert_counts_equal_brute_force, click, counts, hour, impression, settle, settler, store_all, writer};
+use crate::support::{
+    assert_counts_equal_brute_force, click, counts, hour, impression, settle, settler, store_all, writer,
+};
 
 on_both_flavours!(
     an_hour_is_open_then_settled_then_reopened_by_a_late_event_then_settled_again,
@@ -28,12 +30,17 @@ async fn an_hour_is_open_then_settled_then_reopened_by_a_late_event_then_settled
     let open_rows = "select (select count(*) from analytics.hour_counts) + (select count(*) from analytics.hour_users)";
     let ten = hour(TEN);
 
-    store_all(&mut writer, &[click("2015-05-17T10:05:00Z", "anna"), impression("2015-05-17T10:59:59.999Z", "ben")]).await;
+    store_all(&mut writer, &[click("2015-05-17T10:05:00Z", "anna"), impression("2015-05-17T10:59:59.999Z", "ben")])
+        .await;
     assert_eq!(store.counts(&[ten]).await.unwrap(), [counts(2, 1, 1)], "open");
 
     settle(store, ten).await;
     assert_eq!(store.counts(&[ten]).await.unwrap(), [counts(2, 1, 1)], "settled");
-    assert_eq!(client.query_one(open_rows, &[]).await.unwrap().get::<_, i64>(0), 0, "a settled hour has no rows of its own");
+    assert_eq!(
+        client.query_one(open_rows, &[]).await.unwrap().get::<_, i64>(0),
+        0,
+        "a settled hour has no rows of its own"
+    );
 
     // The aggregate answers now: what it says is what is read.
     let aggregate = "select unique_users from analytics.events_hourly where hour = $1";
@@ -106,7 +113,10 @@ async fn reopening_an_open_hour_changes_nothing(flavour: Flavour) {
     store_all(&mut writer, &[click(TEN, "anna"), impression(TEN, "ben")]).await;
     writer.reopen(hour(TEN)).await.unwrap();
     writer.reopen(hour("2015-05-17T11:00:00Z")).await.unwrap();
-    assert_eq!(store.counts(&[hour(TEN), hour("2015-05-17T11:00:00Z")]).await.unwrap(), [counts(2, 1, 1), counts(0, 0, 0)]);
+    assert_eq!(
+        store.counts(&[hour(TEN), hour("2015-05-17T11:00:00Z")]).await.unwrap(),
+        [counts(2, 1, 1), counts(0, 0, 0)]
+    );
 }
 
 async fn only_quiet_hours_before_the_previous_one_are_ripe(flavour: Flavour) {

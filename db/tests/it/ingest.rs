@@ -39,8 +39,27 @@ async fn users_are_distinct_over_clicks_and_impressions_together(flavour: Flavou
 async fn names_that_differ_in_any_byte_are_different_users(flavour: Flavour) {
     let database = TestDatabase::new(flavour).await;
     let names = [
-        "a", "A", "a ", " a", "ä", "a\u{308}", "'; drop table analytics.events; --", "\\", "\"", "%", "🦀", "\u{202e}a", "\n", "NULL",
-        "{}", "{a,b}", "\u{feff}a", "ß", "ss", "ﬁ", "fi",
+        "a",
+        "A",
+        "a ",
+        " a",
+        "ä",
+        "a\u{308}",
+        "'; drop table analytics.events; --",
+        "\\",
+        "\"",
+        "%",
+        "🦀",
+        "\u{202e}a",
+        "\n",
+        "NULL",
+        "{}",
+        "{a,b}",
+        "\u{feff}a",
+        "ß",
+        "ss",
+        "ﬁ",
+        "fi",
     ];
     let events: Vec<Event> = names.iter().map(|name| click("2015-05-17T10:00:00Z", name)).collect();
     store_all(&mut writer(database.store()), &events).await;
@@ -63,7 +82,11 @@ async fn an_event_at_the_edge_of_an_hour_belongs_to_the_hour_it_begins(flavour: 
     let hours = [hour("2015-05-17T10:00:00Z"), hour("2015-05-17T11:00:00Z")];
     assert_eq!(store.counts(&hours).await.unwrap(), [counts(1, 1, 0), counts(1, 1, 0)]);
     settle(store, hours[0]).await;
-    assert_eq!(store.counts(&hours).await.unwrap(), [counts(1, 1, 0), counts(1, 1, 0)], "the aggregate draws the same edge");
+    assert_eq!(
+        store.counts(&hours).await.unwrap(),
+        [counts(1, 1, 0), counts(1, 1, 0)],
+        "the aggregate draws the same edge"
+    );
 }
 
 async fn the_first_and_the_last_accepted_millisecond_are_stored(flavour: Flavour) {

@@ -10,4 +10,5 @@ mod random_interleavings;
 mod retention;
 mod schema;
 mod support;
+mod webassembly;
 mod writer;

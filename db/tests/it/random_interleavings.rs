@@ -76,7 +76,8 @@ async fn run_case(store: &Store, settler: &Settler, base: i64, steps: &[Step]) {
     for step in steps {
         match step {
             Step::Store(events) => {
-                let events: Vec<Event> = events.iter().map(|&(at, user, click)| event(base + at, user, click)).collect();
+                let events: Vec<Event> =
+                    events.iter().map(|&(at, user, click)| event(base + at, user, click)).collect();
                 store_all(&mut writer, &events).await;
                 for event in &events {
                     model.add(event);
@@ -84,7 +85,10 @@ async fn run_case(store: &Store, settler: &Settler, base: i64, steps: &[Step]) {
             }
             Step::Settle(n) => {
                 let outcome = settler.settle(hour_at(*n)).await.unwrap();
-                assert!(matches!(outcome, SettleOutcome::Settled | SettleOutcome::NotOpen), "{outcome:?} after {step:?} of {steps:?}");
+                assert!(
+                    matches!(outcome, SettleOutcome::Settled | SettleOutcome::NotOpen),
+                    "{outcome:?} after {step:?} of {steps:?}"
+                );
             }
             Step::Reopen(n) => writer.reopen(hour_at(*n)).await.unwrap(),
         }

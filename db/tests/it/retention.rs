@@ -89,7 +89,8 @@ async fn an_hour_in_the_columnstore_is_reopened_counted_and_settled_like_any_oth
     store_all(&mut writer, &[click(OLD, "anna"), impression(OLD, "ben"), click("2015-05-17T11:00:00Z", "anna")]).await;
     settle(store, hour(OLD)).await;
     let client = database.client().await;
-    let compressed = client.query("select compress_chunk(c) from show_chunks('analytics.events') as c", &[]).await.unwrap();
+    let compressed =
+        client.query("select compress_chunk(c) from show_chunks('analytics.events') as c", &[]).await.unwrap();
     assert_eq!(compressed.len(), 1);
 
     // The chunk is partly columns, partly rows from here on.

@@ -1,0 +1,51 @@
+use db::Flavour;
+use testkit::{TestDatabase, on_both_flavours};
+
+use crate::{Run, command};
+
+on_both_flavours!(a_database_is_migrated_once_and_its_status_and_checksums_are_told);
+
+async fn run(database: &TestDatabase, arguments: &[&str]) -> Run {
+    let mut command = command(arguments);
+    command.env("DATABASE_URL", database.url());
+    tokio::task::spawn_blocking(move || command.output().unwrap().into()).await.unwrap()
+}
+
+async fn a_database_is_migrated_once_and_its_status_and_checksums_are_told(flavour: Flavour) {
+    let database = TestDatabase::without_schema(flavour).await;
+    let status = run(&database, &["migrate", "status"]).await;
+    assert_eq!(status.code, 1, "everything is pending");
+    assert!(status.stdout.contains("pending") && !status.stdout.contains("applied"), "{}", status.stdout);
+
+    let up = run(&database, &["migrate", "up", "--flavour", flavour.as_str()]).await;
+    assert_eq!(up.code, 0, "{}", up.stderr);
+    assert!(up.stdout.contains(flavour.as_str()) || up.stderr.contains(flavour.as_str()), "the flavour is printed");
+
+    let status = run(&database, &["migrate", "status"]).await;
+    assert_eq!(status.code, 0);
+    assert!(!status.stdout.contains("pending"), "{}", status.stdout);
+    assert_eq!(run(&database, &["migrate", "verify"]).await.code, 0);
+    assert_eq!(run(&database, &["migrate", "up"]).await.code, 0, "again changes nothing");
+
+    database
+        .client()
+        .await
+        .batch_execute("update analytics.schema_history set checksum = '1' where version = 3")
+        .await
+        .unwrap();
+    let verify = run(&database, &["migrate", "verify"]).await;
+    assert_eq!(verify.code, 1);
+    assert!(format!("{}{}", verify.stdout, verify.stderr).contains("events"), "the altered migration is named");
+    let up = run(&database, &["migrate", "up"]).await;
+    assert_eq!(up.code, 2, "it could not run: {}", up.stderr);
+    assert!(up.stderr.contains("migrate verify"), "{}", up.stderr);
+}
+
+#[tokio::test]
+async fn retention_is_set_and_shown() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let set = run(&database, &["retention", "set", "--keep", "400d"]).await;
+    assert_eq!(set.code, 0, "{}", set.stderr);
+    let shown = run(&database, &["retention", "show"]).await;
+    assert!(shown.stdout.contains("400"), "{}", shown.stdout);
+}

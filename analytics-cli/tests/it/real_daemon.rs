@@ -1,0 +1,69 @@
+use db::Flavour;
+use testkit::{Daemon, TestDatabase, on_both_flavours};
+
+use crate::{Run, command};
+
+on_both_flavours!(what_is_sent_and_imported_is_what_a_query_shows);
+
+/// Runs the command line against a daemon, on a thread that may block.
+async fn run(daemon: &Daemon, arguments: &[&str]) -> Run {
+    let mut command = command(arguments);
+    command.env("ANALYTICS_SERVER", daemon.url());
+    tokio::task::spawn_blocking(move || command.output().unwrap().into()).await.unwrap()
+}
+
+async fn what_is_sent_and_imported_is_what_a_query_shows(flavour: Flavour) {
+    let database = TestDatabase::new(flavour).await;
+    let daemon = Daemon::start(database.url()).await;
+    for (user, event, at) in [
+        ("anna", "click", "2015-05-17T10:59:59.999Z"),
+        ("ben & co", "impression", "1431856800000"),
+        ("anna", "impression", "2015-05-17T13:00:00+02:00"),
+    ] {
+        let sent = run(&daemon, &["send", "--user", user, "--event", event, "--at", at]).await;
+        assert_eq!((sent.code, sent.stdout.as_str()), (0, ""), "{}", sent.stderr);
+    }
+    let files = tempfile::tempdir().unwrap();
+    let (ndjson, csv) = (files.path().join("a.ndjson"), files.path().join("b.csv"));
+    std::fs::write(&ndjson, "{\"timestamp\":1431856800000,\"user\":\"carl\",\"event\":\"click\"}\n").unwrap();
+    std::fs::write(&csv, "event,user,timestamp\nclick,\"dora, d\",1431864000000\n").unwrap();
+    for (format, file) in [("ndjson", &ndjson), ("csv", &csv)] {
+        let imported = run(&daemon, &["import", "--format", format, file.to_str().unwrap()]).await;
+        assert_eq!(imported.code, 0, "{}", imported.stderr);
+    }
+
+    let range = ["query", "--from", "2015-05-17T10:30:00Z", "--to", "2015-05-17T13:00:00Z", "--format", "csv"];
+    let seen = run(&daemon, &range).await;
+    assert_eq!(seen.code, 0, "{}", seen.stderr);
+    assert_eq!(
+        seen.stdout,
+        "hour,unique_users,clicks,impressions\n\
+         2015-05-17T10:00:00Z,3,2,1\n\
+         2015-05-17T11:00:00Z,1,0,1\n\
+         2015-05-17T12:00:00Z,1,1,0\n\
+         2015-05-17T13:00:00Z,0,0,0\n"
+    );
+}
+
+#[tokio::test]
+async fn a_file_with_a_line_that_cannot_be_read_is_imported_but_for_that_line() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let files = tempfile::tempdir().unwrap();
+    let file = files.path().join("some.csv");
+    std::fs::write(&file, "timestamp,user,event\n1,a,click\n2,,click\n3,c,click\n").unwrap();
+    let imported = run(&daemon, &["import", "--format", "csv", file.to_str().unwrap()]).await;
+    assert_eq!(imported.code, 1);
+    assert!(imported.stderr.contains('3') && imported.stderr.contains("user is empty"), "{}", imported.stderr);
+    assert_eq!(database.store().brute_force_counts().await.unwrap()[0].1.clicks, 2);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_named_with_what_to_do() {
+    let unreachable = tokio::task::spawn_blocking(|| -> Run {
+        command(&["--server", "http://127.0.0.1:1", "query"]).output().unwrap().into()
+    });
+    let unreachable = unreachable.await.unwrap();
+    assert_eq!(unreachable.code, 2);
+    assert!(unreachable.stderr.contains("analyticsd --embedded"), "{}", unreachable.stderr);
+}
