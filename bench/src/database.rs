@@ -1,0 +1,147 @@
+//! The database that everything is measured on.
+
+use std::{fs::Permissions, os::unix::fs::PermissionsExt, process::Command, time::Duration};
+
+use anyhow::{Context, bail};
+use db::{
+    Flavour, Store, StoreOptions,
+    embedded::{Embedded, EmbeddedKind, EmbeddedOptions},
+    schema,
+};
+use serde::Serialize;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+use tokio_postgres::{Client, NoTls};
+
+/// How long statements that nobody waits for any more may go on.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A server that was given, or a private one that goes with the run.
+pub(crate) struct Database {
+    url: String,
+    client: Client,
+    store: Store,
+    private: Option<Private>,
+}
+
+struct Private {
+    server: Embedded,
+    dir: TempDir,
+}
+
+/// What the figures were taken on.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct DatabaseFacts {
+    pub(crate) postgresql: String,
+    pub(crate) timescaledb: Option<String>,
+    pub(crate) fsync: String,
+    pub(crate) synchronous_commit: String,
+    /// The file system of a private database. On one that lives in memory, fsync costs nothing.
+    pub(crate) file_system: Option<String>,
+}
+
+impl Database {
+    /// Connects to the database of that URL, or starts a private one.
+    pub(crate) async fn start(url: Option<&str>) -> anyhow::Result<Self> {
+        let private = match url {
+            Some(_) => None,
+            None => Some(Private::start().await?),
+        };
+        let url = private.as_ref().map(|private| private.server.url()).or(url).unwrap_or_default().to_owned();
+        let (client, connection) =
+            tokio_postgres::connect(&url, NoTls).await.context("the database cannot be reached")?;
+        tokio::spawn(connection);
+        let store = Store::new(&url, StoreOptions { application_name: "bench".to_owned(), ..StoreOptions::default() })?;
+        Ok(Self { url, client, store, private })
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Makes the daemon's schema, in a database that has none: nobody's events are added to.
+    pub(crate) async fn migrate(&self) -> anyhow::Result<Flavour> {
+        const IS_EMPTY: &str = "select to_regnamespace('analytics') is null and to_regnamespace('textbook') is null";
+        if !self.client.query_one(IS_EMPTY, &[]).await?.get::<_, bool>(0) {
+            bail!("the database is in use: it has a schema analytics or textbook; give an empty one");
+        }
+        Ok(schema::migrate(&self.store, None).await?.0)
+    }
+
+    /// Lets the server do now what it would otherwise do during the first measurements, for all contenders' tables alike.
+    pub(crate) async fn calm_down(&self) -> anyhow::Result<()> {
+        self.client.batch_execute("vacuum analyze").await?;
+        // Only a superuser may ask for this, which the owner of a given database need not be.
+        if self.private.is_some() {
+            self.client.batch_execute("checkpoint").await?;
+        }
+        self.wait_until_idle().await
+    }
+
+    /// Waits for the statements of clients that have hung up, which would take time from what is measured next.
+    pub(crate) async fn wait_until_idle(&self) -> anyhow::Result<()> {
+        const BUSY: &str = "select count(*) from pg_stat_activity where datname = current_database() and state = 'active' \
+             and backend_type = 'client backend' and pid <> pg_backend_pid()";
+        let began = Instant::now();
+        while self.client.query_one(BUSY, &[]).await?.get::<_, i64>(0) > 0 {
+            if began.elapsed() > PATIENCE {
+                bail!("the database is still busy {PATIENCE:?} after the load ended");
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn facts(&self) -> anyhow::Result<DatabaseFacts> {
+        const FACTS: &str = "select current_setting('server_version'), \
+             (select extversion from pg_extension where extname = 'timescaledb'), \
+             current_setting('fsync'), current_setting('synchronous_commit')";
+        let row = self.client.query_one(FACTS, &[]).await?;
+        Ok(DatabaseFacts {
+            postgresql: row.get(0),
+            timescaledb: row.get(1),
+            fsync: row.get(2),
+            synchronous_commit: row.get(3),
+            file_system: self.private.as_ref().and_then(Private::file_system),
+        })
+    }
+
+    /// Stops a private server and removes its data.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        if let Some(Private { server, dir }) = self.private {
+            server.stop().await?;
+            dir.close()?;
+        }
+        Ok(())
+    }
+}
+
+impl Private {
+    async fn start() -> anyhow::Result<Self> {
+        // PostgreSQL refuses to be root, so the user that it runs as then must be able to pass through the folder.
+        let passable = Permissions::from_mode(0o755);
+        let dir = tempfile::Builder::new().prefix("analyticsd-bench-").permissions(passable).tempdir()?;
+        let options = EmbeddedOptions {
+            dir: dir.path().to_owned(),
+            kind: Some(EmbeddedKind::Native),
+            postgres_bin: None,
+            wasm_server: None,
+        };
+        let server = Embedded::start(&options).await?;
+        eprintln!("running {} in {}", server.description(), dir.path().display());
+        Ok(Self { server, dir })
+    }
+
+    fn file_system(&self) -> Option<String> {
+        let output = Command::new("stat").args(["--file-system", "--format=%T"]).arg(self.dir.path()).output().ok()?;
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+}

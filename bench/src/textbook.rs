@@ -1,0 +1,59 @@
+//! The server as a textbook would write it: an insert for each event, a query for each question, a pool of connections.
+//!
+//! This crate is the only one besides `db` that speaks SQL: here and in `table` it is the thing that `db` is compared with,
+//! and in `database` it asks what the figures were taken on.
+
+use anyhow::Context;
+use chrono::{DateTime, TimeDelta, Utc};
+use db::Flavour;
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
+use model::{Event, Hour, HourCounts};
+use tokio_postgres::NoTls;
+
+use crate::http::{self, Answers};
+
+const MAX_CONNECTIONS: usize = 32;
+
+const INSERT: &str = "insert into textbook.events (at, user_name, kind) values ($1, $2, $3)";
+
+/// How an hour is counted without an aggregate.
+const COUNT_EVENTS: &str = "select count(distinct user_name), count(*) filter (where kind = 'click'), \
+     count(*) filter (where kind = 'impression') from textbook.events where at >= $1 and at < $2";
+/// How an hour is looked up in the continuous aggregate. An hour without events has no row.
+const READ_AGGREGATE: &str = "select coalesce(sum(unique_users), 0)::bigint, coalesce(sum(clicks), 0)::bigint, \
+     coalesce(sum(impressions), 0)::bigint from textbook.hourly where hour >= $1 and hour < $2";
+
+#[derive(Clone)]
+struct Textbook {
+    pool: Pool,
+    count: &'static str,
+}
+
+impl Answers for Textbook {
+    async fn store(&self, event: Event) -> anyhow::Result<()> {
+        let client = self.pool.get().await?;
+        let insert = client.prepare_cached(INSERT).await?;
+        client.execute(&insert, &[&event.at.to_utc(), &event.user.as_str(), &event.kind.as_str()]).await?;
+        Ok(())
+    }
+
+    async fn counts(&self, hour: Hour) -> anyhow::Result<HourCounts> {
+        let client = self.pool.get().await?;
+        let count = client.prepare_cached(self.count).await?;
+        let from: DateTime<Utc> = hour.start().to_utc();
+        let row = client.query_one(&count, &[&from, &(from + TimeDelta::hours(1))]).await?;
+        let number = |column| u64::try_from(row.get::<_, i64>(column));
+        Ok(HourCounts { unique_users: number(0)?, clicks: number(1)?, impressions: number(2)? })
+    }
+}
+
+pub(crate) async fn serve(database_url: &str, flavour: Flavour) -> anyhow::Result<()> {
+    let config = database_url.parse().context("the database URL is not valid")?;
+    let manager = Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+    let pool = Pool::builder(manager).max_size(MAX_CONNECTIONS).build()?;
+    let count = match flavour {
+        Flavour::Timescale => READ_AGGREGATE,
+        Flavour::Postgres => COUNT_EVENTS,
+    };
+    http::serve(Textbook { pool, count }).await
+}
