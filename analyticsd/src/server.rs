@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
+use futures_util::{FutureExt, future::Map};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -106,24 +107,20 @@ struct HangingUp<S>(S);
 impl<S, B> Service<Request<B>> for HangingUp<S>
 where
     S: Service<Request<B>, Response = Response, Error = Infallible>,
-    S::Future: Send + 'static,
 {
     type Response = Response;
     type Error = NoAnswer;
-    type Future = futures_util::future::BoxFuture<'static, Result<Response, NoAnswer>>;
+    type Future = Map<S::Future, fn(Result<Response, Infallible>) -> Result<Response, NoAnswer>>;
 
     fn poll_ready(&mut self, context: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), NoAnswer>> {
         self.0.poll_ready(context).map_err(|never| match never {})
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let response = self.0.call(request);
-        Box::pin(async move {
-            match response.await {
-                Ok(response) if response.extensions().get::<HangUp>().is_some() => Err(NoAnswer),
-                Ok(response) => Ok(response),
-                Err(never) => match never {},
-            }
+        self.0.call(request).map(|response| match response {
+            Ok(response) if response.extensions().get::<HangUp>().is_some() => Err(NoAnswer),
+            Ok(response) => Ok(response),
+            Err(never) => match never {},
         })
     }
 }

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, value_parser};
 use db::Flavour;
+use deadpool_postgres::PoolConfig;
 use serde::Serialize;
 
 /// Measures analyticsd against the textbook way to count events, and both against an HTTP server that does nothing.
@@ -36,6 +37,10 @@ pub(crate) struct Plan {
     #[arg(long, default_value_t = 64, value_name = "N", value_parser = value_parser!(u32).range(1..=4096))]
     pub(crate) connections: u32,
 
+    /// How many connections the textbook has to the database [default: the pool library's own, two for each core].
+    #[arg(long, default_value_t = PoolConfig::default().max_size, value_name = "N", hide_default_value = true)]
+    pub(crate) textbook_connections: usize,
+
     /// An empty database to measure on: postgres://USER:PASSWORD@HOST:PORT/DATABASE [default: a private one, removed afterwards].
     #[arg(long, value_name = "URL")]
     #[serde(skip)]
@@ -58,6 +63,8 @@ pub(crate) enum ServerCommand {
         database_url: String,
         #[arg(long)]
         flavour: Flavour,
+        #[arg(long)]
+        connections: usize,
     },
 }
 

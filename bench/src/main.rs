@@ -46,7 +46,9 @@ async fn main() -> ExitCode {
     let args = Args::parse();
     let outcome = match args.server {
         Some(ServerCommand::ServeCeiling) => ceiling::serve().await,
-        Some(ServerCommand::ServeTextbook { database_url, flavour }) => textbook::serve(&database_url, flavour).await,
+        Some(ServerCommand::ServeTextbook { database_url, flavour, connections }) => {
+            textbook::serve(&database_url, flavour, connections).await
+        }
         None => match Wrk::find().and_then(|wrk| Ok((wrk, Programs::find()?))) {
             Ok((wrk, programs)) => run(&args.plan, &wrk, &programs).await,
             Err(error) => {
@@ -93,7 +95,7 @@ async fn measure_on(database: &Database, plan: &Plan, wrk: &Wrk, programs: &Prog
     table::make(database.client(), flavour, &hours).await?;
     let facts = database.facts().await?;
 
-    let servers = Servers::start(programs, database.url(), flavour).await?;
+    let servers = Servers::start(programs, database.url(), flavour, plan.textbook_connections).await?;
     for filled in hours.all() {
         for server in [&servers.textbook, &servers.daemon] {
             let counts = server.counts(filled.hour).await?;

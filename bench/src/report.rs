@@ -44,8 +44,8 @@ impl fmt::Display for Report {
         let Self { machine, database, plan, measurements, ledger } = self;
         writeln!(
             f,
-            "{machine}; {database}; {} connections, {} seconds, medians of {} round(s), load and servers on the same machine.\n",
-            plan.connections, plan.seconds, plan.rounds
+            "{machine}; {database}; {} connections, {} seconds, medians of {} round(s), load and servers on the same machine; the textbook has {} connections to the database.\n",
+            plan.connections, plan.seconds, plan.rounds, plan.textbook_connections
         )?;
         writeln!(f, "| measured | server | requests/s | p50 | p99 | of the ceiling | times the textbook |")?;
         writeln!(f, "| --- | --- | ---: | ---: | ---: | ---: | ---: |")?;

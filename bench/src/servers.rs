@@ -68,13 +68,19 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    pub(crate) async fn start(programs: &Programs, database_url: &str, flavour: Flavour) -> anyhow::Result<Self> {
+    pub(crate) async fn start(
+        programs: &Programs,
+        database_url: &str,
+        flavour: Flavour,
+        textbook_connections: usize,
+    ) -> anyhow::Result<Self> {
         let mut ceiling = bare_command(&programs.bench);
         ceiling.arg("serve-ceiling");
 
         // Every user of the machine can read a command line, and a URL may hold a password: it goes in the environment.
         let mut textbook = bare_command(&programs.bench);
-        textbook.args(["serve-textbook", "--flavour", flavour.as_str()]).env("DATABASE_URL", database_url);
+        textbook.args(["serve-textbook", "--flavour", flavour.as_str()]);
+        textbook.arg("--connections").arg(textbook_connections.to_string()).env("DATABASE_URL", database_url);
 
         // The hours that are to be read while open must not be settled in the middle of a long run.
         let mut daemon = bare_command(&programs.daemon);

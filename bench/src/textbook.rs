@@ -12,8 +12,6 @@ use tokio_postgres::NoTls;
 
 use crate::http::{self, Answers};
 
-const MAX_CONNECTIONS: usize = 32;
-
 const INSERT: &str = "insert into textbook.events (at, user_name, kind) values ($1, $2, $3)";
 
 /// How an hour is counted without an aggregate.
@@ -47,10 +45,10 @@ impl Answers for Textbook {
     }
 }
 
-pub(crate) async fn serve(database_url: &str, flavour: Flavour) -> anyhow::Result<()> {
+pub(crate) async fn serve(database_url: &str, flavour: Flavour, connections: usize) -> anyhow::Result<()> {
     let config = database_url.parse().context("the database URL is not valid")?;
     let manager = Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
-    let pool = Pool::builder(manager).max_size(MAX_CONNECTIONS).build()?;
+    let pool = Pool::builder(manager).max_size(connections).build()?;
     let count = match flavour {
         Flavour::Timescale => READ_AGGREGATE,
         Flavour::Postgres => COUNT_EVENTS,

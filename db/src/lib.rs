@@ -8,6 +8,7 @@
 //! - [`schema`] brings a database to the schema that this build knows, or says how it differs;
 //! - [`embedded`] runs a private database for trials and tests.
 
+mod columns;
 pub mod embedded;
 mod error;
 mod flavour;

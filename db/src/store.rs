@@ -70,7 +70,12 @@ impl Store {
             .create_timeout(Some(options.connect_timeout))
             .recycle_timeout(Some(options.connect_timeout))
             .post_create(Hook::async_fn(move |client, _| {
-                Box::pin(async move { prepare_session(client, statement_timeout).await.map_err(HookError::Backend) })
+                Box::pin(async move {
+                    prepare_session(client, statement_timeout).await.map_err(HookError::Backend)?;
+                    // The planner would otherwise plan each call anew, because it takes an array of known length to be worth it;
+                    // planning takes as long as storing a batch of 30 events.
+                    client.batch_execute("set plan_cache_mode = force_generic_plan").await.map_err(HookError::Backend)
+                })
             }))
             .build()
             .expect("a pool with timeouts has a runtime");

@@ -1,11 +1,11 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use model::{Event, EventKind, Hour};
+use model::{Event, Hour};
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
 
-use crate::{Store, StoreError, error::is_connection_lost};
+use crate::{Store, StoreError, columns::Columns, error::is_connection_lost};
 
 /// Says that the writer's row is gone: see `ingest` in the migrations.
 const NOT_REGISTERED: &str = "AN001";
@@ -63,7 +63,7 @@ impl Writer {
 
     /// Stores and counts a batch, all or nothing. When this returns [`Ingested::Stored`] the batch is committed.
     pub async fn ingest(&mut self, events: impl IntoIterator<Item = &Event>) -> Result<Ingested, IngestError> {
-        let events: Columns = events.into_iter().collect();
+        let events = Columns::of(events);
         let id = self.registered().await.map_err(IngestError::NotStored)?;
         let mut attempt = self.try_ingest(id, &events).await;
         if matches!(attempt, Err(Attempt::NotRegistered)) {
@@ -113,12 +113,28 @@ impl Writer {
         let client = self.store.client().await.map_err(Attempt::NotSent)?;
         let call = async {
             let statement = client
-                .prepare_cached("select settled, expired from analytics.ingest($1, $2, $3, $4, $5)")
+                .prepare_cached(
+                    "select settled, expired from analytics.ingest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+                )
                 .await
                 .map_err(|error| Attempt::NotSent(error.into()))?;
             // `query` returns after the server is ready for the next statement, which is after the commit.
             client
-                .query(&statement, &[&id, &batch, &events.times, &events.users, &events.clicks])
+                .query(
+                    &statement,
+                    &[
+                        &id,
+                        &batch,
+                        &events.times,
+                        &events.users,
+                        &events.clicks,
+                        &events.hours,
+                        &events.hour_clicks,
+                        &events.hour_impressions,
+                        &events.seen_hours,
+                        &events.seen_users,
+                    ],
+                )
                 .await
                 .map_err(Attempt::of_sent)
         };
@@ -187,26 +203,6 @@ impl Writer {
                 Ok(client.query_one("select analytics.fence_writer($1)", &[&id]).await?.try_get(0)?)
             })
             .await
-    }
-}
-
-/// Events as the arrays that `ingest` takes, which run in step.
-#[derive(Default)]
-struct Columns<'a> {
-    times: Vec<DateTime<Utc>>,
-    users: Vec<&'a str>,
-    clicks: Vec<bool>,
-}
-
-impl<'a> FromIterator<&'a Event> for Columns<'a> {
-    fn from_iter<I: IntoIterator<Item = &'a Event>>(events: I) -> Self {
-        let mut columns = Self::default();
-        for event in events {
-            columns.times.push(event.at.to_utc());
-            columns.users.push(event.user.as_str());
-            columns.clicks.push(event.kind == EventKind::Click);
-        }
-        columns
     }
 }
 

@@ -8,31 +8,38 @@
 create function analytics.make_room(hours timestamptz[]) returns void
 language plpgsql as $$
 declare
-    missing date[];
-    day date;
-    name text;
+    hour timestamptz;
 begin
-    select array_agg(distinct d order by d) into missing
-    from unnest(hours) h, lateral (select (h at time zone 'UTC')::date) as days (d)
-    where to_regclass(format('analytics.events_%s', to_char(d, 'YYYYMMDD'))) is null;
+    foreach hour in array hours loop
+        if to_regclass('analytics.' || analytics.partition_of(hour)) is null then
+            lock table analytics.events in share update exclusive mode;
+            perform analytics.make_partition(hour);
+        end if;
+    end loop;
+end
+$$;
 
-    if missing is null then
+-- The name of the partition that holds an hour, without its schema: events_20150517.
+create function analytics.partition_of(hour timestamptz) returns text
+language sql immutable as $$ select 'events_' || to_char(hour at time zone 'UTC', 'YYYYMMDD') $$;
+
+create function analytics.make_partition(hour timestamptz) returns void
+language plpgsql as $$
+declare
+    name text := analytics.partition_of(hour);
+    first_instant timestamptz := date_bin(interval '1 day', hour, timestamptz 'epoch');
+    last_instant timestamptz := first_instant + interval '24 hours';
+begin
+    if to_regclass('analytics.' || name) is not null then
         return;
     end if;
-
-    lock table analytics.events in share update exclusive mode;
-    foreach day in array missing loop
-        name := format('events_%s', to_char(day, 'YYYYMMDD'));
-        continue when to_regclass(format('analytics.%I', name)) is not null;
-        execute format(
-            'create table analytics.%I (like analytics.events including defaults, '
-            'constraint holds_one_utc_day check (at >= %L and at < %L))',
-            name, day::timestamp at time zone 'UTC', (day + 1)::timestamp at time zone 'UTC');
-        execute format(
-            'alter table analytics.events attach partition analytics.%I for values from (%L) to (%L)',
-            name, day::timestamp at time zone 'UTC', (day + 1)::timestamp at time zone 'UTC');
-        -- The partition's bounds say the same from here on.
-        execute format('alter table analytics.%I drop constraint holds_one_utc_day', name);
-    end loop;
+    execute format(
+        'create table analytics.%I (like analytics.events including defaults, '
+        'constraint holds_one_utc_day check (at >= %L and at < %L))', name, first_instant, last_instant);
+    execute format(
+        'alter table analytics.events attach partition analytics.%I for values from (%L) to (%L)',
+        name, first_instant, last_instant);
+    -- The partition's bounds say the same from here on.
+    execute format('alter table analytics.%I drop constraint holds_one_utc_day', name);
 end
 $$;
