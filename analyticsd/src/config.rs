@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, ValueEnum, builder::BoolishValueParser};
 use db::embedded::{EmbeddedKind, EmbeddedOptions};
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
@@ -41,7 +41,7 @@ pub struct Args {
     postgres_bin: Option<PathBuf>,
 
     /// Bring the database to the schema of this version before serving. The embedded database is always brought to it.
-    #[arg(long, env = "ANALYTICSD_MIGRATE")]
+    #[arg(long, env = "ANALYTICSD_MIGRATE", value_parser = BoolishValueParser::new())]
     migrate: bool,
 
     /// How long an hour that has ended must have been quiet before its counts move to the hourly aggregate.

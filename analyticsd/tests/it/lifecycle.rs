@@ -1,9 +1,9 @@
 use std::{process::Output, sync::Arc, time::Duration};
 
 use chrono::Utc;
-use db::Flavour;
+use db::{Flavour, Store, StoreOptions, embedded::Embedded, schema};
 use reqwest::StatusCode;
-use testkit::{Daemon, TestDatabase, server_dir};
+use testkit::{Daemon, TestDatabase, embedded_options, server_dir};
 use tokio::{task::JoinSet, time::timeout};
 
 use crate::support::{counts, stored_events};
@@ -148,4 +148,30 @@ async fn the_native_embedded_database_keeps_what_was_acknowledged_when_the_daemo
 #[tokio::test]
 async fn the_webassembly_embedded_database_keeps_what_was_acknowledged_when_the_daemon_is_killed() {
     what_was_acknowledged_survives_a_kill("wasm").await;
+}
+
+#[tokio::test]
+async fn while_the_database_is_away_the_answer_is_503_and_when_it_is_back_it_is_served_without_a_restart() {
+    let dir = server_dir();
+    let options = embedded_options(dir.path(), Flavour::Postgres);
+    let server = Embedded::start(&options).await.unwrap();
+    schema::migrate(&Store::new(server.url(), StoreOptions::default()).unwrap(), None).await.unwrap();
+    let daemon = Daemon::start(server.url()).await;
+    let now = Utc::now();
+    assert_eq!(daemon.post(now, "anna", "click").await, StatusCode::NO_CONTENT);
+    server.stop().await.unwrap();
+
+    assert_eq!(daemon.post(now, "anna", "click").await, StatusCode::SERVICE_UNAVAILABLE);
+    let refused = daemon.get(&format!("/analytics?timestamp={}", now.timestamp_millis())).await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(refused.headers()["retry-after"], "1");
+    assert_eq!(daemon.get("/readyz").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(daemon.get("/healthz").await.status(), StatusCode::OK);
+
+    let server = Embedded::start(&options).await.unwrap();
+    assert_eq!(daemon.counts(now).await, counts(1, 1, 0), "what was refused is not stored");
+    assert_eq!(daemon.post(now, "ben", "click").await, StatusCode::NO_CONTENT);
+    assert_eq!(daemon.counts(now).await, counts(2, 2, 0));
+    assert!(daemon.terminate().await.success());
+    server.stop().await.unwrap();
 }

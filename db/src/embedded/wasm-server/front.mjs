@@ -15,6 +15,8 @@ const PROTOCOL_3 = 196608;
 // A batch of 10,000 events with names of 256 bytes is under 4 MiB; nothing legitimate comes near this.
 const LONGEST_MESSAGE = 64 * 1024 * 1024;
 
+const CLOSE_PATIENCE_MS = 5_000;
+
 /** Takes turns: `acquire` resolves when all who asked before have released. */
 class Turns {
   #last = Promise.resolve();
@@ -187,7 +189,8 @@ class Client {
   }
 }
 
-/** Serves `db` at `path`; resolves once it listens. `close` waits for the unit under way. */
+/** Serves `db` at `path`; resolves once it listens. `close` waits for what is under way, but not for ever for a client that has a
+ * transaction open: that is rolled back by the end of the backend. */
 export const listen = async ({ db, path, parameters }) => {
   const turns = new Turns();
   const sockets = new Set();
@@ -202,7 +205,7 @@ export const listen = async ({ db, path, parameters }) => {
   return {
     async close() {
       server.close();
-      await turns.acquire();
+      await Promise.race([turns.acquire(), new Promise((resolve) => setTimeout(resolve, CLOSE_PATIENCE_MS))]);
       for (const socket of sockets) socket.destroy();
     },
   };
