@@ -12,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use thiserror::Error;
 
 pub use binaries::PostgresBinaries;
@@ -191,4 +192,9 @@ fn socket_dir(own: &Path) -> Result<(PathBuf, Option<tempfile::TempDir>), Embedd
     }
     let temporary = tempfile::Builder::new().prefix("analyticsd-").tempdir().map_err(EmbeddedError::folder(&inside))?;
     Ok((temporary.path().to_owned(), Some(temporary)))
+}
+
+/// Where a server is reached that listens on a Unix socket in a folder.
+fn socket_url(user: &str, database: &str, sockets: &Path) -> String {
+    format!("postgres://{user}@/{database}?host={}", utf8_percent_encode(&sockets.to_string_lossy(), NON_ALPHANUMERIC))
 }

@@ -7,11 +7,10 @@ use std::{
     time::Duration,
 };
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::{process::Command, time::Instant};
 use tokio_postgres::{Config, NoTls};
 
-use super::{Child, Embedded, EmbeddedError, EmbeddedKind, PostgresBinaries, socket_dir};
+use super::{Child, Embedded, EmbeddedError, EmbeddedKind, PostgresBinaries, socket_dir, socket_url};
 
 /// Recovery after a crash replays what was written since the last checkpoint, five minutes' worth at most.
 const START_TIMEOUT: Duration = Duration::from_mins(2);
@@ -92,10 +91,7 @@ pub(super) async fn start(dir: &Path, postgres_bin: Option<&Path>, lock: File) -
     Ok(Embedded {
         kind: EmbeddedKind::Native,
         description: format!("{version}{timescale}"),
-        url: format!(
-            "postgres://{SUPERUSER}@/{DATABASE}?host={}",
-            utf8_percent_encode(&sockets.to_string_lossy(), NON_ALPHANUMERIC)
-        ),
+        url: socket_url(SUPERUSER, DATABASE, &sockets),
         child,
         _lock: lock,
         _socket_dir: temporary,

@@ -5,14 +5,13 @@ use std::{
     time::Duration,
 };
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::Command,
 };
 
-use super::{Child, Embedded, EmbeddedError, EmbeddedKind, native::tail, socket_dir};
+use super::{Child, Embedded, EmbeddedError, EmbeddedKind, native::tail, socket_dir, socket_url};
 
 /// The server's files, written out beside its data, so that one binary is all there is to install.
 const FILES: [(&str, &str); 4] = [
@@ -58,10 +57,7 @@ pub(super) async fn start(dir: &Path, server: Option<&Path>, lock: File) -> Resu
     Ok(Embedded {
         kind: EmbeddedKind::Wasm,
         description: format!("PostgreSQL {server_version} with TimescaleDB {timescaledb} in WebAssembly"),
-        url: format!(
-            "postgres://postgres@/postgres?host={}",
-            utf8_percent_encode(&sockets.to_string_lossy(), NON_ALPHANUMERIC)
-        ),
+        url: socket_url("postgres", "postgres", &sockets),
         child,
         _lock: lock,
         _socket_dir: temporary,
