@@ -53,7 +53,7 @@ pub struct Args {
     shutdown_timeout: Duration,
 
     /// What to log, as a filter of tracing-subscriber: error, warn, info, debug, or by module.
-    #[arg(long, env = "ANALYTICSD_LOG", default_value = "info,refinery_core=warn", value_name = "FILTER")]
+    #[arg(long, env = "ANALYTICSD_LOG", default_value = "info,refinery_core=warn", value_name = "FILTER", value_parser = log_filter)]
     log: String,
 }
 
@@ -96,15 +96,21 @@ pub struct Config {
 )]
 pub struct NoDatabase;
 
+fn log_filter(text: &str) -> Result<String, tracing_subscriber::filter::ParseError> {
+    EnvFilter::try_new(text).map(|_| text.to_owned())
+}
+
 impl Args {
-    /// What to log; a filter that cannot be read becomes `info`.
+    /// What to log.
     pub fn log_filter(&self) -> EnvFilter {
-        EnvFilter::try_new(&self.log).unwrap_or_else(|_| EnvFilter::new("info"))
+        EnvFilter::try_new(&self.log).expect("the parser of --log accepts only filters")
     }
 
     /// Checks what was given.
     pub fn into_config(self) -> Result<Config, NoDatabase> {
-        let database = match (self.embedded, self.database_url) {
+        // A variable that is set to nothing says nothing.
+        let database_url = self.database_url.filter(|url| !url.is_empty());
+        let database = match (self.embedded, database_url) {
             (Some(dir), url) => {
                 if url.is_some() {
                     tracing::warn!("running the embedded database; the database URL is not used");

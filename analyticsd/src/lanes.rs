@@ -56,8 +56,9 @@ impl Lanes {
     }
 }
 
-/// The current hour, the one before it (which is not settled yet), and what clocks ahead of ours call the current hour.
+/// The current hour, the one before it (which is not settled yet), and the one after it, which clocks ahead of ours call current.
+/// What lies further ahead needs room of its own to be made, for which the present must not wait either.
 fn is_present(hour: Hour) -> bool {
     let current = Hour::containing(Timestamp::now());
-    hour >= current.previous().unwrap_or(current)
+    hour == current || Some(hour) == current.previous() || Some(hour) == current.next()
 }

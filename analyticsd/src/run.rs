@@ -28,10 +28,14 @@ const LANE_PATIENCE: Duration = Duration::from_secs(5);
 /// Runs the daemon until it is asked to stop, and stops it in an orderly way.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let stop = signals::stop_requested().context("cannot listen for signals")?;
-    let (url, embedded) = match &config.database {
+    tokio::pin!(stop);
+    let (url, mut embedded) = match &config.database {
         Database::Url(url) => (url.clone(), None),
         Database::Embedded(options) => {
-            let embedded = Embedded::start(options).await?;
+            let embedded = tokio::select! {
+                () = &mut stop => return Ok(()),
+                started = Embedded::start(options) => started?,
+            };
             tracing::info!(
                 kind = %embedded.kind(), dir = %options.dir.display(), url = embedded.url(),
                 "embedded database: {}. It is for trials: nobody backs it up", embedded.description()
@@ -40,12 +44,30 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         }
     };
 
-    let served = serve_until(stop, &config, &url).await;
+    let mut database_ended = false;
+    let stop_or_end = async {
+        tokio::select! {
+            () = &mut stop => {}
+            () = ended(embedded.as_mut()) => database_ended = true,
+        }
+    };
+    let served = serve_until(stop_or_end, &config, &url).await;
+    if database_ended {
+        bail!("the embedded database ended by itself, so the daemon stopped; its log is in the folder of --embedded");
+    }
     // The database goes last, whatever came before, so that nothing that was accepted is lost.
     if let Some(embedded) = embedded {
         embedded.stop().await?;
     }
     served
+}
+
+/// Resolves when the embedded database ends by itself; never if there is none.
+async fn ended(embedded: Option<&mut Embedded>) {
+    match embedded {
+        Some(embedded) => embedded.ended().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str) -> anyhow::Result<()> {
@@ -67,14 +89,18 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
     // Whoever reads this line may be gone, which must not end the daemon.
     let _ = writeln!(std::io::stdout(), "listening on http://{address}");
     let limits = Limits { shutdown_timeout: config.shutdown_timeout, ..Limits::default() };
+    let mut broken = false;
     let stopped_or_broken = async {
         tokio::select! {
             () = &mut stop => {}
-            _ = lane_tasks.join_next() => tracing::error!("a lane ended by itself, which is a bug; stopping"),
+            _ = lane_tasks.join_next() => broken = true,
         }
     };
     let all_answered = server::serve(listener, routes(lanes, store.clone()), limits, stopped_or_broken).await;
     settler.abort();
+    if broken {
+        bail!("a lane ended by itself, which is a bug; the daemon stopped");
+    }
 
     // With the last connection the last use of the lanes is gone, so they end as soon as their queues are empty.
     let drained = timeout(LANE_PATIENCE, async { while lane_tasks.join_next().await.is_some() {} }).await.is_ok();

@@ -12,7 +12,11 @@ use hyper_util::{
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 use tower_service::Service;
-use warp::{Filter, Reply, http::Request, reply::Response};
+use warp::{
+    Filter, Reply,
+    http::{Request, Uri},
+    reply::Response,
+};
 
 use crate::reply::HangUp;
 
@@ -116,7 +120,11 @@ where
         self.0.poll_ready(context).map_err(|never| match never {})
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        // `CONNECT host:port` names no path, which warp takes for granted that every request does. Nothing is at this one.
+        if request.uri().path().is_empty() {
+            *request.uri_mut() = Uri::from_static("/");
+        }
         self.0.call(request).map(|response| match response {
             Ok(response) if response.extensions().get::<HangUp>().is_some() => Err(NoAnswer),
             Ok(response) => Ok(response),

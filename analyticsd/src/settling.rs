@@ -10,8 +10,10 @@ use tokio::time::{Instant, sleep};
 const ELECTION_PAUSE: Duration = Duration::from_secs(1);
 /// How often the settler looks for quiet hours: as often as hours become quiet, within these bounds.
 const LOOK_PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// How often old raw events are deleted, and rows of writers long gone.
+/// How often old raw events are deleted, rows of writers long gone too, and room is made for tomorrow.
 const TIDY_PAUSE: Duration = Duration::from_hours(1);
+/// How long an hour that could not be settled is left alone, so that it keeps neither the others nor the database from their work.
+const SETBACK_PAUSE: Duration = Duration::from_mins(1);
 /// How many hours are taken up at a time.
 const HOURS_AT_A_TIME: u32 = 100;
 
@@ -21,9 +23,8 @@ pub async fn settle_forever(store: Store, quiet: Duration) {
         match Settler::elect(&store).await {
             Ok(Some(settler)) => {
                 tracing::info!("this replica settles hours now");
-                if let Err(error) = settle_while_elected(&store, &settler, quiet).await {
-                    tracing::warn!(%error, "this replica stops settling hours; whichever is first goes on");
-                }
+                let error = settle_while_elected(&store, &settler, quiet).await;
+                tracing::warn!(%error, "this replica stops settling hours; whichever is first goes on");
             }
             Ok(None) => {}
             Err(error) => tracing::debug!(%error, "cannot take part in the election of a settler"),
@@ -32,35 +33,64 @@ pub async fn settle_forever(store: Store, quiet: Duration) {
     }
 }
 
-async fn settle_while_elected(store: &Store, settler: &Settler, quiet: Duration) -> Result<(), StoreError> {
-    let mut reported: HashMap<Hour, SettleOutcome> = HashMap::new();
+/// Goes on until the connection that makes this replica the settler is lost, or does not serve to look for hours; returns why.
+async fn settle_while_elected(store: &Store, settler: &Settler, quiet: Duration) -> StoreError {
     let mut tidied: Option<Instant> = None;
+    let mut setbacks = Setbacks::default();
     loop {
         if tidied.is_none_or(|at| at.elapsed() >= TIDY_PAUSE) {
-            settler.forget_idle_writers().await?;
-            let accepts_from = Retention::apply(store).await?;
-            tracing::debug!(%accepts_from, "applied the retention setting");
             tidied = Some(Instant::now());
+            if let Err(error) = tidy(store, settler).await {
+                tracing::error!(%error, "could not tidy up; trying again in an hour");
+            }
         }
-        for hour in settler.ripe_hours(quiet, HOURS_AT_A_TIME).await? {
-            let outcome = settler.settle(hour).await?;
-            match outcome {
-                SettleOutcome::Settled => {
-                    reported.remove(&hour);
-                    tracing::debug!(%hour, "settled");
+        let ripe = match settler.ripe_hours(quiet, &setbacks.current(), HOURS_AT_A_TIME).await {
+            Ok(ripe) => ripe,
+            Err(error) => return error,
+        };
+        for hour in ripe {
+            match settler.settle(hour).await {
+                Ok(SettleOutcome::Settled) => tracing::debug!(%hour, "settled"),
+                Ok(SettleOutcome::NotOpen | SettleOutcome::Busy) => {}
+                Ok(SettleOutcome::Differs { counters, aggregate }) => {
+                    tracing::error!(
+                        %hour, ?counters, ?aggregate,
+                        "the counters of an hour differ from its raw events; it stays open and is not settled"
+                    );
+                    setbacks.note(hour);
                 }
-                SettleOutcome::NotOpen | SettleOutcome::Busy => {}
-                SettleOutcome::Differs { counters, aggregate } => {
-                    // Said once for each difference, not every few seconds.
-                    if reported.insert(hour, outcome) != Some(outcome) {
-                        tracing::error!(
-                            %hour, ?counters, ?aggregate,
-                            "the counters of an hour differ from its raw events; it stays open and is not settled"
-                        );
-                    }
+                Err(error) if !settler.is_connected() => return error,
+                Err(error) => {
+                    tracing::error!(%hour, %error, "could not settle an hour; it stays open");
+                    setbacks.note(hour);
                 }
             }
         }
         sleep(quiet.clamp(LOOK_PAUSES.0, LOOK_PAUSES.1)).await;
+    }
+}
+
+/// Each of these may fail without keeping the others from being done; the first failure is returned.
+async fn tidy(store: &Store, settler: &Settler) -> Result<(), StoreError> {
+    let writers = settler.forget_idle_writers().await;
+    let room = settler.make_room_ahead().await;
+    let retention = Retention::apply(store).await.map(|accepts_from| {
+        tracing::debug!(%accepts_from, "applied the retention setting");
+    });
+    writers.and(room).and(retention)
+}
+
+/// The hours that could not be settled lately.
+#[derive(Default)]
+struct Setbacks(HashMap<Hour, Instant>);
+
+impl Setbacks {
+    fn note(&mut self, hour: Hour) {
+        self.0.insert(hour, Instant::now());
+    }
+
+    fn current(&mut self) -> Vec<Hour> {
+        self.0.retain(|_, at| at.elapsed() < SETBACK_PAUSE);
+        self.0.keys().copied().collect()
     }
 }

@@ -13,6 +13,9 @@ pub enum StoreError {
     /// No answer within the time that the caller allowed. Worth trying again.
     #[error("the database did not answer within {0:?}")]
     TimedOut(std::time::Duration),
+    /// The database holds what the schema's functions never write.
+    #[error("the database is inconsistent: {0}")]
+    Inconsistent(&'static str),
     /// The database answered with an error. Trying again gives the same unless something else changes.
     #[error("the database refused: {}", describe(.0))]
     Refused(#[source] tokio_postgres::Error),

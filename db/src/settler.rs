@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use model::{Hour, HourCounts};
 use tokio_postgres::Client;
 
@@ -47,10 +48,12 @@ impl Settler {
         Ok(elected.then(|| Self { store: store.clone(), client }))
     }
 
-    /// Open hours that ended at least one hour ago and were not written to for `quiet`, the oldest first, `limit` at most.
+    /// Open hours that ended at least one hour ago and were not written to for `quiet`, the oldest first, `limit` at most,
+    /// leaving out those named in `except`.
     ///
     /// The hour before the current one is left open, since it belongs to the lane of the present, which must never wait for a rebuild.
-    pub async fn ripe_hours(&self, quiet: Duration, limit: u32) -> Result<Vec<Hour>, StoreError> {
+    pub async fn ripe_hours(&self, quiet: Duration, except: &[Hour], limit: u32) -> Result<Vec<Hour>, StoreError> {
+        let except: Vec<DateTime<Utc>> = except.iter().map(|hour| hour.start().to_utc()).collect();
         let rows = self
             .store
             .bounded(async {
@@ -58,10 +61,10 @@ impl Settler {
                     .client
                     .query(
                         "select hour from analytics.hour_counts \
-                         where hour < date_bin(interval '1 hour', now(), timestamptz 'epoch') - interval '1 hour' \
+                         where hour < date_bin(interval '1 hour', now(), timestamptz 'epoch') - interval '1 hour' and hour <> all ($3) \
                          group by hour having max(written_at) < now() - $1::bigint * interval '1 millisecond' \
                          order by hour limit $2",
-                        &[&millis(quiet), &i64::from(limit)],
+                        &[&millis(quiet), &i64::from(limit), &except],
                     )
                     .await?)
             })
@@ -104,6 +107,16 @@ impl Settler {
                 } else {
                     SettleOutcome::Busy
                 })
+            })
+            .await
+    }
+
+    /// Makes room for the events of tomorrow, so that none of them has to wait for it at midnight.
+    pub async fn make_room_ahead(&self) -> Result<(), StoreError> {
+        self.store
+            .bounded(async {
+                self.client.execute("select analytics.make_room(array[now(), now() + interval '1 day'])", &[]).await?;
+                Ok(())
             })
             .await
     }

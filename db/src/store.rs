@@ -90,6 +90,10 @@ impl Store {
             Err(StoreError::Unreachable(_)) => self.read_counts(&starts).await?,
             rows => rows?,
         };
+        if rows.len() != hours.len() {
+            // Going on would give hours one another's numbers.
+            return Err(StoreError::Inconsistent("an hour is open and settled at the same time"));
+        }
         Ok(rows.iter().map(|row| counts_in(row, 0)).collect())
     }
 
@@ -182,12 +186,14 @@ pub(crate) async fn connect(config: &Config) -> Result<Client, tokio_postgres::E
     Ok(client)
 }
 
-/// Durable commits, whatever the server's default is, and a limit that the server keeps even if this process is gone.
+/// Durable commits, whatever the server's default is; a new snapshot for each statement, which the functions of the schema count
+/// on; and a limit that the server keeps even if this process is gone.
 async fn prepare_session(client: &Client, statement_timeout: Duration) -> Result<(), tokio_postgres::Error> {
     client
         .batch_execute(&format!(
             "select set_config('synchronous_commit', 'on', false) \
              where current_setting('synchronous_commit') in ('off', 'local'); \
+             set default_transaction_isolation = 'read committed'; \
              set statement_timeout = {}; \
              set idle_in_transaction_session_timeout = '1min'",
             statement_timeout.as_millis()

@@ -196,11 +196,16 @@ impl Writer {
         }
     }
 
-    /// Ends the writer of that number, and returns the number of the last batch that it stored.
+    /// Ends the writer of that number, and returns the number of the last batch that it stored; 0 if it stored none or has no
+    /// row, without which it cannot have stored one.
     async fn fence(&self, id: i64) -> Result<i64, StoreError> {
         self.store
             .on_client(async |client| {
-                Ok(client.query_one("select analytics.fence_writer($1)", &[&id]).await?.try_get(0)?)
+                Ok(client
+                    .query_one("select analytics.fence_writer($1)", &[&id])
+                    .await?
+                    .try_get::<_, Option<i64>>(0)?
+                    .unwrap_or(0))
             })
             .await
     }

@@ -38,6 +38,11 @@ pub enum InvalidLine {
         "is not an event: {0}; accepted is one JSON object a line: {{\"timestamp\":MILLISECONDS,\"user\":NAME,\"event\":\"click\" or \"impression\"}}"
     )]
     NotAnEvent(#[from] serde_json::Error),
+    /// The line is some other JSON, or none.
+    #[error(
+        "is not an event: it is no JSON object; accepted is one JSON object a line: {{\"timestamp\":MILLISECONDS,\"user\":NAME,\"event\":\"click\" or \"impression\"}}"
+    )]
+    NotAnObject,
     /// A member has a value that the contract does not accept.
     #[error(transparent)]
     Invalid(#[from] InvalidInput),
@@ -45,6 +50,10 @@ pub enum InvalidLine {
 
 /// Reads one line. Members other than the three are ignored.
 pub fn parse_line(line: &[u8]) -> Result<Event, InvalidLine> {
+    // An array of the three values would be read as well, though nobody would know which is which.
+    if line.trim_ascii_start().first() != Some(&b'{') {
+        return Err(InvalidLine::NotAnObject);
+    }
     let Line { timestamp, user, event } = serde_json::from_slice(line)?;
     Ok(Event { at: Timestamp::from_millis(timestamp)?, user: UserName::new(user)?, kind: EventKind::parse(&event)? })
 }
@@ -67,9 +76,11 @@ mod tests {
     #[test]
     fn a_line_without_an_event_is_refused_with_its_reason() {
         let table = [
-            ("", "EOF"),
-            ("[]", "invalid length 0"),
-            ("not json", "expected ident"),
+            ("", "no JSON object"),
+            ("[]", "no JSON object"),
+            (r#"[1,"a","click"]"#, "no JSON object"),
+            ("not json", "no JSON object"),
+            ("{", "EOF"),
             (r#"{"timestamp":1,"user":"a"}"#, "missing field `event`"),
             (r#"{"timestamp":"1","user":"a","event":"click"}"#, "invalid type: string"),
             (r#"{"timestamp":1.5,"user":"a","event":"click"}"#, "invalid type: floating point"),

@@ -64,7 +64,7 @@ pub(crate) struct Options {
 pub(crate) async fn run(server: &Server, sources: &[Source], options: Options) -> Result<Verdict, Failure> {
     let mut import = Import {
         server,
-        rejects: Rejects::begin(options.rejects.as_deref())?,
+        rejects: Rejects::begin(options.rejects.as_deref(), sources)?,
         progress: Progress::begin(sources.iter().map(Source::bytes).sum()),
         tally: Tally::default(),
         suspect: None,

@@ -4,7 +4,7 @@ use std::{
     path::Path,
 };
 
-use super::records::Unreadable;
+use super::{records::Unreadable, source::Source};
 use crate::{failure::Failure, output};
 
 /// How many lines of each file are named on standard error.
@@ -19,8 +19,16 @@ pub(crate) struct Rejects {
 }
 
 impl Rejects {
-    /// Begins with none. Every one will be written to the file, if there is one.
-    pub(crate) fn begin(path: Option<&Path>) -> Result<Self, Failure> {
+    /// Begins with none. Every one will be written to the file, if there is one, which must not be one of the sources.
+    pub(crate) fn begin(path: Option<&Path>, sources: &[Source]) -> Result<Self, Failure> {
+        if let Some(path) = path
+            && sources.iter().any(|source| source.is_at(path))
+        {
+            return Err(Failure::CannotRun(format!(
+                "{} is to be imported, and writing rejects to it would destroy it; choose another --rejects",
+                path.display()
+            )));
+        }
         let create = |path: &Path| {
             File::create(path).map(BufWriter::new).map_err(|error| {
                 Failure::CannotRun(format!("cannot write to {}: {error}; choose another --rejects", path.display()))
@@ -82,7 +90,7 @@ mod tests {
     fn twenty_lines_of_each_file_are_named_and_all_are_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rejects");
-        let mut rejects = Rejects::begin(Some(&path)).unwrap();
+        let mut rejects = Rejects::begin(Some(&path), &[]).unwrap();
         for (source, lines) in [("a", 20), ("b", 22), ("c", 1)] {
             for line in 1..=lines {
                 rejects.note(source, line, &Unreadable::TooLong).unwrap();

@@ -1,7 +1,8 @@
 use std::{
     fs::{self, File},
     io::{self, Read},
-    path::PathBuf,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
 };
 
 use crate::failure::Failure;
@@ -47,6 +48,15 @@ impl Source {
             Self::Stdin => Box::new(io::stdin()),
             Self::File { path, .. } => Box::new(File::open(path)?),
         })
+    }
+
+    /// Whether this is the file at a path, by whatever name.
+    pub(crate) fn is_at(&self, other: &Path) -> bool {
+        let identity = |path: &Path| fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino())).ok();
+        match self {
+            Self::Stdin => false,
+            Self::File { path, .. } => identity(path).is_some_and(|file| identity(other) == Some(file)),
+        }
     }
 
     /// How many bytes there are, if anybody knows.

@@ -59,6 +59,18 @@ async fn a_file_with_a_line_that_cannot_be_read_is_imported_but_for_that_line() 
 }
 
 #[tokio::test]
+async fn rejects_are_never_written_over_what_is_to_be_imported() {
+    let files = tempfile::tempdir().unwrap();
+    let (file, link) = (files.path().join("a.csv"), files.path().join("b.csv"));
+    std::fs::write(&file, "timestamp,user,event\n1,a,click\n").unwrap();
+    std::fs::hard_link(&file, &link).unwrap();
+    let arguments = ["import", "--format", "csv", file.to_str().unwrap(), "--rejects", link.to_str().unwrap()];
+    let refused: Run = command(&arguments).output().unwrap().into();
+    assert_eq!(refused.code, 2);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "timestamp,user,event\n1,a,click\n");
+}
+
+#[tokio::test]
 async fn a_server_that_is_not_there_is_named_with_what_to_do() {
     let unreachable = tokio::task::spawn_blocking(|| -> Run {
         command(&["--server", "http://127.0.0.1:1", "query"]).output().unwrap().into()

@@ -96,7 +96,9 @@ impl Batch {
         let event = wire::parse_line(line).map_err(|error| {
             let problem = match error {
                 InvalidLine::Invalid(invalid) => Problem::invalid_parameter(&invalid),
-                InvalidLine::NotAnEvent(_) => Problem::new(400, "Invalid line", format!("the line {error}.")),
+                InvalidLine::NotAnEvent(_) | InvalidLine::NotAnObject => {
+                    Problem::new(400, "Invalid line", format!("the line {error}."))
+                }
             };
             let problem = problem.at_line(self.lines);
             let detail = format!("{} Nothing of the batch was stored.", problem.detail);
@@ -107,7 +109,7 @@ impl Batch {
         let exceeded = if self.events.len() > MAX_BATCH_EVENTS {
             format!("{MAX_BATCH_EVENTS} events")
         } else if self.hours.len() > MAX_BATCH_HOURS {
-            format!("events of {MAX_BATCH_HOURS} different hours")
+            format!("{MAX_BATCH_HOURS} different hours")
         } else {
             return Ok(());
         };

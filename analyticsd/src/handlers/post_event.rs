@@ -5,7 +5,7 @@ use warp::reply::Response;
 use super::MAX_QUERY_BYTES;
 use crate::{lanes::Lanes, parameters, reply};
 
-/// The largest body that is read and thrown away, in bytes: everything that counts is in the query string.
+/// The largest body that is let pass, in bytes. It is not read: everything that counts is in the query string.
 const MAX_BODY_BYTES: u64 = 64 * 1024;
 
 /// `POST /analytics?timestamp=…&user=…&event=…`: 204 once the event is committed.

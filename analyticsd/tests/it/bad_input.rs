@@ -92,3 +92,18 @@ async fn a_wrong_path_method_or_size_gets_its_own_status() {
     assert_eq!(too_large.status(), StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(stored_events(&database).await, 0);
 }
+
+#[tokio::test]
+async fn a_request_that_names_no_path_is_answered_too() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let mut stream = tokio::net::TcpStream::connect(daemon.url().strip_prefix("http://").unwrap()).await.unwrap();
+    stream
+        .write_all(b"CONNECT example.org:80 HTTP/1.1\r\nHost: example.org:80\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+}

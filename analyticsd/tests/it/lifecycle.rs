@@ -175,3 +175,15 @@ async fn while_the_database_is_away_the_answer_is_503_and_when_it_is_back_it_is_
     assert!(daemon.terminate().await.success());
     server.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn when_its_embedded_database_dies_it_stops_and_says_so() {
+    let dir = server_dir();
+    let embedded = format!("--embedded={}", dir.path().display());
+    let daemon = Daemon::start_with([embedded.as_str(), "--embedded-kind", "native"]).await;
+    let pid_file = std::fs::read_to_string(dir.path().join("native/data/postmaster.pid")).unwrap();
+    let postmaster = pid_file.lines().next().unwrap();
+    let killed = tokio::process::Command::new("kill").args(["-KILL", postmaster]).status().await.unwrap();
+    assert!(killed.success());
+    assert_eq!(daemon.ended().await.code(), Some(1));
+}

@@ -27,6 +27,11 @@ declare
     hour timestamptz;
     locked boolean;
 begin
+    -- On an older snapshot the checks below would not see what the holder of a lock has just committed.
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'ingest must run in a read committed transaction' using errcode = 'AN003';
+    end if;
+
     -- The locks are taken before the first query: what follows runs on newer snapshots and so sees whatever the holder of an
     -- exclusive lock committed before it let go. Assignments cost a tenth of what `perform` does.
     locked := pg_advisory_xact_lock_shared(analytics.lock_class('retention'), 0) is not null;

@@ -11,6 +11,10 @@ returns table (
 )
 language plpgsql as $$
 begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'settle must run in a read committed transaction' using errcode = 'AN003';
+    end if;
+
     -- From here to the commit no ingest of this hour runs; the statements below see all that have run.
     perform pg_advisory_xact_lock(analytics.lock_class('hours'), analytics.hour_number(settle.hour));
 

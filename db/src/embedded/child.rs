@@ -32,6 +32,11 @@ impl Child {
         self.process.id()
     }
 
+    /// Resolves when the server has ended by itself.
+    pub(super) async fn ended(&mut self) {
+        let _ = self.process.wait().await;
+    }
+
     pub(super) async fn stop(mut self) -> Result<(), EmbeddedError> {
         drop(self.stdin);
         let failed = |output: String| EmbeddedError::Failed { what: "stopping the embedded database", output };

@@ -163,6 +163,11 @@ impl Embedded {
         self.child.pid()
     }
 
+    /// Resolves when the server has ended without having been told to.
+    pub async fn ended(&mut self) {
+        self.child.ended().await;
+    }
+
     /// Stops the server in an orderly way: what is under way is rolled back, what is committed is on disk.
     pub async fn stop(self) -> Result<(), EmbeddedError> {
         self.child.stop().await
@@ -183,10 +188,12 @@ fn lock(dir: &Path) -> Result<File, EmbeddedError> {
 /// The longest path of a Unix socket's folder that leaves room for the socket's name: `sun_path` has 108 bytes on Linux, 104 on macOS.
 const LONGEST_SOCKET_DIR: usize = 80;
 
-/// A folder for the socket: inside the database's own where its path is short enough, else a temporary one.
+/// A folder for the socket: inside the database's own where its path will do for one, else a temporary one.
 fn socket_dir(own: &Path) -> Result<(PathBuf, Option<tempfile::TempDir>), EmbeddedError> {
     let inside = own.join("socket");
-    if inside.as_os_str().len() <= LONGEST_SOCKET_DIR {
+    // PostgreSQL reads its setting, and clients read their host, as a list with commas; an @ begins an abstract socket.
+    let is_plain = !inside.to_string_lossy().contains([',', '@']);
+    if is_plain && inside.as_os_str().len() <= LONGEST_SOCKET_DIR {
         fs::create_dir_all(&inside).map_err(EmbeddedError::folder(&inside))?;
         return Ok((inside, None));
     }

@@ -139,10 +139,12 @@ async fn start_server(
     let deadline = Instant::now() + START_TIMEOUT;
     let mut child = spawn_server(binaries, home, sockets, &log, owner)?;
     loop {
-        if config(sockets, "postgres").connect(NoTls).await.is_ok() {
+        let answers = config(sockets, "postgres").connect(NoTls).await.is_ok();
+        let ended = child.process().try_wait().ok().flatten();
+        // What answers while the child has ended is the last run's server, in its last moments.
+        if answers && ended.is_none() {
             return Ok(child);
         }
-        let ended = child.process().try_wait().ok().flatten();
         let said = || tail(&fs::read(&log).unwrap_or_default());
         if Instant::now() > deadline {
             return Err(EmbeddedError::Failed { what: "starting PostgreSQL in time", output: said() });

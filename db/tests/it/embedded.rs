@@ -53,13 +53,29 @@ async fn a_folder_in_use_is_not_opened_twice() {
 }
 
 #[tokio::test]
-async fn a_folder_with_a_path_too_long_for_a_socket_works_all_the_same() {
+async fn a_folder_whose_path_will_not_do_for_a_socket_works_all_the_same() {
     let dir = server_dir();
-    let long = dir.path().join("a".repeat(120));
-    std::fs::create_dir(&long).unwrap();
-    let embedded = Embedded::start(&embedded_options(&long, Flavour::Postgres)).await.unwrap();
-    open(&embedded).await;
-    embedded.stop().await.unwrap();
+    for name in ["a".repeat(120), "one, two".to_owned(), "it's a \"folder\"".to_owned(), "@home".to_owned()] {
+        let folder = dir.path().join(&name);
+        std::fs::create_dir(&folder).unwrap();
+        let embedded = Embedded::start(&embedded_options(&folder, Flavour::Postgres)).await.expect(&name);
+        open(&embedded).await;
+        embedded.stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_first_start_that_was_interrupted_leaves_nothing_that_the_next_one_trips_over() {
+    for (flavour, kind) in [(Flavour::Postgres, "native"), (Flavour::Timescale, "wasm")] {
+        let dir = server_dir();
+        let unfinished = dir.path().join(kind).join("data.unfinished");
+        std::fs::create_dir_all(&unfinished).unwrap();
+        std::fs::write(unfinished.join("PG_VERSION"), "15\n").unwrap();
+        let embedded = Embedded::start(&embedded_options(dir.path(), flavour)).await.unwrap();
+        open(&embedded).await;
+        embedded.stop().await.unwrap();
+        assert!(!unfinished.exists());
+    }
 }
 
 #[tokio::test]

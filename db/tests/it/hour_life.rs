@@ -129,9 +129,9 @@ async fn only_quiet_hours_before_the_previous_one_are_ripe(flavour: Flavour) {
     store_all(&mut writer(store), &[in_hour(current), in_hour(previous), in_hour(old), in_hour(hour(TEN))]).await;
 
     let settler = settler(store).await;
-    assert_eq!(settler.ripe_hours(Duration::from_hours(1), 10).await.unwrap(), [], "all were written to just now");
-    assert_eq!(settler.ripe_hours(Duration::ZERO, 10).await.unwrap(), [hour(TEN), old], "the oldest first");
-    assert_eq!(settler.ripe_hours(Duration::ZERO, 1).await.unwrap(), [hour(TEN)]);
+    assert_eq!(settler.ripe_hours(Duration::from_hours(1), &[], 10).await.unwrap(), [], "all were written to just now");
+    assert_eq!(settler.ripe_hours(Duration::ZERO, &[], 10).await.unwrap(), [hour(TEN), old], "the oldest first");
+    assert_eq!(settler.ripe_hours(Duration::ZERO, &[hour(TEN)], 1).await.unwrap(), [old]);
 }
 
 async fn settling_an_hour_that_is_not_open_does_nothing(flavour: Flavour) {
@@ -160,4 +160,27 @@ async fn one_settler_is_elected_and_the_next_after_it_has_gone() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!(second.is_some());
+}
+
+/// An administrator, or a provider's default, may have chosen another level than the functions count on.
+#[tokio::test]
+async fn a_database_whose_default_is_another_isolation_level_is_counted_exactly_too() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let client = database.client().await;
+    let name: String = client.query_one("select current_database()::text", &[]).await.unwrap().get(0);
+    client
+        .batch_execute(&format!("alter database {name} set default_transaction_isolation = 'repeatable read'"))
+        .await
+        .unwrap();
+    let store = db::Store::new(database.url(), db::StoreOptions::default()).unwrap();
+    let mut writer = writer(&store);
+    let settler = settler(&store).await;
+    for clicks in 1..=3 {
+        store_all(&mut writer, &[click(TEN, "anna")]).await;
+        assert_eq!(store.counts(&[hour(TEN)]).await.unwrap(), [counts(1, clicks, 0)]);
+        assert_eq!(settler.settle(hour(TEN)).await.unwrap(), SettleOutcome::Settled);
+    }
+    let refused =
+        database.client().await.batch_execute("select analytics.reopen('2015-05-17T10:00Z', 1)").await.unwrap_err();
+    assert_eq!(refused.code().map(|code| code.code().to_owned()).as_deref(), Some("AN003"));
 }

@@ -70,3 +70,20 @@ async fn making_a_partition_does_not_wait_for_an_insert_nor_an_insert_for_it() {
     making.commit().await.unwrap();
     inserting.rollback().await.unwrap();
 }
+
+#[tokio::test]
+async fn computing_one_hour_locks_no_partition_but_its_own() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let events: Vec<_> = (1..=9).map(|day| click(&format!("2015-05-0{day}T10:00:00Z"), "a")).collect();
+    store_all(&mut writer(database.store()), &events).await;
+
+    let mut client = database.client().await;
+    let transaction = client.transaction().await.unwrap();
+    for day in 1..=9 {
+        // Often enough for the server to think about a plan that would serve for any hour.
+        transaction.batch_execute(&format!("call analytics.refresh_hour('2015-05-0{day}T10:00Z')")).await.unwrap();
+        let locked = "select count(*) from pg_locks join pg_class as c on c.oid = relation \
+                      where pid = pg_backend_pid() and c.relname ~ '^events_2015[0-9]+$'";
+        assert_eq!(transaction.query_one(locked, &[]).await.unwrap().get::<_, i64>(0), day);
+    }
+}

@@ -96,7 +96,8 @@ class Client {
     } catch (error) {
       if (!['ECONNRESET', 'EPIPE', 'ERR_STREAM_PREMATURE_CLOSE'].includes(error.code)) console.error(error);
     } finally {
-      await this.#leave();
+      // A client that cannot be tidied up after must not end the server for the others.
+      await this.#leave().catch((error) => console.error(error));
       this.#socket.destroy();
     }
   }

