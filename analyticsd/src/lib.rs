@@ -1,4 +1,4 @@
-//! The daemon, as a library: `main.rs` parses the command line and calls [`run`], tests call the parts.
+//! The daemon, as a library: `main.rs` parses the command line and calls [`run()`], tests call the parts.
 //!
 //! How a request travels: [`server`] accepts the connection, [`routes`] picks the handler, a file of `handlers` checks the input and
 //! hands it to a lane, and the lane answers when the database has. An event goes through [`event_lane`], which stores all that

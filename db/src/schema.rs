@@ -23,6 +23,9 @@ const HISTORY_TABLE: &str = "analytics.schema_history";
 /// The number of the advisory lock that migrating holds: the ASCII codes of "analytic". It exists before any of our functions do.
 const MIGRATION_LOCK: i64 = 0x616e_616c_7974_6963;
 
+/// The first version of the extension in which count(distinct) over partly compressed chunks is right.
+const OLDEST_SOUND_TIMESCALE: [u32; 3] = [2, 29, 2];
+
 /// A migration that could not be applied, or a schema that could not be read.
 #[derive(Debug, Error)]
 pub enum SchemaError {
@@ -262,6 +265,15 @@ async fn prepare_timescale(client: &Client) -> Result<(), SchemaError> {
     })?;
     let license: Option<String> =
         client.query_one("select current_setting('timescaledb.license', true)", &[]).await?.get(0);
+    let version: String =
+        client.query_one("select extversion from pg_extension where extname = 'timescaledb'", &[]).await?.get(0);
+    if parse_version(&version) < OLDEST_SOUND_TIMESCALE {
+        tracing::warn!(
+            version,
+            "this TimescaleDB is older than 2.29.2, before which count(distinct) could be wrong in partly compressed chunks; \
+             hours that it miscounts would stay open. Upgrade it for production"
+        );
+    }
     match license.as_deref() {
         Some("timescale") => Ok(()),
         other => Err(SchemaError::UnusableTimescale {
@@ -271,5 +283,26 @@ async fn prepare_timescale(client: &Client) -> Result<(), SchemaError> {
             ),
             remedy: "Install the community edition and set timescaledb.license = 'timescale'",
         }),
+    }
+}
+
+/// The numbers of a version such as `2.23.0-dev`; what cannot be read counts as 0.
+fn parse_version(version: &str) -> [u32; 3] {
+    let numbers = version.split('-').next().unwrap_or_default();
+    let mut parts = numbers.split('.').map(|number| number.parse().unwrap_or(0));
+    [(); 3].map(|()| parts.next().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OLDEST_SOUND_TIMESCALE, parse_version};
+
+    #[test]
+    fn versions_are_compared_by_their_numbers() {
+        for (version, sound) in
+            [("2.23.0-dev", false), ("2.28.3", false), ("2.29.2", true), ("2.30.0-dev", true), ("3.0", true)]
+        {
+            assert_eq!(parse_version(version) >= OLDEST_SOUND_TIMESCALE, sound, "{version}");
+        }
     }
 }
