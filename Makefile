@@ -25,6 +25,7 @@ else
 	$(CARGO) run --quiet --package testkit --bin with-database -- $(CARGO) test --workspace
 endif
 	$(CARGO) test --workspace --doc
+	@test -f ../shared/data/apache_access.log || echo "SKIPPED: the test of a real access log, which is not at ../shared/data/apache_access.log"
 
 lint: ## what must be clean: formatting, clippy and documentation, warnings denied
 	$(CARGO) fmt --all --check

@@ -108,11 +108,6 @@ impl fmt::Display for MigrationState {
 }
 
 impl SchemaStatus {
-    /// Whether every migration is applied as this build knows it, and no other.
-    pub fn is_current(&self) -> bool {
-        self.migrations.iter().all(|m| m.state == MigrationState::Applied)
-    }
-
     /// How many migrations are in a state.
     pub fn count(&self, state: MigrationState) -> usize {
         self.migrations.iter().filter(|m| m.state == state).count()

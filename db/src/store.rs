@@ -13,7 +13,8 @@ use crate::{DatabaseUrlError, StoreError};
 pub struct StoreOptions {
     /// The name that the connections carry in `pg_stat_activity`.
     pub application_name: String,
-    /// The most connections for reading and writing; those of the settler and of reopening come on top, three at most.
+    /// The most connections for reading and writing; those of the settler, of
+    /// deleting old events and of reopening in three lanes come on top, five at most.
     pub max_connections: usize,
     /// The longest that opening a connection, or waiting for a free one, may take.
     pub connect_timeout: Duration,
@@ -104,22 +105,6 @@ impl Store {
             Ok(client.query(&statement, &[&starts]).await?)
         })
         .await
-    }
-
-    /// The hours from one to another, both included, that have events, each with its counts, in order of time.
-    pub async fn hourly(&self, from: Hour, to: Hour) -> Result<Vec<(Hour, HourCounts)>, StoreError> {
-        let rows = self
-            .on_client(async |client| {
-                let statement = client
-                    .prepare_cached(
-                        "select hour, unique_users, clicks, impressions from analytics.hourly \
-                         where hour between $1 and $2 order by hour",
-                    )
-                    .await?;
-                Ok(client.query(&statement, &[&from.start().to_utc(), &to.start().to_utc()]).await?)
-            })
-            .await?;
-        Ok(rows.iter().map(|row| (hour_in(row, 0), counts_in(row, 1))).collect())
     }
 
     /// A connection from the pool.

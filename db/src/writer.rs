@@ -87,7 +87,7 @@ impl Writer {
             .await
     }
 
-    /// Takes the writer's row away. Not needed for correctness: rows left behind are tidied up by the settler.
+    /// Ends the writer, so that nothing can be stored in its name any more. The settler tidies its row up.
     pub async fn retire(mut self) -> Result<(), StoreError> {
         match self.id.take() {
             Some(id) => self.fence(id).await.map(|_| ()),
