@@ -1,7 +1,5 @@
 //! The hours that are read. They lie in the past, where the events that are sent meanwhile do not change them.
 
-use std::time::Duration;
-
 use anyhow::{Context, bail};
 use db::{Ingested, SettleOutcome, Settler, Store, Writer};
 use model::{Event, EventKind, Hour, HourCounts, Timestamp, UserName, wire::MAX_BATCH_EVENTS};
@@ -14,8 +12,6 @@ pub(crate) const CLICK_EVERY: u32 = 10;
 const MILLIS_PER_HOUR: i64 = 3_600_000;
 /// 2020-01-01T00:00:00Z.
 const FIRST_HOUR_MILLIS: i64 = 1_577_836_800_000;
-
-const FATE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// An hour with so many events, evenly spread.
 #[derive(Debug, Clone, Copy)]
@@ -79,14 +75,14 @@ impl Hours {
 
 /// Stores and settles the hours through the same functions that the daemon calls.
 pub(crate) async fn fill(store: &Store, hours: &Hours) -> anyhow::Result<()> {
-    let mut writer = Writer::new(store.clone(), FATE_TIMEOUT);
+    let mut writer = Writer::new(store.clone());
     for filled in hours.all() {
         for first in (0..filled.events).step_by(MAX_BATCH_EVENTS) {
             let last = filled.events.min(first.saturating_add(u32::try_from(MAX_BATCH_EVENTS)?));
             let events = (first..last).map(|number| filled.event(number)).collect::<Result<Vec<_>, _>>()?;
             match writer.ingest(&events).await? {
                 Ingested::Stored => {}
-                blocked @ Ingested::Blocked { .. } => bail!("{} cannot be filled: {blocked:?}", filled.hour),
+                blocked => bail!("{} cannot be filled: {blocked:?}", filled.hour),
             }
         }
     }

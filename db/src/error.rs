@@ -21,6 +21,23 @@ pub enum StoreError {
     Refused(#[source] tokio_postgres::Error),
 }
 
+impl StoreError {
+    /// Whether the database is away, or there but unable to store anything: the same may well succeed once it is back. False where it
+    /// answered that it does not accept this one call.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::TimedOut(_) => true,
+            Self::Inconsistent(_) => false,
+            // Classes 53 (out of resources, a full disk among them), 57 (operator intervention) and 58 (system error), see
+            // PostgreSQL's appendix A; and a server that is a standby now.
+            Self::Refused(error) => error.code().is_some_and(|code| {
+                ["53", "57", "58"].iter().any(|class| code.code().starts_with(class))
+                    || *code == SqlState::READ_ONLY_SQL_TRANSACTION
+            }),
+        }
+    }
+}
+
 /// A database URL that cannot be understood.
 #[derive(Debug, Error)]
 #[error("the database URL is not valid: {}; expected is postgres://USER:PASSWORD@HOST:PORT/DATABASE", describe(.0))]

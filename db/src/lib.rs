@@ -2,26 +2,32 @@
 //! decided by the functions in `migrations/`; the Rust here calls them and turns what can go wrong into types.
 //!
 //! - [`Store`] holds the connections, and answers [`Store::counts`];
-//! - [`Writer`] stores batches, and finds out what became of a batch whose connection died;
+//! - [`Writer`] stores batches; [`Undecided`] finds out what became of a batch whose connection died;
+//! - [`Claim`] is what keeps events under an idempotency key from being stored twice, [`SpoolPosition`] those of a spool;
 //! - [`Settler`] moves quiet hours from their counters to the hourly aggregate;
 //! - [`Retention`] deletes old raw events, and says which events can no longer be accepted;
 //! - [`schema`] brings a database to the schema that this build knows, or says how it differs;
 //! - [`embedded`] runs a private database for trials and tests.
 
+mod claims;
 mod columns;
 pub mod embedded;
 mod error;
 mod flavour;
 mod raw;
+mod reopening;
 mod retention;
 pub mod schema;
 mod settler;
+mod spools;
 mod store;
 mod writer;
 
+pub use claims::Claim;
 pub use error::{DatabaseUrlError, StoreError, describe};
 pub use flavour::Flavour;
 pub use retention::Retention;
 pub use settler::{SettleOutcome, Settler};
+pub use spools::SpoolPosition;
 pub use store::{Store, StoreOptions};
-pub use writer::{IngestError, Ingested, Writer};
+pub use writer::{Fate, IngestError, Ingested, Undecided, Writer};

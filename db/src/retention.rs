@@ -64,6 +64,7 @@ impl Retention {
                 let accepts_from: DateTime<Utc> =
                     client.query_one("select analytics.advance_retention()", &[]).await?.get(0);
                 client.execute("call analytics.drop_events_before($1)", &[&accepts_from]).await?;
+                client.execute("select analytics.forget_expired_keys()", &[]).await?;
                 Ok(accepts_from)
             })
             .await

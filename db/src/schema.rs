@@ -52,6 +52,11 @@ pub enum SchemaError {
         /// What it was asked to be.
         asked: Flavour,
     },
+    /// The database stores text in another encoding than UTF-8, so that some users' names could not be stored.
+    #[error(
+        "the database's encoding is {0}, in which not every user's name can be stored; make it anew with `create database … encoding 'UTF8'`"
+    )]
+    Encoding(String),
     /// A migration failed; those before it stay applied.
     #[error("a migration failed: {}; `analytics-cli migrate verify` tells which of the applied ones differ", describe(.0))]
     Failed(#[from] refinery::Error),
@@ -163,6 +168,10 @@ pub async fn migrate(store: &Store, flavour: Option<Flavour>) -> Result<(Flavour
 }
 
 async fn migrate_locked(client: &mut Client, asked: Option<Flavour>) -> Result<(Flavour, Vec<String>), SchemaError> {
+    let encoding: String = client.query_one("select current_setting('server_encoding')", &[]).await?.get(0);
+    if encoding != "UTF8" {
+        return Err(SchemaError::Encoding(encoding));
+    }
     let flavour = match (recorded_flavour(client).await?, asked) {
         (Some(made), Some(asked)) if made != asked => return Err(SchemaError::OtherFlavour { made, asked }),
         (Some(made), _) => made,

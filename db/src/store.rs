@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use model::{Hour, HourCounts};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_postgres::{Client, Config, NoTls, Row};
 
 use crate::{DatabaseUrlError, StoreError};
@@ -107,6 +107,19 @@ impl Store {
         .await
     }
 
+    /// Resolves once the database answers, however long that takes. Tries again with growing pauses, of a second at most.
+    pub async fn answers(&self) {
+        let mut pause = Duration::from_millis(20);
+        while self.probe().await.is_err() {
+            sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
+        }
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.bounded(async { Ok(connect(&self.inner.config).await?.batch_execute("select 1").await?) }).await
+    }
+
     /// A connection from the pool.
     pub(crate) async fn client(&self) -> Result<Object, StoreError> {
         Ok(self.inner.pool.get().await?)
@@ -172,7 +185,8 @@ pub(crate) async fn connect(config: &Config) -> Result<Client, tokio_postgres::E
 }
 
 /// Durable commits, whatever the server's default is; a new snapshot for each statement, which the functions of the schema count
-/// on; and a limit that the server keeps even if this process is gone.
+/// on; a limit that the server keeps even if this process is gone; and an end to sessions whose machine is gone without a word, so that
+/// the next settler does not wait hours for the last one's lock.
 async fn prepare_session(client: &Client, statement_timeout: Duration) -> Result<(), tokio_postgres::Error> {
     client
         .batch_execute(&format!(
@@ -180,7 +194,8 @@ async fn prepare_session(client: &Client, statement_timeout: Duration) -> Result
              where current_setting('synchronous_commit') in ('off', 'local'); \
              set default_transaction_isolation = 'read committed'; \
              set statement_timeout = {}; \
-             set idle_in_transaction_session_timeout = '1min'",
+             set idle_in_transaction_session_timeout = '1min'; \
+             set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3",
             statement_timeout.as_millis()
         ))
         .await

@@ -3,28 +3,43 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use model::{Event, Hour};
 use thiserror::Error;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_postgres::{Row, types::ToSql};
 
-use crate::{Store, StoreError, columns::Columns, error::is_connection_lost};
+use crate::{
+    Claim, SpoolPosition, Store, StoreError, claims::ClaimColumns, columns::Columns, error::is_connection_lost,
+};
 
 /// Says that the writer's row is gone: see `ingest` in the migrations.
 const NOT_REGISTERED: &str = "AN001";
+/// Says that another transaction stored the same at the same moment: see `ingest_once` in the migrations.
+const STORED_AT_THE_SAME_MOMENT: &str = "AN004";
+
+/// How often a batch is tried in a row that others store parts of at the same moment. Each time those parts are fewer.
+const MAX_ATTEMPTS: usize = 8;
 
 /// Pauses between attempts to find out what became of a batch: doubled each time, from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// What became of a batch that the database answered for.
+/// What the database answered to a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ingested {
     /// Every event is committed.
     Stored,
     /// Nothing is stored, because of these hours.
     Blocked {
-        /// Settled hours: to be reopened with [`Writer::reopen`] first.
+        /// Settled hours: to be opened with [`Store::reopen`] first.
         settled: Vec<Hour>,
         /// Hours whose raw events are gone, so that no event can be added to them exactly, ever.
         expired: Vec<Hour>,
+    },
+    /// Nothing is stored, because some of the claimed keys are there already. These are places in the claims given.
+    Claimed {
+        /// Stored earlier, for the same request: its events must be left out.
+        repeated: Vec<usize>,
+        /// Stored earlier, for another request.
+        conflicting: Vec<usize>,
     },
 }
 
@@ -34,16 +49,56 @@ pub enum IngestError {
     /// Certainly nothing of the batch is stored, and nothing will be.
     #[error("nothing is stored: {0}")]
     NotStored(#[source] StoreError),
-    /// The connection died before the answer, and what became of the batch could not be found out in time.
-    #[error(
-        "the connection died while storing, and within {waited:?} it could not be found out whether it did store: {cause}"
-    )]
-    Unknown {
-        /// How long was tried to find out.
-        waited: Duration,
-        /// What happened to the last attempt.
-        cause: StoreError,
-    },
+    /// The connection died before the answer.
+    #[error(transparent)]
+    Undecided(Undecided),
+}
+
+/// A batch whose connection died before the answer: stored or not, and the database knows.
+#[derive(Debug, Error)]
+#[error("the connection died while batch {batch} of writer {writer} was being stored: {cause}")]
+#[must_use = "somebody waits to hear whether the batch is stored"]
+pub struct Undecided {
+    writer: i64,
+    batch: i64,
+    cause: StoreError,
+}
+
+/// What became of an [`Undecided`] batch.
+#[derive(Debug)]
+pub enum Fate {
+    /// It is committed.
+    Stored,
+    /// Certainly nothing of it is stored, and nothing will be.
+    NotStored,
+    /// The database did not tell in time.
+    Unknown(StoreError),
+}
+
+impl Undecided {
+    /// Whether the database kept silent, rather than the connection being broken.
+    pub fn timed_out(&self) -> bool {
+        matches!(self.cause, StoreError::TimedOut(_))
+    }
+
+    /// Asks the database, as soon as it answers again and for `patience` at most, whether the batch was stored. Its writer has ended,
+    /// so that what is still on its way cannot be stored after the answer.
+    pub async fn find_out(&self, store: &Store, patience: Duration) -> Fate {
+        let began = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let cause = match fence(store, self.writer).await {
+                Ok(last_stored) if last_stored == self.batch => return Fate::Stored,
+                Ok(_) => return Fate::NotStored,
+                Err(cause) => cause,
+            };
+            if began.elapsed() + pause > patience {
+                return Fate::Unknown(cause);
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
 }
 
 /// Stores batches of events, one at a time. Each has a row in `analytics.writers` that tells the fate of its last batch.
@@ -51,46 +106,66 @@ pub struct Writer {
     store: Store,
     id: Option<i64>,
     batches: i64,
-    fate_timeout: Duration,
 }
 
 impl Writer {
-    /// A writer that registers itself with its first batch. After a broken connection it tries for at most `fate_timeout` to
-    /// find out what became of the batch under way.
-    pub fn new(store: Store, fate_timeout: Duration) -> Self {
-        Self { store, id: None, batches: 0, fate_timeout }
+    /// A writer that registers itself with its first batch, and anew after one whose fate was not known.
+    pub fn new(store: Store) -> Self {
+        Self { store, id: None, batches: 0 }
+    }
+
+    /// The connections that it stores through.
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 
     /// Stores and counts a batch, all or nothing. When this returns [`Ingested::Stored`] the batch is committed.
     pub async fn ingest(&mut self, events: impl IntoIterator<Item = &Event>) -> Result<Ingested, IngestError> {
-        let events = Columns::of(events);
-        let id = self.registered().await.map_err(IngestError::NotStored)?;
-        let mut attempt = self.try_ingest(id, &events).await;
-        if matches!(attempt, Err(Attempt::NotRegistered)) {
-            // The row of a writer that was idle for long is tidied up. Nothing was stored, so a new row serves.
-            self.id = None;
-            let id = self.registered().await.map_err(IngestError::NotStored)?;
-            attempt = self.try_ingest(id, &events).await;
-        }
-        self.concluded(attempt).await
+        self.ingest_once(events, &[], None).await
     }
 
-    /// Opens a settled hour again, so that events can be added to it. An hour that is open stays as it is.
-    pub async fn reopen(&mut self, hour: Hour) -> Result<(), StoreError> {
-        let id = self.registered().await?;
-        let client = self.store.maintenance_client().await?;
-        self.store
-            .bounded_maintenance(async {
-                client.execute("select analytics.reopen($1, $2)", &[&hour.start().to_utc(), &id]).await?;
-                Ok(())
-            })
-            .await
+    /// The same for a batch that holds events under keys, or that was read from a spool, or both: each of the claims, and the place in
+    /// the spool, is stored with the events in one transaction. A key and an hour may stand in the claims only once.
+    pub async fn ingest_once(
+        &mut self,
+        events: impl IntoIterator<Item = &Event>,
+        claims: &[Claim],
+        spooled: Option<SpoolPosition<'_>>,
+    ) -> Result<Ingested, IngestError> {
+        let batch = Batch {
+            columns: Columns::of(events),
+            claims: ClaimColumns::of(claims),
+            spooled,
+            once: spooled.is_some() || !claims.is_empty(),
+        };
+        let mut attempts = 1;
+        loop {
+            let id = self.registered().await.map_err(IngestError::NotStored)?;
+            let cause = match self.try_ingest(id, &batch).await {
+                Ok(ingested) => return Ok(ingested),
+                Err(Attempt::NotSent(cause) | Attempt::Refused(cause)) => return Err(IngestError::NotStored(cause)),
+                Err(Attempt::FateUnknown(cause)) => {
+                    self.id = None;
+                    return Err(IngestError::Undecided(Undecided { writer: id, batch: self.batches, cause }));
+                }
+                // The row of a writer that was idle for long is tidied up. A new row serves.
+                Err(Attempt::NotRegistered(cause)) => {
+                    self.id = None;
+                    cause
+                }
+                Err(Attempt::StoredByAnother(cause)) => cause,
+            };
+            if attempts == MAX_ATTEMPTS {
+                return Err(IngestError::NotStored(cause));
+            }
+            attempts += 1;
+        }
     }
 
     /// Ends the writer, so that nothing can be stored in its name any more. The settler tidies its row up.
     pub async fn retire(mut self) -> Result<(), StoreError> {
         match self.id.take() {
-            Some(id) => self.fence(id).await.map(|_| ()),
+            Some(id) => fence(&self.store, id).await.map(|_| ()),
             None => Ok(()),
         }
     }
@@ -107,108 +182,88 @@ impl Writer {
         Ok(id)
     }
 
-    async fn try_ingest(&mut self, id: i64, events: &Columns<'_>) -> Result<Ingested, Attempt> {
+    async fn try_ingest(&mut self, id: i64, batch: &Batch<'_>) -> Result<Ingested, Attempt> {
         self.batches += 1;
-        let batch = self.batches;
+        let number = self.batches;
         let client = self.store.client().await.map_err(Attempt::NotSent)?;
-        let call = async {
-            let statement = client
-                .prepare_cached(
-                    "select settled, expired from analytics.ingest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-                )
-                .await
-                .map_err(|error| Attempt::NotSent(error.into()))?;
-            // `query` returns after the server is ready for the next statement, which is after the commit.
-            client
-                .query(
-                    &statement,
-                    &[
-                        &id,
-                        &batch,
-                        &events.times,
-                        &events.users,
-                        &events.clicks,
-                        &events.hours,
-                        &events.hour_clicks,
-                        &events.hour_impressions,
-                        &events.seen_hours,
-                        &events.seen_users,
-                    ],
-                )
-                .await
-                .map_err(Attempt::of_sent)
-        };
         let limit = self.store.statement_limit();
-        let Ok(rows) = tokio::time::timeout(limit, call).await else {
+        let Ok(rows) = timeout(limit, batch.send(&client, id, number)).await else {
             // The connection has a call under way that nobody waits for: it must not go back to the pool.
             drop(deadpool_postgres::Object::take(client));
             return Err(Attempt::FateUnknown(StoreError::TimedOut(limit)));
         };
         let rows = rows?;
         let row = rows.first().expect("ingest has out parameters, so it returns one row");
-        let hours = |column| {
-            row.get::<_, Option<Vec<DateTime<Utc>>>>(column)
-                .unwrap_or_default()
-                .into_iter()
-                .filter_map(Hour::starting_at)
-                .collect::<Vec<_>>()
-        };
-        let (settled, expired) = (hours(0), hours(1));
-        Ok(if settled.is_empty() && expired.is_empty() {
-            Ingested::Stored
-        } else {
-            Ingested::Blocked { settled, expired }
+        let (settled, expired) = (hours_in(row, 0), hours_in(row, 1));
+        if !settled.is_empty() || !expired.is_empty() {
+            return Ok(Ingested::Blocked { settled, expired });
+        }
+        if batch.once {
+            let (repeated, conflicting) = (batch.claims.places_of(row.get(2)), batch.claims.places_of(row.get(3)));
+            if !repeated.is_empty() || !conflicting.is_empty() {
+                return Ok(Ingested::Claimed { repeated, conflicting });
+            }
+        }
+        Ok(Ingested::Stored)
+    }
+}
+
+/// Ends the writer of that number, and returns the number of the last batch that it stored; 0 if it stored none or has no
+/// row, without which it cannot have stored one.
+async fn fence(store: &Store, writer: i64) -> Result<i64, StoreError> {
+    store
+        .on_client(async |client| {
+            Ok(client
+                .query_one("select analytics.fence_writer($1)", &[&writer])
+                .await?
+                .try_get::<_, Option<i64>>(0)?
+                .unwrap_or(0))
         })
-    }
+        .await
+}
 
-    async fn concluded(&mut self, attempt: Result<Ingested, Attempt>) -> Result<Ingested, IngestError> {
-        match attempt {
-            Ok(ingested) => Ok(ingested),
-            Err(Attempt::NotSent(cause) | Attempt::Refused(cause)) => Err(IngestError::NotStored(cause)),
-            Err(Attempt::NotRegistered) => {
-                self.id = None;
-                Err(IngestError::NotStored(StoreError::Unreachable("the writer's row vanished twice in a row".into())))
-            }
-            Err(Attempt::FateUnknown(cause)) => self.find_out(cause).await,
-        }
-    }
+struct Batch<'a> {
+    columns: Columns<'a>,
+    claims: ClaimColumns<'a>,
+    spooled: Option<SpoolPosition<'a>>,
+    /// Whether there is anything for `ingest_once` to look at. What most events need is the leaner function.
+    once: bool,
+}
 
-    /// Asks the database, as soon as it answers again, whether the last batch was stored. The writer ends with the question, so
-    /// that a batch that is still on its way cannot be stored after the answer.
-    async fn find_out(&mut self, lost: StoreError) -> Result<Ingested, IngestError> {
-        let Some(id) = self.id.take() else { return Err(IngestError::NotStored(lost)) };
-        let batch = self.batches;
-        tracing::warn!(writer = id, batch, cause = %lost, "lost the connection while storing a batch; finding out whether it was stored");
-        let began = Instant::now();
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let cause = match self.fence(id).await {
-                Ok(last_stored) if last_stored == batch => return Ok(Ingested::Stored),
-                Ok(_) => return Err(IngestError::NotStored(lost)),
-                Err(cause) => cause,
-            };
-            let waited = began.elapsed();
-            if waited + pause > self.fate_timeout {
-                return Err(IngestError::Unknown { waited, cause });
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-    }
-
-    /// Ends the writer of that number, and returns the number of the last batch that it stored; 0 if it stored none or has no
-    /// row, without which it cannot have stored one.
-    async fn fence(&self, id: i64) -> Result<i64, StoreError> {
-        self.store
-            .on_client(async |client| {
-                Ok(client
-                    .query_one("select analytics.fence_writer($1)", &[&id])
-                    .await?
-                    .try_get::<_, Option<i64>>(0)?
-                    .unwrap_or(0))
+impl Batch<'_> {
+    async fn send(&self, client: &deadpool_postgres::Client, writer: i64, number: i64) -> Result<Vec<Row>, Attempt> {
+        let Columns { times, users, clicks, hours, hour_clicks, hour_impressions, seen_hours, seen_users } =
+            &self.columns;
+        let prepared = client
+            .prepare_cached(if self.once {
+                "select settled, expired, repeated, conflicting \
+                 from analytics.ingest_once($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
+            } else {
+                "select settled, expired from analytics.ingest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
             })
-            .await
+            .await;
+        let statement = prepared.map_err(|error| Attempt::NotSent(error.into()))?;
+        let (spool, position) = self.spooled.map(|at| (at.spool, at.position)).unzip();
+        let claims = &self.claims;
+        let mut parameters: Vec<&(dyn ToSql + Sync)> =
+            vec![&writer, &number, times, users, clicks, hours, hour_clicks, hour_impressions, seen_hours, seen_users];
+        if self.once {
+            parameters.extend([
+                &claims.hours as &(dyn ToSql + Sync),
+                &claims.keys,
+                &claims.fingerprints,
+                &spool,
+                &position,
+            ]);
+        }
+        // `query` returns after the server is ready for the next statement, which is after the commit.
+        client.query(&statement, &parameters).await.map_err(Attempt::of_sent)
     }
+}
+
+fn hours_in(row: &Row, column: usize) -> Vec<Hour> {
+    let starts: Option<Vec<DateTime<Utc>>> = row.get(column);
+    starts.unwrap_or_default().into_iter().filter_map(Hour::starting_at).collect()
 }
 
 /// What one call of `ingest` came to, if it stored nothing or nobody knows.
@@ -217,8 +272,10 @@ enum Attempt {
     NotSent(StoreError),
     /// The server answered that it rolled back.
     Refused(StoreError),
-    /// The server answered that this writer has no row.
-    NotRegistered,
+    /// The server answered that this writer has no row, and rolled back.
+    NotRegistered(StoreError),
+    /// The server answered that another transaction stored the same, and rolled back.
+    StoredByAnother(StoreError),
     /// The connection broke after the statement was sent.
     FateUnknown(StoreError),
 }
@@ -226,7 +283,8 @@ enum Attempt {
 impl Attempt {
     fn of_sent(error: tokio_postgres::Error) -> Self {
         match error.code() {
-            Some(code) if code.code() == NOT_REGISTERED => Self::NotRegistered,
+            Some(code) if code.code() == NOT_REGISTERED => Self::NotRegistered(error.into()),
+            Some(code) if code.code() == STORED_AT_THE_SAME_MOMENT => Self::StoredByAnother(error.into()),
             // An ordinary error is a rollback. One that ends the session may have come right after the commit.
             Some(code) if !is_connection_lost(code) => Self::Refused(error.into()),
             _ => Self::FateUnknown(error.into()),

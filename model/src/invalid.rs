@@ -4,7 +4,7 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{parameter} {fault}; accepted is {accepted}")]
 pub struct InvalidInput {
-    /// The parameter's name as the client writes it: `timestamp`, `user` or `event`.
+    /// The parameter's name as the client writes it: `timestamp`, `user`, `event`, `id` or `idempotency-key`.
     pub parameter: &'static str,
     /// What was wrong, as the rest of a sentence that begins with the parameter's name.
     pub fault: String,

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{Event, EventKind, InvalidInput, Timestamp, UserName};
+use crate::{Event, EventKind, IdempotencyKey, InvalidInput, Timestamp, UserName};
 
 /// Where single events are sent and counts are asked for.
 pub const ANALYTICS_PATH: &str = "/analytics";
@@ -28,12 +28,14 @@ struct Line<'a> {
     user: Cow<'a, str>,
     #[serde(borrow)]
     event: Cow<'a, str>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    id: Option<Cow<'a, str>>,
 }
 
 /// A line that holds no event.
 #[derive(Debug, Error)]
 pub enum InvalidLine {
-    /// The line is not a JSON object with the three members.
+    /// The line is not a JSON object with those members.
     #[error(
         "is not an event: {0}; accepted is one JSON object a line: {{\"timestamp\":MILLISECONDS,\"user\":NAME,\"event\":\"click\" or \"impression\"}}"
     )]
@@ -48,20 +50,27 @@ pub enum InvalidLine {
     Invalid(#[from] InvalidInput),
 }
 
-/// Reads one line. Members other than the three are ignored.
-pub fn parse_line(line: &[u8]) -> Result<Event, InvalidLine> {
+/// Reads one line, with the idempotency key in its member `id`, if it has one. Other members are ignored.
+pub fn parse_line(line: &[u8]) -> Result<(Event, Option<IdempotencyKey>), InvalidLine> {
     // An array of the three values would be read as well, though nobody would know which is which.
     if line.trim_ascii_start().first() != Some(&b'{') {
         return Err(InvalidLine::NotAnObject);
     }
-    let Line { timestamp, user, event } = serde_json::from_slice(line)?;
-    Ok(Event { at: Timestamp::from_millis(timestamp)?, user: UserName::new(user)?, kind: EventKind::parse(&event)? })
+    let Line { timestamp, user, event, id } = serde_json::from_slice(line)?;
+    let key = id.map(IdempotencyKey::new).transpose()?;
+    let event =
+        Event { at: Timestamp::from_millis(timestamp)?, user: UserName::new(user)?, kind: EventKind::parse(&event)? };
+    Ok((event, key))
 }
 
 /// Writes one line, with its newline.
-pub fn write_line(event: &Event, out: &mut Vec<u8>) {
-    let line =
-        Line { timestamp: event.at.millis(), user: event.user.as_str().into(), event: event.kind.as_str().into() };
+pub fn write_line(event: &Event, key: Option<&IdempotencyKey>, out: &mut Vec<u8>) {
+    let line = Line {
+        timestamp: event.at.millis(),
+        user: event.user.as_str().into(),
+        event: event.kind.as_str().into(),
+        id: key.map(|key| key.as_str().into()),
+    };
     serde_json::to_writer(&mut *out, &line).expect("writing strings and integers as JSON into memory cannot fail");
     out.push(b'\n');
 }
@@ -71,7 +80,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{parse_line, write_line};
-    use crate::{Event, EventKind, Timestamp, UserName};
+    use crate::{Event, EventKind, IdempotencyKey, Timestamp, UserName};
 
     #[test]
     fn a_line_without_an_event_is_refused_with_its_reason() {
@@ -90,6 +99,8 @@ mod tests {
             (r#"{"timestamp":1,"user":"a\u0000","event":"click"}"#, "user holds a NUL"),
             (r#"{"timestamp":1,"user":"a","event":"Click"}"#, "event is unknown"),
             (r#"{"timestamp":1,"user":"a","event":"click"} {}"#, "trailing characters"),
+            (r#"{"timestamp":1,"user":"a","event":"click","id":""}"#, "id is empty"),
+            (r#"{"timestamp":1,"user":"a","event":"click","id":7}"#, "invalid type: integer"),
         ];
         for (line, reason) in table {
             let error = parse_line(line.as_bytes()).unwrap_err().to_string();
@@ -105,7 +116,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_event_survives_the_way_over_the_wire(
-            millis in 0..=Timestamp::MAX.millis(), name in "[^\0]{1,64}", click: bool,
+            millis in 0..=Timestamp::MAX.millis(), name in "[^\0]{1,64}", click: bool, key in proptest::option::of("[!-~]{1,9}"),
         ) {
             let event = Event {
                 at: Timestamp::from_millis(millis).unwrap(),
@@ -113,9 +124,10 @@ mod tests {
                 kind: if click { EventKind::Click } else { EventKind::Impression },
             };
             let mut line = Vec::new();
-            write_line(&event, &mut line);
+            let key = key.map(|key| IdempotencyKey::new(key).unwrap());
+            write_line(&event, key.as_ref(), &mut line);
             prop_assert_eq!(line.iter().position(|&b| b == b'\n'), Some(line.len() - 1), "one line, and whole");
-            prop_assert_eq!(parse_line(&line).unwrap(), event);
+            prop_assert_eq!(parse_line(&line).unwrap(), (event, key));
         }
     }
 }

@@ -15,7 +15,7 @@ impl Batch {
     /// Adds an event that stands on a line of the file, or gives it back if the batch has to be sent first.
     pub(crate) fn push(&mut self, line: u64, event: Event, max_events: usize) -> Result<(), Event> {
         let end = self.body.len();
-        wire::write_line(&event, &mut self.body);
+        wire::write_line(&event, None, &mut self.body);
         let hour = event.hour();
         let fits = self.lines.len() < max_events
             && self.body.len() <= wire::MAX_BATCH_BYTES

@@ -109,7 +109,7 @@ impl Decoder {
             (Some([]), _) => return Ok(None),
             (None, _) => Content::Unreadable(Unreadable::TooLong),
             (Some(bytes), Self::Combined(combined)) => combined.read(bytes),
-            (Some(bytes), _) => wire::parse_line(bytes).into(),
+            (Some(bytes), _) => wire::parse_line(bytes).map(|(event, _)| event).into(),
         };
         Ok(Some(Record { line: line.number, content }))
     }

@@ -139,10 +139,10 @@ async fn start_server(
     let deadline = Instant::now() + START_TIMEOUT;
     let mut child = spawn_server(binaries, home, sockets, &log, owner)?;
     loop {
-        let answers = config(sockets, "postgres").connect(NoTls).await.is_ok();
         let ended = child.process().try_wait().ok().flatten();
-        // What answers while the child has ended is the last run's server, in its last moments.
-        if answers && ended.is_none() {
+        // What answers while another holds the data is the last run's server, in its last moments.
+        let is_ours = child.pid().is_some_and(|pid| postmaster(&home.join("data")) == Some(pid));
+        if is_ours && config(sockets, "postgres").connect(NoTls).await.is_ok() {
             return Ok(child);
         }
         let said = || tail(&fs::read(&log).unwrap_or_default());
@@ -158,6 +158,11 @@ async fn start_server(
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// The process that runs on the data, as it says itself in the first line of its lock file.
+fn postmaster(data: &Path) -> Option<u32> {
+    fs::read_to_string(data.join("postmaster.pid")).ok()?.lines().next()?.trim().parse().ok()
 }
 
 fn spawn_server(

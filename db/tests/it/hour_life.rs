@@ -113,8 +113,8 @@ async fn reopening_an_open_hour_changes_nothing(flavour: Flavour) {
     let store = database.store();
     let mut writer = writer(store);
     store_all(&mut writer, &[click(TEN, "anna"), impression(TEN, "ben")]).await;
-    writer.reopen(hour(TEN)).await.unwrap();
-    writer.reopen(hour("2015-05-17T11:00:00Z")).await.unwrap();
+    writer.store().reopen(hour(TEN)).await.unwrap();
+    writer.store().reopen(hour("2015-05-17T11:00:00Z")).await.unwrap();
     assert_eq!(
         store.counts(&[hour(TEN), hour("2015-05-17T11:00:00Z")]).await.unwrap(),
         [counts(2, 1, 1), counts(0, 0, 0)]

@@ -5,6 +5,7 @@
 mod embedded;
 mod hour_life;
 mod ingest;
+mod ingest_once;
 mod partitions;
 mod random_interleavings;
 mod retention;

@@ -90,7 +90,7 @@ async fn run_case(store: &Store, settler: &Settler, base: i64, steps: &[Step]) {
                     "{outcome:?} after {step:?} of {steps:?}"
                 );
             }
-            Step::Reopen(n) => writer.reopen(hour_at(*n)).await.unwrap(),
+            Step::Reopen(n) => store.reopen(hour_at(*n)).await.unwrap(),
         }
         let expected: Vec<HourCounts> = hours.iter().map(|&hour| model.counts(hour)).collect();
         assert_eq!(store.counts(&hours).await.unwrap(), expected, "after {step:?} of {steps:?}");

@@ -1,5 +1,5 @@
 use db::{
-    Flavour,
+    Flavour, Store, StoreOptions,
     schema::{self, MigrationState, SchemaError},
 };
 use testkit::{TestDatabase, on_both_flavours};
@@ -64,4 +64,20 @@ async fn a_schema_is_not_turned_into_another_flavour() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let refused = schema::migrate(database.store(), Some(Flavour::Timescale)).await;
     assert!(matches!(refused, Err(SchemaError::OtherFlavour { made: Flavour::Postgres, asked: Flavour::Timescale })));
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_hold_every_name_is_refused_with_what_to_do() {
+    let database = TestDatabase::without_schema(Flavour::Postgres).await;
+    let client = database.client().await;
+    let name: String = client.query_one("select current_database() || '_ascii'", &[]).await.unwrap().get(0);
+    client.batch_execute(&format!("create database {name} encoding 'SQL_ASCII' template template0")).await.unwrap();
+    let own: String = client.query_one("select current_database()::text", &[]).await.unwrap().get(0);
+    let store = Store::new(&database.url().replace(&own, &name), StoreOptions::default()).unwrap();
+    let refused = schema::migrate(&store, None).await;
+    drop(store);
+    client.batch_execute(&format!("drop database {name} with (force)")).await.unwrap();
+    let error = refused.unwrap_err();
+    assert!(matches!(error, SchemaError::Encoding(_)));
+    assert!(error.to_string().contains("SQL_ASCII") && error.to_string().contains("UTF8"), "{error}");
 }

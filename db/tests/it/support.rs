@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use db::{Ingested, SettleOutcome, Settler, Store, Writer};
 use model::{Event, EventKind, Hour, HourCounts, Timestamp, UserName};
@@ -26,7 +24,7 @@ pub(crate) fn counts(unique_users: u64, clicks: u64, impressions: u64) -> HourCo
 }
 
 pub(crate) fn writer(store: &Store) -> Writer {
-    Writer::new(store.clone(), Duration::from_secs(10))
+    Writer::new(store.clone())
 }
 
 /// Stores events as the daemon does: hours that are settled are reopened first.
@@ -37,9 +35,10 @@ pub(crate) async fn store_all(writer: &mut Writer, events: &[Event]) {
             Ingested::Blocked { settled, expired } => {
                 assert_eq!(expired, [], "no hour of this test is past its retention");
                 for hour in settled {
-                    writer.reopen(hour).await.unwrap();
+                    writer.store().reopen(hour).await.unwrap();
                 }
             }
+            claimed @ Ingested::Claimed { .. } => panic!("{claimed:?} although nothing is claimed"),
         }
     }
 }

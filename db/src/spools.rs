@@ -1,0 +1,30 @@
+use crate::{Store, StoreError};
+
+/// A place in a daemon's spool: everything up to it is stored with the batch that names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpoolPosition<'a> {
+    /// The spool's name, which no other spool ever has.
+    pub spool: &'a str,
+    /// The number of the last record of the batch. Numbers begin at 1 and only grow.
+    pub position: i64,
+}
+
+impl Store {
+    /// Up to which record a spool is stored; 0 for one that the database has never heard of.
+    pub async fn spool_stored_to(&self, spool: &str) -> Result<i64, StoreError> {
+        self.on_client(async |client| {
+            let row = client.query_opt("select stored_to from analytics.spools where id = $1", &[&spool]).await?;
+            Ok(row.map_or(0, |row| row.get(0)))
+        })
+        .await
+    }
+
+    /// Notes that a spool is dealt with up to a place from which nothing had to be stored.
+    pub async fn advance_spool(&self, at: SpoolPosition<'_>) -> Result<(), StoreError> {
+        self.on_client(async |client| {
+            client.execute("select analytics.advance_spool($1, $2)", &[&at.spool, &at.position]).await?;
+            Ok(())
+        })
+        .await
+    }
+}

@@ -1,0 +1,133 @@
+use db::{Claim, Flavour, Ingested, SpoolPosition, Store, Writer};
+use model::{Event, IdempotencyKey, Submission};
+use testkit::{TestDatabase, on_both_flavours};
+use tokio::task::JoinSet;
+
+use crate::support::{assert_counts_equal_brute_force, click, counts, hour, impression, settle, writer};
+
+on_both_flavours!(
+    the_same_request_under_the_same_key_is_stored_once_also_after_its_hour_was_settled,
+    another_request_under_the_same_key_is_named_and_stores_nothing,
+    a_key_means_something_else_in_another_hour,
+    one_key_from_many_writers_at_once_is_stored_once,
+    a_record_of_a_spool_is_stored_once,
+    keys_go_when_the_raw_events_of_their_hour_go,
+);
+
+const TEN: &str = "2015-05-17T10:00:00Z";
+const ELEVEN: &str = "2015-05-17T11:00:00Z";
+
+fn keyed(key: &str, events: Vec<Event>) -> Submission {
+    Submission::new(events, Some(IdempotencyKey::new(key).unwrap()))
+}
+
+async fn send(writer: &mut Writer, submission: &Submission) -> Ingested {
+    writer.ingest_once(&submission.events, &Claim::all_of(submission), None).await.unwrap()
+}
+
+async fn stored_keys(store: &TestDatabase) -> i64 {
+    store.client().await.query_one("select count(*) from analytics.event_keys", &[]).await.unwrap().get(0)
+}
+
+async fn the_same_request_under_the_same_key_is_stored_once_also_after_its_hour_was_settled(flavour: Flavour) {
+    let database = TestDatabase::new(flavour).await;
+    let store = database.store();
+    let request = keyed("k", vec![click(TEN, "anna"), impression(ELEVEN, "ben")]);
+    assert_eq!(send(&mut writer(store), &request).await, Ingested::Stored);
+    let repeated = Ingested::Claimed { repeated: vec![0, 1], conflicting: vec![] };
+    assert_eq!(send(&mut writer(store), &request).await, repeated);
+    settle(store, hour(TEN)).await;
+    assert_eq!(send(&mut writer(store), &request).await, repeated, "a settled hour keeps its keys");
+    store.reopen(hour(TEN)).await.unwrap();
+    assert_eq!(send(&mut writer(store), &request).await, repeated, "and so does one that was opened again");
+    assert_eq!(store.counts(&[hour(TEN), hour(ELEVEN)]).await.unwrap(), [counts(1, 1, 0), counts(1, 0, 1)]);
+}
+
+async fn another_request_under_the_same_key_is_named_and_stores_nothing(flavour: Flavour) {
+    let database = TestDatabase::new(flavour).await;
+    let store = database.store();
+    let mut writer = writer(store);
+    assert_eq!(send(&mut writer, &keyed("k", vec![click(TEN, "anna")])).await, Ingested::Stored);
+    for other in [click(TEN, "ben"), impression(TEN, "anna"), click("2015-05-17T10:00:00.001Z", "anna")] {
+        let conflict = Ingested::Claimed { repeated: vec![], conflicting: vec![0] };
+        assert_eq!(send(&mut writer, &keyed("k", vec![other])).await, conflict);
+    }
+    // The claim on the new hour comes first in the request, and last in the database's order.
+    let wider = keyed("k", vec![click(ELEVEN, "carl"), click(TEN, "anna")]);
+    assert_eq!(send(&mut writer, &wider).await, Ingested::Claimed { repeated: vec![], conflicting: vec![0] });
+    assert_eq!(store.counts(&[hour(TEN), hour(ELEVEN)]).await.unwrap(), [counts(1, 1, 0), counts(0, 0, 0)]);
+    assert_eq!(stored_keys(&database).await, 1);
+}
+
+async fn a_key_means_something_else_in_another_hour(flavour: Flavour) {
+    let database = TestDatabase::new(flavour).await;
+    let mut writer = writer(database.store());
+    assert_eq!(send(&mut writer, &keyed("k", vec![click(TEN, "anna")])).await, Ingested::Stored);
+    assert_eq!(send(&mut writer, &keyed("k", vec![click(ELEVEN, "ben")])).await, Ingested::Stored);
+}
+
+/// Each writer sends the same few requests, so that the same keys meet in the database at the same moment.
+async fn one_key_from_many_writers_at_once_is_stored_once(flavour: Flavour) {
+    const WRITERS: usize = 4;
+    const KEYS: usize = 40;
+    let database = TestDatabase::new(flavour).await;
+    let mut writers = JoinSet::new();
+    for _ in 0..WRITERS {
+        let store: Store = database.store().clone();
+        writers.spawn(async move {
+            let mut writer = writer(&store);
+            let mut stored = 0;
+            for key in 0..KEYS {
+                let request = keyed(&key.to_string(), vec![click(TEN, &format!("user-{key}"))]);
+                match send(&mut writer, &request).await {
+                    Ingested::Stored => stored += 1,
+                    Ingested::Claimed { repeated, conflicting } => {
+                        assert_eq!((repeated, conflicting), (vec![0], vec![]));
+                    }
+                    blocked @ Ingested::Blocked { .. } => panic!("{blocked:?}"),
+                }
+            }
+            stored
+        });
+    }
+    assert_eq!(writers.join_all().await.iter().sum::<usize>(), KEYS);
+    let all = KEYS as u64;
+    assert_eq!(database.store().counts(&[hour(TEN)]).await.unwrap(), [counts(all, all, 0)]);
+    assert_counts_equal_brute_force(database.store()).await;
+}
+
+async fn a_record_of_a_spool_is_stored_once(flavour: Flavour) {
+    let database = TestDatabase::new(flavour).await;
+    let store = database.store();
+    let mut writer = writer(store);
+    let at = |position| Some(SpoolPosition { spool: "a", position });
+    assert_eq!(store.spool_stored_to("a").await.unwrap(), 0);
+    let events = [click(TEN, "anna")];
+    assert_eq!(writer.ingest_once(&events, &[], at(2)).await.unwrap(), Ingested::Stored);
+    assert_eq!(store.spool_stored_to("a").await.unwrap(), 2);
+    for again in [1, 2] {
+        assert!(writer.ingest_once(&events, &[], at(again)).await.is_err(), "record {again} is stored already");
+    }
+    assert_eq!(writer.ingest_once(&events, &[], at(3)).await.unwrap(), Ingested::Stored);
+    let other = Some(SpoolPosition { spool: "b", position: 1 });
+    assert_eq!(
+        writer.ingest_once(&events, &[], other).await.unwrap(),
+        Ingested::Stored,
+        "each spool has its own numbers"
+    );
+    store.advance_spool(SpoolPosition { spool: "a", position: 9 }).await.unwrap();
+    assert_eq!(store.spool_stored_to("a").await.unwrap(), 9);
+    assert_eq!(store.counts(&[hour(TEN)]).await.unwrap(), [counts(1, 3, 0)]);
+}
+
+async fn keys_go_when_the_raw_events_of_their_hour_go(flavour: Flavour) {
+    let database = TestDatabase::new(flavour).await;
+    let store = database.store();
+    assert_eq!(send(&mut writer(store), &keyed("k", vec![click(TEN, "anna")])).await, Ingested::Stored);
+    settle(store, hour(TEN)).await;
+    let keep = Some(std::time::Duration::from_hours(24));
+    db::Retention { keep, columnstore_after: None }.write(store).await.unwrap();
+    db::Retention::apply(store).await.unwrap();
+    assert_eq!(stored_keys(&database).await, 0);
+    assert_eq!(store.counts(&[hour(TEN)]).await.unwrap(), [counts(1, 1, 0)], "its counts stay");
+}

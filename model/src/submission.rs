@@ -1,0 +1,79 @@
+use std::{collections::HashSet, ops::Range};
+
+use crate::{Event, IdempotencyKey};
+
+/// What a client sends in one request: events that are stored all together or not at all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Submission {
+    /// The events, in the order sent.
+    pub events: Vec<Event>,
+    /// Which of them are stored at most once, under which keys. The ranges do not overlap.
+    pub keyed: Vec<Keyed>,
+}
+
+/// Events of a [`Submission`] that are stored at most once in each hour that they touch, however often they are sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keyed {
+    /// The key.
+    pub key: IdempotencyKey,
+    /// The places of the events in [`Submission::events`].
+    pub events: Range<usize>,
+}
+
+impl Submission {
+    /// All of these events, under one key if one is given.
+    pub fn new(events: Vec<Event>, key: Option<IdempotencyKey>) -> Self {
+        let keyed = key.map(|key| Keyed { key, events: 0..events.len() }).into_iter().collect();
+        Self { events, keyed }
+    }
+
+    /// The same without some of its keys and their events. `left_out` are places in [`Submission::keyed`].
+    #[must_use]
+    pub fn without(self, left_out: &HashSet<usize>) -> Self {
+        let mut stays = vec![true; self.events.len()];
+        for &place in left_out {
+            stays[self.keyed[place].events.clone()].fill(false);
+        }
+        // Where each event is found afterwards: behind those before it that stay.
+        let mut kept = 0;
+        let mut moved = vec![0; stays.len() + 1];
+        for (place, stays) in stays.iter().enumerate() {
+            kept += usize::from(*stays);
+            moved[place + 1] = kept;
+        }
+        Self {
+            events: self.events.into_iter().zip(stays).filter_map(|(event, stays)| stays.then_some(event)).collect(),
+            keyed: (self.keyed.into_iter().enumerate())
+                .filter(|(place, _)| !left_out.contains(place))
+                .map(|(_, Keyed { key, events })| Keyed { key, events: moved[events.start]..moved[events.end] })
+                .collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Keyed, Submission};
+    use crate::{Event, EventKind, IdempotencyKey, Timestamp, UserName};
+
+    #[test]
+    fn leaving_out_what_is_under_a_key_keeps_the_rest_and_its_keys() {
+        let event = |millis| Event {
+            at: Timestamp::from_millis(millis).unwrap(),
+            user: UserName::new("anna").unwrap(),
+            kind: EventKind::Click,
+        };
+        let key = |name: &str| IdempotencyKey::new(name).unwrap();
+        let whole = Submission {
+            events: (0..6).map(event).collect(),
+            keyed: vec![
+                Keyed { key: key("a"), events: 0..1 },
+                Keyed { key: key("b"), events: 2..4 },
+                Keyed { key: key("c"), events: 5..6 },
+            ],
+        };
+        let rest = whole.without(&[1].into());
+        assert_eq!(rest.events, [event(0), event(1), event(4), event(5)]);
+        assert_eq!(rest.keyed, [Keyed { key: key("a"), events: 0..1 }, Keyed { key: key("c"), events: 3..4 }]);
+    }
+}
