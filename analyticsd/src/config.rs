@@ -44,6 +44,19 @@ pub struct Args {
     #[arg(long, env = "ANALYTICSD_MIGRATE", value_parser = BoolishValueParser::new())]
     migrate: bool,
 
+    /// The address and port to serve /metrics on, for Prometheus; keep it from the public. Not given: not served.
+    #[arg(long, env = "ANALYTICSD_ADMIN_LISTEN", value_name = "ADDRESS:PORT")]
+    admin_listen: Option<SocketAddr>,
+
+    /// Keep events in DIR while the database is away, and answer 202 instead of 503; they are stored once it is back. Each daemon needs a
+    /// folder of its own, on a disk that keeps what is synced.
+    #[arg(long, env = "ANALYTICSD_SPOOL", value_name = "DIR")]
+    spool: Option<PathBuf>,
+
+    /// The most bytes of requests that the spool may hold, 1 at least; its file takes about twice as much on disk.
+    #[arg(long, env = "ANALYTICSD_SPOOL_SIZE", value_name = "BYTES", default_value_t = 1_073_741_824, value_parser = clap::value_parser!(u64).range(1..))]
+    spool_size: u64,
+
     /// How long an hour that has ended must have been quiet before its counts move to the hourly aggregate.
     #[arg(long, env = "ANALYTICSD_SETTLE_AFTER", default_value = "10m", value_name = "DURATION", value_parser = humantime::parse_duration)]
     settle_after: Duration,
@@ -83,10 +96,23 @@ pub struct Config {
     pub database: Database,
     /// Whether to migrate before serving.
     pub migrate: bool,
+    /// Where to serve `/metrics`, if anywhere.
+    pub admin_listen: Option<SocketAddr>,
+    /// Where to keep events while the database is away, if anywhere.
+    pub spool: Option<SpoolConfig>,
     /// How long an hour must be quiet before it is settled.
     pub settle_after: Duration,
     /// How long a stop may take.
     pub shutdown_timeout: Duration,
+}
+
+/// The outage spool.
+#[derive(Debug, Clone)]
+pub struct SpoolConfig {
+    /// Its folder.
+    pub dir: PathBuf,
+    /// How many bytes of requests it may hold.
+    pub max_bytes: u64,
 }
 
 /// A command line that says too little.
@@ -132,6 +158,8 @@ impl Args {
             listen: self.listen,
             migrate: self.migrate || matches!(database, Database::Embedded(_)),
             database,
+            admin_listen: self.admin_listen,
+            spool: self.spool.map(|dir| SpoolConfig { dir, max_bytes: self.spool_size }),
             settle_after: self.settle_after,
             shutdown_timeout: self.shutdown_timeout,
         })

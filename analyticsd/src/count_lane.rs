@@ -2,7 +2,7 @@
 //! read, never one under way, so it counts every event that was acknowledged before it was asked. There is nothing to
 //! invalidate, because nothing is kept.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use db::{Store, StoreError};
 use model::{Hour, HourCounts};
@@ -10,8 +10,11 @@ use thiserror::Error;
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
+    time::timeout,
 };
 
+/// The longest that a question may take; a read takes a few milliseconds.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// The most hours in one read. More than this wait for the next one.
 const MAX_READ_HOURS: usize = 1_024;
 
@@ -48,7 +51,8 @@ impl CountLane {
     pub async fn counts(&self, hour: Hour) -> Result<HourCounts, Unanswered> {
         let (answer, answered) = oneshot::channel();
         self.questions.try_send(Question { hour, answer }).map_err(|_| Unanswered::QueueFull)?;
-        answered.await.unwrap_or(Err(Unanswered::Unavailable))
+        let answered = timeout(LONGEST_WAIT, answered).await;
+        answered.ok().and_then(Result::ok).unwrap_or(Err(Unanswered::Unavailable))
     }
 }
 

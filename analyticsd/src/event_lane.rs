@@ -1,57 +1,48 @@
 //! Stores events: while one commit is under way the next gathers. There is no timer: an idle lane stores an event at once, and a
 //! busy one fills its commits by itself.
+//!
+//! The lane waits for nothing but the commit under way. What takes longer happens beside it: an hour that must be opened again
+//! (`reopening`), a commit whose fate is not known (`undecided`), a database that is away (`outage`). And while a commit hangs,
+//! those who wait behind it are refused in time.
 
-use std::{collections::HashSet, time::Duration};
-
-use db::{IngestError, Ingested, Store, Writer};
-use model::{Event, Hour, wire::MAX_BATCH_HOURS};
-use thiserror::Error;
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::JoinSet,
-    time::Instant,
+use std::{
+    collections::{HashSet, VecDeque},
+    convert::Infallible,
+    future::pending,
+    sync::Arc,
+    time::Duration,
 };
 
-/// An event that has waited longer than this is refused instead of stored: its sender has probably given up.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
+use db::{Fate, IngestError, Ingested, Store, StoreError, Undecided, Writer};
+use model::{Hour, Submission};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::{JoinHandle, JoinSet},
+    time::{Instant, sleep_until, timeout},
+};
+
+use crate::{
+    job::{Accepted, Fit, Job, NotAccepted, Room, answer_all},
+    spool::SpoolLane,
+};
+
 /// How long to try to find out what became of a commit whose connection died.
-const FATE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often a commit is tried again because hours had to be reopened first. Each attempt can be blocked by other hours, or
-/// by the same ones if they are settled in between, which the settler does not do to an hour just written to.
-const MAX_ATTEMPTS: usize = 8;
+const FATE_PATIENCE: Duration = Duration::from_secs(30);
+/// The most commits of one lane whose fate is being found out. With more of them the lane waits.
+const MAX_UNDECIDED: usize = 4;
+/// How long a lane waits for a database that has just gone, before it refuses what it holds. A connection that was ended, or a pool
+/// whose connections are all dead, is replaced within it.
+const OUTAGE_GRACE: Duration = Duration::from_millis(500);
+/// The most hours of one lane that are opened again at a time; each takes a connection and reads a whole hour.
+const MAX_REOPENING: usize = 2;
 
-/// Events that were not acknowledged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum NotAccepted {
-    /// Too many are waiting already. They are not stored.
-    #[error("too many requests are waiting")]
-    QueueFull,
-    /// The database could not store them. They are not stored. The cause is logged.
-    #[error("the database cannot store events now")]
-    Unavailable,
-    /// The raw events of their hour are gone, so they cannot be counted exactly. They are not stored.
-    #[error("the raw events of that hour are no longer kept")]
-    Expired,
-    /// Nobody knows whether they are stored: the connection died during the commit and the database did not come back in time.
-    #[error("it is not known whether the events are stored")]
-    Unknown,
-}
-
-struct Job {
-    events: Vec<Event>,
-    arrived: Instant,
-    answer: oneshot::Sender<Result<(), NotAccepted>>,
-}
-
-impl Job {
-    fn answer(self, answer: Result<(), NotAccepted>) {
-        // Nobody listens when the client has hung up.
-        let _ = self.answer.send(answer);
-    }
-
-    fn touches(&self, hours: &[Hour]) -> bool {
-        self.events.iter().any(|event| hours.contains(&event.hour()))
-    }
+/// The bounds of a lane.
+#[derive(Debug, Clone, Copy)]
+pub struct LaneLimits {
+    /// The most requests that wait.
+    pub queue_length: usize,
+    /// The most events in one commit.
+    pub commit_events: usize,
 }
 
 /// A queue of events and the task that stores them.
@@ -64,112 +55,369 @@ impl EventLane {
     pub fn start(
         name: &'static str,
         store: &Store,
-        queue_length: usize,
-        max_commit_events: usize,
+        limits: LaneLimits,
+        spool: Option<SpoolLane>,
         tasks: &mut JoinSet<()>,
     ) -> Self {
-        let (jobs, queue) = mpsc::channel(queue_length);
-        let gatherer = Gatherer { queue, max_events: max_commit_events, left_over: None };
-        let writer = Writer::new(store.clone(), FATE_TIMEOUT);
-        tasks.spawn(store_all(name, gatherer, writer));
+        let (jobs, queue) = mpsc::channel(limits.queue_length);
+        let lane = Lane {
+            name,
+            store: store.clone(),
+            writer: Writer::new(store.clone()),
+            waiting: Waiting::new(queue, limits.commit_events, spool),
+            undecided: JoinSet::new(),
+            outage: None,
+        };
+        tasks.spawn(lane.run());
         Self { jobs }
     }
 
-    /// Stores events, all or nothing; when this returns `Ok` they are committed.
-    pub async fn store(&self, events: Vec<Event>) -> Result<(), NotAccepted> {
-        let (answer, answered) = oneshot::channel();
-        let job = Job { events, arrived: Instant::now(), answer };
-        self.jobs.try_send(job).map_err(|_| NotAccepted::QueueFull)?;
+    /// Stores events, all or nothing; when this returns [`Accepted::Committed`] they are committed.
+    pub async fn store(&self, submission: Submission) -> Result<Accepted, NotAccepted> {
+        let (job, answered) = Job::new(submission);
+        self.jobs.try_send(job).map_err(|_| NotAccepted::TooBusy)?;
         answered.await.unwrap_or(Err(NotAccepted::Unknown))
     }
 }
 
-/// Takes from the queue what goes into one commit.
-struct Gatherer {
-    queue: mpsc::Receiver<Job>,
-    max_events: usize,
-    left_over: Option<Job>,
+struct Lane {
+    name: &'static str,
+    store: Store,
+    writer: Writer,
+    waiting: Waiting,
+    /// Each finds out what became of a commit and answers, or gives back what is not stored for another try.
+    undecided: JoinSet<Vec<Job>>,
+    /// Ends when the database answers again.
+    outage: Option<JoinHandle<()>>,
 }
 
-impl Gatherer {
-    /// All that waits, up to the limits of one commit; waits for one job if there is none. None when the lane has ended.
-    async fn next_commit(&mut self) -> Option<Vec<Job>> {
-        let first = match self.left_over.take() {
-            Some(job) => job,
-            None => self.queue.recv().await?,
+impl Lane {
+    async fn run(mut self) {
+        while self.wait().await {
+            let jobs = self.waiting.gather();
+            if jobs.is_empty() {
+                continue;
+            }
+            if self.outage.as_ref().is_some_and(|outage| !outage.is_finished()) {
+                self.waiting.refuse(jobs);
+            } else {
+                self.commit(jobs).await;
+            }
+        }
+        if let Some(outage) = self.outage {
+            outage.abort();
+        }
+        if let Err(error) = self.writer.retire().await {
+            tracing::debug!(lane = self.name, %error, "the writer's row stays behind until the settler tidies it up");
+        }
+    }
+
+    /// Waits until there is something to store, and takes in what came back meanwhile. False when the lane has ended.
+    async fn wait(&mut self) -> bool {
+        while let Some(back) = self.undecided.try_join_next() {
+            self.waiting.first(back.unwrap_or_default());
+        }
+        while let Some(reopened) = self.waiting.reopening.try_join_next() {
+            self.waiting.reopened(reopened.ok());
+        }
+        while self.waiting.ready.is_empty() {
+            self.waiting.refuse_parked();
+            let patience = self.waiting.parked_deadline();
+            let Waiting { queue, is_open, reopening, .. } = &mut self.waiting;
+            tokio::select! {
+                Some(back) = self.undecided.join_next() => self.waiting.first(back.unwrap_or_default()),
+                Some(reopened) = reopening.join_next() => self.waiting.reopened(reopened.ok()),
+                job = queue.recv(), if *is_open => match job {
+                    Some(job) => self.waiting.ready.push_back(job),
+                    None => *is_open = false,
+                },
+                () = until(patience), if patience.is_some() => {}
+                else => return false,
+            }
+        }
+        true
+    }
+
+    /// Stores jobs in one commit and answers them, or puts them where they wait for what keeps them from being stored.
+    async fn commit(&mut self, jobs: Vec<Job>) {
+        let claims: Vec<_> = jobs.iter().flat_map(|job| &job.claims).cloned().collect();
+        let events = jobs.iter().flat_map(|job| &job.submission.events);
+        let outcome = tokio::select! {
+            biased;
+            outcome = self.writer.ingest_once(events, &claims, None) => outcome,
+            never = self.waiting.refuse_stale() => match never {},
         };
-        let mut events = first.events.len();
-        let mut hours: HashSet<Hour> = first.events.iter().map(Event::hour).collect();
-        let mut jobs = vec![first];
-        while let Ok(job) = self.queue.try_recv() {
-            events += job.events.len();
-            hours.extend(job.events.iter().map(Event::hour));
-            if events > self.max_events || hours.len() > MAX_BATCH_HOURS {
-                self.left_over = Some(job);
+        match outcome {
+            Ok(Ingested::Stored) => answer_all(jobs, Ok(Accepted::Committed)),
+            Ok(Ingested::Blocked { settled, expired }) => {
+                let expired: HashSet<Hour> = expired.into_iter().collect();
+                let (hopeless, rest): (Vec<Job>, _) = jobs.into_iter().partition(|job| job.touches(&expired));
+                answer_all(hopeless, Err(NotAccepted::Expired));
+                let needed = settled.into_iter().filter(|&hour| rest.iter().any(|job| job.touches(&[hour].into())));
+                for hour in needed.collect::<Vec<_>>() {
+                    tracing::debug!(lane = self.name, %hour, "reopening for a late event");
+                    self.waiting.reopen(hour, &self.store);
+                }
+                // Those that touch these hours are parked when they are gathered again.
+                self.waiting.first(rest);
+            }
+            Ok(Ingested::Claimed { repeated, conflicting }) => self.resolve_claims(jobs, &repeated, &conflicting),
+            Err(IngestError::NotStored(error)) => self.not_stored(jobs, &error).await,
+            Err(IngestError::Undecided(undecided)) => self.find_out(jobs, undecided).await,
+        }
+    }
+
+    /// Answers those whose keys are stored already, and leaves the rest to the next commit.
+    fn resolve_claims(&mut self, jobs: Vec<Job>, repeated: &[usize], conflicting: &[usize]) {
+        let mut rest = Vec::new();
+        let mut first_claim = 0;
+        for mut job in jobs {
+            let claims = first_claim..first_claim + job.claims.len();
+            first_claim = claims.end;
+            if conflicting.iter().any(|place| claims.contains(place)) {
+                job.answer(Err(NotAccepted::Conflict));
+                continue;
+            }
+            let stored = repeated.iter().filter(|place| claims.contains(place));
+            let stored: HashSet<usize> = stored.map(|place| job.claims[place - claims.start].keyed).collect();
+            if !stored.is_empty() {
+                job.leave_out(&stored);
+            }
+            if job.submission.events.is_empty() {
+                job.answer(Ok(Accepted::Committed));
+            } else {
+                rest.push(job);
+            }
+        }
+        self.waiting.first(rest);
+    }
+
+    async fn not_stored(&mut self, mut jobs: Vec<Job>, error: &StoreError) {
+        let events: usize = jobs.iter().map(|job| job.submission.events.len()).sum();
+        if !error.is_outage() {
+            tracing::error!(lane = self.name, %error, events, "the database refused events");
+            if jobs.len() == 1 {
+                return answer_all(jobs, Err(NotAccepted::Refused));
+            }
+            // The one that it refuses must not take the others with it.
+            self.waiting.alone += jobs.len();
+            return self.waiting.first(jobs);
+        }
+        tracing::error!(lane = self.name, %error, events, "the database is away");
+        let answers = tokio::select! {
+            answers = timeout(OUTAGE_GRACE, self.store.answers()) => answers.is_ok(),
+            never = self.waiting.refuse_stale() => match never {},
+        };
+        if !answers {
+            self.await_return();
+        }
+        let again = if answers {
+            jobs.extract_if(.., |job| !std::mem::replace(&mut job.tried, true)).collect()
+        } else {
+            Vec::new()
+        };
+        self.waiting.refuse(jobs);
+        self.waiting.first(again);
+    }
+
+    /// Refuses at once what comes until the database answers again, rather than letting each find out for itself.
+    fn await_return(&mut self) {
+        let (lane, store) = (self.name, self.store.clone());
+        self.outage = Some(tokio::spawn(async move {
+            let began = Instant::now();
+            store.answers().await;
+            tracing::info!(lane, after = ?began.elapsed(), "the database is back");
+        }));
+    }
+
+    /// Leaves finding out, and answering, to a task of its own.
+    async fn find_out(&mut self, mut jobs: Vec<Job>, undecided: Undecided) {
+        tracing::warn!(lane = self.name, %undecided, "finding out whether a commit went through");
+        if undecided.timed_out() {
+            self.await_return();
+        }
+        while self.undecided.len() >= MAX_UNDECIDED {
+            tokio::select! {
+                back = self.undecided.join_next() => self.waiting.first(back.and_then(Result::ok).unwrap_or_default()),
+                never = self.waiting.refuse_stale() => match never {},
+            }
+        }
+        let (lane, store, spool) = (self.name, self.store.clone(), self.waiting.spool.clone());
+        self.undecided.spawn(async move {
+            match undecided.find_out(&store, FATE_PATIENCE).await {
+                Fate::Stored => {
+                    tracing::info!(lane, "the commit went through");
+                    answer_all(jobs, Ok(Accepted::Committed));
+                    Vec::new()
+                }
+                Fate::NotStored => {
+                    tracing::info!(lane, "the commit did not go through");
+                    let again = jobs.extract_if(.., |job| !std::mem::replace(&mut job.tried, true)).collect();
+                    refuse(jobs, spool.as_ref());
+                    again
+                }
+                Fate::Unknown(error) => {
+                    tracing::error!(lane, %error, requests = jobs.len(), "nobody knows whether a commit went through; hanging up");
+                    answer_all(jobs, Err(NotAccepted::Unknown));
+                    Vec::new()
+                }
+            }
+        });
+    }
+}
+
+/// Never, where there is no deadline.
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => pending().await,
+    }
+}
+
+/// Tells them that the database is away, or keeps their events for when it is back.
+fn refuse(jobs: Vec<Job>, spool: Option<&SpoolLane>) {
+    match spool {
+        Some(spool) => jobs.into_iter().for_each(|job| spool.keep(job)),
+        None => answer_all(jobs, Err(NotAccepted::Unavailable)),
+    }
+}
+
+/// What waits for one of the lane's next commits.
+struct Waiting {
+    queue: mpsc::Receiver<Job>,
+    is_open: bool,
+    /// Taken from the queue, or back from a commit that did not store them. The oldest come first, or nearly so.
+    ready: VecDeque<Job>,
+    /// How many of the next jobs go into a commit each on its own.
+    alone: usize,
+    max_events: usize,
+    /// Waiting for hours that are being opened again.
+    parked: Vec<Job>,
+    reopening_hours: HashSet<Hour>,
+    reopening: JoinSet<(Hour, Result<(), StoreError>)>,
+    reopening_places: Arc<Semaphore>,
+    spool: Option<SpoolLane>,
+}
+
+impl Waiting {
+    fn new(queue: mpsc::Receiver<Job>, max_events: usize, spool: Option<SpoolLane>) -> Self {
+        Self {
+            queue,
+            is_open: true,
+            ready: VecDeque::new(),
+            alone: 0,
+            max_events,
+            parked: Vec::new(),
+            reopening_hours: HashSet::new(),
+            reopening: JoinSet::new(),
+            reopening_places: Arc::new(Semaphore::new(MAX_REOPENING)),
+            spool,
+        }
+    }
+
+    /// Puts jobs back to where the next commit begins.
+    fn first(&mut self, jobs: Vec<Job>) {
+        for job in jobs.into_iter().rev() {
+            self.ready.push_front(job);
+        }
+    }
+
+    /// All that waits, up to the limits of one commit.
+    fn gather(&mut self) -> Vec<Job> {
+        let mut room = Room::new(self.max_events);
+        let mut jobs = Vec::new();
+        let mut same_key = Vec::new();
+        while let Some(job) = self.ready.pop_front().or_else(|| self.queue.try_recv().ok()) {
+            if job.is_stale() {
+                job.answer(Err(NotAccepted::TooBusy));
+                continue;
+            }
+            if job.touches(&self.reopening_hours) {
+                self.parked.push(job);
+                continue;
+            }
+            match room.take(&job.submission, &job.claims) {
+                Fit::Fits => jobs.push(job),
+                Fit::SameKey => same_key.push(job),
+                Fit::Full => {
+                    self.ready.push_front(job);
+                    break;
+                }
+            }
+            if self.alone > 0 {
+                self.alone -= 1;
                 break;
             }
-            jobs.push(job);
         }
-        Some(jobs)
+        self.first(same_key);
+        jobs
     }
-}
 
-async fn store_all(name: &'static str, mut gatherer: Gatherer, mut writer: Writer) {
-    while let Some(jobs) = gatherer.next_commit().await {
-        let (jobs, stale): (Vec<Job>, Vec<Job>) =
-            jobs.into_iter().partition(|job| job.arrived.elapsed() <= LONGEST_WAIT);
-        answer_all(stale, Err(NotAccepted::Unavailable));
-        if !jobs.is_empty() {
-            store_jobs(name, &mut writer, jobs).await;
+    fn reopen(&mut self, hour: Hour, store: &Store) {
+        if self.reopening_hours.insert(hour) {
+            let (store, places) = (store.clone(), Arc::clone(&self.reopening_places));
+            self.reopening.spawn(async move {
+                let _place = places.acquire().await;
+                (hour, store.reopen(hour).await)
+            });
         }
     }
-    if let Err(error) = writer.retire().await {
-        tracing::debug!(lane = name, %error, "the writer's row stays behind until the settler tidies it up");
-    }
-}
 
-/// Stores jobs in one commit, after reopening the hours that need it, and answers each.
-async fn store_jobs(lane: &'static str, writer: &mut Writer, mut jobs: Vec<Job>) {
-    for _ in 0..MAX_ATTEMPTS {
-        match writer.ingest(jobs.iter().flat_map(|job| &job.events)).await {
-            Ok(Ingested::Stored) => return answer_all(jobs, Ok(())),
-            Ok(Ingested::Blocked { settled, expired }) => {
-                let (hopeless, rest) = jobs.into_iter().partition(|job| job.touches(&expired));
-                answer_all(hopeless, Err(NotAccepted::Expired));
-                jobs = rest;
-                for hour in settled {
-                    if !jobs.iter().any(|job| job.touches(&[hour])) {
-                        continue;
-                    }
-                    tracing::debug!(lane, %hour, "reopening for a late event");
-                    if let Err(error) = writer.reopen(hour).await {
-                        tracing::error!(lane, %hour, %error, "could not reopen an hour; its events are refused");
-                        let (refused, rest) = jobs.into_iter().partition(|job| job.touches(&[hour]));
-                        answer_all(refused, Err(NotAccepted::Unavailable));
-                        jobs = rest;
-                    }
-                }
-                if jobs.is_empty() {
-                    return;
+    /// Takes the jobs up again that waited for an hour. `done` is none if the task itself failed, which it never should.
+    fn reopened(&mut self, done: Option<(Hour, Result<(), StoreError>)>) {
+        let hours: HashSet<Hour> = match &done {
+            Some((hour, _)) => [*hour].into(),
+            None => std::mem::take(&mut self.reopening_hours),
+        };
+        self.reopening_hours.retain(|hour| !hours.contains(hour));
+        let waited: Vec<Job> = self.parked.extract_if(.., |job| job.touches(&hours)).collect();
+        match done {
+            Some((_, Ok(()))) => self.first(waited),
+            Some((hour, Err(error))) => {
+                tracing::error!(%hour, %error, "could not reopen an hour; its events are refused");
+                if error.is_outage() { self.refuse(waited) } else { answer_all(waited, Err(NotAccepted::Refused)) }
+            }
+            None => answer_all(waited, Err(NotAccepted::Refused)),
+        }
+    }
+
+    /// When the first of those that wait for an hour has waited long enough.
+    fn parked_deadline(&self) -> Option<Instant> {
+        self.parked.iter().map(Job::deadline).min()
+    }
+
+    fn refuse_parked(&mut self) {
+        answer_all(self.parked.extract_if(.., |job| job.is_stale()), Err(NotAccepted::Rebuilding));
+    }
+
+    /// Goes on for as long as a commit is under way: whoever waits too long behind it is refused.
+    async fn refuse_stale(&mut self) -> Infallible {
+        loop {
+            self.refuse_parked();
+            let parked = self.parked_deadline();
+            if self.ready.is_empty() && self.is_open {
+                tokio::select! {
+                    job = self.queue.recv() => match job {
+                        Some(job) => self.ready.push_back(job),
+                        None => self.is_open = false,
+                    },
+                    () = until(parked) => continue,
                 }
             }
-            Err(error) => {
-                let events: usize = jobs.iter().map(|job| job.events.len()).sum();
-                tracing::error!(lane, %error, events, "could not store events");
-                let answer = match error {
-                    IngestError::NotStored(_) => NotAccepted::Unavailable,
-                    IngestError::Unknown { .. } => NotAccepted::Unknown,
-                };
-                return answer_all(jobs, Err(answer));
+            until(self.ready.front().map(Job::deadline).into_iter().chain(parked).min()).await;
+            let mut stale = Vec::new();
+            while let Some(job) = self.ready.pop_front().or_else(|| self.queue.try_recv().ok()) {
+                if !job.is_stale() {
+                    self.ready.push_front(job);
+                    break;
+                }
+                stale.push(job);
             }
+            self.refuse(stale);
         }
     }
-    tracing::error!(lane, "gave up on events whose hours were settled again and again");
-    answer_all(jobs, Err(NotAccepted::Unavailable));
-}
 
-fn answer_all(jobs: Vec<Job>, answer: Result<(), NotAccepted>) {
-    for job in jobs {
-        job.answer(answer);
+    fn refuse(&self, jobs: Vec<Job>) {
+        refuse(jobs, self.spool.as_ref());
     }
 }

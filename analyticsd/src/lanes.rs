@@ -1,23 +1,25 @@
 //! Keeps the present apart from the past, so that what happens to an old hour never delays the current one.
 
 use db::Store;
-use model::{Event, Hour, HourCounts, Timestamp};
+use model::{Event, Hour, HourCounts, IdempotencyKey, Submission, Timestamp, wire::MAX_BATCH_EVENTS};
 use tokio::task::JoinSet;
 
 use crate::{
     count_lane::{CountLane, Unanswered},
-    event_lane::{EventLane, NotAccepted},
+    event_lane::{EventLane, LaneLimits},
+    job::{Accepted, NotAccepted},
+    spool::SpoolLane,
 };
 
 /// The most events that wait for one lane's next commit, and the most questions that wait for one lane's next read. Beyond it
 /// the answer is 503. A waiting event takes about 300 bytes at most, so a full queue takes about 5 MiB.
 const QUEUE_LENGTH: usize = 16_384;
-/// The most events in one commit of single events; a commit of so many takes some tens of milliseconds.
-const MAX_COMMIT_EVENTS: usize = 4_096;
+/// Single events; a commit of so many takes some tens of milliseconds.
+const SINGLE: LaneLimits = LaneLimits { queue_length: QUEUE_LENGTH, commit_events: 4_096 };
 /// Batches are up to 10,000 events each, so few may wait.
-const BULK_QUEUE_LENGTH: usize = 16;
+const BULK: LaneLimits = LaneLimits { queue_length: 16, commit_events: MAX_BATCH_EVENTS };
 
-/// The lanes of one daemon. Each has a task of its own and uses at most one connection at a time.
+/// The lanes of one daemon. Each has a task of its own and has at most one commit or read under way.
 pub struct Lanes {
     present_events: EventLane,
     past_events: EventLane,
@@ -28,25 +30,27 @@ pub struct Lanes {
 
 impl Lanes {
     /// Starts the lanes' tasks in `tasks`. They end, with all that they accepted answered, once the [`Lanes`] are dropped.
-    pub fn start(store: &Store, tasks: &mut JoinSet<()>) -> Self {
+    /// With a spool, events are kept there while the database is away.
+    pub fn start(store: &Store, spool: Option<&SpoolLane>, tasks: &mut JoinSet<()>) -> Self {
+        let mut events = |name, limits| EventLane::start(name, store, limits, spool.cloned(), tasks);
         Self {
-            present_events: EventLane::start("present", store, QUEUE_LENGTH, MAX_COMMIT_EVENTS, tasks),
-            past_events: EventLane::start("past", store, QUEUE_LENGTH, MAX_COMMIT_EVENTS, tasks),
-            bulk_events: EventLane::start("bulk", store, BULK_QUEUE_LENGTH, model::wire::MAX_BATCH_EVENTS, tasks),
+            present_events: events("present", SINGLE),
+            past_events: events("past", SINGLE),
+            bulk_events: events("bulk", BULK),
             present_counts: CountLane::start(store.clone(), QUEUE_LENGTH, tasks),
             past_counts: CountLane::start(store.clone(), QUEUE_LENGTH, tasks),
         }
     }
 
-    /// Stores one event; when this returns `Ok` it is committed.
-    pub async fn store_one(&self, event: Event) -> Result<(), NotAccepted> {
+    /// Stores one event, under a key if one is given; when this returns [`Accepted::Committed`] it is committed.
+    pub async fn store_one(&self, event: Event, key: Option<IdempotencyKey>) -> Result<Accepted, NotAccepted> {
         let lane = if is_present(event.hour()) { &self.present_events } else { &self.past_events };
-        lane.store(vec![event]).await
+        lane.store(Submission::new(vec![event], key)).await
     }
 
-    /// Stores a batch, all or nothing; when this returns `Ok` it is committed.
-    pub async fn store_batch(&self, events: Vec<Event>) -> Result<(), NotAccepted> {
-        self.bulk_events.store(events).await
+    /// Stores a batch, all or nothing; when this returns [`Accepted::Committed`] it is committed.
+    pub async fn store_batch(&self, batch: Submission) -> Result<Accepted, NotAccepted> {
+        self.bulk_events.store(batch).await
     }
 
     /// The exact counts of an hour, including every event that was acknowledged before the call.

@@ -3,13 +3,15 @@
 //! How a request travels: [`server`] accepts the connection, [`routes`] picks the handler, a file of `handlers` checks the input and
 //! hands it to a lane, and the lane answers when the database has. An event goes through [`event_lane`], which stores all that
 //! wait in one commit; a question goes through [`count_lane`], which answers all that wait with one read. [`lanes`] keeps the
-//! present apart from the past. [`settling`] moves quiet hours to the hourly aggregate in the background.
+//! present apart from the past, [`spool`] keeps events while the database is away. [`settling`] moves quiet hours to the hourly aggregate in the background.
 
 pub mod config;
 pub mod count_lane;
 pub mod event_lane;
 mod handlers;
+pub mod job;
 pub mod lanes;
+pub mod metrics;
 mod parameters;
 mod reply;
 pub mod routes;
@@ -17,5 +19,6 @@ mod run;
 pub mod server;
 pub mod settling;
 mod signals;
+pub mod spool;
 
 pub use run::run;

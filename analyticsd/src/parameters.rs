@@ -1,7 +1,45 @@
 use std::borrow::Cow;
 
-use model::{Event, EventKind, InvalidInput, Timestamp, UserName};
+use model::{Event, EventKind, IdempotencyKey, InvalidInput, Timestamp, UserName};
 use percent_encoding::percent_decode_str;
+use warp::http::{HeaderMap, HeaderValue};
+
+/// Reads the idempotency key that a request came under, if any: from its header, or from the parameter `id`.
+pub(crate) fn idempotency_key(query: &str, header: Option<&KeyHeader>) -> Result<Option<IdempotencyKey>, InvalidInput> {
+    let in_header = match header {
+        Some(KeyHeader::Once(value)) => Some(IdempotencyKey::from_header(value.as_bytes())?),
+        Some(KeyHeader::Repeated) => return Err(more_than_once(IdempotencyKey::HEADER, IdempotencyKey::ACCEPTED)),
+        None => None,
+    };
+    let in_query = optional(query, IdempotencyKey::PARAMETER, IdempotencyKey::ACCEPTED)?;
+    let in_query = in_query.map(IdempotencyKey::new).transpose()?;
+    match (in_header, in_query) {
+        (Some(header), Some(parameter)) if header != parameter => Err(InvalidInput {
+            parameter: IdempotencyKey::PARAMETER,
+            fault: "is another key than the header Idempotency-Key".to_owned(),
+            accepted: "one of the two, or the same key in both",
+        }),
+        (header, parameter) => Ok(header.or(parameter)),
+    }
+}
+
+/// What stands in the header `Idempotency-Key`.
+#[derive(Debug, Clone)]
+pub(crate) enum KeyHeader {
+    /// One value.
+    Once(HeaderValue),
+    /// Several, of which none can be preferred.
+    Repeated,
+}
+
+impl KeyHeader {
+    /// None where there is no such header.
+    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
+        let mut values = headers.get_all(IdempotencyKey::HEADER).iter();
+        let first = values.next()?;
+        Some(if values.next().is_none() { Self::Once(first.clone()) } else { Self::Repeated })
+    }
+}
 
 /// Reads the event of a `POST /analytics` from its query string.
 pub(crate) fn event(query: &str) -> Result<Event, InvalidInput> {
@@ -19,6 +57,23 @@ pub(crate) fn timestamp(query: &str) -> Result<Timestamp, InvalidInput> {
 
 /// The decoded value of a parameter that must be there exactly once and not be empty. Others are not looked at.
 fn single<'a>(query: &'a str, parameter: &'static str, accepted: &'static str) -> Result<Cow<'a, str>, InvalidInput> {
+    optional(query, parameter, accepted)?.ok_or_else(|| InvalidInput {
+        parameter,
+        fault: "is missing".to_owned(),
+        accepted,
+    })
+}
+
+fn more_than_once(parameter: &'static str, accepted: &'static str) -> InvalidInput {
+    InvalidInput { parameter, fault: "is given more than once".to_owned(), accepted }
+}
+
+/// The decoded value of a parameter that must be there at most once and not be empty.
+fn optional<'a>(
+    query: &'a str,
+    parameter: &'static str,
+    accepted: &'static str,
+) -> Result<Option<Cow<'a, str>>, InvalidInput> {
     let invalid = |fault: &str| InvalidInput { parameter, fault: fault.to_owned(), accepted };
     let mut found = None;
     for pair in query.split('&') {
@@ -27,14 +82,14 @@ fn single<'a>(query: &'a str, parameter: &'static str, accepted: &'static str) -
             continue;
         }
         if found.replace(value).is_some() {
-            return Err(invalid("is given more than once"));
+            return Err(more_than_once(parameter, accepted));
         }
     }
-    let value = found.ok_or_else(|| invalid("is missing"))?;
+    let Some(value) = found else { return Ok(None) };
     match decode(value) {
         None => Err(invalid("is not UTF-8 after percent-decoding")),
         Some(value) if value.is_empty() => Err(invalid("is empty")),
-        Some(value) => Ok(value),
+        Some(value) => Ok(Some(value)),
     }
 }
 

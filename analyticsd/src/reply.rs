@@ -1,6 +1,6 @@
 //! Turns outcomes into answers. Every error answer is a problem document; nothing internal is in it.
 
-use model::{InvalidInput, Problem};
+use model::{IdempotencyKey, InvalidInput, Problem};
 use warp::{
     http::{
         HeaderValue, StatusCode,
@@ -9,7 +9,10 @@ use warp::{
     reply::Response,
 };
 
-use crate::{count_lane::Unanswered, event_lane::NotAccepted};
+use crate::{
+    count_lane::Unanswered,
+    job::{Accepted, NotAccepted},
+};
 
 /// How long to wait before trying again, in seconds. A full queue drains in less; a database that restarts takes a little longer.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
@@ -49,10 +52,42 @@ pub(crate) fn invalid(invalid: &InvalidInput) -> Response {
     problem(&Problem::invalid_parameter(invalid))
 }
 
-pub(crate) fn not_accepted(reason: NotAccepted) -> Response {
+pub(crate) fn stored(outcome: Result<Accepted, NotAccepted>) -> Response {
+    match outcome {
+        Ok(Accepted::Committed) => no_content(),
+        Ok(Accepted::Spooled) => {
+            let mut response = Response::default();
+            *response.status_mut() = StatusCode::ACCEPTED;
+            response
+        }
+        Err(reason) => not_accepted(reason),
+    }
+}
+
+fn not_accepted(reason: NotAccepted) -> Response {
     match reason {
-        NotAccepted::QueueFull => problem(&busy("Nothing was stored.")),
+        NotAccepted::TooBusy => problem(&busy("Nothing was stored.")),
+        NotAccepted::Rebuilding => problem(&Problem::new(
+            503,
+            "Hour being rebuilt",
+            "The hour was closed and is being opened again for late events, which takes longer than a request may wait. Nothing \
+             was stored. Try again after a second.",
+        )),
         NotAccepted::Unavailable => problem(&unavailable("Nothing was stored.")),
+        NotAccepted::Refused => problem(&Problem::new(
+            503,
+            "Database refused",
+            "The database answers, but did not accept this. The cause is in the server's log. Nothing was stored.",
+        )),
+        NotAccepted::Conflict => problem(&Problem {
+            parameter: Some(IdempotencyKey::PARAMETER.to_owned()),
+            ..Problem::new(
+                409,
+                "Idempotency key in use",
+                "Another request was stored under this idempotency key, in an hour that this one touches too. Nothing was \
+                 stored. To send the same request again, send the same events; for another one, take a new key.",
+            )
+        }),
         NotAccepted::Expired => problem(&Problem {
             parameter: Some("timestamp".to_owned()),
             ..Problem::new(

@@ -13,6 +13,8 @@ use warp::{
 use crate::{
     handlers::{self, MAX_CONCURRENT_BATCHES},
     lanes::Lanes,
+    metrics::Metrics,
+    parameters::KeyHeader,
     reply,
 };
 
@@ -30,13 +32,15 @@ pub fn routes(
     let batch_places = warp::any().map(move || Arc::clone(&batch_places));
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     let content_length = warp::header::optional("content-length");
+    // Put there by the server, because a filter for a header would take one that is not text for a request to another path.
+    let key = warp::ext::optional::<KeyHeader>();
 
     let analytics =
-        warp::path!("analytics").and(warp::method()).and(query).and(content_length).and(lanes.clone()).then(
-            |method, query, content_length, lanes| async move {
+        warp::path!("analytics").and(warp::method()).and(query).and(key).and(content_length).and(lanes.clone()).then(
+            |method, query, key, content_length, lanes| async move {
                 match method {
                     Method::GET | Method::HEAD => handlers::get_counts(query, lanes).await,
-                    Method::POST => handlers::post_event(query, content_length, lanes).await,
+                    Method::POST => handlers::post_event(query, key, content_length, lanes).await,
                     _ => reply::method_not_allowed("GET, HEAD, POST"),
                 }
             },
@@ -44,12 +48,14 @@ pub fn routes(
 
     let batch = warp::path!("analytics" / "batch")
         .and(warp::method())
+        .and(query)
+        .and(key)
         .and(warp::body::stream())
         .and(lanes)
         .and(batch_places)
-        .then(|method, body, lanes, places| async move {
+        .then(|method, query, key, body, lanes, places| async move {
             match method {
-                Method::POST => handlers::post_batch(body, lanes, places).await,
+                Method::POST => handlers::post_batch(query, key, body, lanes, places).await,
                 _ => reply::method_not_allowed("POST"),
             }
         });
@@ -70,4 +76,17 @@ pub fn routes(
 
     let others = batch.or(healthz).unify().or(readyz).unify().boxed();
     analytics.or(others).unify().or(nothing).unify()
+}
+
+/// The service of the admin listener, which is not for the public.
+pub fn admin_routes(
+    metrics: Arc<Metrics>,
+) -> impl Filter<Extract = (impl Reply,), Error = Infallible, Future: Send> + Clone {
+    let metrics = warp::any().map(move || Arc::clone(&metrics));
+    let metrics = warp::path!("metrics").and(warp::method()).and(metrics).map(|method, metrics| match method {
+        Method::GET | Method::HEAD => handlers::metrics(&metrics),
+        _ => reply::method_not_allowed("GET, HEAD"),
+    });
+    let nothing = full().map(|path: FullPath| reply::not_found(path.as_str()));
+    metrics.or(nothing).unify()
 }

@@ -15,9 +15,11 @@ use tokio::{
 use crate::{
     config::{Config, Database},
     lanes::Lanes,
-    routes::routes,
+    metrics::Metrics,
+    routes::{admin_routes, routes},
     server::{self, Limits},
     settling, signals,
+    spool::SpoolLane,
 };
 
 /// How long a start waits for a database that cannot be reached yet, as when both start at the same time.
@@ -73,33 +75,66 @@ async fn ended(embedded: Option<&mut Embedded>) {
 async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str) -> anyhow::Result<()> {
     tokio::pin!(stop);
     let store = Store::new(url, StoreOptions::default())?;
-    tokio::select! {
+    // With a spool the daemon is of use before the database is there.
+    let patience = if config.spool.is_some() { Duration::ZERO } else { DATABASE_PATIENCE };
+    let is_prepared = tokio::select! {
         () = &mut stop => return Ok(()),
-        prepared = prepare_schema(&store, config.migrate) => prepared?,
-    }
+        prepared = prepare_schema(&store, config.migrate, patience) => match prepared {
+            Ok(()) => true,
+            Err(error) if config.spool.is_some() && is_outage(&error) => {
+                tracing::warn!("{error:#}; events go into the spool until it is there");
+                false
+            }
+            Err(error) => return Err(error),
+        },
+    };
 
     let listener =
         TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
     let address = listener.local_addr().context("cannot tell which port was taken")?;
 
+    let admin_listener = match config.admin_listen {
+        Some(address) => Some(TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?),
+        None => None,
+    };
+
+    let metrics = Arc::new(Metrics::new());
     let mut lane_tasks = JoinSet::new();
-    let lanes = Arc::new(Lanes::start(&store, &mut lane_tasks));
-    let settler = tokio::spawn(settling::settle_forever(store.clone(), config.settle_after));
+    let spool = match &config.spool {
+        Some(spool) => Some(
+            SpoolLane::start(&spool.dir, spool.max_bytes, &store, &metrics, &mut lane_tasks).context("cannot spool")?,
+        ),
+        None => None,
+    };
+    let lanes = Arc::new(Lanes::start(&store, spool.as_ref(), &mut lane_tasks));
+    // The lanes hold it for as long as they may need it.
+    drop(spool);
+    let settler = tokio::spawn(settling::settle_forever(store.clone(), config.settle_after, Arc::clone(&metrics)));
+    let admin = admin_listener.map(|listener| {
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!("metrics are at http://{address}/metrics");
+        }
+        tokio::spawn(server::serve(listener, admin_routes(metrics), Limits::admin(), std::future::pending()))
+    });
 
     // Whoever reads this line may be gone, which must not end the daemon.
     let _ = writeln!(std::io::stdout(), "listening on http://{address}");
     let limits = Limits { shutdown_timeout: config.shutdown_timeout, ..Limits::default() };
-    let mut broken = false;
+    let mut broken = None;
     let stopped_or_broken = async {
         tokio::select! {
             () = &mut stop => {}
-            _ = lane_tasks.join_next() => broken = true,
+            _ = lane_tasks.join_next() => broken = Some(anyhow!("a lane ended by itself, which is a bug; the daemon stopped")),
+            error = prepare_schema_later(&store, config.migrate), if !is_prepared => broken = Some(error),
         }
     };
     let all_answered = server::serve(listener, routes(lanes, store.clone()), limits, stopped_or_broken).await;
     settler.abort();
-    if broken {
-        bail!("a lane ended by itself, which is a bug; the daemon stopped");
+    if let Some(admin) = admin {
+        admin.abort();
+    }
+    if let Some(broken) = broken {
+        return Err(broken);
     }
 
     // With the last connection the last use of the lanes is gone, so they end as soon as their queues are empty.
@@ -112,13 +147,29 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
     Ok(())
 }
 
+/// The same once the database is there. Returns what is wrong with it, and nothing if all is well.
+async fn prepare_schema_later(store: &Store, migrate: bool) -> anyhow::Error {
+    loop {
+        store.answers().await;
+        match prepare_schema(store, migrate, DATABASE_PATIENCE).await {
+            Ok(()) => return std::future::pending().await,
+            Err(error) if is_outage(&error) => {}
+            Err(error) => return error,
+        }
+    }
+}
+
+fn is_outage(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<StoreError>().is_some_and(StoreError::is_outage)
+}
+
 /// Brings the schema to this version if asked to, and refuses any other.
-async fn prepare_schema(store: &Store, migrate: bool) -> anyhow::Result<()> {
+async fn prepare_schema(store: &Store, migrate: bool, patience: Duration) -> anyhow::Result<()> {
     if migrate {
-        let (flavour, applied) = patiently(async || schema::migrate(store, None).await).await?;
+        let (flavour, applied) = patiently(patience, async || schema::migrate(store, None).await).await?;
         tracing::info!(%flavour, migrations = applied.len(), "the schema is up to date");
     }
-    let status: SchemaStatus = patiently(async || schema::status(store).await).await?;
+    let status: SchemaStatus = patiently(patience, async || schema::status(store).await).await?;
     if let Some(complaint) = status.complaint() {
         bail!("{complaint}");
     }
@@ -126,15 +177,13 @@ async fn prepare_schema(store: &Store, migrate: bool) -> anyhow::Result<()> {
 }
 
 /// Tries again for a while as long as the database cannot be reached.
-async fn patiently<T>(mut call: impl AsyncFnMut() -> Result<T, SchemaError>) -> anyhow::Result<T> {
+async fn patiently<T>(patience: Duration, mut call: impl AsyncFnMut() -> Result<T, SchemaError>) -> anyhow::Result<T> {
     let began = Instant::now();
     loop {
         match call().await {
             Err(SchemaError::Store(error @ (StoreError::Unreachable(_) | StoreError::TimedOut(_)))) => {
-                if began.elapsed() > DATABASE_PATIENCE {
-                    return Err(
-                        anyhow!(error).context(format!("no database after {} seconds", DATABASE_PATIENCE.as_secs()))
-                    );
+                if began.elapsed() >= patience {
+                    return Err(anyhow!(error).context(format!("no database after {} seconds", patience.as_secs())));
                 }
                 tracing::warn!(%error, "waiting for the database");
                 tokio::time::sleep(Duration::from_secs(1)).await;

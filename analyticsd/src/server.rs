@@ -18,7 +18,7 @@ use warp::{
     reply::Response,
 };
 
-use crate::reply::HangUp;
+use crate::{parameters::KeyHeader, reply::HangUp};
 
 /// Limits of a server. Past them a client waits or is cut off; nothing grows without bound.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +31,13 @@ pub struct Limits {
     pub header_bytes: usize,
     /// The longest that a stop may wait for requests under way.
     pub shutdown_timeout: Duration,
+}
+
+impl Limits {
+    /// For the few who ask what the daemon counts about itself.
+    pub fn admin() -> Self {
+        Self { connections: 16, ..Self::default() }
+    }
 }
 
 impl Default for Limits {
@@ -124,6 +131,9 @@ where
         // `CONNECT host:port` names no path, which warp takes for granted that every request does. Nothing is at this one.
         if request.uri().path().is_empty() {
             *request.uri_mut() = Uri::from_static("/");
+        }
+        if let Some(key) = KeyHeader::of(request.headers()) {
+            request.extensions_mut().insert(key);
         }
         self.0.call(request).map(|response| match response {
             Ok(response) if response.extensions().get::<HangUp>().is_some() => Err(NoAnswer),

@@ -1,10 +1,16 @@
 //! Moves quiet hours to the hourly aggregate, in the background, in one replica at a time.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use db::{Retention, SettleOutcome, Settler, Store, StoreError};
 use model::Hour;
 use tokio::time::{Instant, sleep};
+
+use crate::metrics::Metrics;
 
 /// How often a replica that is not the settler tries to become it. It is the settler a second after the last one has gone.
 const ELECTION_PAUSE: Duration = Duration::from_secs(1);
@@ -18,12 +24,14 @@ const SETBACK_PAUSE: Duration = Duration::from_mins(1);
 const HOURS_AT_A_TIME: u32 = 100;
 
 /// Settles hours that have been quiet for `quiet`, for ever. To be dropped to stop: every step is a transaction.
-pub async fn settle_forever(store: Store, quiet: Duration) {
+pub async fn settle_forever(store: Store, quiet: Duration, metrics: Arc<Metrics>) {
     loop {
         match Settler::elect(&store).await {
             Ok(Some(settler)) => {
                 tracing::info!("this replica settles hours now");
-                let error = settle_while_elected(&store, &settler, quiet).await;
+                let error = settle_while_elected(&store, &settler, quiet, &metrics).await;
+                // Whoever settles now will say what differs.
+                metrics.audit_mismatched_hours.set(0);
                 tracing::warn!(%error, "this replica stops settling hours; whichever is first goes on");
             }
             Ok(None) => {}
@@ -34,9 +42,10 @@ pub async fn settle_forever(store: Store, quiet: Duration) {
 }
 
 /// Goes on until the connection that makes this replica the settler is lost, or does not serve to look for hours; returns why.
-async fn settle_while_elected(store: &Store, settler: &Settler, quiet: Duration) -> StoreError {
+async fn settle_while_elected(store: &Store, settler: &Settler, quiet: Duration, metrics: &Metrics) -> StoreError {
     let mut tidied: Option<Instant> = None;
     let mut setbacks = Setbacks::default();
+    let mut mismatched = HashSet::new();
     loop {
         if tidied.is_none_or(|at| at.elapsed() >= TIDY_PAUSE) {
             tidied = Some(Instant::now());
@@ -50,13 +59,21 @@ async fn settle_while_elected(store: &Store, settler: &Settler, quiet: Duration)
         };
         for hour in ripe {
             match settler.settle(hour).await {
-                Ok(SettleOutcome::Settled) => tracing::debug!(%hour, "settled"),
-                Ok(SettleOutcome::NotOpen | SettleOutcome::Busy) => {}
+                Ok(SettleOutcome::Settled) => {
+                    tracing::debug!(%hour, "settled");
+                    mismatched.remove(&hour);
+                }
+                Ok(SettleOutcome::NotOpen | SettleOutcome::Busy) => {
+                    mismatched.remove(&hour);
+                }
                 Ok(SettleOutcome::Differs { counters, aggregate }) => {
                     tracing::error!(
                         %hour, ?counters, ?aggregate,
-                        "the counters of an hour differ from its raw events; it stays open and is not settled"
+                        "the counters of an hour differ from its raw events; it stays open and is not settled. \
+                         `analytics-cli verify --repair` rebuilds it"
                     );
+                    metrics.audit_mismatches.inc();
+                    mismatched.insert(hour);
                     setbacks.note(hour);
                 }
                 Err(error) if !settler.is_connected() => return error,
@@ -66,6 +83,7 @@ async fn settle_while_elected(store: &Store, settler: &Settler, quiet: Duration)
                 }
             }
         }
+        metrics.audit_mismatched_hours.set(i64::try_from(mismatched.len()).unwrap_or(i64::MAX));
         sleep(quiet.clamp(LOOK_PAUSES.0, LOOK_PAUSES.1)).await;
     }
 }

@@ -2,11 +2,13 @@
 
 mod get_counts;
 mod health;
+mod metrics;
 mod post_batch;
 mod post_event;
 
 pub(crate) use get_counts::get_counts;
 pub(crate) use health::{healthz, readyz};
+pub(crate) use metrics::metrics;
 pub(crate) use post_batch::{MAX_CONCURRENT_BATCHES, post_batch};
 pub(crate) use post_event::post_event;
 

@@ -2,30 +2,49 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures_util::{Stream, StreamExt};
 use model::{
-    Event, Hour, Problem,
+    Hour, IdempotencyKey, InvalidInput, Keyed, Problem, Submission,
     wire::{self, InvalidLine, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_BATCH_HOURS},
 };
 use tokio::{sync::Semaphore, time::timeout};
 use warp::{Buf, reply::Response};
 
-use crate::{lanes::Lanes, reply};
+use super::MAX_QUERY_BYTES;
+use crate::{
+    lanes::Lanes,
+    parameters::{self, KeyHeader},
+    reply,
+};
 
 /// The longest that a client may take to send its batch.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most batches that are read and stored at a time; each takes about 16 MiB at most.
 pub(crate) const MAX_CONCURRENT_BATCHES: usize = 8;
 
-/// `POST /analytics/batch`: a body of one JSON event a line; 204 once all of them are committed, else none is.
-pub(crate) async fn post_batch<S, B>(body: S, lanes: Arc<Lanes>, places: Arc<Semaphore>) -> Response
+/// `POST /analytics/batch`: a body of one JSON event a line; 204 once all of them are committed, else none is. With an idempotency key
+/// the batch is stored once, however often it is sent; with keys in its lines, each of those is.
+pub(crate) async fn post_batch<S, B>(
+    query: String,
+    key: Option<KeyHeader>,
+    body: S,
+    lanes: Arc<Lanes>,
+    places: Arc<Semaphore>,
+) -> Response
 where
     S: Stream<Item = Result<B, warp::Error>> + Unpin,
     B: Buf,
 {
+    if query.len() > MAX_QUERY_BYTES {
+        return reply::uri_too_long(MAX_QUERY_BYTES);
+    }
+    let key = match parameters::idempotency_key(&query, key.as_ref()) {
+        Ok(key) => key,
+        Err(invalid) => return reply::invalid(&invalid),
+    };
     let Ok(_place) = places.try_acquire() else {
         return reply::problem(&reply::busy("Nothing was stored."));
     };
-    let events = match timeout(BODY_TIMEOUT, read_events(body)).await {
-        Ok(Ok(events)) => events,
+    let mut batch = match timeout(BODY_TIMEOUT, read_events(body)).await {
+        Ok(Ok(batch)) => batch,
         Ok(Err(problem)) => return reply::problem(&problem),
         Err(_) => {
             let detail =
@@ -33,17 +52,24 @@ where
             return reply::problem(&Problem::new(408, "Request timeout", detail));
         }
     };
-    if events.is_empty() {
+    if let Some(key) = key {
+        if !batch.keyed.is_empty() {
+            return reply::invalid(&InvalidInput {
+                parameter: IdempotencyKey::PARAMETER,
+                fault: "stands in a line of a batch that came under a key itself".to_owned(),
+                accepted: "one key for the batch, or keys in its lines",
+            });
+        }
+        batch = Submission::new(batch.events, Some(key));
+    }
+    if batch.events.is_empty() {
         return reply::no_content();
     }
-    match lanes.store_batch(events).await {
-        Ok(()) => reply::no_content(),
-        Err(reason) => reply::not_accepted(reason),
-    }
+    reply::stored(lanes.store_batch(batch).await)
 }
 
 /// Reads lines as they arrive, so that a batch is refused at its first fault and not after its last byte.
-async fn read_events<S, B>(mut body: S) -> Result<Vec<Event>, Problem>
+async fn read_events<S, B>(mut body: S) -> Result<Submission, Problem>
 where
     S: Stream<Item = Result<B, warp::Error>> + Unpin,
     B: Buf,
@@ -72,7 +98,7 @@ where
         }
     }
     batch.add_line(&line)?;
-    Ok(batch.events)
+    Ok(batch.submission)
 }
 
 fn too_large(detail: String) -> Problem {
@@ -82,8 +108,9 @@ fn too_large(detail: String) -> Problem {
 #[derive(Default)]
 struct Batch {
     lines: u64,
-    events: Vec<Event>,
+    submission: Submission,
     hours: HashSet<Hour>,
+    keys: HashSet<(Hour, IdempotencyKey)>,
 }
 
 impl Batch {
@@ -93,20 +120,26 @@ impl Batch {
         if line.trim_ascii().is_empty() {
             return Ok(());
         }
-        let event = wire::parse_line(line).map_err(|error| {
-            let problem = match error {
-                InvalidLine::Invalid(invalid) => Problem::invalid_parameter(&invalid),
-                InvalidLine::NotAnEvent(_) | InvalidLine::NotAnObject => {
-                    Problem::new(400, "Invalid line", format!("the line {error}."))
-                }
-            };
-            let problem = problem.at_line(self.lines);
-            let detail = format!("{} Nothing of the batch was stored.", problem.detail);
-            Problem { detail, ..problem }
+        let (event, key) = wire::parse_line(line).map_err(|error| match error {
+            InvalidLine::Invalid(invalid) => self.faulty_line(Problem::invalid_parameter(&invalid)),
+            InvalidLine::NotAnEvent(_) | InvalidLine::NotAnObject => {
+                self.faulty_line(Problem::new(400, "Invalid line", format!("the line {error}.")))
+            }
         })?;
+        let Submission { events, keyed } = &mut self.submission;
+        if let Some(key) = key {
+            if !self.keys.insert((event.hour(), key.clone())) {
+                return Err(self.faulty_line(Problem::invalid_parameter(&InvalidInput {
+                    parameter: IdempotencyKey::PARAMETER,
+                    fault: "stands in an earlier line of the same hour too".to_owned(),
+                    accepted: "a key of its own for each event of an hour",
+                })));
+            }
+            keyed.push(Keyed { key, events: events.len()..events.len() + 1 });
+        }
         self.hours.insert(event.hour());
-        self.events.push(event);
-        let exceeded = if self.events.len() > MAX_BATCH_EVENTS {
+        events.push(event);
+        let exceeded = if events.len() > MAX_BATCH_EVENTS {
             format!("{MAX_BATCH_EVENTS} events")
         } else if self.hours.len() > MAX_BATCH_HOURS {
             format!("{MAX_BATCH_HOURS} different hours")
@@ -114,5 +147,10 @@ impl Batch {
             return Ok(());
         };
         Err(too_large(format!("A batch may hold at most {exceeded}. Nothing was stored; send it in smaller ones.")))
+    }
+
+    fn faulty_line(&self, problem: Problem) -> Problem {
+        let problem = problem.at_line(self.lines);
+        Problem { detail: format!("{} Nothing of the batch was stored.", problem.detail), ..problem }
     }
 }

@@ -3,13 +3,23 @@ use std::sync::Arc;
 use warp::reply::Response;
 
 use super::MAX_QUERY_BYTES;
-use crate::{lanes::Lanes, parameters, reply};
+use crate::{
+    lanes::Lanes,
+    parameters::{self, KeyHeader},
+    reply,
+};
 
 /// The largest body that is let pass, in bytes. It is not read: everything that counts is in the query string.
 const MAX_BODY_BYTES: u64 = 64 * 1024;
 
-/// `POST /analytics?timestamp=…&user=…&event=…`: 204 once the event is committed.
-pub(crate) async fn post_event(query: String, content_length: Option<u64>, lanes: Arc<Lanes>) -> Response {
+/// `POST /analytics?timestamp=…&user=…&event=…`: 204 once the event is committed. With an idempotency key it is stored once,
+/// however often it is sent.
+pub(crate) async fn post_event(
+    query: String,
+    key: Option<KeyHeader>,
+    content_length: Option<u64>,
+    lanes: Arc<Lanes>,
+) -> Response {
     if query.len() > MAX_QUERY_BYTES {
         return reply::uri_too_long(MAX_QUERY_BYTES);
     }
@@ -19,12 +29,11 @@ pub(crate) async fn post_event(query: String, content_length: Option<u64>, lanes
              To send many events at once, POST them to /analytics/batch."
         ));
     }
-    let event = match parameters::event(&query) {
-        Ok(event) => event,
+    let (event, key) = match parameters::event(&query)
+        .and_then(|event| Ok((event, parameters::idempotency_key(&query, key.as_ref())?)))
+    {
+        Ok(given) => given,
         Err(invalid) => return reply::invalid(&invalid),
     };
-    match lanes.store_one(event).await {
-        Ok(()) => reply::no_content(),
-        Err(reason) => reply::not_accepted(reason),
-    }
+    reply::stored(lanes.store_one(event, key).await)
 }

@@ -1,0 +1,100 @@
+//! Keeps events on this machine's disk while the database is away, for those who start the daemon with `--spool`: appended durably
+//! before the answer, which is 202 and not 204, and stored exactly once when the database is back.
+
+mod log;
+mod record;
+mod rejects;
+mod replay;
+
+use std::{path::Path, sync::Arc};
+
+use db::Store;
+use tokio::{
+    sync::{Notify, mpsc},
+    task::{JoinSet, spawn_blocking},
+};
+
+pub use log::SpoolError;
+use log::SpoolLog;
+
+use crate::{
+    job::{Accepted, Job, NotAccepted, answer_all},
+    metrics::Metrics,
+};
+
+/// The most requests that wait to be written.
+const QUEUE_LENGTH: usize = 16_384;
+/// The most requests that are written at once.
+const MAX_APPEND: usize = 4_096;
+
+/// The way into the spool. Cheap to clone.
+#[derive(Clone)]
+pub struct SpoolLane {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl SpoolLane {
+    /// Opens the spool in a folder, which is made if it is not there, and starts to store what it holds from an earlier run.
+    ///
+    /// `max_bytes` bounds what it holds; beyond it requests are refused. The task that appends is added to `tasks` and ends when the
+    /// last [`SpoolLane`] is dropped; the task that stores is to be dropped with the runtime, since it can be cut anywhere.
+    pub fn start(
+        dir: &Path,
+        max_bytes: u64,
+        store: &Store,
+        metrics: &Arc<Metrics>,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<Self, SpoolError> {
+        let log = Arc::new(SpoolLog::open(dir, max_bytes)?);
+        let appended = Arc::new(Notify::new());
+        metrics.spooled_requests.set(log.len());
+        tokio::spawn(replay::replay_forever(
+            store.clone(),
+            Arc::clone(&log),
+            Arc::clone(&appended),
+            rejects::Rejects::in_folder(dir),
+            Arc::clone(metrics),
+        ));
+        let (jobs, queue) = mpsc::channel(QUEUE_LENGTH);
+        tasks.spawn(append_all(queue, log, appended, Arc::clone(metrics)));
+        Ok(Self { jobs })
+    }
+
+    /// Answers the job once it is on disk, or that it could not be kept.
+    pub(crate) fn keep(&self, job: Job) {
+        if let Err(mpsc::error::TrySendError::Full(job) | mpsc::error::TrySendError::Closed(job)) =
+            self.jobs.try_send(job)
+        {
+            job.answer(Err(NotAccepted::TooBusy));
+        }
+    }
+}
+
+/// Appends all that waits with one write to the disk, while the next gathers.
+async fn append_all(mut queue: mpsc::Receiver<Job>, log: Arc<SpoolLog>, appended: Arc<Notify>, metrics: Arc<Metrics>) {
+    let mut waiting = Vec::new();
+    while queue.recv_many(&mut waiting, MAX_APPEND).await > 0 {
+        let jobs = std::mem::take(&mut waiting);
+        let records = jobs.iter().map(|job| record::encode(&job.submission)).collect();
+        let writing = spawn_blocking({
+            let log = Arc::clone(&log);
+            move || log.append(records)
+        });
+        match writing.await {
+            Ok(Ok(())) => {
+                answer_all(jobs, Ok(Accepted::Spooled));
+                appended.notify_one();
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%error, requests = jobs.len(), "could not spool");
+                answer_all(jobs, Err(NotAccepted::Unavailable));
+            }
+            // Whether a task that failed had written is not known.
+            Err(error) => {
+                tracing::error!(%error, requests = jobs.len(), "spooling failed");
+                answer_all(jobs, Err(NotAccepted::Unknown));
+            }
+        }
+        metrics.spooled_requests.set(log.len());
+    }
+}
