@@ -1,4 +1,4 @@
-//! What the daemon counts about itself, in the text format of Prometheus and OpenMetrics.
+//! What the daemon counts about itself, in the text format of `OpenMetrics`, which Prometheus reads.
 
 use prometheus_client::{
     encoding::text,

@@ -95,7 +95,7 @@ impl SpoolLog {
     }
 
     /// Adds records, all or none. When this returns `Ok` they are on disk.
-    pub(crate) fn append(&self, records: Vec<Vec<u8>>) -> Result<(), SpoolError> {
+    pub(crate) fn append(&self, records: &[Vec<u8>]) -> Result<(), SpoolError> {
         let mut state = self.state();
         let more: u64 = records.iter().map(|record| record.len() as u64).sum();
         if state.bytes + more > self.max_bytes {
@@ -107,7 +107,7 @@ impl SpoolLog {
             let transaction = state.database(&self.path)?.begin_write()?;
             {
                 let mut table = transaction.open_table(RECORDS)?;
-                for (number, record) in (first..).zip(&records) {
+                for (number, record) in (first..).zip(records) {
                     table.insert(number, record.as_slice())?;
                 }
                 transaction.open_table(NEXT)?.insert("", next)?;
@@ -225,8 +225,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let log = SpoolLog::open(dir.path(), 100).unwrap();
         let name = log.name();
-        log.append(vec![b"a".to_vec(), b"b".to_vec()]).unwrap();
-        log.append(vec![b"c".to_vec()]).unwrap();
+        log.append(&[b"a".to_vec(), b"b".to_vec()]).unwrap();
+        log.append(&[b"c".to_vec()]).unwrap();
         log.remove_up_to(1).unwrap();
         drop(log);
 
@@ -237,7 +237,7 @@ mod tests {
         drop(log);
 
         let log = SpoolLog::open(dir.path(), 100).unwrap();
-        log.append(vec![b"d".to_vec()]).unwrap();
+        log.append(&[b"d".to_vec()]).unwrap();
         assert_eq!(numbers(&log), [(4, b"d".to_vec())]);
     }
 
@@ -245,11 +245,11 @@ mod tests {
     fn what_it_may_hold_is_bounded_and_there_is_room_again_when_records_are_gone() {
         let dir = tempfile::tempdir().unwrap();
         let log = SpoolLog::open(dir.path(), 10).unwrap();
-        log.append(vec![vec![0; 8]]).unwrap();
-        assert!(matches!(log.append(vec![vec![0; 3]]), Err(SpoolError::Full { held: 8, limit: 10 })));
+        log.append(&[vec![0; 8]]).unwrap();
+        assert!(matches!(log.append(&[vec![0; 3]]), Err(SpoolError::Full { held: 8, limit: 10 })));
         assert_eq!(log.len(), 1);
         log.remove_up_to(1).unwrap();
-        log.append(vec![vec![0; 3]]).unwrap();
+        log.append(&[vec![0; 3]]).unwrap();
     }
 
     #[test]

@@ -75,23 +75,23 @@ async fn append_all(mut queue: mpsc::Receiver<Job>, log: Arc<SpoolLog>, appended
     let mut waiting = Vec::new();
     while queue.recv_many(&mut waiting, MAX_APPEND).await > 0 {
         let jobs = std::mem::take(&mut waiting);
-        let records = jobs.iter().map(|job| record::encode(&job.submission)).collect();
-        let writing = spawn_blocking({
+        let records: Vec<Vec<u8>> = jobs.iter().map(|job| record::encode(&job.submission)).collect();
+        let appending = spawn_blocking({
             let log = Arc::clone(&log);
-            move || log.append(records)
+            move || log.append(&records)
         });
-        match writing.await {
+        match appending.await {
             Ok(Ok(())) => {
                 answer_all(jobs, Ok(Accepted::Spooled));
                 appended.notify_one();
             }
             Ok(Err(error)) => {
                 tracing::error!(%error, requests = jobs.len(), "could not spool");
-                answer_all(jobs, Err(NotAccepted::Unavailable));
+                let undecided = matches!(error, SpoolError::Undecided(_));
+                answer_all(jobs, Err(if undecided { NotAccepted::Unknown } else { NotAccepted::Unavailable }));
             }
-            // Whether a task that failed had written is not known.
             Err(error) => {
-                tracing::error!(%error, requests = jobs.len(), "spooling failed");
+                tracing::error!(%error, requests = jobs.len(), "the spool failed, and may have kept them or not");
                 answer_all(jobs, Err(NotAccepted::Unknown));
             }
         }
