@@ -4,10 +4,12 @@
 //! - [`Store`] holds the connections, and answers [`Store::counts`];
 //! - [`Writer`] stores batches, and finds out what became of a batch whose connection died;
 //! - [`Settler`] moves quiet hours from their counters to the hourly aggregate;
+//! - [`Auditor`] compares every hour with its raw events, and rebuilds those that differ;
 //! - [`Retention`] deletes old raw events, and says which events can no longer be accepted;
 //! - [`schema`] brings a database to the schema that this build knows, or says how it differs;
 //! - [`embedded`] runs a private database for trials and tests.
 
+mod audit;
 mod columns;
 pub mod embedded;
 mod error;
@@ -19,6 +21,7 @@ mod settler;
 mod store;
 mod writer;
 
+pub use audit::{AuditedHour, Auditor, Difference, Tally};
 pub use error::{DatabaseUrlError, StoreError, describe};
 pub use flavour::Flavour;
 pub use retention::Retention;
