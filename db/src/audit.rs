@@ -2,6 +2,7 @@ use std::{fmt, ops::RangeInclusive};
 
 use chrono::{DateTime, Utc};
 use model::Hour;
+use serde::Serialize;
 use tokio_postgres::{Client, Row};
 
 use crate::{Store, StoreError};
@@ -36,7 +37,7 @@ pub struct AuditedHour {
 }
 
 /// Counts as they are stored. Signed, because what was tampered with can be negative.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
     /// Distinct user names over clicks and impressions together.
     pub unique_users: i64,
