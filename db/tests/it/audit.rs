@@ -278,7 +278,7 @@ async fn nothing_is_concluded_where_raw_events_are_no_longer_kept(flavour: Flavo
 
 async fn an_audit_while_hours_are_written_settled_and_reopened_finds_no_difference(flavour: Flavour) {
     const WRITERS: usize = 3;
-    const DAYS: usize = 40;
+    const DAYS: usize = 100;
     let database = TestDatabase::new(flavour).await;
     let store = database.store();
     let ten = hour(TEN);
@@ -290,7 +290,7 @@ async fn an_audit_while_hours_are_written_settled_and_reopened_finds_no_differen
             let mut writer = writer(&store);
             for day in 0..DAYS {
                 // One event for an hour that all write to, and one for a day that does not have a partition yet.
-                let new_day = format!("2015-{:02}-{:02}T0{number}:00:00Z", 6 + day / 20, 1 + day % 20);
+                let new_day = format!("2014-{:02}-{:02}T0{number}:00:00Z", 1 + day / 20, 1 + day % 20);
                 store_all(&mut writer, &[click(TEN, &format!("user-{number}-{day}")), impression(&new_day, "a")]).await;
             }
         });
