@@ -1,7 +1,10 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    commands::{import::ImportArgs, migrate::MigrateArgs, query::QueryArgs, retention::RetentionArgs, send::SendArgs},
+    commands::{
+        import::ImportArgs, migrate::MigrateArgs, query::QueryArgs, retention::RetentionArgs, send::SendArgs,
+        verify::VerifyArgs,
+    },
     server::ServerUrl,
 };
 
@@ -11,7 +14,8 @@ Data goes to standard output, everything else to standard error.
 Exit codes:
   0  success
   1  the answer is no: the server refused, migrations are pending or
-     altered, or lines of a file could not be read
+     altered, lines of a file could not be read, or hours differ from
+     their raw events
   2  the command could not run: wrong flags, an unreadable file, or a
      server or database that cannot be reached";
 
@@ -45,6 +49,13 @@ pub(crate) enum Command {
     Migrate(MigrateArgs),
     /// Show or set how long raw events are kept.
     Retention(RetentionArgs),
+    /// Check every hour against its raw events, and repair those that differ.
+    ///
+    /// The raw events of each hour are counted anew and compared with its counters and kept user names while it is open, and with
+    /// the hourly aggregate once it is settled. Hours that differ are printed. The daemon may run meanwhile.
+    ///
+    /// Exits 0 if all hours agree or, with --repair, if all that differ agree after it; else 1.
+    Verify(VerifyArgs),
     /// Import events from files.
     Import(ImportArgs),
 }

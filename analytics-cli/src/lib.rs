@@ -3,10 +3,12 @@
 //! - `cli` holds the flags that all commands share and says which commands there are;
 //! - `commands` has one file per command: its flags, and what it does with them;
 //! - `import` reads files of events and sends them in batches, saying exactly what was stored;
+//! - `audit_report` writes the hours that differ from their raw events;
 //! - `server` speaks HTTP to analyticsd, `database` connects where a command speaks to the database itself;
 //! - `time` reads the times that people write on a command line;
 //! - `failure` decides the exit code, `output` keeps data (standard output) and talk (standard error) apart.
 
+mod audit_report;
 mod cli;
 mod commands;
 mod database;

@@ -5,11 +5,14 @@
 //! - [`Writer`] stores batches; [`Undecided`] finds out what became of a batch whose connection died;
 //! - [`Claim`] is what keeps events under an idempotency key from being stored twice, [`SpoolPosition`] those of a spool;
 //! - [`Settler`] moves quiet hours from their counters to the hourly aggregate;
+//! - [`Auditor`] compares every hour with its raw events, and rebuilds those that differ;
 //! - [`Retention`] deletes old raw events, and says which events can no longer be accepted;
 //! - [`schema`] brings a database to the schema that this build knows, or says how it differs;
 //! - [`embedded`] runs a private database for trials and tests.
 
+mod audit;
 mod claims;
+mod audit;
 mod columns;
 pub mod embedded;
 mod error;
@@ -23,6 +26,7 @@ mod spools;
 mod store;
 mod writer;
 
+pub use audit::{AuditedHour, Auditor, Difference, Tally};
 pub use claims::Claim;
 pub use error::{DatabaseUrlError, StoreError, describe};
 pub use flavour::Flavour;

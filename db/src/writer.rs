@@ -13,7 +13,7 @@ use crate::{
 /// Says that the writer's row is gone: see `ingest` in the migrations.
 const NOT_REGISTERED: &str = "AN001";
 /// Says that another transaction stored the same at the same moment: see `ingest_once` in the migrations.
-const STORED_AT_THE_SAME_MOMENT: &str = "AN004";
+const STORED_AT_THE_SAME_MOMENT: &str = "AN006";
 
 /// How often a batch is tried in a row that others store parts of at the same moment. Each time those parts are fewer.
 const MAX_ATTEMPTS: usize = 8;

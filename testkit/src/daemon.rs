@@ -33,9 +33,15 @@ impl Daemon {
 
     /// Starts the daemon with these arguments besides the address to listen on, and returns once it serves.
     pub async fn start_with<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Self {
-        let mut process = Self::command()
+        let mut command = Self::command();
+        command.args(arguments);
+        Self::start_command(command).await
+    }
+
+    /// Starts the daemon by a command of the caller's, which may say for example where its log goes, and returns once it serves.
+    pub async fn start_command(mut command: Command) -> Self {
+        let mut process = command
             .args(["--listen", "127.0.0.1:0"])
-            .args(arguments)
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()

@@ -5,6 +5,7 @@ pub(crate) mod migrate;
 pub(crate) mod query;
 pub(crate) mod retention;
 pub(crate) mod send;
+pub(crate) mod verify;
 
 use crate::{
     cli::{Cli, Command},
@@ -20,6 +21,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Verdict, Failure> {
         Command::Query(args) => query::run(args, &server()).await,
         Command::Migrate(args) => migrate::run(args).await,
         Command::Retention(args) => retention::run(args).await,
+        Command::Verify(args) => verify::run(args).await,
         Command::Import(args) => import::run(args, &server()).await,
     }
 }

@@ -1,4 +1,4 @@
-//! The command line as people run it: `real_daemon` and `migrate` with the real daemon and real databases, the others against a
+//! The command line as people run it: `real_daemon`, `migrate` and `verify` with the real daemon and real databases, the others against a
 //! small server that gives the answers, and breaks in the ways, that a test tells it to.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
@@ -10,6 +10,7 @@ mod real_daemon;
 mod send;
 mod server;
 mod usage;
+mod verify;
 
 use std::{
     io::Write,

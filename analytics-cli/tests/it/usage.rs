@@ -23,7 +23,9 @@ fn the_help_documents_commands_and_exit_codes() {
 
 #[test]
 fn the_help_of_every_command_documents_its_flags() {
-    for path in [&["send"][..], &["query"], &["migrate"], &["migrate", "up"], &["retention", "set"], &["import"]] {
+    for path in
+        [&["send"][..], &["query"], &["migrate"], &["migrate", "up"], &["retention", "set"], &["verify"], &["import"]]
+    {
         insta::assert_snapshot!(format!("help_{}", path.join("_")), help(path));
     }
 }
@@ -60,6 +62,8 @@ fn what_contradicts_itself_exits_2() {
         &["migrate", "status", "--database-url", "nonsense"],
         &["migrate", "up", "--flavour", "mysql", "--database-url", "postgres://127.0.0.1/x"],
         &["retention", "set", "--keep", "1h", "--database-url", "postgres://127.0.0.1/x"],
+        &["verify", "--from", "now", "--to", "-1h", "--database-url", "postgres://127.0.0.1/x"],
+        &["verify"],
         &["unknown"],
         &[],
     ] {
@@ -74,7 +78,9 @@ fn what_contradicts_itself_exits_2() {
 fn a_database_that_cannot_be_reached_exits_2_and_keeps_the_password() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("postgres://ann:secret@127.0.0.1:{port}/x");
-    for arguments in [&["migrate", "up"][..], &["migrate", "status"], &["migrate", "verify"], &["retention", "show"]] {
+    for arguments in
+        [&["migrate", "up"][..], &["migrate", "status"], &["migrate", "verify"], &["retention", "show"], &["verify"]]
+    {
         let output = command(arguments).env("DATABASE_URL", &url).output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");

@@ -8,4 +8,5 @@ mod batch;
 mod contract;
 mod late_events;
 mod lifecycle;
+mod self_audit;
 mod support;

@@ -25,7 +25,7 @@ create table analytics.spools (
 --   conflicting   with another one.
 -- All four are null when the batch is stored; otherwise nothing is.
 --
--- Raises AN004 when another transaction stored one of the keys, or of the records, at the same moment: try again.
+-- Raises AN006 when another transaction stored one of the keys, or of the records, at the same moment: try again.
 -- The keys are stored last and in order, so that two calls can wait for each other, but never in a circle.
 
 create function analytics.ingest_once(
@@ -63,12 +63,12 @@ begin
     on conflict do nothing;
     get diagnostics claimed = row_count;
     if claimed < cardinality(keys) then
-        raise exception 'another transaction has just stored one of the keys' using errcode = 'AN004';
+        raise exception 'another transaction has just stored one of the keys' using errcode = 'AN006';
     end if;
 
     if spool is not null and not analytics.advance_spool(spool, spool_position) then
         raise exception 'another transaction has just stored up to record % of spool %', spool_position, spool
-            using errcode = 'AN004';
+            using errcode = 'AN006';
     end if;
 end
 $$;

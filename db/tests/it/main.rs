@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod audit;
 mod embedded;
 mod hour_life;
 mod ingest;

@@ -1,0 +1,120 @@
+use std::time::Duration;
+
+use db::{Flavour, Ingested, Retention, SettleOutcome, Settler, Writer};
+use model::{Event, EventKind, Hour, Timestamp, UserName};
+use testkit::{TestDatabase, on_both_flavours};
+
+use crate::{Run, command};
+
+on_both_flavours!(hours_that_differ_from_their_raw_events_are_shown_and_repaired);
+
+const TEN: i64 = 1_431_856_800_000;
+const HOUR: i64 = 3_600_000;
+
+async fn verify(database: &TestDatabase, arguments: &[&str]) -> Run {
+    let mut command = command(&["verify"]);
+    command.args(arguments).env("DATABASE_URL", database.url());
+    tokio::task::spawn_blocking(move || command.output().unwrap().into()).await.unwrap()
+}
+
+/// Three clicks and an impression of two users in each of the hours 10, 11 and 12 of 2015-05-17, of which the first is settled.
+async fn database_with_three_hours(flavour: Flavour) -> TestDatabase {
+    let database = TestDatabase::new(flavour).await;
+    let event = |millis, user: &str, kind| Event {
+        at: Timestamp::from_millis(millis).unwrap(),
+        user: UserName::new(user).unwrap(),
+        kind,
+    };
+    let events: Vec<Event> = [TEN, TEN + HOUR, TEN + 2 * HOUR]
+        .into_iter()
+        .flat_map(|at| {
+            let anna = || event(at, "anna", EventKind::Click);
+            [anna(), anna(), anna(), event(at + HOUR - 1, "ben", EventKind::Impression)]
+        })
+        .collect();
+    let mut writer = Writer::new(database.store().clone());
+    assert_eq!(writer.ingest(&events).await.unwrap(), Ingested::Stored);
+    let settler = Settler::elect(database.store()).await.unwrap().unwrap();
+    let ten = Hour::containing(Timestamp::from_millis(TEN).unwrap());
+    assert_eq!(settler.settle(ten).await.unwrap(), SettleOutcome::Settled);
+    database
+}
+
+async fn hours_that_differ_from_their_raw_events_are_shown_and_repaired(flavour: Flavour) {
+    let database = database_with_three_hours(flavour).await;
+    let clean = verify(&database, &[]).await;
+    assert_eq!((clean.code, clean.stdout.as_str()), (0, ""), "{}", clean.stderr);
+    assert_eq!(clean.stderr, "verified 3 hours, 12 events; 0 differ\n");
+
+    let client = database.client().await;
+    for statement in [
+        "update analytics.hour_counts set clicks = clicks + 1 where hour = '2015-05-17T11:00Z'",
+        "update analytics.hour_users set user_name = 'eve' where hour = '2015-05-17T11:00Z' and user_name = 'ben'",
+        "delete from analytics.events where at = '2015-05-17T10:59:59.999Z'",
+    ] {
+        client.batch_execute(statement).await.unwrap();
+    }
+    let tampered = verify(&database, &[]).await;
+    assert_eq!(tampered.code, 1, "{}", tampered.stderr);
+    assert_eq!(tampered.stderr, "verified 3 hours, 11 events; 2 differ\n");
+    insta::allow_duplicates! { insta::assert_snapshot!("differences", tampered.stdout) };
+
+    let part = verify(&database, &["--from", "2015-05-17T12:30:00Z", "--to", "now"]).await;
+    assert_eq!((part.code, part.stderr.as_str()), (0, "verified 1 hours, 4 events; 0 differ\n"));
+    let part = verify(&database, &["--to", "2015-05-17T11:00:00Z", "--format", "csv"]).await;
+    assert_eq!((part.code, part.stdout.lines().count()), (1, 3), "a header and two hours");
+
+    let repaired = verify(&database, &["--repair"]).await;
+    assert_eq!(repaired.code, 0, "{}", repaired.stderr);
+    assert_eq!(repaired.stdout, tampered.stdout, "what differed is shown");
+    assert_eq!(
+        repaired.stderr,
+        "2015-05-17T10:00:00Z: repaired\n2015-05-17T11:00:00Z: repaired\n\
+         verified 3 hours, 11 events; 2 differ, 2 repaired\n"
+    );
+    let clean = verify(&database, &["--format", "json"]).await;
+    assert_eq!((clean.code, clean.stdout.as_str()), (0, ""), "{}", clean.stderr);
+}
+
+#[tokio::test]
+async fn hours_whose_raw_events_are_gone_are_counted_as_skipped() {
+    let database = database_with_three_hours(Flavour::Postgres).await;
+    let settler = Settler::elect(database.store()).await.unwrap().unwrap();
+    for at in [TEN + HOUR, TEN + 2 * HOUR] {
+        let hour = Hour::containing(Timestamp::from_millis(at).unwrap());
+        assert_eq!(settler.settle(hour).await.unwrap(), SettleOutcome::Settled);
+    }
+    let keep = Some(Duration::from_hours(24 * 30));
+    Retention { keep, columnstore_after: None }.write(database.store()).await.unwrap();
+    Retention::apply(database.store()).await.unwrap();
+    let skipped = verify(&database, &["--repair"]).await;
+    assert_eq!((skipped.code, skipped.stdout.as_str()), (0, ""));
+    assert_eq!(
+        skipped.stderr,
+        "verified 0 hours, 0 events; 0 differ; 3 hours skipped, whose raw events are no longer kept\n"
+    );
+}
+
+/// The reader of the differences may go away before the last of them; what is found is found all the same.
+#[tokio::test]
+async fn a_reader_that_has_seen_enough_does_not_make_differences_a_success() {
+    let database = database_with_three_hours(Flavour::Postgres).await;
+    let tamper = "update analytics.hour_counts set clicks = clicks + 1";
+    database.client().await.batch_execute(tamper).await.unwrap();
+    let mut command = command(&["verify", "--format", "csv"]);
+    command.env("DATABASE_URL", database.url()).stdout(std::process::Stdio::piped());
+    let status = tokio::task::spawn_blocking(move || {
+        let mut child = command.spawn().unwrap();
+        drop(child.stdout.take());
+        child.wait().unwrap()
+    });
+    assert_eq!(status.await.unwrap().code(), Some(1));
+}
+
+#[tokio::test]
+async fn a_database_without_the_schema_is_told_to_be_migrated() {
+    let database = TestDatabase::without_schema(Flavour::Postgres).await;
+    let run = verify(&database, &[]).await;
+    assert_eq!((run.code, run.stdout.as_str()), (2, ""));
+    assert!(run.stderr.contains("analytics-cli migrate up"), "{}", run.stderr);
+}

@@ -1,0 +1,68 @@
+use std::{fs, fs::File, path::Path, time::Duration};
+
+use db::Flavour;
+use reqwest::StatusCode;
+use testkit::{Daemon, TestDatabase, on_both_flavours, server_dir};
+use tokio::time::{sleep, timeout};
+
+use crate::support::{at, counts};
+
+on_both_flavours!(an_hour_whose_counters_were_tampered_with_is_told_of_and_stays_open);
+
+/// Waits for a line of the log that holds a text, and returns it.
+async fn line_with(log: &Path, text: &str) -> String {
+    let search = async {
+        loop {
+            let written = fs::read_to_string(log).unwrap();
+            // The last line may be half written.
+            let complete = written.rfind('\n').map_or("", |end| &written[..end]);
+            if let Some(line) = complete.lines().find(|line| line.contains(text)) {
+                return line.to_owned();
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(Duration::from_mins(1), search).await.unwrap_or_else(|_| panic!("the log never says {text:?}"))
+}
+
+async fn an_hour_whose_counters_were_tampered_with_is_told_of_and_stays_open(flavour: Flavour) {
+    let database = TestDatabase::new(flavour).await;
+    let (tampered, sound) = (at("2015-05-17T10:00:00Z"), at("2015-05-17T11:00:00Z"));
+    // This one leaves hours open for long enough to tamper with one.
+    let daemon = Daemon::start_with(["--database-url", database.url(), "--settle-after", "1h"]).await;
+    for (hour, user, event) in
+        [(tampered, "anna", "click"), (tampered, "ben", "impression"), (sound, "anna", "impression")]
+    {
+        assert_eq!(daemon.post(hour, user, event).await, StatusCode::NO_CONTENT);
+    }
+    let client = database.client().await;
+    let tamper = "update analytics.hour_counts set clicks = clicks + 7 where hour = $1";
+    assert_eq!(client.execute(tamper, &[&tampered]).await.unwrap(), 1);
+    assert!(daemon.terminate().await.success());
+
+    let dir = server_dir();
+    let log = dir.path().join("log");
+    let mut command = Daemon::command();
+    command.args(["--database-url", database.url(), "--settle-after", "0s"]).stderr(File::create(&log).unwrap());
+    let daemon = Daemon::start_command(command).await;
+    let line = line_with(&log, "the counters of an hour differ from its raw events").await;
+    assert!(line.contains("ERROR") && line.contains("hour=2015-05-17T10:00:00Z"), "{line}");
+    assert!(line.contains("clicks: 8") && line.contains("clicks: 1,"), "both sides are told: {line}");
+
+    // The other hour comes after it, and settles all the same.
+    let settled = "select array_agg(hour) from analytics.settled_hours";
+    let settling = async {
+        loop {
+            let hours: Option<Vec<chrono::DateTime<chrono::Utc>>> =
+                client.query_one(settled, &[]).await.unwrap().get(0);
+            if let Some(hours) = hours {
+                return hours;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    assert_eq!(timeout(Duration::from_mins(1), settling).await.expect("the sound hour settles"), [sound]);
+    assert_eq!(daemon.counts(tampered).await, counts(2, 8, 1), "nothing is papered over");
+    assert_eq!(daemon.post(tampered, "carl", "click").await, StatusCode::NO_CONTENT, "it goes on taking events");
+    assert_eq!(daemon.counts(tampered).await, counts(3, 9, 1));
+}

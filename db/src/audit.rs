@@ -1,0 +1,232 @@
+use std::{fmt, ops::RangeInclusive};
+
+use chrono::{DateTime, Utc};
+use model::Hour;
+use serde::Serialize;
+use tokio_postgres::{Client, Row};
+
+use crate::{Store, StoreError};
+
+/// Compares what is derived from raw events with the raw events, and rebuilds it where it is wrong. Has a connection of its own.
+pub struct Auditor {
+    store: Store,
+    client: Client,
+}
+
+/// An hour's raw events beside what is derived from them, all at one instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuditedHour {
+    /// Which hour.
+    pub hour: Hour,
+    /// Whether all of its raw events are still kept. If not, nothing can be concluded from them.
+    pub is_verifiable: bool,
+    /// Whether it is in the list of settled hours, so that the aggregate answers for it.
+    pub is_settled: bool,
+    /// The brute-force count of the raw events.
+    pub raw: Tally,
+    /// What the counters say, which answer for the hour while it is open; none if it is not open.
+    pub counters: Option<Tally>,
+    /// What the aggregate says, if it has the hour. It may be old or missing unless the hour is settled.
+    pub aggregate: Option<Tally>,
+    /// How many user names are kept to recognize who was seen before.
+    pub user_rows: i64,
+    /// How many names of raw events are not among those: all, unless the hour is open.
+    pub missing_users: i64,
+    /// How many of those are in no raw event.
+    pub strange_users: i64,
+}
+
+/// Counts as they are stored. Signed, because what was tampered with can be negative.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// Distinct user names over clicks and impressions together.
+    pub unique_users: i64,
+    /// Clicks.
+    pub clicks: i64,
+    /// Impressions.
+    pub impressions: i64,
+}
+
+/// One thing about an hour that does not agree with its raw events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Difference {
+    /// It has raw events, but neither counters nor an entry among the settled hours: it is read as zeros.
+    NotCounted,
+    /// It is open and settled at once, so that reading it fails.
+    OpenAndSettled,
+    /// It is open without having a raw event.
+    CountersWithoutEvents,
+    /// Its counters are not what the raw events add up to.
+    Counters,
+    /// It is open, and the names that are kept are not those of its raw events.
+    Users {
+        /// Names of raw events that are not kept.
+        missing: i64,
+        /// Kept names that are in no raw event.
+        strange: i64,
+    },
+    /// So many names are kept although it is not open.
+    UsersLeftOver(i64),
+    /// It is settled, and the aggregate does not have it.
+    NoAggregate,
+    /// It is settled, and the aggregate is not what the raw events add up to.
+    Aggregate,
+}
+
+impl Auditor {
+    /// Opens the connection.
+    pub async fn connect(store: &Store) -> Result<Self, StoreError> {
+        Ok(Self { store: store.clone(), client: store.maintenance_client().await? })
+    }
+
+    /// A span of hours in parts of one UTC day at most, in order, without days that have nothing to audit.
+    pub async fn parts(&self, hours: &RangeInclusive<Hour>) -> Result<Vec<RangeInclusive<Hour>>, StoreError> {
+        let (first, last) = bounds(hours);
+        let rows = self
+            .store
+            .bounded_maintenance(async {
+                Ok(self
+                    .client
+                    .query("select first_hour, last_hour from analytics.audited_parts($1, $2)", &[&first, &last])
+                    .await?)
+            })
+            .await?;
+        rows.iter().map(|row| Ok(whole_hour(row, 0)?..=whole_hour(row, 1)?)).collect()
+    }
+
+    /// Every hour of a part that has anything, in order.
+    ///
+    /// A difference that is found is looked at twice, and the second look counts: a commit can be seen a moment before other sessions
+    /// learn of the partition that it made, and then the raw events in it are missing from the first.
+    pub async fn audit(&self, part: &RangeInclusive<Hour>) -> Result<Vec<AuditedHour>, StoreError> {
+        let hours = self.look(part).await?;
+        if hours.iter().all(|hour| hour.differences().is_empty()) {
+            return Ok(hours);
+        }
+        self.look(part).await
+    }
+
+    async fn look(&self, part: &RangeInclusive<Hour>) -> Result<Vec<AuditedHour>, StoreError> {
+        let (first, last) = bounds(part);
+        let rows = self
+            .store
+            .bounded_maintenance(async {
+                Ok(self
+                    .client
+                    .query(
+                        "select hour, is_verifiable, is_open, is_settled, raw_users, raw_clicks, raw_impressions, \
+                         counted_users, counted_clicks, counted_impressions, \
+                         aggregate_users, aggregate_clicks, aggregate_impressions, \
+                         user_rows, missing_users, strange_users from analytics.audit($1, $2)",
+                        &[&first, &last],
+                    )
+                    .await?)
+            })
+            .await?;
+        rows.iter().map(AuditedHour::read).collect()
+    }
+
+    /// Replaces everything that is derived from the raw events of an hour by what they say, in one transaction. The hour is open
+    /// afterwards, and settles like any other. It is refused where raw events are no longer kept.
+    pub async fn repair(&self, hour: Hour) -> Result<(), StoreError> {
+        self.store
+            .bounded_maintenance(async {
+                self.client.execute("select analytics.repair($1)", &[&hour.start().to_utc()]).await?;
+                Ok(())
+            })
+            .await
+    }
+}
+
+impl AuditedHour {
+    /// Whether it is open, so that its counters answer for it.
+    pub fn is_open(&self) -> bool {
+        self.counters.is_some()
+    }
+
+    /// What does not agree with the raw events; nothing if all does, or if nothing can be concluded from them.
+    pub fn differences(&self) -> Vec<Difference> {
+        if !self.is_verifiable {
+            return Vec::new();
+        }
+        let has_events = self.raw != Tally::default();
+        let state = match (self.counters, self.is_settled) {
+            (Some(_), true) => Some(Difference::OpenAndSettled),
+            (None, false) if has_events => Some(Difference::NotCounted),
+            _ => None,
+        };
+        let counters = match self.counters {
+            Some(_) if !has_events => Some(Difference::CountersWithoutEvents),
+            Some(counters) if counters != self.raw => Some(Difference::Counters),
+            _ => None,
+        };
+        let users = if self.is_open() {
+            (self.missing_users != 0 || self.strange_users != 0)
+                .then_some(Difference::Users { missing: self.missing_users, strange: self.strange_users })
+        } else {
+            (self.user_rows != 0).then_some(Difference::UsersLeftOver(self.user_rows))
+        };
+        let aggregate = match self.aggregate {
+            None if self.is_settled => Some(Difference::NoAggregate),
+            Some(aggregate) if self.is_settled && aggregate != self.raw => Some(Difference::Aggregate),
+            _ => None,
+        };
+        [state, counters, users, aggregate].into_iter().flatten().collect()
+    }
+
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        let is_open: bool = row.get(2);
+        Ok(Self {
+            hour: whole_hour(row, 0)?,
+            is_verifiable: row.get(1),
+            is_settled: row.get(3),
+            raw: tally(row, 4).unwrap_or_default(),
+            counters: is_open.then(|| tally(row, 7).unwrap_or_default()),
+            aggregate: tally(row, 10),
+            user_rows: row.get(13),
+            missing_users: row.get(14),
+            strange_users: row.get(15),
+        })
+    }
+}
+
+impl fmt::Display for Difference {
+    /// A clause about the hour, for example `its counters differ from its raw events`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotCounted => {
+                f.write_str("it has raw events but neither counters nor is it settled, so it is read as zeros")
+            }
+            Self::OpenAndSettled => f.write_str("it is open and settled at once, so it cannot be read"),
+            Self::CountersWithoutEvents => f.write_str("it has counters but no raw events"),
+            Self::Counters => f.write_str("its counters differ from its raw events"),
+            Self::Users { missing, strange } => write!(
+                f,
+                "its kept user names differ from its raw events ({missing} missing, {strange} that no raw event has)"
+            ),
+            Self::UsersLeftOver(rows) => write!(f, "it has {rows} kept user names although it is not open"),
+            Self::NoAggregate => f.write_str("it is settled but the aggregate does not have it"),
+            Self::Aggregate => f.write_str("it is settled and its aggregate differs from its raw events"),
+        }
+    }
+}
+
+fn bounds(hours: &RangeInclusive<Hour>) -> (DateTime<Utc>, DateTime<Utc>) {
+    (hours.start().start().to_utc(), hours.end().start().to_utc())
+}
+
+/// Unlike elsewhere, what is read here may have been written by hand.
+fn whole_hour(row: &Row, column: usize) -> Result<Hour, StoreError> {
+    Hour::starting_at(row.get(column)).ok_or(StoreError::Inconsistent(
+        "hour_counts, hour_users or settled_hours has a row whose hour is not a whole UTC hour; delete it",
+    ))
+}
+
+/// Reads unique users, clicks and impressions from three columns; none where there are none.
+fn tally(row: &Row, first: usize) -> Option<Tally> {
+    Some(Tally {
+        unique_users: row.get::<_, Option<i64>>(first)?,
+        clicks: row.get::<_, Option<i64>>(first + 1)?,
+        impressions: row.get::<_, Option<i64>>(first + 2)?,
+    })
+}
