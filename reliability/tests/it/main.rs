@@ -1,0 +1,6 @@
+//! Every scenario, for some seconds, on a private PostgreSQL.
+
+#![allow(clippy::unwrap_used)]
+
+mod scenarios;
+mod support;
