@@ -57,3 +57,21 @@ pub struct Operation {
     /// What was done, and what came of it.
     pub action: Action,
 }
+
+impl Operation {
+    /// What came of the events that were sent; none for a read.
+    pub fn outcome(&self) -> Option<Outcome> {
+        match self.action {
+            Action::Send { outcome, .. } => Some(outcome),
+            Action::Read { .. } => None,
+        }
+    }
+
+    /// Whether the daemon did what it was asked.
+    pub fn succeeded(&self) -> bool {
+        match &self.action {
+            Action::Send { outcome, .. } => matches!(outcome, Outcome::Acknowledged | Outcome::Queued),
+            Action::Read { counts, .. } => counts.is_some(),
+        }
+    }
+}

@@ -62,12 +62,31 @@ impl Mix {
     }
 }
 
+/// What all clients came to so far, in events.
+#[derive(Default)]
+struct Progress {
+    acknowledged: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl Progress {
+    fn note(&self, operation: &Operation) {
+        let Action::Send { events, outcome } = &operation.action else { return };
+        let sum = match outcome {
+            Outcome::Acknowledged => &self.acknowledged,
+            Outcome::Refused => &self.refused,
+            Outcome::Queued | Outcome::Unknown | Outcome::Unsent => return,
+        };
+        sum.fetch_add(events.len() as u64, Ordering::Relaxed);
+    }
+}
+
 /// Clients at work.
 pub struct Traffic {
     clients: JoinSet<Vec<Operation>>,
     targets: watch::Sender<Vec<String>>,
     stop: watch::Sender<bool>,
-    progress: Arc<AtomicU64>,
+    progress: Arc<Progress>,
 }
 
 impl Traffic {
@@ -76,7 +95,7 @@ impl Traffic {
     pub fn start(seed: u64, generation: u32, clients: u32, mix: &Mix, urls: &[&str]) -> Self {
         let (targets, _) = watch::channel(owned(urls));
         let (stop, _) = watch::channel(false);
-        let progress = Arc::new(AtomicU64::new(0));
+        let progress = Arc::new(Progress::default());
         let mut tasks = JoinSet::new();
         for number in (0..clients).map(|n| generation * 1_000 + n) {
             let client = TestClient {
@@ -99,7 +118,12 @@ impl Traffic {
 
     /// How many events were acknowledged so far.
     pub fn acknowledged(&self) -> u64 {
-        self.progress.load(Ordering::Relaxed)
+        self.progress.acknowledged.load(Ordering::Relaxed)
+    }
+
+    /// How many events were refused so far.
+    pub fn refused(&self) -> u64 {
+        self.progress.refused.load(Ordering::Relaxed)
     }
 
     /// Waits until so many more events are acknowledged.
@@ -150,7 +174,7 @@ struct TestClient {
 }
 
 impl TestClient {
-    async fn run(mut self, mix: Mix, stop: watch::Receiver<bool>, progress: Arc<AtomicU64>) -> Vec<Operation> {
+    async fn run(mut self, mix: Mix, stop: watch::Receiver<bool>, progress: Arc<Progress>) -> Vec<Operation> {
         let mut operations = Vec::new();
         while !*stop.borrow() {
             let Some(target) = self.target().await else { break };
@@ -161,20 +185,11 @@ impl TestClient {
                 self.write(&target, &mix).await
             };
             let operation = Operation { client: self.number, began, ended: Instant::now(), action };
-            let succeeded = match &operation.action {
-                Action::Send { events, outcome } => {
-                    let acknowledged = *outcome == Outcome::Acknowledged;
-                    if acknowledged {
-                        progress.fetch_add(events.len() as u64, Ordering::Relaxed);
-                    }
-                    acknowledged
-                }
-                Action::Read { counts, .. } => counts.is_some(),
-            };
-            operations.push(operation);
-            if !succeeded {
+            progress.note(&operation);
+            if !operation.succeeded() {
                 sleep(PAUSE_AFTER_FAILURE).await;
             }
+            operations.push(operation);
             if !mix.pause.is_zero() {
                 sleep(mix.pause.mul_f64(self.rng.random())).await;
             }

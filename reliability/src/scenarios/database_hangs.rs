@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use crate::{
-    operation::{Action, Operation, Outcome},
+    operation::{Operation, Outcome},
     options::Options,
     postgres::Server,
     proxy::{Fault, Proxy, Stall},
@@ -102,9 +102,7 @@ async fn hold_back(
     traffic.acknowledge(100).await?;
     let operations = traffic.stop().await?;
     anyhow::ensure!(
-        operations
-            .iter()
-            .any(|o| matches!(o.action, Action::Send { outcome: Outcome::Refused | Outcome::Unknown, .. })),
+        operations.iter().any(|o| matches!(o.outcome(), Some(Outcome::Refused | Outcome::Unknown))),
         "the statement that was held back was acknowledged, so it was not held back"
     );
     Ok(operations)

@@ -7,3 +7,5 @@ pub mod daemon_killed;
 pub mod daemon_stopped;
 pub mod database_crashed;
 pub mod database_hangs;
+pub mod disk_full;
+pub mod replicas;

@@ -1,5 +1,6 @@
 use reliability::scenarios::{
     clock_jumps, commit_fates, connections_killed, daemon_killed, daemon_stopped, database_crashed, database_hangs,
+    disk_full, replicas,
 };
 
 use crate::support::options;
@@ -22,4 +23,6 @@ every_promise_is_kept! {
     a_database_that_hangs_holds_nobody_up_for_long_and_stores_nothing_afterwards: database_hangs,
     connections_ended_at_random_lose_nothing: connections_killed,
     clocks_that_are_years_off_are_counted_where_they_say: clock_jumps,
+    a_full_disk_refuses_events_and_loses_none_and_space_given_back_is_used: disk_full,
+    replicas_answer_as_one_counter_would_and_another_settles_when_the_settler_dies: replicas,
 }
