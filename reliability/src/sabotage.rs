@@ -66,6 +66,12 @@ impl Saboteur {
         }
     }
 
+    /// Makes the server begin a new file of its log. On a full disk it cannot, and crashes.
+    pub async fn begin_new_log_file(&self) -> anyhow::Result<()> {
+        // It begins none while nothing was written to the last, which would make this do nothing.
+        Ok(self.client.batch_execute("select pg_logical_emit_message(false, '', ''); select pg_switch_wal()").await?)
+    }
+
     /// How many deadlocks the database has broken since it last recovered from a crash. It says so up to a second late.
     pub async fn deadlocks(&self) -> anyhow::Result<u64> {
         let deadlocks = "select deadlocks from pg_stat_database where datname = current_database()";

@@ -91,15 +91,22 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let traffic = Traffic::start(options.seed, 0, options.clients, &Mix::usual(), &[daemon.url()]);
 
     let began = Instant::now();
-    let mut started_again = 0;
-    while report.faults == 0 || began.elapsed() < options.duration {
+    let (mut crashed, mut started_again) = (0, 0);
+    while report.faults < 2 || began.elapsed() < options.duration {
         traffic.acknowledge(200).await?;
         let refused = traffic.refused();
         let filled = Instant::now();
+        // Every other time it is the log that finds no space, which no server survives.
+        let log_too = Saboteur::connect(server.url()).await?;
+        let hits_log = report.faults % 2 == 1;
         while traffic.refused() < refused + REFUSALS {
             anyhow::ensure!(filled.elapsed() < PATIENCE, "the disk is full, and events are stored all the same");
             // Until the server has used up what it holds already it may free and take some.
             disk.fill()?;
+            if hits_log && log_too.begin_new_log_file().await.is_err() {
+                crashed += 1;
+                break;
+            }
             sleep(Duration::from_millis(20)).await;
         }
         report.faults += 1;
@@ -114,9 +121,9 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         }
         traffic.acknowledge(200).await?;
     }
-    if started_again > 0 {
-        report.notes.push(format!("PostgreSQL gave up {started_again} times and was started again"));
-    }
+    report
+        .notes
+        .push(format!("PostgreSQL crashed {crashed} times, and was started again by hand {started_again} times"));
 
     let operations = traffic.stop().await?;
     let saboteur = Saboteur::connect(server.url()).await?;

@@ -2,5 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod hour_under_attack;
 mod scenarios;
 mod support;
