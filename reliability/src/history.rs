@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fmt,
+    fmt::{self, Write},
     time::Instant,
 };
 
@@ -93,7 +93,7 @@ fn counters(operations: &[Operation]) -> BTreeMap<(Hour, &'static str), Counter>
                     user.acknowledged = [user.acknowledged, acknowledged].into_iter().flatten().min();
                 }
             }
-            Action::Send { .. } | Action::Read { counts: None, .. } => {}
+            Action::Send { .. } | Action::Read { counts: None, .. } | Action::Disturb { .. } => {}
             Action::Read { hour, counts: Some(counts) } => {
                 let values = [
                     ("unique users", counts.unique_users),
@@ -126,7 +126,7 @@ enum Bound {
 impl BrokenRead {
     fn describe(&self, origin: Instant) -> String {
         let Read { client, began, ended, value } = self.read;
-        let millis = |at: Instant| at.duration_since(origin).as_micros() as f64 / 1e3;
+        let millis = |at| millis_since(origin, at);
         let must = match self.bound {
             Bound::AtLeast(bound) => {
                 format!("at least {bound} were acknowledged, or read and acknowledged, before it began")
@@ -222,8 +222,9 @@ impl MaxTree {
 
     /// Fills an empty place. Nothing was added above it yet, since only filled places are added to.
     fn fill(&mut self, place: usize, value: u64) {
-        self.greatest[self.size + place] = Some(value);
-        self.mend((self.size + place) / 2);
+        let leaf = self.size + place;
+        self.greatest[leaf] = Some(value);
+        self.mend(leaf / 2);
     }
 
     /// Adds to the first `count` places, at least one, all of which are filled.
@@ -259,6 +260,10 @@ impl MaxTree {
     }
 }
 
+fn millis_since(origin: Instant, at: Instant) -> f64 {
+    at.duration_since(origin).as_secs_f64() * 1e3
+}
+
 /// How much of the history around a broken read is shown, in operations.
 const SHOWN: usize = 40;
 
@@ -269,14 +274,14 @@ fn surroundings(operations: &[Operation], hour: Hour, read: &Read, origin: Insta
         .filter(|operation| operation.began <= read.ended)
         .filter(|operation| match &operation.action {
             Action::Send { events, .. } => events.iter().any(|event| event.hour() == hour),
-            Action::Read { hour: asked, .. } => *asked == hour,
+            Action::Read { hour: other, .. } | Action::Disturb { hour: other, .. } => *other == hour,
         })
         .collect();
     near.sort_by_key(|operation| operation.ended);
     let overlapping_or_last = near.len() - near.len().min(SHOWN);
     let mut text = String::from("\n  what came to pass, in milliseconds:");
     for operation in &near[overlapping_or_last..] {
-        let millis = |at: Instant| at.duration_since(origin).as_micros() as f64 / 1e3;
+        let millis = |at| millis_since(origin, at);
         let what = match &operation.action {
             Action::Send { events, outcome } => {
                 let here: Vec<String> = events
@@ -288,13 +293,16 @@ fn surroundings(operations: &[Operation], hour: Hour, read: &Read, origin: Insta
                 format!("sent {} of {} events: {outcome:?}", here.join(", "), events.len())
             }
             Action::Read { counts, .. } => format!("read {counts:?}"),
+            Action::Disturb { what, .. } => (*what).to_owned(),
         };
-        text.push_str(&format!(
+        // Writing to a string cannot fail.
+        let _ = write!(
+            text,
             "\n  {:10.3} to {:10.3}  client {:2} {what}",
             millis(operation.began),
             millis(operation.ended),
             operation.client
-        ));
+        );
     }
     text
 }
@@ -307,22 +315,23 @@ mod tests {
 
     use super::{Addition, Counter, Read};
 
-    fn counter(additions: &[(u64, Option<u64>)], reads: &[(u64, u64, u64)]) -> Counter {
+    /// When an addition began and when it was acknowledged, in milliseconds.
+    type Add = (u64, Option<u64>);
+    /// When a read began and ended, in milliseconds, and what it said.
+    type Said = (u64, u64, u64);
+
+    fn counter(additions: &[Add], reads: &[Said]) -> Counter {
         let origin = Instant::now();
         let at = |millis| origin + Duration::from_millis(millis);
-        let addition = |&(began, acknowledged): &(u64, Option<u64>)| Addition {
-            began: at(began),
-            acknowledged: acknowledged.map(at),
-            amount: 1,
-        };
-        let read =
-            |&(began, ended, value): &(u64, u64, u64)| Read { client: 0, began: at(began), ended: at(ended), value };
+        let addition =
+            |&(began, acknowledged): &Add| Addition { began: at(began), acknowledged: acknowledged.map(at), amount: 1 };
+        let read = |&(began, ended, value): &Said| Read { client: 0, began: at(began), ended: at(ended), value };
         Counter { additions: additions.iter().map(addition).collect(), reads: reads.iter().map(read).collect() }
     }
 
     #[test]
     fn what_an_exact_counter_cannot_answer_is_found() {
-        let table: [(&str, &[(u64, Option<u64>)], &[(u64, u64, u64)], bool); 8] = [
+        let table: [(&str, &[Add], &[Said], bool); 8] = [
             ("an acknowledged event is counted", &[(0, Some(2))], &[(3, 4, 1)], true),
             ("an acknowledged event is missed", &[(0, Some(2))], &[(3, 4, 0)], false),
             ("an event under way may be counted or not", &[(0, Some(9))], &[(3, 4, 0), (5, 6, 1)], true),
@@ -353,7 +362,7 @@ mod tests {
             let mut reads: Vec<_> = reads.iter().map(|&(began, took, value)| (began, began + took, value)).collect();
             reads.sort_by_key(|&(_, ended, _)| ended);
             let between = |after: Option<u64>, before: u64| {
-                let counts = |&&(began, answered): &&(u64, Option<u64>)| {
+                let counts = |&&(began, answered): &&Add| {
                     answered.is_some_and(|at| at < before) && after.is_none_or(|after| began > after)
                 };
                 additions.iter().filter(counts).count() as u64

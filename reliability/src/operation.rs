@@ -43,6 +43,13 @@ pub enum Action {
         /// The answer; none if it was an error or did not come.
         counts: Option<HourCounts>,
     },
+    /// It did something to an hour that no counter may notice; kept for the story.
+    Disturb {
+        /// The hour.
+        hour: Hour,
+        /// What it did, as a word in the past tense.
+        what: &'static str,
+    },
 }
 
 /// One request of one client, by this process's monotonic clock.
@@ -59,11 +66,11 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// What came of the events that were sent; none for a read.
+    /// What came of the events that were sent; none where none were.
     pub fn outcome(&self) -> Option<Outcome> {
         match self.action {
             Action::Send { outcome, .. } => Some(outcome),
-            Action::Read { .. } => None,
+            Action::Read { .. } | Action::Disturb { .. } => None,
         }
     }
 
@@ -72,6 +79,7 @@ impl Operation {
         match &self.action {
             Action::Send { outcome, .. } => matches!(outcome, Outcome::Acknowledged | Outcome::Queued),
             Action::Read { counts, .. } => counts.is_some(),
+            Action::Disturb { .. } => true,
         }
     }
 }

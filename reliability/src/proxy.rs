@@ -210,12 +210,12 @@ impl<'a> Session<'a> {
                 message = self.client.next() => {
                     let Some(message) = message? else { return Ok(()) };
                     self.control.flowing().await;
-                    self.to_server(message).await?
+                    self.pass_request(message).await?
                 }
                 message = self.server.next() => {
                     let Some(message) = message? else { return Ok(()) };
                     self.control.flowing().await;
-                    self.to_client(message).await?
+                    self.pass_reply(message).await?
                 }
             };
             if next == Next::Cut {
@@ -224,7 +224,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn to_server(&mut self, message: Message) -> io::Result<Next> {
+    async fn pass_request(&mut self, message: Message) -> io::Result<Next> {
         match message.kind {
             b'P' if contains(&message.bytes, STORES_EVENTS) => {
                 self.storing.insert(text_at(message.body(), 0).to_owned());
@@ -259,7 +259,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn to_client(&mut self, message: Message) -> io::Result<Next> {
+    async fn pass_reply(&mut self, message: Message) -> io::Result<Next> {
         let is_last = message.kind == b'Z';
         match self.fault {
             Some(Fault::CutBeforeReply) => return Ok(if is_last { Next::Cut } else { Next::GoOn }),

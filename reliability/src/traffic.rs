@@ -215,7 +215,9 @@ impl TestClient {
         let events: Vec<Event> = (0..count).map(|_| self.choose_event(mix)).collect();
         let request = if is_batch {
             let mut lines = Vec::new();
-            events.iter().for_each(|event| write_line(event, &mut lines));
+            for event in &events {
+                write_line(event, &mut lines);
+            }
             self.http.post(format!("{target}{BATCH_PATH}")).body(lines)
         } else {
             let Event { at, user, kind } = &events[0];

@@ -19,7 +19,7 @@ const WAITING: Duration = Duration::from_secs(8);
 /// The longest that any request may go unanswered, a commit's fate unknown included: 45 seconds are promised.
 const ANYTHING: Duration = Duration::from_secs(50);
 /// How long everything stands still: longer than a statement may take, so that the daemon gives it up.
-const HANG: Duration = Duration::from_secs(16);
+const HANG: Duration = Duration::from_secs(13);
 /// After this long every lane is held up by a commit, so what comes now only waits.
 const UNTIL_HELD_UP: Duration = Duration::from_secs(1);
 

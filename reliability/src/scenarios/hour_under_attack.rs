@@ -9,13 +9,10 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use db::{IngestError, Ingested, SettleOutcome, Settler, Store, Writer};
+use db::{Ingested, SettleOutcome, Settler, Store, Writer};
 use model::{Event, EventKind, Hour, Timestamp, UserName};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use tokio::{
-    task::{JoinHandle, JoinSet},
-    time::sleep,
-};
+use tokio::{task::JoinSet, time::sleep};
 
 use crate::{
     history,
@@ -63,31 +60,25 @@ pub async fn attack(options: &Options, store: &Store) -> anyhow::Result<Report> 
     for number in 0..options.clients {
         let rng = StdRng::seed_from_u64(options.seed ^ (u64::from(number) << 32));
         match number % 4 {
-            // Most write, since a settling needs a moment without.
-            0 | 1 => racers.spawn(Arc::clone(&race).write(number, rng)),
-            2 => racers.spawn(Arc::clone(&race).read(number, rng)),
-            _ => racers.spawn(Arc::clone(&race).reopen(rng)),
+            0 | 1 => racers.spawn(Arc::clone(&race).run(write(Arc::clone(&race), number, rng))),
+            2 => racers.spawn(Arc::clone(&race).run(read(Arc::clone(&race), number, rng))),
+            _ => racers.spawn(Arc::clone(&race).run(reopen(Arc::clone(&race), number, rng))),
         };
     }
-    let settling: JoinHandle<anyhow::Result<()>> = tokio::spawn(Arc::clone(&race).settle());
+    racers.spawn(Arc::clone(&race).run(settle(Arc::clone(&race), options.clients)));
 
     let began = Instant::now();
-    while began.elapsed() < options.duration || race.settled.load(Ordering::Relaxed) < FEWEST_SETTLED {
-        if racers.try_join_next().is_some() || settling.is_finished() || began.elapsed() > options.duration + PATIENCE {
-            break;
-        }
+    let long_enough = || began.elapsed() >= options.duration && race.settled.load(Ordering::Relaxed) >= FEWEST_SETTLED;
+    while race.goes_on() && !long_enough() && began.elapsed() < options.duration + PATIENCE {
         sleep(Duration::from_millis(10)).await;
     }
-    race.over.store(true, Ordering::Relaxed);
+    race.end();
     let mut operations = Vec::new();
     while let Some(racer) = racers.join_next().await {
         match racer.context("a racer failed")? {
             Ok(done) => operations.extend(done),
             Err(error) => report.broke(format_args!("{error:#}")),
         }
-    }
-    if let Err(error) = settling.await.context("the settler failed")? {
-        report.broke(format_args!("{error:#}"));
     }
 
     let (settled, reopened) = (race.settled.load(Ordering::Relaxed), race.reopened.load(Ordering::Relaxed));
@@ -129,92 +120,116 @@ impl Race {
         !self.over.load(Ordering::Relaxed)
     }
 
-    /// Stores batches as the daemon does, and now and then takes a rest, so that there is something to settle.
-    async fn write(self: Arc<Self>, client: u32, mut rng: StdRng) -> anyhow::Result<Vec<Operation>> {
-        let mut writer = Writer::new(self.store.clone(), FATE_TIMEOUT);
-        let mut operations = Vec::new();
-        let mut sent = 0;
-        while self.goes_on() {
-            let events: Vec<Event> =
-                (0..rng.random_range(1..=BATCH)).map(|_| choose_event(&mut rng, &mut sent, client)).collect();
-            let began = Instant::now();
-            let outcome = self.store_all(&mut writer, &events).await?;
-            operations.push(Operation {
-                client,
-                began,
-                ended: Instant::now(),
-                action: Action::Send { events, outcome },
-            });
-            rest(&mut rng).await;
-        }
-        Ok(operations)
+    fn end(&self) {
+        self.over.store(true, Ordering::Relaxed);
     }
 
-    async fn store_all(&self, writer: &mut Writer, events: &[Event]) -> anyhow::Result<Outcome> {
-        let began = Instant::now();
-        while began.elapsed() < PATIENCE {
-            match writer.ingest(events).await {
-                Ok(Ingested::Stored) => return Ok(Outcome::Acknowledged),
-                Ok(Ingested::Blocked { settled, .. }) => {
-                    for hour in settled {
-                        writer.reopen(hour).await.context("reopening for an event")?;
-                        self.reopened.fetch_add(1, Ordering::Relaxed);
-                    }
-                }
-                // Nothing is broken on purpose here, so nothing may be refused.
-                Err(error @ (IngestError::NotStored(_) | IngestError::Unknown { .. })) => {
-                    return Err(error).context("storing events");
-                }
-            }
+    /// Lets one racer run, and ends the race for all if it fails.
+    async fn run(
+        self: Arc<Self>,
+        racer: impl Future<Output = anyhow::Result<Vec<Operation>>>,
+    ) -> anyhow::Result<Vec<Operation>> {
+        let done = racer.await;
+        if done.is_err() {
+            self.end();
         }
-        bail!("a batch was kept from being stored for {PATIENCE:?} by hours that were settled again and again")
-    }
-
-    async fn read(self: Arc<Self>, client: u32, mut rng: StdRng) -> anyhow::Result<Vec<Operation>> {
-        let mut operations = Vec::new();
-        while self.goes_on() {
-            let hour = hours()[rng.random_range(0..2)];
-            let began = Instant::now();
-            let counts = self.store.counts(&[hour]).await.context("reading counts")?.first().copied();
-            operations.push(Operation { client, began, ended: Instant::now(), action: Action::Read { hour, counts } });
-            sleep(Duration::from_millis(rng.random_range(0..5))).await;
-        }
-        Ok(operations)
-    }
-
-    async fn reopen(self: Arc<Self>, mut rng: StdRng) -> anyhow::Result<Vec<Operation>> {
-        let mut writer = Writer::new(self.store.clone(), FATE_TIMEOUT);
-        while self.goes_on() {
-            writer.reopen(hours()[rng.random_range(0..2)]).await.context("reopening")?;
-            sleep(Duration::from_millis(rng.random_range(0..60))).await;
-        }
-        Ok(Vec::new())
-    }
-
-    /// Settles the hours without waiting for them to be quiet.
-    async fn settle(self: Arc<Self>) -> anyhow::Result<()> {
-        let settler = Settler::elect(&self.store).await?.context("somebody else settles here")?;
-        while self.goes_on() {
-            for hour in hours() {
-                match settler.settle(hour).await.context("settling")? {
-                    SettleOutcome::Settled => {
-                        self.settled.fetch_add(1, Ordering::Relaxed);
-                    }
-                    SettleOutcome::NotOpen | SettleOutcome::Busy => {}
-                    SettleOutcome::Differs { counters, aggregate } => {
-                        bail!("{hour} counts {counters:?}, where its aggregate is {aggregate:?} and nothing came in");
-                    }
-                }
-            }
-            sleep(Duration::from_millis(1)).await;
-        }
-        Ok(())
+        done
     }
 }
 
-async fn rest(rng: &mut StdRng) {
-    let millis = if rng.random_bool(0.2) { rng.random_range(20..120) } else { rng.random_range(0..4) };
-    sleep(Duration::from_millis(millis)).await;
+/// Stores batches as the daemon does, and now and then takes a rest, so that there is something to settle.
+async fn write(race: Arc<Race>, client: u32, mut rng: StdRng) -> anyhow::Result<Vec<Operation>> {
+    let mut writer = Writer::new(race.store.clone(), FATE_TIMEOUT);
+    let mut operations = Vec::new();
+    let mut sent = 0;
+    while race.goes_on() {
+        let count = rng.random_range(1..=BATCH);
+        let events: Vec<Event> = (0..count).map(|_| choose_event(&mut rng, &mut sent, client)).collect();
+        let began = Instant::now();
+        let outcome = store_all(&race, &mut writer, &events, client, &mut operations).await?;
+        operations.push(Operation { client, began, ended: Instant::now(), action: Action::Send { events, outcome } });
+        let pause = if rng.random_bool(0.2) { rng.random_range(20..120) } else { rng.random_range(0..4) };
+        sleep(Duration::from_millis(pause)).await;
+    }
+    Ok(operations)
+}
+
+async fn store_all(
+    race: &Race,
+    writer: &mut Writer,
+    events: &[Event],
+    client: u32,
+    operations: &mut Vec<Operation>,
+) -> anyhow::Result<Outcome> {
+    let began = Instant::now();
+    while began.elapsed() < PATIENCE {
+        // Nothing is broken on purpose here, so nothing may be refused.
+        match writer.ingest(events).await.context("storing events")? {
+            Ingested::Stored => return Ok(Outcome::Acknowledged),
+            Ingested::Blocked { settled, .. } => {
+                for hour in settled {
+                    let began = Instant::now();
+                    writer.reopen(hour).await.context("reopening for an event")?;
+                    operations.push(disturbed(client, hour, began, "reopened for an event"));
+                    race.reopened.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+    bail!("a batch was kept from being stored for {PATIENCE:?} by hours that were settled again and again")
+}
+
+async fn read(race: Arc<Race>, client: u32, mut rng: StdRng) -> anyhow::Result<Vec<Operation>> {
+    let mut operations = Vec::new();
+    while race.goes_on() {
+        let hour = hours()[rng.random_range(0..2)];
+        let began = Instant::now();
+        let counts = race.store.counts(&[hour]).await.context("reading counts")?.first().copied();
+        operations.push(Operation { client, began, ended: Instant::now(), action: Action::Read { hour, counts } });
+        sleep(Duration::from_millis(rng.random_range(0..5))).await;
+    }
+    Ok(operations)
+}
+
+/// Reopens, whether there is an event or not.
+async fn reopen(race: Arc<Race>, client: u32, mut rng: StdRng) -> anyhow::Result<Vec<Operation>> {
+    let mut writer = Writer::new(race.store.clone(), FATE_TIMEOUT);
+    let mut operations = Vec::new();
+    while race.goes_on() {
+        let hour = hours()[rng.random_range(0..2)];
+        let began = Instant::now();
+        writer.reopen(hour).await.context("reopening")?;
+        operations.push(disturbed(client, hour, began, "reopened"));
+        sleep(Duration::from_millis(rng.random_range(0..60))).await;
+    }
+    Ok(operations)
+}
+
+/// Settles the hours without waiting for them to be quiet.
+async fn settle(race: Arc<Race>, client: u32) -> anyhow::Result<Vec<Operation>> {
+    let settler = Settler::elect(&race.store).await?.context("somebody else settles here")?;
+    let mut operations = Vec::new();
+    while race.goes_on() {
+        for hour in hours() {
+            let began = Instant::now();
+            match settler.settle(hour).await.context("settling")? {
+                SettleOutcome::Settled => {
+                    race.settled.fetch_add(1, Ordering::Relaxed);
+                    operations.push(disturbed(client, hour, began, "settled"));
+                }
+                SettleOutcome::NotOpen | SettleOutcome::Busy => {}
+                SettleOutcome::Differs { counters, aggregate } => {
+                    bail!("{hour} counts {counters:?}, where its aggregate is {aggregate:?} and nothing came in");
+                }
+            }
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+    Ok(operations)
+}
+
+fn disturbed(client: u32, hour: Hour, began: Instant, what: &'static str) -> Operation {
+    Operation { client, began, ended: Instant::now(), action: Action::Disturb { hour, what } }
 }
 
 /// Writers meet at the same users, who are new to all of them at about the same time.

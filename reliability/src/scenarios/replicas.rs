@@ -48,10 +48,10 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         others: past.to_vec(),
         batch_events: 20,
         // Hours are settled only when nobody has just written to them.
-        pause: Duration::from_millis(40),
+        pause: Duration::from_millis(30),
         ..Mix::usual()
     };
-    let traffic = Traffic::start(options.seed, 0, options.clients, &mix, &urls(&daemons));
+    let traffic = Traffic::start(options.seed, 0, 2 * options.clients, &mix, &urls(&daemons));
     let watcher = SettlingWatcher::start(server.url(), Hour::containing(past[0])).await?;
     let began = Instant::now();
     while watcher.seen() < 3 || began.elapsed() < options.duration {
