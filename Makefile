@@ -5,7 +5,7 @@ CARGO ?= cargo
 # The one test runner that runs every test in a process of its own; cargo's own does where it is not installed.
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help run build test lint fmt bench bench-chunks prerequisites
+.PHONY: help run build test soak lint fmt bench bench-chunks prerequisites
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -26,6 +26,12 @@ else
 endif
 	$(CARGO) test --workspace --doc
 	@test -f ../shared/data/apache_access.log || echo "SKIPPED: the test of a real access log, which is not at ../shared/data/apache_access.log"
+
+# SECONDS is how long each scenario lasts; SEED and POSTGRES_BIN, the folder of other server binaries, may be left out.
+soak: SECONDS = 60
+soak: prerequisites ## inject faults under load and audit every event: make soak SECONDS=60 SEED=1 POSTGRES_BIN=DIR
+	$(CARGO) build --release --package analyticsd --package reliability
+	target/release/reliability --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(POSTGRES_BIN),--postgres-bin $(POSTGRES_BIN))
 
 lint: ## what must be clean: formatting, clippy and documentation, warnings denied
 	$(CARGO) fmt --all --check

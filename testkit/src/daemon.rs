@@ -1,7 +1,7 @@
 use std::{
     env,
     ffi::OsStr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{ExitStatus, Stdio},
     time::Duration,
 };
@@ -130,11 +130,11 @@ impl Daemon {
     }
 }
 
-/// A program of this workspace, built as the test was built.
+/// A program of this workspace, built as this one was built.
 pub fn program(name: &str) -> PathBuf {
-    let test = env::current_exe().expect("a process has a path");
-    // target/debug/deps/it-0123 -> target/debug/name
-    let path = test.parent().and_then(Path::parent).expect("tests lie in target/PROFILE/deps").join(name);
-    assert!(path.is_file(), "{} is not there: run `cargo build --workspace` first", path.display());
-    path
+    let this = env::current_exe().expect("a process has a path");
+    // Programs lie in target/PROFILE, tests in target/PROFILE/deps.
+    let paths: Vec<PathBuf> = this.ancestors().skip(1).take(2).map(|folder| folder.join(name)).collect();
+    let found = paths.iter().find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("{paths:?} are not there: run `cargo build --workspace` first")).clone()
 }

@@ -1,0 +1,21 @@
+//! Tries to break what the daemon promises, by every fault that can be made here, and proves from records that it holds.
+//!
+//! - `operation` is what a client did and was told; `traffic` are the clients, many at a time, that write operations down;
+//! - `ledger` compares what was told with what is stored, event by event; `history` finds reads that no exact counter could have
+//!   answered; both are pure;
+//! - `postgres` is a private server that can be crashed; `proxy` stands in front of it and cuts, delays or stalls the stream at
+//!   chosen points; `sabotage` does harm from within, and holds all SQL of this crate;
+//! - `scenarios` puts these together, one fault a file; `report` audits, and says what came of it.
+//!
+//! The tests run every scenario for seconds, the program `reliability` for as long as it is told.
+
+pub mod history;
+pub mod ledger;
+pub mod operation;
+pub mod options;
+pub mod postgres;
+pub mod proxy;
+pub mod report;
+pub mod sabotage;
+pub mod scenarios;
+pub mod traffic;

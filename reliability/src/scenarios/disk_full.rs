@@ -1,0 +1,142 @@
+//! The database's disk, filled to the last byte.
+
+use std::{
+    fs::{self, File, Permissions},
+    io::{ErrorKind, Write},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use tempfile::TempDir;
+use tokio::time::sleep;
+
+use crate::{
+    operation::Outcome,
+    options::Options,
+    postgres::Server,
+    report::Report,
+    sabotage::Saboteur,
+    traffic::{Mix, Traffic},
+};
+
+const NAME: &str = "disk full";
+/// A fresh server takes a third of it.
+const DISK_SIZE: &str = "size=192m,mode=0755";
+/// How long it may take until the daemon refuses events because the last byte is taken.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// How many events are refused before space is given back.
+const REFUSALS: u64 = 20;
+
+/// A disk of its own, in memory. It needs the right to mount.
+struct SmallDisk {
+    folder: PathBuf,
+}
+
+impl SmallDisk {
+    fn mount(folder: &Path) -> Result<Self, String> {
+        let output = Command::new("mount").args(["-t", "tmpfs", "-o", DISK_SIZE, "tmpfs"]).arg(folder).output();
+        match output {
+            Ok(output) if output.status.success() => Ok(Self { folder: folder.to_owned() }),
+            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.folder.join("filler")
+    }
+
+    /// Takes what space there is, down to the last byte.
+    fn fill(&self) -> anyhow::Result<()> {
+        let mut file = File::options().create(true).append(true).open(self.filler())?;
+        for size in [1 << 20, 1 << 12, 1] {
+            let block = vec![0; size];
+            loop {
+                match file.write_all(&block) {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == ErrorKind::StorageFull => break,
+                    Err(error) => return Err(error).context("cannot fill the disk"),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn give_back(&self) -> anyhow::Result<()> {
+        fs::remove_file(self.filler()).context("cannot give space back")
+    }
+}
+
+impl Drop for SmallDisk {
+    /// Lazily, because the server may still be ending.
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.folder).status();
+    }
+}
+
+/// The disk fills up under load: events are refused and none is lost; when space returns they are stored again. Where PostgreSQL itself gave
+/// up, because it could not even recover, somebody starts it again, as one would; the daemon just goes on.
+pub async fn run(options: &Options) -> anyhow::Result<Report> {
+    let dir = disk_folder()?;
+    let disk = match SmallDisk::mount(dir.path()) {
+        Ok(disk) => disk,
+        Err(why) => return Ok(Report::skipped(NAME, format!("a small disk cannot be mounted here: {why}"))),
+    };
+    let mut report = Report::new(NAME);
+    let mut server = Server::start_in(dir, options).await?;
+    let daemon = options.start_daemon(server.url(), &[]).await;
+    let traffic = Traffic::start(options.seed, 0, options.clients, &Mix::usual(), &[daemon.url()]);
+
+    let began = Instant::now();
+    let (mut crashed, mut started_again) = (0, 0);
+    while report.faults < 2 || began.elapsed() < options.duration {
+        traffic.acknowledge(200).await?;
+        let refused = traffic.refused();
+        let filled = Instant::now();
+        // Every other time it is the log that finds no space, which no server survives.
+        let log_too = Saboteur::connect(server.url()).await?;
+        let hits_log = report.faults % 2 == 1;
+        while traffic.refused() < refused + REFUSALS {
+            anyhow::ensure!(filled.elapsed() < PATIENCE, "the disk is full, and events are stored all the same");
+            // Until the server has used up what it holds already it may free and take some.
+            disk.fill()?;
+            if hits_log && log_too.begin_new_log_file().await.is_err() {
+                crashed += 1;
+                break;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        report.faults += 1;
+        disk.give_back()?;
+        while let Err(error) = Saboteur::connect(server.url()).await {
+            if !server.runs().await {
+                server.start_again().await?;
+                started_again += 1;
+            }
+            anyhow::ensure!(filled.elapsed() < 2 * PATIENCE, "the database does not come back: {error}");
+            sleep(Duration::from_millis(20)).await;
+        }
+        traffic.acknowledge(200).await?;
+    }
+    report
+        .notes
+        .push(format!("PostgreSQL crashed {crashed} times, and was started again by hand {started_again} times"));
+
+    let operations = traffic.stop().await?;
+    let saboteur = Saboteur::connect(server.url()).await?;
+    report.audit(server.store(), &saboteur, &[&daemon], &operations).await?;
+    let refused = operations.iter().any(|o| o.outcome() == Some(Outcome::Refused));
+    report.promise(refused, "a full disk refused nothing");
+    drop(server);
+    drop(disk);
+    Ok(report)
+}
+
+/// A folder to mount on.
+fn disk_folder() -> anyhow::Result<TempDir> {
+    let mut builder = tempfile::Builder::new();
+    Ok(builder.prefix("analytics-disk-").permissions(Permissions::from_mode(0o755)).tempdir()?)
+}

@@ -1,0 +1,59 @@
+//! The faults, one file each. Every scenario puts clients to work, injects its faults, lets everything come to rest and audits.
+
+pub mod clock_jumps;
+pub mod commit_fates;
+pub mod connections_killed;
+pub mod daemon_killed;
+pub mod daemon_stopped;
+pub mod database_crashed;
+pub mod database_hangs;
+pub mod disk_full;
+pub mod hour_under_attack;
+pub mod replicas;
+
+use clap::ValueEnum;
+
+use crate::{options::Options, report::Report};
+
+/// The scenarios by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Scenario {
+    /// `kill -9` of the daemon.
+    DaemonKilled,
+    /// SIGTERM to the daemon.
+    DaemonStopped,
+    /// Immediate stop and `kill -9` of the database.
+    DatabaseCrashed,
+    /// The daemon's connections ended by the database, at random.
+    ConnectionsKilled,
+    /// Connections cut at every point of a commit.
+    CommitFates,
+    /// A database that hangs without closing anything.
+    DatabaseHangs,
+    /// A full disk. Needs the right to mount.
+    DiskFull,
+    /// Clients whose clocks are years off.
+    ClockJumps,
+    /// Three daemons on one database, and the settler killed.
+    Replicas,
+    /// One hour written, settled, reopened and read at the same time.
+    HourUnderAttack,
+}
+
+impl Scenario {
+    /// Runs it. An error means that it could not be run; broken promises are in the report.
+    pub async fn run(self, options: &Options) -> anyhow::Result<Report> {
+        match self {
+            Self::DaemonKilled => daemon_killed::run(options).await,
+            Self::DaemonStopped => daemon_stopped::run(options).await,
+            Self::DatabaseCrashed => database_crashed::run(options).await,
+            Self::ConnectionsKilled => connections_killed::run(options).await,
+            Self::CommitFates => commit_fates::run(options).await,
+            Self::DatabaseHangs => database_hangs::run(options).await,
+            Self::DiskFull => disk_full::run(options).await,
+            Self::ClockJumps => clock_jumps::run(options).await,
+            Self::Replicas => replicas::run(options).await,
+            Self::HourUnderAttack => hour_under_attack::run(options).await,
+        }
+    }
+}
