@@ -12,7 +12,6 @@
 
 mod audit;
 mod claims;
-mod audit;
 mod columns;
 pub mod embedded;
 mod error;

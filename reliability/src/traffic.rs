@@ -216,7 +216,7 @@ impl TestClient {
         let request = if is_batch {
             let mut lines = Vec::new();
             for event in &events {
-                write_line(event, &mut lines);
+                write_line(event, None, &mut lines);
             }
             self.http.post(format!("{target}{BATCH_PATH}")).body(lines)
         } else {

@@ -30,8 +30,6 @@ const HOUR_START: i64 = 1_431_903_600_000;
 const MILLIS_PER_HOUR: i64 = 3_600_000;
 /// The most events in a batch.
 const BATCH: usize = 12;
-/// How long a writer may take to find out what became of a batch.
-const FATE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often the hour must have been settled, at the least, for the race to have been one.
 const FEWEST_SETTLED: u64 = 3;
 /// How long that may take.
@@ -139,7 +137,7 @@ impl Race {
 
 /// Stores batches as the daemon does, and now and then takes a rest, so that there is something to settle.
 async fn write(race: Arc<Race>, client: u32, mut rng: StdRng) -> anyhow::Result<Vec<Operation>> {
-    let mut writer = Writer::new(race.store.clone(), FATE_TIMEOUT);
+    let mut writer = Writer::new(race.store.clone());
     let mut operations = Vec::new();
     let mut sent = 0;
     while race.goes_on() {
@@ -169,11 +167,12 @@ async fn store_all(
             Ingested::Blocked { settled, .. } => {
                 for hour in settled {
                     let began = Instant::now();
-                    writer.reopen(hour).await.context("reopening for an event")?;
+                    race.store.reopen(hour).await.context("reopening for an event")?;
                     operations.push(disturbed(client, hour, began, "reopened for an event"));
                     race.reopened.fetch_add(1, Ordering::Relaxed);
                 }
             }
+            claimed @ Ingested::Claimed { .. } => bail!("{claimed:?} although nothing is claimed"),
         }
     }
     bail!("a batch was kept from being stored for {PATIENCE:?} by hours that were settled again and again")
@@ -193,12 +192,11 @@ async fn read(race: Arc<Race>, client: u32, mut rng: StdRng) -> anyhow::Result<V
 
 /// Reopens, whether there is an event or not.
 async fn reopen(race: Arc<Race>, client: u32, mut rng: StdRng) -> anyhow::Result<Vec<Operation>> {
-    let mut writer = Writer::new(race.store.clone(), FATE_TIMEOUT);
     let mut operations = Vec::new();
     while race.goes_on() {
         let hour = hours()[rng.random_range(0..2)];
         let began = Instant::now();
-        writer.reopen(hour).await.context("reopening")?;
+        race.store.reopen(hour).await.context("reopening")?;
         operations.push(disturbed(client, hour, began, "reopened"));
         sleep(Duration::from_millis(rng.random_range(0..60))).await;
     }
