@@ -112,7 +112,7 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
     let settler = tokio::spawn(settling::settle_forever(store.clone(), config.settle_after, Arc::clone(&metrics)));
     let admin = admin_listener.map(|listener| {
         if let Ok(address) = listener.local_addr() {
-            tracing::info!("metrics are at http://{address}/metrics");
+            let _ = writeln!(std::io::stdout(), "metrics on http://{address}");
         }
         tokio::spawn(server::serve(listener, admin_routes(metrics), Limits::admin(), std::future::pending()))
     });

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use model::{
-    Event, EventKind, Hour, HourCounts, Timestamp, UserName,
+    Event, EventKind, Hour, HourCounts, IdempotencyKey, Timestamp, UserName,
     wire::{ANALYTICS_PATH, BATCH_PATH, write_line},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
@@ -34,6 +34,8 @@ pub struct Mix {
     pub reads: f64,
     /// The share of writes that are batches.
     pub batches: f64,
+    /// The share of writes that come under an idempotency key, and are sent again until they are acknowledged.
+    pub keyed: f64,
     /// The most events in a batch.
     pub batch_events: usize,
     /// The share of requests that are for the current hour.
@@ -49,7 +51,7 @@ impl Mix {
     pub fn usual() -> Self {
         let now = Timestamp::now().millis();
         let others = (1..=72).filter_map(|hours| Timestamp::from_millis(now - hours * MILLIS_PER_HOUR).ok()).collect();
-        Self { reads: 0.3, batches: 0.1, batch_events: 50, present: 0.95, others, pause: Duration::ZERO }
+        Self { reads: 0.3, batches: 0.1, keyed: 0.25, batch_events: 50, present: 0.95, others, pause: Duration::ZERO }
     }
 
     fn choose_instant(&self, rng: &mut StdRng) -> Timestamp {
@@ -66,6 +68,7 @@ impl Mix {
 #[derive(Default)]
 struct Progress {
     acknowledged: AtomicU64,
+    queued: AtomicU64,
     refused: AtomicU64,
 }
 
@@ -75,7 +78,8 @@ impl Progress {
         let sum = match outcome {
             Outcome::Acknowledged => &self.acknowledged,
             Outcome::Refused => &self.refused,
-            Outcome::Queued | Outcome::Unknown | Outcome::Unsent => return,
+            Outcome::Queued => &self.queued,
+            Outcome::Unknown | Outcome::Unsent => return,
         };
         sum.fetch_add(events.len() as u64, Ordering::Relaxed);
     }
@@ -128,15 +132,12 @@ impl Traffic {
 
     /// Waits until so many more events are acknowledged.
     pub async fn acknowledge(&self, more: u64) -> anyhow::Result<()> {
-        let goal = self.acknowledged() + more;
-        let began = Instant::now();
-        while self.acknowledged() < goal {
-            if began.elapsed() > PATIENCE {
-                bail!("of {goal} events only {} were acknowledged after {PATIENCE:?}", self.acknowledged());
-            }
-            sleep(Duration::from_millis(2)).await;
-        }
-        Ok(())
+        reach(&self.progress.acknowledged, more, "acknowledged").await
+    }
+
+    /// Waits until so many more events are in the daemon's spool.
+    pub async fn spool(&self, more: u64) -> anyhow::Result<()> {
+        reach(&self.progress.queued, more, "spooled").await
     }
 
     /// Lets every client get the answer to its last request, and returns all that they did.
@@ -148,6 +149,19 @@ impl Traffic {
         }
         Ok(operations)
     }
+}
+
+async fn reach(sum: &AtomicU64, more: u64, what: &str) -> anyhow::Result<()> {
+    let reached = || sum.load(Ordering::Relaxed);
+    let goal = reached() + more;
+    let began = Instant::now();
+    while reached() < goal {
+        if began.elapsed() > PATIENCE {
+            bail!("of {goal} events only {} were {what} after {PATIENCE:?}", reached());
+        }
+        sleep(Duration::from_millis(2)).await;
+    }
+    Ok(())
 }
 
 fn owned(urls: &[&str]) -> Vec<String> {
@@ -163,6 +177,15 @@ fn http_client() -> Client {
         .redirect(redirect::Policy::none())
         .build()
         .expect("a client without TLS and with constant settings can be built")
+}
+
+/// Where a request has its idempotency key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum KeyPlace {
+    Header,
+    Parameter,
+    /// Each line of a batch has one of its own.
+    Lines,
 }
 
 struct TestClient {
@@ -182,7 +205,13 @@ impl TestClient {
             let action = if self.rng.random_bool(mix.reads) {
                 self.read(&target, &mix).await
             } else {
-                self.write(&target, &mix).await
+                let events = self.choose_events(&mix);
+                let outcome = if self.rng.random_bool(mix.keyed) {
+                    self.write_once(&events, &stop).await
+                } else {
+                    outcome_of(self.request(&target, &events, None)).await
+                };
+                Action::Send { events, outcome }
             };
             let operation = Operation { client: self.number, began, ended: Instant::now(), action };
             progress.note(&operation);
@@ -209,21 +238,66 @@ impl TestClient {
         Action::Read { hour: Hour::containing(at), counts: counts.await }
     }
 
-    async fn write(&mut self, target: &str, mix: &Mix) -> Action {
+    fn choose_events(&mut self, mix: &Mix) -> Vec<Event> {
         let is_batch = self.rng.random_bool(mix.batches);
         let count = if is_batch { self.rng.random_range(1..=mix.batch_events) } else { 1 };
-        let events: Vec<Event> = (0..count).map(|_| self.choose_event(mix)).collect();
-        let request = if is_batch {
-            let mut lines = Vec::new();
-            for event in &events {
-                write_line(event, None, &mut lines);
+        (0..count).map(|_| self.choose_event(mix)).collect()
+    }
+
+    /// Sends events under a key until they are acknowledged, to whichever daemon, and then does what must change nothing any more: sends
+    /// them once more, or others under the same key. The ledger knows of the first only, so that an event counted twice, or one
+    /// stored under a key that was taken, is found as one too many.
+    async fn write_once(&mut self, events: &[Event], stop: &watch::Receiver<bool>) -> Outcome {
+        let key = IdempotencyKey::new(format!("{}-{}", self.number, self.sent)).expect("digits make a key");
+        let place = *[KeyPlace::Header, KeyPlace::Parameter, KeyPlace::Lines]
+            .choose(&mut self.rng)
+            .unwrap_or(&KeyPlace::Header);
+        let mut worst = Outcome::Unsent;
+        loop {
+            let Some(target) = self.target().await else { return worst };
+            let outcome = outcome_of(self.request(&target, events, Some((&key, place)))).await;
+            match outcome {
+                Outcome::Acknowledged | Outcome::Queued => {
+                    let mut again = events.to_vec();
+                    if self.rng.random_bool(0.5) {
+                        // A key stands for its events in every hour that they touch, so the first one's hour is enough.
+                        again[0].user = UserName::new("conflict").expect("a word is a name");
+                    }
+                    if self.rng.random_bool(0.3) {
+                        outcome_of(self.request(&target, &again, Some((&key, place)))).await;
+                    }
+                    return outcome;
+                }
+                Outcome::Unknown => worst = Outcome::Unknown,
+                Outcome::Refused if worst == Outcome::Unsent => worst = Outcome::Refused,
+                Outcome::Refused | Outcome::Unsent => {}
             }
-            self.http.post(format!("{target}{BATCH_PATH}")).body(lines)
+            if *stop.borrow() {
+                return worst;
+            }
+            sleep(PAUSE_AFTER_FAILURE).await;
+        }
+    }
+
+    fn request(&self, target: &str, events: &[Event], key: Option<(&IdempotencyKey, KeyPlace)>) -> RequestBuilder {
+        let id = key.filter(|(_, place)| *place == KeyPlace::Parameter).map_or("", |(key, _)| key.as_str());
+        let id = if id.is_empty() { String::new() } else { format!("&{}={id}", IdempotencyKey::PARAMETER) };
+        let request = if let [Event { at, user, kind }] = events {
+            self.http.post(format!("{target}{ANALYTICS_PATH}?timestamp={}&user={user}&event={kind}{id}", at.millis()))
         } else {
-            let Event { at, user, kind } = &events[0];
-            self.http.post(format!("{target}{ANALYTICS_PATH}?timestamp={}&user={user}&event={kind}", at.millis()))
+            let mut lines = Vec::new();
+            for (n, event) in events.iter().enumerate() {
+                let key = key.filter(|(_, place)| *place == KeyPlace::Lines);
+                let key = key.and_then(|(key, _)| IdempotencyKey::new(format!("{key}.{n}")).ok());
+                write_line(event, key.as_ref(), &mut lines);
+            }
+            self.http.post(format!("{target}{BATCH_PATH}?{id}")).body(lines)
         };
-        Action::Send { events, outcome: outcome_of(request).await }
+        match key {
+            Some((key, KeyPlace::Header)) => request.header(IdempotencyKey::HEADER, key.as_str()),
+            Some((key, KeyPlace::Lines)) if events.len() == 1 => request.header(IdempotencyKey::HEADER, key.as_str()),
+            Some((_, KeyPlace::Parameter | KeyPlace::Lines)) | None => request,
+        }
     }
 
     /// Any of the daemons there are; waits while there are none. None when there will be no more.

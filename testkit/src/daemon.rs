@@ -22,6 +22,7 @@ const PATIENCE: Duration = Duration::from_mins(2);
 pub struct Daemon {
     process: Child,
     url: String,
+    metrics_url: Option<String>,
     http: reqwest::Client,
 }
 
@@ -48,16 +49,19 @@ impl Daemon {
             .expect("the daemon can be run");
         let stdout = process.stdout.take().expect("standard output is piped");
         let mut lines = BufReader::new(stdout).lines();
-        let line =
-            timeout(PATIENCE, lines.next_line()).await.expect("the daemon starts in time").expect("its output is text");
-        let url = line
-            .as_deref()
-            .and_then(|line| line.strip_prefix("listening on "))
-            .unwrap_or_else(|| panic!("the daemon said {line:?} instead of where it listens"))
-            .to_owned();
+        let mut metrics_url = None;
+        let url = loop {
+            let line = timeout(PATIENCE, lines.next_line()).await.expect("the daemon starts in time");
+            let line = line.expect("its output is text").unwrap_or_default();
+            match line.split_once(" on ") {
+                Some(("metrics", url)) => metrics_url = Some(url.to_owned()),
+                Some(("listening", url)) => break url.to_owned(),
+                _ => panic!("the daemon said {line:?} instead of where it listens"),
+            }
+        };
         // A daemon whose output nobody reads would be another daemon than the one that users run.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { process, url, http: reqwest::Client::new() }
+        Self { process, url, metrics_url, http: reqwest::Client::new() }
     }
 
     /// The daemon's command, without arguments and with an environment that says nothing about it.
@@ -100,6 +104,15 @@ impl Daemon {
         let response = self.get(&format!("/analytics?timestamp={}", at.timestamp_millis())).await;
         assert_eq!(response.status(), StatusCode::OK);
         response.text().await.expect("the body arrives").parse().expect("the body is counts")
+    }
+
+    /// The value of one of its metrics, if it has that one. It must have been started with `--admin-listen`.
+    pub async fn metric(&self, name: &str) -> Option<f64> {
+        let url = self.metrics_url.as_deref().expect("the daemon serves its metrics");
+        let response = self.http.get(format!("{url}/metrics")).send().await.expect("the daemon answers");
+        let text = response.text().await.expect("the body arrives");
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+        Some(line.parse().expect("a metric is a number"))
     }
 
     /// Asks for a path.

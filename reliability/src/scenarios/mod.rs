@@ -9,6 +9,7 @@ pub mod database_crashed;
 pub mod database_hangs;
 pub mod disk_full;
 pub mod hour_under_attack;
+pub mod outage_spooled;
 pub mod replicas;
 
 use clap::ValueEnum;
@@ -32,6 +33,8 @@ pub enum Scenario {
     DatabaseHangs,
     /// A full disk. Needs the right to mount.
     DiskFull,
+    /// Crashes of the database under a daemon with a spool, which is killed too.
+    OutageSpooled,
     /// Clients whose clocks are years off.
     ClockJumps,
     /// Three daemons on one database, and the settler killed.
@@ -51,6 +54,7 @@ impl Scenario {
             Self::CommitFates => commit_fates::run(options).await,
             Self::DatabaseHangs => database_hangs::run(options).await,
             Self::DiskFull => disk_full::run(options).await,
+            Self::OutageSpooled => outage_spooled::run(options).await,
             Self::ClockJumps => clock_jumps::run(options).await,
             Self::Replicas => replicas::run(options).await,
             Self::HourUnderAttack => hour_under_attack::run(options).await,

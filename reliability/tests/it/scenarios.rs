@@ -1,6 +1,6 @@
 use reliability::scenarios::{
     clock_jumps, commit_fates, connections_killed, daemon_killed, daemon_stopped, database_crashed, database_hangs,
-    disk_full, replicas,
+    disk_full, outage_spooled, replicas,
 };
 
 use crate::support::options;
@@ -24,5 +24,6 @@ every_promise_is_kept! {
     connections_ended_at_random_lose_nothing: connections_killed,
     clocks_that_are_years_off_are_counted_where_they_say: clock_jumps,
     a_full_disk_refuses_events_and_loses_none_and_space_given_back_is_used: disk_full,
+    what_is_taken_while_the_database_is_away_is_stored_exactly_once: outage_spooled,
     replicas_answer_as_one_counter_would_and_another_settles_when_the_settler_dies: replicas,
 }

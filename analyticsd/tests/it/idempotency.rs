@@ -1,0 +1,170 @@
+use chrono::{DateTime, Utc};
+use db::Flavour;
+use model::Problem;
+use reqwest::StatusCode;
+use testkit::{Daemon, TestDatabase, on_both_flavours};
+use tokio::task::JoinSet;
+
+use crate::support::{at, counts, stored_events};
+
+on_both_flavours!(
+    a_request_that_is_sent_again_under_its_key_is_stored_once_by_whichever_replica_and_after_settling,
+    another_event_under_a_key_that_is_taken_gets_409_and_is_not_stored,
+    a_batch_counts_once_under_its_key_and_its_lines_under_theirs,
+);
+
+const TEN: &str = "2015-05-17T10:00:00Z";
+
+/// How the key of a request is given.
+enum Key<'a> {
+    Header(&'a str),
+    Parameter(&'a str),
+}
+
+async fn post(daemon: &Daemon, at: DateTime<Utc>, user: &str, key: &[Key<'_>]) -> reqwest::Response {
+    let mut url = format!("{}/analytics?timestamp={}&user={user}&event=click", daemon.url(), at.timestamp_millis());
+    let mut headers = reqwest::header::HeaderMap::new();
+    for key in key {
+        match key {
+            Key::Header(key) => drop(headers.append("idempotency-key", key.parse().unwrap())),
+            Key::Parameter(key) => url = format!("{url}&id={key}"),
+        }
+    }
+    reqwest::Client::new().post(url).headers(headers).send().await.unwrap()
+}
+
+async fn post_batch(daemon: &Daemon, key: Option<&str>, lines: &str) -> reqwest::Response {
+    let mut request = reqwest::Client::new().post(format!("{}/analytics/batch", daemon.url())).body(lines.to_owned());
+    if let Some(key) = key {
+        request = request.header("idempotency-key", key);
+    }
+    request.send().await.unwrap()
+}
+
+async fn a_request_that_is_sent_again_under_its_key_is_stored_once_by_whichever_replica_and_after_settling(
+    flavour: Flavour,
+) {
+    let database = TestDatabase::new(flavour).await;
+    // Neither of them settles, so that the test can.
+    let replicas = [
+        Daemon::start_with(["--database-url", database.url(), "--settle-after", "1h"]).await,
+        Daemon::start_with(["--database-url", database.url(), "--settle-after", "1h"]).await,
+    ];
+    for (key, replica) in [
+        (Key::Header("k-1"), &replicas[0]),
+        (Key::Parameter("k-1"), &replicas[1]),
+        (Key::Header("\"k-1\""), &replicas[1]),
+    ] {
+        assert_eq!(post(replica, at(TEN), "anna", &[key]).await.status(), StatusCode::NO_CONTENT);
+    }
+    assert_eq!(replicas[0].counts(at(TEN)).await, counts(1, 1, 0));
+
+    let hour = model::Hour::starting_at(at(TEN)).unwrap();
+    let client = database.client().await;
+    client.batch_execute("call analytics.refresh_hour('2015-05-17T10:00:00Z')").await.unwrap();
+    let settled: bool = client
+        .query_one("select is_settled from analytics.settle($1)", &[&hour.start().to_utc()])
+        .await
+        .unwrap()
+        .get(0);
+    assert!(settled);
+    assert_eq!(post(&replicas[1], at(TEN), "anna", &[Key::Header("k-1")]).await.status(), StatusCode::NO_CONTENT);
+    assert_eq!(post(&replicas[1], at(TEN), "anna", &[Key::Header("k-2")]).await.status(), StatusCode::NO_CONTENT);
+    assert_eq!(replicas[0].counts(at(TEN)).await, counts(1, 2, 0), "another key is another event");
+    assert_eq!(stored_events(&database).await, 2);
+}
+
+async fn another_event_under_a_key_that_is_taken_gets_409_and_is_not_stored(flavour: Flavour) {
+    let database = TestDatabase::new(flavour).await;
+    let daemon = Daemon::start(database.url()).await;
+    assert_eq!(post(&daemon, at(TEN), "anna", &[Key::Header("k")]).await.status(), StatusCode::NO_CONTENT);
+    let refused = post(&daemon, at(TEN), "ben", &[Key::Header("k")]).await;
+    assert_eq!(refused.status(), StatusCode::CONFLICT);
+    let problem: Problem = refused.json().await.unwrap();
+    assert_eq!(problem.parameter.as_deref(), Some("id"));
+    assert!(problem.detail.contains("take a new key"), "{problem:?}");
+    assert_eq!(daemon.counts(at(TEN)).await, counts(1, 1, 0));
+    assert_eq!(
+        post(&daemon, at("2015-05-17T11:00:00Z"), "ben", &[Key::Header("k")]).await.status(),
+        StatusCode::NO_CONTENT,
+        "in another hour it is another key"
+    );
+    assert_eq!(stored_events(&database).await, 2);
+}
+
+async fn a_batch_counts_once_under_its_key_and_its_lines_under_theirs(flavour: Flavour) {
+    let database = TestDatabase::new(flavour).await;
+    let daemon = Daemon::start(database.url()).await;
+    let line = |user: &str, id: &str| {
+        let id = if id.is_empty() { String::new() } else { format!(r#","id":"{id}""#) };
+        format!("{{\"timestamp\":{},\"user\":\"{user}\",\"event\":\"click\"{id}}}\n", at(TEN).timestamp_millis())
+    };
+    let status = async |key, lines: &str| post_batch(&daemon, key, lines).await.status();
+
+    let whole = line("anna", "") + &line("anna", "");
+    for _ in 0..2 {
+        assert_eq!(status(Some("batch"), &whole).await, StatusCode::NO_CONTENT);
+    }
+    assert_eq!(status(Some("batch"), &line("anna", "")).await, StatusCode::CONFLICT);
+    assert_eq!(daemon.counts(at(TEN)).await, counts(1, 2, 0));
+
+    // A resumed import: some of its lines are there, some are not, some have no key.
+    assert_eq!(status(None, &(line("ben", "1") + &line("carl", "2"))).await, StatusCode::NO_CONTENT);
+    let resumed = line("carl", "2") + &line("dora", "") + &line("emil", "3") + &line("ben", "1");
+    assert_eq!(status(None, &resumed).await, StatusCode::NO_CONTENT);
+    assert_eq!(daemon.counts(at(TEN)).await, counts(5, 6, 0));
+    assert_eq!(status(None, &(line("fred", "4") + &line("gina", "1"))).await, StatusCode::CONFLICT);
+
+    let twice = post_batch(&daemon, None, &(line("ben", "5") + &line("ben", "5"))).await;
+    assert_eq!(twice.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(twice.json::<Problem>().await.unwrap().line, Some(2));
+    assert_eq!(status(Some("both"), &line("ben", "6")).await, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        daemon.counts(at(TEN)).await,
+        counts(5, 6, 0),
+        "what was refused is not stored, and neither is what came with it"
+    );
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_accepted_gets_400_and_stores_nothing() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let long = "x".repeat(256);
+    let table: [(&[Key<'_>], &str); 8] = [
+        (&[Key::Header("")], "idempotency-key"),
+        (&[Key::Header("a b")], "idempotency-key"),
+        (&[Key::Header("\u{e4}")], "idempotency-key"),
+        (&[Key::Header(&long)], "idempotency-key"),
+        (&[Key::Header("a"), Key::Header("a")], "idempotency-key"),
+        (&[Key::Parameter("")], "id"),
+        (&[Key::Parameter("a%20b")], "id"),
+        (&[Key::Header("a"), Key::Parameter("b")], "id"),
+    ];
+    for (key, parameter) in table {
+        let refused = post(&daemon, at(TEN), "anna", key).await;
+        assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+        let problem: Problem = refused.json().await.unwrap();
+        assert_eq!(problem.parameter.as_deref(), Some(parameter), "{problem:?}");
+    }
+    assert_eq!(stored_events(&database).await, 0);
+    let same = [Key::Header("a"), Key::Parameter("a")];
+    assert_eq!(post(&daemon, at(TEN), "anna", &same).await.status(), StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn the_same_request_from_many_clients_at_once_is_stored_once_and_all_are_told_so() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let replicas = [Daemon::start(database.url()).await, Daemon::start(database.url()).await];
+    let now = Utc::now();
+    for round in 0..20 {
+        let mut clients = JoinSet::new();
+        for number in 0..16 {
+            let query = format!("timestamp={}&user=user-{round}&event=click&id=key-{round}", now.timestamp_millis());
+            let url = format!("{}/analytics?{query}", replicas[number % 2].url());
+            clients.spawn(async move { reqwest::Client::new().post(url).send().await.unwrap().status() });
+        }
+        assert!(clients.join_all().await.iter().all(|status| *status == StatusCode::NO_CONTENT));
+    }
+    assert_eq!(replicas[0].counts(now).await, counts(20, 20, 0));
+}

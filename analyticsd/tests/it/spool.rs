@@ -1,0 +1,141 @@
+use chrono::Utc;
+use db::{Flavour, Retention, Store, StoreOptions, embedded::Embedded, schema};
+use reqwest::StatusCode;
+use tempfile::TempDir;
+use testkit::{Daemon, embedded_options, server_dir};
+
+use crate::support::{at, counts};
+
+/// A database that can be away, and a folder for a spool.
+struct Away {
+    dir: TempDir,
+    server: Option<Embedded>,
+    url: String,
+}
+
+impl Away {
+    /// With a database that is there, for now.
+    async fn not_yet() -> Self {
+        let dir = server_dir();
+        let server = Embedded::start(&embedded_options(dir.path(), Flavour::Postgres)).await.unwrap();
+        schema::migrate(&store(server.url()), None).await.unwrap();
+        Self { url: server.url().to_owned(), server: Some(server), dir }
+    }
+
+    async fn go(&mut self) {
+        self.server.take().unwrap().stop().await.unwrap();
+    }
+
+    async fn come_back(&mut self) {
+        self.server = Some(Embedded::start(&embedded_options(self.dir.path(), Flavour::Postgres)).await.unwrap());
+    }
+
+    async fn daemon(&self, more: &[&str]) -> Daemon {
+        let spool = self.dir.path().join("spool").display().to_string();
+        let arguments = ["--database-url", &self.url, "--spool", &spool, "--admin-listen", "127.0.0.1:0"];
+        Daemon::start_with(arguments.iter().chain(more)).await
+    }
+}
+
+fn store(url: &str) -> Store {
+    Store::new(url, StoreOptions::default()).unwrap()
+}
+
+async fn until_replayed(daemon: &Daemon) {
+    while daemon.metric("analyticsd_spooled_requests").await != Some(0.0) {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn while_the_database_is_away_events_get_202_and_are_counted_when_it_is_back() {
+    let mut database = Away::not_yet().await;
+    let daemon = database.daemon(&[]).await;
+    let (now, late) = (Utc::now(), at("2015-05-17T10:00:00Z"));
+    assert_eq!(daemon.post(now, "anna", "click").await, StatusCode::NO_CONTENT);
+    database.go().await;
+
+    assert_eq!(daemon.post(now, "ben", "click").await, StatusCode::ACCEPTED);
+    assert_eq!(daemon.post(late, "ben", "impression").await, StatusCode::ACCEPTED);
+    let lines =
+        format!("{{\"timestamp\":{},\"user\":\"carl\",\"event\":\"click\"}}\n", now.timestamp_millis()).repeat(3);
+    assert_eq!(daemon.post_batch(lines).await.status(), StatusCode::ACCEPTED);
+    assert_eq!(daemon.post(now, "", "click").await, StatusCode::BAD_REQUEST, "bad input is refused as ever");
+    assert_eq!(daemon.metric("analyticsd_spooled_requests").await, Some(3.0));
+    let asked = daemon.get(&format!("/analytics?timestamp={}", now.timestamp_millis())).await;
+    assert_eq!(asked.status(), StatusCode::SERVICE_UNAVAILABLE, "a count would not be exact");
+
+    database.come_back().await;
+    until_replayed(&daemon).await;
+    assert_eq!(daemon.counts(now).await, counts(3, 5, 0));
+    assert_eq!(daemon.counts(late).await, counts(1, 0, 1));
+    assert_eq!(daemon.post(now, "dora", "click").await, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn what_was_spooled_survives_a_kill_and_a_start_without_a_database() {
+    let mut database = Away::not_yet().await;
+    database.go().await;
+    let daemon = database.daemon(&[]).await;
+    let now = Utc::now();
+    assert_eq!(daemon.post(now, "anna", "click").await, StatusCode::ACCEPTED);
+    daemon.kill().await;
+    let daemon = database.daemon(&[]).await;
+    assert_eq!(daemon.post(now, "ben", "click").await, StatusCode::ACCEPTED);
+    database.come_back().await;
+    until_replayed(&daemon).await;
+    assert_eq!(daemon.counts(now).await, counts(2, 2, 0));
+    assert!(daemon.terminate().await.success());
+}
+
+#[tokio::test]
+async fn a_spool_that_is_full_refuses_with_503() {
+    let mut database = Away::not_yet().await;
+    let daemon = database.daemon(&["--spool-size", "200"]).await;
+    database.go().await;
+    let now = Utc::now();
+    let mut spooled = 0;
+    loop {
+        match daemon.post(now, &format!("user-{spooled}"), "click").await {
+            StatusCode::ACCEPTED => spooled += 1,
+            StatusCode::SERVICE_UNAVAILABLE => break,
+            other => panic!("{other}"),
+        }
+    }
+    assert!((1..10).contains(&spooled), "{spooled} requests went into 200 bytes");
+    database.come_back().await;
+    until_replayed(&daemon).await;
+    assert_eq!(daemon.counts(now).await, counts(spooled, spooled, 0), "what was refused is not stored");
+}
+
+#[tokio::test]
+async fn what_can_never_be_stored_is_kept_for_people_to_look_at_and_holds_nothing_up() {
+    let mut database = Away::not_yet().await;
+    let daemon = database.daemon(&[]).await;
+    let (now, old) = (Utc::now(), at("2015-05-17T10:00:00Z"));
+    let under_key = async |user: &str| {
+        let query = format!("timestamp={}&user={user}&event=click&id=k", now.timestamp_millis());
+        let sent = reqwest::Client::new().post(format!("{}/analytics?{query}", daemon.url())).send().await;
+        sent.unwrap().status()
+    };
+    let keep = Some(std::time::Duration::from_hours(24));
+    Retention { keep, columnstore_after: None }.write(&store(&database.url)).await.unwrap();
+    Retention::apply(&store(&database.url)).await.unwrap();
+    assert_eq!(under_key("anna").await, StatusCode::NO_CONTENT);
+    database.go().await;
+
+    assert_eq!(daemon.post(old, "too-old", "click").await, StatusCode::ACCEPTED);
+    assert_eq!(under_key("anna").await, StatusCode::ACCEPTED);
+    assert_eq!(under_key("conflict").await, StatusCode::ACCEPTED);
+    assert_eq!(daemon.post(now, "ben", "click").await, StatusCode::ACCEPTED);
+    database.come_back().await;
+    until_replayed(&daemon).await;
+    assert_eq!(
+        daemon.counts(now).await,
+        counts(2, 2, 0),
+        "the repeated one counts once, the conflicting one not at all"
+    );
+    assert_eq!(daemon.metric("analyticsd_spool_rejected_requests_total").await, Some(2.0));
+    let rejected = std::fs::read_to_string(database.dir.path().join("spool/rejected.ndjson")).unwrap();
+    assert!(rejected.contains("too-old") && rejected.contains("conflict") && !rejected.contains("ben"), "{rejected}");
+}
