@@ -1,7 +1,7 @@
 use std::{fmt, str::FromStr, time::Duration};
 
 use db::describe;
-use model::{Event, EventKind, Hour, HourCounts, Problem, Timestamp, UserName, wire};
+use model::{Event, EventKind, Hour, HourCounts, IdempotencyKey, Problem, Timestamp, UserName, wire};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{
     Client, RequestBuilder, Response, StatusCode, Url,
@@ -100,6 +100,15 @@ impl ServerError {
     }
 }
 
+/// What the daemon did with events that it took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    /// They are committed.
+    Stored,
+    /// The database is away; they are on the daemon's disk, and will be stored when it is back.
+    Spooled,
+}
+
 /// One analyticsd, and the connections to it.
 pub(crate) struct Server {
     url: ServerUrl,
@@ -121,8 +130,8 @@ impl Server {
         Self { url, http }
     }
 
-    /// Sends one event.
-    pub(crate) async fn send(&self, event: &Event) -> Result<(), ServerError> {
+    /// Sends one event, under an idempotency key if one is given.
+    pub(crate) async fn send(&self, event: &Event, key: Option<&IdempotencyKey>) -> Result<Delivery, ServerError> {
         let user = utf8_percent_encode(event.user.as_str(), NON_ALPHANUMERIC);
         let url = format!(
             "{}&{}={user}&{}={}",
@@ -131,32 +140,42 @@ impl Server {
             EventKind::PARAMETER,
             event.kind
         );
-        self.answer_of(self.http.post(url), StatusCode::NO_CONTENT).await.map(drop)
+        let request = self.http.post(url);
+        self.delivery_of(match key {
+            Some(key) => request.header(IdempotencyKey::HEADER, key.as_str()),
+            None => request,
+        })
+        .await
     }
 
     /// Asks for the counts of an hour.
     pub(crate) async fn counts(&self, hour: Hour) -> Result<HourCounts, ServerError> {
-        let response = self.answer_of(self.http.get(self.analytics(hour.start())), StatusCode::OK).await?;
+        let response = self.answer_of(self.http.get(self.analytics(hour.start())), &[StatusCode::OK]).await?;
         let status = response.status();
         let body = response.text().await.map_err(|error| self.no_answer(error))?;
         body.parse().map_err(|_| self.foreign(status, &body))
     }
 
     /// Sends many events, written as newline-delimited JSON. They are stored together or not at all.
-    pub(crate) async fn send_batch(&self, lines: &[u8]) -> Result<(), ServerError> {
+    pub(crate) async fn send_batch(&self, lines: &[u8]) -> Result<Delivery, ServerError> {
         let url = format!("{}{}", self.url, wire::BATCH_PATH);
         let request = self.http.post(url).header(CONTENT_TYPE, wire::NDJSON).body(lines.to_vec());
-        self.answer_of(request, StatusCode::NO_CONTENT).await.map(drop)
+        self.delivery_of(request).await
+    }
+
+    async fn delivery_of(&self, request: RequestBuilder) -> Result<Delivery, ServerError> {
+        let response = self.answer_of(request, &[StatusCode::NO_CONTENT, StatusCode::ACCEPTED]).await?;
+        Ok(if response.status() == StatusCode::ACCEPTED { Delivery::Spooled } else { Delivery::Stored })
     }
 
     fn analytics(&self, at: Timestamp) -> String {
         format!("{}{}?{}={}", self.url, wire::ANALYTICS_PATH, Timestamp::PARAMETER, at.millis())
     }
 
-    async fn answer_of(&self, request: RequestBuilder, expected: StatusCode) -> Result<Response, ServerError> {
+    async fn answer_of(&self, request: RequestBuilder, expected: &[StatusCode]) -> Result<Response, ServerError> {
         let response = request.send().await.map_err(|error| self.no_answer(error))?;
         let status = response.status();
-        if status == expected {
+        if expected.contains(&status) {
             return Ok(response);
         }
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());

@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 
-use model::{Event, EventKind, Hour, wire};
+use model::{Event, EventKind, Hour, IdempotencyKey, wire};
 
 /// Events of one file that are sent in one request: as many as the limits of a request allow.
 #[derive(Default)]
@@ -8,26 +8,32 @@ pub(crate) struct Batch {
     body: Vec<u8>,
     lines: Vec<u64>,
     hours: HashSet<Hour>,
+    keys: HashSet<(Hour, IdempotencyKey)>,
     clicks: u64,
 }
 
 impl Batch {
-    /// Adds an event that stands on a line of the file, or gives it back if the batch has to be sent first.
-    pub(crate) fn push(&mut self, line: u64, event: Event, max_events: usize) -> Result<(), Event> {
+    /// Adds an event that stands on a line of the file, with its idempotency key if it has one. False, and nothing is added, if the
+    /// batch has to be sent first.
+    pub(crate) fn push(&mut self, line: u64, event: &Event, key: Option<&IdempotencyKey>, max_events: usize) -> bool {
         let end = self.body.len();
-        wire::write_line(&event, None, &mut self.body);
+        wire::write_line(event, key, &mut self.body);
         let hour = event.hour();
-        let fits = self.lines.len() < max_events
+        // What stands in a file twice under one key is left to two requests: within one it would be refused.
+        let is_new = key.is_none_or(|key| !self.keys.contains(&(hour, key.clone())));
+        let fits = is_new
+            && self.lines.len() < max_events
             && self.body.len() <= wire::MAX_BATCH_BYTES
             && (self.hours.len() < wire::MAX_BATCH_HOURS || self.hours.contains(&hour));
         if !fits {
             self.body.truncate(end);
-            return Err(event);
+            return false;
         }
+        self.keys.extend(key.map(|key| (hour, key.clone())));
         self.lines.push(line);
         self.hours.insert(hour);
         self.clicks += u64::from(event.kind == EventKind::Click);
-        Ok(())
+        true
     }
 
     /// The events as newline-delimited JSON.
@@ -53,13 +59,14 @@ impl Batch {
         self.body.clear();
         self.lines.clear();
         self.hours.clear();
+        self.keys.clear();
         self.clicks = 0;
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use model::{Event, EventKind, Timestamp, UserName, wire};
+    use model::{Event, EventKind, IdempotencyKey, Timestamp, UserName, wire};
 
     use super::Batch;
 
@@ -74,7 +81,7 @@ mod tests {
     fn fill(max_events: usize, mut event: impl FnMut(usize) -> Event) -> Batch {
         let mut batch = Batch::default();
         for n in 0.. {
-            if batch.push(n as u64, event(n), max_events).is_err() {
+            if !batch.push(n as u64, &event(n), None, max_events) {
                 return batch;
             }
         }
@@ -98,9 +105,20 @@ mod tests {
     fn an_event_that_does_not_fit_leaves_the_batch_as_it_was() {
         let mut batch = fill(2, |_| event(0, "a"));
         let body = batch.body().to_vec();
-        assert_eq!(batch.push(9, event(0, "b"), 2), Err(event(0, "b")));
+        assert!(!batch.push(9, &event(0, "b"), None, 2));
         assert_eq!((batch.body(), batch.lines().len(), batch.clicks()), (body.as_slice(), 2, 2));
         batch.clear();
-        assert_eq!(batch.push(9, event(0, "b"), 2), Ok(()));
+        assert!(batch.push(9, &event(0, "b"), None, 2));
+    }
+
+    #[test]
+    fn a_key_stands_in_a_batch_once_an_hour() {
+        let key = IdempotencyKey::new("k").unwrap();
+        let mut batch = Batch::default();
+        assert!(batch.push(1, &event(0, "a"), Some(&key), 9));
+        assert!(batch.push(2, &event(1, "a"), Some(&key), 9));
+        assert!(!batch.push(3, &event(0, "a"), Some(&key), 9));
+        batch.clear();
+        assert!(batch.push(3, &event(0, "a"), Some(&key), 9));
     }
 }

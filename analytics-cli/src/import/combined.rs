@@ -225,7 +225,7 @@ mod tests {
     fn read(line: &[u8]) -> String {
         let sites = vec!["WWW.Example.com:80".parse().unwrap(), "[::1]:8080".parse().unwrap()];
         match Combined::new(sites).read(line) {
-            Content::Event(e) => format!("{} {} {}", e.at.millis(), e.user, e.kind),
+            Content::Event(e) | Content::Keyed(e, _) => format!("{} {} {}", e.at.millis(), e.user, e.kind),
             Content::NotAPageView => "not a page view".to_owned(),
             Content::Unreadable(reason) => reason.to_string(),
         }

@@ -190,7 +190,7 @@ mod tests {
         let mut all = Vec::new();
         while let Some(record) = records.next()? {
             let content = match record.content {
-                Content::Event(e) => format!("{} {} {}", e.at.millis(), e.user, e.kind),
+                Content::Event(e) | Content::Keyed(e, _) => format!("{} {} {}", e.at.millis(), e.user, e.kind),
                 Content::NotAPageView => "not a page view".to_owned(),
                 Content::Unreadable(reason) => reason.to_string(),
             };

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::server::{Server, ServerError};
+use crate::server::{Delivery, Server, ServerError};
 
 /// How often a batch is sent in all before the import gives up on an overloaded server.
 const TRIES: u32 = 5;
@@ -11,7 +11,7 @@ const USUAL_WAIT: Duration = Duration::from_secs(1);
 
 /// Sends a batch, and sends it again while the server says that it is overloaded. It promises then that nothing is stored. A
 /// broken connection promises nothing, so nothing is sent again after one.
-pub(crate) async fn deliver(server: &Server, body: &[u8], tell: impl Fn(&str)) -> Result<(), ServerError> {
+pub(crate) async fn deliver(server: &Server, body: &[u8], tell: impl Fn(&str)) -> Result<Delivery, ServerError> {
     let mut tries = 1;
     loop {
         let wait = match server.send_batch(body).await {

@@ -19,7 +19,7 @@ mod tally;
 
 use std::path::PathBuf;
 
-use model::Timestamp;
+use model::{Event, IdempotencyKey, Timestamp};
 
 use self::{
     batch::Batch,
@@ -34,7 +34,7 @@ pub(crate) use self::{combined::Site, source::Source, stopped::Stopped};
 use crate::{
     failure::{Failure, Verdict},
     output,
-    server::{Server, ServerError},
+    server::{Delivery, Server, ServerError},
     time::seconds_suspicion,
 };
 
@@ -68,6 +68,7 @@ pub(crate) async fn run(server: &Server, sources: &[Source], options: Options) -
         progress: Progress::begin(sources.iter().map(Source::bytes).sum()),
         tally: Tally::default(),
         suspect: None,
+        spooled: 0,
         options,
     };
     let stopped = import.all(sources).await.err();
@@ -75,6 +76,12 @@ pub(crate) async fn run(server: &Server, sources: &[Source], options: Options) -
     import.tally.unreadable = import.rejects.total();
     let printed = output::print(&import.tally.to_string());
     import.rejects.tell();
+    if import.spooled > 0 {
+        output::talk(&format!(
+            "{} of these events are not stored yet: the server's database is away, and they will be when it is back",
+            import.spooled
+        ));
+    }
     if let Some(suspect) = import.suspect {
         output::talk(&format!("warning: {suspect}"));
     }
@@ -93,6 +100,8 @@ struct Import<'a> {
     tally: Tally,
     /// What is strange about the first timestamp that looks like seconds.
     suspect: Option<String>,
+    /// How many events the server took while its database was away.
+    spooled: u64,
 }
 
 /// A file that an import stopped in: why, and where.
@@ -134,14 +143,8 @@ impl Import<'_> {
         let mut records = Records::new(self.progress.watch(reader), &self.options.format);
         while let Some(record) = records.next().map_err(|error| StoppedFile::before(&batch, Cause::Read(error)))? {
             match record.content {
-                Content::Event(event) => {
-                    self.suspect(&name, record.line, event.at);
-                    if let Err(event) = batch.push(record.line, event, self.options.batch_size) {
-                        self.send(&mut batch).await?;
-                        let pushed = batch.push(record.line, event, self.options.batch_size);
-                        pushed.expect("one event is within the limits of a batch");
-                    }
-                }
+                Content::Event(event) => self.add(&name, record.line, &event, None, &mut batch).await?,
+                Content::Keyed(event, key) => self.add(&name, record.line, &event, Some(&key), &mut batch).await?,
                 Content::NotAPageView => self.tally.not_page_views += 1,
                 Content::Unreadable(reason) => self
                     .rejects
@@ -153,14 +156,35 @@ impl Import<'_> {
         if batch.is_empty() { Ok(()) } else { self.send(&mut batch).await }
     }
 
+    async fn add(
+        &mut self,
+        name: &str,
+        line: u64,
+        event: &Event,
+        key: Option<&IdempotencyKey>,
+        batch: &mut Batch,
+    ) -> Result<(), StoppedFile> {
+        self.suspect(name, line, event.at);
+        if !batch.push(line, event, key, self.options.batch_size) {
+            self.send(batch).await?;
+            let pushed = batch.push(line, event, key, self.options.batch_size);
+            assert!(pushed, "one event is within the limits of a batch");
+        }
+        Ok(())
+    }
+
     async fn send(&mut self, batch: &mut Batch) -> Result<(), StoppedFile> {
-        if let Err(error) = deliver(self.server, batch.body(), |line| self.progress.tell(line)).await {
-            let line = match &error {
-                ServerError::Refused { problem, .. } => line_of_event(batch, problem.line),
-                _ => None,
-            };
-            let last_sent = batch.lines().last().copied();
-            return Err(StoppedFile { last_sent, ..StoppedFile::before(batch, Cause::Server { error, line }) });
+        match deliver(self.server, batch.body(), |line| self.progress.tell(line)).await {
+            Ok(Delivery::Stored) => {}
+            Ok(Delivery::Spooled) => self.spooled += batch.lines().len() as u64,
+            Err(error) => {
+                let line = match &error {
+                    ServerError::Refused { problem, .. } => line_of_event(batch, problem.line),
+                    _ => None,
+                };
+                let last_sent = batch.lines().last().copied();
+                return Err(StoppedFile { last_sent, ..StoppedFile::before(batch, Cause::Server { error, line }) });
+            }
         }
         self.tally.add(batch);
         self.progress.stored(self.tally.events);

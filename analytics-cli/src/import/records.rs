@@ -1,6 +1,6 @@
 use std::io::{self, Read};
 
-use model::{Event, InvalidInput, wire};
+use model::{Event, IdempotencyKey, InvalidInput, wire};
 use thiserror::Error;
 
 use super::{
@@ -24,6 +24,8 @@ pub(crate) struct Record {
 pub(crate) enum Content {
     /// An event.
     Event(Event),
+    /// An event under an idempotency key.
+    Keyed(Event, IdempotencyKey),
     /// A request that is not a page view.
     NotAPageView,
     /// Nothing that can be read.
@@ -109,7 +111,11 @@ impl Decoder {
             (Some([]), _) => return Ok(None),
             (None, _) => Content::Unreadable(Unreadable::TooLong),
             (Some(bytes), Self::Combined(combined)) => combined.read(bytes),
-            (Some(bytes), _) => wire::parse_line(bytes).map(|(event, _)| event).into(),
+            (Some(bytes), _) => match wire::parse_line(bytes) {
+                Ok((event, Some(key))) => Content::Keyed(event, key),
+                Ok((event, None)) => Content::Event(event),
+                Err(error) => Content::Unreadable(error.into()),
+            },
         };
         Ok(Some(Record { line: line.number, content }))
     }

@@ -153,3 +153,23 @@ fn a_csv_file_without_its_header_stops_the_import() {
     assert!(run.stderr.contains("Nothing from standard input, line 1 on, is stored."), "{}", run.stderr);
     assert_eq!(server.requests().len(), 0);
 }
+
+#[test]
+fn keys_of_lines_go_with_them_and_a_key_never_twice_in_one_request() {
+    let server = TestServer::answering(&[Answer::Stored]);
+    let line = |id: u8| format!("{{\"timestamp\":1,\"user\":\"a\",\"event\":\"click\",\"id\":\"k{id}\"}}\n");
+    let lines = line(1) + &line(2) + &line(1);
+    let run = run(&server, &["import", "--format", "ndjson", "-"], lines.as_bytes());
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let sent: Vec<String> = server.requests().iter().map(|request| request.body.clone()).collect();
+    assert_eq!(sent, [line(1) + &line(2), line(1)]);
+}
+
+#[test]
+fn events_that_wait_for_the_database_are_said_to() {
+    let server = TestServer::answering(&[Answer::Spooled]);
+    let run = run(&server, &["import", "--format", "ndjson", "-"], events(3).as_bytes());
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.stdout.starts_with("events,3\n"));
+    assert!(run.stderr.starts_with("3 of these events are not stored yet"), "{}", run.stderr);
+}

@@ -41,3 +41,19 @@ fn an_event_whose_fate_is_unknown_is_not_sent_again() {
         assert_eq!(server.requests().len(), 1, "{answer:?}");
     }
 }
+
+#[test]
+fn an_event_goes_under_a_key_if_asked_and_may_then_be_sent_again() {
+    let server = TestServer::answering(&[Answer::Nothing]);
+    let run = run(&server, &["send", "--user", "ann", "--event", "click", "--at", "0", "--id", "k-1"], b"");
+    assert!(run.stderr.contains("send it again with --id k-1 --at 0, which counts it once"), "{}", run.stderr);
+    assert!(server.requests()[0].headers.contains("idempotency-key: k-1"));
+}
+
+#[test]
+fn an_event_that_waits_for_the_database_is_said_to() {
+    let server = TestServer::answering(&[Answer::Spooled]);
+    let run = run(&server, &["send", "--user", "ann", "--event", "click"], b"");
+    assert_eq!(run.code, 0);
+    assert!(run.stderr.contains("not stored yet"), "{}", run.stderr);
+}

@@ -11,6 +11,8 @@ use std::{
 pub(crate) enum Answer {
     /// 204.
     Stored,
+    /// 202.
+    Spooled,
     /// 200 with a body.
     Text(String),
     /// A problem document with this status and detail, a line if one is at fault, and Retry-After: 0.
@@ -107,6 +109,7 @@ fn write_answer(stream: &mut TcpStream, answer: &Answer) {
             return;
         }
         Answer::Stored => (204, String::new(), String::new()),
+        Answer::Spooled => (202, "Content-Length: 0\r\n".to_owned(), String::new()),
         Answer::Text(body) => (200, format!("Content-Length: {}\r\n", body.len()), body.clone()),
         Answer::Foreign(status) => (*status, "Content-Length: 5\r\n".to_owned(), "hello".to_owned()),
         Answer::Problem(status, detail, line) => {
