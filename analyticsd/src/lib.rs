@@ -5,12 +5,15 @@
 //! wait in one commit; a question goes through [`count_lane`], which answers all that wait with one read. [`lanes`] keeps the
 //! present apart from the past. [`settling`] moves quiet hours to the hourly aggregate in the background.
 
+mod body_budget;
 pub mod config;
 pub mod count_lane;
 pub mod event_lane;
 mod handlers;
 pub mod lanes;
+mod open_files;
 mod parameters;
+mod refusal;
 mod reply;
 pub mod routes;
 mod run;

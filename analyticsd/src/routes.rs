@@ -3,18 +3,13 @@
 use std::{convert::Infallible, sync::Arc};
 
 use db::Store;
-use tokio::sync::Semaphore;
 use warp::{
     Filter, Reply,
     http::Method,
     path::{FullPath, full},
 };
 
-use crate::{
-    handlers::{self, MAX_CONCURRENT_BATCHES},
-    lanes::Lanes,
-    reply,
-};
+use crate::{body_budget::BodyBudget, handlers, lanes::Lanes, reply};
 
 /// The service that the daemon offers on one listener.
 ///
@@ -23,11 +18,11 @@ pub fn routes(
     lanes: Arc<Lanes>,
     store: Store,
 ) -> impl Filter<Extract = (impl Reply,), Error = Infallible, Future: Send> + Clone {
-    let batch_places = Arc::new(Semaphore::new(MAX_CONCURRENT_BATCHES));
+    let budget = BodyBudget::new();
 
     let lanes = warp::any().map(move || Arc::clone(&lanes));
     let store = warp::any().map(move || store.clone());
-    let batch_places = warp::any().map(move || Arc::clone(&batch_places));
+    let share = warp::any().map(move || budget.share());
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     let content_length = warp::header::optional("content-length");
 
@@ -42,17 +37,15 @@ pub fn routes(
             },
         );
 
-    let batch = warp::path!("analytics" / "batch")
-        .and(warp::method())
-        .and(warp::body::stream())
-        .and(lanes)
-        .and(batch_places)
-        .then(|method, body, lanes, places| async move {
-            match method {
-                Method::POST => handlers::post_batch(body, lanes, places).await,
-                _ => reply::method_not_allowed("POST"),
-            }
-        });
+    let batch =
+        warp::path!("analytics" / "batch").and(warp::method()).and(warp::body::stream()).and(lanes).and(share).then(
+            |method, body, lanes, share| async move {
+                match method {
+                    Method::POST => handlers::post_batch(body, lanes, share).await,
+                    _ => reply::method_not_allowed("POST"),
+                }
+            },
+        );
 
     let healthz = warp::path!("healthz").and(warp::method()).map(|method| match method {
         Method::GET | Method::HEAD => handlers::healthz(),

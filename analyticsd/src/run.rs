@@ -15,6 +15,7 @@ use tokio::{
 use crate::{
     config::{Config, Database},
     lanes::Lanes,
+    open_files,
     routes::routes,
     server::{self, Limits},
     settling, signals,
@@ -88,7 +89,11 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
 
     // Whoever reads this line may be gone, which must not end the daemon.
     let _ = writeln!(std::io::stdout(), "listening on http://{address}");
-    let limits = Limits { shutdown_timeout: config.shutdown_timeout, ..Limits::default() };
+    let limits = Limits {
+        connections: open_files::make_room_for(config.max_connections),
+        shutdown_timeout: config.shutdown_timeout,
+        ..Limits::default()
+    };
     let mut broken = false;
     let stopped_or_broken = async {
         tokio::select! {

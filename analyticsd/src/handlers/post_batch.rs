@@ -5,26 +5,21 @@ use model::{
     Event, Hour, Problem,
     wire::{self, InvalidLine, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_BATCH_HOURS},
 };
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::time::timeout;
 use warp::{Buf, reply::Response};
 
-use crate::{lanes::Lanes, reply};
+use crate::{body_budget::BodyShare, lanes::Lanes, reply};
 
 /// The longest that a client may take to send its batch.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// The most batches that are read and stored at a time; each takes about 16 MiB at most.
-pub(crate) const MAX_CONCURRENT_BATCHES: usize = 8;
 
 /// `POST /analytics/batch`: a body of one JSON event a line; 204 once all of them are committed, else none is.
-pub(crate) async fn post_batch<S, B>(body: S, lanes: Arc<Lanes>, places: Arc<Semaphore>) -> Response
+pub(crate) async fn post_batch<S, B>(body: S, lanes: Arc<Lanes>, mut share: BodyShare) -> Response
 where
     S: Stream<Item = Result<B, warp::Error>> + Unpin,
     B: Buf,
 {
-    let Ok(_place) = places.try_acquire() else {
-        return reply::problem(&reply::busy("Nothing was stored."));
-    };
-    let events = match timeout(BODY_TIMEOUT, read_events(body)).await {
+    let events = match timeout(BODY_TIMEOUT, read_events(body, &mut share)).await {
         Ok(Ok(events)) => events,
         Ok(Err(problem)) => return reply::problem(&problem),
         Err(_) => {
@@ -43,7 +38,7 @@ where
 }
 
 /// Reads lines as they arrive, so that a batch is refused at its first fault and not after its last byte.
-async fn read_events<S, B>(mut body: S) -> Result<Vec<Event>, Problem>
+async fn read_events<S, B>(mut body: S, share: &mut BodyShare) -> Result<Vec<Event>, Problem>
 where
     S: Stream<Item = Result<B, warp::Error>> + Unpin,
     B: Buf,
@@ -59,6 +54,9 @@ where
             return Err(too_large(format!(
                 "A batch may have at most {MAX_BATCH_BYTES} bytes. Nothing was stored; send it in smaller ones."
             )));
+        }
+        if !share.grow_to(bytes) {
+            return Err(reply::busy("Nothing was stored."));
         }
         while chunk.has_remaining() {
             let part = chunk.chunk();
