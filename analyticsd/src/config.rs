@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Parser, ValueEnum, builder::BoolishValueParser};
+use clap::{
+    Parser, ValueEnum,
+    builder::{BoolishValueParser, RangedU64ValueParser},
+};
 use db::embedded::{EmbeddedKind, EmbeddedOptions};
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
@@ -61,6 +64,13 @@ pub struct Args {
     #[arg(long, env = "ANALYTICSD_SETTLE_AFTER", default_value = "10m", value_name = "DURATION", value_parser = humantime::parse_duration)]
     settle_after: Duration,
 
+    /// The most connections of clients at a time; further ones are answered 503.
+    #[arg(
+        long, env = "ANALYTICSD_MAX_CONNECTIONS", default_value_t = 10_000, value_name = "N",
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000)
+    )]
+    max_connections: usize,
+
     /// How long a stop may take before what is still unanswered is cut off.
     #[arg(long, env = "ANALYTICSD_SHUTDOWN_TIMEOUT", default_value = "30s", value_name = "DURATION", value_parser = humantime::parse_duration)]
     shutdown_timeout: Duration,
@@ -102,6 +112,8 @@ pub struct Config {
     pub spool: Option<SpoolConfig>,
     /// How long an hour must be quiet before it is settled.
     pub settle_after: Duration,
+    /// The most connections of clients at a time, from 1 to 1,000,000.
+    pub max_connections: usize,
     /// How long a stop may take.
     pub shutdown_timeout: Duration,
 }
@@ -161,6 +173,7 @@ impl Args {
             admin_listen: self.admin_listen,
             spool: self.spool.map(|dir| SpoolConfig { dir, max_bytes: self.spool_size }),
             settle_after: self.settle_after,
+            max_connections: self.max_connections,
             shutdown_timeout: self.shutdown_timeout,
         })
     }

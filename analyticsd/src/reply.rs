@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How long to wait before trying again, in seconds. A full queue drains in less; a database that restarts takes a little longer.
-const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
+pub(crate) const RETRY_AFTER_SECONDS: &str = "1";
 
 /// Marks an answer that must not be sent: the connection is closed instead, because any status would claim to know something
 /// that nobody does.
@@ -37,13 +37,16 @@ pub(crate) fn text(body: String) -> Response {
     response
 }
 
+pub(crate) fn body_of(problem: &Problem) -> Vec<u8> {
+    serde_json::to_vec(problem).expect("a problem holds only strings and numbers")
+}
+
 pub(crate) fn problem(problem: &Problem) -> Response {
-    let body = serde_json::to_vec(problem).expect("a problem holds only strings and numbers");
-    let mut response = Response::new(body.into());
+    let mut response = Response::new(body_of(problem).into());
     *response.status_mut() = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(Problem::MEDIA_TYPE));
     if response.status() == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
     }
     response
 }

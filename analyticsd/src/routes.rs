@@ -3,20 +3,13 @@
 use std::{convert::Infallible, sync::Arc};
 
 use db::Store;
-use tokio::sync::Semaphore;
 use warp::{
     Filter, Reply,
     http::Method,
     path::{FullPath, full},
 };
 
-use crate::{
-    handlers::{self, MAX_CONCURRENT_BATCHES},
-    lanes::Lanes,
-    metrics::Metrics,
-    parameters::KeyHeader,
-    reply,
-};
+use crate::{body_budget::BodyBudget, handlers, lanes::Lanes, metrics::Metrics, parameters::KeyHeader, reply};
 
 /// The service that the daemon offers on one listener.
 ///
@@ -25,11 +18,11 @@ pub fn routes(
     lanes: Arc<Lanes>,
     store: Store,
 ) -> impl Filter<Extract = (impl Reply,), Error = Infallible, Future: Send> + Clone {
-    let batch_places = Arc::new(Semaphore::new(MAX_CONCURRENT_BATCHES));
+    let budget = BodyBudget::new();
 
     let lanes = warp::any().map(move || Arc::clone(&lanes));
     let store = warp::any().map(move || store.clone());
-    let batch_places = warp::any().map(move || Arc::clone(&batch_places));
+    let share = warp::any().map(move || budget.share());
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     let content_length = warp::header::optional("content-length");
     // Put there by the server, because a filter for a header would take one that is not text for a request to another path.
@@ -52,10 +45,10 @@ pub fn routes(
         .and(key)
         .and(warp::body::stream())
         .and(lanes)
-        .and(batch_places)
-        .then(|method, query, key, body, lanes, places| async move {
+        .and(share)
+        .then(|method, query, key, body, lanes, share| async move {
             match method {
-                Method::POST => handlers::post_batch(query, key, body, lanes, places).await,
+                Method::POST => handlers::post_batch(query, key, body, lanes, share).await,
                 _ => reply::method_not_allowed("POST"),
             }
         });

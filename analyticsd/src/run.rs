@@ -16,6 +16,7 @@ use crate::{
     config::{Config, Database},
     lanes::Lanes,
     metrics::Metrics,
+    open_files,
     routes::{admin_routes, routes},
     server::{self, Limits},
     settling, signals,
@@ -119,7 +120,11 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
 
     // Whoever reads this line may be gone, which must not end the daemon.
     let _ = writeln!(std::io::stdout(), "listening on http://{address}");
-    let limits = Limits { shutdown_timeout: config.shutdown_timeout, ..Limits::default() };
+    let limits = Limits {
+        connections: open_files::make_room_for(config.max_connections),
+        shutdown_timeout: config.shutdown_timeout,
+        ..Limits::default()
+    };
     let mut broken = None;
     let stopped_or_broken = async {
         tokio::select! {

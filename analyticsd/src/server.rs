@@ -9,8 +9,13 @@ use hyper_util::{
     server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
+use socket2::SockRef;
 use thiserror::Error;
-use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::timeout,
+};
 use tower_service::Service;
 use warp::{
     Filter, Reply,
@@ -18,17 +23,23 @@ use warp::{
     reply::Response,
 };
 
-use crate::{parameters::KeyHeader, reply::HangUp};
+use crate::{
+    parameters::KeyHeader,
+    refusal::{self, MAX_REFUSALS},
+    reply::HangUp,
+};
 
-/// Limits of a server. Past them a client waits or is cut off; nothing grows without bound.
+/// Limits of a server. Past them a client is refused or cut off; nothing grows without bound.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// The most connections at a time. More wait in the system's queue of connections not yet accepted.
+    /// The most connections at a time. Further ones are answered 503 at once and closed.
     pub connections: usize,
-    /// The longest that a client may take to send the head of a request.
+    /// The longest that a client may take to send the head of a request, counted from the connection's beginning or the answer before.
     pub header_timeout: Duration,
-    /// The most bytes in the head of a request.
+    /// The most bytes in the head of a request, from 8,192 up. As many again may wait for a client that does not read its answers.
     pub header_bytes: usize,
+    /// The longest that a client may leave what it was sent unread or unacknowledged.
+    pub unread_timeout: Duration,
     /// The longest that a stop may wait for requests under way.
     pub shutdown_timeout: Duration,
 }
@@ -45,7 +56,8 @@ impl Default for Limits {
         Self {
             connections: 10_000,
             header_timeout: Duration::from_secs(10),
-            header_bytes: 80 * 1024,
+            header_bytes: 16 * 1024,
+            unread_timeout: Duration::from_secs(20),
             shutdown_timeout: Duration::from_secs(30),
         }
     }
@@ -61,16 +73,14 @@ where
     R: Reply + Send,
 {
     let places = Arc::new(Semaphore::new(limits.connections));
+    let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
+    let refusal: Arc<[u8]> = refusal::answer().into();
     let connections = GracefulShutdown::new();
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(limits.header_bytes);
 
     tokio::pin!(stop);
     loop {
-        let place = tokio::select! {
-            () = &mut stop => break,
-            place = Arc::clone(&places).acquire_owned() => place.expect("the semaphore is never closed"),
-        };
         let stream = tokio::select! {
             () = &mut stop => break,
             accepted = listener.accept() => match accepted {
@@ -81,8 +91,17 @@ where
                 }
             },
         };
-        // An answer is small and complete when it is written, so waiting to fill a packet would only delay it.
-        let _ = stream.set_nodelay(true);
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            if let Ok(refusing) = Arc::clone(&refusals).try_acquire_owned() {
+                let refusal = Arc::clone(&refusal);
+                tokio::spawn(async move {
+                    refusal::refuse(stream, &refusal).await;
+                    drop(refusing);
+                });
+            }
+            continue;
+        };
+        prepare(&stream, limits.unread_timeout);
         let service = TowerToHyperService::new(HangingUp(warp::service(routes.clone())));
         let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
@@ -95,6 +114,14 @@ where
 
     drop(listener);
     timeout(limits.shutdown_timeout, connections.shutdown()).await.is_ok()
+}
+
+fn prepare(stream: &TcpStream, unread_timeout: Duration) {
+    // An answer is small and complete when it is written, so waiting to fill a packet would only delay it.
+    let _ = stream.set_nodelay(true);
+    // The system alone sees whether a client reads what was written to it, and ends the connection if it does not.
+    #[cfg(target_os = "linux")]
+    let _ = SockRef::from(stream).set_tcp_user_timeout(Some(unread_timeout));
 }
 
 /// A connection that was reset before it was accepted is the client's affair. Anything else, such as a lack of file descriptors, does

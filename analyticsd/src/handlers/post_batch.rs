@@ -5,11 +5,12 @@ use model::{
     Hour, IdempotencyKey, InvalidInput, Keyed, Problem, Submission,
     wire::{self, InvalidLine, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_BATCH_HOURS},
 };
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::time::timeout;
 use warp::{Buf, reply::Response};
 
 use super::MAX_QUERY_BYTES;
 use crate::{
+    body_budget::BodyShare,
     lanes::Lanes,
     parameters::{self, KeyHeader},
     reply,
@@ -17,8 +18,6 @@ use crate::{
 
 /// The longest that a client may take to send its batch.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// The most batches that are read and stored at a time; each takes about 16 MiB at most.
-pub(crate) const MAX_CONCURRENT_BATCHES: usize = 8;
 
 /// `POST /analytics/batch`: a body of one JSON event a line; 204 once all of them are committed, else none is. With an idempotency key
 /// the batch is stored once, however often it is sent; with keys in its lines, each of those is.
@@ -27,7 +26,7 @@ pub(crate) async fn post_batch<S, B>(
     key: Option<KeyHeader>,
     body: S,
     lanes: Arc<Lanes>,
-    places: Arc<Semaphore>,
+    mut share: BodyShare,
 ) -> Response
 where
     S: Stream<Item = Result<B, warp::Error>> + Unpin,
@@ -40,10 +39,7 @@ where
         Ok(key) => key,
         Err(invalid) => return reply::invalid(&invalid),
     };
-    let Ok(_place) = places.try_acquire() else {
-        return reply::problem(&reply::busy("Nothing was stored."));
-    };
-    let mut batch = match timeout(BODY_TIMEOUT, read_events(body)).await {
+    let mut batch = match timeout(BODY_TIMEOUT, read_events(body, &mut share)).await {
         Ok(Ok(batch)) => batch,
         Ok(Err(problem)) => return reply::problem(&problem),
         Err(_) => {
@@ -69,7 +65,7 @@ where
 }
 
 /// Reads lines as they arrive, so that a batch is refused at its first fault and not after its last byte.
-async fn read_events<S, B>(mut body: S) -> Result<Submission, Problem>
+async fn read_events<S, B>(mut body: S, share: &mut BodyShare) -> Result<Submission, Problem>
 where
     S: Stream<Item = Result<B, warp::Error>> + Unpin,
     B: Buf,
@@ -85,6 +81,9 @@ where
             return Err(too_large(format!(
                 "A batch may have at most {MAX_BATCH_BYTES} bytes. Nothing was stored; send it in smaller ones."
             )));
+        }
+        if !share.grow_to(bytes) {
+            return Err(reply::busy("Nothing was stored."));
         }
         while chunk.has_remaining() {
             let part = chunk.chunk();

@@ -1,0 +1,46 @@
+//! What a client is told that comes when all connections are taken. It costs no place among them, little memory, and two
+//! seconds at most.
+
+use std::time::Duration;
+
+use model::Problem;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::reply;
+
+/// The most clients that are being refused at a time. Beyond it a connection is closed without a word.
+pub(crate) const MAX_REFUSALS: usize = 256;
+/// How long a refused client may take to begin its request, and again to read the answer and hang up.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How much of what a refused client sends is read, in bytes.
+const MAX_DISCARDED: u64 = 64 * 1024;
+
+/// A complete answer that says that this server is busy, and that the connection ends with it.
+pub(crate) fn answer() -> Vec<u8> {
+    let body = reply::body_of(&reply::busy("Nothing was stored."));
+    let head = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: {}\r\nContent-Length: {}\r\nRetry-After: {}\r\nConnection: close\r\n\r\n",
+        Problem::MEDIA_TYPE,
+        body.len(),
+        reply::RETRY_AFTER_SECONDS,
+    );
+    [head.into_bytes(), body].concat()
+}
+
+/// Gives a client the answer and closes its connection.
+pub(crate) async fn refuse(mut stream: TcpStream, answer: &[u8]) {
+    // Clients take an answer that comes before they asked for a fault of the protocol.
+    let _ = timeout(PATIENCE, stream.readable()).await;
+    // Closing while bytes from the client lie unread, or still arrive, makes the system reset the connection, and the client would lose the
+    // answer. So it is the client who hangs up, within limits. If it did already, there is nobody left to tell.
+    let _ = timeout(PATIENCE, async {
+        stream.write_all(answer).await?;
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(MAX_DISCARDED), &mut tokio::io::sink()).await
+    })
+    .await;
+}
