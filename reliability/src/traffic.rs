@@ -125,7 +125,7 @@ impl Traffic {
         self.progress.acknowledged.load(Ordering::Relaxed)
     }
 
-    /// How many events were refused so far.
+    /// How many events were refused so far, also if they were sent again and acknowledged.
     pub fn refused(&self) -> u64 {
         self.progress.refused.load(Ordering::Relaxed)
     }
@@ -207,7 +207,7 @@ impl TestClient {
             } else {
                 let events = self.choose_events(&mix);
                 let outcome = if self.rng.random_bool(mix.keyed) {
-                    self.write_once(&events, &stop).await
+                    self.write_once(&events, &stop, &progress).await
                 } else {
                     outcome_of(self.request(&target, &events, None)).await
                 };
@@ -247,7 +247,7 @@ impl TestClient {
     /// Sends events under a key until they are acknowledged, to whichever daemon, and then does what must change nothing any more: sends
     /// them once more, or others under the same key. The ledger knows of the first only, so that an event counted twice, or one
     /// stored under a key that was taken, is found as one too many.
-    async fn write_once(&mut self, events: &[Event], stop: &watch::Receiver<bool>) -> Outcome {
+    async fn write_once(&mut self, events: &[Event], stop: &watch::Receiver<bool>, progress: &Progress) -> Outcome {
         let key = IdempotencyKey::new(format!("{}-{}", self.number, self.sent)).expect("digits make a key");
         let place = *[KeyPlace::Header, KeyPlace::Parameter, KeyPlace::Lines]
             .choose(&mut self.rng)
@@ -274,6 +274,9 @@ impl TestClient {
             }
             if *stop.borrow() {
                 return worst;
+            }
+            if outcome == Outcome::Refused {
+                progress.refused.fetch_add(events.len() as u64, Ordering::Relaxed);
             }
             sleep(PAUSE_AFTER_FAILURE).await;
         }

@@ -7,6 +7,7 @@ mod bad_input;
 mod batch;
 mod contract;
 mod idempotency;
+mod lanes;
 mod late_events;
 mod lifecycle;
 mod self_audit;

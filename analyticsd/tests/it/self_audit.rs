@@ -43,7 +43,9 @@ async fn an_hour_whose_counters_were_tampered_with_is_told_of_and_stays_open(fla
     let dir = server_dir();
     let log = dir.path().join("log");
     let mut command = Daemon::command();
-    command.args(["--database-url", database.url(), "--settle-after", "0s"]).stderr(File::create(&log).unwrap());
+    command
+        .args(["--database-url", database.url(), "--settle-after", "0s", "--admin-listen", "127.0.0.1:0"])
+        .stderr(File::create(&log).unwrap());
     let daemon = Daemon::start_command(command).await;
     let line = line_with(&log, "the counters of an hour differ from its raw events").await;
     assert!(line.contains("ERROR") && line.contains("hour=2015-05-17T10:00:00Z"), "{line}");
@@ -62,6 +64,13 @@ async fn an_hour_whose_counters_were_tampered_with_is_told_of_and_stays_open(fla
         }
     };
     assert_eq!(timeout(Duration::from_mins(1), settling).await.expect("the sound hour settles"), [sound]);
+    let told = async {
+        while daemon.metric("analyticsd_audit_mismatched_hours").await != Some(1.0) {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(Duration::from_mins(1), told).await.expect("the metric tells of one hour");
+    assert_eq!(daemon.metric("analyticsd_audit_mismatches_total").await, Some(1.0));
     assert_eq!(daemon.counts(tampered).await, counts(2, 8, 1), "nothing is papered over");
     assert_eq!(daemon.post(tampered, "carl", "click").await, StatusCode::NO_CONTENT, "it goes on taking events");
     assert_eq!(daemon.counts(tampered).await, counts(3, 9, 1));

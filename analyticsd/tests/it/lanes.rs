@@ -1,0 +1,84 @@
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use db::Flavour;
+use reqwest::StatusCode;
+use testkit::{Daemon, TestDatabase};
+use tokio::{task::JoinSet, time::timeout};
+use tokio_postgres::Client;
+
+use crate::support::{at, counts};
+
+/// Waits until so many statements of the daemon wait for a lock.
+async fn until_waiting(client: &Client, statements: i64) {
+    let waiting = "select count(*) from pg_stat_activity \
+                   where datname = current_database() and application_name = 'analyticsd' and wait_event_type = 'Lock'";
+    while client.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) < statements {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn while_an_hour_is_rebuilt_its_events_are_refused_in_time_and_all_others_are_stored() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start_with(["--database-url", database.url(), "--settle-after", "1h"]).await;
+    let (settled, open): (DateTime<Utc>, _) = (at("2015-05-17T10:00:00Z"), at("2015-05-17T11:00:00Z"));
+    assert_eq!(daemon.post(settled, "anna", "click").await, StatusCode::NO_CONTENT);
+    let client = database.client().await;
+    client.batch_execute("call analytics.refresh_hour('2015-05-17T10:00:00Z')").await.unwrap();
+    client.batch_execute("select analytics.settle('2015-05-17T10:00:00Z')").await.unwrap();
+
+    // Rebuilding needs the hour's lock for itself alone; an ingest shares it.
+    let lock = "analytics.lock_class('hours'), analytics.hour_number('2015-05-17T10:00:00Z')";
+    client.batch_execute(&format!("select pg_advisory_lock_shared({lock})")).await.unwrap();
+    let late = daemon.post(settled, "ben", "click");
+    let meanwhile = async {
+        until_waiting(&client, 1).await;
+        for n in 0..20 {
+            assert_eq!(daemon.post(open, &format!("user-{n}"), "click").await, StatusCode::NO_CONTENT);
+        }
+    };
+    let (late, ()) = timeout(Duration::from_secs(30), async { tokio::join!(late, meanwhile) }).await.unwrap();
+    assert_eq!(late, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(daemon.counts(open).await, counts(20, 20, 0));
+    assert_eq!(daemon.counts(settled).await, counts(1, 1, 0), "what was refused is not stored");
+
+    client.batch_execute(&format!("select pg_advisory_unlock_shared({lock})")).await.unwrap();
+    assert_eq!(daemon.post(settled, "ben", "click").await, StatusCode::NO_CONTENT, "the rebuild went on meanwhile");
+    assert_eq!(daemon.counts(settled).await, counts(2, 2, 0));
+}
+
+#[tokio::test]
+async fn an_event_that_the_database_refuses_does_not_take_along_those_that_are_stored_with_it() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Arc::new(Daemon::start(database.url()).await);
+    let now = Utc::now();
+    assert_eq!(daemon.post(now, "anna", "click").await, StatusCode::NO_CONTENT);
+    let poison = "alter table analytics.hour_users add check (user_name <> 'poison')";
+    let mut client = database.client().await;
+    client.batch_execute(poison).await.unwrap();
+
+    // While the first commit waits, the others gather into one.
+    let watcher = database.client().await;
+    let lock = client.transaction().await.unwrap();
+    lock.batch_execute("lock table analytics.hour_users in access exclusive mode").await.unwrap();
+    let mut requests = JoinSet::new();
+    let post = |user: &'static str| {
+        let daemon = Arc::clone(&daemon);
+        async move { (user, daemon.post(now, user, "click").await) }
+    };
+    requests.spawn(post("first"));
+    until_waiting(&watcher, 1).await;
+    for user in ["ben", "poison", "carl"] {
+        requests.spawn(post(user));
+    }
+    // By then they have most likely arrived too; one that has not is stored by itself, which shows less and is right as well.
+    assert_eq!(daemon.get("/healthz").await.status(), StatusCode::OK);
+    lock.rollback().await.unwrap();
+
+    for (user, status) in requests.join_all().await {
+        let expected = if user == "poison" { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::NO_CONTENT };
+        assert_eq!(status, expected, "{user}");
+    }
+    assert_eq!(daemon.counts(now).await, counts(4, 4, 0));
+}
