@@ -33,6 +33,8 @@ const MAX_UNDECIDED: usize = 4;
 /// How long a lane waits for a database that has just gone, before it refuses what it holds. A connection that was ended, or a pool
 /// whose connections are all dead, is replaced within it.
 const OUTAGE_GRACE: Duration = Duration::from_millis(500);
+/// How long each look for a database that is away may keep waiting what came meanwhile.
+const PING_PATIENCE: Duration = Duration::from_millis(50);
 /// The most hours of one lane that are opened again at a time; each takes a connection and reads a whole hour.
 const MAX_REOPENING: usize = 2;
 
@@ -98,7 +100,7 @@ impl Lane {
             if jobs.is_empty() {
                 continue;
             }
-            if self.outage.as_ref().is_some_and(|outage| !outage.is_finished()) {
+            if self.is_away().await {
                 self.waiting.refuse(jobs);
             } else {
                 self.commit(jobs).await;
@@ -220,14 +222,24 @@ impl Lane {
         self.waiting.first(again);
     }
 
-    /// Refuses at once what comes until the database answers again, rather than letting each find out for itself.
+    /// What comes from now on is refused until the database answers again, rather than finding out for itself in the time that a
+    /// hanging database takes.
     fn await_return(&mut self) {
-        let (lane, store) = (self.name, self.store.clone());
-        self.outage = Some(tokio::spawn(async move {
-            let began = Instant::now();
-            store.answers().await;
-            tracing::info!(lane, after = ?began.elapsed(), "the database is back");
-        }));
+        let store = self.store.clone();
+        self.outage = Some(tokio::spawn(async move { store.answers().await }));
+    }
+
+    /// Whether the database is known to be away. A short look sees at once that it is back; the task sees it too, however long
+    /// connecting takes.
+    async fn is_away(&mut self) -> bool {
+        let Some(outage) = &self.outage else { return false };
+        let is_back = outage.is_finished() || matches!(timeout(PING_PATIENCE, self.store.ping()).await, Ok(Ok(())));
+        if is_back {
+            tracing::info!(lane = self.name, "the database is back");
+            outage.abort();
+            self.outage = None;
+        }
+        !is_back
     }
 
     /// Leaves finding out, and answering, to a task of its own.

@@ -110,13 +110,14 @@ impl Store {
     /// Resolves once the database answers, however long that takes. Tries again with growing pauses, of a second at most.
     pub async fn answers(&self) {
         let mut pause = Duration::from_millis(20);
-        while self.probe().await.is_err() {
+        while self.ping().await.is_err() {
             sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(1));
         }
     }
 
-    async fn probe(&self) -> Result<(), StoreError> {
+    /// Opens a connection and asks for nothing much.
+    pub async fn ping(&self) -> Result<(), StoreError> {
         self.bounded(async { Ok(connect(&self.inner.config).await?.batch_execute("select 1").await?) }).await
     }
 
