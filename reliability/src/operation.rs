@@ -1,6 +1,6 @@
 //! What a client did, and what it was told.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use model::{Event, Hour, HourCounts};
 
@@ -66,6 +66,11 @@ pub struct Operation {
 }
 
 impl Operation {
+    /// How long the client waited.
+    pub fn took(&self) -> Duration {
+        self.ended - self.began
+    }
+
     /// What came of the events that were sent; none where none were.
     pub fn outcome(&self) -> Option<Outcome> {
         match self.action {

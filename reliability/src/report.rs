@@ -17,6 +17,9 @@ use crate::{
     sabotage::Saboteur,
 };
 
+/// The longest that any request may go unanswered, whatever happens: 45 seconds are promised, the rest is for a busy machine.
+const LONGEST_ANSWER: Duration = Duration::from_secs(50);
+
 /// What a scenario came to.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
@@ -103,6 +106,13 @@ impl Report {
         for violation in history::violations(operations) {
             self.broke(violation);
         }
+        if let Some(slowest) = operations.iter().max_by_key(|operation| operation.took()) {
+            let (client, took, action) = (slowest.client, slowest.took(), &slowest.action);
+            self.promise(
+                took <= LONGEST_ANSWER,
+                format_args!("client {client} waited {took:?} for the end of {action:?}"),
+            );
+        }
         let deadlocks = saboteur.deadlocks().await?;
         self.promise(deadlocks == 0, format_args!("the database broke {deadlocks} deadlocks"));
         Ok(())
@@ -147,7 +157,7 @@ pub async fn stored(store: &Store) -> anyhow::Result<Multiset> {
 
 /// How long the slowest operation took.
 pub fn slowest<'a>(operations: impl IntoIterator<Item = &'a Operation>) -> Duration {
-    operations.into_iter().map(|operation| operation.ended - operation.began).max().unwrap_or_default()
+    operations.into_iter().map(Operation::took).max().unwrap_or_default()
 }
 
 /// The writes that began within a span of time.

@@ -66,6 +66,19 @@ impl Saboteur {
         }
     }
 
+    /// Lets the server's log take less space than a small disk has, where it would take a gigabyte by itself.
+    pub async fn keep_log_small(&self) -> anyhow::Result<()> {
+        // Each is refused where it is not the only statement of its transaction.
+        for statement in [
+            "alter system set min_wal_size = '32MB'",
+            "alter system set max_wal_size = '48MB'",
+            "select pg_reload_conf()",
+        ] {
+            self.client.batch_execute(statement).await?;
+        }
+        Ok(())
+    }
+
     /// Makes the server begin a new file of its log. On a full disk it cannot, and crashes.
     pub async fn begin_new_log_file(&self) -> anyhow::Result<()> {
         // It begins none while nothing was written to the last, which would make this do nothing.

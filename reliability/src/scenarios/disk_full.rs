@@ -87,6 +87,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     };
     let mut report = Report::new(NAME);
     let mut server = Server::start_in(dir, options).await?;
+    Saboteur::connect(server.url()).await?.keep_log_small().await?;
     let daemon = options.start_daemon(server.url(), &[]).await;
     let traffic = Traffic::start(options.seed, 0, options.clients, &Mix::usual(), &[daemon.url()]);
 
