@@ -123,7 +123,8 @@ impl Store {
 
     /// A connection from the pool.
     pub(crate) async fn client(&self) -> Result<Object, StoreError> {
-        Ok(self.inner.pool.get().await?)
+        // The pool bounds its waits, but not what is said on a new connection before its first use.
+        self.bounded(async { Ok(self.inner.pool.get().await?) }).await
     }
 
     /// Does something on a connection of the pool, within the time that a statement may take.
