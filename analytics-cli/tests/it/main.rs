@@ -5,6 +5,7 @@
 
 mod import;
 mod migrate;
+mod names;
 mod query;
 mod real_daemon;
 mod send;
