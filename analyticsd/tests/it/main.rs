@@ -8,4 +8,7 @@ mod batch;
 mod contract;
 mod late_events;
 mod lifecycle;
+mod overload;
+mod raw;
+mod slow_clients;
 mod support;
