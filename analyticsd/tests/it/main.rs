@@ -6,6 +6,7 @@ mod access_log;
 mod bad_input;
 mod batch;
 mod contract;
+mod fuzz;
 mod late_events;
 mod lifecycle;
 mod overload;
