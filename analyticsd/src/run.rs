@@ -7,7 +7,6 @@ use db::{
     schema::{self, SchemaError, SchemaStatus},
 };
 use tokio::{
-    net::TcpListener,
     task::JoinSet,
     time::{Instant, timeout},
 };
@@ -90,8 +89,7 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
         },
     };
 
-    let listener =
-        TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
+    let listener = server::listen(config.listen).with_context(|| format!("cannot listen on {}", config.listen))?;
     let address = listener.local_addr().context("cannot tell which port was taken")?;
 
     let admin_listener = match config.admin_listen {

@@ -12,6 +12,8 @@ pub(crate) struct Line<'a> {
     pub(crate) number: u64,
     /// Its bytes without the line end; none if there are more than [`MAX_LINE_BYTES`].
     pub(crate) bytes: Option<&'a [u8]>,
+    /// Whether it ends with CR LF rather than LF, which counts where a quoted field goes on in the next line.
+    pub(crate) crlf: bool,
 }
 
 /// The lines of a file, read one after the other in bounded memory.
@@ -36,6 +38,7 @@ impl<R: Read> Lines<R> {
         }
         self.number += 1;
         let mut line = self.buffer.as_slice();
+        let crlf = line.ends_with(b"\r\n");
         match line.strip_suffix(b"\n") {
             Some(whole) => line = whole.strip_suffix(b"\r").unwrap_or(whole),
             None if line.len() > MAX_LINE_BYTES => {
@@ -46,7 +49,7 @@ impl<R: Read> Lines<R> {
         if self.number == 1 {
             line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
         }
-        Ok(Some(Line { number: self.number, bytes: (line.len() <= MAX_LINE_BYTES).then_some(line) }))
+        Ok(Some(Line { number: self.number, bytes: (line.len() <= MAX_LINE_BYTES).then_some(line), crlf }))
     }
 }
 
@@ -57,7 +60,7 @@ mod tests {
     fn lines_of(bytes: &[u8]) -> Vec<(u64, Option<Vec<u8>>)> {
         let mut lines = Lines::new(bytes);
         let mut all = Vec::new();
-        while let Some(Line { number, bytes }) = lines.next().unwrap() {
+        while let Some(Line { number, bytes, .. }) = lines.next().unwrap() {
             all.push((number, bytes.map(<[u8]>::to_vec)));
         }
         all

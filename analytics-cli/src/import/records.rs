@@ -130,6 +130,10 @@ impl Decoder {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, path::Path};
+
+    use proptest::prelude::*;
+
     use super::{Content, Records};
     use crate::import::Format;
 
@@ -149,5 +153,40 @@ mod tests {
         let line = b"{\"timestamp\":1,\"user\":\"\xff\",\"event\":\"click\"}\n";
         let record = Records::new(&line[..], &Format::Ndjson).next().unwrap().unwrap();
         assert!(matches!(record.content, Content::Unreadable(_)), "{record:?}");
+    }
+
+    /// What import is tried with as a process too, see `tests/it/fuzz.rs`.
+    fn corpus() -> Vec<Vec<u8>> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+        let folders = ["ndjson", "csv", "combined"].map(|format| fs::read_dir(root.join(format)).unwrap());
+        folders.into_iter().flatten().map(|file| fs::read(file.unwrap().path()).unwrap()).collect()
+    }
+
+    fn read_to_the_end(text: &[u8], format: &Format) {
+        let mut records = Records::new(text, format);
+        let mut last = 0;
+        while let Ok(Some(record)) = records.next() {
+            assert!(record.line > last, "line numbers grow");
+            last = record.line;
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn no_bytes_make_the_reader_of_any_format_panic(
+            seed in prop::sample::select(corpus()),
+            cut: prop::sample::Index,
+            length in 0..40_usize,
+            bytes in prop::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let at = cut.index(seed.len());
+            let mut text = seed;
+            text.splice(at..(at + length).min(text.len()), bytes.iter().copied());
+            for format in [Format::Ndjson, Format::Csv, Format::Combined(vec!["example.org".parse().unwrap()])] {
+                read_to_the_end(&text, &format);
+                read_to_the_end(&bytes, &format);
+            }
+        }
     }
 }

@@ -3,8 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod fuzz;
 mod import;
 mod migrate;
+mod names;
 mod query;
 mod real_daemon;
 mod send;

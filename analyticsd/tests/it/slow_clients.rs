@@ -1,0 +1,113 @@
+use std::time::Duration;
+
+use db::Flavour;
+use model::wire::MAX_BATCH_BYTES;
+use reqwest::StatusCode;
+use testkit::{Daemon, TestDatabase};
+use tokio::{io::AsyncWriteExt, net::TcpSocket, task::JoinSet, time::timeout};
+
+use crate::{
+    raw::{connect, connect_and_send, read_to_the_end},
+    support::{at, stored_events},
+};
+
+const BATCH_HEAD: &[u8] = b"POST /analytics/batch HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+const EVENT: &str = "{\"timestamp\":1431857103000,\"user\":\"anna\",\"event\":\"click\"}\n";
+
+#[tokio::test]
+async fn whoever_does_not_send_a_whole_head_within_10_seconds_is_cut_off() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let patience = Duration::from_secs(20);
+    let silent = async {
+        assert_eq!(read_to_the_end(&mut connect(&daemon).await, patience).await, "");
+    };
+    let half = async {
+        let mut stream = connect_and_send(&daemon, b"POST /analytics?timestamp=1").await;
+        assert_eq!(read_to_the_end(&mut stream, patience).await, "");
+    };
+    let dripping = timeout(patience, async {
+        let mut stream = connect_and_send(&daemon, b"GET / HTTP/1.1\r\nX: ").await;
+        while stream.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    });
+    let idle = async {
+        let mut stream = connect_and_send(&daemon, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        assert!(read_to_the_end(&mut stream, patience).await.starts_with("HTTP/1.1 200 "));
+    };
+    let ((), (), dripping, ()) = tokio::join!(silent, half, dripping, idle);
+    dripping.expect("a head that comes byte by byte is cut off");
+}
+
+#[tokio::test]
+async fn an_event_whose_body_never_ends_is_answered_at_once_and_its_connection_ends() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    for body in ["Content-Length: 1000\r\n\r\nab", "Transfer-Encoding: chunked\r\n\r\n5\r\nab"] {
+        let request = format!("POST /analytics?timestamp=1&user=a&event=click HTTP/1.1\r\nHost: x\r\n{body}");
+        let mut stream = connect_and_send(&daemon, request.as_bytes()).await;
+        let answer = read_to_the_end(&mut stream, Duration::from_secs(5)).await;
+        assert!(answer.starts_with("HTTP/1.1 204 "), "{answer}");
+    }
+    assert_eq!(stored_events(&database).await, 2);
+}
+
+#[tokio::test]
+async fn batches_that_do_not_end_get_408_after_30_seconds_and_keep_nobody_out_until_then() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let mut slow = JoinSet::new();
+    for _ in 0..100 {
+        let mut stream = connect_and_send(&daemon, BATCH_HEAD).await;
+        stream.write_all(format!("{:x}\r\n{EVENT}\r\n", EVENT.len()).as_bytes()).await.unwrap();
+        slow.spawn(async move { read_to_the_end(&mut stream, Duration::from_secs(45)).await });
+    }
+    assert_eq!(daemon.post_batch(EVENT).await.status(), StatusCode::NO_CONTENT);
+    while let Some(answer) = slow.join_next().await {
+        let answer = answer.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    }
+    assert_eq!(stored_events(&database).await, 1, "what was answered 408 is not stored");
+}
+
+#[tokio::test]
+async fn bodies_beyond_the_budget_get_503_and_are_accepted_again_when_others_are_gone() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let mut holders = Vec::new();
+    for _ in 0..8 {
+        let mut stream = connect_and_send(&daemon, BATCH_HEAD).await;
+        stream.write_all(format!("{MAX_BATCH_BYTES:x}\r\n").as_bytes()).await.unwrap();
+        stream.write_all(&vec![b'\n'; MAX_BATCH_BYTES]).await.unwrap();
+        holders.push(stream);
+    }
+    let until = async |status| {
+        while daemon.post_batch(EVENT).await.status() != status {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), until(StatusCode::SERVICE_UNAVAILABLE)).await.expect("the budget is used up");
+    let stored_before = stored_events(&database).await;
+    let refused = daemon.post_batch(EVENT).await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(refused.headers()["retry-after"], "1");
+    assert_eq!(stored_events(&database).await, stored_before);
+    assert_eq!(daemon.post(at("2015-05-17T10:05:03Z"), "ben", "click").await, StatusCode::NO_CONTENT);
+
+    drop(holders);
+    timeout(Duration::from_secs(20), until(StatusCode::NO_CONTENT)).await.expect("the budget comes back");
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_its_answers_loses_its_connection() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let address = daemon.url().strip_prefix("http://").unwrap().parse().unwrap();
+    let mut stream = socket.connect(address).await.unwrap();
+    let requests = b"GET /nothing/at/all HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
+    let sending = async { while stream.write_all(&requests).await.is_ok() {} };
+    timeout(Duration::from_mins(1), sending).await.expect("the connection is ended");
+}
