@@ -93,7 +93,7 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
     let address = listener.local_addr().context("cannot tell which port was taken")?;
 
     let admin_listener = match config.admin_listen {
-        Some(address) => Some(TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?),
+        Some(address) => Some(server::listen(address).with_context(|| format!("cannot listen on {address}"))?),
         None => None,
     };
 

@@ -25,6 +25,9 @@ const REPLICAS: usize = 3;
 const MILLIS_PER_HOUR: i64 = 3_600_000;
 /// How long the others may take to notice that the settler is gone, and one of them to take its place.
 const SUCCESSION: Duration = Duration::from_secs(10);
+/// How long the clients work before they rest until the contested hour is settled, and how long they rest at most.
+const WORK: Duration = Duration::from_millis(600);
+const REST: Duration = Duration::from_secs(2);
 /// How long to wait for what must happen sooner or later.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -54,12 +57,23 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let traffic = Traffic::start(options.seed, 0, 2 * options.clients, &mix, &urls(&daemons));
     let watcher = SettlingWatcher::start(server.url(), Hour::containing(past[0])).await?;
     let began = Instant::now();
+    let mut at_work_since = began;
     while watcher.seen() < 3 || began.elapsed() < options.duration {
         let settlers = saboteur.settlers().await?;
         report.promise(settlers.len() <= 1, format_args!("{settlers:?} settle at the same time"));
         if began.elapsed() > options.duration + PATIENCE {
             report.broke(format_args!("the contested hour was settled {} times only", watcher.seen()));
             break;
+        }
+        if at_work_since.elapsed() > WORK {
+            // Where settling takes long, no lull between two writes is long enough for it.
+            traffic.point_at(&[]);
+            let (seen, resting_since) = (watcher.seen(), Instant::now());
+            while watcher.seen() == seen && resting_since.elapsed() < REST {
+                sleep(Duration::from_millis(5)).await;
+            }
+            traffic.point_at(&urls(&daemons));
+            at_work_since = Instant::now();
         }
         sleep(Duration::from_millis(20)).await;
     }
