@@ -60,6 +60,7 @@ impl From<SchemaError> for Failure {
 fn advise(error: &StoreError) -> &'static str {
     match error {
         StoreError::Unreachable(_) => "; does the server run, and is --database-url (or DATABASE_URL) right?",
+        StoreError::NotAdmitted(_) => "; is --database-url (or DATABASE_URL) right?",
         StoreError::TimedOut(_) => "; try again when it is less busy",
         StoreError::Refused(_) | StoreError::Inconsistent(_) => "",
     }

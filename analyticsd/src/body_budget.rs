@@ -12,7 +12,7 @@ const PIECE_BYTES: usize = 1024;
 
 /// What all batches share.
 #[derive(Clone)]
-pub(crate) struct BodyBudget(Arc<Semaphore>);
+pub struct BodyBudget(Arc<Semaphore>);
 
 impl BodyBudget {
     pub(crate) fn new() -> Self {
@@ -26,7 +26,7 @@ impl BodyBudget {
 }
 
 /// What one batch holds of the budget.
-pub(crate) struct BodyShare {
+pub struct BodyShare {
     budget: Arc<Semaphore>,
     held: Option<OwnedSemaphorePermit>,
 }

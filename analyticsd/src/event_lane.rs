@@ -22,6 +22,7 @@ use tokio::{
 };
 
 use crate::{
+    body_budget::BodyShare,
     job::{Accepted, Fit, Job, NotAccepted, Room, answer_all},
     spool::SpoolLane,
 };
@@ -38,6 +39,9 @@ const PING_PATIENCE: Duration = Duration::from_millis(50);
 /// The most hours of one lane that are opened again at a time; each takes a connection and reads a whole hour.
 const MAX_REOPENING: usize = 2;
 
+/// The most requests that are set aside for the next commit because this one holds their key.
+const MAX_SAME_KEY: usize = 256;
+
 /// The bounds of a lane.
 #[derive(Debug, Clone, Copy)]
 pub struct LaneLimits {
@@ -50,6 +54,7 @@ pub struct LaneLimits {
 /// A queue of events and the task that stores them.
 pub struct EventLane {
     jobs: mpsc::Sender<Job>,
+    spool: Option<SpoolLane>,
 }
 
 impl EventLane {
@@ -66,18 +71,24 @@ impl EventLane {
             name,
             store: store.clone(),
             writer: Writer::new(store.clone()),
-            waiting: Waiting::new(queue, limits.commit_events, spool),
+            waiting: Waiting::new(queue, limits, spool.clone()),
             undecided: JoinSet::new(),
             outage: None,
         };
         tasks.spawn(lane.run());
-        Self { jobs }
+        Self { jobs, spool }
     }
 
     /// Stores events, all or nothing; when this returns [`Accepted::Committed`] they are committed.
-    pub async fn store(&self, submission: Submission) -> Result<Accepted, NotAccepted> {
-        let (job, answered) = Job::new(submission);
-        self.jobs.try_send(job).map_err(|_| NotAccepted::TooBusy)?;
+    ///
+    /// `share` is what the request holds of the memory for bodies; it is given back with the answer, also when its client is gone.
+    pub async fn store(&self, submission: Submission, share: Option<BodyShare>) -> Result<Accepted, NotAccepted> {
+        let (job, answered) = Job::new(submission, share);
+        match &self.spool {
+            // A key may be in the spool already, whose request came first.
+            Some(spool) if !job.claims.is_empty() && !spool.is_empty() => spool.keep(job),
+            _ => self.jobs.try_send(job).map_err(|_| NotAccepted::TooBusy)?,
+        }
         answered.await.unwrap_or(Err(NotAccepted::Unknown))
     }
 }
@@ -302,7 +313,7 @@ struct Waiting {
     ready: VecDeque<Job>,
     /// How many of the next jobs go into a commit each on its own.
     alone: usize,
-    max_events: usize,
+    limits: LaneLimits,
     /// Waiting for hours that are being opened again.
     parked: Vec<Job>,
     reopening_hours: HashSet<Hour>,
@@ -312,13 +323,13 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn new(queue: mpsc::Receiver<Job>, max_events: usize, spool: Option<SpoolLane>) -> Self {
+    fn new(queue: mpsc::Receiver<Job>, limits: LaneLimits, spool: Option<SpoolLane>) -> Self {
         Self {
             queue,
             is_open: true,
             ready: VecDeque::new(),
             alone: 0,
-            max_events,
+            limits,
             parked: Vec::new(),
             reopening_hours: HashSet::new(),
             reopening: JoinSet::new(),
@@ -336,16 +347,25 @@ impl Waiting {
 
     /// All that waits, up to the limits of one commit.
     fn gather(&mut self) -> Vec<Job> {
-        let mut room = Room::new(self.max_events);
+        let mut room = Room::new(self.limits.commit_events);
         let mut jobs = Vec::new();
         let mut same_key = Vec::new();
         while let Some(job) = self.ready.pop_front().or_else(|| self.queue.try_recv().ok()) {
             if job.is_stale() {
-                job.answer(Err(NotAccepted::TooBusy));
+                // What was tried already did not wait for its turn, but for the database.
+                if job.tried {
+                    self.refuse(vec![job])
+                } else {
+                    job.answer(Err(NotAccepted::TooBusy))
+                }
                 continue;
             }
             if job.touches(&self.reopening_hours) {
-                self.parked.push(job);
+                if self.parked.len() < self.limits.queue_length {
+                    self.parked.push(job);
+                } else {
+                    job.answer(Err(NotAccepted::Rebuilding));
+                }
                 continue;
             }
             match room.take(&job.submission, &job.claims) {
@@ -355,6 +375,9 @@ impl Waiting {
                     self.ready.push_front(job);
                     break;
                 }
+            }
+            if same_key.len() == MAX_SAME_KEY {
+                break;
             }
             if self.alone > 0 {
                 self.alone -= 1;

@@ -7,6 +7,8 @@ use model::{Event, Hour, IdempotencyKey, Submission, wire::MAX_BATCH_HOURS};
 use thiserror::Error;
 use tokio::{sync::oneshot, time::Instant};
 
+use crate::body_budget::BodyShare;
+
 /// A request that has waited longer than this is refused instead of stored: its sender has probably given up.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
@@ -52,14 +54,18 @@ pub(crate) struct Job {
     /// Whether it went into a commit already of which the database knows nothing.
     pub(crate) tried: bool,
     arrived: Instant,
+    _share: Option<BodyShare>,
     answer: oneshot::Sender<Result<Accepted, NotAccepted>>,
 }
 
 impl Job {
-    pub(crate) fn new(submission: Submission) -> (Self, oneshot::Receiver<Result<Accepted, NotAccepted>>) {
+    pub(crate) fn new(
+        submission: Submission,
+        share: Option<BodyShare>,
+    ) -> (Self, oneshot::Receiver<Result<Accepted, NotAccepted>>) {
         let (answer, answered) = oneshot::channel();
         let claims = Claim::all_of(&submission);
-        (Self { submission, claims, tried: false, arrived: Instant::now(), answer }, answered)
+        (Self { submission, claims, tried: false, arrived: Instant::now(), _share: share, answer }, answered)
     }
 
     /// Nobody listens when the client has hung up.

@@ -5,6 +5,7 @@ use model::{Event, Hour, HourCounts, IdempotencyKey, Submission, Timestamp, wire
 use tokio::task::JoinSet;
 
 use crate::{
+    body_budget::BodyShare,
     count_lane::{CountLane, Unanswered},
     event_lane::{EventLane, LaneLimits},
     job::{Accepted, NotAccepted},
@@ -45,12 +46,12 @@ impl Lanes {
     /// Stores one event, under a key if one is given; when this returns [`Accepted::Committed`] it is committed.
     pub async fn store_one(&self, event: Event, key: Option<IdempotencyKey>) -> Result<Accepted, NotAccepted> {
         let lane = if is_present(event.hour()) { &self.present_events } else { &self.past_events };
-        lane.store(Submission::new(vec![event], key)).await
+        lane.store(Submission::new(vec![event], key), None).await
     }
 
     /// Stores a batch, all or nothing; when this returns [`Accepted::Committed`] it is committed.
-    pub async fn store_batch(&self, batch: Submission) -> Result<Accepted, NotAccepted> {
-        self.bulk_events.store(batch).await
+    pub async fn store_batch(&self, batch: Submission, share: BodyShare) -> Result<Accepted, NotAccepted> {
+        self.bulk_events.store(batch, Some(share)).await
     }
 
     /// The exact counts of an hour, including every event that was acknowledged before the call.

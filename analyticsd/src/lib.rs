@@ -5,7 +5,7 @@
 //! wait in one commit; a question goes through [`count_lane`], which answers all that wait with one read. [`lanes`] keeps the
 //! present apart from the past, [`spool`] keeps events while the database is away. [`settling`] moves quiet hours to the hourly aggregate in the background.
 
-mod body_budget;
+pub mod body_budget;
 pub mod config;
 pub mod count_lane;
 pub mod event_lane;

@@ -53,10 +53,13 @@ async fn settle_while_elected(store: &Store, settler: &Settler, quiet: Duration,
                 tracing::error!(%error, "could not tidy up; trying again in an hour");
             }
         }
-        let ripe = match settler.ripe_hours(quiet, &setbacks.current(), HOURS_AT_A_TIME).await {
+        let resting = setbacks.current();
+        let ripe = match settler.ripe_hours(quiet, &resting, HOURS_AT_A_TIME).await {
             Ok(ripe) => ripe,
             Err(error) => return error,
         };
+        // What is no longer ripe was repaired, or has new events and will be looked at when it is quiet.
+        mismatched.retain(|hour| resting.contains(hour) || ripe.contains(hour));
         for hour in ripe {
             match settler.settle(hour).await {
                 Ok(SettleOutcome::Settled) => {

@@ -10,6 +10,9 @@ pub enum StoreError {
     /// No connection could be had, or it broke. Worth trying again.
     #[error("the database cannot be reached: {}", describe(.0.as_ref()))]
     Unreachable(#[source] Box<dyn Error + Send + Sync>),
+    /// The server answers, and lets nobody in: a wrong password, a database that is not there or takes no connections.
+    #[error("the database lets nobody in: {}", describe(.0))]
+    NotAdmitted(#[source] tokio_postgres::Error),
     /// No answer within the time that the caller allowed. Worth trying again.
     #[error("the database did not answer within {0:?}")]
     TimedOut(std::time::Duration),
@@ -26,7 +29,7 @@ impl StoreError {
     /// answered that it does not accept this one call.
     pub fn is_outage(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::TimedOut(_) => true,
+            Self::Unreachable(_) | Self::TimedOut(_) | Self::NotAdmitted(_) => true,
             Self::Inconsistent(_) => false,
             // Classes 53 (out of resources, a full disk among them), 57 (operator intervention) and 58 (system error), see
             // PostgreSQL's appendix A; and a server that is a standby now.
@@ -55,7 +58,10 @@ impl From<tokio_postgres::Error> for StoreError {
 impl From<PoolError> for StoreError {
     fn from(error: PoolError) -> Self {
         match error {
-            PoolError::Backend(error) => error.into(),
+            PoolError::Backend(error) => match Self::from(error) {
+                Self::Refused(error) => Self::NotAdmitted(error),
+                other => other,
+            },
             other => Self::Unreachable(Box::new(other)),
         }
     }

@@ -5,8 +5,10 @@ use crate::{Store, StoreError};
 pub struct SpoolPosition<'a> {
     /// The spool's name, which no other spool ever has.
     pub spool: &'a str,
+    /// Up to which record the spool was stored before the batch; 0 for none. Where that is no longer so, the batch is not stored.
+    pub from: i64,
     /// The number of the last record of the batch. Numbers begin at 1 and only grow.
-    pub position: i64,
+    pub to: i64,
 }
 
 impl Store {
@@ -19,11 +21,12 @@ impl Store {
         .await
     }
 
-    /// Notes that a spool is dealt with up to a place from which nothing had to be stored.
-    pub async fn advance_spool(&self, at: SpoolPosition<'_>) -> Result<(), StoreError> {
+    /// Notes that a spool is dealt with up to a place from which nothing had to be stored. False, and nothing is noted, where it does not
+    /// stand any more where the caller believes.
+    pub async fn advance_spool(&self, at: SpoolPosition<'_>) -> Result<bool, StoreError> {
         self.on_client(async |client| {
-            client.execute("select analytics.advance_spool($1, $2)", &[&at.spool, &at.position]).await?;
-            Ok(())
+            let advance = "select analytics.advance_spool($1, $2, $3)";
+            Ok(client.query_one(advance, &[&at.spool, &at.from, &at.to]).await?.get(0))
         })
         .await
     }

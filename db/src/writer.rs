@@ -87,10 +87,12 @@ impl Undecided {
         let began = Instant::now();
         let mut pause = FIRST_PAUSE;
         loop {
-            let cause = match fence(store, self.writer).await {
-                Ok(last_stored) if last_stored == self.batch => return Fate::Stored,
-                Ok(_) => return Fate::NotStored,
-                Err(cause) => cause,
+            let left = patience.saturating_sub(began.elapsed());
+            let cause = match timeout(left, fence(store, self.writer)).await {
+                Ok(Ok(last_stored)) if last_stored == self.batch => return Fate::Stored,
+                Ok(Ok(_)) => return Fate::NotStored,
+                Ok(Err(cause)) => cause,
+                Err(_) => StoreError::TimedOut(patience),
             };
             if began.elapsed() + pause > patience {
                 return Fate::Unknown(cause);
@@ -237,13 +239,14 @@ impl Batch<'_> {
         let prepared = client
             .prepare_cached(if self.once {
                 "select settled, expired, repeated, conflicting \
-                 from analytics.ingest_once($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
+                 from analytics.ingest_once($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
             } else {
                 "select settled, expired from analytics.ingest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
             })
             .await;
         let statement = prepared.map_err(|error| Attempt::NotSent(error.into()))?;
-        let (spool, position) = self.spooled.map(|at| (at.spool, at.position)).unzip();
+        let spool = self.spooled.map(|at| at.spool);
+        let (from, to) = self.spooled.map(|at| (at.from, at.to)).unzip();
         let claims = &self.claims;
         let mut parameters: Vec<&(dyn ToSql + Sync)> =
             vec![&writer, &number, times, users, clicks, hours, hour_clicks, hour_impressions, seen_hours, seen_users];
@@ -253,7 +256,8 @@ impl Batch<'_> {
                 &claims.keys,
                 &claims.fingerprints,
                 &spool,
-                &position,
+                &from,
+                &to,
             ]);
         }
         // `query` returns after the server is ready for the next statement, which is after the commit.

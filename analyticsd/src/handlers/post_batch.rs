@@ -61,7 +61,7 @@ where
     if batch.events.is_empty() {
         return reply::no_content();
     }
-    reply::stored(lanes.store_batch(batch).await)
+    reply::stored(lanes.store_batch(batch, share).await)
 }
 
 /// Reads lines as they arrive, so that a batch is refused at its first fault and not after its last byte.

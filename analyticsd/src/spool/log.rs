@@ -5,7 +5,10 @@ use std::{
     io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use rand::RngExt;
@@ -59,6 +62,8 @@ impl<E: Into<redb::Error>> From<E> for SpoolError {
 pub(crate) struct SpoolLog {
     path: PathBuf,
     max_bytes: u64,
+    /// Beside the state, because that is locked while the disk writes.
+    records: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -81,7 +86,7 @@ impl SpoolLog {
         // The file's name must survive a crash of the machine as its content does.
         let synced = std::fs::File::open(dir).and_then(|dir| dir.sync_all());
         synced.map_err(|source| SpoolError::Folder { path: dir.to_owned(), source })?;
-        Ok(Self { path, max_bytes, state: Mutex::new(state) })
+        Ok(Self { path, max_bytes, records: AtomicU64::new(state.records), state: Mutex::new(state) })
     }
 
     /// What the spool is called in the database.
@@ -91,7 +96,7 @@ impl SpoolLog {
 
     /// How many records it holds.
     pub(crate) fn len(&self) -> i64 {
-        i64::try_from(self.state().records).unwrap_or(i64::MAX)
+        i64::try_from(self.records.load(Ordering::SeqCst)).unwrap_or(i64::MAX)
     }
 
     /// Adds records, all or none. When this returns `Ok` they are on disk.
@@ -121,6 +126,7 @@ impl SpoolLog {
         state.next = next;
         state.records += records.len() as u64;
         state.bytes += more;
+        self.records.store(state.records, Ordering::SeqCst);
         Ok(())
     }
 
@@ -157,6 +163,7 @@ impl SpoolLog {
         if removed.is_ok() {
             state.records -= records;
             state.bytes -= bytes;
+            self.records.store(state.records, Ordering::SeqCst);
         }
         state.reopen_after(removed)
     }

