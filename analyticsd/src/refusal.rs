@@ -34,7 +34,7 @@ pub(crate) fn answer() -> Vec<u8> {
 /// Gives a client the answer and closes its connection.
 pub(crate) async fn refuse(mut stream: TcpStream, answer: &[u8]) {
     // Clients take an answer that comes before they asked for a fault of the protocol.
-    let _ = timeout(PATIENCE, stream.readable()).await;
+    let _ = timeout(PATIENCE, stream.peek(&mut [0])).await;
     // Closing while bytes from the client lie unread, or still arrive, makes the system reset the connection, and the client would lose the
     // answer. So it is the client who hangs up, within limits. If it did already, there is nobody left to tell.
     let _ = timeout(PATIENCE, async {

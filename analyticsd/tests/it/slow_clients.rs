@@ -4,7 +4,12 @@ use db::Flavour;
 use model::wire::MAX_BATCH_BYTES;
 use reqwest::StatusCode;
 use testkit::{Daemon, TestDatabase};
-use tokio::{io::AsyncWriteExt, net::TcpSocket, task::JoinSet, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+    task::JoinSet,
+    time::timeout,
+};
 
 use crate::{
     raw::{connect, connect_and_send, read_to_the_end},
@@ -71,32 +76,51 @@ async fn batches_that_do_not_end_get_408_after_30_seconds_and_keep_nobody_out_un
     assert_eq!(stored_events(&database).await, 1, "what was answered 408 is not stored");
 }
 
-#[tokio::test]
+/// Sends all of a batch but its last KiB, and begins anew should it be refused.
+async fn hold_a_share(address: String) {
+    let body = vec![b'x'; MAX_BATCH_BYTES - 1_024];
+    loop {
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        let sending = async {
+            stream.write_all(BATCH_HEAD).await?;
+            stream.write_all(format!("{MAX_BATCH_BYTES:x}\r\n").as_bytes()).await?;
+            stream.write_all(&body).await?;
+            stream.read_u8().await
+        };
+        let _ = sending.await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_beyond_the_budget_get_503_and_are_accepted_again_when_others_are_gone() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
-    let mut holders = Vec::new();
+    let mut holders = JoinSet::new();
+    // They leave 8 KiB of the budget, which is less than the next batch needs.
+    let batch = format!("{EVENT}{}", "\n".repeat(10_000));
     for _ in 0..8 {
-        let mut stream = connect_and_send(&daemon, BATCH_HEAD).await;
-        stream.write_all(format!("{MAX_BATCH_BYTES:x}\r\n").as_bytes()).await.unwrap();
-        stream.write_all(&vec![b'\n'; MAX_BATCH_BYTES]).await.unwrap();
-        holders.push(stream);
+        holders.spawn(hold_a_share(daemon.url().strip_prefix("http://").unwrap().to_owned()));
     }
-    let until = async |status| {
-        while daemon.post_batch(EVENT).await.status() != status {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+    let mut stored = 0;
+    let refused = async {
+        loop {
+            let answer = daemon.post_batch(batch.clone()).await;
+            if answer.status() == StatusCode::SERVICE_UNAVAILABLE {
+                return answer;
+            }
+            assert_eq!(answer.status(), StatusCode::NO_CONTENT);
+            stored += 1;
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     };
-    timeout(Duration::from_secs(20), until(StatusCode::SERVICE_UNAVAILABLE)).await.expect("the budget is used up");
-    let stored_before = stored_events(&database).await;
-    let refused = daemon.post_batch(EVENT).await;
-    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let refused = timeout(Duration::from_secs(20), refused).await.expect("the budget is used up");
     assert_eq!(refused.headers()["retry-after"], "1");
-    assert_eq!(stored_events(&database).await, stored_before);
     assert_eq!(daemon.post(at("2015-05-17T10:05:03Z"), "ben", "click").await, StatusCode::NO_CONTENT);
+    assert_eq!(stored_events(&database).await, stored + 1, "the refused batch is not stored");
 
-    drop(holders);
-    timeout(Duration::from_secs(20), until(StatusCode::NO_CONTENT)).await.expect("the budget comes back");
+    holders.shutdown().await;
+    let accepted = async { while daemon.post_batch(batch.clone()).await.status() != StatusCode::NO_CONTENT {} };
+    timeout(Duration::from_secs(20), accepted).await.expect("the budget comes back");
 }
 
 #[tokio::test]
