@@ -354,9 +354,9 @@ impl Waiting {
             if job.is_stale() {
                 // What was tried already did not wait for its turn, but for the database.
                 if job.tried {
-                    self.refuse(vec![job])
+                    self.refuse(vec![job]);
                 } else {
-                    job.answer(Err(NotAccepted::TooBusy))
+                    job.answer(Err(NotAccepted::TooBusy));
                 }
                 continue;
             }
