@@ -14,7 +14,7 @@ use std::{
 };
 
 use db::{Fate, IngestError, Ingested, Store, StoreError, Undecided, Writer};
-use model::{Hour, Submission};
+use model::{Event, Hour, Submission};
 use tokio::{
     sync::{Semaphore, mpsc},
     task::{JoinHandle, JoinSet},
@@ -166,8 +166,9 @@ impl Lane {
                 let expired: HashSet<Hour> = expired.into_iter().collect();
                 let (hopeless, rest): (Vec<Job>, _) = jobs.into_iter().partition(|job| job.touches(&expired));
                 answer_all(hopeless, Err(NotAccepted::Expired));
-                let needed = settled.into_iter().filter(|&hour| rest.iter().any(|job| job.touches(&[hour].into())));
-                for hour in needed.collect::<Vec<_>>() {
+                let wanted: HashSet<Hour> =
+                    rest.iter().flat_map(|job| &job.submission.events).map(Event::hour).collect();
+                for hour in settled.into_iter().filter(|hour| wanted.contains(hour)) {
                     tracing::debug!(lane = self.name, %hour, "reopening for a late event");
                     self.waiting.reopen(hour, &self.store);
                 }

@@ -13,7 +13,8 @@ use crate::{
 };
 
 /// The most events that wait for one lane's next commit, and the most questions that wait for one lane's next read. Beyond it
-/// the answer is 503. A waiting event takes about 300 bytes at most, so a full queue takes about 5 MiB.
+/// the answer is 503. A waiting event takes about 450 bytes at most, so a full queue takes about 7 MiB, and as much again may wait for
+/// hours that are being rebuilt.
 const QUEUE_LENGTH: usize = 16_384;
 /// Single events; a commit of so many takes some tens of milliseconds.
 const SINGLE: LaneLimits = LaneLimits { queue_length: QUEUE_LENGTH, commit_events: 4_096 };

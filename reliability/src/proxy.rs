@@ -50,17 +50,6 @@ pub enum Fault {
     HoldStatement,
 }
 
-/// What stands still, without being closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stall {
-    /// Nothing.
-    Nothing,
-    /// Connections that are opened from now on. They are accepted and never answered.
-    NewConnections,
-    /// Everything.
-    Everything,
-}
-
 /// A running proxy. It ends, and with it all connections through it, when it is dropped.
 pub struct Proxy {
     url: String,
@@ -72,7 +61,7 @@ struct Control {
     server: PathBuf,
     next: Mutex<Option<Fault>>,
     injected: AtomicU64,
-    stall: watch::Sender<Stall>,
+    stalled: watch::Sender<bool>,
     holds: watch::Sender<bool>,
 }
 
@@ -87,7 +76,7 @@ impl Proxy {
             server: socket.to_owned(),
             next: Mutex::new(None),
             injected: AtomicU64::new(0),
-            stall: watch::channel(Stall::Nothing).0,
+            stalled: watch::channel(false).0,
             holds: watch::channel(false).0,
         });
         let task = tokio::spawn(accept(listener, Arc::clone(&control)));
@@ -117,9 +106,14 @@ impl Proxy {
         self.control.holds.send_replace(false);
     }
 
-    /// Stops the flow, or lets it go on.
-    pub fn stall(&self, stall: Stall) {
-        self.control.stall.send_replace(stall);
+    /// Lets everything stand still without closing anything: what flows, and connections that are opened from now on.
+    pub fn stall(&self) {
+        self.control.stalled.send_replace(true);
+    }
+
+    /// Lets everything go on.
+    pub fn go_on(&self) {
+        self.control.stalled.send_replace(false);
     }
 }
 
@@ -140,11 +134,7 @@ impl Control {
 
     async fn flowing(&self) {
         // The sender lives as long as this does.
-        let _ = self.stall.subscribe().wait_for(|stall| *stall != Stall::Everything).await;
-    }
-
-    async fn answering_new_connections(&self) {
-        let _ = self.stall.subscribe().wait_for(|stall| *stall == Stall::Nothing).await;
+        let _ = self.stalled.subscribe().wait_for(|stalled| !stalled).await;
     }
 
     async fn let_go(&self) {
@@ -158,7 +148,7 @@ async fn accept(listener: TcpListener, control: Arc<Control>) {
     while let Ok((client, _)) = listener.accept().await {
         let control = Arc::clone(&control);
         connections.spawn(async move {
-            control.answering_new_connections().await;
+            control.flowing().await;
             // A connection that breaks, by itself or by a fault, is just over.
             if let Ok(server) = UnixStream::connect(&control.server).await {
                 let _ = Session::new(client, server, &control).run().await;

@@ -8,7 +8,7 @@ use crate::{
     operation::{Operation, Outcome},
     options::Options,
     postgres::Server,
-    proxy::{Fault, Proxy, Stall},
+    proxy::{Fault, Proxy},
     report::{Report, slowest, writes_begun_within},
     sabotage::Saboteur,
     traffic::{Mix, Traffic},
@@ -56,13 +56,13 @@ async fn hang(
 ) -> anyhow::Result<Vec<Operation>> {
     let early = Traffic::start(options.seed, 2 * generation, options.clients, mix, &[url]);
     early.acknowledge(100).await?;
-    proxy.stall(Stall::Everything);
+    proxy.stall();
     sleep(UNTIL_HELD_UP).await;
     let held_up = Instant::now();
     let late = Traffic::start(options.seed, 2 * generation + 1, options.clients, mix, &[url]);
     sleep(HANG).await;
     let over = Instant::now();
-    proxy.stall(Stall::Nothing);
+    proxy.go_on();
     late.acknowledge(100).await?;
 
     let late = late.stop().await?;
