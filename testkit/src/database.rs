@@ -32,13 +32,22 @@ enum Home {
 impl TestDatabase {
     /// An empty database with the current schema.
     pub async fn new(flavour: Flavour) -> Self {
-        let database = Self::without_schema(flavour).await;
+        let template = match flavour {
+            Flavour::Postgres => None,
+            Flavour::Timescale => env::var_os(TIMESCALE_TEMPLATE),
+        };
+        let database = Self::start(flavour, template.as_deref().map(Path::new)).await;
+        // Where there was a template, this finds nothing left to do.
         schema::migrate(&database.store, Some(flavour)).await.expect("the schema can be made");
         database
     }
 
     /// An empty database on a server that can hold the flavour.
     pub async fn without_schema(flavour: Flavour) -> Self {
+        Self::start(flavour, None).await
+    }
+
+    async fn start(flavour: Flavour, template: Option<&Path>) -> Self {
         let shared = match flavour {
             Flavour::Postgres => env::var("TEST_POSTGRES_URL"),
             Flavour::Timescale => env::var("TEST_TIMESCALE_URL"),
@@ -49,6 +58,9 @@ impl TestDatabase {
             (with_database(&server_url, &name), Home::Shared { server_url, name })
         } else {
             let dir = server_dir();
+            if let Some(template) = template {
+                copy(template, dir.path());
+            }
             let server =
                 Embedded::start(&embedded_options(dir.path(), flavour)).await.expect("the embedded database starts");
             (server.url().to_owned(), Home::Own { server: Box::new(server), _dir: dir })
@@ -96,6 +108,25 @@ impl Drop for TestDatabase {
             }
         }
     }
+}
+
+/// Names the folder of an embedded TimescaleDB that holds the current schema and nothing else. To copy it takes a fraction of the time
+/// that making a database and its schema does.
+pub const TIMESCALE_TEMPLATE: &str = "TEST_TIMESCALE_TEMPLATE";
+
+/// Makes the folder that [`TIMESCALE_TEMPLATE`] is to name.
+pub async fn make_timescale_template(dir: &Path) -> anyhow::Result<()> {
+    let server = Embedded::start(&embedded_options(dir, Flavour::Timescale)).await?;
+    let store = Store::new(server.url(), StoreOptions::default())?;
+    schema::migrate(&store, Some(Flavour::Timescale)).await?;
+    server.stop().await?;
+    Ok(())
+}
+
+/// `cp` knows more ways to copy a file cheaply than the standard library does.
+fn copy(from: &Path, to: &Path) {
+    let status = process::Command::new("cp").arg("-a").arg(from.join(".")).arg(to).status().expect("cp can be run");
+    assert!(status.success(), "{} can be copied", from.display());
 }
 
 /// A temporary folder that a server can pass through which runs as another user than the test.

@@ -11,7 +11,7 @@ mod daemon;
 mod database;
 
 pub use daemon::{Daemon, program};
-pub use database::{TestDatabase, embedded_options, server_dir};
+pub use database::{TIMESCALE_TEMPLATE, TestDatabase, embedded_options, make_timescale_template, server_dir};
 
 /// Makes a test of each named function for each flavour: `postgres::NAME` and `timescale::NAME`. The functions are asynchronous
 /// and take a [`db::Flavour`].

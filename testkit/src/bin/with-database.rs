@@ -1,4 +1,5 @@
-//! Runs a command with `TEST_POSTGRES_URL` set to a private PostgreSQL server, and ends with the command's exit code.
+//! Runs a command with `TEST_POSTGRES_URL` set to a private PostgreSQL server and `TEST_TIMESCALE_TEMPLATE` to a folder that tests copy
+//! their own TimescaleDB from, and ends with the command's exit code.
 //!
 //!     with-database cargo nextest run
 
@@ -6,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use db::{Flavour, embedded::Embedded};
-use testkit::{embedded_options, server_dir};
+use testkit::{TIMESCALE_TEMPLATE, embedded_options, make_timescale_template, server_dir};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
@@ -15,10 +16,13 @@ async fn main() -> anyhow::Result<ExitCode> {
     let dir = server_dir();
     let server = Embedded::start(&embedded_options(dir.path(), Flavour::Postgres)).await?;
     eprintln!("tests run on {}", server.description());
+    let template = server_dir();
+    make_timescale_template(template.path()).await.context("cannot make the TimescaleDB that tests copy")?;
 
     let status = tokio::process::Command::new(&program)
         .args(arguments)
         .env("TEST_POSTGRES_URL", server.url())
+        .env(TIMESCALE_TEMPLATE, template.path())
         .status()
         .await
         .with_context(|| format!("cannot run {}", program.to_string_lossy()));
