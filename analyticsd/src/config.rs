@@ -1,6 +1,6 @@
 //! The command line, the environment behind it, and the one step that turns both into a checked [`Config`].
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZero, path::PathBuf, thread, time::Duration};
 
 use clap::{
     Parser, ValueEnum,
@@ -71,6 +71,13 @@ pub struct Args {
     )]
     max_connections: usize,
 
+    /// How many threads serve requests, 1 to 1024 [default: one for every two cores, since the database needs the others].
+    #[arg(
+        long, env = "ANALYTICSD_WORKER_THREADS", value_name = "N", hide_default_value = true, default_value_t = half_of_the_cores(),
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_024)
+    )]
+    worker_threads: usize,
+
     /// How long a stop may take before what is still unanswered is cut off.
     #[arg(long, env = "ANALYTICSD_SHUTDOWN_TIMEOUT", default_value = "30s", value_name = "DURATION", value_parser = humantime::parse_duration)]
     shutdown_timeout: Duration,
@@ -114,6 +121,8 @@ pub struct Config {
     pub settle_after: Duration,
     /// The most connections of clients at a time, from 1 to 1,000,000.
     pub max_connections: usize,
+    /// How many threads serve requests, from 1 to 1,024.
+    pub worker_threads: usize,
     /// How long a stop may take.
     pub shutdown_timeout: Duration,
 }
@@ -133,6 +142,12 @@ pub struct SpoolConfig {
     "no database: give one with --database-url (or DATABASE_URL), or let analyticsd run a private one for a trial with --embedded"
 )]
 pub struct NoDatabase;
+
+/// One thread serves more requests than one database commits. More of them than that take time from the database where it runs on the
+/// same machine, and from each other: see docs/performance.md.
+fn half_of_the_cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get).div_ceil(2)
+}
 
 fn log_filter(text: &str) -> Result<String, tracing_subscriber::filter::ParseError> {
     EnvFilter::try_new(text).map(|_| text.to_owned())
@@ -174,6 +189,7 @@ impl Args {
             spool: self.spool.map(|dir| SpoolConfig { dir, max_bytes: self.spool_size }),
             settle_after: self.settle_after,
             max_connections: self.max_connections,
+            worker_threads: self.worker_threads,
             shutdown_timeout: self.shutdown_timeout,
         })
     }

@@ -2,21 +2,15 @@
 //! read, never one under way, so it counts every event that was acknowledged before it was asked. There is nothing to
 //! invalidate, because nothing is kept.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use db::{Store, StoreError};
 use model::{Hour, HourCounts};
 use thiserror::Error;
 use tokio::{
     sync::{mpsc, oneshot},
-    task::JoinSet,
-    time::timeout,
+    task::{JoinSet, yield_now},
 };
-
-/// The longest that a question may take; a read takes a few milliseconds.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// The most hours in one read. More than this wait for the next one.
-const MAX_READ_HOURS: usize = 1_024;
 
 /// A question that was not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -43,22 +37,30 @@ impl CountLane {
     /// Starts the lane's task, which ends when the lane is dropped and all questions are answered.
     pub fn start(store: Store, queue_length: usize, tasks: &mut JoinSet<()>) -> Self {
         let (questions, queue) = mpsc::channel(queue_length);
-        tasks.spawn(answer_all(store, queue));
+        tasks.spawn(answer_all(store, queue, queue_length));
         Self { questions }
     }
 
-    /// Asks for the counts of an hour.
+    /// Asks for the counts of an hour. The answer takes no longer than the read that is under way and the one after it, each of which
+    /// the store bounds, so that no question needs a timer of its own.
     pub async fn counts(&self, hour: Hour) -> Result<HourCounts, Unanswered> {
         let (answer, answered) = oneshot::channel();
         self.questions.try_send(Question { hour, answer }).map_err(|_| Unanswered::QueueFull)?;
-        let answered = timeout(LONGEST_WAIT, answered).await;
-        answered.ok().and_then(Result::ok).unwrap_or(Err(Unanswered::Unavailable))
+        answered.await.unwrap_or(Err(Unanswered::Unavailable))
     }
 }
 
-async fn answer_all(store: Store, mut queue: mpsc::Receiver<Question>) {
+async fn answer_all(store: Store, mut queue: mpsc::Receiver<Question>, queue_length: usize) {
     let mut waiting = Vec::new();
-    while queue.recv_many(&mut waiting, MAX_READ_HOURS).await > 0 {
+    while queue.recv_many(&mut waiting, queue_length).await > 0 {
+        // Requests that have arrived but were not looked at yet have their turn first, so that they join this read. Where there are
+        // none, this returns at once.
+        yield_now().await;
+        while waiting.len() < queue_length
+            && let Ok(question) = queue.try_recv()
+        {
+            waiting.push(question);
+        }
         let mut hours: Vec<Hour> = waiting.iter().map(|question| question.hour).collect();
         hours.sort_unstable();
         hours.dedup();

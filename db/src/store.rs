@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use model::{Hour, HourCounts};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_postgres::{Client, Config, NoTls, Row};
 
 use crate::{DatabaseUrlError, StoreError};
@@ -18,7 +18,9 @@ pub struct StoreOptions {
     pub max_connections: usize,
     /// The longest that opening a connection, or waiting for a free one, may take.
     pub connect_timeout: Duration,
-    /// The longest that a read or the storing of a batch may take.
+    /// The longest that a read of counts may take, a second try on a new connection included.
+    pub read_timeout: Duration,
+    /// The longest that any other statement, such as the storing of a batch, may take.
     pub statement_timeout: Duration,
     /// The longest that a refresh of the aggregate, or the rebuilding of an hour, may take.
     pub maintenance_timeout: Duration,
@@ -30,6 +32,7 @@ impl Default for StoreOptions {
             application_name: "analyticsd".to_owned(),
             max_connections: 8,
             connect_timeout: Duration::from_secs(3),
+            read_timeout: Duration::from_millis(2_500),
             statement_timeout: Duration::from_secs(10),
             maintenance_timeout: Duration::from_mins(10),
         }
@@ -86,9 +89,10 @@ impl Store {
     /// The exact counts of the given hours, in the order given. Whatever was committed before the call is counted.
     pub async fn counts(&self, hours: &[Hour]) -> Result<Vec<HourCounts>, StoreError> {
         let starts: Vec<DateTime<Utc>> = hours.iter().map(|hour| hour.start().to_utc()).collect();
-        let rows = match self.read_counts(&starts).await {
+        let deadline = Instant::now() + self.inner.options.read_timeout;
+        let rows = match self.read_counts(&starts, deadline).await {
             // A connection that lay idle while the server restarted breaks at its next use. The second try gets a new one.
-            Err(StoreError::Unreachable(_)) => self.read_counts(&starts).await?,
+            Err(StoreError::Unreachable(_)) => self.read_counts(&starts, deadline).await?,
             rows => rows?,
         };
         if rows.len() != hours.len() {
@@ -98,8 +102,11 @@ impl Store {
         Ok(rows.iter().map(|row| counts_in(row, 0)).collect())
     }
 
-    async fn read_counts(&self, starts: &[DateTime<Utc>]) -> Result<Vec<Row>, StoreError> {
-        self.on_client(async |client| {
+    async fn read_counts(&self, starts: &[DateTime<Utc>], deadline: Instant) -> Result<Vec<Row>, StoreError> {
+        let limit = self.inner.options.read_timeout;
+        let timed_out = |_| StoreError::TimedOut(limit);
+        let client = timeout_at(deadline, self.client()).await.map_err(timed_out)??;
+        within(deadline, limit, client, async |client| {
             let statement =
                 client.prepare_cached("select unique_users, clicks, impressions from analytics.counts($1)").await?;
             Ok(client.query(&statement, &[&starts]).await?)
@@ -132,14 +139,9 @@ impl Store {
         &self,
         call: impl AsyncFnOnce(&mut Object) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut client = self.client().await?;
+        let client = self.client().await?;
         let limit = self.statement_limit();
-        if let Ok(outcome) = timeout(limit, call(&mut client)).await {
-            return outcome;
-        }
-        // The connection has a call under way that nobody waits for any more, so it must not go back to the pool.
-        drop(Object::take(client));
-        Err(StoreError::TimedOut(limit))
+        within(Instant::now() + limit, limit, client, call).await
     }
 
     /// A connection of its own, for work that takes longer than a statement of the pool may.
@@ -174,6 +176,21 @@ impl Store {
         let limit = self.inner.options.maintenance_timeout + Duration::from_secs(1);
         timeout(limit, call).await.unwrap_or(Err(StoreError::TimedOut(limit)))
     }
+}
+
+/// Does something on a connection of the pool until a deadline, which is also told as the `limit` that it comes from.
+async fn within<T>(
+    deadline: Instant,
+    limit: Duration,
+    mut client: Object,
+    call: impl AsyncFnOnce(&mut Object) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    if let Ok(outcome) = timeout_at(deadline, call(&mut client)).await {
+        return outcome;
+    }
+    // The connection has a call under way that nobody waits for any more, so it must not go back to the pool.
+    drop(Object::take(client));
+    Err(StoreError::TimedOut(limit))
 }
 
 /// Opens one connection and lets it be driven in the background until its client is dropped.
