@@ -18,8 +18,9 @@ use crate::{
 const QUEUE_LENGTH: usize = 16_384;
 /// Single events; a commit of so many takes some tens of milliseconds.
 const SINGLE: LaneLimits = LaneLimits { queue_length: QUEUE_LENGTH, commit_events: 4_096 };
-/// Batches are up to 10,000 events each, so few may wait.
-const BULK: LaneLimits = LaneLimits { queue_length: 16, commit_events: MAX_BATCH_EVENTS };
+/// Batches are up to 10,000 events each, so few may wait. What waits goes together: of a user who is in all of four batches only one pair
+/// is written. A commit of so many takes two tenths of a second, for which others may wait who bring the same new user.
+const BULK: LaneLimits = LaneLimits { queue_length: 16, commit_events: 4 * MAX_BATCH_EVENTS };
 
 /// The lanes of one daemon. Each has a task of its own and has at most one commit or read under way.
 pub struct Lanes {

@@ -12,12 +12,14 @@ use tokio::{
 
 use crate::reply;
 
-/// The most clients that are being refused at a time. Beyond it a connection is closed without a word.
-pub(crate) const MAX_REFUSALS: usize = 256;
+/// The most clients that are being refused at a time, at some 2 KiB each: as many as the system keeps waiting to be accepted. Beyond it a
+/// connection is closed without a word.
+pub(crate) const MAX_REFUSALS: usize = 4_096;
 /// How long a refused client may take to begin its request, and again to read the answer and hang up.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How much of what a refused client sends is read, in bytes.
+/// How much of what a refused client sends is read, in bytes, and how much at a time.
 const MAX_DISCARDED: u64 = 64 * 1024;
+const DISCARDED_AT_A_TIME: usize = 1024;
 
 /// A complete answer that says that this server is busy, and that the connection ends with it.
 pub(crate) fn answer() -> Vec<u8> {
@@ -40,7 +42,9 @@ pub(crate) async fn refuse(mut stream: TcpStream, answer: &[u8]) {
     let _ = timeout(PATIENCE, async {
         stream.write_all(answer).await?;
         stream.shutdown().await?;
-        tokio::io::copy(&mut stream.take(MAX_DISCARDED), &mut tokio::io::sink()).await
+        let mut sent = stream.take(MAX_DISCARDED);
+        while sent.read(&mut [0; DISCARDED_AT_A_TIME]).await? > 0 {}
+        std::io::Result::Ok(())
     })
     .await;
 }
