@@ -109,7 +109,8 @@ pub(crate) enum Delivery {
     Spooled,
 }
 
-/// One analyticsd, and the connections to it.
+/// One analyticsd, and the connections to it. Clones share the connections.
+#[derive(Clone)]
 pub(crate) struct Server {
     url: ServerUrl,
     http: Client,

@@ -54,14 +54,6 @@ impl Batch {
     pub(crate) fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
-
-    pub(crate) fn clear(&mut self) {
-        self.body.clear();
-        self.lines.clear();
-        self.hours.clear();
-        self.keys.clear();
-        self.clicks = 0;
-    }
 }
 
 #[cfg(test)]
@@ -107,8 +99,6 @@ mod tests {
         let body = batch.body().to_vec();
         assert!(!batch.push(9, &event(0, "b"), None, 2));
         assert_eq!((batch.body(), batch.lines().len(), batch.clicks()), (body.as_slice(), 2, 2));
-        batch.clear();
-        assert!(batch.push(9, &event(0, "b"), None, 2));
     }
 
     #[test]
@@ -118,7 +108,5 @@ mod tests {
         assert!(batch.push(1, &event(0, "a"), Some(&key), 9));
         assert!(batch.push(2, &event(1, "a"), Some(&key), 9));
         assert!(!batch.push(3, &event(0, "a"), Some(&key), 9));
-        batch.clear();
-        assert!(batch.push(3, &event(0, "a"), Some(&key), 9));
     }
 }

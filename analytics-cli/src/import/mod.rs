@@ -1,5 +1,5 @@
 //! Reads files of events and sends them in batches, one request at a time, so that it is known at every moment which lines
-//! are stored:
+//! are stored. While one is under way the next batch is read:
 //!
 //! `source` opens a file, `lines` cuts it into lines of bounded length, `records` turns lines into events (`csv` and `combined`
 //! for the formats that need more than a function), `batch` gathers them, `delivery` sends them. What cannot be read goes to
@@ -17,9 +17,10 @@ mod source;
 mod stopped;
 mod tally;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use model::{Event, IdempotencyKey, Timestamp};
+use tokio::task::JoinHandle;
 
 use self::{
     batch::Batch,
@@ -69,6 +70,7 @@ pub(crate) async fn run(server: &Server, sources: &[Source], options: Options) -
         tally: Tally::default(),
         suspect: None,
         spooled: 0,
+        under_way: None,
         options,
     };
     let stopped = import.all(sources).await.err();
@@ -102,6 +104,14 @@ struct Import<'a> {
     suspect: Option<String>,
     /// How many events the server took while its database was away.
     spooled: u64,
+    /// The batch that was sent last, until its answer is looked at.
+    under_way: Option<UnderWay>,
+}
+
+/// A request that is not answered yet, or whose answer was not looked at yet.
+struct UnderWay {
+    batch: Arc<Batch>,
+    answer: JoinHandle<Result<Delivery, ServerError>>,
 }
 
 /// A file that an import stopped in: why, and where.
@@ -137,6 +147,13 @@ impl Import<'_> {
 
     /// Imports one file. A batch never spans files, so that a file's name and two line numbers say what is in it.
     async fn one(&mut self, source: &Source) -> Result<(), StoppedFile> {
+        let read = self.read(source).await;
+        // Whatever ended the reading, what was sent before comes first.
+        self.settle().await?;
+        read
+    }
+
+    async fn read(&mut self, source: &Source) -> Result<(), StoppedFile> {
         let name = source.name();
         let mut batch = Batch::default();
         let reader = source.open().map_err(|error| StoppedFile::before(&batch, Cause::Read(error.into())))?;
@@ -153,7 +170,7 @@ impl Import<'_> {
             }
         }
         self.rejects.end_file(&name).map_err(|error| StoppedFile::before(&batch, Cause::Rejects(error)))?;
-        if batch.is_empty() { Ok(()) } else { self.send(&mut batch).await }
+        if batch.is_empty() { Ok(()) } else { self.send(batch).await }
     }
 
     async fn add(
@@ -166,29 +183,40 @@ impl Import<'_> {
     ) -> Result<(), StoppedFile> {
         self.suspect(name, line, event.at);
         if !batch.push(line, event, key, self.options.batch_size) {
-            self.send(batch).await?;
+            self.send(std::mem::take(batch)).await?;
             let pushed = batch.push(line, event, key, self.options.batch_size);
             assert!(pushed, "one event is within the limits of a batch");
         }
         Ok(())
     }
 
-    async fn send(&mut self, batch: &mut Batch) -> Result<(), StoppedFile> {
-        match deliver(self.server, batch.body(), |line| self.progress.tell(line)).await {
+    /// Sends a batch once the one before is stored.
+    async fn send(&mut self, batch: Batch) -> Result<(), StoppedFile> {
+        self.settle().await?;
+        let batch = Arc::new(batch);
+        let (server, progress, sent) = (self.server.clone(), self.progress.clone(), Arc::clone(&batch));
+        let answer = tokio::spawn(async move { deliver(&server, sent.body(), |line| progress.tell(line)).await });
+        self.under_way = Some(UnderWay { batch, answer });
+        Ok(())
+    }
+
+    /// Waits for the answer to the batch that is under way, if any, and counts it.
+    async fn settle(&mut self) -> Result<(), StoppedFile> {
+        let Some(UnderWay { batch, answer }) = self.under_way.take() else { return Ok(()) };
+        match answer.await.expect("sending a batch does not panic") {
             Ok(Delivery::Stored) => {}
             Ok(Delivery::Spooled) => self.spooled += batch.lines().len() as u64,
             Err(error) => {
                 let line = match &error {
-                    ServerError::Refused { problem, .. } => line_of_event(batch, problem.line),
+                    ServerError::Refused { problem, .. } => line_of_event(&batch, problem.line),
                     _ => None,
                 };
                 let last_sent = batch.lines().last().copied();
-                return Err(StoppedFile { last_sent, ..StoppedFile::before(batch, Cause::Server { error, line }) });
+                return Err(StoppedFile { last_sent, ..StoppedFile::before(&batch, Cause::Server { error, line }) });
             }
         }
-        self.tally.add(batch);
+        self.tally.add(&batch);
         self.progress.stored(self.tally.events);
-        batch.clear();
         Ok(())
     }
 

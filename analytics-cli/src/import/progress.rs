@@ -7,7 +7,8 @@ use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::output;
 
-/// How far an import is, drawn on standard error if that is a terminal.
+/// How far an import is, drawn on standard error if that is a terminal. Clones draw the same.
+#[derive(Clone)]
 pub(crate) struct Progress {
     bar: ProgressBar,
 }
