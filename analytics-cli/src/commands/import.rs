@@ -1,11 +1,12 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use event_files::{Format, Site};
 use model::wire;
 
 use crate::{
     failure::{Failure, Verdict},
-    import::{self, Format, Options, Site, Source},
+    import::{self, Options, Source},
     server::Server,
 };
 

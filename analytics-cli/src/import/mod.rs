@@ -1,17 +1,12 @@
 //! Reads files of events and sends them in batches, one request at a time, so that it is known at every moment which lines
 //! are stored. While one is under way the next batch is read:
 //!
-//! `source` opens a file, `lines` cuts it into lines of bounded length, `records` turns lines into events (`csv` and `combined`
-//! for the formats that need more than a function), `batch` gathers them, `delivery` sends them. What cannot be read goes to
+//! `source` opens a file, the crate `event-files` reads events from it, `batch` gathers them, `delivery` sends them. What cannot be read goes to
 //! `rejects`, what is stored is counted by the `tally`, and an import that has to stop says so in `stopped`.
 
 mod batch;
-mod combined;
-mod csv;
 mod delivery;
-mod lines;
 mod progress;
-mod records;
 mod rejects;
 mod source;
 mod stopped;
@@ -19,36 +14,18 @@ mod tally;
 
 use std::{path::PathBuf, sync::Arc};
 
+use event_files::{Content, Format, Records};
 use model::{Event, IdempotencyKey, Timestamp};
 use tokio::task::JoinHandle;
 
-use self::{
-    batch::Batch,
-    delivery::deliver,
-    progress::Progress,
-    records::{Content, Records},
-    rejects::Rejects,
-    stopped::Cause,
-    tally::Tally,
-};
-pub(crate) use self::{combined::Site, source::Source, stopped::Stopped};
+use self::{batch::Batch, delivery::deliver, progress::Progress, rejects::Rejects, stopped::Cause, tally::Tally};
+pub(crate) use self::{source::Source, stopped::Stopped};
 use crate::{
     failure::{Failure, Verdict},
     output,
     server::{Delivery, Server, ServerError},
     time::seconds_suspicion,
 };
-
-/// How files are written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Format {
-    /// The lines of a batch.
-    Ndjson,
-    /// Columns with a header.
-    Csv,
-    /// An access log, with the hosts whose pages lead to clicks.
-    Combined(Vec<Site>),
-}
 
 /// How to import.
 #[derive(Debug)]

@@ -4,7 +4,9 @@ use std::{
     path::Path,
 };
 
-use super::{records::Unreadable, source::Source};
+use event_files::Unreadable;
+
+use super::source::Source;
 use crate::{failure::Failure, output};
 
 /// How many lines of each file are named on standard error.

@@ -1,6 +1,7 @@
 use std::{error::Error, fmt, io};
 
-use super::records::ReadError;
+use event_files::ReadError;
+
 use crate::server::ServerError;
 
 /// An import that stopped on its way: why, and exactly what is stored.

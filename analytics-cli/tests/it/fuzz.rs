@@ -13,7 +13,7 @@ use testkit::{Daemon, TestDatabase};
 use crate::{Run, command};
 
 fn corpus(format: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(format);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../event-files/tests/corpus").join(format);
     let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
     files.sort();
     files.into_iter().map(|file| fs::read(file).unwrap()).collect()

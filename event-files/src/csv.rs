@@ -2,7 +2,7 @@ use csv_core::{ReadRecordResult, Reader, ReaderBuilder, Terminator};
 use model::{Event, EventKind, Timestamp, UserName};
 use thiserror::Error;
 
-use super::{
+use crate::{
     lines::{Line, MAX_LINE_BYTES},
     records::{Content, Record, Unreadable},
 };
@@ -10,13 +10,13 @@ use super::{
 /// A file whose first record does not name the three columns.
 #[derive(Debug, Error)]
 #[error("the header {fault}; accepted is a first line that names the columns timestamp, user and event, each once")]
-pub(crate) struct InvalidHeader {
+pub struct InvalidHeader {
     fault: String,
 }
 
 /// A record without an event.
 #[derive(Debug, Error)]
-pub(crate) enum NoRow {
+pub enum NoRow {
     /// A column is not there.
     #[error("has no column {0}, there are only {1}")]
     Short(&'static str, usize),
@@ -188,7 +188,7 @@ impl Fields {
 mod tests {
     use proptest::prelude::*;
 
-    use crate::import::{
+    use crate::{
         Format,
         lines::MAX_LINE_BYTES,
         records::{Content, ReadError, Records},

@@ -12,7 +12,7 @@ use chrono::DateTime;
 use model::{Event, EventKind, Timestamp, UserName};
 use thiserror::Error;
 
-use super::records::{Content, Unreadable};
+use crate::records::{Content, Unreadable};
 
 /// What a path's last segment ends with when it is a part of a page rather than a page.
 const ASSET_EXTENSIONS: [&str; 27] = [
@@ -22,12 +22,12 @@ const ASSET_EXTENSIONS: [&str; 27] = [
 
 /// The host of a website: in lower case, without a port and without a leading `www.`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Site(String);
+pub struct Site(String);
 
 /// A text that is no host.
 #[derive(Debug, Error)]
 #[error("this is no host; accepted is a host as in example.com, without http:// and without a path")]
-pub(crate) struct InvalidSite;
+pub struct InvalidSite;
 
 impl FromStr for Site {
     type Err = InvalidSite;
@@ -67,7 +67,7 @@ impl Site {
 /// A line that is not in the format.
 #[derive(Debug, Error)]
 #[error("is no line of a combined access log: {0}")]
-pub(crate) struct NoLogLine(&'static str);
+pub struct NoLogLine(&'static str);
 
 /// Reads access logs and decides what each request counts as.
 pub(crate) struct Combined {
@@ -220,7 +220,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{Combined, Site};
-    use crate::import::records::Content;
+    use crate::records::Content;
 
     fn read(line: &[u8]) -> String {
         let sites = vec!["WWW.Example.com:80".parse().unwrap(), "[::1]:8080".parse().unwrap()];

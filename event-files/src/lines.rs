@@ -1,7 +1,7 @@
 use std::io::{self, BufRead, BufReader, Read};
 
 /// The longest line, in bytes. It bounds the memory that a file without line ends can take.
-pub(crate) const MAX_LINE_BYTES: usize = 1024 * 1024;
+pub const MAX_LINE_BYTES: usize = 1024 * 1024;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 

@@ -3,7 +3,7 @@ use std::io::{self, Read};
 use model::{Event, IdempotencyKey, InvalidInput, wire};
 use thiserror::Error;
 
-use super::{
+use crate::{
     Format,
     combined::{Combined, NoLogLine},
     csv::{Csv, InvalidHeader, NoRow},
@@ -12,16 +12,16 @@ use super::{
 
 /// What one line, or one record of several lines, turned out to be.
 #[derive(Debug)]
-pub(crate) struct Record {
+pub struct Record {
     /// The number of its first line, counted from 1.
-    pub(crate) line: u64,
+    pub line: u64,
     /// What it holds.
-    pub(crate) content: Content,
+    pub content: Content,
 }
 
 /// What a record holds.
 #[derive(Debug)]
-pub(crate) enum Content {
+pub enum Content {
     /// An event.
     Event(Event),
     /// An event under an idempotency key.
@@ -34,7 +34,7 @@ pub(crate) enum Content {
 
 /// Why a line holds nothing that can be read.
 #[derive(Debug, Error)]
-pub(crate) enum Unreadable {
+pub enum Unreadable {
     /// It is longer than [`MAX_LINE_BYTES`].
     #[error("is longer than {MAX_LINE_BYTES} bytes")]
     TooLong,
@@ -60,7 +60,7 @@ impl<E: Into<Unreadable>> From<Result<Event, E>> for Content {
 
 /// A file that cannot be read any further.
 #[derive(Debug, Error)]
-pub(crate) enum ReadError {
+pub enum ReadError {
     /// The system could not read it.
     #[error("cannot read any further: {0}")]
     Io(#[from] io::Error),
@@ -70,7 +70,7 @@ pub(crate) enum ReadError {
 }
 
 /// The records of a file, read one after the other in bounded memory.
-pub(crate) struct Records<R> {
+pub struct Records<R> {
     lines: Lines<R>,
     decoder: Decoder,
 }
@@ -82,7 +82,8 @@ enum Decoder {
 }
 
 impl<R: Read> Records<R> {
-    pub(crate) fn new(reader: R, format: &Format) -> Self {
+    /// Prepares to read; nothing is read yet.
+    pub fn new(reader: R, format: &Format) -> Self {
         let decoder = match format {
             Format::Ndjson => Decoder::Ndjson,
             Format::Csv => Decoder::Csv(Box::default()),
@@ -92,7 +93,11 @@ impl<R: Read> Records<R> {
     }
 
     /// The next record, or none at the end. Empty lines are no records.
-    pub(crate) fn next(&mut self) -> Result<Option<Record>, ReadError> {
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an iterator would have to go on after an error, and this cannot"
+    )]
+    pub fn next(&mut self) -> Result<Option<Record>, ReadError> {
         while let Some(line) = self.lines.next()? {
             if let Some(record) = self.decoder.read(line)? {
                 return Ok(Some(record));
@@ -135,7 +140,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{Content, Records};
-    use crate::import::Format;
+    use crate::Format;
 
     #[test]
     fn empty_lines_are_counted_but_are_no_records() {
@@ -155,7 +160,7 @@ mod tests {
         assert!(matches!(record.content, Content::Unreadable(_)), "{record:?}");
     }
 
-    /// What import is tried with as a process too, see `tests/it/fuzz.rs`.
+    /// What the import is tried with as a process too, see `tests/it/fuzz.rs` of `analytics-cli`.
     fn corpus() -> Vec<Vec<u8>> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
         let folders = ["ndjson", "csv", "combined"].map(|format| fs::read_dir(root.join(format)).unwrap());
