@@ -5,7 +5,7 @@ CARGO ?= cargo
 # The one test runner that runs every test in a process of its own; cargo's own does where it is not installed.
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help run build test soak lint fmt bench bench-chunks prerequisites
+.PHONY: help run build test smoke soak lint fmt bench bench-chunks prerequisites
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -26,6 +26,10 @@ else
 endif
 	$(CARGO) test --workspace --doc
 	@test -f ../shared/data/apache_access.log || echo "SKIPPED: the test of a real access log, which is not at ../shared/data/apache_access.log"
+
+smoke: prerequisites ## load a daemon of its own for 20 seconds and fail unless every acknowledged event is counted
+	$(CARGO) build --package analyticsd --package loadtest
+	scripts/smoke debug $(REPORT_DIR)
 
 # SECONDS is how long each scenario lasts; SEED and POSTGRES_BIN, the folder of other server binaries, may be left out.
 soak: SECONDS = 60

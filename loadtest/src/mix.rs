@@ -1,128 +1,290 @@
-use model::{Event, EventKind, Hour, Timestamp, UserName};
+use model::{EventKind, Hour, Timestamp};
 use rand::{Rng, RngExt};
+use serde::Serialize;
 
-/// The share of requests that are for the current hour.
-const CURRENT_SHARE: f64 = 0.95;
-/// How many hours before the current one past requests are for; each is as likely as the others.
-const PAST_HOURS: u32 = 72;
-/// How many different users there are.
-const USERS: u32 = 10_000;
-/// The share of events that are clicks.
-const CLICK_SHARE: f64 = 0.1;
+use crate::{
+    kind::{Age, Kind, Method},
+    visitors::{Visitor, Visitors},
+};
 
-/// Which hours a request is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Age {
-    /// The hour that holds the present.
-    Current,
-    /// One of the [`PAST_HOURS`] before it.
-    Past,
+const MILLIS_PER_HOUR: i64 = 3_600_000;
+
+/// What requests are made of. Shares are from 0 to 1.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct MixSettings {
+    /// The share of requests that send events; the others ask for counts.
+    pub(crate) post_share: f64,
+    /// The share of sending requests that are for the current hour.
+    pub(crate) post_current: f64,
+    /// The share of asking requests that are for the current hour.
+    pub(crate) get_current: f64,
+    /// How many hours before the current one past requests are for.
+    pub(crate) past_hours: u32,
+    /// Of two past hours that lie so many hours apart, the older is half as likely.
+    pub(crate) past_half_life_hours: f64,
+    /// The share of events that are clicks.
+    pub(crate) click_share: f64,
+    /// How many different visitors there are.
+    pub(crate) visitors: u32,
+    /// The exponent of Zipf's law, by which some visitors are there more often than others.
+    pub(crate) zipf: f64,
+    /// The share of sending requests that send a batch.
+    pub(crate) batch_share: f64,
+    /// How many events a batch holds.
+    pub(crate) batch_size: usize,
 }
 
-impl Age {
-    /// The name in reports.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Current => "current",
-            Self::Past => "past",
-        }
-    }
-}
-
-/// An instant to send an event for, or to ask the counts of.
+/// An event that is to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Moment {
-    /// The instant.
+pub(crate) struct PlannedEvent {
+    /// When it happened.
     pub(crate) at: Timestamp,
-    /// Which hours it was chosen from.
-    pub(crate) age: Age,
+    /// Who did it.
+    pub(crate) visitor: Visitor,
+    /// What was done.
+    pub(crate) kind: EventKind,
 }
 
-impl Moment {
-    /// Chooses the present, or now and then an instant of a past hour.
-    pub(crate) fn choose(rng: &mut impl Rng, now: Timestamp) -> Self {
-        if rng.random_bool(CURRENT_SHARE) {
-            return Self { at: now, age: Age::Current };
-        }
-        let current = Hour::containing(now);
-        let before = rng.random_range(1..=PAST_HOURS);
-        let hour = (0..before).try_fold(current, |hour, _| hour.previous()).expect("the present is long after 1970");
-        let end = hour.next().expect("the hour is before the current one").start();
-        let at = Timestamp::from_millis(rng.random_range(hour.start().millis()..end.millis()));
-        Self { at: at.expect("it lies between two timestamps"), age: Age::Past }
+impl PlannedEvent {
+    /// The hour that counts it.
+    pub(crate) fn hour(&self) -> Hour {
+        Hour::containing(self.at)
     }
 }
 
-/// Chooses who did what at an instant.
-pub(crate) fn choose_event(rng: &mut impl Rng, at: Timestamp) -> Event {
-    let user = UserName::new(format!("user-{}", rng.random_range(0..USERS))).expect("the name is short and has no NUL");
-    let kind = if rng.random_bool(CLICK_SHARE) { EventKind::Click } else { EventKind::Impression };
-    Event { at, user, kind }
+/// What a request does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// Sends one event.
+    Post(PlannedEvent),
+    /// Sends many.
+    Batch(Vec<PlannedEvent>),
+    /// Asks for the counts of the hour that holds an instant.
+    Get(Timestamp),
+}
+
+/// A request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Request {
+    /// For which hours it is.
+    pub(crate) age: Age,
+    /// What it does.
+    pub(crate) task: Task,
+}
+
+impl Request {
+    /// Its kind.
+    pub(crate) fn kind(&self) -> Kind {
+        let method = match &self.task {
+            Task::Post(_) => Method::Post,
+            Task::Batch(_) => Method::Batch,
+            Task::Get(_) => Method::Get,
+        };
+        Kind { method, age: self.age }
+    }
+}
+
+/// Chooses requests. The same randomness gives the same choices whatever the time is: past hours are counted back from the present.
+#[derive(Debug)]
+pub(crate) struct Mix {
+    settings: MixSettings,
+    visitors: Visitors,
+    /// How much likelier a past hour is than the one before it; below 1.
+    decay: f64,
+}
+
+impl Mix {
+    /// Prepares to choose.
+    pub(crate) fn new(settings: MixSettings) -> Self {
+        let visitors = Visitors::new(settings.visitors, settings.zipf);
+        let decay = (-settings.past_half_life_hours.recip()).exp2();
+        Self { settings, visitors, decay }
+    }
+
+    /// Chooses a request at an instant.
+    pub(crate) fn choose(&self, rng: &mut impl Rng, now: Timestamp) -> Request {
+        let MixSettings { post_share, post_current, get_current, batch_share, batch_size, .. } = self.settings;
+        if !rng.random_bool(post_share) {
+            let age = choose_age(rng, get_current);
+            return Request { age, task: Task::Get(self.choose_instant(rng, age, now)) };
+        }
+        let is_batch = rng.random_bool(batch_share);
+        let age = choose_age(rng, post_current);
+        let task = if is_batch {
+            Task::Batch((0..batch_size).map(|_| self.choose_event(rng, age, now)).collect())
+        } else {
+            Task::Post(self.choose_event(rng, age, now))
+        };
+        Request { age, task }
+    }
+
+    fn choose_event(&self, rng: &mut impl Rng, age: Age, now: Timestamp) -> PlannedEvent {
+        let at = self.choose_instant(rng, age, now);
+        let visitor = self.visitors.choose(rng);
+        let click = rng.random_bool(self.settings.click_share);
+        PlannedEvent { at, visitor, kind: if click { EventKind::Click } else { EventKind::Impression } }
+    }
+
+    /// The present, or any instant of a past hour.
+    fn choose_instant(&self, rng: &mut impl Rng, age: Age, now: Timestamp) -> Timestamp {
+        if age == Age::Current {
+            return now;
+        }
+        let hours_back = i64::from(self.choose_hours_back(rng));
+        let within = rng.random_range(0..MILLIS_PER_HOUR);
+        let at = Hour::containing(now).start().millis() - hours_back * MILLIS_PER_HOUR + within;
+        Timestamp::from_millis(at).expect("the present is longer after 1970 than the most past hours")
+    }
+
+    /// How many hours back, from 1 on: a geometric distribution, cut off at the last past hour.
+    fn choose_hours_back(&self, rng: &mut impl Rng) -> u32 {
+        let hours = self.settings.past_hours;
+        let whole = 1.0 - self.decay.powf(f64::from(hours));
+        let chosen = (1.0 - rng.random::<f64>() * whole).ln() / self.decay.ln();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it lies between 0 and the hours")]
+        let before = chosen as u32;
+        // Rounding may reach the end, which is just behind the last hour.
+        before.min(hours - 1) + 1
+    }
+}
+
+fn choose_age(rng: &mut impl Rng, current_share: f64) -> Age {
+    if rng.random_bool(current_share) { Age::Current } else { Age::Past }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{HashMap, HashSet};
+    use std::collections::HashMap;
 
     use model::{EventKind, Hour, Timestamp};
     use rand::{SeedableRng, rngs::StdRng};
 
-    use super::{Age, Moment, PAST_HOURS, USERS, choose_event};
+    use super::{Mix, MixSettings, PlannedEvent, Request, Task};
+    use crate::{kind::Age, settings::contract_mix};
 
-    const DRAWS: u32 = 100_000;
+    const DRAWS: usize = 100_000;
 
-    fn rng() -> StdRng {
-        StdRng::seed_from_u64(20_150_517)
-    }
-
-    /// Moments chosen at the first, a middle and the last millisecond of an hour.
-    fn moments() -> Vec<(Timestamp, Moment)> {
-        let mut rng = rng();
+    /// Requests chosen at the first, a middle and the last millisecond of an hour.
+    fn requests(settings: MixSettings, seed: u64) -> Vec<(Timestamp, Request)> {
+        let mix = Mix::new(settings);
+        let mut rng = StdRng::seed_from_u64(seed);
         let start = 1_431_856_800_000;
         let present = [start, start + 303_000, start + 3_599_999].map(|millis| Timestamp::from_millis(millis).unwrap());
-        present.iter().cycle().take(DRAWS as usize).map(|&now| (now, Moment::choose(&mut rng, now))).collect()
+        present.iter().cycle().take(DRAWS).map(|&now| (now, mix.choose(&mut rng, now))).collect()
+    }
+
+    fn events(requests: &[(Timestamp, Request)]) -> Vec<PlannedEvent> {
+        let events = requests.iter().flat_map(|(_, request)| match &request.task {
+            Task::Post(event) => std::slice::from_ref(event),
+            Task::Batch(events) => events,
+            Task::Get(_) => &[],
+        });
+        events.copied().collect()
+    }
+
+    fn instants(request: &Request) -> Vec<Timestamp> {
+        match &request.task {
+            Task::Post(event) => vec![event.at],
+            Task::Batch(events) => events.iter().map(|event| event.at).collect(),
+            Task::Get(at) => vec![*at],
+        }
+    }
+
+    /// Five standard deviations to either side of what is expected of so many draws.
+    fn is_about(seen: usize, draws: usize, share: f64) -> bool {
+        let (seen, draws) = (f64::from(u32::try_from(seen).unwrap()), f64::from(u32::try_from(draws).unwrap()));
+        (seen - draws * share).abs() <= 5.0 * (draws * share * (1.0 - share)).sqrt()
     }
 
     #[test]
-    fn five_percent_are_for_past_hours() {
-        let past = moments().iter().filter(|(_, moment)| moment.age == Age::Past).count();
-        // 5,000 are expected with a standard deviation of 69; the bounds are five of those away.
-        assert!((4_655..=5_345).contains(&past), "{past}");
+    fn half_are_posts_and_of_either_five_percent_are_for_past_hours() {
+        let requests = requests(contract_mix(), 1);
+        let gets = requests.iter().filter(|(_, request)| matches!(request.task, Task::Get(_)));
+        let (gets, past_gets) = (gets.clone().count(), gets.filter(|(_, request)| request.age == Age::Past).count());
+        let past = requests.iter().filter(|(_, request)| request.age == Age::Past).count();
+        assert!(is_about(gets, DRAWS, 0.5), "{gets}");
+        assert!(is_about(past_gets, gets, 0.05), "{past_gets} of {gets}");
+        assert!(is_about(past - past_gets, DRAWS - gets, 0.05), "{}", past - past_gets);
+    }
+
+    #[test]
+    fn every_share_is_as_it_was_asked_for() {
+        let settings = MixSettings {
+            post_share: 0.8,
+            post_current: 0.7,
+            get_current: 0.4,
+            click_share: 0.3,
+            batch_share: 0.25,
+            batch_size: 3,
+            ..contract_mix()
+        };
+        let requests = requests(settings, 2);
+        let posts: Vec<_> = requests.iter().filter(|(_, request)| !matches!(request.task, Task::Get(_))).collect();
+        assert!(is_about(posts.len(), DRAWS, 0.8));
+        let batches = posts.iter().filter(|(_, request)| matches!(request.task, Task::Batch(_))).count();
+        assert!(is_about(batches, posts.len(), 0.25), "{batches}");
+        let current = posts.iter().filter(|(_, request)| request.age == Age::Current).count();
+        assert!(is_about(current, posts.len(), 0.7), "{current}");
+        let gets = requests.iter().filter(|(_, request)| matches!(request.task, Task::Get(_)));
+        let current = gets.filter(|(_, request)| request.age == Age::Current).count();
+        assert!(is_about(current, DRAWS - posts.len(), 0.4), "{current}");
+        let events = events(&requests);
+        assert_eq!(events.len(), posts.len() - batches + 3 * batches, "a batch holds as many events as were asked for");
+        let clicks = events.iter().filter(|event| event.kind == EventKind::Click).count();
+        assert!(is_about(clicks, events.len(), 0.3), "{clicks}");
     }
 
     #[test]
     fn the_present_is_asked_for_as_it_is_and_the_past_never_lies_in_the_current_hour() {
-        for (now, Moment { at, age }) in moments() {
-            match age {
-                Age::Current => assert_eq!(at, now),
-                Age::Past => {
-                    let hours =
-                        (Hour::containing(now).start().millis() - Hour::containing(at).start().millis()) / 3_600_000;
-                    assert!((1..=i64::from(PAST_HOURS)).contains(&hours), "{hours}");
+        for (now, request) in requests(contract_mix(), 3) {
+            for at in instants(&request) {
+                match request.age {
+                    Age::Current => assert_eq!(at, now),
+                    Age::Past => {
+                        let hours = (Hour::containing(now).start().millis() - Hour::containing(at).start().millis())
+                            / 3_600_000;
+                        assert!((1..=72).contains(&hours), "{hours}");
+                    }
                 }
             }
         }
     }
 
     #[test]
-    fn every_past_hour_has_its_turn_about_as_often() {
-        let mut turns: HashMap<Hour, u32> = HashMap::new();
-        for (_, moment) in moments().iter().filter(|(_, moment)| moment.age == Age::Past) {
-            *turns.entry(Hour::containing(moment.at)).or_default() += 1;
+    fn an_hour_is_half_as_likely_as_one_a_half_life_later() {
+        let settings = MixSettings {
+            get_current: 0.0,
+            post_share: 0.0,
+            past_hours: 4,
+            past_half_life_hours: 1.0,
+            ..contract_mix()
+        };
+        let mut turns: HashMap<i64, usize> = HashMap::new();
+        for (now, request) in requests(settings, 4) {
+            let Task::Get(at) = request.task else { panic!("only counts are asked for") };
+            let back = Hour::containing(now).start().millis() - Hour::containing(at).start().millis();
+            *turns.entry(back / 3_600_000).or_default() += 1;
         }
-        assert_eq!(turns.len(), PAST_HOURS as usize);
-        // 69 are expected with a standard deviation of 8; the bounds are five of those away.
-        assert!(turns.values().all(|turns| (28..=110).contains(turns)), "{turns:?}");
+        for (back, share) in [(1, 8.0 / 15.0), (2, 4.0 / 15.0), (3, 2.0 / 15.0), (4, 1.0 / 15.0)] {
+            assert!(is_about(turns[&back], DRAWS, share), "{turns:?}");
+        }
+        assert_eq!(turns.len(), 4, "{turns:?}");
     }
 
     #[test]
-    fn one_event_in_ten_is_a_click_and_users_come_from_a_bounded_set() {
-        let mut rng = rng();
-        let events: Vec<_> = (0..DRAWS).map(|_| choose_event(&mut rng, Timestamp::MIN)).collect();
-        let clicks = events.iter().filter(|event| event.kind == EventKind::Click).count();
-        // 10,000 are expected with a standard deviation of 95; the bounds are five of those away.
-        assert!((9_525..=10_475).contains(&clicks), "{clicks}");
-        let users: HashSet<_> = events.iter().map(|event| event.user.as_str()).collect();
-        assert!(users.len() <= USERS as usize && users.len() > USERS as usize * 99 / 100, "{}", users.len());
+    fn the_same_seed_makes_the_same_choices_at_another_time_too() {
+        assert_eq!(requests(contract_mix(), 5), requests(contract_mix(), 5));
+        assert_ne!(requests(contract_mix(), 5), requests(contract_mix(), 6));
+        let mix = Mix::new(contract_mix());
+        let choices = |start: i64| {
+            let mut rng = StdRng::seed_from_u64(7);
+            let requests = (0..1_000).map(|_| mix.choose(&mut rng, Timestamp::from_millis(start).unwrap()));
+            let told = requests.map(|request| {
+                let instants = instants(&request).into_iter().map(|at| at.millis() - start);
+                (request.kind().to_string(), instants.collect::<Vec<_>>())
+            });
+            told.collect::<Vec<_>>()
+        };
+        assert_eq!(choices(1_431_856_800_000), choices(1_800_000_000_000));
     }
 }

@@ -1,36 +1,27 @@
-//! The harness as people run it, against the real daemon.
+//! The harness as people run it: against the real daemon, and against servers that break the promises that it checks.
 
 #![allow(clippy::unwrap_used)]
 
+mod liars;
+mod real_daemon;
+mod usage;
+
 use std::process::Output;
 
-use db::Flavour;
-use testkit::{Daemon, TestDatabase};
 use tokio::process::Command;
 
-async fn load(host: &str) -> Output {
-    let arguments = ["--host", host, "--users", "4", "--run-time", "2s", "--no-reset-metrics"];
-    Command::new(env!("CARGO_BIN_EXE_loadtest")).args(arguments).output().await.unwrap()
+fn loadtest() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    command.kill_on_drop(true);
+    command
 }
 
-#[tokio::test]
-async fn a_run_against_the_daemon_passes_and_touches_current_and_past_hours() {
-    let database = TestDatabase::new(Flavour::Postgres).await;
-    let daemon = Daemon::start(database.url()).await;
-    let output = load(daemon.url()).await;
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
-
-    let hours = database.store().brute_force_counts().await.unwrap();
-    assert!(hours.len() > 2, "past hours were written to: {hours:?}");
-    for (hour, expected) in hours {
-        assert_eq!(daemon.counts(hour.start().to_utc()).await, expected);
-    }
+async fn load(host: &str, arguments: &[&str]) -> Output {
+    loadtest().args(["--host", host, "--users", "4"]).args(arguments).output().await.unwrap()
 }
 
-#[tokio::test]
-async fn a_run_against_a_daemon_without_its_database_fails() {
-    let database = TestDatabase::new(Flavour::Postgres).await;
-    let daemon = Daemon::start(database.url()).await;
-    database.client().await.batch_execute("drop schema analytics cascade").await.unwrap();
-    assert_eq!(load(daemon.url()).await.status.code(), Some(1));
+/// The exit code, with all that was printed for whoever looks at a failure.
+fn told(output: &Output) -> (Option<i32>, String) {
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    (output.status.code(), format!("{stdout}{stderr}"))
 }

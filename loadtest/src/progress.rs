@@ -1,0 +1,49 @@
+//! How far a run is, on standard error: drawn over and over on a terminal, a line now and then elsewhere.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::{kind::Selection, traffic::Traffic};
+
+const ON_A_TERMINAL: Duration = Duration::from_millis(500);
+const ELSEWHERE: Duration = Duration::from_secs(10);
+
+/// Tells how far the run is until it is aborted.
+pub(crate) async fn tell(traffic: Arc<Traffic>, run_time: Duration) {
+    let is_terminal = io::stderr().is_terminal();
+    let mut ticks = interval(if is_terminal { ON_A_TERMINAL } else { ELSEWHERE });
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        let line = line(&traffic, run_time);
+        // Whoever reads this may be gone, which must not end the run.
+        let _ = if is_terminal { write!(io::stderr(), "\r\x1b[K{line}") } else { writeln!(io::stderr(), "{line}") };
+    }
+}
+
+/// Takes the line away again.
+pub(crate) fn clear() {
+    if io::stderr().is_terminal() {
+        let _ = write!(io::stderr(), "\r\x1b[K");
+    }
+}
+
+fn line(traffic: &Traffic, run_time: Duration) -> String {
+    let lasted = traffic.schedule.start().elapsed();
+    let all = traffic.recorder.of(Selection::default(), lasted);
+    let wrong = traffic.recorder.reads().wrong;
+    format!(
+        "{} of {} s: {:.0} answered/s, p99 {:.1} ms, {} errors, {wrong} wrong reads",
+        lasted.as_secs(),
+        run_time.as_secs(),
+        all.answered_per_second,
+        all.p99_ms,
+        all.refused + all.unanswered
+    )
+}

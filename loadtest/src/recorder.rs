@@ -1,0 +1,294 @@
+//! How long requests took and what became of them, by kind and over time.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::kind::{Kind, Selection};
+
+/// Latencies are kept from a microsecond to a minute and a half, the longest that a request may take, to three digits.
+const LONGEST_MICROS: u64 = 90_000_000;
+const DIGITS: u8 = 3;
+/// Over time two digits are enough, which take a tenth of the memory.
+const DIGITS_OVER_TIME: u8 = 2;
+/// A run has at most so many steps over time, of a second or more each, so that a long one takes no more memory than a short one.
+const MOST_STEPS: u64 = 300;
+
+/// What a request came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Answered as it should be.
+    Answered,
+    /// Answered otherwise.
+    Refused,
+    /// Not answered.
+    Unanswered,
+}
+
+/// Everything that is measured of a run.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    step: Duration,
+    measured: Mutex<Measured>,
+}
+
+#[derive(Debug)]
+struct Measured {
+    kinds: Vec<Series>,
+    steps: Vec<Series>,
+    /// From a POST that was followed by a GET to the answer that showed it.
+    freshness: Histogram<u64>,
+    reads: u64,
+    /// What was wrong with reads: the first few, and how many in all.
+    late: Vec<String>,
+    wrong_reads: u64,
+    /// Answers that should not be: the first few.
+    complaints: Vec<String>,
+}
+
+/// The most complaints that are kept.
+const MOST_TOLD: usize = 10;
+
+#[derive(Debug, Clone)]
+struct Series {
+    latency: Histogram<u64>,
+    refused: u64,
+    unanswered: u64,
+}
+
+/// The requests of one kind, or of one step of time.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Summary {
+    /// All that were made.
+    pub(crate) requests: u64,
+    /// Those answered otherwise than they should be.
+    pub(crate) refused: u64,
+    /// Those without an answer.
+    pub(crate) unanswered: u64,
+    /// Those answered as they should be, a second.
+    pub(crate) answered_per_second: f64,
+    /// Milliseconds, of those answered as they should be.
+    pub(crate) p50_ms: f64,
+    /// Likewise.
+    pub(crate) p90_ms: f64,
+    /// Likewise.
+    pub(crate) p99_ms: f64,
+    /// Likewise.
+    pub(crate) p999_ms: f64,
+    /// Likewise.
+    pub(crate) max_ms: f64,
+}
+
+impl Summary {
+    /// The share of requests that were refused or went unanswered.
+    pub(crate) fn error_rate(&self) -> f64 {
+        if self.requests == 0 { 0.0 } else { ratio(self.refused + self.unanswered, self.requests) }
+    }
+}
+
+/// Reads, and how soon a write was seen.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Reads {
+    /// Reads that were checked.
+    pub(crate) checked: u64,
+    /// Those that missed an event acknowledged before they were sent, or counted one that was never sent.
+    pub(crate) wrong: u64,
+    /// The first of them.
+    pub(crate) examples: Vec<String>,
+    /// POSTs followed by a GET.
+    pub(crate) pairs: u64,
+    /// Milliseconds from sending the POST to reading the counts that hold it.
+    pub(crate) seen_p50_ms: f64,
+    /// Likewise.
+    pub(crate) seen_p99_ms: f64,
+}
+
+impl Recorder {
+    /// For a run of that length.
+    pub(crate) fn new(run_time: Duration) -> Self {
+        let step = Duration::from_secs(run_time.as_secs().div_ceil(MOST_STEPS).max(1));
+        let measured = Measured {
+            kinds: vec![Series::new(DIGITS); Kind::ALL.len()],
+            steps: Vec::new(),
+            freshness: histogram(DIGITS),
+            reads: 0,
+            late: Vec::new(),
+            wrong_reads: 0,
+            complaints: Vec::new(),
+        };
+        Self { step, measured: Mutex::new(measured) }
+    }
+
+    /// How long a step of time is.
+    pub(crate) fn step(&self) -> Duration {
+        self.step
+    }
+
+    /// Notes a request that ended so long after the run began.
+    pub(crate) fn add(&self, kind: Kind, outcome: Outcome, latency: Duration, since_start: Duration) {
+        let place = usize::try_from(since_start.as_secs() / self.step.as_secs()).unwrap_or(usize::MAX);
+        let mut measured = self.measured();
+        measured.kinds[kind.index()].add(outcome, latency);
+        // What ends after the last step, because the run is over, belongs to none.
+        if place < usize::try_from(MOST_STEPS).unwrap_or(usize::MAX) + 1 {
+            if measured.steps.len() <= place {
+                measured.steps.resize(place + 1, Series::new(DIGITS_OVER_TIME));
+            }
+            measured.steps[place].add(outcome, latency);
+        }
+    }
+
+    /// Notes a read that was checked, and what was wrong with it, if anything.
+    pub(crate) fn add_read(&self, fault: Option<String>) {
+        let mut measured = self.measured();
+        measured.reads += 1;
+        if let Some(fault) = fault {
+            measured.wrong_reads += 1;
+            if measured.late.len() < MOST_TOLD {
+                measured.late.push(fault);
+            }
+        }
+    }
+
+    /// Notes how long it took until a write was seen.
+    pub(crate) fn add_freshness(&self, seen_after: Duration) {
+        record(&mut self.measured().freshness, seen_after);
+    }
+
+    /// Notes an answer that should not be.
+    pub(crate) fn complain(&self, complaint: impl FnOnce() -> String) {
+        let mut measured = self.measured();
+        if measured.complaints.len() < MOST_TOLD {
+            measured.complaints.push(complaint());
+        }
+    }
+
+    /// The first answers that should not be.
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        self.measured().complaints.clone()
+    }
+
+    /// What some kinds of requests came to, taken together, in a run that lasted so long.
+    pub(crate) fn of(&self, selection: Selection, lasted: Duration) -> Summary {
+        let measured = self.measured();
+        let mut all = Series::new(DIGITS);
+        for kind in Kind::ALL.into_iter().filter(|&kind| selection.holds(kind)) {
+            let series = &measured.kinds[kind.index()];
+            all.latency.add(&series.latency).expect("all have the same bounds");
+            all.refused += series.refused;
+            all.unanswered += series.unanswered;
+        }
+        all.summary(lasted)
+    }
+
+    /// What each step of time came to.
+    pub(crate) fn over_time(&self) -> Vec<Summary> {
+        self.measured().steps.iter().map(|series| series.summary(self.step)).collect()
+    }
+
+    /// What reads came to.
+    pub(crate) fn reads(&self) -> Reads {
+        let measured = self.measured();
+        Reads {
+            checked: measured.reads,
+            wrong: measured.wrong_reads,
+            examples: measured.late.clone(),
+            pairs: measured.freshness.len(),
+            seen_p50_ms: quantile(&measured.freshness, 0.5),
+            seen_p99_ms: quantile(&measured.freshness, 0.99),
+        }
+    }
+
+    fn measured(&self) -> MutexGuard<'_, Measured> {
+        self.measured.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Series {
+    fn new(digits: u8) -> Self {
+        Self { latency: histogram(digits), refused: 0, unanswered: 0 }
+    }
+
+    fn add(&mut self, outcome: Outcome, latency: Duration) {
+        match outcome {
+            Outcome::Answered => record(&mut self.latency, latency),
+            Outcome::Refused => self.refused += 1,
+            Outcome::Unanswered => self.unanswered += 1,
+        }
+    }
+
+    fn summary(&self, lasted: Duration) -> Summary {
+        let Self { latency, refused, unanswered } = self;
+        #[expect(clippy::cast_precision_loss, reason = "a rate is rounded anyway")]
+        let answered_per_second = latency.len() as f64 / lasted.as_secs_f64().max(f64::MIN_POSITIVE);
+        Summary {
+            requests: latency.len() + refused + unanswered,
+            refused: *refused,
+            unanswered: *unanswered,
+            answered_per_second,
+            p50_ms: quantile(latency, 0.5),
+            p90_ms: quantile(latency, 0.9),
+            p99_ms: quantile(latency, 0.99),
+            p999_ms: quantile(latency, 0.999),
+            max_ms: millis(latency.max()),
+        }
+    }
+}
+
+fn histogram(digits: u8) -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LONGEST_MICROS, digits).expect("the bounds are constant and valid")
+}
+
+fn record(histogram: &mut Histogram<u64>, latency: Duration) {
+    histogram.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(LONGEST_MICROS).max(1));
+}
+
+fn quantile(histogram: &Histogram<u64>, quantile: f64) -> f64 {
+    if histogram.is_empty() { 0.0 } else { millis(histogram.value_at_quantile(quantile)) }
+}
+
+fn millis(micros: u64) -> f64 {
+    ratio(micros, 1_000)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a figure in a report has few digits")]
+fn ratio(part: u64, whole: u64) -> f64 {
+    part as f64 / whole as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Outcome, Recorder};
+    use crate::kind::{Kind, Selection};
+
+    #[test]
+    fn a_summary_counts_every_request_and_measures_those_that_were_answered() {
+        let recorder = Recorder::new(Duration::from_secs(10));
+        for millis in 1..=100 {
+            let since = Duration::from_millis(millis * 20);
+            recorder.add(Kind::ALL[0], Outcome::Answered, Duration::from_millis(millis), since);
+        }
+        recorder.add(Kind::ALL[0], Outcome::Refused, Duration::from_secs(9), Duration::from_secs(1));
+        recorder.add(Kind::ALL[2], Outcome::Unanswered, Duration::from_secs(9), Duration::from_secs(1));
+        let posts = recorder.of(Kind::ALL[0].into(), Duration::from_secs(10));
+        assert_eq!((posts.requests, posts.refused, posts.unanswered), (101, 1, 0));
+        assert!((posts.answered_per_second - 10.0).abs() < 1e-9);
+        assert!((posts.p50_ms - 50.0).abs() < 0.1 && (posts.p99_ms - 99.0).abs() < 0.1, "{posts:?}");
+        let all = recorder.of(Selection::default(), Duration::from_secs(10));
+        assert_eq!((all.requests, all.refused, all.unanswered), (102, 1, 1));
+        assert_eq!(recorder.over_time().iter().map(|step| step.requests).collect::<Vec<_>>(), [49, 52, 1]);
+    }
+
+    #[test]
+    fn a_long_run_has_no_more_steps_than_a_short_one() {
+        let recorder = Recorder::new(Duration::from_hours(24));
+        recorder.add(Kind::ALL[0], Outcome::Answered, Duration::from_millis(1), Duration::from_hours(24));
+        assert!(recorder.over_time().len() <= 301);
+    }
+}

@@ -1,0 +1,124 @@
+//! What a run came to, for people and for machines: `table` is printed, `plot` draws it over time, the JSON holds everything.
+
+mod plot;
+mod table;
+
+use std::{fs, io, path::Path, time::Duration};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::{
+    gates::{Judged, judge},
+    kind::{Kind, Selection},
+    recorder::{Reads, Summary},
+    schedule::Offered,
+    settings::Settings,
+    traffic::Traffic,
+    verdict::Verdict,
+};
+
+/// The format of report.json. It grows when a reader of the one before would stumble.
+const FORMAT: u32 = 1;
+
+/// Everything about a run.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    format: u32,
+    passed: bool,
+    began_at: DateTime<Utc>,
+    lasted_seconds: f64,
+    settings: Settings,
+    offered: Option<Offered>,
+    all: Summary,
+    kinds: Vec<KindSummary>,
+    reads: Reads,
+    ledger: Verdict,
+    gates: Vec<Judged>,
+    complaints: Vec<String>,
+    over_time: OverTime,
+}
+
+#[derive(Debug, Serialize)]
+struct KindSummary {
+    kind: Kind,
+    #[serde(flatten)]
+    summary: Summary,
+}
+
+#[derive(Debug, Serialize)]
+struct OverTime {
+    step_seconds: u64,
+    steps: Vec<Summary>,
+}
+
+impl Report {
+    /// Puts together what is known of a run that ended after so long.
+    pub(crate) fn new(
+        settings: Settings,
+        traffic: &Traffic,
+        ledger: Verdict,
+        began_at: DateTime<Utc>,
+        lasted: Duration,
+    ) -> Self {
+        let recorder = &traffic.recorder;
+        let offered = traffic.schedule.offered(lasted);
+        let gates = judge(&settings.gates, recorder, lasted);
+        let reads = recorder.reads();
+        let passed = ledger.is_right()
+            && reads.wrong == 0
+            && offered.is_none_or(|offered| offered.met)
+            && gates.iter().all(|judged| judged.met);
+        let kinds = Kind::ALL.into_iter().map(|kind| KindSummary { kind, summary: recorder.of(kind.into(), lasted) });
+        Self {
+            format: FORMAT,
+            passed,
+            began_at,
+            lasted_seconds: lasted.as_secs_f64(),
+            settings,
+            offered,
+            all: recorder.of(Selection::default(), lasted),
+            kinds: kinds.filter(|kind| kind.summary.requests > 0).collect(),
+            reads,
+            ledger,
+            gates,
+            complaints: recorder.complaints(),
+            over_time: OverTime { step_seconds: recorder.step().as_secs(), steps: recorder.over_time() },
+        }
+    }
+
+    /// Whether the run kept every promise.
+    pub(crate) fn passed(&self) -> bool {
+        self.passed
+    }
+
+    /// Where the report goes, if anywhere.
+    pub(crate) fn dir(&self) -> Option<&Path> {
+        self.settings.report_dir.as_deref()
+    }
+
+    /// Writes the report and its plots into a folder that is there.
+    pub(crate) fn write(&self, dir: &Path) -> io::Result<()> {
+        fs::write(dir.join("report.json"), serde_json::to_vec_pretty(self).map_err(io::Error::other)?)?;
+        let OverTime { step_seconds, steps } = &self.over_time;
+        // The last step is cut off by the end of the run, so it says nothing about a rate.
+        let whole = &steps[..steps.len().saturating_sub(1).max(steps.len().min(1))];
+        let series = |name, of: fn(&Summary) -> f64| plot::Series { name, values: whole.iter().map(of).collect() };
+        let throughput = plot::Plot {
+            title: "Requests answered a second",
+            step_seconds: *step_seconds,
+            series: vec![series("answered", |step| step.answered_per_second)],
+        };
+        let latency = plot::Plot {
+            title: "Latency in milliseconds",
+            step_seconds: *step_seconds,
+            series: vec![
+                series("p50", |step| step.p50_ms),
+                series("p90", |step| step.p90_ms),
+                series("p99", |step| step.p99_ms),
+            ],
+        };
+        fs::write(dir.join("throughput.svg"), throughput.to_string())?;
+        fs::write(dir.join("latency.svg"), latency.to_string())
+    }
+}

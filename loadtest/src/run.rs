@@ -1,0 +1,169 @@
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+
+use chrono::Utc;
+use goose::{config::GooseConfiguration, prelude::*};
+use model::{Hour, Timestamp};
+use thiserror::Error;
+
+use crate::{
+    ledger::{Ledger, Strangers},
+    mix::{Mix, PlannedEvent},
+    progress,
+    recorder::Recorder,
+    replay::{Replay, ReplayError},
+    report::Report,
+    schedule::{Pace, Schedule},
+    settings::Settings,
+    traffic::{Session, Source, Traffic, scenario},
+    verdict::{AskError, Daemon},
+    visitors::Names,
+};
+
+/// How long a mix is sent if nothing else was asked for.
+const USUAL_RUN_TIME: Duration = Duration::from_secs(20);
+/// How long a replay goes on after its last event is due.
+const AFTER_THE_LAST: Duration = Duration::from_secs(1);
+
+/// Why there was no run.
+#[derive(Debug, Error)]
+pub(crate) enum RunError {
+    /// The daemon was not there.
+    #[error("{0}; is analyticsd running? Start it with `analyticsd --embedded`, or point --host at it")]
+    NoDaemon(#[from] AskError),
+    /// The file to replay is of no use.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// There is no place for reports.
+    #[error("cannot write to {0}: {1}; give a folder that can be written to as --report-dir")]
+    ReportDir(PathBuf, #[source] std::io::Error),
+    /// The load generator would not start.
+    #[error("the load generator could not start: {0}")]
+    Goose(#[from] Box<GooseError>),
+    /// No client could be made.
+    #[error("cannot make HTTP requests: {0}")]
+    Client(#[from] reqwest::Error),
+}
+
+/// Loads the daemon and judges it.
+pub(crate) async fn run(settings: Settings) -> Result<Report, RunError> {
+    if let Some(dir) = &settings.report_dir {
+        fs::create_dir_all(dir).map_err(|error| RunError::ReportDir(dir.clone(), error))?;
+    }
+    let daemon = Daemon::new(&settings.host)?;
+    let Prepared { source, names, pace, run_time, hours } = prepare(&settings)?;
+    let strangers = if matches!(names, Names::Own(_)) { Strangers::All } else { Strangers::Perhaps };
+    let traffic = Arc::new(Traffic {
+        source,
+        names,
+        schedule: Schedule::new(pace, run_time),
+        ledger: Ledger::new(daemon.counts_of(&hours).await?, strangers, settings.shared),
+        recorder: Recorder::new(run_time),
+        freshness_every: settings.freshness_every,
+        sessions: Session::of_users(settings.users, settings.seed),
+    });
+
+    eprintln!(
+        "{} users on {} for {} s at most; seed {}",
+        settings.users,
+        settings.host,
+        run_time.as_secs(),
+        settings.seed
+    );
+    let began_at = Utc::now();
+    let telling = tokio::spawn(progress::tell(Arc::clone(&traffic), run_time));
+    let attack = GooseAttack::initialize_with_config(configuration(&settings, run_time)).map_err(Box::new)?;
+    let outcome = Box::pin(attack.register_scenario(scenario(&traffic)).execute()).await;
+    let lasted = traffic.schedule.start().elapsed().min(run_time);
+    telling.abort();
+    progress::clear();
+    outcome.map_err(Box::new)?;
+
+    let ledger = daemon.verify(&traffic.ledger).await;
+    let report = Report::new(settings, &traffic, ledger, began_at, lasted);
+    if let Some(dir) = report.dir() {
+        report.write(dir).map_err(|error| RunError::ReportDir(dir.to_owned(), error))?;
+    }
+    Ok(report)
+}
+
+/// What is sent, and the hours that it may be for.
+struct Prepared {
+    source: Source,
+    names: Names,
+    pace: Pace,
+    run_time: Duration,
+    hours: Vec<Hour>,
+}
+
+fn prepare(settings: &Settings) -> Result<Prepared, RunError> {
+    let now = Timestamp::now();
+    if let Some(replay) = &settings.replay {
+        let Replay { events, times, names, skipped } = Replay::read(replay, now)?;
+        let span = times.last().copied().unwrap_or_default();
+        eprintln!("replaying {} events within {} s; {skipped} lines hold none", events.len(), span.as_secs());
+        let mut hours: Vec<Hour> = events.iter().map(PlannedEvent::hour).collect();
+        hours.dedup();
+        return Ok(Prepared {
+            source: Source::Events(events),
+            names,
+            pace: Pace::Times(times),
+            run_time: settings.run_time.unwrap_or(span + AFTER_THE_LAST),
+            hours,
+        });
+    }
+    let run_time = settings.run_time.unwrap_or(USUAL_RUN_TIME);
+    // Names that nobody else uses make the number of users exact, whoever was there before.
+    let names = Names::Own(format!("load-{:016x}", rand::random::<u64>()));
+    Ok(Prepared {
+        source: Source::Mix(Mix::new(settings.mix.clone())),
+        names,
+        pace: settings.rate.map_or(Pace::Closed, Pace::Rate),
+        run_time,
+        hours: around(Hour::containing(now), settings.mix.past_hours, run_time),
+    })
+}
+
+/// The past hours of a mix, the current one, and those that may begin before the run ends.
+fn around(current: Hour, past: u32, run_time: Duration) -> Vec<Hour> {
+    let later = usize::try_from(run_time.as_secs() / 3_600).unwrap_or_default() + 1;
+    let before = std::iter::successors(current.previous(), |hour| hour.previous()).take(past as usize);
+    let after = std::iter::successors(Some(current), |hour| hour.next()).take(1 + later);
+    before.chain(after).collect()
+}
+
+/// What goose is told: this program's own flags say the rest.
+fn configuration(settings: &Settings, run_time: Duration) -> GooseConfiguration {
+    let report = settings.report_dir.as_ref().map(|dir| dir.join("goose.html").display().to_string());
+    let mut configuration = GooseConfiguration::default();
+    configuration.host = Some(settings.host.clone());
+    configuration.users = Some(settings.users as usize);
+    // All users within the first second.
+    configuration.increase_rate = Some(settings.users.to_string());
+    configuration.run_time = Some(format!("{}s", run_time.as_secs().max(1)));
+    configuration.report_file = report.into_iter().collect();
+    // Nobody steers these runs from outside, and fixed ports would keep two of them from running at a time.
+    configuration.no_telnet = true;
+    configuration.no_reset_metrics = true;
+    configuration.no_print_metrics = true;
+    configuration.no_error_summary = true;
+    configuration.quiet = 2;
+    configuration
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use model::{Hour, Timestamp};
+
+    use super::around;
+
+    #[test]
+    fn the_hours_of_a_mix_reach_from_the_oldest_past_one_to_those_that_begin_during_the_run() {
+        let current = Hour::containing(Timestamp::from_millis(100 * 3_600_000).unwrap());
+        let back = |hour: &Hour| (current.start().millis() - hour.start().millis()) / 3_600_000;
+        let mut hours: Vec<i64> = around(current, 3, Duration::from_hours(2)).iter().map(back).collect();
+        hours.sort_unstable();
+        assert_eq!(hours, [-3, -2, -1, 0, 1, 2, 3]);
+    }
+}

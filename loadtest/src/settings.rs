@@ -1,0 +1,347 @@
+//! The command line, and the one step that turns it into checked [`Settings`].
+
+use std::{path::PathBuf, str::FromStr, time::Duration};
+
+use clap::{Parser, ValueEnum};
+use event_files::{Format, Site};
+use model::wire::MAX_BATCH_EVENTS;
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::{kind::Selection, mix::MixSettings};
+
+/// Loads a running analyticsd with the traffic that it is made for, and says whether every acknowledged event was counted, once, and seen
+/// by every later read.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Exit codes: 0 if everything was counted and every gate was met; 1 if not; 2 if there was no run. Ctrl-C ends a run early, \
+                  with a verdict on what was done.\n\n\
+                  A gate is a number for all requests taken together, or KIND=NUMBER for some of them: post, get, batch, current, past, or \
+                  both as in post-past."
+)]
+pub(crate) struct Args {
+    /// Where analyticsd listens: http://HOST:PORT.
+    #[arg(long, default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    host: String,
+
+    /// How many users make requests at a time, each the next one when the last is answered.
+    #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    users: u32,
+
+    /// How long to run at most, such as 20s or 5min, up to 24h [default: 20s; a replay: to the end of its file].
+    #[arg(long, value_name = "DURATION", value_parser = run_time)]
+    run_time: Option<Duration>,
+
+    /// Make so many requests a second by schedule, whatever the answers take; latency counts from when a request was due. Users that are
+    /// all busy make requests late, and a run that made fewer than 99 in 100 fails.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), conflicts_with = "replay")]
+    rate: Option<u32>,
+
+    /// Repeat the choices of the run that had this seed. How the answers of several users interleave does not repeat.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+
+    /// Others write to the same hours meanwhile: check only that nothing acknowledged is missing, not that there is nothing more.
+    #[arg(long)]
+    shared: bool,
+
+    /// After one POST in so many, ask at once for its hour and measure how long until the event was seen; 0 for never.
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    freshness_every: u32,
+
+    #[command(flatten, next_help_heading = "The mix")]
+    mix: MixArgs,
+
+    #[command(flatten, next_help_heading = "Replay of a file")]
+    replay: ReplayArgs,
+
+    #[command(flatten, next_help_heading = "Gates and reports")]
+    judging: JudgingArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct MixArgs {
+    /// The share of requests that send events, from 0 to 1; the others ask for counts.
+    #[arg(long, default_value_t = 0.5, value_name = "SHARE", value_parser = share)]
+    post_share: f64,
+
+    /// The share of sending requests that are for the current hour.
+    #[arg(long, default_value_t = 0.95, value_name = "SHARE", value_parser = share)]
+    post_current: f64,
+
+    /// The share of asking requests that are for the current hour.
+    #[arg(long, default_value_t = 0.95, value_name = "SHARE", value_parser = share)]
+    get_current: f64,
+
+    /// How many hours before the current one past requests are for.
+    #[arg(long, default_value_t = 72, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    past_hours: u32,
+
+    /// Of two past hours that lie so many hours apart, the older is half as likely.
+    #[arg(long, default_value_t = 12.0, value_name = "HOURS", value_parser = half_life)]
+    past_half_life: f64,
+
+    /// The share of events that are clicks.
+    #[arg(long, default_value_t = 0.1, value_name = "SHARE", value_parser = share)]
+    click_share: f64,
+
+    /// How many different visitors there are.
+    #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    visitors: u32,
+
+    /// How unevenly visitors are there: the exponent of Zipf's law; 0 makes all alike.
+    #[arg(long, default_value_t = 1.0, value_name = "EXPONENT", value_parser = skew)]
+    zipf: f64,
+
+    /// The share of sending requests that send a batch.
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE", value_parser = share)]
+    batch_share: f64,
+
+    /// How many events a batch holds.
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_BATCH_EVENTS as i64))]
+    batch_size: u32,
+}
+
+#[derive(Debug, clap::Args)]
+struct ReplayArgs {
+    /// Send the events of this file instead of a mix, shifted so that the last one is now, each when it is due.
+    #[arg(long, value_name = "FILE")]
+    replay: Option<PathBuf>,
+
+    /// How the file is written, as for `analytics-cli import`.
+    #[arg(long, value_enum, default_value = "combined", requires = "replay")]
+    replay_format: FormatName,
+
+    /// A host whose pages lead to clicks, without a leading www.; may be given many times. For combined.
+    #[arg(long = "site", value_name = "HOST", requires = "replay")]
+    sites: Vec<Site>,
+
+    /// How many seconds of the file pass in a second.
+    #[arg(long, default_value_t = 3_600.0, value_name = "FACTOR", value_parser = speed_up, requires = "replay")]
+    speed_up: f64,
+}
+
+#[derive(Debug, clap::Args)]
+struct JudgingArgs {
+    /// The longest that 99 in 100 requests may take, in milliseconds; may be given many times.
+    #[arg(long, value_name = "[KIND=]MS")]
+    max_p99_ms: Vec<Gate>,
+
+    /// The fewest requests a second that must be answered; may be given many times.
+    #[arg(long, value_name = "[KIND=]N")]
+    min_rps: Vec<Gate>,
+
+    /// The largest share of requests, from 0 to 1, that may be refused or go unanswered; may be given many times.
+    #[arg(long, value_name = "[KIND=]SHARE")]
+    max_error_rate: Vec<Gate>,
+
+    /// Write report.json, throughput.svg, latency.svg and goose's own report, goose.html, to this folder, which is made if need be.
+    #[arg(long, value_name = "DIR")]
+    report_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum FormatName {
+    Ndjson,
+    Csv,
+    Combined,
+}
+
+/// A bound for some kinds of requests.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Gate {
+    /// The kinds that it is for.
+    pub(crate) selection: Selection,
+    /// The bound.
+    pub(crate) bound: f64,
+}
+
+/// A text that is no gate.
+#[derive(Debug, Error)]
+#[error("accepted is a number from 0 up, or KIND=NUMBER such as get=10 or post-past=50")]
+pub(crate) struct InvalidGate;
+
+impl FromStr for Gate {
+    type Err = InvalidGate;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (selection, bound) = match text.split_once('=') {
+            Some((kind, bound)) => (kind.parse().map_err(|_| InvalidGate)?, bound),
+            None => (Selection::default(), text),
+        };
+        let bound: f64 = bound.parse().map_err(|_| InvalidGate)?;
+        if bound.is_finite() && bound >= 0.0 { Ok(Self { selection, bound }) } else { Err(InvalidGate) }
+    }
+}
+
+/// Everything that a run needs to know, checked.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Settings {
+    /// Where the daemon is, without a slash at the end.
+    pub(crate) host: String,
+    /// How many users there are.
+    pub(crate) users: u32,
+    /// How long the run is at most, if that was asked for.
+    pub(crate) run_time: Option<Duration>,
+    /// Requests a second, if they come by schedule.
+    pub(crate) rate: Option<u32>,
+    /// What all choices follow from.
+    pub(crate) seed: u64,
+    /// Whether others write too.
+    pub(crate) shared: bool,
+    /// One POST in so many is followed by a GET; 0: none.
+    pub(crate) freshness_every: u32,
+    /// What requests are made of.
+    pub(crate) mix: MixSettings,
+    /// What is replayed instead.
+    pub(crate) replay: Option<ReplaySettings>,
+    /// What must be met.
+    #[serde(skip)]
+    pub(crate) gates: Gates,
+    /// Where reports go.
+    #[serde(skip)]
+    pub(crate) report_dir: Option<PathBuf>,
+}
+
+/// The replay of a file.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct ReplaySettings {
+    /// Which file.
+    pub(crate) file: PathBuf,
+    /// How it is written.
+    #[serde(skip)]
+    pub(crate) format: Format,
+    /// How many of its seconds pass in a second.
+    pub(crate) speed_up: f64,
+}
+
+/// What must be met.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Gates {
+    /// Milliseconds.
+    pub(crate) max_p99_ms: Vec<Gate>,
+    /// Answers a second.
+    pub(crate) min_rps: Vec<Gate>,
+    /// Share of requests.
+    pub(crate) max_error_rate: Vec<Gate>,
+}
+
+impl Args {
+    /// Checks what was given.
+    pub(crate) fn into_settings(self) -> Settings {
+        let Self { host, users, run_time, rate, seed, shared, freshness_every, mix, replay, judging } = self;
+        let ReplayArgs { replay, replay_format, sites, speed_up } = replay;
+        let format = match replay_format {
+            FormatName::Ndjson => Format::Ndjson,
+            FormatName::Csv => Format::Csv,
+            FormatName::Combined => Format::Combined(sites),
+        };
+        let JudgingArgs { max_p99_ms, min_rps, max_error_rate, report_dir } = judging;
+        Settings {
+            host: host.trim_end_matches('/').to_owned(),
+            users,
+            run_time,
+            rate,
+            seed: seed.unwrap_or_else(rand::random),
+            shared,
+            freshness_every,
+            mix: MixSettings {
+                post_share: mix.post_share,
+                post_current: mix.post_current,
+                get_current: mix.get_current,
+                past_hours: mix.past_hours,
+                past_half_life_hours: mix.past_half_life,
+                click_share: mix.click_share,
+                visitors: mix.visitors,
+                zipf: mix.zipf,
+                batch_share: mix.batch_share,
+                batch_size: mix.batch_size as usize,
+            },
+            replay: replay.map(|file| ReplaySettings { file, format, speed_up }),
+            gates: Gates { max_p99_ms, min_rps, max_error_rate },
+            report_dir,
+        }
+    }
+}
+
+fn number(text: &str, accepted: &'static str, is_accepted: impl Fn(f64) -> bool) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|number| number.is_finite() && is_accepted(*number));
+    number.ok_or_else(|| format!("accepted is {accepted}"))
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    number(text, "a number from 0 to 1", |share| (0.0..=1.0).contains(&share))
+}
+
+fn half_life(text: &str) -> Result<f64, String> {
+    number(text, "a number of hours from 0.01 up", |hours| hours >= 0.01)
+}
+
+fn skew(text: &str) -> Result<f64, String> {
+    number(text, "a number from 0 to 10", |skew| (0.0..=10.0).contains(&skew))
+}
+
+fn speed_up(text: &str) -> Result<f64, String> {
+    number(text, "a number above 0", |factor| factor > 0.0)
+}
+
+fn run_time(text: &str) -> Result<Duration, String> {
+    let accepted = || "accepted is a duration from 1s to 24h, such as 20s or 5min".to_owned();
+    let duration = humantime::parse_duration(text).map_err(|_| accepted())?;
+    let bounds = Duration::from_secs(1)..=Duration::from_hours(24);
+    if bounds.contains(&duration) { Ok(duration) } else { Err(accepted()) }
+}
+
+/// The mix that the contract states, for tests.
+#[cfg(test)]
+pub(crate) fn contract_mix() -> MixSettings {
+    Args::parse_from(["loadtest"]).into_settings().mix
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::Args;
+    use crate::kind::Kind;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_default_mix_is_the_contract_s() {
+        let mix = super::contract_mix();
+        assert_eq!((mix.post_share.to_bits(), mix.post_current.to_bits()), (0.5_f64.to_bits(), 0.95_f64.to_bits()));
+        assert_eq!(mix.get_current.to_bits(), 0.95_f64.to_bits());
+    }
+
+    #[test]
+    fn a_gate_is_a_number_or_a_kind_with_a_number() {
+        let arguments = ["loadtest", "--max-p99-ms", "15", "--max-p99-ms", "post-past=50"];
+        let gates = Args::parse_from(arguments).into_settings().gates.max_p99_ms;
+        let bounds: Vec<(usize, f64)> = gates
+            .iter()
+            .map(|gate| (Kind::ALL.into_iter().filter(|&kind| gate.selection.holds(kind)).count(), gate.bound))
+            .collect();
+        assert_eq!(format!("{bounds:?}"), "[(6, 15.0), (1, 50.0)]");
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_refused_with_what_is_accepted() {
+        let table = [
+            (["--post-share", "1.5"], "a number from 0 to 1"),
+            (["--run-time", "0s"], "a duration from 1s to 24h"),
+            (["--max-p99-ms", "put=3"], "KIND=NUMBER"),
+            (["--max-error-rate=-1", "--shared"], "KIND=NUMBER"),
+            (["--rate", "0"], "1..=1000000"),
+            (["--speed-up", "2"], "--replay"),
+        ];
+        for (arguments, expected) in table {
+            let error = Args::try_parse_from(["loadtest"].iter().chain(&arguments)).unwrap_err().to_string();
+            assert!(error.contains(expected), "{arguments:?}: {error}");
+        }
+    }
+}

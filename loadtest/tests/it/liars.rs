@@ -1,0 +1,155 @@
+//! Servers that answer as analyticsd does and break a promise: a verdict that cannot fail says nothing.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::Ipv4Addr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use warp::{Filter, http::StatusCode};
+
+use crate::{load, told};
+
+/// What a liar does wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lie {
+    /// Nothing: the test of the tests.
+    None,
+    /// Acknowledges one event in ten without counting it.
+    Loses,
+    /// Counts one event in ten twice.
+    CountsTwice,
+    /// Forgets one new user in ten.
+    MissesUsers,
+    /// Answers reads from what it counted a while ago.
+    ReadsLate,
+    /// Refuses one event in ten, and counts it all the same.
+    KeepsWhatItRefuses,
+    /// Takes a tenth of a second for each answer.
+    IsSlow,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Counted {
+    users: HashSet<String>,
+    clicks: u64,
+    impressions: u64,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    events: u64,
+    reads: u64,
+    hours: HashMap<i64, Counted>,
+    /// What late reads are answered from.
+    old: HashMap<i64, Counted>,
+}
+
+impl Memory {
+    fn post(&mut self, hour: i64, query: &HashMap<String, String>, lie: Lie) -> StatusCode {
+        self.events += 1;
+        let tenth = self.events.is_multiple_of(10);
+        if tenth && lie == Lie::Loses {
+            return StatusCode::NO_CONTENT;
+        }
+        let counted = self.hours.entry(hour).or_default();
+        let weight = if tenth && lie == Lie::CountsTwice { 2 } else { 1 };
+        if query["event"] == "click" {
+            counted.clicks += weight;
+        } else {
+            counted.impressions += weight;
+        }
+        if !(tenth && lie == Lie::MissesUsers) {
+            counted.users.insert(query["user"].clone());
+        }
+        if tenth && lie == Lie::KeepsWhatItRefuses { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::NO_CONTENT }
+    }
+
+    fn get(&mut self, hour: i64, lie: Lie) -> String {
+        self.reads += 1;
+        // Only while the load goes on: at the end all is counted, so that the verdict on the hours alone would find nothing.
+        let late = lie == Lie::ReadsLate && self.reads % 50 == 49;
+        if self.reads.is_multiple_of(50) {
+            self.old = self.hours.clone();
+        }
+        let Counted { users, clicks, impressions } =
+            if late { &self.old } else { &self.hours }.get(&hour).cloned().unwrap_or_default();
+        format!("unique_users,{}\nclicks,{clicks}\nimpressions,{impressions}\n", users.len())
+    }
+}
+
+/// Starts a server that lies, and returns where it listens. It ends with the test.
+async fn liar(lie: Lie) -> String {
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let memory = Arc::new(Mutex::new(Memory::default()));
+    let route = warp::path!("analytics").and(warp::method()).and(warp::query::<HashMap<String, String>>()).then(
+        move |method: warp::http::Method, query: HashMap<String, String>| {
+            let memory = Arc::clone(&memory);
+            async move {
+                if lie == Lie::IsSlow {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                let hour = query["timestamp"].parse::<i64>().unwrap().div_euclid(3_600_000);
+                let mut memory = memory.lock().unwrap();
+                if method == warp::http::Method::POST {
+                    warp::reply::with_status(String::new(), memory.post(hour, &query, lie))
+                } else {
+                    warp::reply::with_status(memory.get(hour, lie), StatusCode::OK)
+                }
+            }
+        },
+    );
+    tokio::spawn(warp::serve(route).incoming(listener).run());
+    format!("http://{address}")
+}
+
+async fn run_against(lie: Lie, arguments: &[&str]) -> (Option<i32>, String) {
+    let host = liar(lie).await;
+    told(&load(&host, &[&["--run-time", "2s"], arguments].concat()).await)
+}
+
+#[tokio::test]
+async fn a_server_that_keeps_its_promises_passes() {
+    let (code, told) = run_against(Lie::None, &[]).await;
+    assert_eq!(code, Some(0), "{told}");
+}
+
+#[tokio::test]
+async fn a_server_that_loses_counts_twice_or_misses_users_fails_and_the_hour_is_named() {
+    for (lie, expected) in [
+        (Lie::Loses, "missing"),
+        (Lie::CountsTwice, "too many"),
+        (Lie::MissesUsers, "unique users, at least"),
+        (Lie::KeepsWhatItRefuses, "too many"),
+    ] {
+        let (code, told) = run_against(lie, &[]).await;
+        assert_eq!(code, Some(1), "{lie:?}: {told}");
+        assert!(told.contains("FAILED ledger") && told.contains(expected), "{lie:?}: {told}");
+        assert!(told.contains(":00Z counts "), "{lie:?}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_whose_reads_are_late_fails_though_all_is_counted_in_the_end() {
+    let (code, told) = run_against(Lie::ReadsLate, &[]).await;
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("FAILED reads"), "{told}");
+}
+
+#[tokio::test]
+async fn others_who_write_too_are_no_fault_of_the_server_if_that_was_said() {
+    let (code, told) = run_against(Lie::CountsTwice, &["--shared"]).await;
+    assert_eq!(code, Some(0), "{told}");
+    let (code, told) = run_against(Lie::Loses, &["--shared"]).await;
+    assert_eq!(code, Some(1), "{told}");
+}
+
+#[tokio::test]
+async fn a_rate_that_the_server_is_too_slow_for_fails_and_so_do_gates() {
+    let (code, told) = run_against(Lie::IsSlow, &["--rate", "500", "--max-p99-ms", "50"]).await;
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("FAILED rate") && told.contains("FAILED gate: p99, ms, of all requests"), "{told}");
+    assert!(told.contains("ok     ledger"), "{told}");
+}

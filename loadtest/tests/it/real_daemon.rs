@@ -1,0 +1,114 @@
+use std::{io::Write, process::Stdio, time::Duration};
+
+use db::Flavour;
+use serde_json::Value;
+use testkit::{Daemon, TestDatabase};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::Command,
+    time::timeout,
+};
+
+use crate::{load, loadtest, told};
+
+#[tokio::test]
+async fn a_run_against_the_daemon_passes_and_all_that_it_acknowledged_is_in_the_database() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let reports = tempfile::tempdir().unwrap();
+    let dir = reports.path().join("made/if/need/be");
+    let mut arguments = vec!["--run-time", "2s", "--batch-share", "0.1", "--batch-size", "7", "--freshness-every", "5"];
+    arguments.extend(["--max-error-rate", "0", "--min-rps", "1", "--report-dir", dir.to_str().unwrap()]);
+    let (code, told) = told(&load(daemon.url(), &arguments).await);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("POST current") && told.contains("ok     ledger"), "{told}");
+
+    let hours = database.store().brute_force_counts().await.unwrap();
+    assert!(hours.len() > 2, "past hours were written to: {hours:?}");
+    let stored: u64 = hours.iter().map(|(_, counts)| counts.clicks + counts.impressions).sum();
+    let report: Value = serde_json::from_slice(&std::fs::read(dir.join("report.json")).unwrap()).unwrap();
+    assert_eq!(report["ledger"]["acknowledged"], stored);
+    assert_eq!((&report["passed"], &report["reads"]["wrong"]), (&Value::Bool(true), &Value::from(0)));
+    assert!(report["reads"]["pairs"].as_u64() > Some(0), "{report}");
+    assert_eq!(report["ledger"]["hours"].as_array().unwrap().len(), hours.len());
+    for plot in ["throughput.svg", "latency.svg"] {
+        assert!(std::fs::read_to_string(dir.join(plot)).unwrap().ends_with("</svg>\n"));
+    }
+    assert!(std::fs::read_to_string(dir.join("goose.html")).unwrap().contains("<html"));
+}
+
+#[tokio::test]
+async fn a_second_run_into_the_same_hours_is_judged_by_its_own_events_alone() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    for _ in 0..2 {
+        let (code, told) = told(&load(daemon.url(), &["--run-time", "1s", "--seed", "7"]).await);
+        assert_eq!(code, Some(0), "{told}");
+        assert!(told.contains("seed 7"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_rate_is_kept_by_schedule() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let (code, told) = told(&load(daemon.url(), &["--run-time", "2s", "--rate", "50"]).await);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("ok     rate: 100 of 100 requests"), "{told}");
+}
+
+#[tokio::test]
+async fn a_daemon_without_its_database_is_not_loaded() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    database.client().await.batch_execute("drop schema analytics cascade").await.unwrap();
+    let (code, told) = told(&load(daemon.url(), &["--run-time", "1s"]).await);
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.contains("503"), "{told}");
+}
+
+#[tokio::test]
+async fn an_interrupted_run_is_judged_by_what_was_done() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let mut run = loadtest()
+        .args(["--host", daemon.url(), "--users", "4", "--run-time", "10min"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(run.stderr.take().unwrap()).lines();
+    lines.next_line().await.unwrap();
+    // Something has to be done before it is interrupted.
+    let store = database.store();
+    let counted = async { while store.brute_force_counts().await.unwrap().is_empty() {} };
+    timeout(Duration::from_secs(30), counted).await.expect("the run begins");
+    let pid = run.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().await.unwrap().success());
+    let output = timeout(Duration::from_mins(1), run.wait_with_output()).await.expect("the run ends").unwrap();
+    let (code, told) = told(&output);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("ok     ledger"), "{told}");
+}
+
+#[tokio::test]
+async fn a_file_is_replayed_to_end_now() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    for second in 0..100 {
+        let user = if second % 2 == 0 { "ann" } else { "عمر & co 🎯" };
+        let timestamp = 1_431_856_800_000_i64 + second * 60_000;
+        writeln!(file, r#"{{"timestamp":{timestamp},"user":"{user}","event":"click"}}"#).unwrap();
+    }
+    let path = file.path().to_str().unwrap();
+    let arguments = ["--replay", path, "--replay-format", "ndjson", "--speed-up", "6000"];
+    for _ in 0..2 {
+        let (code, told) = told(&load(daemon.url(), &arguments).await);
+        assert_eq!(code, Some(0), "{told}");
+        assert!(told.contains("100 of 100 requests"), "{told}");
+    }
+    let hours = database.store().brute_force_counts().await.unwrap();
+    assert_eq!(hours.iter().map(|(_, counts)| counts.clicks).sum::<u64>(), 200);
+    assert!(hours.iter().all(|(_, counts)| counts.unique_users <= 2), "{hours:?}");
+}

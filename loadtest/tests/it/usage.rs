@@ -1,0 +1,25 @@
+use crate::{load, loadtest, told};
+
+#[tokio::test]
+async fn where_no_server_is_there_is_no_run() {
+    let (code, told) = told(&load("http://127.0.0.1:1", &["--run-time", "1s"]).await);
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.contains("is analyticsd running?"), "{told}");
+}
+
+#[tokio::test]
+async fn a_wrong_command_line_exits_2_and_says_what_is_accepted() {
+    let output = loadtest().args(["--post-share", "2"]).output().await.unwrap();
+    let (code, told) = told(&output);
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.contains("a number from 0 to 1"), "{told}");
+}
+
+#[tokio::test]
+async fn the_help_says_what_the_exit_codes_and_gates_mean() {
+    let (code, told) = told(&loadtest().arg("--help").output().await.unwrap());
+    assert_eq!(code, Some(0));
+    for part in ["Exit codes:", "KIND=NUMBER", "--rate", "--replay", "--seed"] {
+        assert!(told.contains(part), "{part} is not in {told}");
+    }
+}
