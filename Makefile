@@ -5,7 +5,7 @@ CARGO ?= cargo
 # The one test runner that runs every test in a process of its own; cargo's own does where it is not installed.
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help run build test smoke soak lint fmt bench bench-chunks prerequisites
+.PHONY: help run build test smoke soak lint fmt bench bench-check bench-chunks prerequisites
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -45,9 +45,13 @@ lint: ## what must be clean: formatting, clippy and documentation, warnings deni
 fmt: ## format the code
 	$(CARGO) fmt --all
 
-bench: ## compare with the textbook way and with a bare server, side by side (needs wrk)
-	$(CARGO) build --release --package analyticsd --package bench
-	target/release/bench
+bench: ## measure beside the textbook way and a bare server, and keep the run in docs/performance.md (needs wrk, takes half an hour)
+	$(CARGO) build --release --package analyticsd --package analytics-cli --package bench
+	target/release/bench --store docs
+
+bench-check: ## measure for some minutes, and fail if a ratio is worse than in docs/performance.json beyond noise (needs wrk)
+	$(CARGO) build --release --package analyticsd --package analytics-cli --package bench
+	target/release/bench --quick --check docs/performance.json
 
 bench-chunks: ## compare chunk intervals and indexes on an empty TimescaleDB database: DATABASE_URL=… make bench-chunks
 	psql --no-psqlrc --quiet --file db/benches/chunks.sql "$(DATABASE_URL)"

@@ -3,39 +3,35 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, value_parser};
 use db::Flavour;
 use deadpool_postgres::PoolConfig;
-use serde::Serialize;
+
+use crate::plan::Part;
 
 /// Measures analyticsd against the textbook way to count events, and both against an HTTP server that does nothing.
 ///
-/// Prints a Markdown table. Keep the machine free of other work meanwhile.
+/// Prints Markdown tables. Keep the machine free of other work meanwhile.
 #[derive(Debug, Parser)]
 #[command(
     version,
     args_conflicts_with_subcommands = true,
-    after_help = "Exit codes: 0 if everything was measured; 1 if something failed, so that there are no figures; 2 if nothing could begin."
+    after_help = "Exit codes: 0 if everything was measured; 1 if something failed, so that there are no figures, or if --check found a regression; \
+                  2 if nothing could begin."
 )]
 pub(crate) struct Args {
-    #[command(flatten)]
-    pub(crate) plan: Plan,
+    /// What to measure, any of the parts below [default: all of them, in this order].
+    #[arg(value_enum, value_name = "PART")]
+    pub(crate) parts: Vec<Part>,
 
-    #[command(subcommand)]
-    pub(crate) server: Option<ServerCommand>,
-}
+    /// A short run of some minutes: fewer sizes, and loads of 2 seconds.
+    #[arg(long)]
+    pub(crate) quick: bool,
 
-/// What to measure, and how long.
-#[derive(Debug, Clone, clap::Args, Serialize)]
-pub(crate) struct Plan {
     /// How often everything is measured; the medians are printed.
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = value_parser!(u32).range(1..=100))]
     pub(crate) rounds: u32,
 
-    /// How long each load lasts.
-    #[arg(long, default_value_t = 4, value_name = "N", value_parser = value_parser!(u32).range(1..=600))]
-    pub(crate) seconds: u32,
-
-    /// How many connections make requests at a time.
-    #[arg(long, default_value_t = 64, value_name = "N", value_parser = value_parser!(u32).range(1..=4096))]
-    pub(crate) connections: u32,
+    /// How long each load lasts [default: 4, or 2 with --quick].
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=600))]
+    pub(crate) seconds: Option<u32>,
 
     /// How many connections the textbook has to the database [default: the pool library's own, two for each core].
     #[arg(long, default_value_t = PoolConfig::default().max_size, value_name = "N", hide_default_value = true)]
@@ -43,13 +39,26 @@ pub(crate) struct Plan {
 
     /// An empty database to measure on: postgres://USER:PASSWORD@HOST:PORT/DATABASE [default: a private one, removed afterwards].
     #[arg(long, value_name = "URL")]
-    #[serde(skip)]
     pub(crate) database_url: Option<String>,
 
     /// Write the figures of every round to FILE, as JSON.
     #[arg(long, value_name = "FILE")]
-    #[serde(skip)]
     pub(crate) json: Option<PathBuf>,
+
+    /// Write the tables to FILE instead of standard output.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<PathBuf>,
+
+    /// Keep the run in DIR: performance.json, performance.svg, and the tables between the markers of performance.md.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) store: Option<PathBuf>,
+
+    /// Compare the ratios with those of the run stored in FILE, and exit 1 if one is worse beyond noise.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) check: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub(crate) server: Option<ServerCommand>,
 }
 
 /// The servers that the bench starts as processes of their own, so that none shares a runtime with another.
@@ -73,6 +82,7 @@ mod tests {
     use clap::{CommandFactory, Parser};
 
     use super::Args;
+    use crate::plan::Part;
 
     #[test]
     fn the_command_line_is_well_formed() {
@@ -80,8 +90,9 @@ mod tests {
     }
 
     #[test]
-    fn nothing_at_all_is_a_command_line() {
-        let plan = Args::parse_from(["bench"]).plan;
-        assert_eq!((plan.rounds, plan.seconds, plan.connections), (3, 4, 64));
+    fn parts_can_be_chosen_and_nothing_at_all_is_a_command_line() {
+        assert_eq!(Args::parse_from(["bench"]).parts, []);
+        assert_eq!(Args::parse_from(["bench", "--quick", "rows", "reads"]).parts, [Part::Rows, Part::Reads]);
+        assert!(Args::parse_from(["bench", "serve-ceiling"]).server.is_some());
     }
 }

@@ -1,6 +1,6 @@
 //! The database that everything is measured on.
 
-use std::{fs::Permissions, os::unix::fs::PermissionsExt, process::Command, time::Duration};
+use std::{fmt, fs::Permissions, os::unix::fs::PermissionsExt, process::Command, time::Duration};
 
 use anyhow::{Context, bail};
 use db::{
@@ -8,10 +8,12 @@ use db::{
     embedded::{Embedded, EmbeddedKind, EmbeddedOptions},
     schema,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 use tokio_postgres::{Client, NoTls};
+
+use crate::cpu;
 
 /// How long statements that nobody waits for any more may go on.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -30,7 +32,7 @@ struct Private {
 }
 
 /// What the figures were taken on.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DatabaseFacts {
     pub(crate) postgresql: String,
     pub(crate) timescaledb: Option<String>,
@@ -100,6 +102,13 @@ impl Database {
         Ok(())
     }
 
+    /// The first process of the server, where it runs on this machine.
+    pub(crate) async fn postmaster(&self) -> anyhow::Result<Option<u32>> {
+        let backend: i32 = self.client.query_one("select pg_backend_pid()", &[]).await?.get(0);
+        Ok(u32::try_from(backend).ok().and_then(cpu::postmaster_of))
+    }
+
+    /// What the figures are taken on.
     pub(crate) async fn facts(&self) -> anyhow::Result<DatabaseFacts> {
         const FACTS: &str = "select current_setting('server_version'), \
              (select extversion from pg_extension where extname = 'timescaledb'), \
@@ -143,5 +152,17 @@ impl Private {
     fn file_system(&self) -> Option<String> {
         let output = Command::new("stat").args(["--file-system", "--format=%T"]).arg(self.dir.path()).output().ok()?;
         Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+}
+
+impl fmt::Display for DatabaseFacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PostgreSQL {}", self.postgresql)?;
+        match &self.timescaledb {
+            Some(version) => write!(f, " with TimescaleDB {version}")?,
+            None => write!(f, " without TimescaleDB")?,
+        }
+        write!(f, ", fsync {}, synchronous_commit {}", self.fsync, self.synchronous_commit)?;
+        self.file_system.as_ref().map_or(Ok(()), |file_system| write!(f, ", data on {file_system}"))
     }
 }

@@ -1,60 +1,88 @@
 //! Whether the daemon counted what it acknowledged: speed that loses events is not speed.
 
+use std::collections::BTreeSet;
+
 use anyhow::bail;
-use model::{Hour, Timestamp};
-use serde::Serialize;
+use model::Hour;
+use serde::{Deserialize, Serialize};
 
-use crate::{servers::Server, wrk::Sample};
+use crate::{servers::Server, wrk::Posts};
 
-/// What the daemon acknowledged since the ledger was opened.
-pub(crate) struct Ledger {
-    first_hour: Hour,
+/// What the daemon acknowledged for some hours since the ledger was opened.
+pub(crate) struct Ledger<'a> {
+    daemon: &'a Server,
+    hours: BTreeSet<Hour>,
     stored_before: u64,
-    acknowledged: u64,
-    loads: u32,
+    posts: Posts,
 }
 
-/// A ledger that is right.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub(crate) struct Closed {
+/// Ledgers that are right, summed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Audited {
     pub(crate) acknowledged: u64,
+    pub(crate) sent: u64,
     pub(crate) stored: u64,
 }
 
-impl Ledger {
-    pub(crate) async fn open(daemon: &Server) -> anyhow::Result<Self> {
-        let first_hour = Hour::containing(Timestamp::now());
-        Ok(Self { first_hour, stored_before: stored_since(first_hour, daemon).await?, acknowledged: 0, loads: 0 })
+impl<'a> Ledger<'a> {
+    /// Opens a ledger for every event that goes to these hours.
+    pub(crate) async fn open(daemon: &'a Server, hours: BTreeSet<Hour>) -> anyhow::Result<Self> {
+        let stored_before = stored(daemon, &hours).await?;
+        Ok(Self { daemon, hours, stored_before, posts: Posts::default() })
     }
 
-    /// Adds a load of events.
-    pub(crate) fn add(&mut self, load: &Sample) {
-        self.acknowledged += load.requests;
-        self.loads += 1;
+    /// Adds what a load sent.
+    pub(crate) fn add(&mut self, posts: Posts) {
+        self.posts.acknowledged += posts.acknowledged;
+        self.posts.sent += posts.sent;
     }
 
-    /// Compares with what the daemon counts. At the end of a load each connection is cut, perhaps between a request and its answer.
-    pub(crate) async fn close(self, daemon: &Server, connections: u32) -> anyhow::Result<Closed> {
-        let stored = stored_since(self.first_hour, daemon).await?.saturating_sub(self.stored_before);
-        let unanswered = u64::from(connections) * u64::from(self.loads);
-        let closed = Closed { acknowledged: self.acknowledged, stored };
-        if stored < closed.acknowledged || stored > closed.acknowledged + unanswered {
-            bail!(
-                "the daemon acknowledged {} events, left {unanswered} at most unanswered, and counts {stored}",
-                closed.acknowledged
-            );
-        }
-        Ok(closed)
+    /// Compares with what the daemon counts.
+    pub(crate) async fn close(self) -> anyhow::Result<Audited> {
+        let stored = stored(self.daemon, &self.hours).await?.saturating_sub(self.stored_before);
+        audited(self.posts, stored)
     }
 }
 
-/// How many events the daemon counts from an hour until now. The hour may change during a run.
-async fn stored_since(first: Hour, daemon: &Server) -> anyhow::Result<u64> {
-    let current = Hour::containing(Timestamp::now());
+fn audited(posts: Posts, stored: u64) -> anyhow::Result<Audited> {
+    let Posts { acknowledged, sent } = posts;
+    if stored < acknowledged || stored > sent {
+        bail!("the daemon acknowledged {acknowledged} events at least, was sent {sent} at most, and counts {stored}");
+    }
+    Ok(Audited { acknowledged, sent, stored })
+}
+
+impl std::ops::AddAssign for Audited {
+    fn add_assign(&mut self, other: Self) {
+        self.acknowledged += other.acknowledged;
+        self.sent += other.sent;
+        self.stored += other.stored;
+    }
+}
+
+async fn stored(daemon: &Server, hours: &BTreeSet<Hour>) -> anyhow::Result<u64> {
     let mut sum = 0;
-    for hour in std::iter::successors(Some(first), |hour| hour.next()).take_while(|&hour| hour <= current) {
+    for &hour in hours {
         let counts = daemon.counts(hour).await?;
         sum += counts.clicks + counts.impressions;
     }
     Ok(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::audited;
+    use crate::wrk::Posts;
+
+    #[test]
+    fn what_is_stored_was_sent_and_what_was_acknowledged_is_stored() {
+        let posts = Posts { acknowledged: 100, sent: 104 };
+        for stored in [100, 102, 104] {
+            assert_eq!(audited(posts, stored).unwrap().stored, stored);
+        }
+        for stored in [99, 105] {
+            let error = audited(posts, stored).unwrap_err().to_string();
+            assert!(error.ends_with(&format!("was sent 104 at most, and counts {stored}")), "{error}");
+        }
+    }
 }

@@ -1,15 +1,17 @@
-use std::{fmt, fs, num::NonZero, thread};
+//! The machine and the sources that figures belong to.
+
+use std::{fmt, fs, num::NonZero, process::Command, thread};
 
 use anyhow::Context;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The machine that the figures belong to.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Machine {
-    cores: usize,
-    cpu: String,
-    memory_mib: u64,
-    kernel: String,
+    pub(crate) cores: usize,
+    pub(crate) cpu: String,
+    pub(crate) memory_mib: u64,
+    pub(crate) kernel: String,
 }
 
 impl Machine {
@@ -40,4 +42,15 @@ impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} cores ({}), {} MiB of memory, Linux {}", self.cores, self.cpu, self.memory_mib, self.kernel)
     }
+}
+
+/// The commit that the working tree is at, where git tells; with a plus sign if something in it is not committed.
+pub(crate) fn revision() -> Option<String> {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
+    let changes = git(&["status", "--porcelain", "--untracked-files=no"])?;
+    Some(commit + if changes.is_empty() { "" } else { "+" })
 }

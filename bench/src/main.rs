@@ -1,43 +1,64 @@
 //! Measures analyticsd against the textbook way to count events, side by side in one run, and both against an HTTP server
 //! that does nothing. Figures from different machines do not compare; the ratios within one run do.
 //!
-//! - `cli` reads the command line;
+//! - `cli` reads the command line, `plan` is what it comes to;
+//! - `parts` has what is measured, a file for each part;
 //! - `database` is the server that everything runs on, `fill` puts the hours into it that are read, `table` does the same for
-//!   the textbook;
+//!   the textbook, `rows` are those that are stored in bulk;
 //! - `http` is the plain warp server that `ceiling` and `textbook` answer through, `servers` starts these and the daemon;
-//! - `wrk` makes the load, `measure` says which load on what, `ledger` checks that the daemon counted what it acknowledged;
-//! - `machine` and `report` say what came out, and where.
+//! - `wrk` makes the load, `interleave` puts it on the contenders in turn, `cpu` sees what it costs, `ledger` checks that the daemon
+//!   counted what it acknowledged;
+//! - `measure`, `numbers` and `machine` are what a report is made of, `ratios` compares the contenders, `targets` says what is promised;
+//! - `report` says what came out, `check` compares it with a stored run, `store` keeps it in the documentation, `plot` draws it.
 //!
-//! Exit codes: 0 if everything was measured; 1 if something failed, so that there are no figures; 2 if nothing could begin.
+//! Exit codes: 0 if everything was measured; 1 if something failed, so that there are no figures, or if a check found a
+//! regression; 2 if nothing could begin.
 
 mod ceiling;
+mod check;
 mod cli;
+mod cpu;
 mod database;
 mod fill;
 mod http;
+mod interleave;
 mod ledger;
 mod machine;
 mod measure;
+mod numbers;
+mod parts;
+mod plan;
+mod plot;
+mod ratios;
 mod report;
+mod rows;
 mod servers;
+mod store;
 mod table;
+mod targets;
 mod textbook;
 mod wrk;
 
-use std::{fs, io::Write, process::ExitCode};
+use std::{
+    fmt, fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    cli::{Args, Plan, ServerCommand},
+    check::Check,
+    cli::{Args, ServerCommand},
     database::Database,
-    ledger::Ledger,
     machine::Machine,
-    measure::Bench,
+    plan::Plan,
     report::Report,
-    servers::{Programs, Servers},
+    servers::Programs,
+    store::Store,
     wrk::Wrk,
 };
 
@@ -49,8 +70,8 @@ async fn main() -> ExitCode {
         Some(ServerCommand::ServeTextbook { database_url, flavour, connections }) => {
             textbook::serve(&database_url, flavour, connections).await
         }
-        None => match Wrk::find().and_then(|wrk| Ok((wrk, Programs::find()?))) {
-            Ok((wrk, programs)) => run(&args.plan, &wrk, &programs).await,
+        None => match Needs::find(&args) {
+            Ok(needs) => run(&args, &needs).await,
             Err(error) => {
                 eprintln!("error: {error:#}");
                 return ExitCode::from(2);
@@ -66,48 +87,69 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(plan: &Plan, wrk: &Wrk, programs: &Programs) -> anyhow::Result<()> {
+/// What a run needs. It is looked for first of all: a run takes too long to fail at its end.
+struct Needs {
+    wrk: Wrk,
+    programs: Programs,
+    store: Option<Store>,
+    /// The run to compare with.
+    stored: Option<Report>,
+}
+
+impl Needs {
+    fn find(args: &Args) -> anyhow::Result<Self> {
+        let stored = |path: &PathBuf| {
+            let json = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+            check::read(&json).with_context(|| format!("cannot compare with {}", path.display()))
+        };
+        Ok(Self {
+            wrk: Wrk::find()?,
+            programs: Programs::find()?,
+            store: args.store.as_deref().map(Store::open).transpose()?,
+            stored: args.check.as_ref().map(stored).transpose()?,
+        })
+    }
+}
+
+async fn run(args: &Args, needs: &Needs) -> anyhow::Result<()> {
+    let report = measure(args, needs).await?;
+    if let Some(path) = &args.json {
+        write(path, &serde_json::to_vec_pretty(&report)?)?;
+    }
+    match &args.markdown {
+        Some(path) => write(path, report.to_string().as_bytes())?,
+        None => print(&report),
+    }
+    if let Some(store) = &needs.store {
+        store.keep(&report)?;
+    }
+    let Some(stored) = &needs.stored else { return Ok(()) };
+    let check = Check::of(stored, &report)?;
+    print(&check);
+    check.verdict()
+}
+
+/// Whoever reads this may be gone, which is no failure of the run.
+fn print(text: &impl fmt::Display) {
+    let _ = write!(std::io::stdout(), "{text}");
+}
+
+fn write(path: &Path, text: &[u8]) -> anyhow::Result<()> {
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+async fn measure(args: &Args, Needs { wrk, programs, .. }: &Needs) -> anyhow::Result<Report> {
+    let plan = Plan::from(args);
+    let machine = Machine::read()?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let database = Database::start(plan.database_url.as_deref()).await?;
+    let database = Database::start(args.database_url.as_deref()).await?;
     // Whatever ends the run, the servers end with the future that holds them, and then the database does.
     let outcome = tokio::select! {
-        measured = measure_on(&database, plan, wrk, programs) => measured,
+        found = parts::measure(&plan, wrk, programs, &database) => found,
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
         _ = terminate.recv() => Err(anyhow::anyhow!("terminated")),
     };
+    let facts = database.facts().await;
     database.stop().await?;
-
-    let report = outcome?;
-    if let Some(path) = &plan.json {
-        fs::write(path, serde_json::to_vec_pretty(&report)?)
-            .with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    // Whoever reads this may be gone, which is no failure of the run.
-    let _ = write!(std::io::stdout(), "{report}");
-    Ok(())
-}
-
-async fn measure_on(database: &Database, plan: &Plan, wrk: &Wrk, programs: &Programs) -> anyhow::Result<Report> {
-    let flavour = database.migrate().await?;
-    let hours = fill::Hours::default();
-    eprintln!("filling the hours that are read");
-    fill::fill(database.store(), &hours).await?;
-    table::make(database.client(), flavour, &hours).await?;
-    let facts = database.facts().await?;
-
-    let servers = Servers::start(programs, database.url(), flavour, plan.textbook_connections).await?;
-    for filled in hours.all() {
-        for server in [&servers.textbook, &servers.daemon] {
-            let counts = server.counts(filled.hour).await?;
-            if counts != filled.counts() {
-                bail!("{} answers {counts:?} for {}, which holds {:?}", server.name, filled.hour, filled.counts());
-            }
-        }
-    }
-    database.calm_down().await?;
-
-    let mut ledger = Ledger::open(&servers.daemon).await?;
-    let measurements = Bench { plan, wrk, database, servers: &servers, flavour }.measure(&hours, &mut ledger).await?;
-    let ledger = ledger.close(&servers.daemon, plan.connections).await?;
-    Ok(Report { machine: Machine::read()?, database: facts, plan: plan.clone(), measurements, ledger })
+    Ok(Report::new(outcome?, plan, machine, facts?, wrk.description()))
 }

@@ -1,98 +1,155 @@
-//! Which loads are measured, on which server, in which order.
+//! What a measurement is: the vocabulary that the parts, the report and the check share.
 
-use std::{num::NonZero, thread};
+use std::fmt;
 
-use anyhow::Context;
-use db::Flavour;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    cli::Plan,
-    database::Database,
-    fill::{FilledHour, Hours},
-    ledger::Ledger,
-    servers::{Contender, Server, Servers},
-    wrk::{Load, Sample, Wrk},
+    numbers::{grouped, median},
+    plan::Part,
 };
 
-/// The textbook reads every event of a large hour for each answer, which takes about a second. So it gets only as many connections as
-/// keep the machine busy, and time for some answers.
-const FEW_CONNECTIONS: usize = 4;
-const ENOUGH_SECONDS: u32 = 10;
+/// Who is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Contender {
+    /// A bare warp server.
+    Ceiling,
+    /// An INSERT for each POST, an aggregate for each GET.
+    Textbook,
+    /// analyticsd over HTTP.
+    Daemon,
+    /// `analytics-cli import`, into analyticsd.
+    Import,
+    /// `COPY` by psql, past analyticsd.
+    Copy,
+}
 
-/// One load on one server, all rounds of it.
-#[derive(Debug, Clone, Serialize)]
+impl fmt::Display for Contender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ceiling => "warp that does nothing",
+            Self::Textbook => "textbook",
+            Self::Daemon => "analyticsd",
+            Self::Import => "analytics-cli import",
+            Self::Copy => "psql's COPY",
+        })
+    }
+}
+
+/// What the size of a measurement counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Axis {
+    /// Connections of clients.
+    Connections,
+    /// Events that the hour holds.
+    Events,
+    /// Distinct users that the hour holds, or that the rows are of.
+    Users,
+    /// Past hours that the load is spread over.
+    Hours,
+    /// Daemons on one database.
+    Daemons,
+}
+
+impl Axis {
+    /// What there are so many of.
+    pub(crate) fn unit(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Events => "events in the hour",
+            Self::Users => "users",
+            Self::Hours => "past hours",
+            Self::Daemons => "daemons",
+        }
+    }
+}
+
+/// The same question is put to several contenders, and one question in several sizes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Subject {
+    pub(crate) part: Part,
+    pub(crate) question: String,
+    pub(crate) axis: Axis,
+    pub(crate) size: u64,
+}
+
+impl Subject {
+    pub(crate) fn new(part: Part, question: &str, axis: Axis, size: u32) -> Self {
+        Self { part, question: question.to_owned(), axis, size: size.into() }
+    }
+
+    /// Whether its sizes are of what there is, rather than of who asks.
+    pub(crate) fn grows(&self) -> bool {
+        matches!(self.part, Part::Growth | Part::Replicas) && self.axis != Axis::Connections
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {} {}", self.question, grouped(self.size), self.axis.unit())
+    }
+}
+
+/// One load on one contender, all rounds of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Measurement {
-    pub(crate) what: &'static str,
-    pub(crate) server: Contender,
+    pub(crate) subject: Subject,
+    pub(crate) contender: Contender,
+    /// Connections of clients, whatever the axis.
     pub(crate) connections: u32,
-    pub(crate) seconds: u32,
     pub(crate) rounds: Vec<Sample>,
 }
 
-/// Everything that a measurement needs.
-pub(crate) struct Bench<'a> {
-    pub(crate) plan: &'a Plan,
-    pub(crate) wrk: &'a Wrk,
-    pub(crate) database: &'a Database,
-    pub(crate) servers: &'a Servers,
-    pub(crate) flavour: Flavour,
+/// What one load came to.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Sample {
+    /// Requests that were answered, or rows that were stored.
+    pub(crate) count: u64,
+    pub(crate) per_second: f64,
+    /// Of requests only.
+    pub(crate) latency: Option<Latency>,
+    /// Where /proc tells.
+    pub(crate) cpu: Option<Cpu>,
 }
 
-struct Question {
-    what: &'static str,
-    /// The hour to read; none to send events for the current one.
-    reads: Option<FilledHour>,
-    slow_for_textbook: bool,
+/// From the moment a request was written to the moment its answer was read.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the unit belongs to the name")]
+pub(crate) struct Latency {
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
+    pub(crate) p999_ms: f64,
 }
 
-impl Bench<'_> {
-    /// Asks every server the same question in turn, every question in every round, so that what disturbs the machine for a while
-    /// disturbs all alike.
-    pub(crate) async fn measure(&self, hours: &Hours, ledger: &mut Ledger) -> anyhow::Result<Vec<Measurement>> {
-        let reads = |what, hour, slow_for_textbook| Question { what, reads: Some(hour), slow_for_textbook };
-        let questions = [
-            Question { what: "POST", reads: None, slow_for_textbook: false },
-            reads("GET, open hour of 1,000 events", hours.small, false),
-            reads("GET, open hour of 1,000,000 events", hours.large, true),
-            // Where there is an aggregate, it has this hour materialized.
-            reads("GET, settled hour of 1,000,000 events", hours.settled, self.flavour == Flavour::Postgres),
-        ];
-        let servers = [&self.servers.ceiling, &self.servers.textbook, &self.servers.daemon];
-        let mut measurements: Vec<(&Question, &Server, Measurement)> = questions
-            .iter()
-            .flat_map(|question| servers.map(|server| (question, server, self.planned(question, server))))
-            .collect();
+/// Processor time, user and system, for each request or row, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the unit belongs to the name")]
+pub(crate) struct Cpu {
+    pub(crate) server_us: f64,
+    /// All processes of the database server, where it runs on this machine.
+    pub(crate) database_us: Option<f64>,
+    /// What makes the load.
+    pub(crate) generator_us: f64,
+}
 
-        for round in 1..=self.plan.rounds {
-            for (question, server, measurement) in &mut measurements {
-                eprintln!("round {round} of {}: {}, {}", self.plan.rounds, question.what, server.name);
-                let load = Load {
-                    url: question.reads.map_or_else(|| server.events_url(), |filled| server.counts_url(filled.hour)),
-                    posts: question.reads.is_none(),
-                    connections: measurement.connections,
-                    seconds: measurement.seconds,
-                };
-                let sample =
-                    self.wrk.run(&load).await.with_context(|| format!("{}, {}", question.what, server.name))?;
-                if load.posts && server.name == Contender::Daemon {
-                    ledger.add(&sample);
-                }
-                measurement.rounds.push(sample);
-                self.database.wait_until_idle().await?;
-            }
-        }
-        Ok(measurements.into_iter().map(|(_, _, measurement)| measurement).collect())
+impl Measurement {
+    /// The median of a figure over the rounds; none if a round does not have it, or there is no round.
+    pub(crate) fn median(&self, figure: impl Fn(&Sample) -> Option<f64>) -> Option<f64> {
+        median(self.rounds.iter().map(figure).collect::<Option<Vec<_>>>()?)
     }
 
-    fn planned(&self, question: &Question, server: &Server) -> Measurement {
-        let Plan { connections, seconds, .. } = *self.plan;
-        let (connections, seconds) = if question.slow_for_textbook && server.name == Contender::Textbook {
-            let few = thread::available_parallelism().map_or(FEW_CONNECTIONS, NonZero::get).max(FEW_CONNECTIONS);
-            (connections.min(u32::try_from(few).unwrap_or(u32::MAX)), seconds.max(ENOUGH_SECONDS))
-        } else {
-            (connections, seconds)
-        };
-        Measurement { what: question.what, server: server.name, connections, seconds, rounds: Vec::new() }
+    pub(crate) fn rate(&self) -> Option<f64> {
+        self.median(|sample| Some(sample.per_second))
     }
+
+    pub(crate) fn latency(&self, percentile: impl Fn(&Latency) -> f64) -> Option<f64> {
+        self.median(|sample| sample.latency.as_ref().map(&percentile))
+    }
+}
+
+/// What a contender made of a subject.
+pub(crate) fn find<'a>(all: &'a [Measurement], subject: &Subject, contender: Contender) -> Option<&'a Measurement> {
+    all.iter().find(|measurement| measurement.contender == contender && measurement.subject == *subject)
 }

@@ -2,173 +2,172 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    cli::Plan, database::DatabaseFacts, ledger::Closed, machine::Machine, measure::Measurement, servers::Contender,
-    wrk::Sample,
+    database::DatabaseFacts,
+    ledger::Audited,
+    machine::{self, Machine},
+    measure::{Contender, Cpu, Latency, Measurement},
+    numbers::{figure, grouped},
+    parts::Findings,
+    plan::{Part, Plan},
+    ratios::{Baseline, compare},
+    targets::{self, Target},
 };
 
-/// All that a run found. As JSON it has every round, as text the medians.
-#[derive(Debug, Serialize)]
+/// All that a run found. As JSON it has every round, as Markdown the medians.
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
+    /// The sources, where git tells.
+    pub(crate) revision: Option<String>,
+    /// What makes the load.
+    pub(crate) generator: String,
     pub(crate) machine: Machine,
     pub(crate) database: DatabaseFacts,
     pub(crate) plan: Plan,
     pub(crate) measurements: Vec<Measurement>,
-    pub(crate) ledger: Closed,
+    pub(crate) audited: Audited,
+    pub(crate) memory: Vec<Memory>,
+    pub(crate) targets: Vec<Target>,
 }
 
-impl Measurement {
-    fn is_as_planned(&self, plan: &Plan) -> bool {
-        (self.connections, self.seconds) == (plan.connections, plan.seconds)
+/// The most memory that the daemon had had at a time when a part had been measured.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Memory {
+    pub(crate) after: Part,
+    /// Where /proc tells.
+    pub(crate) peak_mib: Option<f64>,
+}
+
+impl Report {
+    pub(crate) fn new(
+        found: Findings,
+        plan: Plan,
+        machine: Machine,
+        database: DatabaseFacts,
+        generator: String,
+    ) -> Self {
+        let Findings { measurements, audited, memory } = found;
+        let targets = targets::evaluate(&measurements, &memory);
+        Self {
+            revision: machine::revision(),
+            generator,
+            machine,
+            database,
+            plan,
+            measurements,
+            audited,
+            memory,
+            targets,
+        }
     }
 
-    fn median(&self, figure: impl Fn(&Sample) -> f64) -> f64 {
-        median(self.rounds.iter().map(figure).collect())
+    fn write_part(&self, f: &mut fmt::Formatter<'_>, part: Part) -> fmt::Result {
+        let each = if part == Part::Rows { "row" } else { "request" };
+        writeln!(f, "\n### {}\n", part.title())?;
+        writeln!(
+            f,
+            "| | | {each}s/s | p50 ms | p99 ms | p99.9 ms | server µs | database µs | generator µs | compared |"
+        )?;
+        writeln!(f, "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |")?;
+        for measurement in self.measurements.iter().filter(|measurement| measurement.subject.part == part) {
+            self.write_row(f, measurement)?;
+        }
+        Ok(())
     }
 
-    fn rate(&self) -> f64 {
-        self.median(|sample| sample.requests_per_second)
+    fn write_row(&self, f: &mut fmt::Formatter<'_>, measurement: &Measurement) -> fmt::Result {
+        let latency = |percentile: fn(&Latency) -> f64| cell(measurement.latency(percentile));
+        let cpu = |time: fn(&Cpu) -> Option<f64>| cell(measurement.median(|sample| sample.cpu.as_ref().and_then(time)));
+        writeln!(
+            f,
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            measurement.subject,
+            measurement.contender,
+            cell(measurement.rate()),
+            latency(|latency| latency.p50_ms),
+            latency(|latency| latency.p99_ms),
+            latency(|latency| latency.p999_ms),
+            cpu(|cpu| Some(cpu.server_us)),
+            cpu(|cpu| cpu.database_us),
+            cpu(|cpu| Some(cpu.generator_us)),
+            self.compared(measurement),
+        )
     }
 
-    /// How many times the rate of another server at the same question this one has.
-    fn ratio_to(&self, server: Contender, all: &[Self]) -> f64 {
-        let same = all.iter().find(|other| other.server == server && other.what == self.what);
-        self.rate() / same.map_or(f64::NAN, Self::rate)
+    fn compared(&self, measurement: &Measurement) -> String {
+        let ratio = |baseline| compare(measurement, &self.measurements, baseline)?.value();
+        let of = |contender| ratio(Baseline::Contender(contender));
+        [
+            of(Contender::Ceiling).map(|ratio| format!("{} % of the ceiling", figure(100.0 * ratio))),
+            of(Contender::Textbook).map(|ratio| format!("{} × the textbook", figure(ratio))),
+            of(Contender::Copy).map(|ratio| format!("{} % of COPY", figure(100.0 * ratio))),
+            ratio(Baseline::Smallest).map(|ratio| format!("{} × the smallest", figure(ratio))),
+        ]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(", ")
+    }
+
+    fn write_targets(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\n### What is promised\n\n| | came to | promised | |\n| --- | ---: | --- | --- |")?;
+        for Target { name, value, bound, met } in &self.targets {
+            let met = if *met { "met" } else { "**not met**" };
+            writeln!(f, "| {name} | {} | {bound} | {met} |", figure(*value))?;
+        }
+        Ok(())
+    }
+
+    fn write_memory(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known = self.memory.iter().filter_map(|Memory { after, peak_mib }| {
+            Some(format!("{} MiB after \"{}\"", figure((*peak_mib)?), after.title()))
+        });
+        let known: Vec<String> = known.collect();
+        if known.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "\nThe most memory that analyticsd had had at a time: {}.", known.join(", "))
+    }
+
+    fn write_audit(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Audited { acknowledged, sent, stored } = self.audited;
+        if sent == 0 {
+            return Ok(());
+        }
+        writeln!(
+            f,
+            "\nAt least {} single events were acknowledged, at most {} sent, and analyticsd counts {}: \
+             each load ends by cutting its connections off, perhaps between a commit and its answer.",
+            grouped(acknowledged),
+            grouped(sent),
+            grouped(stored)
+        )
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { machine, database, plan, measurements, ledger } = self;
+        let Self { machine, database, plan, generator, .. } = self;
         writeln!(
             f,
-            "{machine}; {database}; {} connections, {} seconds, medians of {} round(s), load and servers on the same machine; the textbook has {} connections to the database.\n",
-            plan.connections, plan.seconds, plan.rounds, plan.textbook_connections
+            "{machine}; {database}; {generator} on the same machine; loads of {} s, medians of {} round(s); \
+             the textbook has {} connections to the database{}.",
+            plan.seconds,
+            plan.rounds,
+            plan.textbook_connections,
+            self.revision.as_ref().map_or(String::new(), |revision| format!("; sources at {revision}"))
         )?;
-        writeln!(f, "| measured | server | requests/s | p50 | p99 | of the ceiling | times the textbook |")?;
-        writeln!(f, "| --- | --- | ---: | ---: | ---: | ---: | ---: |")?;
-        for measurement in measurements {
-            let reduced = if measurement.is_as_planned(plan) { "" } else { " *" };
-            writeln!(
-                f,
-                "| {} | {}{reduced} | {} | {} ms | {} ms | {} % | {} |",
-                measurement.what,
-                measurement.server,
-                figure(measurement.rate()),
-                figure(measurement.median(|sample| sample.p50_ms)),
-                figure(measurement.median(|sample| sample.p99_ms)),
-                figure(100.0 * measurement.ratio_to(Contender::Ceiling, measurements)),
-                figure(measurement.ratio_to(Contender::Textbook, measurements)),
-            )?;
+        for &part in &plan.parts {
+            self.write_part(f, part)?;
         }
-        if let Some(slow) = measurements.iter().find(|measurement| !measurement.is_as_planned(plan)) {
-            writeln!(
-                f,
-                "\n\\* with {} connections for {} seconds, because each answer takes so long.",
-                slow.connections, slow.seconds
-            )?;
-        }
-        writeln!(
-            f,
-            "\nanalyticsd acknowledged {} of these events and counts {}; the rest was cut off between commit and answer.",
-            ledger.acknowledged, ledger.stored
-        )
+        self.write_targets(f)?;
+        self.write_memory(f)?;
+        self.write_audit(f)
     }
 }
 
-impl fmt::Display for DatabaseFacts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PostgreSQL {}", self.postgresql)?;
-        match &self.timescaledb {
-            Some(version) => write!(f, " with TimescaleDB {version}")?,
-            None => write!(f, " without TimescaleDB")?,
-        }
-        write!(f, ", fsync {}, synchronous_commit {}", self.fsync, self.synchronous_commit)?;
-        self.file_system.as_ref().map_or(Ok(()), |file_system| write!(f, ", data on {file_system}"))
-    }
-}
-
-/// The middle value, or the mean of the two in the middle.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    match values.len() {
-        0 => f64::NAN,
-        odd if !odd.is_multiple_of(2) => values[odd / 2],
-        even => f64::midpoint(values[even / 2 - 1], values[even / 2]),
-    }
-}
-
-/// A number with about three digits that mean something, and commas between thousands.
-fn figure(number: f64) -> String {
-    let decimals = if number >= 100.0 {
-        0
-    } else if number >= 1.0 {
-        1
-    } else {
-        3
-    };
-    let text = format!("{number:.decimals$}");
-    let (whole, fraction) = text.find('.').map_or((text.as_str(), ""), |point| text.split_at(point));
-    let mut grouped = String::new();
-    for (index, digit) in whole.chars().enumerate() {
-        if index > 0 && (whole.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped + fraction
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{figure, median};
-    use crate::{measure::Measurement, servers::Contender, wrk::Sample};
-
-    #[test]
-    fn the_median_is_in_the_middle_whatever_the_order() {
-        assert_eq!(figure(median(vec![30.0, 10.0, 20.0])), "20.0");
-        assert_eq!(figure(median(vec![40.0, 10.0, 30.0, 20.0])), "25.0");
-        assert_eq!(figure(median(vec![7.0])), "7.0");
-        assert!(median(Vec::new()).is_nan());
-    }
-
-    #[test]
-    fn figures_keep_about_three_digits() {
-        let table = [
-            (0.002_34, "0.002"),
-            (1.0, "1.0"),
-            (99.94, "99.9"),
-            (100.4, "100"),
-            (1_000.0, "1,000"),
-            (48_600.4, "48,600"),
-            (1_234_567.0, "1,234,567"),
-        ];
-        for (number, expected) in table {
-            assert_eq!(figure(number), expected);
-        }
-    }
-
-    #[test]
-    fn a_ratio_compares_the_medians_of_two_servers_at_the_same_question() {
-        let measurement = |what, server, rates: [f64; 3]| Measurement {
-            what,
-            server,
-            connections: 64,
-            seconds: 4,
-            rounds: rates
-                .map(|rate| Sample { requests: 1, requests_per_second: rate, p50_ms: 1.0, p99_ms: 2.0 })
-                .to_vec(),
-        };
-        let measurements = [
-            measurement("POST", Contender::Ceiling, [100.0, 300.0, 200.0]),
-            measurement("GET", Contender::Textbook, [1.0, 1.0, 1.0]),
-            measurement("POST", Contender::Textbook, [10.0, 1.0, 20.0]),
-            measurement("POST", Contender::Daemon, [50.0, 60.0, 0.0]),
-        ];
-        let daemon = &measurements[3];
-        assert_eq!(figure(100.0 * daemon.ratio_to(Contender::Ceiling, &measurements)), "25.0");
-        assert_eq!(figure(daemon.ratio_to(Contender::Textbook, &measurements)), "5.0");
-    }
+fn cell(number: Option<f64>) -> String {
+    number.map(figure).unwrap_or_default()
 }

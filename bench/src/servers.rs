@@ -1,7 +1,7 @@
-//! The three servers, each a process of its own that ends with this one.
+//! The servers that are measured, each a process of its own that ends with this one.
 
 use std::{
-    env, fmt,
+    env,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -10,87 +10,76 @@ use std::{
 use anyhow::{Context, bail};
 use db::Flavour;
 use model::{Hour, HourCounts, wire::ANALYTICS_PATH};
-use serde::Serialize;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, ChildStdout, Command},
     time::timeout,
 };
 
+use crate::{cpu, measure::Contender};
+
 const START_TIMEOUT: Duration = Duration::from_secs(30);
-const DAEMON: &str = "analyticsd";
 
-/// Who is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Contender {
-    Ceiling,
-    Textbook,
-    Daemon,
-}
-
-impl fmt::Display for Contender {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ceiling => "warp that does nothing",
-            Self::Textbook => "textbook",
-            Self::Daemon => DAEMON,
-        })
-    }
-}
-
-/// The executables of the servers.
+/// The executables.
 pub(crate) struct Programs {
     bench: PathBuf,
     daemon: PathBuf,
+    cli: PathBuf,
+}
+
+/// What a server needs to know of the database.
+pub(crate) struct ServedDatabase<'a> {
+    pub(crate) url: &'a str,
+    pub(crate) flavour: Flavour,
 }
 
 impl Programs {
-    /// The daemon lies where this program does, so both were built alike.
+    /// The others lie where this program does, so all were built alike.
     pub(crate) fn find() -> anyhow::Result<Self> {
+        const BUILD: &str = "cargo build --release -p bench -p analyticsd -p analytics-cli";
         let bench = env::current_exe().context("this program cannot find itself")?;
-        let daemon = bench.with_file_name(DAEMON);
         if cfg!(debug_assertions) {
-            bail!("a debug build measures nothing; run `cargo build --release -p bench -p {DAEMON}`");
+            bail!("a debug build measures nothing; run `{BUILD}`");
         }
-        if !daemon.is_file() {
-            bail!("{} is not there; run `cargo build --release -p bench -p {DAEMON}`", daemon.display());
-        }
-        Ok(Self { bench, daemon })
+        let beside = |name| {
+            let program = bench.with_file_name(name);
+            if !program.is_file() {
+                bail!("{} is not there; run `{BUILD}`", program.display());
+            }
+            Ok(program)
+        };
+        Ok(Self { daemon: beside("analyticsd")?, cli: beside("analytics-cli")?, bench })
     }
-}
 
-/// The three servers, ready for requests.
-pub(crate) struct Servers {
-    pub(crate) ceiling: Server,
-    pub(crate) textbook: Server,
-    pub(crate) daemon: Server,
-}
+    /// Starts the server that does nothing.
+    pub(crate) async fn ceiling(&self) -> anyhow::Result<Server> {
+        let mut command = bare_command(&self.bench);
+        command.arg("serve-ceiling");
+        Server::start(Contender::Ceiling, command).await
+    }
 
-impl Servers {
-    pub(crate) async fn start(
-        programs: &Programs,
-        database_url: &str,
-        flavour: Flavour,
-        textbook_connections: usize,
-    ) -> anyhow::Result<Self> {
-        let mut ceiling = bare_command(&programs.bench);
-        ceiling.arg("serve-ceiling");
-
+    /// Starts the textbook's server.
+    pub(crate) async fn textbook(&self, database: &ServedDatabase<'_>, connections: usize) -> anyhow::Result<Server> {
+        let mut command = bare_command(&self.bench);
+        command.args(["serve-textbook", "--flavour", database.flavour.as_str()]);
         // Every user of the machine can read a command line, and a URL may hold a password: it goes in the environment.
-        let mut textbook = bare_command(&programs.bench);
-        textbook.args(["serve-textbook", "--flavour", flavour.as_str()]);
-        textbook.arg("--connections").arg(textbook_connections.to_string()).env("DATABASE_URL", database_url);
+        command.arg("--connections").arg(connections.to_string()).env("DATABASE_URL", database.url);
+        Server::start(Contender::Textbook, command).await
+    }
 
+    /// Starts a daemon.
+    pub(crate) async fn daemon(&self, database: &ServedDatabase<'_>) -> anyhow::Result<Server> {
+        let mut command = bare_command(&self.daemon);
         // The hours that are to be read while open must not be settled in the middle of a long run.
-        let mut daemon = bare_command(&programs.daemon);
-        daemon.args(["--listen", "127.0.0.1:0", "--settle-after", "1day"]).env("DATABASE_URL", database_url);
+        command.args(["--listen", "127.0.0.1:0", "--settle-after", "1day"]).env("DATABASE_URL", database.url);
+        Server::start(Contender::Daemon, command).await
+    }
 
-        Ok(Self {
-            ceiling: Server::start(Contender::Ceiling, ceiling).await?,
-            textbook: Server::start(Contender::Textbook, textbook).await?,
-            daemon: Server::start(Contender::Daemon, daemon).await?,
-        })
+    /// The import of a file of newline-delimited JSON into a daemon.
+    pub(crate) fn import(&self, file: &Path, daemon: &Server) -> Command {
+        let mut command = Command::new(&self.cli);
+        command.args(["import", "--format", "ndjson", "--server", &daemon.url]).arg(file);
+        command
     }
 }
 
@@ -106,9 +95,9 @@ fn bare_command(program: &Path) -> Command {
 /// One running server.
 pub(crate) struct Server {
     pub(crate) name: Contender,
-    url: String,
+    pub(crate) url: String,
     http: reqwest::Client,
-    _process: Child,
+    process: Child,
     // Kept open: a server must not fail for want of a reader.
     _stdout: BufReader<ChildStdout>,
 }
@@ -129,22 +118,23 @@ impl Server {
         let Some(url) = line.trim().strip_prefix("listening on ") else {
             bail!("{name} did not start: it said {line:?} instead of where it listens");
         };
-        Ok(Self { name, url: url.to_owned(), http: reqwest::Client::new(), _process: process, _stdout: stdout })
+        Ok(Self { name, url: url.to_owned(), http: reqwest::Client::new(), process, _stdout: stdout })
     }
 
-    /// Where events are sent.
-    pub(crate) fn events_url(&self) -> String {
-        format!("{}{ANALYTICS_PATH}", self.url)
+    /// Its process; none once it has ended.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.process.id()
     }
 
-    /// Where the counts of an hour are.
-    pub(crate) fn counts_url(&self, hour: Hour) -> String {
-        format!("{}?timestamp={}", self.events_url(), hour.start().millis())
+    /// The most memory that it has had at a time, where /proc tells.
+    pub(crate) fn peak_memory_mib(&self) -> Option<f64> {
+        cpu::peak_memory_mib(self.pid()?)
     }
 
     /// Asks for the counts of an hour.
     pub(crate) async fn counts(&self, hour: Hour) -> anyhow::Result<HourCounts> {
-        let response = self.http.get(self.counts_url(hour)).send().await?.error_for_status()?;
+        let url = format!("{}{ANALYTICS_PATH}?timestamp={}", self.url, hour.start().millis());
+        let response = self.http.get(url).send().await?.error_for_status()?;
         Ok(response.text().await?.parse()?)
     }
 }

@@ -1,10 +1,11 @@
-//! The textbook's table, filled with the same events as the daemon's schema.
+//! The textbook's table, filled with the same events as the daemon's schema; and the daemon's own, for COPY past the daemon.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use db::Flavour;
+use model::{Hour, HourCounts};
 use tokio_postgres::Client;
 
-use crate::fill::{CLICK_EVERY, Hours, USERS};
+use crate::fill::{CLICK_EVERY, FilledHour};
 
 const TABLE: &str = "create schema textbook; \
      create table textbook.events (at timestamptz not null, user_name text not null, kind text not null)";
@@ -27,9 +28,8 @@ const FILL: &str = "insert into textbook.events (at, user_name, kind) \
 
 const REFRESH: &str = "call refresh_continuous_aggregate('textbook.hourly', $1::timestamptz, $2::timestamptz)";
 
-/// Makes the table, and the aggregate where the database has those, and fills them. What is settled in the daemon's schema is
-/// materialized in the aggregate.
-pub(crate) async fn make(client: &Client, flavour: Flavour, hours: &Hours) -> anyhow::Result<()> {
+/// Makes the table, and the aggregate where the database has those.
+pub(crate) async fn make(client: &Client, flavour: Flavour) -> anyhow::Result<()> {
     client.batch_execute(TABLE).await?;
     match flavour {
         Flavour::Timescale => {
@@ -38,13 +38,49 @@ pub(crate) async fn make(client: &Client, flavour: Flavour, hours: &Hours) -> an
         }
         Flavour::Postgres => client.batch_execute(INDEX).await?,
     }
-    for filled in hours.all() {
-        let from: DateTime<Utc> = filled.hour.start().to_utc();
-        client.execute(FILL, &[&from, &i64::from(filled.events), &i64::from(USERS), &i64::from(CLICK_EVERY)]).await?;
-    }
-    if flavour == Flavour::Timescale {
-        let from: DateTime<Utc> = hours.settled.hour.start().to_utc();
-        client.execute(REFRESH, &[&from, &(from + TimeDelta::hours(1))]).await?;
+    Ok(())
+}
+
+/// Stores the same events as [`crate::fill::fill`].
+pub(crate) async fn fill(client: &Client, hours: &[FilledHour]) -> anyhow::Result<()> {
+    for FilledHour { hour, events, users } in hours {
+        let from: DateTime<Utc> = hour.start().to_utc();
+        client.execute(FILL, &[&from, &i64::from(*events), &i64::from(*users), &i64::from(CLICK_EVERY)]).await?;
     }
     Ok(())
+}
+
+/// Materializes hours in the aggregate, where there is one, as they are settled in the daemon's schema.
+pub(crate) async fn materialize(
+    client: &Client,
+    flavour: Flavour,
+    first: DateTime<Utc>,
+    end: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    if flavour == Flavour::Timescale {
+        client.execute(REFRESH, &[&first, &end]).await?;
+    }
+    Ok(())
+}
+
+/// The columns of [`crate::rows::Rows::copy_text`], into the daemon's own table.
+pub(crate) const COPY_EVENTS: &str = "copy analytics.events (at, kind, user_name) from stdin";
+
+const MAKE_ROOM: &str = "select analytics.make_room(array[$1::timestamptz])";
+
+const COUNT_RAW: &str = "select count(distinct user_name), count(*) filter (where kind = 'click'), \
+     count(*) filter (where kind = 'impression') from analytics.events where at >= $1 and at < $2";
+
+/// Makes the partition of an hour, where the flavour has those, for whoever stores raw events without the daemon.
+pub(crate) async fn make_room(client: &Client, hour: Hour) -> anyhow::Result<()> {
+    client.execute(MAKE_ROOM, &[&hour.start().to_utc()]).await?;
+    Ok(())
+}
+
+/// Counts the daemon's raw events.
+pub(crate) async fn raw_counts(client: &Client, hour: Hour) -> anyhow::Result<HourCounts> {
+    let from = hour.start().to_utc();
+    let row = client.query_one(COUNT_RAW, &[&from, &(from + TimeDelta::hours(1))]).await?;
+    let number = |column| u64::try_from(row.get::<_, i64>(column));
+    Ok(HourCounts { unique_users: number(0)?, clicks: number(1)?, impressions: number(2)? })
 }

@@ -2,183 +2,312 @@
 
 use std::{
     io::{ErrorKind, Write},
-    process::Stdio,
+    num::NonZero,
+    process::{Command as BlockingCommand, Stdio},
+    thread,
 };
 
 use anyhow::{Context, anyhow, bail};
-use serde::Serialize;
+use model::Hour;
+use serde::Deserialize;
 use tempfile::NamedTempFile;
 use tokio::process::Command;
 
-const POST_SCRIPT: &str = include_str!("post.lua");
+use crate::measure::{Latency, Sample};
+
+const SCRIPT: &str = include_str!("load.lua");
 /// A slow answer is a figure, not an error: longer than any answer takes.
 const TIMEOUT: &str = "30s";
 
+/// What is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Traffic {
+    /// The share of requests that POST an event, from 0 to 1. The others GET the counts of an hour.
+    post_share: f64,
+    /// The hour of most requests.
+    current: Hour,
+    /// The hours that the others are spread over evenly.
+    past: PastHours,
+    /// The share of requests for those, from 0 to 1.
+    past_share: f64,
+    /// How many users the events are of, user0 and following, drawn evenly.
+    users: u32,
+}
+
+/// So many hours, one after the other.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PastHours {
+    pub(crate) first: Hour,
+    pub(crate) count: u32,
+}
+
+impl PastHours {
+    pub(crate) fn iter(self) -> impl Iterator<Item = Hour> {
+        std::iter::successors(Some(self.first), |hour| hour.next()).take(self.count as usize)
+    }
+}
+
+impl Traffic {
+    /// Only GETs, of one hour.
+    pub(crate) fn gets(hour: Hour) -> Self {
+        let past = PastHours { first: hour, count: 0 };
+        Self { post_share: 0.0, current: hour, past, past_share: 0.0, users: 1 }
+    }
+
+    /// Only POSTs, for one hour.
+    pub(crate) fn posts(hour: Hour, users: u32) -> Self {
+        Self { post_share: 1.0, users, ..Self::gets(hour) }
+    }
+
+    /// The same, but every request is for one of the hours given.
+    pub(crate) fn spread_over(self, past: PastHours) -> Self {
+        Self { past, past_share: 1.0, ..self }
+    }
+
+    /// Half POSTs and half GETs, 95 % of either for one hour and 5 % for the others.
+    pub(crate) fn mix(current: Hour, past: PastHours, users: u32) -> Self {
+        Self { post_share: 0.5, current, past, past_share: 0.05, users }
+    }
+
+    pub(crate) fn has_posts(&self) -> bool {
+        self.post_share > 0.0
+    }
+
+    /// Every hour that a request may be for.
+    pub(crate) fn hours(&self) -> impl Iterator<Item = Hour> {
+        std::iter::once(self.current).chain(self.past.iter())
+    }
+
+    fn arguments(&self, seed: u32) -> Vec<String> {
+        let Self { post_share, current, past, past_share, users } = self;
+        vec![
+            format!("current={}", current.start().millis()),
+            format!("past_first={}", past.first.start().millis()),
+            format!("past_hours={}", past.count),
+            format!("past_share={past_share}"),
+            format!("post_share={post_share}"),
+            format!("users={users}"),
+            format!("seed={seed}"),
+        ]
+    }
+}
+
 /// What to send, and for how long.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Load {
-    pub(crate) url: String,
-    /// Whether to POST events to the URL, or to GET it.
-    pub(crate) posts: bool,
+    pub(crate) traffic: Traffic,
     pub(crate) connections: u32,
     pub(crate) seconds: u32,
+    /// Chooses the users and hours. Two loads with the same seed choose the same.
+    pub(crate) seed: u32,
 }
 
-/// What one load came to.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(crate) struct Sample {
-    /// Requests that were answered before the load ended.
-    pub(crate) requests: u64,
-    pub(crate) requests_per_second: f64,
-    pub(crate) p50_ms: f64,
-    pub(crate) p99_ms: f64,
+/// What a load came to, as the generator sees it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Outcome {
+    pub(crate) sample: Sample,
+    pub(crate) posts: Posts,
 }
 
-/// wrk, with the script that makes events.
+/// How many events a load sent. At its end each connection is cut, perhaps between a request and its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Posts {
+    /// At least so many were acknowledged.
+    pub(crate) acknowledged: u64,
+    /// At most so many were sent.
+    pub(crate) sent: u64,
+}
+
+/// wrk, with the script that makes requests.
 pub(crate) struct Wrk {
     script: NamedTempFile,
+    version: String,
+    /// As many threads as there are cores make the ceiling highest.
+    threads: u32,
 }
 
 impl Wrk {
     /// Makes sure that wrk is installed.
     pub(crate) fn find() -> anyhow::Result<Self> {
         // wrk ends with an error after it has said its version, so all that counts is whether it runs.
-        let version =
-            std::process::Command::new("wrk").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-        version.map_err(|error| match error.kind() {
+        let said = BlockingCommand::new("wrk").arg("--version").output().map_err(|error| match error.kind() {
             ErrorKind::NotFound => {
                 anyhow!("wrk, which makes the load, is not installed; on Debian: apt-get install wrk")
             }
             _ => anyhow!("wrk cannot be run: {error}"),
         })?;
         let mut script = NamedTempFile::with_suffix(".lua").context("cannot write wrk's script")?;
-        script.write_all(POST_SCRIPT.as_bytes()).context("cannot write wrk's script")?;
-        Ok(Self { script })
+        script.write_all(SCRIPT.as_bytes()).context("cannot write wrk's script")?;
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        Ok(Self {
+            script,
+            version: version(&String::from_utf8_lossy(&said.stdout)),
+            threads: u32::try_from(cores).unwrap_or(u32::MAX),
+        })
     }
 
-    /// Sends a load, and fails if a single request did.
-    pub(crate) async fn run(&self, load: &Load) -> anyhow::Result<Sample> {
-        let mut command = Command::new("wrk");
-        command.args(["--threads", "1", "--latency", "--timeout", TIMEOUT]).args([
-            "--connections",
-            &load.connections.to_string(),
-            "--duration",
-            &format!("{}s", load.seconds),
-        ]);
-        if load.posts {
-            command.arg("--script").arg(self.script.path());
-        }
-        let output =
-            command.arg(&load.url).stdin(Stdio::null()).kill_on_drop(true).output().await.context("cannot run wrk")?;
+    /// Its version, and how it is run.
+    pub(crate) fn description(&self) -> String {
+        format!("wrk {} with {} threads", self.version, self.threads)
+    }
+
+    /// Sends a load to a server, and fails if a single request did.
+    pub(crate) async fn run(&self, url: &str, load: &Load) -> anyhow::Result<Outcome> {
+        let output = Command::new("wrk")
+            .args(["--threads", &self.threads.min(load.connections).to_string()])
+            .args(["--connections", &load.connections.to_string()])
+            .args(["--duration", &format!("{}s", load.seconds)])
+            .args(["--timeout", TIMEOUT])
+            .arg("--script")
+            .arg(self.script.path())
+            .arg(url)
+            .args(load.traffic.arguments(load.seed))
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output()
+            .await
+            .context("cannot run wrk")?;
         if !output.status.success() {
             bail!("wrk failed: {}", String::from_utf8_lossy(&output.stderr).trim());
         }
-        parse(&String::from_utf8_lossy(&output.stdout))
+        parse(&String::from_utf8_lossy(&output.stdout))?.outcome(load)
     }
 }
 
-/// Reads what `wrk --latency` prints. The figures of a load with failures are worth nothing, so they are an error.
-fn parse(output: &str) -> anyhow::Result<Sample> {
-    let after = |start: &str| output.lines().find_map(|line| line.trim().strip_prefix(start));
-    for failure in ["Non-2xx", "Socket errors:"] {
-        if let Some(what) = after(failure) {
-            bail!("requests failed: {failure}{what}");
+/// The second word of `wrk debian/4.1.0-3+b2 [epoll] Copyright …`.
+fn version(said: &str) -> String {
+    said.split_whitespace().nth(1).unwrap_or("of unknown version").to_owned()
+}
+
+/// What the script prints in the end.
+#[derive(Debug, Deserialize, PartialEq)]
+struct Figures {
+    requests: u64,
+    duration_us: f64,
+    posts: u64,
+    p50_us: f64,
+    p99_us: f64,
+    p999_us: f64,
+    refused: u64,
+    broken: u64,
+    timed_out: u64,
+}
+
+fn parse(output: &str) -> anyhow::Result<Figures> {
+    let line = output.lines().rfind(|line| line.starts_with('{'));
+    line.and_then(|line| serde_json::from_str(line).ok())
+        .with_context(|| format!("wrk printed what cannot be read:\n{output}"))
+}
+
+impl Figures {
+    /// The figures of a load with failures are worth nothing, so they are an error.
+    fn outcome(&self, load: &Load) -> anyhow::Result<Outcome> {
+        let Self { requests, refused, broken, timed_out, .. } = *self;
+        if refused + broken + timed_out > 0 {
+            bail!(
+                "requests failed: {refused} were refused, {broken} connections broke, {timed_out} had no answer within {TIMEOUT}"
+            );
         }
+        if requests == 0 {
+            bail!("not one request was answered in time");
+        }
+        let sample = Sample {
+            count: requests,
+            #[expect(clippy::cast_precision_loss, reason = "no load has 2^52 requests")]
+            per_second: requests as f64 * 1e6 / self.duration_us,
+            latency: Some(Latency {
+                p50_ms: self.p50_us / 1e3,
+                p99_ms: self.p99_us / 1e3,
+                p999_ms: self.p999_us / 1e3,
+            }),
+            cpu: None,
+        };
+        Ok(Outcome { sample, posts: self.posts(load) })
     }
-    let unreadable = || format!("wrk printed what cannot be read:\n{output}");
-    let sample = (|| {
-        let requests = output.lines().find_map(|line| line.trim().split_once(" requests in ")?.0.parse().ok())?;
-        Some(Sample {
-            requests,
-            requests_per_second: after("Requests/sec:")?.trim().parse().ok()?,
-            p50_ms: milliseconds(after("50%")?)?,
-            p99_ms: milliseconds(after("99%")?)?,
-        })
-    })()
-    .with_context(unreadable)?;
-    if sample.requests == 0 {
-        bail!("not one request was answered in time");
-    }
-    Ok(sample)
-}
 
-/// Reads a time as wrk writes it, a number and its unit.
-fn milliseconds(time: &str) -> Option<f64> {
-    // The longer units come first, because "ms" ends in "s" as well.
-    let units = [("us", 0.001), ("ms", 1.0), ("s", 1_000.0), ("m", 60_000.0)];
-    units.iter().find_map(|(unit, factor)| Some(time.trim().strip_suffix(unit)?.parse::<f64>().ok()? * factor))
+    fn posts(&self, load: &Load) -> Posts {
+        if load.traffic.post_share >= 1.0 {
+            return Posts { acknowledged: self.requests, sent: self.posts };
+        }
+        // The script counts what it makes. wrk asks it for one request more than it sends, to see whether they vary.
+        let unanswered = u64::from(load.connections) + 1;
+        Posts { acknowledged: self.posts.saturating_sub(unanswered), sent: self.posts }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Sample, milliseconds, parse};
+    use model::{Hour, Timestamp};
+
+    use super::{Load, PastHours, Posts, Traffic, parse, version};
 
     const HEAD: &str = "\
 Running 3s test @ http://127.0.0.1:39221/analytics
-  1 threads and 4 connections
-  Thread Stats   Avg      Stdev     Max   +/- Stdev
-";
-    const FAST: &str = "    Latency   289.06us    1.00ms  16.69ms   93.95%
-    Req/Sec    75.26k    41.91k  132.98k    56.67%
-  Latency Distribution
-     50%   25.00us
-     75%   87.00us
-     90%  677.00us
-     99%    4.08ms
+  2 threads and 4 connections
   224496 requests in 3.00s, 9.21MB read
-";
-    const FAST_RATE: &str = "Requests/sec:  74767.70
+Requests/sec:  74767.70
 Transfer/sec:      3.07MB
-";
-    const SLOW: &str = "    Latency     1.20s   802.46us   1.20s    75.00%
-    Req/Sec     3.00      0.00     3.00    100.00%
-  Latency Distribution
-     50%    1.20s 
-     75%    1.20s 
-     90%    1.20s 
-     99%    1.20s 
-  8 requests in 3.01s, 304.00B read
-Requests/sec:      2.65
-Transfer/sec:     100.84B
-";
-    const NOTHING: &str = "    Latency     0.00us    0.00us   0.00us    -nan%
-    Req/Sec     0.00      0.00     0.00      -nan%
-  Latency Distribution
-     50%    0.00us
-     75%    0.00us
-     90%    0.00us
-     99%    0.00us
-  0 requests in 3.00s, 0.00B read
-";
-    const NO_RATE: &str = "Requests/sec:      0.00
-Transfer/sec:       0.00B
-";
 
-    fn error(output: &str) -> String {
-        parse(output).unwrap_err().to_string()
+";
+    const FIGURES: &str = r#"{"requests":224496,"duration_us":3000000,"posts":224500,"p50_us":25,"p99_us":4080,"p999_us":12345,"refused":0,"broken":0,"timed_out":0}"#;
+
+    fn hour() -> Hour {
+        Hour::containing(Timestamp::from_millis(1_577_836_800_000).unwrap())
+    }
+
+    fn load(traffic: Traffic) -> Load {
+        Load { traffic, connections: 4, seconds: 3, seed: 1 }
+    }
+
+    fn error(figures: &str) -> String {
+        let figures = parse(figures).and_then(|figures| figures.outcome(&load(Traffic::gets(hour()))));
+        figures.unwrap_err().to_string()
     }
 
     #[test]
-    fn times_are_read_in_every_unit() {
-        let fast = Sample { requests: 224_496, requests_per_second: 74_767.70, p50_ms: 0.025, p99_ms: 4.08 };
-        assert_eq!(parse(&format!("{HEAD}{FAST}{FAST_RATE}")).unwrap(), fast);
-        let slow = Sample { requests: 8, requests_per_second: 2.65, p50_ms: 1_200.0, p99_ms: 1_200.0 };
-        assert_eq!(parse(&format!("{HEAD}{SLOW}")).unwrap(), slow);
-        assert_eq!(milliseconds("1.50m"), Some(90_000.0));
-        assert_eq!(milliseconds("1.50"), None);
+    fn the_figures_are_read_from_the_line_that_the_script_prints() {
+        let outcome = parse(&format!("{HEAD}{FIGURES}\n")).unwrap().outcome(&load(Traffic::posts(hour(), 9))).unwrap();
+        let latency = outcome.sample.latency.unwrap();
+        assert_eq!(outcome.sample.count, 224_496);
+        assert_eq!(outcome.sample.per_second.to_string(), "74832");
+        assert_eq!(format!("{} {} {}", latency.p50_ms, latency.p99_ms, latency.p999_ms), "0.025 4.08 12.345");
+        assert_eq!(outcome.posts, Posts { acknowledged: 224_496, sent: 224_500 });
+    }
+
+    #[test]
+    fn of_a_mix_the_posts_without_an_answer_are_not_known_to_be_acknowledged() {
+        let traffic = Traffic::mix(hour(), PastHours { first: hour(), count: 2 }, 9);
+        let figures = parse(&FIGURES.replace("\"posts\":224500", "\"posts\":1000")).unwrap();
+        assert_eq!(figures.outcome(&load(traffic)).unwrap().posts, Posts { acknowledged: 995, sent: 1_000 });
     }
 
     #[test]
     fn a_load_with_a_failure_has_no_figures() {
-        let refused = format!("{HEAD}{FAST}  Non-2xx or 3xx responses: 112247\n{FAST_RATE}");
-        assert_eq!(error(&refused), "requests failed: Non-2xx or 3xx responses: 112247");
-
-        let broken = format!("{HEAD}{NOTHING}  Socket errors: connect 0, read 16807, write 0, timeout 0\n{NO_RATE}");
-        assert_eq!(error(&broken), "requests failed: Socket errors: connect 0, read 16807, write 0, timeout 0");
+        let refused = error(&FIGURES.replace("\"refused\":0", "\"refused\":7"));
+        assert_eq!(refused, "requests failed: 7 were refused, 0 connections broke, 0 had no answer within 30s");
+        let broken = error(&FIGURES.replace("\"broken\":0", "\"broken\":8"));
+        assert_eq!(broken, "requests failed: 0 were refused, 8 connections broke, 0 had no answer within 30s");
     }
 
     #[test]
     fn a_load_without_an_answer_has_no_figures() {
-        assert_eq!(error(&format!("{HEAD}{NOTHING}{NO_RATE}")), "not one request was answered in time");
+        assert_eq!(error(&FIGURES.replace("224496", "0")), "not one request was answered in time");
         assert!(error("unable to connect").starts_with("wrk printed what cannot be read:\nunable to connect"));
+    }
+
+    #[test]
+    fn traffic_is_for_the_hours_that_it_says() {
+        let past = PastHours { first: hour(), count: 3 };
+        let current = hour().previous().unwrap();
+        let hours: Vec<String> = Traffic::mix(current, past, 1).hours().map(|hour| hour.to_string()).collect();
+        assert_eq!(hours[0], "2019-12-31T23:00:00Z");
+        assert_eq!(hours[1..], ["2020-01-01T00:00:00Z", "2020-01-01T01:00:00Z", "2020-01-01T02:00:00Z"]);
+        assert_eq!(Traffic::gets(current).hours().count(), 1);
+    }
+
+    #[test]
+    fn the_version_is_the_second_word() {
+        assert_eq!(version("wrk debian/4.1.0-3+b2 [epoll] Copyright (C) 2012 Will Glozer"), "debian/4.1.0-3+b2");
+        assert_eq!(version(""), "of unknown version");
     }
 }

@@ -1,0 +1,146 @@
+//! Every load in every round, so that what disturbs the machine for a while disturbs all contenders alike.
+
+use std::collections::BTreeSet;
+
+use anyhow::Context;
+use futures_util::future::try_join_all;
+
+use crate::{
+    cpu::Meter,
+    database::Database,
+    ledger::{Audited, Ledger},
+    measure::{Contender, Latency, Measurement, Sample, Subject},
+    servers::Server,
+    wrk::{Load, Outcome, Posts, Traffic, Wrk},
+};
+
+/// What makes loads and sees what they cost.
+pub(crate) struct Instruments<'a> {
+    pub(crate) wrk: &'a Wrk,
+    pub(crate) database: &'a Database,
+    /// The first process of the database server, if that runs here.
+    pub(crate) postmaster: Option<u32>,
+    pub(crate) rounds: u32,
+}
+
+/// One load on one contender.
+pub(crate) struct Planned<'a> {
+    pub(crate) subject: Subject,
+    /// The servers that the connections are spread over evenly, of one contender.
+    pub(crate) servers: Vec<&'a Server>,
+    pub(crate) traffic: Traffic,
+    /// For all servers together.
+    pub(crate) connections: u32,
+    pub(crate) seconds: u32,
+}
+
+impl Planned<'_> {
+    fn contender(&self) -> Contender {
+        self.servers[0].name
+    }
+}
+
+impl Instruments<'_> {
+    /// Puts every planned load on its servers, once in every round. The daemon must count what it acknowledges.
+    pub(crate) async fn measure(
+        &self,
+        planned: &[Planned<'_>],
+        daemon: &Server,
+    ) -> anyhow::Result<(Vec<Measurement>, Audited)> {
+        let posts_to_daemon = |load: &Planned| load.contender() == Contender::Daemon && load.traffic.has_posts();
+        let hours: BTreeSet<_> =
+            planned.iter().filter(|load| posts_to_daemon(load)).flat_map(|load| load.traffic.hours()).collect();
+        let mut ledger = Ledger::open(daemon, hours).await?;
+
+        let mut measurements: Vec<Measurement> = planned.iter().map(Measurement::of).collect();
+        for round in 1..=self.rounds {
+            for (load, measurement) in planned.iter().zip(&mut measurements) {
+                let what = format!("{}, {}", load.subject, load.contender());
+                eprintln!("round {round} of {}: {what}", self.rounds);
+                let outcome = self.run(load, round).await.context(what)?;
+                if posts_to_daemon(load) {
+                    ledger.add(outcome.posts);
+                }
+                measurement.rounds.push(outcome.sample);
+                self.database.wait_until_idle().await?;
+            }
+        }
+        Ok((measurements, ledger.close().await?))
+    }
+
+    /// One generator for each server, all at a time.
+    async fn run(&self, planned: &Planned<'_>, seed: u32) -> anyhow::Result<Outcome> {
+        let servers = u32::try_from(planned.servers.len())?;
+        let Planned { traffic, connections, seconds, .. } = *planned;
+        let load = Load { traffic, connections: connections / servers, seconds, seed };
+        let processes = planned.servers.iter().filter_map(|server| server.pid()).collect();
+        let meter = Meter::new(processes, self.postmaster);
+
+        let before = meter.read();
+        let loads = planned.servers.iter().zip(seed * 10..);
+        let outcomes =
+            try_join_all(loads.map(async |(server, seed)| self.wrk.run(&server.url, &Load { seed, ..load }).await))
+                .await?;
+        let mut outcome = together(&outcomes);
+        let after = meter.read();
+        outcome.sample.cpu = after.zip(before).map(|(after, before)| after.since(before, outcome.sample.count));
+        Ok(outcome)
+    }
+}
+
+impl Measurement {
+    fn of(planned: &Planned<'_>) -> Self {
+        Self {
+            subject: planned.subject.clone(),
+            contender: planned.contender(),
+            connections: planned.connections,
+            rounds: Vec::new(),
+        }
+    }
+}
+
+/// Sums of loads that ran at a time. Of their percentiles the largest: percentiles cannot be summed.
+fn together(outcomes: &[Outcome]) -> Outcome {
+    let largest = |percentile: fn(&Latency) -> f64| {
+        outcomes.iter().filter_map(|outcome| outcome.sample.latency.as_ref().map(percentile)).reduce(f64::max)
+    };
+    let latency = || {
+        Some(Latency {
+            p50_ms: largest(|latency| latency.p50_ms)?,
+            p99_ms: largest(|latency| latency.p99_ms)?,
+            p999_ms: largest(|latency| latency.p999_ms)?,
+        })
+    };
+    Outcome {
+        sample: Sample {
+            count: outcomes.iter().map(|outcome| outcome.sample.count).sum(),
+            per_second: outcomes.iter().map(|outcome| outcome.sample.per_second).sum(),
+            latency: latency(),
+            cpu: None,
+        },
+        posts: Posts {
+            acknowledged: outcomes.iter().map(|outcome| outcome.posts.acknowledged).sum(),
+            sent: outcomes.iter().map(|outcome| outcome.posts.sent).sum(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::together;
+    use crate::{
+        measure::{Latency, Sample},
+        wrk::{Outcome, Posts},
+    };
+
+    #[test]
+    fn loads_that_ran_at_a_time_are_summed_and_the_slower_one_tells_how_long_it_took() {
+        let outcome = |count, per_second, p50_ms, p99_ms| Outcome {
+            sample: Sample { count, per_second, latency: Some(Latency { p50_ms, p99_ms, p999_ms: 9.0 }), cpu: None },
+            posts: Posts { acknowledged: count, sent: count + 1 },
+        };
+        let both = together(&[outcome(10, 100.0, 1.0, 6.0), outcome(20, 300.0, 2.0, 5.0)]);
+        let expected = Outcome { posts: Posts { acknowledged: 30, sent: 32 }, ..outcome(30, 400.0, 2.0, 6.0) };
+        assert_eq!(both, expected);
+    }
+}

@@ -1,0 +1,169 @@
+//! What is measured, a file for each part, and what the parts share.
+
+mod growth;
+mod mix;
+mod reads;
+mod replicas;
+mod rows;
+mod writes;
+
+use std::{num::NonZero, thread};
+
+use anyhow::{Context, bail};
+use db::Flavour;
+use model::{Hour, Timestamp};
+
+use crate::{
+    database::Database,
+    fill::{self, FilledHour},
+    interleave::{Instruments, Planned},
+    ledger::Audited,
+    measure::{Measurement, Subject},
+    plan::{Part, Plan},
+    report::Memory,
+    servers::{Programs, ServedDatabase, Server},
+    table,
+    wrk::{Traffic, Wrk},
+};
+
+/// How many connections a load has where their number is not what is varied.
+const CONNECTIONS: u32 = 64;
+
+/// The textbook reads every event of a large hour for each answer, which takes about a second. So it gets only as many connections as
+/// keep the machine busy, and time for some answers.
+const FEW_CONNECTIONS: u32 = 4;
+const ENOUGH_SECONDS: u32 = 10;
+
+/// What a part came to.
+#[derive(Default)]
+pub(crate) struct Findings {
+    pub(crate) measurements: Vec<Measurement>,
+    pub(crate) audited: Audited,
+    pub(crate) memory: Vec<Memory>,
+}
+
+/// Everything that a part needs.
+struct Stage<'a> {
+    plan: &'a Plan,
+    programs: &'a Programs,
+    database: &'a Database,
+    served: ServedDatabase<'a>,
+    instruments: Instruments<'a>,
+    ceiling: Server,
+    textbook: Server,
+    daemon: Server,
+}
+
+/// Makes both schemas in an empty database, starts the servers, and measures the parts of the plan.
+pub(crate) async fn measure(
+    plan: &Plan,
+    wrk: &Wrk,
+    programs: &Programs,
+    database: &Database,
+) -> anyhow::Result<Findings> {
+    let flavour = database.migrate().await?;
+    table::make(database.client(), flavour).await?;
+    if plan.parts.iter().any(|part| matches!(part, Part::Mix | Part::Growth)) {
+        // Before there is a daemon, which would be the one to settle.
+        make_settled_hours(database, flavour).await?;
+    }
+
+    let served = ServedDatabase { url: database.url(), flavour };
+    let stage = Stage {
+        plan,
+        programs,
+        database,
+        instruments: Instruments { wrk, database, postmaster: database.postmaster().await?, rounds: plan.rounds },
+        ceiling: programs.ceiling().await?,
+        textbook: programs.textbook(&served, plan.textbook_connections).await?,
+        daemon: programs.daemon(&served).await?,
+        served,
+    };
+    let mut all = Findings::default();
+    for &part in &plan.parts {
+        let found = stage.measure(part).await.with_context(|| format!("measuring {part:?}"))?;
+        all.measurements.extend(found.measurements);
+        all.audited += found.audited;
+        all.memory.extend(found.memory);
+    }
+    Ok(all)
+}
+
+async fn make_settled_hours(database: &Database, flavour: Flavour) -> anyhow::Result<()> {
+    eprintln!("filling the settled hours");
+    let small = fill::settled_hours().iter().map(|hour| FilledHour { hour, events: 1_000, users: fill::USERS });
+    let hours: Vec<FilledHour> = std::iter::once(fill::large_settled_hour()).chain(small).collect();
+    fill::fill(database.store(), &hours).await?;
+    fill::settle(database.store(), hours.iter().map(|filled| filled.hour)).await?;
+    table::fill(database.client(), &hours).await?;
+    let end = fill::past_hour(u32::try_from(hours.len())?);
+    let (first, end) = (hours[0].hour.start().to_utc(), end.start().to_utc());
+    table::materialize(database.client(), flavour, first, end).await
+}
+
+impl Stage<'_> {
+    async fn measure(&self, part: Part) -> anyhow::Result<Findings> {
+        let mut found = match part {
+            Part::Reads => reads::measure(self).await?,
+            Part::Mix => mix::measure(self).await?,
+            Part::Writes => writes::measure(self).await?,
+            Part::Growth => growth::measure(self).await?,
+            Part::Rows => return rows::measure(self).await,
+            Part::Replicas => return replicas::measure(self).await,
+        };
+        // Of the daemon that these parts have in common, so each figure is of all until then.
+        found.memory.push(Memory { after: part, peak_mib: self.daemon.peak_memory_mib() });
+        Ok(found)
+    }
+
+    /// Runs the loads, once the server has done what it would otherwise do during the first of them.
+    async fn run(&self, planned: &[Planned<'_>], daemon: &Server) -> anyhow::Result<Findings> {
+        self.database.calm_down().await?;
+        let (measurements, audited) = self.instruments.measure(planned, daemon).await?;
+        Ok(Findings { measurements, audited, memory: Vec::new() })
+    }
+
+    /// Fills hours for the daemon, and makes sure that it counts what they hold.
+    async fn fill(&self, hours: &[FilledHour]) -> anyhow::Result<()> {
+        fill::fill(self.database.store(), hours).await?;
+        self.expect_counts(&self.daemon, hours).await
+    }
+
+    /// Fills hours for the textbook, and makes sure that it counts what they hold.
+    async fn fill_textbook(&self, hours: &[FilledHour]) -> anyhow::Result<()> {
+        table::fill(self.database.client(), hours).await?;
+        self.expect_counts(&self.textbook, hours).await
+    }
+
+    async fn expect_counts(&self, server: &Server, hours: &[FilledHour]) -> anyhow::Result<()> {
+        for filled in hours {
+            let counts = server.counts(filled.hour).await?;
+            if counts != filled.counts() {
+                bail!("{} answers {counts:?} for {}, which holds {:?}", server.name, filled.hour, filled.counts());
+            }
+        }
+        Ok(())
+    }
+
+    fn contenders(&self) -> [&Server; 3] {
+        [&self.ceiling, &self.textbook, &self.daemon]
+    }
+
+    /// A load of the usual length and number of connections.
+    fn load<'b>(&self, subject: Subject, server: &'b Server, traffic: Traffic) -> Planned<'b> {
+        Planned { subject, servers: vec![server], traffic, connections: CONNECTIONS, seconds: self.plan.seconds }
+    }
+
+    /// A load of which every answer takes so long.
+    fn slow_load<'b>(&self, subject: Subject, server: &'b Server, traffic: Traffic) -> Planned<'b> {
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        let connections = u32::try_from(cores).unwrap_or(u32::MAX).max(FEW_CONNECTIONS);
+        let seconds = self.plan.seconds.max(ENOUGH_SECONDS);
+        Planned { connections, seconds, ..self.load(subject, server, traffic) }
+    }
+}
+
+/// The current hour as a part sees it: the one in which it begins. An hour that has just ended is no less present to the daemon.
+fn current_hour() -> Hour {
+    Hour::containing(Timestamp::now())
+}

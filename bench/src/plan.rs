@@ -1,0 +1,144 @@
+//! What is measured in a run, and how long: the validated form of the command line.
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use crate::cli::Args;
+
+/// What can be measured, in the order in which it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Part {
+    /// GET of the current hour, by connections.
+    Reads,
+    /// POST and GET by halves, 95 % for a current hour of 1,000,000 events.
+    Mix,
+    /// POST for the current hour, by connections.
+    Writes,
+    /// GET and POST by events, users and hours.
+    Growth,
+    /// Stored rows: POST /analytics/batch and import beside psql's COPY.
+    Rows,
+    /// GET and POST by the number of daemons.
+    Replicas,
+}
+
+impl Part {
+    /// Its heading in a report.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Reads => "GET, the current hour",
+            Self::Mix => "The 95/5 mix",
+            Self::Writes => "POST, the current hour",
+            Self::Growth => "How the cost grows",
+            Self::Rows => "Stored rows",
+            Self::Replicas => "Several daemons",
+        }
+    }
+}
+
+/// What to measure, and how long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    pub(crate) parts: Vec<Part>,
+    /// How often everything is measured.
+    pub(crate) rounds: u32,
+    /// How long each load lasts.
+    pub(crate) seconds: u32,
+    /// How many connections the textbook has to the database.
+    pub(crate) textbook_connections: usize,
+    pub(crate) sizes: Sizes,
+}
+
+/// The sizes that are measured, ascending in each list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sizes {
+    /// Connections of clients, for reads and writes.
+    pub(crate) connections: Vec<u32>,
+    /// Events that an hour holds.
+    pub(crate) events: Vec<u32>,
+    /// Distinct users that an hour holds.
+    pub(crate) users: Vec<u32>,
+    /// Past hours that a load is spread over.
+    pub(crate) hours: Vec<u32>,
+    /// Different users of the rows that are stored.
+    pub(crate) row_users: Vec<u32>,
+    /// Daemons on one database.
+    pub(crate) daemons: Vec<u32>,
+}
+
+impl Sizes {
+    fn full() -> Self {
+        Self {
+            connections: vec![16, 64, 256],
+            events: vec![1_000, 10_000, 100_000, 1_000_000, 10_000_000],
+            users: vec![1_000, 10_000, 100_000, 1_000_000],
+            hours: vec![1, 10, 100, 1_000],
+            row_users: vec![10_000, 100_000],
+            daemons: vec![1, 2, 3],
+        }
+    }
+
+    /// A choice of the same, so that what is measured quickly can be compared.
+    fn quick() -> Self {
+        Self {
+            connections: vec![64, 256],
+            events: vec![1_000, 1_000_000],
+            users: vec![1_000, 100_000],
+            hours: vec![1, 1_000],
+            row_users: vec![10_000],
+            daemons: vec![1, 2],
+        }
+    }
+}
+
+impl From<&Args> for Plan {
+    fn from(args: &Args) -> Self {
+        let mut parts = if args.parts.is_empty() { Part::value_variants().to_vec() } else { args.parts.clone() };
+        parts.sort_unstable();
+        parts.dedup();
+        Self {
+            parts,
+            rounds: args.rounds,
+            seconds: args.seconds.unwrap_or(if args.quick { 2 } else { 4 }),
+            textbook_connections: args.textbook_connections,
+            sizes: if args.quick { Sizes::quick() } else { Sizes::full() },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::{Part, Plan, Sizes};
+    use crate::cli::Args;
+
+    fn plan(arguments: &[&str]) -> Plan {
+        Plan::from(&Args::parse_from(["bench"].iter().chain(arguments)))
+    }
+
+    #[test]
+    fn parts_are_measured_once_and_in_their_order_whatever_the_command_line() {
+        assert_eq!(plan(&["rows", "reads", "rows"]).parts, [Part::Reads, Part::Rows]);
+        assert_eq!(plan(&[]).parts.len(), 6);
+    }
+
+    #[test]
+    fn a_quick_run_measures_sizes_that_the_full_one_measures_too() {
+        let lists = |Sizes { connections, events, users, hours, row_users, daemons }: Sizes| {
+            [connections, events, users, hours, row_users, daemons]
+        };
+        for (quick, full) in lists(Sizes::quick()).iter().zip(lists(Sizes::full())) {
+            assert!(quick.iter().all(|size| full.contains(size)) && quick.is_sorted() && full.is_sorted());
+            assert_eq!(quick.first(), if quick[0] == 64 { Some(&64) } else { full.first() });
+        }
+    }
+
+    #[test]
+    fn loads_are_shorter_in_a_quick_run_unless_told_otherwise() {
+        assert_eq!(plan(&[]).seconds, 4);
+        assert_eq!(plan(&["--quick"]).seconds, 2);
+        assert_eq!(plan(&["--quick", "--seconds", "9"]).seconds, 9);
+    }
+}

@@ -1,0 +1,131 @@
+//! Contenders compared within one run, which is what figures from different machines have in common.
+
+use std::fmt;
+
+use crate::{
+    measure::{Contender, Measurement, find},
+    numbers::median,
+};
+
+/// What a measurement is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Baseline {
+    /// Another contender at the same question and size.
+    Contender(Contender),
+    /// The same contender at the same question in its smallest size.
+    Smallest,
+}
+
+/// The rate of one measurement by that of another.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Ratio {
+    /// Says what is compared. Two runs name the same ratio alike.
+    pub(crate) name: String,
+    /// Of each round. Both loads of a round ran within seconds of one another.
+    pub(crate) rounds: Vec<f64>,
+}
+
+impl Ratio {
+    /// The median over the rounds; none if there is no round.
+    pub(crate) fn value(&self) -> Option<f64> {
+        median(self.rounds.clone())
+    }
+}
+
+impl fmt::Display for Baseline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Contender(contender) => contender.fmt(f),
+            Self::Smallest => f.write_str("the smallest"),
+        }
+    }
+}
+
+/// Every ratio of the daemon in a run.
+pub(crate) fn all(measurements: &[Measurement]) -> Vec<Ratio> {
+    let baselines = [Contender::Ceiling, Contender::Textbook, Contender::Copy].map(Baseline::Contender);
+    measurements
+        .iter()
+        .filter(|measurement| matches!(measurement.contender, Contender::Daemon | Contender::Import))
+        .flat_map(|measurement| {
+            let baselines = baselines.into_iter().chain([Baseline::Smallest]);
+            baselines.filter_map(|baseline| compare(measurement, measurements, baseline))
+        })
+        .collect()
+}
+
+/// How a measurement compares, as far as there is what to compare it with.
+pub(crate) fn compare(measurement: &Measurement, all: &[Measurement], baseline: Baseline) -> Option<Ratio> {
+    let base = match baseline {
+        Baseline::Contender(contender) => find(all, &measurement.subject, contender)?,
+        Baseline::Smallest => smallest(measurement, all)?,
+    };
+    if std::ptr::eq(base, measurement) {
+        return None;
+    }
+    let rounds = measurement.rounds.iter().zip(&base.rounds);
+    Some(Ratio {
+        name: format!("{}: {} to {baseline}", measurement.subject, measurement.contender),
+        rounds: rounds.map(|(sample, base)| sample.per_second / base.per_second).collect(),
+    })
+}
+
+/// Where sizes are of clients, a larger one is another question rather than the same one in another size.
+fn smallest<'a>(measurement: &Measurement, all: &'a [Measurement]) -> Option<&'a Measurement> {
+    let subject = &measurement.subject;
+    let alike = all.iter().filter(|other| {
+        other.contender == measurement.contender
+            && (other.subject.part, other.subject.axis) == (subject.part, subject.axis)
+            && other.subject.question == subject.question
+            && subject.grows()
+    });
+    alike.min_by_key(|other| other.subject.size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Baseline, compare};
+    use crate::{
+        measure::{Axis, Contender, Measurement, Sample, Subject},
+        plan::Part,
+    };
+
+    fn measurement(axis: Axis, size: u32, contender: Contender, rates: [f64; 3]) -> Measurement {
+        let rounds = rates.map(|per_second| Sample { count: 1, per_second, latency: None, cpu: None }).to_vec();
+        Measurement { subject: Subject::new(Part::Growth, "POST", axis, size), contender, connections: 64, rounds }
+    }
+
+    #[test]
+    fn a_ratio_compares_two_contenders_within_each_round() {
+        let all = [
+            measurement(Axis::Connections, 64, Contender::Ceiling, [100.0, 200.0, 400.0]),
+            measurement(Axis::Connections, 16, Contender::Textbook, [1.0, 1.0, 1.0]),
+            measurement(Axis::Connections, 64, Contender::Daemon, [50.0, 50.0, 50.0]),
+        ];
+        let ratio = compare(&all[2], &all, Baseline::Contender(Contender::Ceiling)).unwrap();
+        assert_eq!(ratio.rounds, [0.5, 0.25, 0.125]);
+        assert_eq!(ratio.value(), Some(0.25));
+        assert_eq!(ratio.name, "POST, 64 connections: analyticsd to warp that does nothing");
+        assert_eq!(compare(&all[2], &all, Baseline::Contender(Contender::Textbook)), None);
+    }
+
+    #[test]
+    fn what_grows_is_compared_with_its_smallest_size() {
+        let all = [
+            measurement(Axis::Events, 10_000, Contender::Daemon, [90.0, 90.0, 90.0]),
+            measurement(Axis::Events, 1_000, Contender::Daemon, [100.0, 100.0, 100.0]),
+            measurement(Axis::Users, 10, Contender::Daemon, [1.0, 1.0, 1.0]),
+            measurement(Axis::Events, 10, Contender::Textbook, [1.0, 1.0, 1.0]),
+        ];
+        let ratio = compare(&all[0], &all, Baseline::Smallest).unwrap();
+        assert_eq!(ratio.value(), Some(0.9));
+        assert_eq!(ratio.name, "POST, 10,000 events in the hour: analyticsd to the smallest");
+        assert_eq!(compare(&all[1], &all, Baseline::Smallest), None);
+    }
+
+    #[test]
+    fn more_clients_are_another_question() {
+        let all = [16, 64].map(|size| measurement(Axis::Connections, size, Contender::Daemon, [1.0; 3]));
+        assert_eq!(compare(&all[1], &all, Baseline::Smallest), None);
+    }
+}

@@ -1,0 +1,77 @@
+//! Keeps a run in the documentation: all of it as JSON, a plot, and its tables between two markers of a page whose rest is written
+//! by hand.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+
+use crate::{plot, report::Report};
+
+const BEGIN: &str = "<!-- what follows is written by `make bench` -->";
+const END: &str = "<!-- what precedes is written by `make bench` -->";
+
+/// A page that a run can be kept in.
+pub(crate) struct Store {
+    dir: PathBuf,
+    before: String,
+    after: String,
+}
+
+impl Store {
+    /// Reads the page first of all, since a run takes too long to fail at its end for want of a marker.
+    pub(crate) fn open(dir: &Path) -> anyhow::Result<Self> {
+        let page = dir.join("performance.md");
+        let text = fs::read_to_string(&page).with_context(|| format!("cannot read {}", page.display()))?;
+        let (before, after) = split(&text).with_context(|| format!("cannot keep a run in {}", page.display()))?;
+        Ok(Self { dir: dir.to_owned(), before: before.to_owned(), after: after.to_owned() })
+    }
+
+    pub(crate) fn keep(&self, report: &Report) -> anyhow::Result<()> {
+        let Self { before, after, .. } = self;
+        let page = format!(
+            "{before}{BEGIN}\n\n![Requests each second, and how they grow](performance.svg)\n\n{report}\n{END}{after}"
+        );
+        self.write("performance.md", page.as_bytes())?;
+        self.write("performance.svg", plot::svg(&report.measurements).as_bytes())?;
+        let mut json = serde_json::to_vec_pretty(report)?;
+        json.push(b'\n');
+        self.write("performance.json", &json)
+    }
+
+    fn write(&self, name: &str, text: &[u8]) -> anyhow::Result<()> {
+        let path = self.dir.join(name);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+/// What stands before the first marker and after the second.
+fn split(page: &str) -> anyhow::Result<(&str, &str)> {
+    let Some((before, rest)) = page.split_once(BEGIN) else {
+        bail!("it has no line {BEGIN}");
+    };
+    let Some((_, after)) = rest.split_once(END) else {
+        bail!("it has no line {END} after {BEGIN}");
+    };
+    Ok((before, after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BEGIN, END, split};
+
+    #[test]
+    fn what_is_written_by_hand_stays() {
+        let page = format!("# Title\n{BEGIN}\nold tables\n{END}\nThe end.\n");
+        assert_eq!(split(&page).unwrap(), ("# Title\n", "\nThe end.\n"));
+    }
+
+    #[test]
+    fn a_page_without_markers_is_not_written_to() {
+        assert_eq!(split("# Title\n").unwrap_err().to_string(), format!("it has no line {BEGIN}"));
+        let reversed = split(&format!("{END}\n{BEGIN}\n")).unwrap_err().to_string();
+        assert_eq!(reversed, format!("it has no line {END} after {BEGIN}"));
+    }
+}

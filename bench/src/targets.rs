@@ -1,0 +1,192 @@
+//! What is promised of the daemon on a machine of two cores that has the load generator and the database too, with fsync on.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    measure::{Axis, Contender, Measurement},
+    numbers::figure,
+    plan::Part,
+    ratios::{Baseline, compare},
+    report::Memory,
+};
+
+/// A promise, and what a run came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Target {
+    pub(crate) name: String,
+    pub(crate) value: f64,
+    pub(crate) bound: Bound,
+    pub(crate) met: bool,
+}
+
+/// What a value must be.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Bound {
+    /// This or more.
+    AtLeast(f64),
+    /// This or less.
+    AtMost(f64),
+}
+
+impl Bound {
+    fn holds(self, value: f64) -> bool {
+        match self {
+            Self::AtLeast(least) => value >= least,
+            Self::AtMost(most) => value <= most,
+        }
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtLeast(least) => write!(f, "at least {}", figure(*least)),
+            Self::AtMost(most) => write!(f, "at most {}", figure(*most)),
+        }
+    }
+}
+
+/// A promised ratio of rates, where the size is one of connections.
+struct Promised {
+    part: Part,
+    size: Option<u64>,
+    contender: Contender,
+    to: Contender,
+    least: f64,
+}
+
+const fn promised(part: Part, size: Option<u64>, contender: Contender, to: Contender, least: f64) -> Promised {
+    Promised { part, size, contender, to, least }
+}
+
+const RATIOS: &[Promised] = &[
+    promised(Part::Reads, Some(256), Contender::Daemon, Contender::Ceiling, 0.85),
+    promised(Part::Writes, Some(64), Contender::Daemon, Contender::Ceiling, 0.40),
+    promised(Part::Writes, Some(256), Contender::Daemon, Contender::Ceiling, 0.55),
+    promised(Part::Writes, Some(64), Contender::Daemon, Contender::Textbook, 12.0),
+    promised(Part::Writes, Some(256), Contender::Daemon, Contender::Textbook, 12.0),
+    promised(Part::Mix, None, Contender::Daemon, Contender::Textbook, 100.0),
+    promised(Part::Rows, None, Contender::Daemon, Contender::Copy, 0.60),
+    promised(Part::Rows, None, Contender::Import, Contender::Copy, 0.60),
+];
+
+/// Of a POST at 64 connections.
+const MOST_P99_MS: f64 = 15.0;
+/// Of a GET of the current hour, however many events it holds, by that with the fewest.
+const MOST_GROWTH_OF_P50: f64 = 1.2;
+/// At 256 connections.
+const MOST_MEMORY_MIB: f64 = 64.0;
+
+/// The promises that a run can tell about, in the order of its parts.
+pub(crate) fn evaluate(all: &[Measurement], memory: &[Memory]) -> Vec<Target> {
+    let mut targets: Vec<Target> = RATIOS.iter().flat_map(|promise| promise.evaluate(all)).collect();
+    targets.extend(latency_of_posts(all));
+    targets.extend(growth_of_gets(all));
+    targets.extend(peak_memory(memory));
+    targets
+}
+
+fn target(name: String, value: f64, bound: Bound) -> Target {
+    Target { name, value, bound, met: bound.holds(value) }
+}
+
+impl Promised {
+    fn evaluate(&self, all: &[Measurement]) -> Vec<Target> {
+        all.iter()
+            .filter(|measurement| measurement.contender == self.contender && measurement.subject.part == self.part)
+            .filter(|measurement| self.size.is_none_or(|size| measurement.subject.size == size))
+            .filter_map(|measurement| {
+                let ratio = compare(measurement, all, Baseline::Contender(self.to))?;
+                let value = ratio.value()?;
+                Some(target(ratio.name, value, Bound::AtLeast(self.least)))
+            })
+            .collect()
+    }
+}
+
+fn latency_of_posts(all: &[Measurement]) -> Option<Target> {
+    let posts = all.iter().find(|measurement| {
+        let subject = &measurement.subject;
+        measurement.contender == Contender::Daemon && (subject.part, subject.size) == (Part::Writes, 64)
+    })?;
+    let p99 = posts.latency(|latency| latency.p99_ms)?;
+    Some(target(format!("{}: p99 in ms", posts.subject), p99, Bound::AtMost(MOST_P99_MS)))
+}
+
+/// The slowest size by the smallest one.
+fn growth_of_gets(all: &[Measurement]) -> Option<Target> {
+    let gets: Vec<&Measurement> = all
+        .iter()
+        .filter(|measurement| {
+            let subject = &measurement.subject;
+            measurement.contender == Contender::Daemon
+                && (subject.part, subject.axis) == (Part::Growth, Axis::Events)
+                && subject.question == "GET"
+        })
+        .collect();
+    let p50 = |measurement: &Measurement| measurement.latency(|latency| latency.p50_ms);
+    let smallest = gets.iter().min_by_key(|measurement| measurement.subject.size)?;
+    let largest = gets.iter().max_by_key(|measurement| measurement.subject.size)?;
+    let slowest = gets.iter().filter_map(|measurement| p50(measurement)).reduce(f64::max)?;
+    let name = format!("{}: p50 at any size up to this, to the smallest", largest.subject);
+    Some(target(name, slowest / p50(smallest)?, Bound::AtMost(MOST_GROWTH_OF_P50)))
+}
+
+/// After single events only: batches are another promise.
+fn peak_memory(memory: &[Memory]) -> Option<Target> {
+    let peak = memory.iter().filter(|memory| memory.after != Part::Rows).filter_map(|memory| memory.peak_mib);
+    let name = "analyticsd: most memory at a time, in MiB".to_owned();
+    Some(target(name, peak.reduce(f64::max)?, Bound::AtMost(MOST_MEMORY_MIB)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Bound, evaluate};
+    use crate::{
+        measure::{Axis, Contender, Latency, Measurement, Sample, Subject},
+        plan::Part,
+        report::Memory,
+    };
+
+    fn measurement(subject: Subject, contender: Contender, per_second: f64, p50_ms: f64) -> Measurement {
+        let latency = Some(Latency { p50_ms, p99_ms: 10.0 * p50_ms, p999_ms: 20.0 * p50_ms });
+        let sample = Sample { count: 1, per_second, latency, cpu: None };
+        Measurement { subject, contender, connections: 64, rounds: vec![sample] }
+    }
+
+    #[test]
+    fn promises_are_kept_or_broken_and_those_that_were_not_measured_are_neither() {
+        let post = Subject::new(Part::Writes, "POST", Axis::Connections, 64);
+        let get = |events| Subject::new(Part::Growth, "GET", Axis::Events, events);
+        let all = [
+            measurement(post.clone(), Contender::Ceiling, 100.0, 0.1),
+            measurement(post.clone(), Contender::Textbook, 5.0, 9.0),
+            measurement(post, Contender::Daemon, 50.0, 1.5),
+            measurement(get(1_000), Contender::Daemon, 50.0, 1.0),
+            measurement(get(10_000), Contender::Daemon, 50.0, 1.3),
+            measurement(get(100_000), Contender::Daemon, 50.0, 1.1),
+        ];
+        let memory =
+            [Memory { after: Part::Writes, peak_mib: Some(64.5) }, Memory { after: Part::Rows, peak_mib: Some(99.0) }];
+        let told: Vec<_> = evaluate(&all, &memory)
+            .into_iter()
+            .map(|target| (target.name, format!("{:.2}", target.value), target.bound, target.met))
+            .collect();
+        let expected = [
+            ("POST, 64 connections: analyticsd to warp that does nothing", "0.50", Bound::AtLeast(0.40), true),
+            ("POST, 64 connections: analyticsd to textbook", "10.00", Bound::AtLeast(12.0), false),
+            ("POST, 64 connections: p99 in ms", "15.00", Bound::AtMost(15.0), true),
+            (
+                "GET, 100,000 events in the hour: p50 at any size up to this, to the smallest",
+                "1.30",
+                Bound::AtMost(1.2),
+                false,
+            ),
+            ("analyticsd: most memory at a time, in MiB", "64.50", Bound::AtMost(64.0), false),
+        ];
+        assert_eq!(told, expected.map(|(name, value, bound, met)| (name.to_owned(), value.to_owned(), bound, met)));
+    }
+}
