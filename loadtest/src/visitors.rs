@@ -4,7 +4,7 @@ use model::UserName;
 use rand::Rng;
 use rand_distr::{Distribution, Zipf};
 
-/// A visitor of the run: a number below [`Visitors::count`], or the place in the list of names of a replayed file. Unlike a hash
+/// A visitor of the run: counted from 0 in the order of how often they are there, or the place in the list of names of a replayed file. Unlike a hash
 /// of a name it is exact, and it takes 8 bytes wherever the ledger remembers who was seen.
 pub(crate) type Visitor = u64;
 
