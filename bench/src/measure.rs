@@ -55,13 +55,18 @@ pub(crate) enum Axis {
 
 impl Axis {
     /// What there are so many of.
-    pub(crate) fn unit(self) -> &'static str {
-        match self {
-            Self::Connections => "connections",
-            Self::Events => "events in the hour",
-            Self::Users => "users",
-            Self::Hours => "past hours",
-            Self::Daemons => "daemons",
+    fn unit(self, number: u64) -> &'static str {
+        match (self, number) {
+            (Self::Connections, 1) => "connection",
+            (Self::Connections, _) => "connections",
+            (Self::Events, 1) => "event in the hour",
+            (Self::Events, _) => "events in the hour",
+            (Self::Users, 1) => "user",
+            (Self::Users, _) => "users",
+            (Self::Hours, 1) => "past hour",
+            (Self::Hours, _) => "past hours",
+            (Self::Daemons, 1) => "daemon",
+            (Self::Daemons, _) => "daemons",
         }
     }
 }
@@ -88,7 +93,7 @@ impl Subject {
 
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, {} {}", self.question, grouped(self.size), self.axis.unit())
+        write!(f, "{}, {} {}", self.question, grouped(self.size), self.axis.unit(self.size))
     }
 }
 

@@ -13,6 +13,7 @@ pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
 /// A number with about three digits that mean something, and commas between thousands.
 pub(crate) fn figure(number: f64) -> String {
     let decimals = match number {
+        0.0 => 0,
         large if large >= 99.95 => 0,
         middle if middle >= 9.995 => 1,
         small if small >= 0.1 => 2,
@@ -54,6 +55,7 @@ mod tests {
     #[test]
     fn figures_keep_about_three_digits() {
         let table = [
+            (0.0, "0"),
             (0.002_34, "0.002"),
             (0.254, "0.25"),
             (1.0, "1.00"),

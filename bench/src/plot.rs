@@ -14,8 +14,10 @@ const CONTENDERS: [Contender; 3] = [Contender::Ceiling, Contender::Textbook, Con
 const PANEL_WIDTH: f64 = 260.0;
 const PANEL_HEIGHT: f64 = 200.0;
 const LEFT: f64 = 60.0;
-const TOP: f64 = 70.0;
+const TOP: f64 = 80.0;
 const GAP: f64 = 70.0;
+
+const SUPERSCRIPTS: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
 
 const STYLE: &str = "text { font: 12px sans-serif; fill: #1f2328 } .title { font-weight: bold } .axis { stroke: #888 } \
      @media (prefers-color-scheme: dark) { text { fill: #e6edf3 } }";
@@ -69,7 +71,7 @@ fn text(x: f64, y: f64, anchor: &str, words: &str) -> String {
 /// The title of a panel, and its two axes.
 fn frame(left: f64, title: &str) -> String {
     let (bottom, right) = (TOP + PANEL_HEIGHT, left + PANEL_WIDTH);
-    let title = format!("<text class=\"title\" x=\"{left}\" y=\"{}\">{title}</text>\n", TOP - 18.0);
+    let title = format!("<text class=\"title\" x=\"{left}\" y=\"{}\">{title}</text>\n", TOP - 24.0);
     title + &format!("<path class=\"axis\" fill=\"none\" d=\"M{left} {TOP}V{bottom}H{right}\"/>\n")
 }
 
@@ -127,7 +129,7 @@ fn lines(left: f64, title: &str, measurements: &[&Measurement]) -> String {
 
     for &size in &sizes {
         let power = size.checked_ilog10().filter(|&power| 10_u64.pow(power) == size);
-        let label = power.map_or_else(|| grouped(size), |power| format!("10^{power}"));
+        let label = power.map_or_else(|| grouped(size), |power| format!("10{}", SUPERSCRIPTS[power as usize % 10]));
         drawing += &text(x(size), TOP + PANEL_HEIGHT + 18.0, "middle", &label);
     }
     for bound in [lowest, highest] {
@@ -180,7 +182,7 @@ mod tests {
         ]);
         assert_eq!(drawing.matches(">41k</text>").count(), 2);
         assert_eq!(drawing.matches(">0.50</text>").count(), 1);
-        assert_eq!(drawing.matches(">10^7</text>").count(), 1);
+        assert_eq!(drawing.matches(">10⁷</text>").count(), 1);
         assert!(svg(&[]).ends_with("</svg>\n"));
     }
 }

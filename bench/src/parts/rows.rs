@@ -23,8 +23,8 @@ use crate::{
 
 /// How many rows are stored each time.
 const ROWS: u32 = 1_000_000;
-/// How many clients send batches at a time: more than the daemon stores at a time, so that it need not wait for one.
-const CLIENTS: u32 = 4;
+/// How many clients send batches at a time: twice what the daemon merges into one commit, so that the next is there when one ends.
+const CLIENTS: u32 = 8;
 /// 2021 and later, a day for each round.
 const FIRST_HOUR: u32 = 366 * 24;
 
@@ -42,14 +42,14 @@ pub(super) async fn measure(stage: &Stage<'_>) -> anyhow::Result<Findings> {
             rounds: Vec::new(),
         }));
     }
-    stage.database.calm_down().await?;
     for round in 1..=stage.plan.rounds {
         for (hour, measurement) in (FIRST_HOUR + round * 24..).zip(&mut measurements) {
             eprintln!("round {round} of {}: {}, {}", stage.plan.rounds, measurement.subject, measurement.contender);
             let rows = Rows { hour: past_hour(hour), count: ROWS, users: u32::try_from(measurement.subject.size)? };
             table::make_room(stage.database.client(), rows.hour).await?;
+            // What one has written must be vacuumed and checkpointed in nobody else's time.
+            stage.database.calm_down().await?;
             measurement.rounds.push(store(stage, &daemon, measurement.contender, rows).await?);
-            stage.database.wait_until_idle().await?;
         }
     }
     let memory = vec![Memory { after: Part::Rows, peak_mib: daemon.peak_memory_mib() }];
