@@ -3,6 +3,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use model::{Event, EventKind, Hour};
 
+use crate::known_visitors::KnownVisitors;
+
 /// A batch of events as the arrays that the function `ingest` takes; see there for their order.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Columns<'a> {
@@ -17,7 +19,8 @@ pub(crate) struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    pub(crate) fn of(events: impl IntoIterator<Item = &'a Event>) -> Self {
+    /// Those who are known to be counted in their hour are left out of who was seen.
+    pub(crate) fn of(events: impl IntoIterator<Item = &'a Event>, known: &KnownVisitors) -> Self {
         let mut columns = Self::default();
         let mut hours: BTreeMap<Hour, (i64, i64)> = BTreeMap::new();
         let mut seen: Vec<(Hour, &str)> = Vec::new();
@@ -27,7 +30,9 @@ impl<'a> Columns<'a> {
                 EventKind::Click => *clicks += 1,
                 EventKind::Impression => *impressions += 1,
             }
-            seen.push((event.hour(), event.user.as_str()));
+            if !known.contains(event.hour(), event.user.as_str()) {
+                seen.push((event.hour(), event.user.as_str()));
+            }
             columns.times.push(event.at.to_utc());
             columns.users.push(event.user.as_str());
             columns.clicks.push(event.kind == EventKind::Click);
@@ -53,7 +58,7 @@ mod tests {
     use chrono::{DateTime, Utc};
     use model::{Event, EventKind, Timestamp, UserName};
 
-    use super::Columns;
+    use super::{Columns, KnownVisitors};
 
     #[test]
     fn a_batch_is_summed_by_hour_and_its_users_are_distinct_and_in_order() {
@@ -70,7 +75,7 @@ mod tests {
             event(5, "b", EventKind::Click),
             event(6, "Z", EventKind::Click),
         ];
-        let columns = Columns::of(&events);
+        let columns = Columns::of(&events, &KnownVisitors::default());
         let millis = |times: &[DateTime<Utc>]| times.iter().map(DateTime::timestamp_millis).collect::<Vec<_>>();
         assert_eq!(millis(&columns.times), [hour, 0, hour - 1, 5, 6]);
         assert_eq!(

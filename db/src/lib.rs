@@ -16,6 +16,7 @@ mod columns;
 pub mod embedded;
 mod error;
 mod flavour;
+mod known_visitors;
 mod raw;
 mod reopening;
 mod retention;

@@ -8,9 +8,10 @@ use tokio_postgres::{Row, types::ToSql};
 
 use crate::{
     Claim, SpoolPosition, Store, StoreError, claims::ClaimColumns, columns::Columns, error::is_connection_lost,
+    known_visitors::KnownVisitors,
 };
 
-/// Says that the writer's row is gone: see `ingest` in the migrations.
+/// Says that the writer's row is gone or stands elsewhere: see `ingest` in the migrations.
 const NOT_REGISTERED: &str = "AN001";
 /// Says that another transaction stored the same at the same moment: see `ingest_once` in the migrations.
 const STORED_AT_THE_SAME_MOMENT: &str = "AN006";
@@ -106,14 +107,30 @@ impl Undecided {
 /// Stores batches of events, one at a time. Each has a row in `analytics.writers` that tells the fate of its last batch.
 pub struct Writer {
     store: Store,
-    id: Option<i64>,
-    batches: i64,
+    registered: Option<Registered>,
+}
+
+/// A row in `analytics.writers`, and what holds for as long as it stands where the writer left it.
+struct Registered {
+    id: i64,
+    /// The number of the last stored batch.
+    last_batch: i64,
+    known: KnownVisitors,
+}
+
+impl Registered {
+    async fn anew(store: &Store) -> Result<Self, StoreError> {
+        let id = store
+            .on_client(async |client| Ok(client.query_one("select analytics.register_writer()", &[]).await?.get(0)))
+            .await?;
+        Ok(Self { id, last_batch: 0, known: KnownVisitors::default() })
+    }
 }
 
 impl Writer {
     /// A writer that registers itself with its first batch, and anew after one whose fate was not known.
     pub fn new(store: Store) -> Self {
-        Self { store, id: None, batches: 0 }
+        Self { store, registered: None }
     }
 
     /// The connections that it stores through.
@@ -134,25 +151,34 @@ impl Writer {
         claims: &[Claim],
         spooled: Option<SpoolPosition<'_>>,
     ) -> Result<Ingested, IngestError> {
-        let batch = Batch {
-            columns: Columns::of(events),
-            claims: ClaimColumns::of(claims),
-            spooled,
-            once: spooled.is_some() || !claims.is_empty(),
-        };
+        let events: Vec<&Event> = events.into_iter().collect();
+        let claims = ClaimColumns::of(claims);
         let mut attempts = 1;
         loop {
-            let id = self.registered().await.map_err(IngestError::NotStored)?;
-            let cause = match self.try_ingest(id, &batch).await {
-                Ok(ingested) => return Ok(ingested),
+            let registered = registered(&self.store, &mut self.registered).await.map_err(IngestError::NotStored)?;
+            let batch = Batch {
+                writer: registered.id,
+                after: registered.last_batch,
+                columns: Columns::of(events.iter().copied(), &registered.known),
+                claims: &claims,
+                spooled,
+            };
+            let cause = match batch.ingest(&self.store).await {
+                Ok(Ingested::Stored) => {
+                    registered.last_batch = batch.number();
+                    registered.known.add(&batch.columns);
+                    return Ok(Ingested::Stored);
+                }
+                Ok(not_stored) => return Ok(not_stored),
                 Err(Attempt::NotSent(cause) | Attempt::Refused(cause)) => return Err(IngestError::NotStored(cause)),
                 Err(Attempt::FateUnknown(cause)) => {
-                    self.id = None;
-                    return Err(IngestError::Undecided(Undecided { writer: id, batch: self.batches, cause }));
+                    let undecided = Undecided { writer: batch.writer, batch: batch.number(), cause };
+                    self.registered = None;
+                    return Err(IngestError::Undecided(undecided));
                 }
-                // The row of a writer that was idle for long is tidied up. A new row serves.
+                // The row of a writer that was idle for long is tidied up. A new row serves, and knows nobody.
                 Err(Attempt::NotRegistered(cause)) => {
-                    self.id = None;
+                    self.registered = None;
                     cause
                 }
                 Err(Attempt::StoredByAnother(cause)) => cause,
@@ -165,49 +191,21 @@ impl Writer {
     }
 
     /// Ends the writer, so that nothing can be stored in its name any more. The settler tidies its row up.
-    pub async fn retire(mut self) -> Result<(), StoreError> {
-        match self.id.take() {
-            Some(id) => fence(&self.store, id).await.map(|_| ()),
+    pub async fn retire(self) -> Result<(), StoreError> {
+        match self.registered {
+            Some(registered) => fence(&self.store, registered.id).await.map(|_| ()),
             None => Ok(()),
         }
     }
+}
 
-    async fn registered(&mut self) -> Result<i64, StoreError> {
-        if let Some(id) = self.id {
-            return Ok(id);
-        }
-        let id = self
-            .store
-            .on_client(async |client| Ok(client.query_one("select analytics.register_writer()", &[]).await?.get(0)))
-            .await?;
-        self.id = Some(id);
-        Ok(id)
-    }
-
-    async fn try_ingest(&mut self, id: i64, batch: &Batch<'_>) -> Result<Ingested, Attempt> {
-        self.batches += 1;
-        let number = self.batches;
-        let client = self.store.client().await.map_err(Attempt::NotSent)?;
-        let limit = self.store.statement_limit();
-        let Ok(rows) = timeout(limit, batch.send(&client, id, number)).await else {
-            // The connection has a call under way that nobody waits for: it must not go back to the pool.
-            drop(deadpool_postgres::Object::take(client));
-            return Err(Attempt::FateUnknown(StoreError::TimedOut(limit)));
-        };
-        let rows = rows?;
-        let row = rows.first().expect("ingest has out parameters, so it returns one row");
-        let (settled, expired) = (hours_in(row, 0), hours_in(row, 1));
-        if !settled.is_empty() || !expired.is_empty() {
-            return Ok(Ingested::Blocked { settled, expired });
-        }
-        if batch.once {
-            let (repeated, conflicting) = (batch.claims.places_of(row.get(2)), batch.claims.places_of(row.get(3)));
-            if !repeated.is_empty() || !conflicting.is_empty() {
-                return Ok(Ingested::Claimed { repeated, conflicting });
-            }
-        }
-        Ok(Ingested::Stored)
-    }
+/// What the writer is registered as; it registers if it is not yet.
+async fn registered<'a>(store: &Store, row: &'a mut Option<Registered>) -> Result<&'a mut Registered, StoreError> {
+    let registered = match row.take() {
+        Some(registered) => registered,
+        None => Registered::anew(store).await?,
+    };
+    Ok(row.insert(registered))
 }
 
 /// Ends the writer of that number, and returns the number of the last batch that it stored; 0 if it stored none or has no
@@ -225,32 +223,78 @@ async fn fence(store: &Store, writer: i64) -> Result<i64, StoreError> {
 }
 
 struct Batch<'a> {
+    writer: i64,
+    /// The number of the writer's last stored batch.
+    after: i64,
     columns: Columns<'a>,
-    claims: ClaimColumns<'a>,
+    claims: &'a ClaimColumns<'a>,
     spooled: Option<SpoolPosition<'a>>,
-    /// Whether there is anything for `ingest_once` to look at. What most events need is the leaner function.
-    once: bool,
 }
 
 impl Batch<'_> {
-    async fn send(&self, client: &deadpool_postgres::Client, writer: i64, number: i64) -> Result<Vec<Row>, Attempt> {
+    /// A number that was given before was given to a batch that was certainly not stored.
+    fn number(&self) -> i64 {
+        self.after + 1
+    }
+
+    /// Whether there is anything for `ingest_once` to look at. What most events need is the leaner function.
+    fn once(&self) -> bool {
+        self.spooled.is_some() || !self.claims.keys.is_empty()
+    }
+
+    async fn ingest(&self, store: &Store) -> Result<Ingested, Attempt> {
+        let client = store.client().await.map_err(Attempt::NotSent)?;
+        let limit = store.statement_limit();
+        let Ok(rows) = timeout(limit, self.send(&client)).await else {
+            // The connection has a call under way that nobody waits for: it must not go back to the pool.
+            drop(deadpool_postgres::Object::take(client));
+            return Err(Attempt::FateUnknown(StoreError::TimedOut(limit)));
+        };
+        let rows = rows?;
+        let row = rows.first().expect("ingest has out parameters, so it returns one row");
+        let (settled, expired) = (hours_in(row, 0), hours_in(row, 1));
+        if !settled.is_empty() || !expired.is_empty() {
+            return Ok(Ingested::Blocked { settled, expired });
+        }
+        if self.once() {
+            let (repeated, conflicting) = (self.claims.places_of(row.get(2)), self.claims.places_of(row.get(3)));
+            if !repeated.is_empty() || !conflicting.is_empty() {
+                return Ok(Ingested::Claimed { repeated, conflicting });
+            }
+        }
+        Ok(Ingested::Stored)
+    }
+
+    async fn send(&self, client: &deadpool_postgres::Client) -> Result<Vec<Row>, Attempt> {
         let Columns { times, users, clicks, hours, hour_clicks, hour_impressions, seen_hours, seen_users } =
             &self.columns;
         let prepared = client
-            .prepare_cached(if self.once {
+            .prepare_cached(if self.once() {
                 "select settled, expired, repeated, conflicting \
-                 from analytics.ingest_once($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
+                 from analytics.ingest_once($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"
             } else {
-                "select settled, expired from analytics.ingest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+                "select settled, expired from analytics.ingest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
             })
             .await;
         let statement = prepared.map_err(|error| Attempt::NotSent(error.into()))?;
+        let number = self.number();
         let spool = self.spooled.map(|at| at.spool);
         let (from, to) = self.spooled.map(|at| (at.from, at.to)).unzip();
-        let claims = &self.claims;
-        let mut parameters: Vec<&(dyn ToSql + Sync)> =
-            vec![&writer, &number, times, users, clicks, hours, hour_clicks, hour_impressions, seen_hours, seen_users];
-        if self.once {
+        let claims = self.claims;
+        let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![
+            &self.writer,
+            &self.after,
+            &number,
+            times,
+            users,
+            clicks,
+            hours,
+            hour_clicks,
+            hour_impressions,
+            seen_hours,
+            seen_users,
+        ];
+        if self.once() {
             parameters.extend([
                 &claims.hours as &(dyn ToSql + Sync),
                 &claims.keys,
@@ -276,7 +320,7 @@ enum Attempt {
     NotSent(StoreError),
     /// The server answered that it rolled back.
     Refused(StoreError),
-    /// The server answered that this writer has no row, and rolled back.
+    /// The server answered that this writer has no row, or one that stands elsewhere, and rolled back.
     NotRegistered(StoreError),
     /// The server answered that another transaction stored the same, and rolled back.
     StoredByAnother(StoreError),

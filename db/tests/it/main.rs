@@ -7,6 +7,7 @@ mod embedded;
 mod hour_life;
 mod ingest;
 mod ingest_once;
+mod known_visitors;
 mod partitions;
 mod random_interleavings;
 mod retention;
