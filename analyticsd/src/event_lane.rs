@@ -5,26 +5,21 @@
 //! (`reopening`), a commit whose fate is not known (`undecided`), a database that is away (`outage`). And while a commit hangs,
 //! those who wait behind it are refused in time.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    convert::Infallible,
-    future::pending,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use db::{Fate, IngestError, Ingested, Store, StoreError, Undecided, Writer};
 use model::{Event, Hour, Submission};
 use tokio::{
     sync::{Semaphore, mpsc},
     task::{JoinHandle, JoinSet},
-    time::{Instant, sleep_until, timeout},
+    time::timeout,
 };
 
 use crate::{
     body_budget::BodyShare,
-    job::{Accepted, Fit, Job, NotAccepted, Room, answer_all},
+    job::{Accepted, Job, NotAccepted, answer_all},
     spool::SpoolLane,
+    waiting::{Waiting, refuse, until},
 };
 
 /// How long to try to find out what became of a commit whose connection died.
@@ -36,12 +31,6 @@ const MAX_UNDECIDED: usize = 4;
 const OUTAGE_GRACE: Duration = Duration::from_millis(500);
 /// How long each look for a database that is away may keep waiting what came meanwhile.
 const PING_PATIENCE: Duration = Duration::from_millis(50);
-/// The most hours of one lane that are opened again at a time; each takes a connection and reads a whole hour.
-const MAX_REOPENING: usize = 2;
-
-/// The most requests that are set aside for the next commit because this one holds their key.
-const MAX_SAME_KEY: usize = 256;
-
 /// The bounds of a lane.
 #[derive(Debug, Clone, Copy)]
 pub struct LaneLimits {
@@ -51,6 +40,16 @@ pub struct LaneLimits {
     pub commit_events: usize,
 }
 
+/// What the lanes of one daemon have in common.
+pub struct Shared<'a> {
+    /// The database.
+    pub store: &'a Store,
+    /// Where events are kept while it is away.
+    pub spool: Option<&'a SpoolLane>,
+    /// How many hours may be opened again at a time; each takes a connection and reads a whole hour.
+    pub reopening_places: Arc<Semaphore>,
+}
+
 /// A queue of events and the task that stores them.
 pub struct EventLane {
     jobs: mpsc::Sender<Job>,
@@ -58,20 +57,15 @@ pub struct EventLane {
 }
 
 impl EventLane {
-    /// Starts the lane's task, which ends when the lane is dropped and all that it accepted is answered.
-    pub fn start(
-        name: &'static str,
-        store: &Store,
-        limits: LaneLimits,
-        spool: Option<SpoolLane>,
-        tasks: &mut JoinSet<()>,
-    ) -> Self {
+    /// Starts the lane's task in `tasks`, which ends when the lane is dropped and all that it accepted is answered.
+    pub fn start(name: &'static str, limits: LaneLimits, shared: &Shared<'_>, tasks: &mut JoinSet<()>) -> Self {
         let (jobs, queue) = mpsc::channel(limits.queue_length);
+        let (store, spool) = (shared.store, shared.spool.cloned());
         let lane = Lane {
             name,
             store: store.clone(),
             writer: Writer::new(store.clone()),
-            waiting: Waiting::new(queue, limits, spool.clone()),
+            waiting: Waiting::new(queue, limits, Arc::clone(&shared.reopening_places), spool.clone()),
             undecided: JoinSet::new(),
             outage: None,
         };
@@ -203,7 +197,7 @@ impl Lane {
                 rest.push(job);
             }
         }
-        self.waiting.first(rest);
+        self.waiting.by_themselves(rest);
     }
 
     async fn not_stored(&mut self, mut jobs: Vec<Job>, error: &StoreError) {
@@ -214,8 +208,7 @@ impl Lane {
                 return answer_all(jobs, Err(NotAccepted::Refused));
             }
             // The one that it refuses must not take the others with it.
-            self.waiting.alone += jobs.len();
-            return self.waiting.first(jobs);
+            return self.waiting.each_alone(jobs);
         }
         tracing::error!(lane = self.name, %error, events, "the database is away");
         let answers = tokio::select! {
@@ -287,173 +280,5 @@ impl Lane {
                 }
             }
         });
-    }
-}
-
-/// Never, where there is no deadline.
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => pending().await,
-    }
-}
-
-/// Tells them that the database is away, or keeps their events for when it is back.
-fn refuse(jobs: Vec<Job>, spool: Option<&SpoolLane>) {
-    match spool {
-        Some(spool) => jobs.into_iter().for_each(|job| spool.keep(job)),
-        None => answer_all(jobs, Err(NotAccepted::Unavailable)),
-    }
-}
-
-/// What waits for one of the lane's next commits.
-struct Waiting {
-    queue: mpsc::Receiver<Job>,
-    is_open: bool,
-    /// Taken from the queue, or back from a commit that did not store them. The oldest come first, or nearly so.
-    ready: VecDeque<Job>,
-    /// How many of the next jobs go into a commit each on its own.
-    alone: usize,
-    limits: LaneLimits,
-    /// Waiting for hours that are being opened again.
-    parked: Vec<Job>,
-    reopening_hours: HashSet<Hour>,
-    reopening: JoinSet<(Hour, Result<(), StoreError>)>,
-    reopening_places: Arc<Semaphore>,
-    spool: Option<SpoolLane>,
-}
-
-impl Waiting {
-    fn new(queue: mpsc::Receiver<Job>, limits: LaneLimits, spool: Option<SpoolLane>) -> Self {
-        Self {
-            queue,
-            is_open: true,
-            ready: VecDeque::new(),
-            alone: 0,
-            limits,
-            parked: Vec::new(),
-            reopening_hours: HashSet::new(),
-            reopening: JoinSet::new(),
-            reopening_places: Arc::new(Semaphore::new(MAX_REOPENING)),
-            spool,
-        }
-    }
-
-    /// Puts jobs back to where the next commit begins.
-    fn first(&mut self, jobs: Vec<Job>) {
-        for job in jobs.into_iter().rev() {
-            self.ready.push_front(job);
-        }
-    }
-
-    /// All that waits, up to the limits of one commit.
-    fn gather(&mut self) -> Vec<Job> {
-        let mut room = Room::new(self.limits.commit_events);
-        let mut jobs = Vec::new();
-        let mut same_key = Vec::new();
-        while let Some(job) = self.ready.pop_front().or_else(|| self.queue.try_recv().ok()) {
-            if job.is_stale() {
-                // What was tried already did not wait for its turn, but for the database.
-                if job.tried {
-                    self.refuse(vec![job]);
-                } else {
-                    job.answer(Err(NotAccepted::TooBusy));
-                }
-                continue;
-            }
-            if job.touches(&self.reopening_hours) {
-                if self.parked.len() < self.limits.queue_length {
-                    self.parked.push(job);
-                } else {
-                    job.answer(Err(NotAccepted::Rebuilding));
-                }
-                continue;
-            }
-            match room.take(&job.submission, &job.claims) {
-                Fit::Fits => jobs.push(job),
-                Fit::SameKey => same_key.push(job),
-                Fit::Full => {
-                    self.ready.push_front(job);
-                    break;
-                }
-            }
-            if same_key.len() == MAX_SAME_KEY {
-                break;
-            }
-            if self.alone > 0 {
-                self.alone -= 1;
-                break;
-            }
-        }
-        self.first(same_key);
-        jobs
-    }
-
-    fn reopen(&mut self, hour: Hour, store: &Store) {
-        if self.reopening_hours.insert(hour) {
-            let (store, places) = (store.clone(), Arc::clone(&self.reopening_places));
-            self.reopening.spawn(async move {
-                let _place = places.acquire().await;
-                (hour, store.reopen(hour).await)
-            });
-        }
-    }
-
-    /// Takes the jobs up again that waited for an hour. `done` is none if the task itself failed, which it never should.
-    fn reopened(&mut self, done: Option<(Hour, Result<(), StoreError>)>) {
-        let hours: HashSet<Hour> = match &done {
-            Some((hour, _)) => [*hour].into(),
-            None => std::mem::take(&mut self.reopening_hours),
-        };
-        self.reopening_hours.retain(|hour| !hours.contains(hour));
-        let waited: Vec<Job> = self.parked.extract_if(.., |job| job.touches(&hours)).collect();
-        match done {
-            Some((_, Ok(()))) => self.first(waited),
-            Some((hour, Err(error))) => {
-                tracing::error!(%hour, %error, "could not reopen an hour; its events are refused");
-                if error.is_outage() { self.refuse(waited) } else { answer_all(waited, Err(NotAccepted::Refused)) }
-            }
-            None => answer_all(waited, Err(NotAccepted::Refused)),
-        }
-    }
-
-    /// When the first of those that wait for an hour has waited long enough.
-    fn parked_deadline(&self) -> Option<Instant> {
-        self.parked.iter().map(Job::deadline).min()
-    }
-
-    fn refuse_parked(&mut self) {
-        answer_all(self.parked.extract_if(.., |job| job.is_stale()), Err(NotAccepted::Rebuilding));
-    }
-
-    /// Goes on for as long as a commit is under way: whoever waits too long behind it is refused.
-    async fn refuse_stale(&mut self) -> Infallible {
-        loop {
-            self.refuse_parked();
-            let parked = self.parked_deadline();
-            if self.ready.is_empty() && self.is_open {
-                tokio::select! {
-                    job = self.queue.recv() => match job {
-                        Some(job) => self.ready.push_back(job),
-                        None => self.is_open = false,
-                    },
-                    () = until(parked) => continue,
-                }
-            }
-            until(self.ready.front().map(Job::deadline).into_iter().chain(parked).min()).await;
-            let mut stale = Vec::new();
-            while let Some(job) = self.ready.pop_front().or_else(|| self.queue.try_recv().ok()) {
-                if !job.is_stale() {
-                    self.ready.push_front(job);
-                    break;
-                }
-                stale.push(job);
-            }
-            self.refuse(stale);
-        }
-    }
-
-    fn refuse(&self, jobs: Vec<Job>) {
-        refuse(jobs, self.spool.as_ref());
     }
 }

@@ -1,6 +1,9 @@
 //! What a request waits with in a lane, and what it can be told.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use db::Claim;
 use model::{Event, Hour, IdempotencyKey, Submission, wire::MAX_BATCH_HOURS};
@@ -53,6 +56,8 @@ pub(crate) struct Job {
     pub(crate) claims: Vec<Claim>,
     /// Whether it went into a commit already of which the database knows nothing.
     pub(crate) tried: bool,
+    /// The same request, sent by others: they are told what this one is told.
+    followers: Vec<Job>,
     arrived: Instant,
     _share: Option<BodyShare>,
     answer: oneshot::Sender<Result<Accepted, NotAccepted>>,
@@ -65,11 +70,21 @@ impl Job {
     ) -> (Self, oneshot::Receiver<Result<Accepted, NotAccepted>>) {
         let (answer, answered) = oneshot::channel();
         let claims = Claim::all_of(&submission);
-        (Self { submission, claims, tried: false, arrived: Instant::now(), _share: share, answer }, answered)
+        let job = Self {
+            submission,
+            claims,
+            tried: false,
+            followers: Vec::new(),
+            arrived: Instant::now(),
+            _share: share,
+            answer,
+        };
+        (job, answered)
     }
 
     /// Nobody listens when the client has hung up.
     pub(crate) fn answer(self, answer: Result<Accepted, NotAccepted>) {
+        answer_all(self.followers, answer);
         let _ = self.answer.send(answer);
     }
 
@@ -83,6 +98,20 @@ impl Job {
 
     pub(crate) fn touches(&self, hours: &HashSet<Hour>) -> bool {
         !hours.is_empty() && self.submission.events.iter().any(|event| hours.contains(&event.hour()))
+    }
+
+    /// Whether the other is the same request under the same keys, so that what becomes of one is true of both.
+    pub(crate) fn is_repeated_by(&self, other: &Self) -> bool {
+        let is_all_keyed = |job: &Self| {
+            let keyed: usize = job.submission.keyed.iter().map(|keyed| keyed.events.len()).sum();
+            keyed == job.submission.events.len()
+        };
+        !self.claims.is_empty() && self.claims == other.claims && is_all_keyed(self) && is_all_keyed(other)
+    }
+
+    /// Tells the other what this one is told.
+    pub(crate) fn lead(&mut self, other: Self) {
+        self.followers.push(other);
     }
 
     /// Takes out the events of some keys, which are stored already. `left_out` are places in [`Submission::keyed`].
@@ -103,7 +132,9 @@ pub(crate) struct Room {
     max_events: usize,
     events: usize,
     hours: HashSet<Hour>,
-    keys: HashSet<(Hour, IdempotencyKey)>,
+    submissions: usize,
+    /// Which submission holds it, by its place.
+    keys: HashMap<(Hour, IdempotencyKey), usize>,
 }
 
 /// Whether a submission goes into a commit that is being put together.
@@ -113,20 +144,20 @@ pub(crate) enum Fit {
     Fits,
     /// The commit is full.
     Full,
-    /// The commit holds one of its keys already, so what becomes of it is known only after that commit.
-    SameKey,
+    /// The commit holds one of its keys already, in the submission of this place, so what becomes of it is known only after that commit.
+    SameKey(usize),
 }
 
 impl Room {
     pub(crate) fn new(max_events: usize) -> Self {
-        Self { max_events, events: 0, hours: HashSet::new(), keys: HashSet::new() }
+        Self { max_events, events: 0, hours: HashSet::new(), submissions: 0, keys: HashMap::new() }
     }
 
     /// The first always fits, whatever its size.
     pub(crate) fn take(&mut self, submission: &Submission, claims: &[Claim]) -> Fit {
         let keys = || claims.iter().map(|claim| (claim.hour, claim.key.clone()));
-        if !claims.is_empty() && keys().any(|key| self.keys.contains(&key)) {
-            return Fit::SameKey;
+        if let Some(&holder) = keys().find_map(|key| self.keys.get(&key)) {
+            return Fit::SameKey(holder);
         }
         let events = self.events + submission.events.len();
         let more = submission.events.iter().map(Event::hour).filter(|hour| !self.hours.contains(hour));
@@ -136,7 +167,8 @@ impl Room {
         }
         self.events = events;
         self.hours.extend(more);
-        self.keys.extend(keys());
+        self.keys.extend(keys().map(|key| (key, self.submissions)));
+        self.submissions += 1;
         Fit::Fits
     }
 }

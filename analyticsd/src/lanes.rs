@@ -1,13 +1,15 @@
 //! Keeps the present apart from the past, so that what happens to an old hour never delays the current one.
 
+use std::sync::Arc;
+
 use db::Store;
 use model::{Event, Hour, HourCounts, IdempotencyKey, Submission, Timestamp, wire::MAX_BATCH_EVENTS};
-use tokio::task::JoinSet;
+use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
     body_budget::BodyShare,
     count_lane::{CountLane, Unanswered},
-    event_lane::{EventLane, LaneLimits},
+    event_lane::{EventLane, LaneLimits, Shared},
     job::{Accepted, NotAccepted},
     spool::SpoolLane,
 };
@@ -22,11 +24,16 @@ const SINGLE: LaneLimits = LaneLimits { queue_length: QUEUE_LENGTH, commit_event
 /// is written. A commit of so many takes two tenths of a second, for which others may wait who bring the same new user.
 const BULK: LaneLimits = LaneLimits { queue_length: 16, commit_events: 4 * MAX_BATCH_EVENTS };
 
-/// The lanes of one daemon. Each has a task of its own and has at most one commit or read under way.
+/// The most hours that are opened again at a time.
+const MAX_REOPENING: usize = 3;
+
+/// The lanes of one daemon. Events under keys have lanes of their own, so that only those who use keys wait for keys to be looked up. Each has a task of its own and has at most one commit or read under way.
 pub struct Lanes {
     present_events: EventLane,
     past_events: EventLane,
     bulk_events: EventLane,
+    keyed_events: EventLane,
+    keyed_bulk_events: EventLane,
     present_counts: CountLane,
     past_counts: CountLane,
 }
@@ -35,11 +42,14 @@ impl Lanes {
     /// Starts the lanes' tasks in `tasks`. They end, with all that they accepted answered, once the [`Lanes`] are dropped.
     /// With a spool, events are kept there while the database is away.
     pub fn start(store: &Store, spool: Option<&SpoolLane>, tasks: &mut JoinSet<()>) -> Self {
-        let mut events = |name, limits| EventLane::start(name, store, limits, spool.cloned(), tasks);
+        let shared = Shared { store, spool, reopening_places: Arc::new(Semaphore::new(MAX_REOPENING)) };
+        let mut events = |name, limits| EventLane::start(name, limits, &shared, tasks);
         Self {
             present_events: events("present", SINGLE),
             past_events: events("past", SINGLE),
             bulk_events: events("bulk", BULK),
+            keyed_events: events("keyed", SINGLE),
+            keyed_bulk_events: events("keyed bulk", BULK),
             present_counts: CountLane::start(store.clone(), QUEUE_LENGTH, tasks),
             past_counts: CountLane::start(store.clone(), QUEUE_LENGTH, tasks),
         }
@@ -47,13 +57,18 @@ impl Lanes {
 
     /// Stores one event, under a key if one is given; when this returns [`Accepted::Committed`] it is committed.
     pub async fn store_one(&self, event: Event, key: Option<IdempotencyKey>) -> Result<Accepted, NotAccepted> {
-        let lane = if is_present(event.hour()) { &self.present_events } else { &self.past_events };
+        let lane = match key {
+            Some(_) => &self.keyed_events,
+            None if is_present(event.hour()) => &self.present_events,
+            None => &self.past_events,
+        };
         lane.store(Submission::new(vec![event], key), None).await
     }
 
     /// Stores a batch, all or nothing; when this returns [`Accepted::Committed`] it is committed.
     pub async fn store_batch(&self, batch: Submission, share: BodyShare) -> Result<Accepted, NotAccepted> {
-        self.bulk_events.store(batch, Some(share)).await
+        let lane = if batch.keyed.is_empty() { &self.bulk_events } else { &self.keyed_bulk_events };
+        lane.store(batch, Some(share)).await
     }
 
     /// The exact counts of an hour, including every event that was acknowledged before the call.

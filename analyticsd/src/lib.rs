@@ -23,5 +23,6 @@ pub mod server;
 pub mod settling;
 mod signals;
 pub mod spool;
+mod waiting;
 
 pub use run::run;

@@ -168,3 +168,28 @@ async fn the_same_request_from_many_clients_at_once_is_stored_once_and_all_are_t
     }
     assert_eq!(replicas[0].counts(now).await, counts(20, 20, 0));
 }
+
+/// As after an outage, when everybody sends again what they had no answer to.
+#[tokio::test]
+async fn clients_that_repeat_one_key_again_and_again_are_answered_and_keep_nobody_else_waiting() {
+    const REPEATERS: usize = 64;
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = std::sync::Arc::new(Daemon::start(database.url()).await);
+    let mut repeaters = JoinSet::new();
+    for _ in 0..REPEATERS {
+        let daemon = std::sync::Arc::clone(&daemon);
+        repeaters.spawn(async move {
+            loop {
+                assert_eq!(post(&daemon, at(TEN), "anna", &[Key::Header("k")]).await.status(), StatusCode::NO_CONTENT);
+            }
+        });
+    }
+    for number in 0..20 {
+        let other = format!("other-{number}");
+        assert_eq!(post(&daemon, at(TEN), "ben", &[Key::Header(&other)]).await.status(), StatusCode::NO_CONTENT);
+        assert_eq!(post(&daemon, at(TEN), "carl", &[]).await.status(), StatusCode::NO_CONTENT);
+    }
+    assert!(repeaters.try_join_next().is_none(), "every repetition was answered 204");
+    repeaters.shutdown().await;
+    assert_eq!(daemon.counts(at(TEN)).await, counts(3, 41, 0));
+}

@@ -141,7 +141,11 @@ begin
         array_agg(k.n) filter (where e.fingerprint <> k.fingerprint)
     into repeated, conflicting
     from unnest(key_hours, keys, fingerprints) with ordinality as k (hour, key, fingerprint, n)
-    join analytics.event_keys as e on e.hour = k.hour and e.key = k.key;
+    -- By the index, key by key: the plan is made once, perhaps while the table is empty and nothing is known of it, and a join would then
+    -- read the whole table with every request.
+    cross join lateral (
+        select s.fingerprint from analytics.event_keys as s where s.hour = k.hour and s.key = k.key limit 1
+    ) as e;
     if repeated is not null or conflicting is not null then
         return;
     end if;

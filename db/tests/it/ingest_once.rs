@@ -133,3 +133,28 @@ async fn keys_go_when_the_raw_events_of_their_hour_go(flavour: Flavour) {
     assert_eq!(stored_keys(&database).await, 0);
     assert_eq!(store.counts(&[hour(TEN)]).await.unwrap(), [counts(1, 1, 0)], "its counts stay");
 }
+
+/// Nothing is known of the table when the plan is made, and it may have grown large before anybody analyzes it.
+#[tokio::test]
+async fn keys_are_looked_up_by_the_index_also_in_a_table_that_was_never_analyzed() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let mut client = database.client().await;
+    client.batch_execute("set plan_cache_mode = force_generic_plan").await.unwrap();
+    let writer: i64 = client.query_one("select analytics.register_writer()", &[]).await.unwrap().get(0);
+    let ten = hour(TEN).start().to_utc();
+    let once = client
+        .prepare(
+            "select repeated from analytics.ingest_once($1, null, $2, array[$3::timestamptz], array['anna'], array[true], \
+             array[$3], array[1], array[0], array[$3], array['anna'], array[$3], array[$4], array['\\x00'::bytea], null, null, null)",
+        )
+        .await
+        .unwrap();
+    let transaction = client.transaction().await.unwrap();
+    for batch in 1..=10_i64 {
+        transaction.query_one(&once, &[&writer, &batch, &ten, &batch.to_string()]).await.unwrap();
+    }
+    let scans = "select seq_scan, idx_scan from pg_stat_xact_user_tables where relname = 'event_keys'";
+    let scans = transaction.query_one(scans, &[]).await.unwrap();
+    assert_eq!(scans.get::<_, i64>(0), 0, "none reads the whole table");
+    assert!(scans.get::<_, i64>(1) >= 10);
+}
