@@ -29,6 +29,18 @@ pub enum SpoolError {
         /// What the system said.
         error: io::Error,
     },
+    /// What the file holds is not what was written to it.
+    #[error(
+        "the spool's file {} is damaged: {reason}; move it aside and keep it, since it may hold events that are not stored yet, \
+         then start analyticsd again",
+        .path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Reading failed, or writing before anything was to be kept: nothing was added.
     #[error("cannot use the spool's file {}: {error}", .path.display())]
     File {
@@ -71,6 +83,13 @@ impl FileError {
         let path = path.to_owned();
         match self {
             Self::Failed(redb::Error::DatabaseAlreadyOpen) => SpoolError::InUse(path),
+            Self::Failed(redb::Error::Corrupted(reason)) => SpoolError::Damaged { path, reason },
+            // So redb calls a file of another kind, and one that ends too early.
+            Self::Failed(redb::Error::Io(error))
+                if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
+            {
+                SpoolError::Damaged { path, reason: error.to_string() }
+            }
             Self::Failed(error) => SpoolError::File { path, error: Box::new(error) },
             Self::Undecided(error) => SpoolError::Undecided { path, error: Box::new(error) },
         }

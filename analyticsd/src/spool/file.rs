@@ -34,7 +34,8 @@ pub(super) struct SpoolFile {
 impl SpoolFile {
     pub(super) fn open(path: &Path) -> Result<Self, FileError> {
         let is_new = !path.exists();
-        let database = Database::create(path).inspect_err(|error| {
+        // Without the check redb trusts a file that was closed in good order, and damage would be read as records, or panic.
+        let database = Database::builder().set_check_integrity_on_open(true).create(path).inspect_err(|error| {
             if is_new && !matches!(error, DatabaseError::DatabaseAlreadyOpen) {
                 // Nothing is in it, and what was begun could not be opened later, when there is room.
                 let _ = remove_file(path);

@@ -303,4 +303,34 @@ mod tests {
         let _log = open(dir.path());
         assert!(matches!(SpoolLog::open(dir.path(), 10), Err(SpoolError::InUse(_))));
     }
+
+    #[test]
+    fn a_damaged_file_is_said_once_with_its_path_and_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        append(&open(dir.path()), &["a record that is found in the file"]);
+        let path = dir.path().join(FILE);
+        let good = fs::read(&path).unwrap();
+        let place = good.windows(8).position(|bytes| bytes == b"a record").unwrap();
+        let mut changed = good.clone();
+        changed[place] = b'A';
+        for (damage, bytes) in [
+            ("changed", changed),
+            ("short", good[..good.len() / 2].to_vec()),
+            ("very short", good[..100].to_vec()),
+            ("zeros", vec![0; good.len()]),
+            ("another file", b"not a spool at all, but a text that is somewhat longer than a header".repeat(9)),
+        ] {
+            fs::write(&path, bytes).unwrap();
+            let error = SpoolLog::open(dir.path(), 100).err().unwrap_or_else(|| panic!("{damage} is opened"));
+            let said = format!("{:#}", anyhow::Error::new(error).context("cannot spool"));
+            let known = format!("cannot spool: the spool's file {} is damaged: ", path.display());
+            let rest = said.strip_prefix(&known).unwrap_or_else(|| panic!("{damage}: {said}"));
+            let (reason, advice) = rest.split_once("; ").unwrap();
+            assert_eq!(said.matches(reason).count(), 1, "{damage}: {said}");
+            assert!(
+                advice.starts_with("move it aside and keep it") && advice.ends_with("start analyticsd again"),
+                "{advice}"
+            );
+        }
+    }
 }
