@@ -1,11 +1,11 @@
 use crate::{Store, StoreError};
 
-/// A place in a daemon's spool: everything up to it is stored with the batch that names it.
+/// A place in a daemon's spool: all records of the name up to it are stored with the batch that says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SpoolPosition<'a> {
-    /// The spool's name, which no other spool ever has.
+    /// The name that the records have, which is drawn at random: one spool may have several, one behind the other.
     pub spool: &'a str,
-    /// Up to which record the spool was stored before the batch; 0 for none. Where that is no longer so, the batch is not stored.
+    /// Up to which record those of the name were stored before the batch; 0 for none. Where that is no longer so, the batch is not stored.
     pub from: i64,
     /// The number of the last record of the batch. Numbers begin at 1 and only grow.
     pub to: i64,

@@ -1,8 +1,8 @@
-//! The spool's file: records under growing numbers, in a redb database, which survives being killed at any moment.
+//! The spool's records: appended durably within a limit, read in order, and removed once they are stored, in a file that is
+//! opened anew after each failure.
 
 use std::{
     fs::DirBuilder,
-    io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::{
@@ -11,258 +11,326 @@ use std::{
     },
 };
 
-use rand::RngExt;
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
-use thiserror::Error;
+use super::{
+    error::{FileError, SpoolError},
+    file::SpoolFile,
+};
 
 const FILE: &str = "spool.redb";
-const RECORDS: TableDefinition<u64, &[u8]> = TableDefinition::new("records");
-/// What the spool is called in the database: drawn at random when the file is made, so that no two are the same.
-const NAME: TableDefinition<&str, &str> = TableDefinition::new("name");
-/// The number of the next record, which grows even when all records are gone.
-const NEXT: TableDefinition<&str, u64> = TableDefinition::new("next");
-
-/// A spool that cannot be used, or that cannot take more.
-#[derive(Debug, Error)]
-pub enum SpoolError {
-    /// It holds as much as it may.
-    #[error("the spool is full: it holds {held} bytes of at most {limit}; --spool-size sets the limit")]
-    Full {
-        /// How much it holds, in bytes.
-        held: u64,
-        /// How much it may hold, in bytes.
-        limit: u64,
-    },
-    /// Another process uses it.
-    #[error("{} is in use by another analyticsd; each needs a folder of its own with --spool DIR", .0.display())]
-    InUse(PathBuf),
-    /// The folder cannot be made.
-    #[error("cannot use {} for the spool: {source}", .path.display())]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Reading failed, or writing before anything was to be kept: nothing was added.
-    #[error("the spool's file: {0}")]
-    Storage(#[source] Box<redb::Error>),
-    /// Writing failed at its last step, so that what was to be added may be there or not.
-    #[error("the spool's file, while writing: {0}")]
-    Undecided(#[source] Box<redb::Error>),
-}
-
-impl<E: Into<redb::Error>> From<E> for SpoolError {
-    fn from(error: E) -> Self {
-        Self::Storage(Box::new(error.into()))
-    }
-}
 
 /// Records of one daemon, appended durably and removed once they are stored.
 pub(crate) struct SpoolLog {
     path: PathBuf,
     max_bytes: u64,
     /// Beside the state, because that is locked while the disk writes.
-    records: AtomicU64,
+    pending: AtomicU64,
     state: Mutex<State>,
 }
 
 struct State {
-    /// None after a failure: redb wants its file to be opened anew then.
-    database: Option<Database>,
-    name: String,
-    next: u64,
-    records: u64,
-    bytes: u64,
+    /// None after a failure, until it can be opened again.
+    file: Option<SpoolFile>,
+    /// Up to where records are known to be stored, by name, because another file may be there when it is opened again.
+    stored: Option<(String, u64)>,
 }
 
 impl SpoolLog {
     pub(crate) fn open(dir: &Path, max_bytes: u64) -> Result<Self, SpoolError> {
         // Users' names are nobody else's business.
         let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
-        made.map_err(|source| SpoolError::Folder { path: dir.to_owned(), source })?;
-        let path = dir.join(FILE);
-        let state = State::open(&path)?;
-        // The file's name must survive a crash of the machine as its content does.
-        let synced = std::fs::File::open(dir).and_then(|dir| dir.sync_all());
-        synced.map_err(|source| SpoolError::Folder { path: dir.to_owned(), source })?;
-        Ok(Self { path, max_bytes, records: AtomicU64::new(state.records), state: Mutex::new(state) })
+        made.map_err(|error| SpoolError::Folder { path: dir.to_owned(), error })?;
+        let state = Mutex::new(State { file: None, stored: None });
+        let log = Self { path: dir.join(FILE), max_bytes, pending: AtomicU64::new(0), state };
+        log.on_file(|_| Ok(()))?;
+        Ok(log)
     }
 
-    /// What the spool is called in the database.
-    pub(crate) fn name(&self) -> String {
-        self.state().name.clone()
-    }
-
-    /// How many records it holds.
+    /// How many records it holds that are not known to be stored.
     pub(crate) fn len(&self) -> i64 {
-        i64::try_from(self.records.load(Ordering::SeqCst)).unwrap_or(i64::MAX)
+        i64::try_from(self.pending.load(Ordering::SeqCst)).unwrap_or(i64::MAX)
     }
 
     /// Adds records, all or none. When this returns `Ok` they are on disk.
     pub(crate) fn append(&self, records: &[Vec<u8>]) -> Result<(), SpoolError> {
-        let mut state = self.state();
         let more: u64 = records.iter().map(|record| record.len() as u64).sum();
-        if state.bytes + more > self.max_bytes {
-            return Err(SpoolError::Full { held: state.bytes, limit: self.max_bytes });
+        let held = || self.on_file(|file| Ok(file.bytes()));
+        let mut before = held()?;
+        if before + more > self.max_bytes && self.remove_stored().is_ok() {
+            before = held()?;
         }
-        let first = state.next;
-        let next = first + records.len() as u64;
-        let appended = (|| {
-            let transaction = state.database(&self.path)?.begin_write()?;
-            {
-                let mut table = transaction.open_table(RECORDS)?;
-                for (number, record) in (first..).zip(records) {
-                    table.insert(number, record.as_slice())?;
-                }
-                transaction.open_table(NEXT)?.insert("", next)?;
-            }
-            transaction.commit().map_err(|error| SpoolError::Undecided(Box::new(error.into())))
-        })();
-        if appended.is_err() {
-            state.database = None;
-            return appended;
+        if before + more > self.max_bytes {
+            return Err(SpoolError::Full { held: before, limit: self.max_bytes });
         }
-        state.next = next;
-        state.records += records.len() as u64;
-        state.bytes += more;
-        self.records.store(state.records, Ordering::SeqCst);
-        Ok(())
+        self.on_file(|file| file.append(records))
     }
 
-    /// The oldest records with their numbers, as many as `take` says yes to.
-    pub(crate) fn oldest(&self, mut take: impl FnMut(u64, &[u8]) -> bool) -> Result<(), SpoolError> {
-        let mut state = self.state();
-        let read = (|| {
-            let transaction = state.database(&self.path)?.begin_read()?;
-            for entry in transaction.open_table(RECORDS)?.iter()? {
-                let (number, record) = entry?;
-                if !take(number.value(), record.value()) {
-                    break;
-                }
-            }
-            Ok(())
-        })();
-        state.reopen_after(read)
+    /// The name of the oldest record that is not known to be stored.
+    pub(crate) fn oldest_name(&self) -> Result<Option<String>, SpoolError> {
+        self.on_file(|file| Ok(file.oldest_name().map(str::to_owned)))
     }
 
-    /// Removes the records up to a number, which are stored.
-    pub(crate) fn remove_up_to(&self, last: u64) -> Result<(), SpoolError> {
+    /// The oldest records that are not known to be stored, with their numbers, as many as `take` says yes to; none if they do not
+    /// have this name.
+    pub(crate) fn oldest_of(&self, name: &str, take: impl FnMut(u64, &[u8]) -> bool) -> Result<(), SpoolError> {
+        self.on_file(|file| file.oldest_of(name, take))
+    }
+
+    /// Takes note that the records of a name are stored up to a number. This is kept in memory, so that it needs no room on the
+    /// disk; whoever starts anew learns it from the database.
+    pub(crate) fn note_stored(&self, name: &str, to: u64) {
         let mut state = self.state();
-        let (mut records, mut bytes) = (0, 0);
-        let removed = (|| {
-            let transaction = state.database(&self.path)?.begin_write()?;
-            transaction.open_table(RECORDS)?.retain_in(..=last, |_, record| {
-                records += 1;
-                bytes += record.len() as u64;
-                false
-            })?;
-            transaction.commit()?;
-            Ok(())
-        })();
-        if removed.is_ok() {
-            state.records -= records;
-            state.bytes -= bytes;
-            self.records.store(state.records, Ordering::SeqCst);
+        state.stored = Some((name.to_owned(), to));
+        if let Some(file) = &mut state.file {
+            file.note_stored(name, to);
+            self.pending.store(file.pending(), Ordering::SeqCst);
         }
-        state.reopen_after(removed)
+    }
+
+    /// Removes the records that are known to be stored.
+    pub(crate) fn remove_stored(&self) -> Result<(), SpoolError> {
+        self.on_file(SpoolFile::remove_stored)
+    }
+
+    fn on_file<T>(&self, act: impl FnOnce(&mut SpoolFile) -> Result<T, FileError>) -> Result<T, SpoolError> {
+        let mut state = self.state();
+        let done = self.opened(&mut state).and_then(|mut file| {
+            let done = act(&mut file)?;
+            state.file = Some(file);
+            Ok(done)
+        });
+        if done.is_err() {
+            // At once, because only the file knows what it holds now. Where that fails, whoever comes next tries again.
+            state.file = self.opened(&mut state).ok();
+        }
+        if let Some(file) = &state.file {
+            self.pending.store(file.pending(), Ordering::SeqCst);
+        }
+        done.map_err(|error| error.of_file(&self.path))
+    }
+
+    /// The file, taken out of the state, so that it is not there any more if its user panics.
+    fn opened(&self, state: &mut State) -> Result<SpoolFile, FileError> {
+        if let Some(file) = state.file.take() {
+            return Ok(file);
+        }
+        let mut file = SpoolFile::open(&self.path)?;
+        if let Some((name, to)) = &state.stored {
+            file.note_stored(name, *to);
+        }
+        Ok(file)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Every change of the state comes after the file's, so it is whole even if a holder of the lock panicked.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn open(path: &Path) -> Result<Self, SpoolError> {
-        let database = Database::create(path).map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => SpoolError::InUse(path.to_owned()),
-            other => other.into(),
-        })?;
-        let transaction = database.begin_write()?;
-        let (name, next, records, bytes) = {
-            let mut names = transaction.open_table(NAME)?;
-            let known = names.get("")?.map(|name| name.value().to_owned());
-            let name = known.unwrap_or_else(|| format!("{:032x}", rand::rng().random::<u128>()));
-            names.insert("", name.as_str())?;
-            let next = transaction.open_table(NEXT)?.get("")?.map_or(1, |next| next.value());
-            let (mut records, mut bytes) = (0, 0);
-            for entry in transaction.open_table(RECORDS)?.iter()? {
-                records += 1;
-                bytes += entry?.1.value().len() as u64;
-            }
-            (name, next, records, bytes)
-        };
-        transaction.commit()?;
-        Ok(Self { database: Some(database), name, next, records, bytes })
-    }
-
-    fn database(&mut self, path: &Path) -> Result<&Database, SpoolError> {
-        if self.database.is_none() {
-            *self = Self::open(path)?;
-        }
-        self.database.as_ref().ok_or_else(|| StorageError::DatabaseClosed.into())
-    }
-
-    fn reopen_after<T>(&mut self, outcome: Result<T, SpoolError>) -> Result<T, SpoolError> {
-        if outcome.is_err() {
-            self.database = None;
-        }
-        outcome
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{SpoolError, SpoolLog};
+    use std::{fs, path::Path};
 
-    fn numbers(log: &SpoolLog) -> Vec<(u64, Vec<u8>)> {
+    use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+
+    use super::{FILE, SpoolError, SpoolLog};
+
+    fn open(dir: &Path) -> SpoolLog {
+        SpoolLog::open(dir, 100).unwrap()
+    }
+
+    fn append(log: &SpoolLog, records: &[&str]) {
+        log.append(&records.iter().map(|record| record.as_bytes().to_vec()).collect::<Vec<_>>()).unwrap();
+    }
+
+    /// What is pending: for each name the records with their numbers.
+    fn pending(log: &SpoolLog) -> Vec<(String, Vec<(u64, String)>)> {
         let mut all = Vec::new();
-        log.oldest(|number, record| {
-            all.push((number, record.to_owned()));
-            true
-        })
-        .unwrap();
+        while let Some(name) = log.oldest_name().unwrap() {
+            let mut records = Vec::new();
+            log.oldest_of(&name, |number, record| {
+                records.push((number, String::from_utf8(record.to_owned()).unwrap()));
+                true
+            })
+            .unwrap();
+            log.note_stored(&name, records.last().unwrap().0);
+            all.push((name, records));
+        }
         all
+    }
+
+    fn records(all: &[(String, Vec<(u64, String)>)]) -> Vec<(u64, &str)> {
+        all.iter().flat_map(|(_, records)| records).map(|(number, record)| (*number, record.as_str())).collect()
     }
 
     #[test]
     fn records_are_there_in_order_after_opening_anew_and_numbers_never_come_again() {
         let dir = tempfile::tempdir().unwrap();
-        let log = SpoolLog::open(dir.path(), 100).unwrap();
-        let name = log.name();
-        log.append(&[b"a".to_vec(), b"b".to_vec()]).unwrap();
-        log.append(&[b"c".to_vec()]).unwrap();
-        log.remove_up_to(1).unwrap();
+        let log = open(dir.path());
+        append(&log, &["a", "b"]);
+        append(&log, &["c"]);
+        let name = log.oldest_name().unwrap().unwrap();
+        log.note_stored(&name, 1);
+        log.remove_stored().unwrap();
         drop(log);
 
-        let log = SpoolLog::open(dir.path(), 100).unwrap();
-        assert_eq!(log.name(), name);
-        assert_eq!(numbers(&log), [(2, b"b".to_vec()), (3, b"c".to_vec())]);
-        log.remove_up_to(3).unwrap();
+        let log = open(dir.path());
+        assert_eq!(log.len(), 2);
+        assert_eq!(pending(&log), [(name, vec![(2, "b".to_owned()), (3, "c".to_owned())])]);
+        log.remove_stored().unwrap();
         drop(log);
 
-        let log = SpoolLog::open(dir.path(), 100).unwrap();
-        log.append(&[b"d".to_vec()]).unwrap();
-        assert_eq!(numbers(&log), [(4, b"d".to_vec())]);
+        let log = open(dir.path());
+        append(&log, &["d"]);
+        assert_eq!(records(&pending(&log)), [(4, "d")]);
     }
 
     #[test]
-    fn what_it_may_hold_is_bounded_and_there_is_room_again_when_records_are_gone() {
+    fn what_it_may_hold_is_bounded_and_there_is_room_again_when_records_are_stored() {
         let dir = tempfile::tempdir().unwrap();
         let log = SpoolLog::open(dir.path(), 10).unwrap();
         log.append(&[vec![0; 8]]).unwrap();
         assert!(matches!(log.append(&[vec![0; 3]]), Err(SpoolError::Full { held: 8, limit: 10 })));
         assert_eq!(log.len(), 1);
-        log.remove_up_to(1).unwrap();
+        log.note_stored(&log.oldest_name().unwrap().unwrap(), 1);
         log.append(&[vec![0; 3]]).unwrap();
+        assert_eq!(log.len(), 1);
+    }
+
+    #[test]
+    fn what_is_stored_is_not_pending_though_it_is_still_there_also_when_the_file_is_opened_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = open(dir.path());
+        append(&log, &["a", "b", "c"]);
+        log.note_stored(&log.oldest_name().unwrap().unwrap(), 2);
+        assert_eq!(log.len(), 1);
+
+        // As after any failure.
+        log.state().file = None;
+        assert_eq!(records(&pending(&log)), [(3, "c")]);
+        drop(log);
+        assert_eq!(open(dir.path()).len(), 3, "another daemon asks the database");
+    }
+
+    #[test]
+    fn another_file_in_the_same_place_has_nothing_to_do_with_what_was_stored_of_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = open(dir.path());
+        append(&log, &["a", "b", "c"]);
+        log.note_stored(&log.oldest_name().unwrap().unwrap(), 3);
+        fs::rename(dir.path().join(FILE), dir.path().join("aside")).unwrap();
+        log.state().file = None;
+        append(&log, &["d"]);
+        assert_eq!(records(&pending(&log)), [(1, "d")]);
+    }
+
+    #[test]
+    fn what_an_older_copy_of_the_file_takes_under_numbers_that_are_stored_already_is_pending() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = open(dir.path());
+        append(&log, &["a", "b"]);
+        drop(log);
+        let copy = fs::read(dir.path().join(FILE)).unwrap();
+        let log = open(dir.path());
+        append(&log, &["c", "d"]);
+        let names: Vec<_> = pending(&log).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names.len(), 2);
+        drop(log);
+
+        fs::write(dir.path().join(FILE), copy).unwrap();
+        let log = open(dir.path());
+        append(&log, &["e"]);
+        log.note_stored(&names[0], 4);
+        log.remove_stored().unwrap();
+        let all = pending(&log);
+        assert_eq!(records(&all), [(3, "e")], "also where more is stored under the name than the copy has");
+        assert!(!names.contains(&all[0].0));
+    }
+
+    #[test]
+    fn two_that_go_on_with_copies_of_a_file_have_its_records_under_one_name_and_their_own_under_two() {
+        let dir = tempfile::tempdir().unwrap();
+        append(&open(dir.path()), &["a"]);
+        let twin = tempfile::tempdir().unwrap();
+        fs::copy(dir.path().join(FILE), twin.path().join(FILE)).unwrap();
+        let (log, twin) = (open(dir.path()), open(twin.path()));
+        append(&log, &["b"]);
+        append(&twin, &["c"]);
+        let (all, twins) = (pending(&log), pending(&twin));
+        assert_eq!((records(&all), records(&twins)), (vec![(1, "a"), (2, "b")], vec![(1, "a"), (2, "c")]));
+        assert_eq!(all[0].0, twins[0].0);
+        assert_ne!(all[1].0, twins[1].0);
+    }
+
+    #[test]
+    fn the_records_of_a_file_of_the_first_format_keep_their_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Database::create(dir.path().join(FILE)).unwrap();
+        let transaction = database.begin_write().unwrap();
+        transaction.open_table(TableDefinition::<&str, &str>::new("name")).unwrap().insert("", "old").unwrap();
+        transaction.open_table(TableDefinition::<&str, u64>::new("next")).unwrap().insert("", 6).unwrap();
+        transaction.open_table(TableDefinition::<u64, &[u8]>::new("records")).unwrap().insert(5, &b"a"[..]).unwrap();
+        transaction.commit().unwrap();
+        drop(database);
+
+        for _ in 0..2 {
+            append(&open(dir.path()), &["b"]);
+        }
+        let log = open(dir.path());
+        let all = pending(&log);
+        assert_eq!(records(&all), [(5, "a"), (6, "b"), (7, "b")]);
+        assert_eq!((all.len(), all[0].0.as_str()), (3, "old"));
+        log.remove_stored().unwrap();
+        append(&log, &["c"]);
+        assert_eq!(records(&pending(&log)), [(8, "c")]);
+    }
+
+    #[test]
+    fn names_without_records_are_gone_from_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        for _ in 0..5 {
+            let log = open(dir.path());
+            append(&log, &["a", "b"]);
+            pending(&log);
+            log.remove_stored().unwrap();
+        }
+        let database = Database::open(dir.path().join(FILE)).unwrap();
+        let names = database.begin_read().unwrap().open_table(TableDefinition::<u64, &str>::new("names")).unwrap();
+        assert_eq!(names.iter().unwrap().map(|entry| entry.unwrap().0.value()).collect::<Vec<_>>(), [9]);
     }
 
     #[test]
     fn two_cannot_use_one_folder() {
         let dir = tempfile::tempdir().unwrap();
-        let _log = SpoolLog::open(dir.path(), 10).unwrap();
+        let _log = open(dir.path());
         assert!(matches!(SpoolLog::open(dir.path(), 10), Err(SpoolError::InUse(_))));
+    }
+
+    #[test]
+    fn a_damaged_file_is_said_once_with_its_path_and_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        append(&open(dir.path()), &["a record that is found in the file"]);
+        let path = dir.path().join(FILE);
+        let good = fs::read(&path).unwrap();
+        let place = good.windows(8).position(|bytes| bytes == b"a record").unwrap();
+        let mut changed = good.clone();
+        changed[place] = b'A';
+        for (damage, bytes) in [
+            ("changed", changed),
+            ("short", good[..good.len() / 2].to_vec()),
+            ("very short", good[..100].to_vec()),
+            ("zeros", vec![0; good.len()]),
+            ("another file", b"not a spool at all, but a text that is somewhat longer than a header".repeat(9)),
+        ] {
+            fs::write(&path, bytes).unwrap();
+            let error = SpoolLog::open(dir.path(), 100).err().unwrap_or_else(|| panic!("{damage} is opened"));
+            let said = format!("{:#}", anyhow::Error::new(error).context("cannot spool"));
+            let known = format!("cannot spool: the spool's file {} is damaged: ", path.display());
+            let rest = said.strip_prefix(&known).unwrap_or_else(|| panic!("{damage}: {said}"));
+            let (reason, advice) = rest.split_once("; ").unwrap();
+            assert_eq!(said.matches(reason).count(), 1, "{damage}: {said}");
+            assert!(
+                advice.starts_with("move it aside and keep it") && advice.ends_with("start analyticsd again"),
+                "{advice}"
+            );
+        }
     }
 }

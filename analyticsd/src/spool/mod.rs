@@ -1,7 +1,10 @@
 //! Keeps events on this machine's disk while the database is away, for those who start the daemon with `--spool`: appended durably
 //! before the answer, which is 202 and not 204, and stored exactly once when the database is back.
 
+mod error;
+mod file;
 mod log;
+mod names;
 mod record;
 mod rejects;
 mod replay;
@@ -14,7 +17,7 @@ use tokio::{
     task::{JoinSet, spawn_blocking},
 };
 
-pub use log::SpoolError;
+pub use error::SpoolError;
 use log::SpoolLog;
 
 use crate::{
@@ -93,8 +96,10 @@ async fn append_all(mut queue: mpsc::Receiver<Job>, log: Arc<SpoolLog>, appended
             }
             Ok(Err(error)) => {
                 tracing::error!(%error, requests = jobs.len(), "could not spool");
-                let undecided = matches!(error, SpoolError::Undecided(_));
+                let undecided = matches!(error, SpoolError::Undecided { .. });
                 answer_all(jobs, Err(if undecided { NotAccepted::Unknown } else { NotAccepted::Unavailable }));
+                // They may be there after all.
+                appended.notify_one();
             }
             Err(error) => {
                 tracing::error!(%error, requests = jobs.len(), "the spool failed, and may have kept them or not");

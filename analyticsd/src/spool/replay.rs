@@ -9,7 +9,7 @@ use thiserror::Error;
 use tokio::{
     sync::Notify,
     task::{JoinError, spawn_blocking},
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 use super::{log::SpoolLog, record, rejects::Rejects};
@@ -56,12 +56,18 @@ pub(crate) async fn replay_forever(
     rejects: Rejects,
     metrics: Arc<Metrics>,
 ) {
-    let mut replay = Replay { spool: log.name(), store, log, rejects: Arc::new(rejects), metrics };
+    let mut replay = Replay { store, log, rejects: Arc::new(rejects), metrics, cannot_remove: false };
     let mut pause = FIRST_PAUSE;
     let mut most = MAX_RECORDS;
     loop {
+        replay.remove_stored().await;
         if replay.log.len() == 0 {
-            appended.notified().await;
+            if replay.cannot_remove {
+                let _ = timeout(pause, appended.notified()).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            } else {
+                appended.notified().await;
+            }
             continue;
         }
         replay.store.answers().await;
@@ -82,29 +88,21 @@ pub(crate) async fn replay_forever(
 }
 
 struct Replay {
-    spool: String,
     store: Store,
     log: Arc<SpoolLog>,
     rejects: Arc<Rejects>,
     metrics: Arc<Metrics>,
+    /// Whether what is stored could not be removed from the file the last time. It is enough to know what is stored.
+    cannot_remove: bool,
 }
 
 impl Replay {
     /// Stores all that there is, in commits of at most `most` requests; returns how many there were.
     async fn run(&mut self, most: usize) -> Result<u64, ReplayError> {
         let mut writer = Writer::new(self.store.clone());
-        let stored_to = self.store.spool_stored_to(&self.spool).await?;
-        let mut from = u64::try_from(stored_to).unwrap_or_default();
-        self.remove_up_to(from).await?;
         let mut requests = 0;
-        loop {
-            let records = self.oldest(most).await?;
-            let Some(&(last, _)) = records.last() else { break };
-            requests += records.len() as u64;
-            let submissions = records.into_iter().map(|(_, submission)| submission).collect();
-            self.store_once(&mut writer, from, last, submissions).await?;
-            self.remove_up_to(last).await?;
-            from = last;
+        while let Some(name) = self.on_log(SpoolLog::oldest_name).await?? {
+            requests += self.run_name(&mut writer, &name, most).await?;
         }
         if let Err(error) = writer.retire().await {
             tracing::debug!(%error, "the spool's writer stays behind until the settler tidies it up");
@@ -112,16 +110,30 @@ impl Replay {
         Ok(requests)
     }
 
+    /// Stores the records of the oldest name, of which the database may have some already.
+    async fn run_name(&mut self, writer: &mut Writer, name: &str, most: usize) -> Result<u64, ReplayError> {
+        let mut from = u64::try_from(self.store.spool_stored_to(name).await?).unwrap_or_default();
+        self.note_stored(name, from).await?;
+        let mut requests = 0;
+        loop {
+            let records = self.oldest_of(name, most).await?;
+            let Some(&(last, _)) = records.last() else { return Ok(requests) };
+            requests += records.len() as u64;
+            let submissions = records.into_iter().map(|(_, submission)| submission).collect();
+            self.store_once(writer, SpoolPosition { spool: name, from: number(from), to: number(last) }, submissions)
+                .await?;
+            self.note_stored(name, last).await?;
+            from = last;
+        }
+    }
+
     /// Stores requests in one commit together with the fact that they are stored.
     async fn store_once(
         &self,
         writer: &mut Writer,
-        from: u64,
-        last: u64,
+        at: SpoolPosition<'_>,
         mut submissions: Vec<Submission>,
     ) -> Result<(), ReplayError> {
-        let number = |record| i64::try_from(record).unwrap_or(i64::MAX);
-        let at = SpoolPosition { spool: &self.spool, from: number(from), to: number(last) };
         loop {
             submissions.retain(|submission| !submission.events.is_empty());
             if submissions.is_empty() {
@@ -174,14 +186,14 @@ impl Replay {
         Ok(spawn_blocking(move || rejects.add(&submissions)).await??)
     }
 
-    /// The oldest requests that go into one commit together.
-    async fn oldest(&self, most: usize) -> Result<Vec<(u64, Submission)>, ReplayError> {
-        let log = Arc::clone(&self.log);
-        spawn_blocking(move || {
+    /// The oldest requests of a name that go into one commit together.
+    async fn oldest_of(&self, name: &str, most: usize) -> Result<Vec<(u64, Submission)>, ReplayError> {
+        let name = name.to_owned();
+        self.on_log(move |log| {
             let mut room = Room::new(MAX_BATCH_EVENTS);
             let mut taken = Vec::new();
             let mut unreadable = None;
-            log.oldest(|number, record| match record::decode(record) {
+            log.oldest_of(&name, |number, record| match record::decode(record) {
                 Ok(submission) => {
                     let fits = room.take(&submission, &Claim::all_of(&submission)) == Fit::Fits;
                     if fits {
@@ -203,10 +215,44 @@ impl Replay {
         .await?
     }
 
-    async fn remove_up_to(&self, last: u64) -> Result<(), ReplayError> {
-        let log = Arc::clone(&self.log);
-        spawn_blocking(move || log.remove_up_to(last)).await??;
+    /// The records of a name are stored up to a number, and go from the file if that can be written.
+    async fn note_stored(&mut self, name: &str, to: u64) -> Result<(), ReplayError> {
+        let name = name.to_owned();
+        self.on_log(move |log| log.note_stored(&name, to)).await?;
         self.metrics.spooled_requests.set(self.log.len());
+        // Trying again for each commit would read the whole file each time.
+        if !self.cannot_remove {
+            self.remove_stored().await;
+        }
         Ok(())
     }
+
+    /// Removes from the file what is stored. That it stays there for want of room keeps nothing up.
+    async fn remove_stored(&mut self) {
+        let removed = match self.on_log(SpoolLog::remove_stored).await {
+            Ok(removed) => removed.map_err(ReplayError::from),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &removed
+            && !self.cannot_remove
+        {
+            tracing::warn!(%error, "cannot remove from the spool what is stored; events are stored all the same, and it is tried again");
+        }
+        self.cannot_remove = removed.is_err();
+        self.metrics.spooled_requests.set(self.log.len());
+    }
+
+    /// Beside the runtime's threads, because files take their time.
+    async fn on_log<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&SpoolLog) -> T + Send + 'static,
+    ) -> Result<T, ReplayError> {
+        let log = Arc::clone(&self.log);
+        Ok(spawn_blocking(move || act(&log)).await?)
+    }
+}
+
+/// How the database writes a record's number.
+fn number(record: u64) -> i64 {
+    i64::try_from(record).unwrap_or(i64::MAX)
 }

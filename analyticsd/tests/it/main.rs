@@ -15,5 +15,8 @@ mod overload;
 mod raw;
 mod self_audit;
 mod slow_clients;
+mod small_disk;
 mod spool;
+mod spool_copies;
+mod spool_disk_full;
 mod support;

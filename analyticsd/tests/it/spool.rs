@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use chrono::Utc;
 use db::{Flavour, Retention, Store, StoreOptions, embedded::Embedded, schema};
 use reqwest::StatusCode;
@@ -7,31 +9,35 @@ use testkit::{Daemon, embedded_options, server_dir};
 use crate::support::{at, counts};
 
 /// A database that can be away, and a folder for a spool.
-struct Away {
-    dir: TempDir,
+pub(crate) struct Away {
+    pub(crate) dir: TempDir,
     server: Option<Embedded>,
     url: String,
 }
 
 impl Away {
     /// With a database that is there, for now.
-    async fn not_yet() -> Self {
+    pub(crate) async fn not_yet() -> Self {
         let dir = server_dir();
         let server = Embedded::start(&embedded_options(dir.path(), Flavour::Postgres)).await.unwrap();
         schema::migrate(&store(server.url()), None).await.unwrap();
         Self { url: server.url().to_owned(), server: Some(server), dir }
     }
 
-    async fn go(&mut self) {
+    pub(crate) async fn go(&mut self) {
         self.server.take().unwrap().stop().await.unwrap();
     }
 
-    async fn come_back(&mut self) {
+    pub(crate) async fn come_back(&mut self) {
         self.server = Some(Embedded::start(&embedded_options(self.dir.path(), Flavour::Postgres)).await.unwrap());
     }
 
-    async fn daemon(&self, more: &[&str]) -> Daemon {
-        let spool = self.dir.path().join("spool").display().to_string();
+    pub(crate) async fn daemon(&self, more: &[&str]) -> Daemon {
+        self.daemon_with_spool(&self.dir.path().join("spool"), more).await
+    }
+
+    pub(crate) async fn daemon_with_spool(&self, spool: &Path, more: &[&str]) -> Daemon {
+        let spool = spool.display().to_string();
         let arguments = ["--database-url", &self.url, "--spool", &spool, "--admin-listen", "127.0.0.1:0"];
         Daemon::start_with(arguments.iter().chain(more)).await
     }
@@ -41,7 +47,7 @@ fn store(url: &str) -> Store {
     Store::new(url, StoreOptions::default()).unwrap()
 }
 
-async fn until_replayed(daemon: &Daemon) {
+pub(crate) async fn until_replayed(daemon: &Daemon) {
     while daemon.metric("analyticsd_spooled_requests").await != Some(0.0) {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
