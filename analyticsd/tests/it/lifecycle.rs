@@ -1,4 +1,4 @@
-use std::{process::Output, sync::Arc, time::Duration};
+use std::{fs, io, pin::pin, process::Output, sync::Arc, time::Duration};
 
 use chrono::Utc;
 use db::{Flavour, Store, StoreOptions, embedded::Embedded, schema};
@@ -150,6 +150,58 @@ async fn the_webassembly_embedded_database_keeps_what_was_acknowledged_when_the_
     what_was_acknowledged_survives_a_kill("wasm").await;
 }
 
+/// The processes that a process started.
+fn children(pid: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let of_thread = |thread: io::Result<fs::DirEntry>| fs::read_to_string(thread.unwrap().path().join("children"));
+    threads
+        .flat_map(|thread| of_thread(thread).unwrap().split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        .map(|pid| pid.parse().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_webassembly_database_that_outlives_its_daemon_is_waited_for_and_does_not_harm_the_next() {
+    let dir = server_dir();
+    let embedded = format!("--embedded={}", dir.path().display());
+    let arguments = [embedded.as_str(), "--embedded-kind", "wasm"];
+    let log = dir.path().join("daemon.log");
+    let now = Utc::now();
+    let mut acknowledged = 0;
+    // One that is killed leaves its socket behind; one that ends by itself removes it, as one of its last acts.
+    for is_killed in [true, false] {
+        let daemon = Daemon::start_with(arguments).await;
+        assert_eq!(daemon.post(now, "anna", "click").await, StatusCode::NO_CONTENT);
+        acknowledged += 1;
+        let [old] = children(daemon.pid())[..] else { panic!("the daemon has one child") };
+        // It lives until its standard input ends, which the daemon's death brings about as long as nobody else could write to it.
+        let keeps_it_alive = fs::File::options().write(true).open(format!("/proc/{old}/fd/0")).unwrap();
+        daemon.kill().await;
+
+        let mut next = Daemon::command();
+        next.args(arguments).args(["--log", "info"]).stderr(fs::File::create(&log).unwrap());
+        let mut next = pin!(Daemon::start_command(next));
+        let waits = async {
+            while !fs::read_to_string(&log).unwrap().contains("waiting for the last run's WebAssembly database") {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            _ = &mut next => panic!("it started beside the old one"),
+            waits = timeout(Duration::from_secs(30), waits) => waits.expect("it says what it waits for"),
+        }
+        if is_killed {
+            let killed = tokio::process::Command::new("kill").args(["-KILL", &old.to_string()]).status().await.unwrap();
+            assert!(killed.success());
+        }
+        drop(keeps_it_alive);
+        let daemon = next.await;
+        assert!(dir.path().join("wasm/socket/.s.PGSQL.5432").exists());
+        assert_eq!(daemon.counts(now).await, counts(1, acknowledged, 0), "the old one was killed: {is_killed}");
+        assert!(daemon.terminate().await.success());
+    }
+}
+
 #[tokio::test]
 async fn while_the_database_is_away_the_answer_is_503_and_when_it_is_back_it_is_served_without_a_restart() {
     let dir = server_dir();
@@ -181,7 +233,7 @@ async fn when_its_embedded_database_dies_it_stops_and_says_so() {
     let dir = server_dir();
     let embedded = format!("--embedded={}", dir.path().display());
     let daemon = Daemon::start_with([embedded.as_str(), "--embedded-kind", "native"]).await;
-    let pid_file = std::fs::read_to_string(dir.path().join("native/data/postmaster.pid")).unwrap();
+    let pid_file = fs::read_to_string(dir.path().join("native/data/postmaster.pid")).unwrap();
     let postmaster = pid_file.lines().next().unwrap();
     let killed = tokio::process::Command::new("kill").args(["-KILL", postmaster]).status().await.unwrap();
     assert!(killed.success());
