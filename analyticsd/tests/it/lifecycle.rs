@@ -6,7 +6,10 @@ use reqwest::StatusCode;
 use testkit::{Daemon, TestDatabase, embedded_options, server_dir};
 use tokio::{task::JoinSet, time::timeout};
 
-use crate::support::{counts, stored_events};
+use crate::{
+    raw::{connect_and_send, read_to_the_end},
+    support::{counts, stored_events},
+};
 
 async fn run(arguments: &[&str]) -> Output {
     let run = Daemon::command().args(arguments).output();
@@ -108,6 +111,62 @@ async fn asked_to_stop_under_load_it_answers_what_it_accepted_and_exits_0() {
         };
         assert_eq!(left, 0, "its writers are retired");
     }
+}
+
+/// Whether the daemon has read everything that these many clients sent. The system's table of connections shows what still lies unread.
+fn has_read_all(daemon: &Daemon, clients: usize) -> bool {
+    let port: u16 = daemon.url().rsplit_once(':').unwrap().1.parse().unwrap();
+    let (local_port, established) = (format!(":{port:04X}"), "01");
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let columns = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let of_daemon = columns.filter(|line| line[1].ends_with(&local_port) && line[3] == established);
+    let unread = of_daemon.map(|line| line[4].split_once(':').unwrap().1.to_owned()).collect::<Vec<_>>();
+    unread.len() == clients && unread.iter().all(|bytes| bytes == "00000000")
+}
+
+#[tokio::test]
+async fn asked_to_stop_it_waits_for_a_commit_that_is_held_up_and_answers_all_who_wait_behind_it() {
+    const CLIENTS: usize = 20;
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let now = Utc::now();
+    // The partition is there, so that nothing but the lock holds a commit up.
+    assert_eq!(daemon.post(now, "anna", "click").await, StatusCode::NO_CONTENT);
+    let mut people = database.client().await;
+    let observer = database.client().await;
+    let lock = people.transaction().await.unwrap();
+    lock.batch_execute("lock table analytics.events in share mode").await.unwrap();
+
+    let request = |user: usize| {
+        let query = format!("timestamp={}&user=user-{user}&event=click", now.timestamp_millis());
+        format!("POST /analytics?{query} HTTP/1.1\r\nHost: x\r\n\r\n")
+    };
+    let mut clients = vec![connect_and_send(&daemon, request(0).as_bytes()).await];
+    let is_held_up = "select exists (select from pg_stat_activity where datname = current_database() \
+                      and application_name = 'analyticsd' and wait_event_type = 'Lock')";
+    while !observer.query_one(is_held_up, &[]).await.unwrap().get::<_, bool>(0) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for user in 1..CLIENTS {
+        clients.push(connect_and_send(&daemon, request(user).as_bytes()).await);
+    }
+    // One more connection is that of the first event, which is kept open.
+    while !has_read_all(&daemon, CLIENTS + 1) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+
+    let address = daemon.url().strip_prefix("http://").unwrap().to_owned();
+    daemon.signal("TERM").await;
+    while tokio::net::TcpStream::connect(&address).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    lock.commit().await.unwrap();
+    for (user, client) in clients.iter_mut().enumerate() {
+        let answer = read_to_the_end(client, Duration::from_secs(10)).await;
+        assert!(answer.starts_with("HTTP/1.1 204 "), "user {user}: {answer:?}");
+    }
+    assert_eq!(daemon.ended().await.code(), Some(0));
+    assert_eq!(stored_events(&database).await, 1 + i64::try_from(CLIENTS).unwrap());
 }
 
 #[tokio::test]
