@@ -93,7 +93,10 @@ fn counters(operations: &[Operation]) -> BTreeMap<(Hour, &'static str), Counter>
                     user.acknowledged = [user.acknowledged, acknowledged].into_iter().flatten().min();
                 }
             }
-            Action::Send { .. } | Action::Read { counts: None, .. } | Action::Disturb { .. } => {}
+            Action::Send { .. }
+            | Action::Read { counts: None, .. }
+            | Action::Protest { .. }
+            | Action::Disturb { .. } => {}
             Action::Read { hour, counts: Some(counts) } => {
                 let values = [
                     ("unique users", counts.unique_users),
@@ -275,6 +278,7 @@ fn surroundings(operations: &[Operation], hour: Hour, read: &Read, origin: Insta
         .filter(|operation| match &operation.action {
             Action::Send { events, .. } => events.iter().any(|event| event.hour() == hour),
             Action::Read { hour: other, .. } | Action::Disturb { hour: other, .. } => *other == hour,
+            Action::Protest { .. } => false,
         })
         .collect();
     near.sort_by_key(|operation| operation.ended);
@@ -293,6 +297,7 @@ fn surroundings(operations: &[Operation], hour: Hour, read: &Read, origin: Insta
                 format!("sent {} of {} events: {outcome:?}", here.join(", "), events.len())
             }
             Action::Read { counts, .. } => format!("read {counts:?}"),
+            Action::Protest { why } => why.clone(),
             Action::Disturb { what, .. } => (*what).to_owned(),
         };
         // Writing to a string cannot fail.
