@@ -168,7 +168,7 @@ impl Report {
         }
     }
 
-    pub(crate) fn note_totals(&mut self, ledger: &Ledger, operations: &[Operation]) {
+    fn note_totals(&mut self, ledger: &Ledger, operations: &[Operation]) {
         let totals = ledger.totals();
         self.acknowledged = totals.acknowledged;
         self.queued = totals.queued;

@@ -6,6 +6,7 @@ use reliability::{
     operation::{Action, Operation},
     report::Report,
     sabotage::Saboteur,
+    scenarios::hour_under_attack,
     traffic::{Mix, Traffic},
 };
 use testkit::{Daemon, TestDatabase};
@@ -14,6 +15,8 @@ use tokio::{
     net::{TcpListener, TcpStream},
     time::{sleep, timeout},
 };
+
+use crate::support::options;
 
 /// Answers every request that has no body in the same way.
 async fn answer(stream: TcpStream, answer: &'static str) -> std::io::Result<()> {
@@ -111,4 +114,21 @@ async fn counters_of_an_hour_that_has_no_event_are_found() {
     database.client().await.batch_execute(tamper).await.unwrap();
     report.audit_database(database.store(), &[]).await.unwrap();
     assert!(report.broken[0].contains("2015-05-17T10:00:00Z: it has counters but no raw events"), "{report:#?}");
+}
+
+#[tokio::test]
+async fn an_attack_that_succeeds_is_told_line_by_line() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let options = options();
+    let tamper = async {
+        let client = database.client().await;
+        while client.execute("update analytics.hour_counts set clicks = clicks + 1", &[]).await.unwrap() == 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let (report, ()) = tokio::join!(hour_under_attack::attack(&options, database.store()), tamper);
+    let told = report.unwrap().broken.join("\n");
+    for expected in ["counts", "what came to pass, in milliseconds:", " sent ", "read Some(", "settled"] {
+        assert!(told.contains(expected), "{expected:?} is not in:\n{told}");
+    }
 }
