@@ -5,6 +5,8 @@
 use model::HourCounts;
 use reqwest::StatusCode;
 
+use crate::operation::Outcome;
+
 /// What a client asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
@@ -31,6 +33,15 @@ pub struct Answer {
 const SHOWN: usize = 500;
 
 impl Answer {
+    /// What it says about events that were sent.
+    pub fn outcome(&self) -> Outcome {
+        match self.status {
+            StatusCode::NO_CONTENT => Outcome::Acknowledged,
+            StatusCode::ACCEPTED => Outcome::Queued,
+            _ => Outcome::Refused,
+        }
+    }
+
     /// Why nobody may be given this answer; nothing if it is one of those that are promised.
     pub fn objection(&self, asked: Asked, has_spool: bool) -> Option<String> {
         let is_promised = match self.status {

@@ -307,9 +307,7 @@ impl TestClient {
     /// Asks for events to be stored.
     async fn store(&mut self, asked: Asked, request: RequestBuilder) -> Outcome {
         match self.ask(asked, request).await {
-            Ok(Answer { status: StatusCode::NO_CONTENT, .. }) => Outcome::Acknowledged,
-            Ok(Answer { status: StatusCode::ACCEPTED, .. }) => Outcome::Queued,
-            Ok(_) => Outcome::Refused,
+            Ok(answer) => answer.outcome(),
             Err(unanswered) => unanswered,
         }
     }
