@@ -60,11 +60,17 @@ pub fn violations(operations: &[Operation]) -> Vec<Violation> {
     for ((hour, name), counter) in counters(operations) {
         if let Some(broken) = counter.first_broken_read() {
             let mut story = broken.describe(origin);
-            story.push_str(&surroundings(operations, hour, &broken.read, origin));
+            story.push_str(&told(operations, hour, broken.read.ended, origin));
             found.push(Violation { counter: format!("{name} of {hour}"), story });
         }
     }
     found
+}
+
+/// What clients did with an hour before an instant, line by line, as far back as a person can follow.
+pub fn story(operations: &[Operation], hour: Hour, until: Instant) -> String {
+    let origin = operations.iter().map(|operation| operation.began).min();
+    told(operations, hour, until, origin.unwrap_or(until))
 }
 
 /// How many reads the check looks at.
@@ -93,7 +99,10 @@ fn counters(operations: &[Operation]) -> BTreeMap<(Hour, &'static str), Counter>
                     user.acknowledged = [user.acknowledged, acknowledged].into_iter().flatten().min();
                 }
             }
-            Action::Send { .. } | Action::Read { counts: None, .. } | Action::Disturb { .. } => {}
+            Action::Send { .. }
+            | Action::Read { counts: None, .. }
+            | Action::Protest { .. }
+            | Action::Disturb { .. } => {}
             Action::Read { hour, counts: Some(counts) } => {
                 let values = [
                     ("unique users", counts.unique_users),
@@ -264,17 +273,18 @@ fn millis_since(origin: Instant, at: Instant) -> f64 {
     at.duration_since(origin).as_secs_f64() * 1e3
 }
 
-/// How much of the history around a broken read is shown, in operations.
+/// How much of the history is shown, in operations.
 const SHOWN: usize = 40;
 
-/// The operations on the hour that overlap the read, or were the last to end before it.
-fn surroundings(operations: &[Operation], hour: Hour, read: &Read, origin: Instant) -> String {
+/// The operations on the hour that were under way at an instant, or were the last to end before it.
+fn told(operations: &[Operation], hour: Hour, until: Instant, origin: Instant) -> String {
     let mut near: Vec<&Operation> = operations
         .iter()
-        .filter(|operation| operation.began <= read.ended)
+        .filter(|operation| operation.began <= until)
         .filter(|operation| match &operation.action {
             Action::Send { events, .. } => events.iter().any(|event| event.hour() == hour),
             Action::Read { hour: other, .. } | Action::Disturb { hour: other, .. } => *other == hour,
+            Action::Protest { .. } => false,
         })
         .collect();
     near.sort_by_key(|operation| operation.ended);
@@ -293,6 +303,7 @@ fn surroundings(operations: &[Operation], hour: Hour, read: &Read, origin: Insta
                 format!("sent {} of {} events: {outcome:?}", here.join(", "), events.len())
             }
             Action::Read { counts, .. } => format!("read {counts:?}"),
+            Action::Protest { why } => why.clone(),
             Action::Disturb { what, .. } => (*what).to_owned(),
         };
         // Writing to a string cannot fail.

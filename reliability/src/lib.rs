@@ -1,6 +1,8 @@
 //! Tries to break what the daemon promises, by every fault that can be made here, and proves from records that it holds.
 //!
 //! - `operation` is what a client did and was told; `traffic` are the clients, many at a time, that write operations down;
+//!   `crowd` are thousands of them;
+//! - `answer` knows which answers are promised;
 //! - `ledger` compares what was told with what is stored, event by event; `history` finds reads that no exact counter could have
 //!   answered; both are pure;
 //! - `postgres` is a private server that can be crashed; `proxy` stands in front of it and cuts, delays or stalls the stream at
@@ -9,6 +11,8 @@
 //!
 //! The tests run every scenario for seconds, the program `reliability` for as long as it is told.
 
+pub mod answer;
+pub mod crowd;
 pub mod history;
 pub mod ledger;
 pub mod operation;

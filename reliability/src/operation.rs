@@ -11,7 +11,7 @@ pub enum Outcome {
     Acknowledged,
     /// 202: they are on the daemon's disk and will be committed.
     Queued,
-    /// Any other answer of the daemon, which promises that nothing is stored.
+    /// An error, which promises that nothing is stored.
     Refused,
     /// The connection died before an answer, so nobody can say.
     Unknown,
@@ -42,6 +42,11 @@ pub enum Action {
         hour: Hour,
         /// The answer; none if it was an error or did not come.
         counts: Option<HourCounts>,
+    },
+    /// It was given an answer that is promised to nobody; kept besides what it was an answer to.
+    Protest {
+        /// What was asked for, and the answer.
+        why: String,
     },
     /// It did something to an hour that no counter may notice; kept for the story.
     Disturb {
@@ -75,7 +80,7 @@ impl Operation {
     pub fn outcome(&self) -> Option<Outcome> {
         match self.action {
             Action::Send { outcome, .. } => Some(outcome),
-            Action::Read { .. } | Action::Disturb { .. } => None,
+            Action::Read { .. } | Action::Protest { .. } | Action::Disturb { .. } => None,
         }
     }
 
@@ -84,7 +89,7 @@ impl Operation {
         match &self.action {
             Action::Send { outcome, .. } => matches!(outcome, Outcome::Acknowledged | Outcome::Queued),
             Action::Read { counts, .. } => counts.is_some(),
-            Action::Disturb { .. } => true,
+            Action::Protest { .. } | Action::Disturb { .. } => true,
         }
     }
 }

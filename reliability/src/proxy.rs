@@ -24,8 +24,8 @@ use tokio::{
     time::sleep,
 };
 
-/// What makes a prepared statement one that stores events.
-const STORES_EVENTS: &[u8] = b"analytics.ingest(";
+/// What makes a prepared statement one that stores events, with keys or without.
+const STORES_EVENTS: &[u8] = b"analytics.ingest";
 /// The version in the message that opens a session. Others ask for encryption, or to cancel a statement.
 const PROTOCOL_3: [u8; 4] = [0, 3, 0, 0];
 /// The most that is read at a time, in bytes.

@@ -5,8 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use db::Store;
-use model::{Hour, HourCounts};
+use anyhow::Context;
+use db::{Auditor, Store};
+use model::{Hour, HourCounts, Timestamp, wire::ANALYTICS_PATH};
 use serde::Serialize;
 use testkit::Daemon;
 
@@ -19,6 +20,9 @@ use crate::{
 
 /// The longest that any request may go unanswered, whatever happens: 45 seconds are promised, the rest is for a busy machine.
 const LONGEST_ANSWER: Duration = Duration::from_secs(50);
+
+/// The most answers that are shown of those that nobody is promised.
+const PROTESTS_SHOWN: usize = 20;
 
 /// What a scenario came to.
 #[derive(Debug, Default, Serialize)]
@@ -86,25 +90,11 @@ impl Report {
         operations: &[Operation],
     ) -> anyhow::Result<()> {
         saboteur.wait_for_rest().await?;
-        let ledger = Ledger::of(operations);
-        self.note_totals(&ledger, operations);
-
-        let stored = stored(store).await?;
-        let verdict = ledger.verdict(&stored);
-        self.lost = verdict.lost();
-        self.phantoms = verdict.phantoms();
-        self.promise(verdict.is_clean(), &verdict);
-
-        let brute_force = store.brute_force_counts().await?;
-        for (hour, expected) in brute_force {
-            self.compare("the database", hour, expected, store.counts(&[hour]).await?[0]);
+        self.audit_database(store, operations).await?;
+        for (hour, expected) in store.brute_force_counts().await? {
             for daemon in daemons {
-                let seen = daemon.counts(hour.start().to_utc()).await;
-                self.compare(daemon.url(), hour, expected, seen);
+                self.compare(daemon.url(), hour, expected, counts_of(daemon, hour).await);
             }
-        }
-        for violation in history::violations(operations) {
-            self.broke(violation);
         }
         if let Some(slowest) = operations.iter().max_by_key(|operation| operation.took()) {
             let (client, took, action) = (slowest.client, slowest.took(), &slowest.action);
@@ -118,12 +108,67 @@ impl Report {
         Ok(())
     }
 
-    fn compare(&mut self, who: &str, hour: Hour, expected: HourCounts, seen: HourCounts) {
-        let evidence = format_args!("{who} counts {seen:?} for {hour}, where the raw events are {expected:?}");
-        self.promise(seen == expected, evidence);
+    /// The part of the audit that asks no daemon.
+    pub async fn audit_database(&mut self, store: &Store, operations: &[Operation]) -> anyhow::Result<()> {
+        let ledger = Ledger::of(operations);
+        self.note_totals(&ledger, operations);
+        self.note_protests(operations);
+
+        let verdict = ledger.verdict(&stored(store).await?);
+        self.lost = verdict.lost();
+        self.phantoms = verdict.phantoms();
+        self.promise(verdict.is_clean(), &verdict);
+
+        for (hour, expected) in store.brute_force_counts().await? {
+            let seen = store.counts(&[hour]).await.map(|counts| counts[0]);
+            self.compare("the database", hour, expected, seen.map_err(Into::into));
+        }
+        self.audit_derived(store).await?;
+        for violation in history::violations(operations) {
+            self.broke(violation);
+        }
+        Ok(())
     }
 
-    pub(crate) fn note_totals(&mut self, ledger: &Ledger, operations: &[Operation]) {
+    /// Looks at whatever is derived from raw events, in hours that have none too: counters, users and the aggregate.
+    async fn audit_derived(&mut self, store: &Store) -> anyhow::Result<()> {
+        let auditor = Auditor::connect(store).await?;
+        let everything = Hour::containing(Timestamp::MIN)..=Hour::containing(Timestamp::MAX);
+        for part in auditor.parts(&everything).await? {
+            for audited in auditor.audit(&part).await? {
+                for difference in audited.differences() {
+                    self.broke(format_args!("{}: {difference}: {audited:?}", audited.hour));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn note_protests(&mut self, operations: &[Operation]) {
+        let protests = operations.iter().filter_map(|operation| match &operation.action {
+            Action::Protest { why } => Some((operation.client, why)),
+            Action::Send { .. } | Action::Read { .. } | Action::Disturb { .. } => None,
+        });
+        let protests: Vec<_> = protests.collect();
+        for (client, why) in protests.iter().take(PROTESTS_SHOWN) {
+            self.broke(format_args!("client {client} got an answer that nobody is promised; it {why}"));
+        }
+        if let Some(more) = protests.len().checked_sub(PROTESTS_SHOWN).filter(|more| *more > 0) {
+            self.broke(format_args!("and {more} more answers that nobody is promised"));
+        }
+    }
+
+    fn compare(&mut self, who: &str, hour: Hour, expected: HourCounts, seen: anyhow::Result<HourCounts>) {
+        match seen {
+            Ok(seen) => self.promise(
+                seen == expected,
+                format_args!("{who} counts {seen:?} for {hour}, where the raw events are {expected:?}"),
+            ),
+            Err(error) => self.broke(format_args!("{who} cannot tell the counts of {hour} at rest: {error:#}")),
+        }
+    }
+
+    fn note_totals(&mut self, ledger: &Ledger, operations: &[Operation]) {
         let totals = ledger.totals();
         self.acknowledged = totals.acknowledged;
         self.queued = totals.queued;
@@ -147,6 +192,13 @@ impl Report {
         assert!(self.broken.is_empty(), "{} with seed {seed}:\n{}", self.scenario, self.broken.join("\n"));
         assert!(self.acknowledged > 0 && self.faults > 0, "{} with seed {seed} tried nothing", self.scenario);
     }
+}
+
+/// What a daemon answers for an hour now that nothing disturbs it.
+async fn counts_of(daemon: &Daemon, hour: Hour) -> anyhow::Result<HourCounts> {
+    let response = daemon.get(&format!("{ANALYTICS_PATH}?{}={}", Timestamp::PARAMETER, hour.start().millis())).await;
+    let (status, body) = (response.status(), response.text().await?);
+    body.parse().with_context(|| format!("it answered {status}: {body:?}"))
 }
 
 /// All that is stored, event by event.

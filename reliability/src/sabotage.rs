@@ -43,7 +43,7 @@ impl Saboteur {
         Ok(terminated.is_some_and(|row| row.get(0)))
     }
 
-    /// Waits until no statement that stores events is under way any more, as one may be after its daemon was killed.
+    /// Waits until no statement that stores events, with keys or without, is under way any more, as one may be after its daemon was killed.
     pub async fn wait_for_rest(&self) -> anyhow::Result<()> {
         let began = Instant::now();
         loop {
@@ -51,7 +51,7 @@ impl Saboteur {
                 .client
                 .query_one(
                     "select count(*) from pg_stat_activity where datname = current_database() and state <> 'idle' \
-                     and pid <> pg_backend_pid() and query like '%analytics.ingest(%'",
+                     and pid <> pg_backend_pid() and query ~ 'analytics\\.ingest(_once)?\\('",
                     &[],
                 )
                 .await?

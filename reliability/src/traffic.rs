@@ -10,14 +10,17 @@ use std::{
 
 use anyhow::{Context, bail};
 use model::{
-    Event, EventKind, Hour, HourCounts, IdempotencyKey, Timestamp, UserName,
+    Event, EventKind, Hour, IdempotencyKey, Timestamp, UserName,
     wire::{ANALYTICS_PATH, BATCH_PATH, write_line},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
-use reqwest::{Client, RequestBuilder, StatusCode, redirect, retry};
+use reqwest::{Client, RequestBuilder, StatusCode, header::RETRY_AFTER, redirect, retry};
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 
-use crate::operation::{Action, Operation, Outcome};
+use crate::{
+    answer::{Answer, Asked},
+    operation::{Action, Operation, Outcome},
+};
 
 /// The longest that a client waits for an answer: longer than the daemon may take to find out what became of a commit.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
@@ -44,6 +47,8 @@ pub struct Mix {
     pub others: Vec<Timestamp>,
     /// The longest that a client pauses between requests; it pauses for a random part of it.
     pub pause: Duration,
+    /// Whether the daemons keep events in a spool, which nobody else may claim to have done.
+    pub has_spool: bool,
 }
 
 impl Mix {
@@ -51,7 +56,16 @@ impl Mix {
     pub fn usual() -> Self {
         let now = Timestamp::now().millis();
         let others = (1..=72).filter_map(|hours| Timestamp::from_millis(now - hours * MILLIS_PER_HOUR).ok()).collect();
-        Self { reads: 0.3, batches: 0.1, keyed: 0.25, batch_events: 50, present: 0.95, others, pause: Duration::ZERO }
+        Self {
+            reads: 0.3,
+            batches: 0.1,
+            keyed: 0.25,
+            batch_events: 50,
+            present: 0.95,
+            others,
+            pause: Duration::ZERO,
+            has_spool: false,
+        }
     }
 
     fn choose_instant(&self, rng: &mut StdRng) -> Timestamp {
@@ -107,7 +121,9 @@ impl Traffic {
                 rng: StdRng::seed_from_u64(seed ^ (u64::from(number) << 32)),
                 http: http_client(),
                 targets: targets.subscribe(),
+                has_spool: mix.has_spool,
                 sent: 0,
+                protests: Vec::new(),
             };
             tasks.spawn(client.run(mix.clone(), stop.subscribe(), Arc::clone(&progress)));
         }
@@ -128,6 +144,11 @@ impl Traffic {
     /// How many events were refused so far, also if they were sent again and acknowledged.
     pub fn refused(&self) -> u64 {
         self.progress.refused.load(Ordering::Relaxed)
+    }
+
+    /// How many events are in the daemons' spools so far, or were.
+    pub fn queued(&self) -> u64 {
+        self.progress.queued.load(Ordering::Relaxed)
     }
 
     /// Waits until so many more events are acknowledged.
@@ -193,7 +214,9 @@ struct TestClient {
     rng: StdRng,
     http: Client,
     targets: watch::Receiver<Vec<String>>,
+    has_spool: bool,
     sent: u64,
+    protests: Vec<Operation>,
 }
 
 impl TestClient {
@@ -209,7 +232,7 @@ impl TestClient {
                 let outcome = if self.rng.random_bool(mix.keyed) {
                     self.write_once(&events, &stop, &progress).await
                 } else {
-                    outcome_of(self.request(&target, &events, None)).await
+                    self.store(Asked::Store, self.request(&target, &events, None)).await
                 };
                 Action::Send { events, outcome }
             };
@@ -223,19 +246,16 @@ impl TestClient {
                 sleep(mix.pause.mul_f64(self.rng.random())).await;
             }
         }
+        operations.append(&mut self.protests);
         operations
     }
 
     async fn read(&mut self, target: &str, mix: &Mix) -> Action {
         let at = mix.choose_instant(&mut self.rng);
         let url = format!("{target}{ANALYTICS_PATH}?{}={}", Timestamp::PARAMETER, at.millis());
-        let counts = async {
-            let response = self.http.get(url).send().await.ok()?;
-            let answered = response.status() == StatusCode::OK;
-            let body = response.text().await.ok()?;
-            answered.then(|| body.parse::<HourCounts>().ok())?
-        };
-        Action::Read { hour: Hour::containing(at), counts: counts.await }
+        let answer = self.ask(Asked::Counts, self.http.get(url)).await;
+        let counts = answer.ok().filter(|answer| answer.status == StatusCode::OK);
+        Action::Read { hour: Hour::containing(at), counts: counts.and_then(|answer| answer.body.parse().ok()) }
     }
 
     fn choose_events(&mut self, mix: &Mix) -> Vec<Event> {
@@ -246,7 +266,8 @@ impl TestClient {
 
     /// Sends events under a key until they are acknowledged, to whichever daemon, and then does what must change nothing any more: sends
     /// them once more, or others under the same key. The ledger knows of the first only, so that an event counted twice, or one
-    /// stored under a key that was taken, is found as one too many.
+    /// stored under a key that was taken, is found as one too many. No two daemons with spools of their own are ever asked, so nobody may
+    /// say of the others that they are stored (see "The spool's order" in docs/reliability.md).
     async fn write_once(&mut self, events: &[Event], stop: &watch::Receiver<bool>, progress: &Progress) -> Outcome {
         let key = IdempotencyKey::new(format!("{}-{}", self.number, self.sent)).expect("digits make a key");
         let place = *[KeyPlace::Header, KeyPlace::Parameter, KeyPlace::Lines]
@@ -255,16 +276,17 @@ impl TestClient {
         let mut worst = Outcome::Unsent;
         loop {
             let Some(target) = self.target().await else { return worst };
-            let outcome = outcome_of(self.request(&target, events, Some((&key, place)))).await;
+            let outcome = self.store(Asked::Store, self.request(&target, events, Some((&key, place)))).await;
             match outcome {
                 Outcome::Acknowledged | Outcome::Queued => {
-                    let mut again = events.to_vec();
+                    let (mut again, mut asked) = (events.to_vec(), Asked::Store);
                     if self.rng.random_bool(0.5) {
                         // A key stands for its events in every hour that they touch, so the first one's hour is enough.
                         again[0].user = UserName::new("conflict").expect("a word is a name");
+                        asked = Asked::StoreOthers;
                     }
                     if self.rng.random_bool(0.3) {
-                        outcome_of(self.request(&target, &again, Some((&key, place)))).await;
+                        self.store(asked, self.request(&target, &again, Some((&key, place)))).await;
                     }
                     return outcome;
                 }
@@ -280,6 +302,35 @@ impl TestClient {
             }
             sleep(PAUSE_AFTER_FAILURE).await;
         }
+    }
+
+    /// Asks for events to be stored.
+    async fn store(&mut self, asked: Asked, request: RequestBuilder) -> Outcome {
+        match self.ask(asked, request).await {
+            Ok(answer) => answer.outcome(),
+            Err(unanswered) => unanswered,
+        }
+    }
+
+    /// Gets an answer, and protests if it is not one that is promised. Without one it is unsent, or nobody knows.
+    async fn ask(&mut self, asked: Asked, request: RequestBuilder) -> Result<Answer, Outcome> {
+        let began = Instant::now();
+        let unanswered = |error: reqwest::Error| if error.is_connect() { Outcome::Unsent } else { Outcome::Unknown };
+        let response = request.send().await.map_err(unanswered)?;
+        let status = response.status();
+        let retry_after = response.headers().get(RETRY_AFTER);
+        let retry_after = retry_after.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        // Where counts break off nothing is known. Of what was to be stored the status says all.
+        let body = match response.text().await {
+            Err(_) if asked == Asked::Counts => return Err(Outcome::Unknown),
+            body => body.unwrap_or_default(),
+        };
+        let answer = Answer { status, retry_after, body };
+        if let Some(why) = answer.objection(asked, self.has_spool) {
+            let action = Action::Protest { why };
+            self.protests.push(Operation { client: self.number, began, ended: Instant::now(), action });
+        }
+        Ok(answer)
     }
 
     fn request(&self, target: &str, events: &[Event], key: Option<(&IdempotencyKey, KeyPlace)>) -> RequestBuilder {
@@ -323,17 +374,5 @@ impl TestClient {
             user: UserName::new(name).expect("the name is short and has no NUL"),
             kind: if self.rng.random_bool(0.5) { EventKind::Click } else { EventKind::Impression },
         }
-    }
-}
-
-async fn outcome_of(request: RequestBuilder) -> Outcome {
-    match request.send().await {
-        Ok(response) => match response.status() {
-            StatusCode::NO_CONTENT => Outcome::Acknowledged,
-            StatusCode::ACCEPTED => Outcome::Queued,
-            _ => Outcome::Refused,
-        },
-        Err(error) if error.is_connect() => Outcome::Unsent,
-        Err(_) => Outcome::Unknown,
     }
 }

@@ -1,4 +1,4 @@
-use std::{process::Output, sync::Arc, time::Duration};
+use std::{fs, io, pin::pin, process::Output, sync::Arc, time::Duration};
 
 use chrono::Utc;
 use db::{Flavour, Store, StoreOptions, embedded::Embedded, schema};
@@ -6,7 +6,10 @@ use reqwest::StatusCode;
 use testkit::{Daemon, TestDatabase, embedded_options, server_dir};
 use tokio::{task::JoinSet, time::timeout};
 
-use crate::support::{counts, stored_events};
+use crate::{
+    raw::{connect_and_send, read_to_the_end},
+    support::{counts, stored_events},
+};
 
 async fn run(arguments: &[&str]) -> Output {
     let run = Daemon::command().args(arguments).output();
@@ -110,6 +113,62 @@ async fn asked_to_stop_under_load_it_answers_what_it_accepted_and_exits_0() {
     }
 }
 
+/// Whether the daemon has read everything that these many clients sent. The system's table of connections shows what still lies unread.
+fn has_read_all(daemon: &Daemon, clients: usize) -> bool {
+    let port: u16 = daemon.url().rsplit_once(':').unwrap().1.parse().unwrap();
+    let (local_port, established) = (format!(":{port:04X}"), "01");
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let columns = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let of_daemon = columns.filter(|line| line[1].ends_with(&local_port) && line[3] == established);
+    let unread = of_daemon.map(|line| line[4].split_once(':').unwrap().1.to_owned()).collect::<Vec<_>>();
+    unread.len() == clients && unread.iter().all(|bytes| bytes == "00000000")
+}
+
+#[tokio::test]
+async fn asked_to_stop_it_waits_for_a_commit_that_is_held_up_and_answers_all_who_wait_behind_it() {
+    const CLIENTS: usize = 20;
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let now = Utc::now();
+    // The partition is there, so that nothing but the lock holds a commit up.
+    assert_eq!(daemon.post(now, "anna", "click").await, StatusCode::NO_CONTENT);
+    let mut people = database.client().await;
+    let observer = database.client().await;
+    let lock = people.transaction().await.unwrap();
+    lock.batch_execute("lock table analytics.events in share mode").await.unwrap();
+
+    let request = |user: usize| {
+        let query = format!("timestamp={}&user=user-{user}&event=click", now.timestamp_millis());
+        format!("POST /analytics?{query} HTTP/1.1\r\nHost: x\r\n\r\n")
+    };
+    let mut clients = vec![connect_and_send(&daemon, request(0).as_bytes()).await];
+    let is_held_up = "select exists (select from pg_stat_activity where datname = current_database() \
+                      and application_name = 'analyticsd' and wait_event_type = 'Lock')";
+    while !observer.query_one(is_held_up, &[]).await.unwrap().get::<_, bool>(0) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for user in 1..CLIENTS {
+        clients.push(connect_and_send(&daemon, request(user).as_bytes()).await);
+    }
+    // One more connection is that of the first event, which is kept open.
+    while !has_read_all(&daemon, CLIENTS + 1) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+
+    let address = daemon.url().strip_prefix("http://").unwrap().to_owned();
+    daemon.signal("TERM").await;
+    while tokio::net::TcpStream::connect(&address).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    lock.commit().await.unwrap();
+    for (user, client) in clients.iter_mut().enumerate() {
+        let answer = read_to_the_end(client, Duration::from_secs(10)).await;
+        assert!(answer.starts_with("HTTP/1.1 204 "), "user {user}: {answer:?}");
+    }
+    assert_eq!(daemon.ended().await.code(), Some(0));
+    assert_eq!(stored_events(&database).await, 1 + i64::try_from(CLIENTS).unwrap());
+}
+
 #[tokio::test]
 async fn a_client_that_keeps_its_connection_open_does_not_keep_the_daemon_from_stopping() {
     let database = TestDatabase::new(Flavour::Postgres).await;
@@ -150,6 +209,58 @@ async fn the_webassembly_embedded_database_keeps_what_was_acknowledged_when_the_
     what_was_acknowledged_survives_a_kill("wasm").await;
 }
 
+/// The processes that a process started.
+fn children(pid: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let of_thread = |thread: io::Result<fs::DirEntry>| fs::read_to_string(thread.unwrap().path().join("children"));
+    threads
+        .flat_map(|thread| of_thread(thread).unwrap().split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        .map(|pid| pid.parse().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_webassembly_database_that_outlives_its_daemon_is_waited_for_and_does_not_harm_the_next() {
+    let dir = server_dir();
+    let embedded = format!("--embedded={}", dir.path().display());
+    let arguments = [embedded.as_str(), "--embedded-kind", "wasm"];
+    let log = dir.path().join("daemon.log");
+    let now = Utc::now();
+    let mut acknowledged = 0;
+    // One that is killed leaves its socket behind; one that ends by itself removes it, as one of its last acts.
+    for is_killed in [true, false] {
+        let daemon = Daemon::start_with(arguments).await;
+        assert_eq!(daemon.post(now, "anna", "click").await, StatusCode::NO_CONTENT);
+        acknowledged += 1;
+        let [old] = children(daemon.pid())[..] else { panic!("the daemon has one child") };
+        // It lives until its standard input ends, which the daemon's death brings about as long as nobody else could write to it.
+        let keeps_it_alive = fs::File::options().write(true).open(format!("/proc/{old}/fd/0")).unwrap();
+        daemon.kill().await;
+
+        let mut next = Daemon::command();
+        next.args(arguments).args(["--log", "info"]).stderr(fs::File::create(&log).unwrap());
+        let mut next = pin!(Daemon::start_command(next));
+        let waits = async {
+            while !fs::read_to_string(&log).unwrap().contains("waiting for the last run's WebAssembly database") {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            _ = &mut next => panic!("it started beside the old one"),
+            waits = timeout(Duration::from_secs(30), waits) => waits.expect("it says what it waits for"),
+        }
+        if is_killed {
+            let killed = tokio::process::Command::new("kill").args(["-KILL", &old.to_string()]).status().await.unwrap();
+            assert!(killed.success());
+        }
+        drop(keeps_it_alive);
+        let daemon = next.await;
+        assert!(dir.path().join("wasm/socket/.s.PGSQL.5432").exists());
+        assert_eq!(daemon.counts(now).await, counts(1, acknowledged, 0), "the old one was killed: {is_killed}");
+        assert!(daemon.terminate().await.success());
+    }
+}
+
 #[tokio::test]
 async fn while_the_database_is_away_the_answer_is_503_and_when_it_is_back_it_is_served_without_a_restart() {
     let dir = server_dir();
@@ -181,7 +292,7 @@ async fn when_its_embedded_database_dies_it_stops_and_says_so() {
     let dir = server_dir();
     let embedded = format!("--embedded={}", dir.path().display());
     let daemon = Daemon::start_with([embedded.as_str(), "--embedded-kind", "native"]).await;
-    let pid_file = std::fs::read_to_string(dir.path().join("native/data/postmaster.pid")).unwrap();
+    let pid_file = fs::read_to_string(dir.path().join("native/data/postmaster.pid")).unwrap();
     let postmaster = pid_file.lines().next().unwrap();
     let killed = tokio::process::Command::new("kill").args(["-KILL", postmaster]).status().await.unwrap();
     assert!(killed.success());

@@ -1,5 +1,6 @@
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
+    io::ErrorKind,
     path::Path,
     process::Stdio,
     time::Duration,
@@ -9,6 +10,7 @@ use serde::Deserialize;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::Command,
+    time::{Instant, sleep},
 };
 
 use super::{Child, Embedded, EmbeddedError, EmbeddedKind, native::tail, socket_dir, socket_url};
@@ -37,16 +39,15 @@ pub(super) async fn start(dir: &Path, server: Option<&Path>, lock: File) -> Resu
     install(&server).await?;
     let (sockets, temporary) = socket_dir(&home)?;
     let socket = sockets.join(".s.PGSQL.5432");
-    if socket.exists() {
-        // Left behind by a server that was killed; the lock on the folder says that none is running.
-        fs::remove_file(&socket).map_err(EmbeddedError::folder(&socket))?;
-    }
-
     let log = home.join("server.log");
-    let log_file = File::create(&log).map_err(EmbeddedError::folder(&log))?;
+    let log_file = log_of_the_only_server(&home, &log).await?;
+    remove_socket(&socket)?;
+
     let mut command = Command::new("node");
     command.arg(server.join("serve.mjs")).arg(home.join("data")).arg(&socket).stdout(Stdio::piped()).stderr(log_file);
     let mut child = Child::spawn(&mut command, "node")?;
+    // From here on the server alone has the log open, and with it the lock.
+    drop(command);
     let ready = tokio::time::timeout(START_TIMEOUT, ready_line(&mut child)).await.ok().flatten();
     let Some(Ready { server_version, timescaledb }) = ready else {
         return Err(EmbeddedError::Failed {
@@ -62,6 +63,47 @@ pub(super) async fn start(dir: &Path, server: Option<&Path>, lock: File) -> Resu
         _lock: lock,
         _socket_dir: temporary,
     })
+}
+
+/// The file for what the server says, empty, and locked for as long as any process has it open: a server inherits the lock together with
+/// the file. The lock on the folder does not do for this. It ends with the daemon, while a server whose daemon was killed may still be
+/// writing its data, and would then remove the socket of the next.
+async fn log_of_the_only_server(home: &Path, log: &Path) -> Result<File, EmbeddedError> {
+    fs::create_dir_all(home).map_err(EmbeddedError::folder(home))?;
+    let file = File::options().create(true).append(true).open(log).map_err(EmbeddedError::folder(log))?;
+    let began = Instant::now();
+    let mut waits = false;
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::Error(source)) => return Err(EmbeddedError::folder(log)(source)),
+            Err(TryLockError::WouldBlock) if began.elapsed() >= START_TIMEOUT => {
+                return Err(EmbeddedError::Failed {
+                    what: "waiting for the last run's WebAssembly database to end",
+                    output: format!(
+                        "a process still has {log} open after {START_TIMEOUT:?}; `fuser {log}` names it. End it and start again",
+                        log = log.display()
+                    ),
+                });
+            }
+            Err(TryLockError::WouldBlock) if !waits => {
+                tracing::info!(log = %log.display(), "waiting for the last run's WebAssembly database to end, which still has its log open");
+                waits = true;
+            }
+            Err(TryLockError::WouldBlock) => {}
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    file.set_len(0).map_err(EmbeddedError::folder(log))?;
+    Ok(file)
+}
+
+/// Removes what a server that was killed left behind. One that ended in an orderly way left nothing.
+fn remove_socket(socket: &Path) -> Result<(), EmbeddedError> {
+    match fs::remove_file(socket) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(EmbeddedError::folder(socket)(error)),
+        _ => Ok(()),
+    }
 }
 
 async fn ready_line(child: &mut Child) -> Option<Ready> {

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -16,11 +16,10 @@ use tokio::{task::JoinSet, time::sleep};
 
 use crate::{
     history,
-    ledger::Ledger,
     operation::{Action, Operation, Outcome},
     options::Options,
     postgres::Server,
-    report::{Report, stored},
+    report::Report,
     sabotage::Saboteur,
 };
 
@@ -51,8 +50,10 @@ pub async fn attack(options: &Options, store: &Store) -> anyhow::Result<Report> 
     let race = Arc::new(Race {
         store: store.clone(),
         over: AtomicBool::new(false),
+        failed: OnceLock::new(),
         settled: AtomicU64::new(0),
         reopened: AtomicU64::new(0),
+        operations: Mutex::default(),
     });
     let mut racers = JoinSet::new();
     for number in 0..options.clients {
@@ -71,29 +72,23 @@ pub async fn attack(options: &Options, store: &Store) -> anyhow::Result<Report> 
         sleep(Duration::from_millis(10)).await;
     }
     race.end();
-    let mut operations = Vec::new();
     while let Some(racer) = racers.join_next().await {
-        match racer.context("a racer failed")? {
-            Ok(done) => operations.extend(done),
-            Err(error) => report.broke(format_args!("{error:#}")),
+        if let Err(error) = racer.context("a racer failed")? {
+            report.broke(format_args!("{error:#}"));
         }
     }
+    let operations = std::mem::take(&mut *race.operations.lock().unwrap_or_else(PoisonError::into_inner));
 
     let (settled, reopened) = (race.settled.load(Ordering::Relaxed), race.reopened.load(Ordering::Relaxed));
     report.faults = settled + reopened;
     report.notes.push(format!("settled {settled} times, reopened {reopened} times"));
     report.promise(settled >= FEWEST_SETTLED, format_args!("the hour was settled {settled} times only"));
-    let ledger = Ledger::of(&operations);
-    report.note_totals(&ledger, &operations);
-    let verdict = ledger.verdict(&stored(store).await?);
-    (report.lost, report.phantoms) = (verdict.lost(), verdict.phantoms());
-    report.promise(verdict.is_clean(), &verdict);
-    for (hour, expected) in store.brute_force_counts().await? {
-        let seen = store.counts(&[hour]).await?[0];
-        report.promise(seen == expected, format_args!("{hour} counts {seen:?}, where the raw events are {expected:?}"));
-    }
-    for violation in history::violations(&operations) {
-        report.broke(violation);
+    report.audit_database(store, &operations).await?;
+    if !report.broken.is_empty() {
+        let until = race.failed.get().copied().unwrap_or_else(Instant::now);
+        for hour in hours() {
+            report.broke(format_args!("the last of the race for {hour}:{}", history::story(&operations, hour, until)));
+        }
     }
     Ok(report)
 }
@@ -109,8 +104,12 @@ fn hours() -> [Hour; 2] {
 struct Race {
     store: Store,
     over: AtomicBool,
+    /// When the first racer failed.
+    failed: OnceLock<Instant>,
     settled: AtomicU64,
     reopened: AtomicU64,
+    /// What all racers did, those too that failed in the end.
+    operations: Mutex<Vec<Operation>>,
 }
 
 impl Race {
@@ -122,13 +121,17 @@ impl Race {
         self.over.store(true, Ordering::Relaxed);
     }
 
+    /// Writes down what a racer has just done.
+    fn note(&self, client: u32, began: Instant, action: Action) {
+        let operation = Operation { client, began, ended: Instant::now(), action };
+        self.operations.lock().unwrap_or_else(PoisonError::into_inner).push(operation);
+    }
+
     /// Lets one racer run, and ends the race for all if it fails.
-    async fn run(
-        self: Arc<Self>,
-        racer: impl Future<Output = anyhow::Result<Vec<Operation>>>,
-    ) -> anyhow::Result<Vec<Operation>> {
+    async fn run(self: Arc<Self>, racer: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
         let done = racer.await;
         if done.is_err() {
+            self.failed.get_or_init(Instant::now);
             self.end();
         }
         done
@@ -136,39 +139,35 @@ impl Race {
 }
 
 /// Stores batches as the daemon does, and now and then takes a rest, so that there is something to settle.
-async fn write(race: Arc<Race>, client: u32, mut rng: StdRng) -> anyhow::Result<Vec<Operation>> {
+async fn write(race: Arc<Race>, client: u32, mut rng: StdRng) -> anyhow::Result<()> {
     let mut writer = Writer::new(race.store.clone());
-    let mut operations = Vec::new();
     let mut sent = 0;
     while race.goes_on() {
         let count = rng.random_range(1..=BATCH);
         let events: Vec<Event> = (0..count).map(|_| choose_event(&mut rng, &mut sent, client)).collect();
         let began = Instant::now();
-        let outcome = store_all(&race, &mut writer, &events, client, &mut operations).await?;
-        operations.push(Operation { client, began, ended: Instant::now(), action: Action::Send { events, outcome } });
+        let stored = store_all(&race, &mut writer, &events, client).await;
+        // Where storing failed nobody knows what became of the events.
+        let outcome = if stored.is_ok() { Outcome::Acknowledged } else { Outcome::Unknown };
+        race.note(client, began, Action::Send { events, outcome });
+        stored?;
         let pause = if rng.random_bool(0.2) { rng.random_range(20..120) } else { rng.random_range(0..4) };
         sleep(Duration::from_millis(pause)).await;
     }
-    Ok(operations)
+    Ok(())
 }
 
-async fn store_all(
-    race: &Race,
-    writer: &mut Writer,
-    events: &[Event],
-    client: u32,
-    operations: &mut Vec<Operation>,
-) -> anyhow::Result<Outcome> {
+async fn store_all(race: &Race, writer: &mut Writer, events: &[Event], client: u32) -> anyhow::Result<()> {
     let began = Instant::now();
     while began.elapsed() < PATIENCE {
         // Nothing is broken on purpose here, so nothing may be refused.
         match writer.ingest(events).await.context("storing events")? {
-            Ingested::Stored => return Ok(Outcome::Acknowledged),
+            Ingested::Stored => return Ok(()),
             Ingested::Blocked { settled, .. } => {
                 for hour in settled {
                     let began = Instant::now();
                     race.store.reopen(hour).await.context("reopening for an event")?;
-                    operations.push(disturbed(client, hour, began, "reopened for an event"));
+                    race.note(client, began, Action::Disturb { hour, what: "reopened for an event" });
                     race.reopened.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -178,56 +177,50 @@ async fn store_all(
     bail!("a batch was kept from being stored for {PATIENCE:?} by hours that were settled again and again")
 }
 
-async fn read(race: Arc<Race>, client: u32, mut rng: StdRng) -> anyhow::Result<Vec<Operation>> {
-    let mut operations = Vec::new();
+async fn read(race: Arc<Race>, client: u32, mut rng: StdRng) -> anyhow::Result<()> {
     while race.goes_on() {
         let hour = hours()[rng.random_range(0..2)];
         let began = Instant::now();
         let counts = race.store.counts(&[hour]).await.context("reading counts")?.first().copied();
-        operations.push(Operation { client, began, ended: Instant::now(), action: Action::Read { hour, counts } });
+        race.note(client, began, Action::Read { hour, counts });
         sleep(Duration::from_millis(rng.random_range(0..5))).await;
     }
-    Ok(operations)
+    Ok(())
 }
 
 /// Reopens, whether there is an event or not.
-async fn reopen(race: Arc<Race>, client: u32, mut rng: StdRng) -> anyhow::Result<Vec<Operation>> {
-    let mut operations = Vec::new();
+async fn reopen(race: Arc<Race>, client: u32, mut rng: StdRng) -> anyhow::Result<()> {
     while race.goes_on() {
         let hour = hours()[rng.random_range(0..2)];
         let began = Instant::now();
         race.store.reopen(hour).await.context("reopening")?;
-        operations.push(disturbed(client, hour, began, "reopened"));
+        race.note(client, began, Action::Disturb { hour, what: "reopened" });
         sleep(Duration::from_millis(rng.random_range(0..60))).await;
     }
-    Ok(operations)
+    Ok(())
 }
 
 /// Settles the hours without waiting for them to be quiet.
-async fn settle(race: Arc<Race>, client: u32) -> anyhow::Result<Vec<Operation>> {
+async fn settle(race: Arc<Race>, client: u32) -> anyhow::Result<()> {
     let settler = Settler::elect(&race.store).await?.context("somebody else settles here")?;
-    let mut operations = Vec::new();
     while race.goes_on() {
         for hour in hours() {
             let began = Instant::now();
             match settler.settle(hour).await.context("settling")? {
                 SettleOutcome::Settled => {
                     race.settled.fetch_add(1, Ordering::Relaxed);
-                    operations.push(disturbed(client, hour, began, "settled"));
+                    race.note(client, began, Action::Disturb { hour, what: "settled" });
                 }
                 SettleOutcome::NotOpen | SettleOutcome::Busy => {}
                 SettleOutcome::Differs { counters, aggregate } => {
+                    race.note(client, began, Action::Disturb { hour, what: "found to differ" });
                     bail!("{hour} counts {counters:?}, where its aggregate is {aggregate:?} and nothing came in");
                 }
             }
         }
         sleep(Duration::from_millis(1)).await;
     }
-    Ok(operations)
-}
-
-fn disturbed(client: u32, hour: Hour, began: Instant, what: &'static str) -> Operation {
-    Operation { client, began, ended: Instant::now(), action: Action::Disturb { hour, what } }
+    Ok(())
 }
 
 /// Writers meet at the same users, who are new to all of them at about the same time.

@@ -10,6 +10,7 @@ pub mod database_hangs;
 pub mod disk_full;
 pub mod hour_under_attack;
 pub mod outage_spooled;
+pub mod overload;
 pub mod replicas;
 
 use clap::ValueEnum;
@@ -39,6 +40,8 @@ pub enum Scenario {
     ClockJumps,
     /// Three daemons on one database, and the settler killed.
     Replicas,
+    /// Several times more clients than the daemon serves at a time.
+    Overload,
     /// One hour written, settled, reopened and read at the same time.
     HourUnderAttack,
 }
@@ -57,6 +60,7 @@ impl Scenario {
             Self::OutageSpooled => outage_spooled::run(options).await,
             Self::ClockJumps => clock_jumps::run(options).await,
             Self::Replicas => replicas::run(options).await,
+            Self::Overload => overload::run(options).await,
             Self::HourUnderAttack => hour_under_attack::run(options).await,
         }
     }

@@ -31,7 +31,8 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let spool = spool.to_string_lossy();
     let arguments = ["--spool", &spool, "--admin-listen", "127.0.0.1:0"];
     let mut daemon = options.start_daemon(server.url(), &arguments).await;
-    let traffic = Traffic::start(options.seed, 0, options.clients, &Mix::usual(), &[daemon.url()]);
+    let mix = Mix { has_spool: true, ..Mix::usual() };
+    let traffic = Traffic::start(options.seed, 0, options.clients, &mix, &[daemon.url()]);
 
     let began = Instant::now();
     let mut kills = 0;

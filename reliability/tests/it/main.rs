@@ -1,7 +1,8 @@
-//! Every scenario, for some seconds, on a private PostgreSQL.
+//! Every scenario, for some seconds, on a private PostgreSQL; and that the checks which they rest on can fail.
 
 #![allow(clippy::unwrap_used)]
 
+mod checks;
 mod hour_under_attack;
 mod scenarios;
 mod support;

@@ -1,6 +1,6 @@
 use reliability::scenarios::{
     clock_jumps, commit_fates, connections_killed, daemon_killed, daemon_stopped, database_crashed, database_hangs,
-    disk_full, outage_spooled, replicas,
+    disk_full, outage_spooled, overload, replicas,
 };
 
 use crate::support::options;
@@ -8,7 +8,7 @@ use crate::support::options;
 /// Makes a test of each scenario.
 macro_rules! every_promise_is_kept {
     ($($sentence:ident: $scenario:ident),+ $(,)?) => {
-        $(#[tokio::test] async fn $sentence() {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)] async fn $sentence() {
             let options = options();
             $scenario::run(&options).await.unwrap().assert_kept(options.seed);
         })+
@@ -25,5 +25,6 @@ every_promise_is_kept! {
     clocks_that_are_years_off_are_counted_where_they_say: clock_jumps,
     a_full_disk_refuses_events_and_loses_none_and_space_given_back_is_used: disk_full,
     what_is_taken_while_the_database_is_away_is_stored_exactly_once: outage_spooled,
+    a_crowd_is_served_soon_or_refused_at_once_and_leaves_nothing_behind: overload,
     replicas_answer_as_one_counter_would_and_another_settles_when_the_settler_dies: replicas,
 }

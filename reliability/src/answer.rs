@@ -1,0 +1,122 @@
+//! Which answers a daemon may give. Pure.
+//!
+//! Clients here send only what is valid, so whatever is not done is refused for a while, and says for how long.
+
+use model::HourCounts;
+use reqwest::StatusCode;
+
+use crate::operation::Outcome;
+
+/// What a client asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// The counts of an hour.
+    Counts,
+    /// To store events: for the first time, or again under the key that they came under before.
+    Store,
+    /// To store other events under a key that was acknowledged or queued.
+    StoreOthers,
+}
+
+/// An answer as it came.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its `Retry-After`, if it has one.
+    pub retry_after: Option<String>,
+    /// Its body, as far as it came.
+    pub body: String,
+}
+
+/// The most characters of a body that an objection shows.
+const SHOWN: usize = 500;
+
+impl Answer {
+    /// What it says about events that were sent.
+    pub fn outcome(&self) -> Outcome {
+        match self.status {
+            StatusCode::NO_CONTENT => Outcome::Acknowledged,
+            StatusCode::ACCEPTED => Outcome::Queued,
+            _ => Outcome::Refused,
+        }
+    }
+
+    /// Why nobody may be given this answer; nothing if it is one of those that are promised.
+    pub fn objection(&self, asked: Asked, has_spool: bool) -> Option<String> {
+        let is_promised = match self.status {
+            StatusCode::OK => asked == Asked::Counts && self.body.parse::<HourCounts>().is_ok(),
+            StatusCode::NO_CONTENT => asked == Asked::Store,
+            // Whoever keeps events for later looks for what is stored under their keys only then. Nobody else answers so.
+            StatusCode::ACCEPTED => asked != Asked::Counts && has_spool,
+            StatusCode::CONFLICT => asked == Asked::StoreOthers,
+            StatusCode::SERVICE_UNAVAILABLE => self.says_when_to_come_back(),
+            _ => false,
+        };
+        let shown: String = self.body.chars().take(SHOWN).collect();
+        let wanted = match asked {
+            Asked::Counts => "counts",
+            Asked::Store => "that events be stored",
+            Asked::StoreOthers => "that other events be stored under a key that is taken",
+        };
+        let (status, retry_after) = (self.status.as_u16(), self.retry_after.as_deref().unwrap_or("none"));
+        (!is_promised).then(|| format!("asked for {wanted}: {status} (Retry-After: {retry_after}): {shown:?}"))
+    }
+
+    fn says_when_to_come_back(&self) -> bool {
+        self.retry_after.as_ref().and_then(|seconds| seconds.parse::<u32>().ok()).is_some_and(|seconds| seconds > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::StatusCode;
+
+    use super::{
+        Answer,
+        Asked::{Counts, Store, StoreOthers},
+    };
+
+    #[test]
+    fn only_what_is_promised_passes() {
+        let counts = "unique_users,1\nclicks,1\nimpressions,0\n";
+        // What was asked for, the answer's status, Retry-After and body, and whether it passes without and with a spool.
+        let table = [
+            (Counts, 200, None, counts, (true, true)),
+            (Counts, 200, None, "clicks,one", (false, false)),
+            (Counts, 202, None, "", (false, false)),
+            (Counts, 204, None, "", (false, false)),
+            (Counts, 503, Some("1"), "{}", (true, true)),
+            (Store, 200, None, "", (false, false)),
+            (Store, 204, None, "", (true, true)),
+            (Store, 202, None, "", (false, true)),
+            (Store, 400, None, "{}", (false, false)),
+            (Store, 409, None, "{}", (false, false)),
+            (Store, 500, Some("1"), "{}", (false, false)),
+            (Store, 503, Some("1"), "{}", (true, true)),
+            (Store, 503, None, "{}", (false, false)),
+            (Store, 503, Some("0"), "{}", (false, false)),
+            (Store, 503, Some("soon"), "{}", (false, false)),
+            (StoreOthers, 204, None, "", (false, false)),
+            (StoreOthers, 202, None, "", (false, true)),
+            (StoreOthers, 409, None, "{}", (true, true)),
+            (StoreOthers, 503, Some("1"), "{}", (true, true)),
+        ];
+        for (asked, status, retry_after, body, (without, with)) in table {
+            let answer = Answer {
+                status: StatusCode::from_u16(status).unwrap(),
+                retry_after: retry_after.map(str::to_owned),
+                body: body.to_owned(),
+            };
+            assert_eq!(answer.objection(asked, false).is_none(), without, "{asked:?} without a spool: {answer:?}");
+            assert_eq!(answer.objection(asked, true).is_none(), with, "{asked:?} with a spool: {answer:?}");
+        }
+    }
+
+    #[test]
+    fn an_objection_shows_the_answer() {
+        let answer = Answer { status: StatusCode::INTERNAL_SERVER_ERROR, retry_after: None, body: "oh".to_owned() };
+        let objection = answer.objection(Store, false).unwrap();
+        assert_eq!(objection, "asked for that events be stored: 500 (Retry-After: none): \"oh\"");
+    }
+}
