@@ -3,7 +3,7 @@
 import { mkdir } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { openPage, ready, startBrowser } from "./support/browser.mjs";
-import { startDaemon } from "./support/daemon.mjs";
+import { HOUR, asApi, hourOf, startDaemon } from "./support/daemon.mjs";
 import { startFaultyFront } from "./support/faulty-front.mjs";
 import { traffic } from "./support/traffic.mjs";
 
@@ -15,7 +15,7 @@ const daemon = await startDaemon();
 const front = await startFaultyFront(daemon.origin);
 const wide = { viewport: { width: 1120, height: 700 } };
 const dark = { ...wide, colorScheme: "dark" };
-const narrow = { viewport: { width: 360, height: 740 }, deviceScaleFactor: 1.5 };
+const narrow = { viewport: { width: 360, height: 740 }, deviceScaleFactor: 1.5, isMobile: true, hasTouch: true };
 
 async function picture(name, url, options, prepare = ready) {
   const page = await openPage(browser, url, { reducedMotion: "reduce", ...options });
@@ -42,6 +42,7 @@ try {
     await page.getByRole("button", { name: "Count again" }).waitFor();
   });
   await picture("month-dark", `${daemon.origin}/?range=30d&zone=local`, dark);
+  await picture("chosen", `${daemon.origin}/?from=${asApi(hourOf(Date.now()) - 130 * HOUR)}&to=${asApi(hourOf(Date.now()) - 70 * HOUR)}`, wide);
   await picture("narrow", daemon.origin, narrow);
   await picture("table", `${daemon.origin}/?range=7d`, wide, async (page) => {
     await ready(page);

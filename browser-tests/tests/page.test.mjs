@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { after, afterEach, before, test } from "node:test";
+import { after, afterEach, before, beforeEach, test } from "node:test";
 import { openPage, ready, startBrowser } from "../support/browser.mjs";
 import { HOUR, asApi, awayFromTheEndOfTheHour, hourOf, startDaemon } from "../support/daemon.mjs";
 import { traffic } from "../support/traffic.mjs";
@@ -20,6 +20,9 @@ afterEach(async () => {
   page = undefined;
   assert.deepEqual(complaints ?? [], [], "what the browser complained about");
 });
+
+/** What a test asks the API for must be of the same hours as what the page shows. */
+beforeEach(() => awayFromTheEndOfTheHour());
 
 async function open(query = "", options = {}) {
   page = await openPage(browser, daemon.origin + query, options);
@@ -55,7 +58,6 @@ async function assertShows(page, rows) {
 }
 
 test("an event that is posted while the page is open shows within two seconds, in the hour, the totals, the charts and the table", async () => {
-  await awayFromTheEndOfTheHour();
   await open();
   await page.locator("#connection[data-state=live]").waitFor();
   await table(page);
@@ -78,8 +80,7 @@ test("an event that is posted while the page is open shows within two seconds, i
 
 for (const [range, hours] of Object.entries(HOURS)) {
   test(`the charts, the table and the totals of ${range} are the numbers of the hours API`, async () => {
-    await awayFromTheEndOfTheHour();
-    await open(`/?range=${range}`);
+      await open(`/?range=${range}`);
     const to = hourOf(Date.now());
     const rows = await daemon.hours(to - (hours - 1) * HOUR, to);
     assert.equal(rows.length, hours);
@@ -156,7 +157,6 @@ test("bars are as high as their numbers, and the hour under the pointer is named
 });
 
 test("hours that are over are compared with those of the period before", async () => {
-  await awayFromTheEndOfTheHour();
   await open("/?range=7d");
   const to = hourOf(Date.now());
   const now = await daemon.hours(to - 167 * HOUR, to - HOUR);
@@ -220,8 +220,7 @@ test("times are of UTC or of the reader's place", async () => {
 
 for (const [range, hours] of [["24h", 24], ["30d", 720]]) {
   test(`the CSV of ${range} is the API's, byte for byte`, async () => {
-    await awayFromTheEndOfTheHour();
-    await open(`/?range=${range}`);
+      await open(`/?range=${range}`);
     const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "CSV" }).click()]);
     const to = hourOf(Date.now());
     const from = to - (hours - 1) * HOUR;
@@ -269,9 +268,13 @@ test("when an hour ends the page goes on to the next by itself", async () => {
   await ready(page);
   const hour = hourOf(Date.now());
   const next = asApi(hour + HOUR);
+  for (let step = 0; step < 3; step++) await page.locator("#charts").press("ArrowLeft");
+  const readout = await text(page, "#readout");
+  assert.ok(readout.includes(`${asApi(hour - 2 * HOUR).slice(11, 16)}–`), readout);
   await page.evaluate((hour) => window.tell({ hour, unique_users: 1, clicks: 2, impressions: 3 }), asApi(hour));
   await page.evaluate((hour) => window.tell({ hour, unique_users: 0, clicks: 0, impressions: 0 }), next);
   await until(() => drawn(page), (charts) => assert.equal(charts.clicks[0].at(-1), (hour + 1.5 * HOUR) / 1_000));
   assert.equal((await drawn(page)).clicks[0].length, 24);
+  assert.equal(await text(page, "#readout"), readout, "the hour that is pointed at stays");
   assert.ok((await text(page, "#now-span")).startsWith(`${next.slice(11, 16)}–`));
 });

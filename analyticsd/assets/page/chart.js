@@ -14,6 +14,8 @@ const STEPS = [1, 2, 3, 6, 12, 24, 48, 96, 168, 336, 720, 2_160, 4_320, 8_760, 1
 const MOST_BARS = 800;
 const COUNT_STEPS = [1, 2, 5].flatMap((step) => Array.from({ length: 12 }, (_, power) => step * 10 ** power)).sort((a, b) => a - b);
 
+const heightOf = (series) => HEIGHT[series] + (series === SERIES.at(-1) ? AXIS_HEIGHT : 0);
+
 export const valueOf = (series, row) => (series === "rate" ? rateOf(row) : row[series]);
 
 /**
@@ -27,6 +29,7 @@ export function createCharts(element, { onCursor, onSelect }) {
   let calendar = null;
   let pointed = null;
   let isMoving = false;
+  let drawnWidth = 0;
 
   const x = () => rows.map((row) => (row.hour + HOUR / 2) / 1_000);
   const width = () => panels[0].element.querySelector(".plot").clientWidth;
@@ -69,7 +72,7 @@ export function createCharts(element, { onCursor, onSelect }) {
     const font = `11px ${style.fontFamily}`;
     return {
       width: width(),
-      height: HEIGHT[series] + (isLast ? AXIS_HEIGHT : 0),
+      height: heightOf(series),
       padding: [10, 8, isLast ? 0 : 4, 0],
       legend: { show: false },
       cursor: {
@@ -159,6 +162,7 @@ export function createCharts(element, { onCursor, onSelect }) {
   }
 
   function draw() {
+    drawnWidth = width();
     for (const panel of panels) panel.plot?.destroy();
     for (const panel of panels) {
       panel.plot = new uPlot(options(panel.series), columns(panel.series), panel.element.querySelector(".plot"));
@@ -183,8 +187,15 @@ export function createCharts(element, { onCursor, onSelect }) {
     writeValues();
   }
 
-  /** uPlot draws at the end of the current task; before that it does not know where anything is. */
-  const showPointedSoon = () => queueMicrotask(showPointed);
+  /**
+   * Changes what is drawn without losing the hour that is pointed at. uPlot draws at the end of the current task, and only then knows where
+   * anything is; what it says of its cursor until then is not the reader's doing.
+   */
+  function redraw(change) {
+    isMoving = true;
+    change();
+    queueMicrotask(showPointed);
+  }
 
   const KEYS = {
     ArrowLeft: (at) => at - 1,
@@ -215,19 +226,19 @@ export function createCharts(element, { onCursor, onSelect }) {
   });
 
   // What is as wide as before must not be drawn again, or its own drawing would be noticed, and so on.
-  let drawnWidth = 0;
   new ResizeObserver(() => {
-    if (rows.length === 0 || width() === drawnWidth) return;
+    if (rows.length === 0 || width() === 0 || width() === drawnWidth) return;
     drawnWidth = width();
-    for (const { series, plot } of panels) plot?.setSize({ width: drawnWidth, height: HEIGHT[series] + (series === SERIES.at(-1) ? AXIS_HEIGHT : 0) });
-    showPointedSoon();
+    redraw(() => {
+      for (const { series, plot } of panels) plot?.setSize({ width: drawnWidth, height: heightOf(series) });
+    });
   }).observe(element);
 
   for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)"]) {
     matchMedia(query).addEventListener("change", () => {
-      if (rows.length === 0) return;
-      draw();
-      showPointedSoon();
+      // Where there is no place to draw at the moment, it is done when there is.
+      if (width() === 0) calendar = null;
+      else if (rows.length > 0) redraw(draw);
     });
   }
 
@@ -239,13 +250,10 @@ export function createCharts(element, { onCursor, onSelect }) {
       currentHour = newCurrentHour;
       calendar = newCalendar;
       if (rows.length === 0) return;
-      if (isSameShape) {
+      redraw(() => {
+        if (!isSameShape) return draw();
         for (const { series, plot } of panels) plot.setData(columns(series));
-      } else {
-        drawnWidth = width();
-        draw();
-      }
-      showPointedSoon();
+      });
     },
     /** For a picture: what is drawn, in order. */
     canvases: () => panels.map(({ series, element, plot }) => ({ series, name: element.querySelector(".name").textContent, canvas: plot.ctx.canvas })),

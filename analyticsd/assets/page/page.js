@@ -28,6 +28,9 @@ let live = null;
 let shown = { range: null, hours: null, rows: [], before: null };
 let reading = null;
 let retryTimer = 0;
+let frame = 0;
+/** The hour that is pointed at in the charts. */
+let pointed = null;
 
 function announce(text) {
   at("announcer").textContent = text;
@@ -148,10 +151,14 @@ function retrySoon() {
   retryTimer = setTimeout(read, PATIENCE);
 }
 
-let showTimer = 0;
+/** What takes many answers is read once and then kept up by the stream alone: nobody is to keep a database busy by leaving a page open. */
+function refresh() {
+  if (!document.hidden && shown.rows.length > 0 && shown.rows.length <= PAGE_HOURS) read();
+}
+
 function showSoon() {
-  cancelAnimationFrame(showTimer);
-  showTimer = requestAnimationFrame(show);
+  cancelAnimationFrame(frame);
+  frame = requestAnimationFrame(show);
 }
 
 function show() {
@@ -164,7 +171,8 @@ function show() {
   table.show(shown.rows, calendar);
   writeTotals();
   writeReadout(null, true);
-  for (const id of ["export-csv", "export-png"]) at(id).disabled = false;
+  at("export-csv").disabled = false;
+  at("export-png").disabled = isEmpty;
 }
 
 // --- what is written where ---
@@ -240,10 +248,9 @@ function writeComparison() {
     : `Compared: the ${count === 1 ? "hour that is" : `${writeCount(count)} hours that are`} over, with the same of the period before, from ${calendar.moment(shown.before[0].hour)}.`;
 }
 
-let pointedIndex = null;
 function writeReadout(index, isSame = false) {
-  if (!isSame) pointedIndex = index;
-  const row = pointedIndex === null ? null : shown.rows[pointedIndex];
+  if (!isSame) pointed = index === null ? null : shown.rows[index].hour;
+  const row = shown.rows.find((row) => row.hour === pointed);
   if (shown.rows.length === 0) return;
   at("readout").textContent = row
     ? `${calendar.hour(row.hour)}${row.hour === currentHour ? ", so far" : ""}`
@@ -361,8 +368,8 @@ at("notice-retry").addEventListener("click", read);
 addEventListener("online", () => stream.retry());
 addEventListener("popstate", () => look(readView(location.search), { isNew: false }));
 addEventListener("pageshow", ({ persisted }) => persisted && stream.retry());
-document.addEventListener("visibilitychange", () => !document.hidden && shown.rows.length && read());
-setInterval(() => !document.hidden && shown.rows.length && read(), REFRESH);
+document.addEventListener("visibilitychange", refresh);
+setInterval(refresh, REFRESH);
 setInterval(writeElapsed, 5_000);
 
 enableCopying(document);
