@@ -1,0 +1,91 @@
+// Counts impressions of a page, and clicks on what is marked data-analytics-click.
+// Attributes of the script: data-auto="false" counts only clicks and calls; data-lifetime-days="30" forgets a visitor before 365 days are over.
+(() => {
+  const script = document.currentScript;
+  // A script that is there twice must not count twice.
+  if (!script || window.analytics?.isEventCounter) return;
+  // Who asks not to be tracked is not. What a page may call is there all the same.
+  const isRefused = navigator.doNotTrack === "1" || navigator.globalPrivacyControl;
+
+  const NAME = "analytics-visitor";
+  const days = Number(script.dataset.lifetimeDays);
+  const lifetime = (days > 0 && days < 365 ? days : 365) * 86_400_000;
+  const random = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+
+  // A browser may refuse either store, by throwing or by forgetting.
+  const stores = [
+    { read: () => localStorage.getItem(NAME), write: (value) => localStorage.setItem(NAME, value) },
+    {
+      read: () => document.cookie.match(`(?:^|; )${NAME}=([^;]*)`)?.[1],
+      write: (value) => (document.cookie = `${NAME}=${value}; Path=/; SameSite=Lax; Max-Age=${Math.ceil(lifetime / 1000)}`),
+    },
+  ];
+  const attempt = (action) => {
+    try {
+      return action();
+    } catch {}
+  };
+
+  // 128 random bits and when they were drawn. Where nothing can be stored, a visitor lives as long as the page.
+  let known;
+  function visitor() {
+    const now = Date.now();
+    for (const value of [...stores.map((store) => attempt(store.read)), known]) {
+      const [, id, created] = /^([0-9a-f]{32})\.(\d+)$/.exec(value) ?? [];
+      if (id && created <= now && now - created < lifetime) return id;
+    }
+    known = `${random()}.${now}`;
+    stores.some((store) => attempt(() => (store.write(known), store.read() === known)));
+    return known.slice(0, 32);
+  }
+
+  function deliver(url, wait) {
+    fetch(url, { method: "POST", keepalive: true, mode: "no-cors", credentials: "omit" }).catch(() => {
+      // The same id again: what did arrive after all counts once.
+      if (wait < 100_000) setTimeout(deliver, wait, url, wait * 4);
+    });
+  }
+
+  // Whatever goes wrong is not the page's business.
+  const send = (event) => attempt(() => {
+    if (isRefused) return;
+    const said = new URLSearchParams({ timestamp: Date.now(), user: visitor(), event, id: random() });
+    const url = `${new URL(script.src).origin}/analytics?${said}`;
+    if (!attempt(() => navigator.sendBeacon(url))) deliver(url, 1_000);
+  });
+  const click = () => send("click");
+  const impression = () => send("impression");
+  // Another library of this name is left alone.
+  window.analytics ??= { click, impression, isEventCounter: true };
+  if (isRefused) return;
+
+  let labelled;
+  addEventListener("click", (event) => {
+    const path = event.composedPath();
+    if (path[0] === labelled || !path.some((node) => node.hasAttribute?.("data-analytics-click"))) return;
+    // After a click on a label the browser at once clicks its control too: that is one click.
+    labelled = path.find((node) => node.localName === "label")?.control;
+    setTimeout(() => (labelled = null));
+    click();
+  }, true);
+  if (script.dataset.auto === "false") return;
+
+  let page = location.pathname;
+  const routed = () => {
+    if (page === location.pathname) return;
+    page = location.pathname;
+    impression();
+  };
+  for (const name of ["pushState", "replaceState"]) {
+    const original = history[name];
+    history[name] = function (...given) {
+      original.apply(this, given);
+      routed();
+    };
+  }
+  addEventListener("popstate", routed);
+  addEventListener("pageshow", (event) => event.persisted && impression());
+  // What is loaded in case it is wanted counts once it is shown.
+  if (document.prerendering) document.addEventListener("prerenderingchange", impression, { once: true });
+  else impression();
+})();

@@ -1,0 +1,51 @@
+// Asks the daemon for hours.
+
+import { asApi } from "./time.js";
+
+/** The most hours of one answer, and so the most whose unique users the daemon counts together. */
+export const PAGE_HOURS = 1_000;
+
+/** Why there are no numbers. Its status is 0 if nothing answered at all. */
+export class Failure extends Error {
+  constructor(status, title, detail) {
+    super(detail || title);
+    this.status = status;
+    this.title = title;
+    this.detail = detail;
+  }
+}
+
+async function ask(path, signal) {
+  let response;
+  try {
+    response = await fetch(path, { headers: { accept: "application/json" }, signal });
+    if (response.ok) return await response.json();
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new Failure(0, "The daemon does not answer", "");
+  }
+  const problem = await response.json().catch(() => ({}));
+  throw new Failure(response.status, problem.title ?? `The answer was ${response.status}`, problem.detail ?? "");
+}
+
+const path = ({ from, to }, more = "") => `/analytics/hours?from=${asApi(from)}&to=${asApi(to)}&format=json${more}`;
+
+/** Every hour of a range as [{ hour, unique_users, clicks, impressions }], ascending, over as many answers as it takes. */
+export async function readHours(range, { signal, onProgress = () => {} } = {}) {
+  const rows = [];
+  for (let next = path(range); next; ) {
+    const page = await ask(next, signal);
+    for (const { hour, unique_users, clicks, impressions } of page.hours) {
+      rows.push({ hour: Date.parse(hour), unique_users, clicks, impressions });
+    }
+    onProgress(rows.length);
+    next = page.next;
+  }
+  return rows;
+}
+
+/** The unique users of a range of at most PAGE_HOURS hours, counted from raw events: { users: a number or null, note }. */
+export async function countUsers(range, signal) {
+  const page = await ask(path(range, "&unique=exact"), signal);
+  return { users: page.unique_users, note: page.unique_users_note };
+}

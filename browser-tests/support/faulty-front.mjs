@@ -1,0 +1,68 @@
+// Stands in front of a daemon and passes everything on, until it is told to be as a daemon in trouble. A database that answers to nobody
+// cannot be arranged from outside for an embedded one, which ends the daemon with it.
+
+import { createServer, request } from "node:http";
+import { once } from "node:events";
+
+export async function startFaultyFront(origin) {
+  let isDatabaseAway = false;
+  const held = new Set();
+  const streams = new Set();
+
+  function unavailable(answer) {
+    answer.writeHead(503, { "content-type": "application/problem+json", "retry-after": "1" });
+    answer.end(JSON.stringify({ type: "about:blank", title: "Unavailable", status: 503, detail: "The database does not answer." }));
+  }
+
+  function sayAway(answer) {
+    answer.write("event: unavailable\ndata: {}\n\n");
+  }
+
+  const server = createServer((asked, answer) => {
+    const { pathname } = new URL(asked.url, origin);
+    if (held.has(pathname)) return;
+    if (isDatabaseAway && ["/analytics/hours", "/readyz"].includes(pathname)) return unavailable(answer);
+    if (isDatabaseAway && pathname === "/analytics/stream") {
+      answer.writeHead(200, { "content-type": "text/event-stream" });
+      streams.add(answer);
+      return sayAway(answer);
+    }
+    const passed = request(new URL(asked.url, origin), { method: asked.method, headers: asked.headers }, (got) => {
+      answer.writeHead(got.statusCode, got.headers);
+      if (pathname !== "/analytics/stream") return got.pipe(answer);
+      streams.add(answer);
+      got.on("data", (text) => isDatabaseAway || answer.write(text));
+      got.on("end", () => answer.end());
+      answer.on("close", () => {
+        streams.delete(answer);
+        passed.destroy();
+      });
+    });
+    passed.on("error", () => answer.destroy());
+    asked.pipe(passed);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+
+  return {
+    origin: `http://127.0.0.1:${server.address().port}`,
+    /** From now on, what is asked there is never answered. */
+    hold: (pathname) => held.add(pathname),
+    loseDatabase() {
+      isDatabaseAway = true;
+      for (const stream of streams) sayAway(stream);
+    },
+    /** Everything is well again. Streams begin anew, as the daemon's would tell the counts. */
+    heal() {
+      isDatabaseAway = false;
+      held.clear();
+      for (const stream of streams) stream.end();
+    },
+    async close() {
+      if (!server.listening) return;
+      server.close();
+      server.closeAllConnections();
+      await once(server, "close");
+    },
+  };
+}

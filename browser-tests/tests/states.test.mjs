@@ -1,0 +1,172 @@
+import assert from "node:assert/strict";
+import { afterEach, after, before, test } from "node:test";
+import { openPage, ready, startBrowser } from "../support/browser.mjs";
+import { HOUR, asApi, hourOf, startDaemon } from "../support/daemon.mjs";
+import { startFaultyFront } from "../support/faulty-front.mjs";
+import { traffic } from "../support/traffic.mjs";
+
+let browser, daemon, empty, front, page;
+const state = (name) => page.locator(`#range-card[data-state=${name}]`);
+const connection = (name) => page.locator(`#connection[data-state=${name}]`);
+const banner = () => page.locator("#banner");
+
+before(async () => {
+  [browser, daemon, empty] = await Promise.all([startBrowser(), startDaemon(), startDaemon()]);
+  await daemon.postAll(traffic({ hours: 200, most: 60 }));
+});
+after(() => Promise.all([browser?.close(), daemon?.close(), empty?.close()]));
+afterEach(async () => {
+  const complaints = page?.complaints;
+  await Promise.all([page?.context().close(), front?.close()]);
+  page = front = undefined;
+  // A test that failed half-way leaves it stopped.
+  await daemon.start();
+  assert.deepEqual(complaints ?? [], [], "what the browser complained about");
+});
+
+async function assertFits() {
+  const [content, window] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+  assert.ok(content <= window, `the content is ${content} px wide, the window ${window}`);
+}
+
+test("a counter without events says so and how to send the first, and shows it when it comes", async () => {
+  page = await openPage(browser, empty.origin);
+  await state("empty").waitFor();
+  await connection("live").waitFor();
+  assert.match(await page.locator("#notice-title").innerText(), /^No events in these 24 hours/);
+  const command = await page.locator("#first-curl").innerText();
+  assert.match(await page.locator("#first-snippet").innerText(), new RegExp(`<script async src="${empty.origin}/analytics.js"></script>`));
+  // What it says to do is what works.
+  const [, url] = command.match(/^curl -X POST "(.*)"$/);
+  const response = await fetch(url.replace("$(date +%s)", String(Math.floor(Date.now() / 1_000))), { method: "POST" });
+  assert.equal(response.status, 204);
+  await state("ready").waitFor({ timeout: 2_000 });
+  await page.locator("#charts canvas").first().waitFor();
+  assert.equal(await page.locator("[data-now=impressions]").innerText(), "1");
+});
+
+test("while hours are being read the page says so", async () => {
+  front = await startFaultyFront(daemon.origin);
+  front.hold("/analytics/hours");
+  page = await openPage(browser, `${front.origin}/?range=30d`);
+  await page.getByRole("heading", { name: "Loading these 30 days…" }).waitFor();
+  assert.equal(await page.locator("#range-card").getAttribute("aria-busy"), "true");
+  assert.ok(await page.getByRole("button", { name: "CSV" }).isDisabled());
+});
+
+test("when the daemon stops the page says so, keeps what it knows, and goes on without a reload when it is back at the same port", async () => {
+  page = await openPage(browser, daemon.origin);
+  await ready(page);
+  await connection("live").waitFor();
+  const clicks = await page.locator("[data-total=clicks]").innerText();
+  assert.ok(await banner().isHidden());
+
+  await daemon.stop();
+  await connection("daemon").waitFor();
+  await banner().waitFor();
+  assert.equal(await page.locator("#banner-title").innerText(), "The daemon does not answer");
+  assert.match(await page.locator("#banner-text").innerText(), /^Since \d\d:\d\d:\d\d UTC\. The numbers below are of \d\d:\d\d:\d\d UTC\. Trying again (in \d+ s|now)\.$/);
+  assert.match(await page.locator("#announcer").textContent(), /The daemon does not answer/);
+  assert.equal(await page.locator("[data-total=clicks]").innerText(), clicks);
+
+  await page.evaluate(() => (window.isSamePage = true));
+  await daemon.start();
+  // What came while it could not listen is there as well.
+  await daemon.post("click", { user: "while away", timestamp: hourOf(Date.now()) - 2 * HOUR });
+  await connection("live").waitFor();
+  await banner().waitFor({ state: "hidden" });
+  const expected = Number(clicks.replaceAll(",", "")) + 1;
+  await page.waitForFunction((expected) => Number(document.querySelector("[data-total=clicks]").textContent.replaceAll(",", "")) >= expected, expected);
+  await daemon.post("click", { user: "afterwards" });
+  await page.waitForFunction((expected) => Number(document.querySelector("[data-total=clicks]").textContent.replaceAll(",", "")) >= expected, expected + 1, { timeout: 2_000 });
+  assert.ok(await page.evaluate(() => window.isSamePage), "it is the same page");
+});
+
+test("nobody has to wait for the next attempt", async () => {
+  page = await openPage(browser, daemon.origin);
+  await connection("live").waitFor();
+  // Timers stand still from here on: only the button can bring the page back.
+  await page.evaluate(() => (window.setTimeout = () => 0));
+  await daemon.stop();
+  await connection("daemon").waitFor();
+  await daemon.start();
+  await page.getByRole("button", { name: "Try now" }).click();
+  await connection("live").waitFor();
+});
+
+test("when the database is away the page says so, and goes on by itself when it is back", async () => {
+  front = await startFaultyFront(daemon.origin);
+  page = await openPage(browser, front.origin);
+  await ready(page);
+  await connection("live").waitFor();
+  front.loseDatabase();
+  await connection("database").waitFor();
+  assert.equal(await page.locator("#banner-title").innerText(), "The database does not answer");
+  front.heal();
+  await connection("live").waitFor();
+  await banner().waitFor({ state: "hidden" });
+});
+
+test("a page that is opened while the database is away says so in place of the charts, and fills when it is back", async () => {
+  front = await startFaultyFront(daemon.origin);
+  front.loseDatabase();
+  page = await openPage(browser, front.origin);
+  await state("error").waitFor();
+  await connection("database").waitFor();
+  assert.match(await page.locator("#notice-text").innerText(), /The database does not answer\./);
+  assert.equal(await page.locator("[data-total=clicks]").innerText(), "–");
+  front.heal();
+  await ready(page);
+  assert.notEqual(await page.locator("[data-total=clicks]").innerText(), "–");
+});
+
+test("a stream that ends is taken up again, and is no alarm", async () => {
+  front = await startFaultyFront(daemon.origin);
+  page = await openPage(browser, front.origin);
+  await connection("live").waitFor();
+  await page.evaluate(() => {
+    window.states = [];
+    const pill = document.querySelector("#connection");
+    new MutationObserver(() => window.states.push(pill.dataset.state)).observe(pill, { attributes: true });
+  });
+  front.heal();
+  await connection("reconnecting").waitFor();
+  await connection("live").waitFor();
+  const states = await page.evaluate(() => window.states.filter((state, at, all) => state !== all[at - 1]));
+  assert.deepEqual(states, ["reconnecting", "live"]);
+});
+
+test("a range that the API refuses is answered with what it says, and another range works", async () => {
+  const now = hourOf(Date.now());
+  page = await openPage(browser, `${daemon.origin}/?from=${asApi(now)}&to=${asApi(now - HOUR)}`);
+  await state("error").waitFor();
+  const { title, detail } = await (await fetch(`${daemon.origin}/analytics/hours?from=${asApi(now)}&to=${asApi(now - HOUR)}`)).json();
+  assert.equal(await page.locator("#notice-title").innerText(), title);
+  assert.ok((await page.locator("#notice-text").innerText()).startsWith(detail));
+  await page.getByLabel("24 hours").check();
+  await ready(page);
+});
+
+test("at 360 pixels nothing has to be scrolled sideways, in any state", async () => {
+  front = await startFaultyFront(daemon.origin);
+  // Hours of a year in which nothing happened.
+  page = await openPage(browser, `${daemon.origin}/?from=1990-05-01T00:00Z&to=1990-05-02T00:00Z`, { viewport: { width: 360, height: 740 } });
+  await state("empty").waitFor();
+  await page.locator("#first-event").waitFor();
+  await assertFits();
+  await page.goto(`${front.origin}/?range=7d&zone=local`);
+  await ready(page);
+  await assertFits();
+  await page.locator("#numbers summary").click();
+  await page.getByLabel("Choose…").check();
+  await page.locator("#chosen").waitFor();
+  await page.getByRole("button", { name: "Count exactly" }).click();
+  await page.getByRole("button", { name: "Count again" }).waitFor();
+  await assertFits();
+  front.loseDatabase();
+  await connection("database").waitFor();
+  await assertFits();
+  await page.reload();
+  await state("error").waitFor();
+  await assertFits();
+});
