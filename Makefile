@@ -5,7 +5,7 @@ CARGO ?= cargo
 # The one test runner that runs every test in a process of its own; cargo's own does where it is not installed.
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help run build test smoke soak lint fmt bench bench-check bench-chunks prerequisites
+.PHONY: help run build test smoke soak screenshots lint fmt bench bench-check bench-chunks prerequisites
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -16,7 +16,7 @@ run: prerequisites ## start the daemon on its embedded database, at http://127.0
 build: ## build everything, optimized
 	$(CARGO) build --release --workspace
 
-test: prerequisites ## run every test, on native PostgreSQL and on TimescaleDB in WebAssembly
+test: prerequisites ## run every test: on native PostgreSQL, on TimescaleDB in WebAssembly, and in a real browser
 	$(CARGO) build --workspace --all-targets
 ifeq ($(NEXTEST),yes)
 	$(CARGO) run --quiet --package testkit --bin with-database -- $(CARGO) nextest run --workspace
@@ -25,6 +25,7 @@ else
 	$(CARGO) run --quiet --package testkit --bin with-database -- $(CARGO) test --workspace
 endif
 	$(CARGO) test --workspace --doc
+	scripts/browser-tests debug
 	@test -f ../shared/data/apache_access.log || echo "SKIPPED: the test of a real access log, which is not at ../shared/data/apache_access.log"
 
 smoke: prerequisites ## load a daemon of its own for 20 seconds and fail unless every acknowledged event is counted
@@ -36,6 +37,10 @@ soak: SECONDS = 60
 soak: prerequisites ## inject faults under load and audit every event: make soak SECONDS=60 SEED=1 POSTGRES_BIN=DIR
 	$(CARGO) build --release --package analyticsd --package reliability
 	target/release/reliability --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(POSTGRES_BIN),--postgres-bin $(POSTGRES_BIN))
+
+screenshots: prerequisites ## take the pictures of the documentation anew
+	$(CARGO) build --package analyticsd
+	scripts/browser-tests debug screenshots
 
 lint: ## what must be clean: formatting, clippy and documentation, warnings denied
 	$(CARGO) fmt --all --check

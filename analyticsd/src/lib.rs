@@ -8,21 +8,28 @@
 pub mod body_budget;
 pub mod config;
 pub mod count_lane;
+mod digest;
+mod entity_tag;
 pub mod event_lane;
+mod files;
 mod handlers;
 pub mod job;
 pub mod lanes;
+pub mod live;
 pub mod metrics;
 mod open_files;
+mod openapi;
 mod parameters;
 mod refusal;
 mod reply;
+pub mod reports;
 pub mod routes;
 mod run;
 pub mod server;
 pub mod settling;
 mod signals;
 pub mod spool;
+pub mod visitor_names;
 mod waiting;
 
 pub use run::run;

@@ -1,8 +1,8 @@
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::RangeInclusive};
 
-use model::{Event, EventKind, IdempotencyKey, InvalidInput, Timestamp, UserName};
+use model::{Event, EventKind, Hour, IdempotencyKey, InvalidInput, Timestamp, UserName};
 use percent_encoding::percent_decode_str;
-use warp::http::{HeaderMap, HeaderValue};
+use warp::http::{HeaderMap, HeaderValue, header::ACCEPT};
 
 /// Reads the idempotency key that a request came under, if any: from its header, or from the parameter `id`.
 pub(crate) fn idempotency_key(query: &str, header: Option<&KeyHeader>) -> Result<Option<IdempotencyKey>, InvalidInput> {
@@ -53,6 +53,79 @@ pub(crate) fn event(query: &str) -> Result<Event, InvalidInput> {
 /// Reads the timestamp of a `GET /analytics` from its query string.
 pub(crate) fn timestamp(query: &str) -> Result<Timestamp, InvalidInput> {
     Timestamp::parse(&single(query, Timestamp::PARAMETER, Timestamp::ACCEPTED)?)
+}
+
+/// What a `GET /analytics/hours` asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HoursQuery {
+    pub(crate) range: RangeInclusive<Hour>,
+    pub(crate) format: HoursFormat,
+    /// Whether to count the distinct users of the whole page from raw events.
+    pub(crate) unique_exactly: bool,
+}
+
+/// How hours are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HoursFormat {
+    Json,
+    Csv,
+}
+
+/// How long a range is that says only where it ends.
+const USUAL_RANGE: i64 = 24;
+
+/// Reads the query string of a `GET /analytics/hours`. A parameter decides on the format, else what the client accepts.
+pub(crate) fn hours(query: &str, headers: &HeaderMap) -> Result<HoursQuery, InvalidInput> {
+    let last = hour(query, "to")?.unwrap_or_else(|| Hour::containing(Timestamp::now()));
+    let first = hour(query, "from")?.unwrap_or_else(|| last.plus(1 - USUAL_RANGE));
+    if first > last {
+        return Err(InvalidInput {
+            parameter: "from",
+            fault: "is later than to".to_owned(),
+            accepted: "an instant in the same hour as to, or before it",
+        });
+    }
+    let format = match optional(query, "format", "json or csv")?.as_deref() {
+        Some("json") => HoursFormat::Json,
+        Some("csv") => HoursFormat::Csv,
+        Some(_) => return Err(unknown("format", "json or csv")),
+        None if accepts_csv(headers) => HoursFormat::Csv,
+        None => HoursFormat::Json,
+    };
+    let unique_exactly = match optional(query, "unique", "exact")?.as_deref() {
+        Some("exact") => true,
+        Some(_) => return Err(unknown("unique", "exact")),
+        None => false,
+    };
+    Ok(HoursQuery { range: first..=last, format, unique_exactly })
+}
+
+/// Whether a client named CSV before JSON; whoever takes everything gets JSON.
+fn accepts_csv(headers: &HeaderMap) -> bool {
+    let accept = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let mut types = accept.flat_map(|value| value.split(',')).map(|one| one.split(';').next().unwrap_or(one).trim());
+    types.find(|one| ["text/csv", "application/json"].contains(one)) == Some("text/csv")
+}
+
+fn hour(query: &str, parameter: &'static str) -> Result<Option<Hour>, InvalidInput> {
+    const ACCEPTED: &str =
+        "an instant from 1970 to 9999, as RFC 3339 like 2015-05-17T10:00:00Z or as milliseconds since 1970";
+    let Some(text) = optional(query, parameter, ACCEPTED)? else { return Ok(None) };
+    match Timestamp::parse_either(&text) {
+        Ok(at) => Ok(Some(Hour::containing(at))),
+        Err(invalid) => Err(InvalidInput { parameter, accepted: ACCEPTED, fault: invalid.fault }),
+    }
+}
+
+fn unknown(parameter: &'static str, accepted: &'static str) -> InvalidInput {
+    InvalidInput { parameter, fault: "is unknown".to_owned(), accepted }
+}
+
+/// Reads the event that a `GET /analytics.gif` asks to record; `visitor` tells who, where the query does not.
+pub(crate) fn pixel_event(query: &str) -> Result<(Option<UserName>, EventKind), InvalidInput> {
+    let user = optional(query, UserName::PARAMETER, UserName::ACCEPTED)?.map(UserName::new).transpose()?;
+    let kind = optional(query, EventKind::PARAMETER, EventKind::ACCEPTED)?;
+    Ok((user, kind.map_or(Ok(EventKind::Impression), |kind| EventKind::parse(&kind))?))
 }
 
 /// The decoded value of a parameter that must be there exactly once and not be empty. Others are not looked at.

@@ -37,6 +37,13 @@ pub(crate) fn text(body: String) -> Response {
     response
 }
 
+/// A document that is part of the program.
+pub(crate) fn json(body: Vec<u8>) -> Response {
+    let mut response = Response::new(body.into());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
 pub(crate) fn body_of(problem: &Problem) -> Vec<u8> {
     serde_json::to_vec(problem).expect("a problem holds only strings and numbers")
 }

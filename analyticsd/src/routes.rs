@@ -5,23 +5,43 @@ use std::{convert::Infallible, sync::Arc};
 use db::Store;
 use warp::{
     Filter, Reply,
+    filters::BoxedFilter,
     http::Method,
     path::{FullPath, full},
+    reply::Response,
 };
 
-use crate::{body_budget::BodyBudget, handlers, lanes::Lanes, metrics::Metrics, parameters::KeyHeader, reply};
+use crate::{
+    body_budget::BodyBudget, handlers, lanes::Lanes, live::Live, metrics::Metrics, openapi, parameters::KeyHeader,
+    reply, reports::Reports, server::Client, visitor_names::VisitorNames,
+};
+
+/// What the handlers of the public listener work with.
+pub struct Services {
+    /// Where events go and counts come from.
+    pub lanes: Arc<Lanes>,
+    /// The current hour, for those who listen.
+    pub live: Arc<Live>,
+    /// Ranges of hours.
+    pub reports: Arc<Reports>,
+    /// The database, to see whether it is there.
+    pub store: Store,
+}
 
 /// The service that the daemon offers on one listener.
 ///
 /// The busiest path comes first. Every alternative behind it is copied for each request, so they are packed into one box.
-pub fn routes(
-    lanes: Arc<Lanes>,
-    store: Store,
-) -> impl Filter<Extract = (impl Reply,), Error = Infallible, Future: Send> + Clone {
+pub fn routes(services: Services) -> impl Filter<Extract = (impl Reply,), Error = Infallible, Future: Send> + Clone {
+    let Services { lanes, live, reports, store } = services;
     let budget = BodyBudget::new();
+    let names = Arc::new(VisitorNames::new(Arc::clone(&reports)));
+    let ranges = ranges(reports, live);
 
     let lanes = warp::any().map(move || Arc::clone(&lanes));
+    let names = warp::any().map(move || Arc::clone(&names));
     let store = warp::any().map(move || store.clone());
+    let headers = warp::header::headers_cloned();
+    let client = warp::ext::get::<Client>();
     let share = warp::any().map(move || budget.share());
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     let content_length = warp::header::optional("content-length");
@@ -44,7 +64,7 @@ pub fn routes(
         .and(query)
         .and(key)
         .and(warp::body::stream())
-        .and(lanes)
+        .and(lanes.clone())
         .and(share)
         .then(|method, query, key, body, lanes, share| async move {
             match method {
@@ -52,6 +72,26 @@ pub fn routes(
                 _ => reply::method_not_allowed("POST"),
             }
         });
+
+    let pixel = warp::path!("analytics.gif")
+        .and(warp::method())
+        .and(query)
+        .and(headers)
+        .and(client)
+        .and(lanes)
+        .and(names)
+        .then(|method, query, headers, Client(client), lanes, names| async move {
+            match method {
+                Method::GET => handlers::get_pixel(query, headers, client, lanes, names).await,
+                _ => reply::method_not_allowed("GET"),
+            }
+        });
+
+    let document: Arc<str> = openapi::json().into();
+    let document = warp::path!("openapi.json").and(warp::method()).map(move |method| match method {
+        Method::GET | Method::HEAD => reply::json(document.as_bytes().to_vec()),
+        _ => reply::method_not_allowed("GET, HEAD"),
+    });
 
     let healthz = warp::path!("healthz").and(warp::method()).map(|method| match method {
         Method::GET | Method::HEAD => handlers::healthz(),
@@ -65,10 +105,49 @@ pub fn routes(
         }
     });
 
-    let nothing = full().map(|path: FullPath| reply::not_found(path.as_str()));
+    // The page and what belongs to it, the documentation, and what to say where there is nothing.
+    let docs = Arc::new(utoipa_swagger_ui::Config::from(handlers::OPENAPI_PATH));
+    let file = full().and(warp::method()).and(headers).map(move |path: FullPath, method: Method, headers| {
+        let file = match path.as_str().strip_prefix("/docs") {
+            Some(file) => handlers::get_docs(file, &docs),
+            None => handlers::get_file(path.as_str(), &headers),
+        };
+        match file {
+            None => reply::not_found(path.as_str()),
+            Some(file) if matches!(method, Method::GET | Method::HEAD) => file,
+            Some(_) => reply::method_not_allowed("GET, HEAD"),
+        }
+    });
 
-    let others = batch.or(healthz).unify().or(readyz).unify().boxed();
-    analytics.or(others).unify().or(nothing).unify()
+    let others =
+        batch.or(ranges).unify().or(pixel).unify().or(document).unify().or(healthz).unify().or(readyz).unify().boxed();
+    analytics.or(others).unify().or(file).unify()
+}
+
+/// Ranges of hours, and the current one live.
+fn ranges(reports: Arc<Reports>, live: Arc<Live>) -> BoxedFilter<(Response,)> {
+    let reports = warp::any().map(move || Arc::clone(&reports));
+    let live = warp::any().map(move || Arc::clone(&live));
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    let headers = warp::header::headers_cloned();
+
+    let hours = warp::path!("analytics" / "hours").and(warp::method()).and(query).and(headers).and(reports).then(
+        |method, query, headers, reports| async move {
+            match method {
+                Method::GET | Method::HEAD => handlers::get_hours(query, headers, reports).await,
+                _ => reply::method_not_allowed("GET, HEAD"),
+            }
+        },
+    );
+
+    let stream = warp::path!("analytics" / "stream").and(warp::method()).and(live).then(|method, live| async move {
+        match method {
+            Method::GET => handlers::get_stream(live).await,
+            _ => reply::method_not_allowed("GET"),
+        }
+    });
+
+    hours.or(stream).unify().boxed()
 }
 
 /// The service of the admin listener, which is not for the public.

@@ -14,9 +14,11 @@ use tokio::{
 use crate::{
     config::{Config, Database},
     lanes::Lanes,
+    live::Live,
     metrics::Metrics,
     open_files,
-    routes::{admin_routes, routes},
+    reports::Reports,
+    routes::{Services, admin_routes, routes},
     server::{self, Limits},
     settling, signals,
     spool::SpoolLane,
@@ -108,6 +110,13 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
     let lanes = Arc::new(Lanes::start(&store, spool.as_ref(), &mut lane_tasks));
     // The lanes hold it for as long as they may need it.
     drop(spool);
+    let live = Arc::new(Live::new(Arc::clone(&lanes)));
+    let looking = tokio::spawn({
+        let live = Arc::clone(&live);
+        async move { live.look().await }
+    });
+    let reports = Arc::new(Reports::new(url)?);
+    let services = Services { lanes, live: Arc::clone(&live), reports, store: store.clone() };
     let settler = tokio::spawn(settling::settle_forever(store.clone(), config.settle_after, Arc::clone(&metrics)));
     let admin = admin_listener.map(|listener| {
         if let Ok(address) = listener.local_addr() {
@@ -130,8 +139,12 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
             _ = lane_tasks.join_next() => broken = Some(anyhow!("a lane ended by itself, which is a bug; the daemon stopped")),
             error = prepare_schema_later(&store, config.migrate), if !is_prepared => broken = Some(error),
         }
+        // Those who listen would never be done, and nobody may hold on to the lanes.
+        live.end();
+        drop(live);
+        looking.abort();
     };
-    let all_answered = server::serve(listener, routes(lanes, store.clone()), limits, stopped_or_broken).await;
+    let all_answered = server::serve(listener, routes(services), limits, stopped_or_broken).await;
     settler.abort();
     if let Some(admin) = admin {
         admin.abort();

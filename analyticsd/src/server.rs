@@ -1,6 +1,12 @@
 //! Accepts connections and serves them until told to stop. The caller owns the listener and decides when to stop.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::{FutureExt, future::Map};
 use hyper::server::conn::http1;
@@ -101,10 +107,10 @@ where
 
     tokio::pin!(stop);
     loop {
-        let stream = tokio::select! {
+        let (stream, client) = tokio::select! {
             () = &mut stop => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok((stream, client)) => (stream, client.ip()),
                 Err(error) => {
                     pause_after(&error).await;
                     continue;
@@ -122,7 +128,7 @@ where
             continue;
         };
         prepare(&stream, limits.unread_timeout);
-        let service = TowerToHyperService::new(HangingUp(warp::service(routes.clone())));
+        let service = TowerToHyperService::new(Door { client, inside: warp::service(routes.clone()) });
         let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -155,16 +161,24 @@ async fn pause_after(error: &io::Error) {
     }
 }
 
+/// Who asks: the address at the other end of the connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Client(pub(crate) IpAddr);
+
 /// The answer that must not be sent: see [`HangUp`].
 #[derive(Debug, Error)]
 #[error("what became of the request is not known, so the connection is closed without an answer")]
 struct NoAnswer;
 
-/// Closes the connection in place of an answer that is marked [`HangUp`].
+/// What every request and every answer of a connection passes: it says who asks, and closes the connection in place of an answer that is
+/// marked [`HangUp`].
 #[derive(Clone)]
-struct HangingUp<S>(S);
+struct Door<S> {
+    client: IpAddr,
+    inside: S,
+}
 
-impl<S, B> Service<Request<B>> for HangingUp<S>
+impl<S, B> Service<Request<B>> for Door<S>
 where
     S: Service<Request<B>, Response = Response, Error = Infallible>,
 {
@@ -173,7 +187,7 @@ where
     type Future = Map<S::Future, fn(Result<Response, Infallible>) -> Result<Response, NoAnswer>>;
 
     fn poll_ready(&mut self, context: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), NoAnswer>> {
-        self.0.poll_ready(context).map_err(|never| match never {})
+        self.inside.poll_ready(context).map_err(|never| match never {})
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
@@ -184,7 +198,8 @@ where
         if let Some(key) = KeyHeader::of(request.headers()) {
             request.extensions_mut().insert(key);
         }
-        self.0.call(request).map(|response| match response {
+        request.extensions_mut().insert(Client(self.client));
+        self.inside.call(request).map(|response| match response {
             Ok(response) if response.extensions().get::<HangUp>().is_some() => Err(NoAnswer),
             Ok(response) => Ok(response),
             Err(never) => match never {},

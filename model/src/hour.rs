@@ -1,13 +1,20 @@
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use utoipa::ToSchema;
 
 use crate::Timestamp;
 
 const MILLIS_PER_HOUR: i64 = 3_600_000;
 
 /// A UTC hour: the half-open span of 3,600,000 milliseconds that begins at [`Hour::start`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+///
+/// In JSON it is its first instant as RFC 3339.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(into = "String", try_from = "String")]
+#[schema(value_type = String, format = DateTime, example = "2015-05-17T10:00:00Z")]
 pub struct Hour(i64);
 
 impl Hour {
@@ -29,6 +36,12 @@ impl Hour {
             .expect("an Hour holds an instant of the accepted range, and 1970 begins on the hour")
     }
 
+    /// The hour so many later, or earlier if negative; the first or the last that there is where that would be outside the range.
+    #[must_use]
+    pub fn plus(self, hours: i64) -> Self {
+        Self(self.0.saturating_add(hours).clamp(0, Self::containing(Timestamp::MAX).0))
+    }
+
     /// The hour before this one, or none for the first of 1970.
     pub fn previous(self) -> Option<Self> {
         (self.0 > 0).then(|| Self(self.0 - 1))
@@ -37,6 +50,34 @@ impl Hour {
     /// The hour after this one, or none for the last of the year 9999.
     pub fn next(self) -> Option<Self> {
         (self < Self::containing(Timestamp::MAX)).then(|| Self(self.0 + 1))
+    }
+}
+
+/// A text that is not the first instant of an hour.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0:?} is not the beginning of a UTC hour between 1970 and 9999, as in 2015-05-17T10:00:00Z")]
+pub struct NotAnHour(String);
+
+impl FromStr for Hour {
+    type Err = NotAnHour;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let start = DateTime::parse_from_rfc3339(text).ok();
+        start.and_then(|start| Self::starting_at(start.to_utc())).ok_or_else(|| NotAnHour(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for Hour {
+    type Error = NotAnHour;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Hour> for String {
+    fn from(hour: Hour) -> Self {
+        hour.to_string()
     }
 }
 
@@ -66,6 +107,18 @@ mod tests {
         assert_eq!(hour_of(1_431_860_399_999), "2015-05-17T10:00:00Z");
         assert_eq!(hour_of(1_431_860_400_000), "2015-05-17T11:00:00Z");
         assert_eq!(hour_of(Timestamp::MAX.millis()), "9999-12-31T23:00:00Z");
+    }
+
+    #[test]
+    fn an_hour_is_written_in_json_as_its_first_instant_and_read_back() {
+        let hour = Hour::containing(Timestamp::from_millis(1_431_860_399_999).unwrap());
+        let json = serde_json::to_string(&hour).unwrap();
+        assert_eq!(json, "\"2015-05-17T10:00:00Z\"");
+        assert_eq!(serde_json::from_str::<Hour>(&json).unwrap(), hour);
+        for text in ["2015-05-17T10:00:01Z", "2015-05-17", "1969-12-31T23:00:00Z", ""] {
+            assert!(text.parse::<Hour>().is_err(), "{text:?}");
+        }
+        assert_eq!("2015-05-17T12:00:00+02:00".parse(), Ok(hour));
     }
 
     #[test]

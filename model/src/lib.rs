@@ -7,6 +7,7 @@
 mod counts;
 mod event;
 mod hour;
+mod hours_page;
 mod idempotency_key;
 mod invalid;
 mod problem;
@@ -17,7 +18,8 @@ pub mod wire;
 
 pub use counts::{HourCounts, MalformedCounts};
 pub use event::{Event, EventKind};
-pub use hour::Hour;
+pub use hour::{Hour, NotAnHour};
+pub use hours_page::{HourRow, HoursPage, Totals};
 pub use idempotency_key::IdempotencyKey;
 pub use invalid::InvalidInput;
 pub use problem::Problem;

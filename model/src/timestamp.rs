@@ -42,6 +42,14 @@ impl Timestamp {
         }
     }
 
+    /// Reads an instant that is written either as digits, as for [`Timestamp::parse`], or as RFC 3339, rounded down to the millisecond.
+    pub fn parse_either(text: &str) -> Result<Self, InvalidInput> {
+        match DateTime::parse_from_rfc3339(text) {
+            Ok(at) => Self::from_millis(at.timestamp_millis()),
+            Err(_) => Self::parse(text),
+        }
+    }
+
     /// The current instant by this machine's clock, moved into the accepted range if the clock is outside of it.
     pub fn now() -> Self {
         Self(Utc::now().timestamp_millis().clamp(Self::MIN.0, Self::MAX.0))

@@ -12,6 +12,10 @@ use crate::{Event, EventKind, IdempotencyKey, InvalidInput, Timestamp, UserName}
 pub const ANALYTICS_PATH: &str = "/analytics";
 /// Where events are sent many at a time.
 pub const BATCH_PATH: &str = "/analytics/batch";
+/// Where ranges of hours are asked for.
+pub const HOURS_PATH: &str = "/analytics/hours";
+/// Where the current hour is listened to.
+pub const STREAM_PATH: &str = "/analytics/stream";
 /// The media type of a batch.
 pub const NDJSON: &str = "application/x-ndjson";
 /// The most events that one batch may hold. It bounds what the daemon keeps in memory for a request.

@@ -4,9 +4,21 @@ use model::Hour;
 use warp::reply::Response;
 
 use super::MAX_QUERY_BYTES;
-use crate::{lanes::Lanes, parameters, reply};
+use crate::{lanes::Lanes, openapi, parameters, reply};
 
 /// `GET /analytics?timestamp=…`: the exact counts of the hour that holds the timestamp.
+#[utoipa::path(
+    get, path = "/analytics", operation_id = "getCounts", tag = "counts",
+    summary = "The exact counts of an hour",
+    description = "Counts every event that was acknowledged before the request was sent. Three lines: unique_users,N clicks,N impressions,N.",
+    params(("timestamp" = i64, Query, minimum = 0, maximum = 253_402_300_799_999_i64, example = 1_431_857_103_000_i64,
+        description = "Any instant of the UTC hour, in milliseconds since 1970")),
+    responses(
+        (status = 200, description = "The counts; zeros for an hour without events", body = String, content_type = "text/plain; charset=utf-8",
+            example = "unique_users,2\nclicks,1\nimpressions,1\n"),
+        openapi::InvalidRequest, openapi::TooLong, openapi::Unavailable,
+    )
+)]
 pub(crate) async fn get_counts(query: String, lanes: Arc<Lanes>) -> Response {
     if query.len() > MAX_QUERY_BYTES {
         return reply::uri_too_long(MAX_QUERY_BYTES);

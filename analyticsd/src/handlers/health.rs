@@ -2,14 +2,25 @@ use db::{Store, schema};
 use model::Problem;
 use warp::reply::Response;
 
-use crate::reply;
+use crate::{openapi, reply};
 
 /// `GET /healthz`: the process lives. It says nothing about the database.
+#[utoipa::path(
+    get, path = "/healthz", operation_id = "healthz", tag = "health", summary = "The process lives",
+    responses((status = 200, description = "It does", body = String, content_type = "text/plain; charset=utf-8", example = "ok\n"))
+)]
 pub(crate) fn healthz() -> Response {
     reply::text("ok\n".to_owned())
 }
 
 /// `GET /readyz`: the database answers and its schema is the one that this build knows.
+#[utoipa::path(
+    get, path = "/readyz", operation_id = "readyz", tag = "health", summary = "The database answers and its schema is current",
+    responses(
+        (status = 200, description = "It is ready", body = String, content_type = "text/plain; charset=utf-8", example = "ready\n"),
+        openapi::Unavailable,
+    )
+)]
 pub(crate) async fn readyz(store: Store) -> Response {
     match schema::status(&store).await {
         Ok(status) => match status.complaint() {

@@ -1,12 +1,22 @@
-//! One file for each thing that a client can ask for.
+//! One file for each thing that a client can ask for. Those that stand in the OpenAPI document are found there by the path of their module.
 
-mod get_counts;
-mod health;
+pub(crate) mod get_counts;
+mod get_docs;
+mod get_file;
+pub(crate) mod get_hours;
+pub(crate) mod get_pixel;
+pub(crate) mod get_stream;
+pub(crate) mod health;
 mod metrics;
-mod post_batch;
-mod post_event;
+pub(crate) mod post_batch;
+pub(crate) mod post_event;
 
 pub(crate) use get_counts::get_counts;
+pub(crate) use get_docs::{OPENAPI_PATH, get_docs};
+pub(crate) use get_file::get_file;
+pub(crate) use get_hours::get_hours;
+pub(crate) use get_pixel::get_pixel;
+pub(crate) use get_stream::get_stream;
 pub(crate) use health::{healthz, readyz};
 pub(crate) use metrics::metrics;
 pub(crate) use post_batch::post_batch;

@@ -12,6 +12,7 @@ use super::MAX_QUERY_BYTES;
 use crate::{
     body_budget::BodyShare,
     lanes::Lanes,
+    openapi,
     parameters::{self, KeyHeader},
     reply,
 };
@@ -21,6 +22,16 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// `POST /analytics/batch`: a body of one JSON event a line; 204 once all of them are committed, else none is. With an idempotency key
 /// the batch is stored once, however often it is sent; with keys in its lines, each of those is.
+#[utoipa::path(
+    post, path = "/analytics/batch", operation_id = "postBatch", tag = "events",
+    summary = "Record many events, all or nothing",
+    description = "One JSON event a line; at most 10,000 events, 8 MiB and 256 different hours. Each line may have an idempotency key of its \
+                   own in the member `id`.",
+    params(openapi::KeyInHeader, openapi::KeyAsParameter),
+    request_body(content = String, content_type = "application/x-ndjson",
+        example = "{\"timestamp\":1431857103000,\"user\":\"anna\",\"event\":\"click\"}\n"),
+    responses(openapi::Stored, openapi::InvalidRequest, openapi::Late, openapi::Conflict, openapi::TooLarge, openapi::TooLong, openapi::Unavailable)
+)]
 pub(crate) async fn post_batch<S, B>(
     query: String,
     key: Option<KeyHeader>,

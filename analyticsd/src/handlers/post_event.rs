@@ -5,6 +5,7 @@ use warp::reply::Response;
 use super::MAX_QUERY_BYTES;
 use crate::{
     lanes::Lanes,
+    openapi,
     parameters::{self, KeyHeader},
     reply,
 };
@@ -14,6 +15,20 @@ const MAX_BODY_BYTES: u64 = 64 * 1024;
 
 /// `POST /analytics?timestamp=…&user=…&event=…`: 204 once the event is committed. With an idempotency key it is stored once,
 /// however often it is sent.
+#[utoipa::path(
+    post, path = "/analytics", operation_id = "postEvent", tag = "events",
+    summary = "Record a click or an impression",
+    description = "204 means committed. Two equal requests are two events, unless they come under the same idempotency key.",
+    params(
+        ("timestamp" = i64, Query, minimum = 0, maximum = 253_402_300_799_999_i64, example = 1_431_857_103_000_i64,
+            description = "When it happened, in milliseconds since 1970"),
+        ("user" = String, Query, min_length = 1, max_length = 256, example = "anna",
+            description = "Who: 1 to 256 bytes of UTF-8 without NUL. Two names are one user only if they are the same bytes"),
+        ("event" = openapi::EventKind, Query, description = "What happened"),
+        openapi::KeyInHeader, openapi::KeyAsParameter,
+    ),
+    responses(openapi::Stored, openapi::InvalidRequest, openapi::Conflict, openapi::TooLarge, openapi::TooLong, openapi::Unavailable)
+)]
 pub(crate) async fn post_event(
     query: String,
     key: Option<KeyHeader>,

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod audit;
+mod documented;
 mod embedded;
 mod hour_life;
 mod ingest;
@@ -10,6 +11,7 @@ mod ingest_once;
 mod known_visitors;
 mod partitions;
 mod random_interleavings;
+mod reports;
 mod retention;
 mod schema;
 mod support;

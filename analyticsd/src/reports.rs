@@ -1,0 +1,56 @@
+//! What is asked for whole ranges of hours. It has connections of its own, so that a long question never keeps an event waiting, and only so
+//! many may wait at a time.
+
+use std::ops::RangeInclusive;
+
+use db::{DatabaseUrlError, Store, StoreError, StoreOptions, UniqueUsers};
+use model::{Hour, HourRow};
+use tokio::sync::Semaphore;
+
+use crate::count_lane::Unanswered;
+
+/// How many reports are read at a time.
+const CONNECTIONS: usize = 2;
+/// How many are read or wait for that.
+const PLACES: usize = 64;
+
+/// The way to reports.
+pub struct Reports {
+    store: Store,
+    places: Semaphore,
+}
+
+impl Reports {
+    /// Prepares to connect; nothing is opened yet.
+    pub fn new(database_url: &str) -> Result<Self, DatabaseUrlError> {
+        let options = StoreOptions {
+            application_name: "analyticsd reports".to_owned(),
+            max_connections: CONNECTIONS,
+            ..StoreOptions::default()
+        };
+        Ok(Self { store: Store::new(database_url, options)?, places: Semaphore::new(PLACES) })
+    }
+
+    /// Every hour of a range, at one instant.
+    pub async fn hours(&self, range: &RangeInclusive<Hour>) -> Result<Vec<HourRow>, Unanswered> {
+        self.ask(self.store.hours(range)).await
+    }
+
+    /// The distinct users of a range, counted from its raw events.
+    pub async fn unique_users(&self, range: &RangeInclusive<Hour>) -> Result<UniqueUsers, Unanswered> {
+        self.ask(self.store.unique_users(range)).await
+    }
+
+    /// What the names of visitors without a script are derived with.
+    pub async fn visitor_salt(&self) -> Result<String, Unanswered> {
+        self.ask(self.store.visitor_salt()).await
+    }
+
+    async fn ask<T>(&self, question: impl Future<Output = Result<T, StoreError>>) -> Result<T, Unanswered> {
+        let _place = self.places.try_acquire().map_err(|_| Unanswered::QueueFull)?;
+        question.await.map_err(|error| {
+            tracing::error!(%error, "could not read a report");
+            Unanswered::Unavailable
+        })
+    }
+}

@@ -1,0 +1,137 @@
+use db::Flavour;
+use model::{Hour, HoursPage, Problem, Totals};
+use reqwest::{
+    Response, StatusCode,
+    header::{ACCEPT, IF_NONE_MATCH},
+};
+use testkit::{Daemon, TestDatabase, on_both_flavours};
+
+use crate::support::at;
+
+on_both_flavours!(
+    every_hour_of_a_range_is_there_as_json_and_as_csv,
+    users_of_a_range_are_counted_on_request_and_never_summed,
+    settled_hours_have_a_tag_and_are_not_sent_again,
+);
+
+const TEN: &str = "2015-05-17T10:00:00Z";
+const ELEVEN: &str = "2015-05-17T11:30:00Z";
+const RANGE: &str = "/analytics/hours?from=2015-05-17T10:59:59.999Z&to=2015-05-17T12:00:00Z";
+
+async fn page(daemon: &Daemon, path: &str) -> HoursPage {
+    let response = daemon.get(path).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    response.json().await.unwrap()
+}
+
+async fn with_events(flavour: Flavour) -> (TestDatabase, Daemon) {
+    let database = TestDatabase::new(flavour).await;
+    let daemon = Daemon::start_with(["--database-url", database.url(), "--settle-after", "1h"]).await;
+    for (time, user, event) in [(TEN, "anna", "click"), (ELEVEN, "anna", "impression"), (ELEVEN, "ben", "click")] {
+        assert_eq!(daemon.post(at(time), user, event).await, StatusCode::NO_CONTENT);
+    }
+    (database, daemon)
+}
+
+async fn every_hour_of_a_range_is_there_as_json_and_as_csv(flavour: Flavour) {
+    let (_database, daemon) = with_events(flavour).await;
+    let whole = page(&daemon, RANGE).await;
+    let hours: Vec<_> = whole.hours.iter().map(|row| (row.hour.to_string(), row.counts.clicks)).collect();
+    let hour = |text: &str, clicks| (text.to_owned(), clicks);
+    let expected = [hour("2015-05-17T10:00:00Z", 1), hour("2015-05-17T11:00:00Z", 1), hour("2015-05-17T12:00:00Z", 0)];
+    assert_eq!(hours, expected);
+    assert_eq!(whole.totals, Totals { clicks: 2, impressions: 1 });
+    assert_eq!((whole.unique_users, whole.next), (None, None));
+
+    let csv = "hour,unique_users,clicks,impressions\n2015-05-17T10:00:00Z,1,1,0\n2015-05-17T11:00:00Z,2,1,1\n2015-05-17T12:00:00Z,0,0,0\n";
+    let asked = daemon.get(&format!("{RANGE}&format=csv")).await;
+    assert_eq!(asked.headers()["content-type"], "text/csv; charset=utf-8");
+    assert_eq!(asked.text().await.unwrap(), csv);
+    let url = format!("{}{RANGE}", daemon.url());
+    let accepted = reqwest::Client::new().get(url).header(ACCEPT, "text/csv, */*;q=0.1").send().await.unwrap();
+    assert_eq!(accepted.text().await.unwrap(), csv);
+}
+
+async fn users_of_a_range_are_counted_on_request_and_never_summed(flavour: Flavour) {
+    let (_database, daemon) = with_events(flavour).await;
+    let counted = page(&daemon, &format!("{RANGE}&unique=exact")).await;
+    assert_eq!(counted.unique_users, Some(2), "anna came in two hours");
+    assert!(counted.unique_users_note.contains("from raw events"));
+    let not_counted = page(&daemon, RANGE).await;
+    assert!(not_counted.unique_users_note.contains("ask with unique=exact"));
+}
+
+async fn settled_hours_have_a_tag_and_are_not_sent_again(flavour: Flavour) {
+    let (database, daemon) = with_events(flavour).await;
+    let path = "/analytics/hours?from=2015-05-17T10:00:00Z&to=2015-05-17T10:00:00Z";
+    let open = daemon.get(path).await;
+    assert!(open.headers().get("etag").is_none(), "an hour that is open has no tag");
+    assert_eq!(open.headers()["cache-control"], "no-store");
+
+    let client = database.client().await;
+    client.batch_execute("call analytics.refresh_hour('2015-05-17T10:00:00Z')").await.unwrap();
+    client.batch_execute("select analytics.settle('2015-05-17T10:00:00Z')").await.unwrap();
+    let settled = daemon.get(path).await;
+    let tag = settled.headers()["etag"].clone();
+    assert!(settled.json::<HoursPage>().await.unwrap().hours[0].settled);
+    let ask_again = async || -> Response {
+        let url = format!("{}{path}", daemon.url());
+        reqwest::Client::new().get(url).header(IF_NONE_MATCH, &tag).send().await.unwrap()
+    };
+    let again = ask_again().await;
+    assert_eq!((again.status(), again.text().await.unwrap().as_str()), (StatusCode::NOT_MODIFIED, ""));
+
+    assert_eq!(daemon.post(at(TEN), "late", "click").await, StatusCode::NO_CONTENT);
+    assert_eq!(ask_again().await.status(), StatusCode::OK, "a late event is seen at once");
+}
+
+#[tokio::test]
+async fn without_a_range_it_is_the_last_day_and_the_current_hour_counts_at_once() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let now = chrono::Utc::now();
+    assert_eq!(daemon.post(now, "anna", "click").await, StatusCode::NO_CONTENT);
+    let day = page(&daemon, "/analytics/hours").await;
+    assert_eq!(day.hours.len(), 24);
+    assert_eq!(day.totals.clicks, 1);
+    assert!(now.signed_duration_since(day.to.start().to_utc()) < chrono::TimeDelta::hours(2));
+}
+
+#[tokio::test]
+async fn a_long_range_comes_in_pages_that_name_the_next_one() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let mut next = Some("/analytics/hours?from=2015-01-01T00:00:00Z&to=2015-04-01T00:00:00Z".to_owned());
+    let mut hours: Vec<Hour> = Vec::new();
+    while let Some(path) = next {
+        let page = page(&daemon, &path).await;
+        assert!(page.hours.len() <= HoursPage::MAX_HOURS);
+        hours.extend(page.hours.iter().map(|row| row.hour));
+        next = page.next;
+    }
+    assert_eq!(hours.len(), 90 * 24 + 1);
+    assert!(hours.windows(2).all(|pair| pair[0].next() == Some(pair[1])), "none is left out and none comes twice");
+
+    let csv = daemon.get("/analytics/hours?from=2014-01-01T00:00:00Z&to=2015-01-01T00:00:00Z&format=csv").await;
+    let link = csv.headers()["link"].to_str().unwrap().to_owned();
+    assert_eq!(link, "</analytics/hours?from=2014-02-11T16:00:00Z&to=2015-01-01T00:00:00Z&format=csv>; rel=\"next\"");
+}
+
+#[tokio::test]
+async fn what_is_not_accepted_is_named() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    for (query, parameter) in [
+        ("from=yesterday", "from"),
+        ("to=", "to"),
+        ("to=1&to=2", "to"),
+        ("from=7200000&to=0", "from"),
+        ("format=xml", "format"),
+        ("unique=roughly", "unique"),
+        ("from=1960-01-01T00:00:00Z&to=0", "from"),
+    ] {
+        let refused = daemon.get(&format!("/analytics/hours?{query}")).await;
+        assert_eq!(refused.status(), StatusCode::BAD_REQUEST, "{query}");
+        assert_eq!(refused.json::<Problem>().await.unwrap().parameter.as_deref(), Some(parameter), "{query}");
+    }
+}

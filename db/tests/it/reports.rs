@@ -1,0 +1,67 @@
+use db::{Flavour, Retention, UniqueUsers};
+use model::{HourCounts, HourRow};
+use testkit::{TestDatabase, on_both_flavours};
+
+use crate::support::{click, counts, hour, impression, settle, store_all, writer};
+
+on_both_flavours!(
+    a_range_has_every_hour_open_settled_and_empty_alike,
+    users_of_a_range_are_counted_once_however_many_hours_they_were_seen_in,
+);
+
+async fn a_range_has_every_hour_open_settled_and_empty_alike(flavour: Flavour) {
+    let database = TestDatabase::new(flavour).await;
+    let store = database.store();
+    let mut writer = writer(store);
+    let events = [
+        click("2015-05-17T09:59:59Z", "before"),
+        click("2015-05-17T10:00:00Z", "anna"),
+        impression("2015-05-17T12:30:00Z", "anna"),
+        click("2015-05-17T12:30:00Z", "ben"),
+        click("2015-05-17T13:00:00Z", "after"),
+    ];
+    store_all(&mut writer, &events).await;
+    settle(store, hour("2015-05-17T10:00:00Z")).await;
+    // A second writer has counters of its own in the same hour.
+    store_all(&mut crate::support::writer(store), &[click("2015-05-17T12:31:00Z", "ben")]).await;
+
+    let row = |at, counts, settled| HourRow { hour: hour(at), counts, settled };
+    let expected = [
+        row("2015-05-17T10:00:00Z", counts(1, 1, 0), true),
+        row("2015-05-17T11:00:00Z", HourCounts::default(), false),
+        row("2015-05-17T12:00:00Z", counts(2, 2, 1), false),
+    ];
+    let range = hour("2015-05-17T10:00:00Z")..=hour("2015-05-17T12:00:00Z");
+    assert_eq!(store.hours(&range).await.unwrap(), expected);
+}
+
+async fn users_of_a_range_are_counted_once_however_many_hours_they_were_seen_in(flavour: Flavour) {
+    let database = TestDatabase::new(flavour).await;
+    let store = database.store();
+    let events = [
+        click("2015-05-17T10:00:00Z", "anna"),
+        impression("2015-05-17T11:00:00Z", "anna"),
+        click("2015-05-17T11:59:59.999Z", "ben"),
+        click("2015-05-17T12:00:00Z", "after"),
+    ];
+    store_all(&mut writer(store), &events).await;
+    settle(store, hour("2015-05-17T10:00:00Z")).await;
+    let range = hour("2015-05-17T10:00:00Z")..=hour("2015-05-17T11:00:00Z");
+    assert_eq!(store.unique_users(&range).await.unwrap(), UniqueUsers::Counted(2));
+}
+
+#[tokio::test]
+async fn users_of_hours_whose_raw_events_are_gone_are_not_counted() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let store = database.store();
+    store_all(&mut writer(store), &[click("2015-05-17T10:00:00Z", "anna")]).await;
+    settle(store, hour("2015-05-17T10:00:00Z")).await;
+    let keep = Some(std::time::Duration::from_hours(24));
+    Retention { keep, columnstore_after: None }.write(store).await.unwrap();
+    Retention::apply(store).await.unwrap();
+
+    let gone = hour("2015-05-17T09:00:00Z")..=hour("2015-05-17T10:00:00Z");
+    assert!(matches!(store.unique_users(&gone).await.unwrap(), UniqueUsers::NotKept { .. }));
+    let empty = hour("2015-05-16T09:00:00Z")..=hour("2015-05-16T10:00:00Z");
+    assert_eq!(store.unique_users(&empty).await.unwrap(), UniqueUsers::Counted(0), "nobody was there");
+}
