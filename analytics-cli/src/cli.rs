@@ -2,8 +2,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        import::ImportArgs, migrate::MigrateArgs, query::QueryArgs, retention::RetentionArgs, send::SendArgs,
-        verify::VerifyArgs,
+        completions::CompletionsArgs, import::ImportArgs, man::ManArgs, migrate::MigrateArgs, query::QueryArgs,
+        retention::RetentionArgs, send::SendArgs, tail::TailArgs, top::TopArgs, verify::VerifyArgs,
     },
     server::ServerUrl,
 };
@@ -23,7 +23,7 @@ Exit codes:
 #[derive(Debug, Parser)]
 #[command(name = "analytics-cli", version, after_help = EXIT_CODES)]
 pub struct Cli {
-    /// Where analyticsd listens, for the commands that speak to it: send, query and import.
+    /// Where analyticsd listens, for the commands that speak to it: send, query, top, tail and import.
     #[arg(
         long,
         global = true,
@@ -45,6 +45,10 @@ pub(crate) enum Command {
     Send(SendArgs),
     /// Show the counts of an hour, or of every hour of a range.
     Query(QueryArgs),
+    /// Show the busiest hours.
+    Top(TopArgs),
+    /// Show the current hour as it changes.
+    Tail(TailArgs),
     /// Bring the database schema up to date, or look at it.
     Migrate(MigrateArgs),
     /// Show or set how long raw events are kept.
@@ -58,6 +62,10 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Import events from files.
     Import(ImportArgs),
+    /// Print a script that completes this command's words in a shell.
+    Completions(CompletionsArgs),
+    /// Write a manual page for each command.
+    Man(ManArgs),
 }
 
 #[cfg(test)]
@@ -83,9 +91,12 @@ mod tests {
 
     #[test]
     fn what_contradicts_itself_or_lacks_something_is_a_usage_error() {
-        let table: [(&[&str], ErrorKind); 8] = [
+        let table: [(&[&str], ErrorKind); 11] = [
             (&["query", "--at", "now", "--from", "now", "--to", "now"], ErrorKind::ArgumentConflict),
             (&["query", "--from", "now"], ErrorKind::MissingRequiredArgument),
+            (&["query", "--last", "24h", "--at", "now"], ErrorKind::ArgumentConflict),
+            (&["query", "--last", "a day"], ErrorKind::ValueValidation),
+            (&["query", "--plot", "--format", "csv"], ErrorKind::ArgumentConflict),
             (&["query", "--at", "yesterday"], ErrorKind::ValueValidation),
             (&["query", "--server", "https://counter"], ErrorKind::ValueValidation),
             (&["send", "--user", "ann", "--event", "Click"], ErrorKind::ValueValidation),

@@ -4,6 +4,7 @@
 //! - `commands` has one file per command: its flags, and what it does with them;
 //! - `import` reads files of events and sends them in batches, saying exactly what was stored;
 //! - `audit_report` writes the hours that differ from their raw events;
+//! - `hour_format` writes hours as tables, CSV or JSON, `plot` draws them, `comparison` sets two spans beside each other;
 //! - `server` speaks HTTP to analyticsd, `database` connects where a command speaks to the database itself;
 //! - `time` reads the times that people write on a command line;
 //! - `failure` decides the exit code, `output` keeps data (standard output) and talk (standard error) apart.
@@ -11,11 +12,16 @@
 mod audit_report;
 mod cli;
 mod commands;
+mod comparison;
 mod database;
 mod failure;
+mod hour_format;
 mod import;
+mod metric;
 mod output;
+mod plot;
 mod server;
+mod server_events;
 mod table;
 mod time;
 

@@ -1,7 +1,9 @@
 use std::{fmt, str::FromStr, time::Duration};
 
 use db::describe;
-use model::{Event, EventKind, Hour, HourCounts, IdempotencyKey, Problem, Timestamp, UserName, wire};
+use model::{
+    Event, EventKind, Hour, HourCounts, HourRow, HoursPage, IdempotencyKey, Problem, Timestamp, UserName, wire,
+};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{
     Client, RequestBuilder, Response, StatusCode, Url,
@@ -14,6 +16,8 @@ use thiserror::Error;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest that a request may take. The daemon gives up and says so well before.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
+/// The longest that a stream may go on until it is asked for anew.
+const LONGEST_STREAM: Duration = Duration::from_hours(24);
 /// A connection that was idle for longer is not used again. The daemon closes idle connections too, and a request that is
 /// written into one while it is being closed would leave its sender not knowing whether it arrived.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -157,6 +161,32 @@ impl Server {
         body.parse().map_err(|_| self.foreign(status, &body))
     }
 
+    /// Every hour of a range, both ends included.
+    pub(crate) async fn hours(&self, first: Hour, last: Hour) -> Result<Vec<HourRow>, ServerError> {
+        let mut hours = Vec::new();
+        let mut next = Some(format!("{}?from={first}&to={last}&format=json", wire::HOURS_PATH));
+        while let Some(path) = next {
+            let response = self.answer_of(self.http.get(format!("{}{path}", self.url)), &[StatusCode::OK]).await?;
+            let status = response.status();
+            let body = response.text().await.map_err(|error| self.no_answer(error))?;
+            let page: HoursPage = serde_json::from_str(&body).map_err(|_| self.foreign(status, &body))?;
+            // Without this a server that is none of ours could keep us asking for ever.
+            if page.hours.is_empty() {
+                return Err(self.foreign(status, &body));
+            }
+            hours.extend(page.hours);
+            next = page.next;
+        }
+        Ok(hours)
+    }
+
+    /// Listens to the current hour. What comes are server-sent events.
+    pub(crate) async fn listen(&self) -> Result<Response, ServerError> {
+        // It goes on for as long as anybody listens; whoever reads it bounds how long it may be silent.
+        let request = self.http.get(format!("{}{}", self.url, wire::STREAM_PATH)).timeout(LONGEST_STREAM);
+        self.answer_of(request, &[StatusCode::OK]).await
+    }
+
     /// Sends many events, written as newline-delimited JSON. They are stored together or not at all.
     pub(crate) async fn send_batch(&self, lines: &[u8]) -> Result<Delivery, ServerError> {
         let url = format!("{}{}", self.url, wire::BATCH_PATH);
@@ -191,7 +221,7 @@ impl Server {
         }
     }
 
-    fn no_answer(&self, error: reqwest::Error) -> ServerError {
+    pub(crate) fn no_answer(&self, error: reqwest::Error) -> ServerError {
         let (url, connecting) = (self.url.clone(), error.is_connect());
         let cause = describe(&error.without_url());
         if connecting { ServerError::Unreachable { url, cause } } else { ServerError::NoAnswer { url, cause } }

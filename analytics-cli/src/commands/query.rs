@@ -1,15 +1,16 @@
-use std::{fmt::Write, iter};
+use std::{iter, time::Duration};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use model::{Hour, HourCounts, Timestamp};
-use serde::Serialize;
+use model::{Hour, HourRow, Timestamp};
 
 use crate::{
+    comparison,
     failure::{Failure, Verdict},
-    output,
+    hour_format::HourFormat,
+    metric::Metric,
+    output, plot,
     server::Server,
-    table::{self, Side},
     time::TimeArgument,
 };
 
@@ -34,38 +35,67 @@ pub(crate) struct QueryArgs {
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, requires = "from")]
     to: Option<TimeArgument>,
 
-    /// How to write the counts.
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
-}
+    /// The current hour and those before it, so many that they span this time, as in 24h or 7d.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, conflicts_with_all = ["at", "from", "to"])]
+    last: Option<Duration>,
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// Columns for people.
-    Table,
-    /// Comma-separated values with a header.
-    Csv,
-    /// An array of objects.
-    Json,
+    /// How to write the counts.
+    #[arg(long, value_enum, default_value_t = HourFormat::Table)]
+    format: HourFormat,
+
+    /// Draw the hours instead: a line for each metric, and a bar an hour for this one.
+    #[arg(long, value_name = "METRIC", value_enum, num_args = 0..=1, default_missing_value = "impressions", conflicts_with = "format")]
+    plot: Option<Metric>,
+
+    /// Show also what clicks and impressions come to, beside as many hours before.
+    #[arg(long, conflicts_with = "format")]
+    compare: bool,
 }
 
 /// Asks for every hour of the range and prints them in order. Nothing is printed unless all were answered.
 pub(crate) async fn run(args: QueryArgs, server: &Server) -> Result<Verdict, Failure> {
-    let now = Timestamp::now();
-    let resolve = |flag, time: &Option<TimeArgument>| time.as_ref().map_or(Ok(now), |time| time.resolve(flag, now));
-    let (from, to) = if args.from.is_some() {
-        (resolve("--from", &args.from)?, resolve("--to", &args.to)?)
-    } else {
-        let at = resolve("--at", &args.at)?;
-        (at, at)
+    let hours = args.hours(Timestamp::now())?;
+    let rows = counts(server, &hours).await?;
+    let mut text = match args.plot {
+        Some(metric) => format!("{}\n{}", plot::sparklines(&rows), plot::bars(&rows, metric)),
+        None => args.format.write(&rows),
     };
-    let rows: Vec<Row> = stream::iter(hours_between(from, to)?)
-        .map(|hour| async move { Ok::<_, Failure>(Row::new(hour, server.counts(hour).await?)) })
+    if args.compare {
+        let earlier = counts(server, &before(&hours)?).await?;
+        text = format!("{text}\n{}", comparison::table(&rows, &earlier));
+    }
+    output::print(&text)?;
+    Ok(Verdict::Yes)
+}
+
+async fn counts(server: &Server, hours: &[Hour]) -> Result<Vec<HourRow>, Failure> {
+    stream::iter(hours.iter().copied())
+        .map(|hour| async move { Ok(HourRow { hour, counts: server.counts(hour).await?, settled: false }) })
         .buffered(IN_FLIGHT)
         .try_collect()
-        .await?;
-    output::print(&args.format.write(&rows))?;
-    Ok(Verdict::Yes)
+        .await
+}
+
+impl QueryArgs {
+    fn hours(&self, now: Timestamp) -> Result<Vec<Hour>, Failure> {
+        let resolve = |flag, time: &Option<TimeArgument>| time.as_ref().map_or(Ok(now), |time| time.resolve(flag, now));
+        if let Some(last) = self.last {
+            return last_hours(last, now);
+        }
+        if self.from.is_some() {
+            return hours_between(resolve("--from", &self.from)?, resolve("--to", &self.to)?);
+        }
+        let at = resolve("--at", &self.at)?;
+        hours_between(at, at)
+    }
+}
+
+/// So many hours as span a time, of which the last is the current one: 24h are 24 hours, 90m are two.
+pub(crate) fn last_hours(span: Duration, now: Timestamp) -> Result<Vec<Hour>, Failure> {
+    let hours = span.as_secs().div_ceil(3_600).max(1);
+    let back = i64::try_from(hours - 1).unwrap_or(i64::MAX);
+    let current = Hour::containing(now);
+    hours_between(current.plus(back.saturating_neg()).start(), now)
 }
 
 fn hours_between(from: Timestamp, to: Timestamp) -> Result<Vec<Hour>, Failure> {
@@ -83,76 +113,28 @@ fn hours_between(from: Timestamp, to: Timestamp) -> Result<Vec<Hour>, Failure> {
     Ok(hours)
 }
 
-#[derive(Debug, Serialize)]
-struct Row {
-    hour: String,
-    #[serde(flatten)]
-    counts: HourCounts,
-}
-
-impl Row {
-    fn new(hour: Hour, counts: HourCounts) -> Self {
-        Self { hour: hour.to_string(), counts }
+/// As many hours before these.
+fn before(hours: &[Hour]) -> Result<Vec<Hour>, Failure> {
+    let back = i64::try_from(hours.len()).unwrap_or(i64::MAX).saturating_neg();
+    let earlier: Vec<Hour> = hours.iter().map(|hour| hour.plus(back)).collect();
+    if earlier.first() == earlier.last() && hours.len() > 1 {
+        return Err(Failure::CannotRun("there are no hours before 1970 to compare with".to_owned()));
     }
-}
-
-impl Format {
-    fn write(self, rows: &[Row]) -> String {
-        match self {
-            Self::Table => {
-                let header = [
-                    ("hour", Side::Left),
-                    ("unique_users", Side::Right),
-                    ("clicks", Side::Right),
-                    ("impressions", Side::Right),
-                ];
-                let rows: Vec<[String; 4]> = rows
-                    .iter()
-                    .map(|Row { hour, counts }| {
-                        [
-                            hour.clone(),
-                            counts.unique_users.to_string(),
-                            counts.clicks.to_string(),
-                            counts.impressions.to_string(),
-                        ]
-                    })
-                    .collect();
-                table::layout(header, &rows)
-            }
-            Self::Csv => {
-                let mut text = "hour,unique_users,clicks,impressions\n".to_owned();
-                for Row { hour, counts: HourCounts { unique_users, clicks, impressions } } in rows {
-                    writeln!(text, "{hour},{unique_users},{clicks},{impressions}")
-                        .expect("writing into memory cannot fail");
-                }
-                text
-            }
-            Self::Json => {
-                let json = serde_json::to_string_pretty(rows).expect("strings and integers can be written as JSON");
-                format!("{json}\n")
-            }
-        }
-    }
+    Ok(earlier)
 }
 
 #[cfg(test)]
 mod tests {
-    use model::{Hour, HourCounts, Timestamp};
+    use std::time::Duration;
 
-    use super::{Format, MAX_HOURS, Row, hours_between};
+    use model::Timestamp;
+
+    use super::{MAX_HOURS, hours_between, last_hours};
 
     const HOUR: i64 = 3_600_000;
 
     fn at(millis: i64) -> Timestamp {
         Timestamp::from_millis(millis).unwrap()
-    }
-
-    fn rows() -> [Row; 2] {
-        let first = Hour::containing(at(1_431_857_103_000));
-        [
-            Row::new(first, HourCounts { unique_users: 3, clicks: 12, impressions: 1_234_567_890_123 }),
-            Row::new(first.next().unwrap(), HourCounts::default()),
-        ]
     }
 
     #[test]
@@ -166,6 +148,20 @@ mod tests {
     }
 
     #[test]
+    fn the_last_hours_end_with_the_current_one_and_are_as_many_as_span_the_time() {
+        let now = at(1_431_857_103_000);
+        for (span, hours) in [("1s", 1), ("1h", 1), ("90m", 2), ("24h", 24), ("7d", 168)] {
+            let last = last_hours(humantime::parse_duration(span).unwrap(), now).unwrap();
+            assert_eq!(
+                (last.len(), last.last().unwrap().to_string()),
+                (hours, "2015-05-17T10:00:00Z".to_owned()),
+                "{span}"
+            );
+        }
+        assert!(last_hours(Duration::MAX, now).is_err());
+    }
+
+    #[test]
     fn a_range_of_too_many_hours_or_backwards_is_refused() {
         let last = HOUR * i64::try_from(MAX_HOURS - 1).unwrap();
         assert_eq!(hours_between(at(0), at(last)).unwrap().len(), MAX_HOURS);
@@ -173,43 +169,5 @@ mod tests {
         assert!(error.contains("more than 10000 hours"), "{error}");
         let error = hours_between(at(1), at(0)).unwrap_err().to_string();
         assert!(error.contains("exchange them"), "{error}");
-    }
-
-    #[test]
-    fn a_table_has_its_numbers_under_one_another() {
-        insta::assert_snapshot!(Format::Table.write(&rows()), @r#"
-        hour                  unique_users  clicks    impressions
-        2015-05-17T10:00:00Z             3      12  1234567890123
-        2015-05-17T11:00:00Z             0       0              0
-        "#);
-    }
-
-    #[test]
-    fn csv_has_a_header() {
-        insta::assert_snapshot!(Format::Csv.write(&rows()), @r#"
-        hour,unique_users,clicks,impressions
-        2015-05-17T10:00:00Z,3,12,1234567890123
-        2015-05-17T11:00:00Z,0,0,0
-        "#);
-    }
-
-    #[test]
-    fn json_is_an_array_of_objects() {
-        insta::assert_snapshot!(Format::Json.write(&rows()), @r#"
-        [
-          {
-            "hour": "2015-05-17T10:00:00Z",
-            "unique_users": 3,
-            "clicks": 12,
-            "impressions": 1234567890123
-          },
-          {
-            "hour": "2015-05-17T11:00:00Z",
-            "unique_users": 0,
-            "clicks": 0,
-            "impressions": 0
-          }
-        ]
-        "#);
     }
 }

@@ -79,3 +79,67 @@ async fn a_server_that_is_not_there_is_named_with_what_to_do() {
     assert_eq!(unreachable.code, 2);
     assert!(unreachable.stderr.contains("analyticsd --embedded"), "{}", unreachable.stderr);
 }
+
+#[tokio::test]
+async fn the_busiest_hours_come_first_and_a_range_is_drawn_and_compared() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let now = chrono::Utc::now();
+    for (hours_ago, clicks) in [(0, 1), (1, 3), (3, 2), (200, 4)] {
+        for number in 0..clicks {
+            let at = now - chrono::TimeDelta::hours(hours_ago);
+            assert_eq!(daemon.post(at, &number.to_string(), "click").await, reqwest::StatusCode::NO_CONTENT);
+        }
+    }
+    let top = run(&daemon, &["top", "--last", "7d", "--by", "clicks", "-n", "2", "--format", "csv"]).await;
+    let clicks: Vec<_> = top.stdout.lines().skip(1).map(|line| line.split(',').nth(2).unwrap()).collect();
+    assert_eq!((top.code, clicks), (0, vec!["3", "2"]), "{}", top.stderr);
+
+    let drawn = run(&daemon, &["query", "--last", "2h", "--plot", "clicks", "--compare"]).await;
+    assert_eq!(drawn.code, 0, "{}", drawn.stderr);
+    let lines: Vec<_> = drawn.stdout.lines().collect();
+    assert!(lines[1].starts_with("clicks        █▃  at most 3"), "{}", drawn.stdout);
+    assert!(lines.iter().any(|line| line.starts_with("clicks") && line.ends_with("+100.0 %")), "{}", drawn.stdout);
+}
+
+#[tokio::test]
+async fn the_current_hour_is_followed_as_it_changes_also_after_the_daemon_was_away() {
+    use tokio::io::{AsyncBufReadExt, BufReader};
+
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let port = daemon.url().rsplit(':').next().unwrap().to_owned();
+    let mut command = tokio::process::Command::from(command(&["tail", "--format", "ndjson", "--server", daemon.url()]));
+    let mut tail = command.stdout(std::process::Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    let mut until = async |clicks: u64| loop {
+        let line = tokio::time::timeout(std::time::Duration::from_mins(1), lines.next_line()).await;
+        let line = line.expect("a line comes in time").unwrap().expect("it goes on");
+        let told: serde_json::Value = serde_json::from_str(&line).unwrap();
+        if told["clicks"] == clicks {
+            return;
+        }
+    };
+    until(0).await;
+    assert_eq!(daemon.post(chrono::Utc::now(), "anna", "click").await, reqwest::StatusCode::NO_CONTENT);
+    until(1).await;
+
+    assert!(daemon.terminate().await.success());
+    let mut again = Daemon::command();
+    again.args(["--database-url", database.url(), "--listen", &format!("127.0.0.1:{port}")]);
+    let mut again = again.kill_on_drop(true).spawn().unwrap();
+    let url = format!("http://127.0.0.1:{port}/analytics?timestamp={}", chrono::Utc::now().timestamp_millis());
+    while reqwest::Client::new().post(format!("{url}&user=ben&event=click")).send().await.is_err() {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    until(2).await;
+    again.kill().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_an_error_also_for_those_who_want_to_listen() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let output = command(&["tail", "--server", &format!("http://127.0.0.1:{port}")]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("is analyticsd running?"));
+}

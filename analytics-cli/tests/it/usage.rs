@@ -23,9 +23,19 @@ fn the_help_documents_commands_and_exit_codes() {
 
 #[test]
 fn the_help_of_every_command_documents_its_flags() {
-    for path in
-        [&["send"][..], &["query"], &["migrate"], &["migrate", "up"], &["retention", "set"], &["verify"], &["import"]]
-    {
+    for path in [
+        &["send"][..],
+        &["query"],
+        &["top"],
+        &["tail"],
+        &["completions"],
+        &["man"],
+        &["migrate"],
+        &["migrate", "up"],
+        &["retention", "set"],
+        &["verify"],
+        &["import"],
+    ] {
         insta::assert_snapshot!(format!("help_{}", path.join("_")), help(path));
     }
 }
@@ -87,4 +97,22 @@ fn a_database_that_cannot_be_reached_exits_2_and_keeps_the_password() {
         assert!(stderr.contains("is --database-url (or DATABASE_URL) right?"), "{arguments:?}: {stderr}");
         assert!(!stderr.contains("secret"), "{arguments:?}: {stderr}");
     }
+}
+
+#[test]
+fn every_shell_gets_its_completions_and_every_command_its_manual_page() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = command(&["completions", shell]).output().unwrap();
+        assert!(output.status.success());
+        assert!(String::from_utf8(output.stdout).unwrap().contains("analytics-cli"), "{shell}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let output = command(&["man", dir.path().to_str().unwrap()]).output().unwrap();
+    assert!(output.status.success());
+    for command in Cli::command().get_subcommands() {
+        let page = dir.path().join(format!("analytics-cli-{}.1", command.get_name()));
+        assert!(std::fs::read_to_string(&page).unwrap().contains(".SH DESCRIPTION"), "{}", page.display());
+    }
+    let output = command(&["man", "/dev/null/pages"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
 }
