@@ -191,7 +191,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        // `CONNECT host:port` names no path, which warp takes for granted that every request does. Nothing is at this one.
+        // `CONNECT host:port` names no path, which warp takes for granted that every request does. Nothing takes that method at this one.
         if request.uri().path().is_empty() {
             *request.uri_mut() = Uri::from_static("/");
         }

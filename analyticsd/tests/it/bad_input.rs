@@ -68,7 +68,7 @@ async fn a_bad_question_gets_400_and_what_it_does_not_ask_about_is_ignored() {
 async fn a_wrong_path_method_or_size_gets_its_own_status() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
-    for path in ["/", "/analytics/x", "/Analytics", "/analytics/batch/x"] {
+    for path in ["/nothing", "/analytics/x", "/Analytics", "/analytics/batch/x"] {
         problem(&daemon, Method::GET, path, 404).await;
     }
     let table = [
@@ -76,6 +76,12 @@ async fn a_wrong_path_method_or_size_gets_its_own_status() {
         (Method::DELETE, "/analytics", "GET, HEAD, POST"),
         (Method::OPTIONS, "/analytics/", "GET, HEAD, POST"),
         (Method::GET, "/analytics/batch", "POST"),
+        (Method::POST, "/", "GET, HEAD"),
+        (Method::POST, "/analytics/hours", "GET, HEAD"),
+        (Method::POST, "/analytics/stream", "GET"),
+        (Method::POST, "/analytics.gif", "GET"),
+        (Method::POST, "/openapi.json", "GET, HEAD"),
+        (Method::POST, "/docs", "GET, HEAD"),
         (Method::POST, "/healthz", "GET, HEAD"),
         (Method::POST, "/readyz", "GET, HEAD"),
     ];
@@ -105,5 +111,5 @@ async fn a_request_that_names_no_path_is_answered_too() {
         .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 405"), "{answer}");
 }
