@@ -5,7 +5,7 @@ CARGO ?= cargo
 # The one test runner that runs every test in a process of its own; cargo's own does where it is not installed.
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help run build test smoke soak screenshots lint fmt bench bench-check bench-chunks prerequisites
+.PHONY: help run build test smoke soak screenshots lint fmt bench bench-check bench-chunks prerequisites test-prerequisites
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -16,7 +16,7 @@ run: prerequisites ## start the daemon on its embedded database, at http://127.0
 build: ## build everything, optimized
 	$(CARGO) build --release --workspace
 
-test: prerequisites ## run every test: on native PostgreSQL, on TimescaleDB in WebAssembly, and in a real browser
+test: test-prerequisites ## run every test: on native PostgreSQL, on TimescaleDB in WebAssembly, and in a real browser
 	$(CARGO) build --workspace --all-targets
 ifeq ($(NEXTEST),yes)
 	$(CARGO) run --quiet --package testkit --bin with-database -- $(CARGO) nextest run --workspace
@@ -38,7 +38,7 @@ soak: prerequisites ## inject faults under load and audit every event: make soak
 	$(CARGO) build --release --package analyticsd --package reliability
 	target/release/reliability --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(POSTGRES_BIN),--postgres-bin $(POSTGRES_BIN))
 
-screenshots: prerequisites ## take the pictures of the documentation anew
+screenshots: test-prerequisites ## take the pictures of the documentation anew
 	$(CARGO) build --package analyticsd
 	scripts/browser-tests debug screenshots
 
@@ -63,3 +63,6 @@ bench-chunks: ## compare chunk intervals and indexes on an empty TimescaleDB dat
 
 prerequisites:
 	@scripts/prerequisites
+
+test-prerequisites:
+	@scripts/prerequisites tests

@@ -11,7 +11,7 @@ use serde_json::Value;
 use testkit::{Daemon, TestDatabase};
 use tokio::{process::Command, time::timeout};
 
-/// Where `make prerequisites` installs schemathesis.
+/// Where `make test` installs schemathesis.
 fn schemathesis() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     root.join(".tools/schemathesis/bin/st")
@@ -21,7 +21,11 @@ fn schemathesis() -> PathBuf {
 #[tokio::test]
 async fn the_document_and_the_server_agree() {
     let program = schemathesis();
-    assert!(program.is_file(), "{} is not there: run `make prerequisites`, which needs Python 3", program.display());
+    assert!(
+        program.is_file(),
+        "{} is not there: run `scripts/prerequisites tests`, which needs Python 3",
+        program.display()
+    );
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
     let dir = tempfile::tempdir().unwrap();
