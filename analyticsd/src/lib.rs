@@ -31,5 +31,6 @@ mod signals;
 pub mod spool;
 pub mod visitor_names;
 mod waiting;
+mod watched_body;
 
 pub use run::run;

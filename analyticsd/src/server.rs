@@ -8,12 +8,10 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{FutureExt, future::Map};
-use hyper::server::conn::http1;
+use hyper::{body::Body, server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
-    service::TowerToHyperService,
 };
 use thiserror::Error;
 use tokio::{
@@ -24,7 +22,7 @@ use tokio::{
 use tower_service::Service;
 use warp::{
     Filter, Reply,
-    http::{Request, Uri},
+    http::{HeaderValue, Request, Uri, header::CONNECTION},
     reply::Response,
 };
 
@@ -32,6 +30,7 @@ use crate::{
     parameters::KeyHeader,
     refusal::{self, MAX_REFUSALS},
     reply::HangUp,
+    watched_body::WatchedBody,
 };
 
 /// Limits of a server. Past them a client is refused or cut off; nothing grows without bound.
@@ -128,7 +127,8 @@ where
             continue;
         };
         prepare(&stream, limits.unread_timeout);
-        let service = TowerToHyperService::new(Door { client, inside: warp::service(routes.clone()) });
+        let routes = warp::service(routes.clone());
+        let service = service_fn(move |request| answer(routes.clone(), Client(client), request));
         let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -170,39 +170,29 @@ pub(crate) struct Client(pub(crate) IpAddr);
 #[error("what became of the request is not known, so the connection is closed without an answer")]
 struct NoAnswer;
 
-/// What every request and every answer of a connection passes: it says who asks, and closes the connection in place of an answer that is
-/// marked [`HangUp`].
-#[derive(Clone)]
-struct Door<S> {
-    client: IpAddr,
-    inside: S,
-}
-
-impl<S, B> Service<Request<B>> for Door<S>
+/// What every request and every answer of a connection passes. It says who asks, closes the connection in place of an answer that is marked
+/// [`HangUp`], and tells the client when the connection ends with the answer because the rest of the request is not read.
+async fn answer<S, B>(mut inside: S, client: Client, request: Request<B>) -> Result<Response, NoAnswer>
 where
-    S: Service<Request<B>, Response = Response, Error = Infallible>,
+    S: Service<Request<WatchedBody<B>>, Response = Response, Error = Infallible>,
+    B: Body,
 {
-    type Response = Response;
-    type Error = NoAnswer;
-    type Future = Map<S::Future, fn(Result<Response, Infallible>) -> Result<Response, NoAnswer>>;
-
-    fn poll_ready(&mut self, context: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), NoAnswer>> {
-        self.inside.poll_ready(context).map_err(|never| match never {})
+    let mut request = request.map(WatchedBody::new);
+    let read = request.body().read_to_end();
+    // `CONNECT host:port` names no path, which warp takes for granted that every request does. Nothing takes that method at this one.
+    if request.uri().path().is_empty() {
+        *request.uri_mut() = Uri::from_static("/");
     }
-
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        // `CONNECT host:port` names no path, which warp takes for granted that every request does. Nothing takes that method at this one.
-        if request.uri().path().is_empty() {
-            *request.uri_mut() = Uri::from_static("/");
-        }
-        if let Some(key) = KeyHeader::of(request.headers()) {
-            request.extensions_mut().insert(key);
-        }
-        request.extensions_mut().insert(Client(self.client));
-        self.inside.call(request).map(|response| match response {
-            Ok(response) if response.extensions().get::<HangUp>().is_some() => Err(NoAnswer),
-            Ok(response) => Ok(response),
-            Err(never) => match never {},
-        })
+    if let Some(key) = KeyHeader::of(request.headers()) {
+        request.extensions_mut().insert(key);
     }
+    request.extensions_mut().insert(client);
+    let Ok(mut response) = inside.call(request).await;
+    if response.extensions().get::<HangUp>().is_some() {
+        return Err(NoAnswer);
+    }
+    if !read.get() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
 }

@@ -54,8 +54,32 @@ async fn an_event_whose_body_never_ends_is_answered_at_once_and_its_connection_e
         let mut stream = connect_and_send(&daemon, request.as_bytes()).await;
         let answer = read_to_the_end(&mut stream, Duration::from_secs(5)).await;
         assert!(answer.starts_with("HTTP/1.1 204 "), "{answer}");
+        // Else a client would send its next request on this connection and get no answer.
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
     }
     assert_eq!(stored_events(&database).await, 2);
+}
+
+#[tokio::test]
+async fn an_answer_says_that_the_connection_ends_if_the_body_was_not_read_and_only_then() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let batch = |body: &'static str| daemon.post_batch(body);
+    let post = async |target: &str| {
+        let request = reqwest::Client::new().post(format!("{}{target}", daemon.url())).body("not looked at");
+        request.send().await.unwrap()
+    };
+    for (answer, status, ends) in [
+        (batch(EVENT).await, StatusCode::NO_CONTENT, false),
+        (batch("nonsense").await, StatusCode::BAD_REQUEST, false),
+        (batch("").await, StatusCode::NO_CONTENT, false),
+        (daemon.get("/analytics?timestamp=1").await, StatusCode::OK, false),
+        (post("/analytics?timestamp=1&user=a&event=click").await, StatusCode::NO_CONTENT, true),
+        (post("/nowhere").await, StatusCode::NOT_FOUND, true),
+    ] {
+        assert_eq!(answer.status(), status);
+        assert_eq!(answer.headers().get("connection").is_some_and(|said| said == "close"), ends, "{answer:?}");
+    }
 }
 
 #[tokio::test]
