@@ -6,7 +6,7 @@ use model::wire;
 
 use crate::{
     failure::{Failure, Verdict},
-    import::{self, Options, Source},
+    import::{self, Keys, Options, Source},
     server::Server,
 };
 
@@ -23,8 +23,14 @@ Formats:
             is a --site, else an impression.
 
 A line that cannot be read is reported with its number and left out, and
-the exit code is 1. An import that has to stop says which lines are stored
-and which are not.";
+the exit code is 1.
+
+Each event is sent under an idempotency key: that of its line, if it has
+one, else one made of how the file begins and the number of the line. So
+an import that was interrupted is given again and counts nothing twice, and
+of a log that has grown only what is new is counted, for as long as the
+server keeps raw events. An import that has to stop says which lines are
+stored and which are not.";
 
 #[derive(Debug, Args)]
 #[command(after_long_help = FORMATS)]
@@ -42,9 +48,21 @@ pub(crate) struct ImportArgs {
     sites: Vec<Site>,
 
     /// The most events of one request, which are stored together or not at all.
-    #[arg(long, value_name = "N", default_value_t = 5_000,
+    #[arg(long, value_name = "N", default_value_t = wire::MAX_BATCH_EVENTS as u64,
           value_parser = clap::value_parser!(u64).range(1..=wire::MAX_BATCH_EVENTS as u64))]
     batch_size: u64,
+
+    /// Begin at this line of the first file, counted from 1: what is known to be stored need not be sent again.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    from_line: u64,
+
+    /// Name the files, so that they are told apart from others that begin with the same line.
+    #[arg(long, value_name = "NAME")]
+    id: Option<String>,
+
+    /// Send lines without keys, unless they have their own: faster, and half as much to store, but giving the command again counts them again.
+    #[arg(long, conflicts_with = "id")]
+    without_keys: bool,
 
     /// Write where and why every line could not be read to this file.
     #[arg(long, value_name = "FILE")]
@@ -67,5 +85,7 @@ pub(crate) async fn run(args: ImportArgs, server: &Server) -> Result<Verdict, Fa
     };
     let sources = args.files.into_iter().map(Source::find).collect::<Result<Vec<_>, _>>()?;
     let batch_size = usize::try_from(args.batch_size).unwrap_or(wire::MAX_BATCH_EVENTS);
-    import::run(server, &sources, Options { format, batch_size, rejects: args.rejects }).await
+    let keys = if args.without_keys { Keys::None } else { Keys::OfLines(args.id) };
+    let options = Options { format, batch_size, rejects: args.rejects, from_line: args.from_line, keys };
+    import::run(server, &sources, options).await
 }

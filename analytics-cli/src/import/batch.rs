@@ -1,38 +1,81 @@
-use std::collections::HashSet;
+use std::{
+    collections::{HashMap, HashSet},
+    ops::AddAssign,
+};
 
 use model::{Event, EventKind, Hour, IdempotencyKey, wire};
+
+/// How many events there are of each kind.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Kinds {
+    pub(crate) clicks: u64,
+    pub(crate) impressions: u64,
+}
+
+impl Kinds {
+    pub(crate) fn events(self) -> u64 {
+        self.clicks + self.impressions
+    }
+
+    fn count(&mut self, kind: EventKind) {
+        match kind {
+            EventKind::Click => self.clicks += 1,
+            EventKind::Impression => self.impressions += 1,
+        }
+    }
+}
+
+impl AddAssign for Kinds {
+    fn add_assign(&mut self, other: Self) {
+        self.clicks += other.clicks;
+        self.impressions += other.impressions;
+    }
+}
 
 /// Events of one file that are sent in one request: as many as the limits of a request allow.
 #[derive(Default)]
 pub(crate) struct Batch {
     body: Vec<u8>,
     lines: Vec<u64>,
-    hours: HashSet<Hour>,
-    keys: HashSet<(Hour, IdempotencyKey)>,
-    clicks: u64,
+    hours: HashMap<Hour, Kinds>,
+    given_keys: HashSet<(Hour, IdempotencyKey)>,
+    keyed: usize,
+}
+
+/// Where an event's idempotency key comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Key {
+    /// It stands in the file, where it may stand again.
+    Given(IdempotencyKey),
+    /// It names the event's line, and no other.
+    OfLine(IdempotencyKey),
 }
 
 impl Batch {
     /// Adds an event that stands on a line of the file, with its idempotency key if it has one. False, and nothing is added, if the
     /// batch has to be sent first.
-    pub(crate) fn push(&mut self, line: u64, event: &Event, key: Option<&IdempotencyKey>, max_events: usize) -> bool {
+    pub(crate) fn push(&mut self, line: u64, event: &Event, key: Option<&Key>, max_events: usize) -> bool {
         let end = self.body.len();
-        wire::write_line(event, key, &mut self.body);
+        wire::write_line(event, key.map(|(Key::Given(key) | Key::OfLine(key))| key), &mut self.body);
         let hour = event.hour();
+        let given = match key {
+            Some(Key::Given(key)) => Some((hour, key.clone())),
+            _ => None,
+        };
         // What stands in a file twice under one key is left to two requests: within one it would be refused.
-        let is_new = key.is_none_or(|key| !self.keys.contains(&(hour, key.clone())));
+        let is_new = given.as_ref().is_none_or(|given| !self.given_keys.contains(given));
         let fits = is_new
             && self.lines.len() < max_events
             && self.body.len() <= wire::MAX_BATCH_BYTES
-            && (self.hours.len() < wire::MAX_BATCH_HOURS || self.hours.contains(&hour));
+            && (self.hours.len() < wire::MAX_BATCH_HOURS || self.hours.contains_key(&hour));
         if !fits {
             self.body.truncate(end);
             return false;
         }
-        self.keys.extend(key.map(|key| (hour, key.clone())));
+        self.given_keys.extend(given);
+        self.keyed += usize::from(key.is_some());
         self.lines.push(line);
-        self.hours.insert(hour);
-        self.clicks += u64::from(event.kind == EventKind::Click);
+        self.hours.entry(hour).or_default().count(event.kind);
         true
     }
 
@@ -46,9 +89,14 @@ impl Batch {
         &self.lines
     }
 
-    /// How many events are clicks; the others are impressions.
-    pub(crate) fn clicks(&self) -> u64 {
-        self.clicks
+    /// How many events each hour has of them.
+    pub(crate) fn hours(&self) -> &HashMap<Hour, Kinds> {
+        &self.hours
+    }
+
+    /// Whether each event has a key, so that sending them again stores nothing again.
+    pub(crate) fn is_keyed(&self) -> bool {
+        self.keyed == self.lines.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -60,7 +108,7 @@ impl Batch {
 mod tests {
     use model::{Event, EventKind, IdempotencyKey, Timestamp, UserName, wire};
 
-    use super::Batch;
+    use super::{Batch, Key};
 
     fn event(hour: usize, user: &str) -> Event {
         Event {
@@ -98,15 +146,19 @@ mod tests {
         let mut batch = fill(2, |_| event(0, "a"));
         let body = batch.body().to_vec();
         assert!(!batch.push(9, &event(0, "b"), None, 2));
-        assert_eq!((batch.body(), batch.lines().len(), batch.clicks()), (body.as_slice(), 2, 2));
+        assert_eq!((batch.body(), batch.lines().len()), (body.as_slice(), 2));
+        assert_eq!(batch.hours().values().map(|kinds| kinds.events()).sum::<u64>(), 2);
     }
 
     #[test]
     fn a_key_stands_in_a_batch_once_an_hour() {
-        let key = IdempotencyKey::new("k").unwrap();
+        let key = Key::Given(IdempotencyKey::new("k").unwrap());
         let mut batch = Batch::default();
         assert!(batch.push(1, &event(0, "a"), Some(&key), 9));
         assert!(batch.push(2, &event(1, "a"), Some(&key), 9));
         assert!(!batch.push(3, &event(0, "a"), Some(&key), 9));
+        assert!(batch.is_keyed());
+        assert!(batch.push(3, &event(0, "a"), None, 9));
+        assert!(!batch.is_keyed());
     }
 }

@@ -1,14 +1,22 @@
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
-use super::batch::Batch;
+use model::Hour;
+
+use super::batch::{Batch, Kinds};
+use crate::table::{self, Side};
+
+/// The most hours that are counted apart, which bounds memory and the length of the summary.
+const MAX_HOURS: usize = 1_000;
 
 /// What an import came to.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Tally {
-    /// Events that the server acknowledged.
-    pub(crate) events: u64,
-    /// Those of them that are clicks.
-    pub(crate) clicks: u64,
+    /// Events that the server acknowledged, in all.
+    pub(crate) acknowledged: Kinds,
+    /// The same by hour, until there are too many.
+    hours: BTreeMap<Hour, Kinds>,
+    /// The first and the last hour.
+    range: Option<(Hour, Hour)>,
     /// Requests of an access log that are not page views.
     pub(crate) not_page_views: u64,
     /// Lines that could not be read.
@@ -18,16 +26,81 @@ pub(crate) struct Tally {
 impl Tally {
     /// Counts a batch that the server acknowledged.
     pub(crate) fn add(&mut self, batch: &Batch) {
-        self.events += batch.lines().len() as u64;
-        self.clicks += batch.clicks();
+        for (&hour, &kinds) in batch.hours() {
+            self.acknowledged += kinds;
+            let (first, last) = self.range.unwrap_or((hour, hour));
+            self.range = Some((first.min(hour), last.max(hour)));
+            // One more than are shown tells that there are too many.
+            if self.hours.len() <= MAX_HOURS || self.hours.contains_key(&hour) {
+                *self.hours.entry(hour).or_default() += kinds;
+            }
+        }
     }
 }
 
 impl fmt::Display for Tally {
-    /// Lines of `name,number`, as the server answers.
+    /// Lines of `name,number`, as the server answers, and then a table of the hours.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { events, clicks, not_page_views, unreadable } = self;
-        writeln!(f, "events,{events}\nclicks,{clicks}\nimpressions,{}", events - clicks)?;
-        writeln!(f, "not_page_views,{not_page_views}\nunreadable,{unreadable}")
+        let Self { acknowledged: Kinds { clicks, impressions }, hours, range, not_page_views, unreadable } = self;
+        writeln!(f, "events,{}\nclicks,{clicks}\nimpressions,{impressions}", self.acknowledged.events())?;
+        writeln!(f, "not_page_views,{not_page_views}\nunreadable,{unreadable}")?;
+        let Some((first, last)) = range else { return Ok(()) };
+        if hours.len() > MAX_HOURS {
+            return writeln!(
+                f,
+                "\nmore than {MAX_HOURS} hours, the first {first}, the last {last}; see `analytics-cli query --from {first} --to {last}`"
+            );
+        }
+        let header = [("hour", Side::Left), ("clicks", Side::Right), ("impressions", Side::Right)];
+        let row = |(hour, Kinds { clicks, impressions }): (&Hour, &Kinds)| {
+            [hour.to_string(), clicks.to_string(), impressions.to_string()]
+        };
+        write!(f, "\n{}", table::layout(header, &hours.iter().map(row).collect::<Vec<_>>()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Event, EventKind, Timestamp, UserName};
+
+    use super::{Batch, MAX_HOURS, Tally};
+
+    fn tally(hours: usize) -> String {
+        let mut tally = Tally::default();
+        for number in 0..hours {
+            let at = Timestamp::from_millis(i64::try_from(number).unwrap() * 3_600_000).unwrap();
+            let mut batch = Batch::default();
+            for kind in [EventKind::Click, EventKind::Impression, EventKind::Impression] {
+                let event = Event { at, user: UserName::new("a").unwrap(), kind };
+                assert!(batch.push(1, &event, None, 9));
+            }
+            tally.add(&batch);
+            tally.add(&batch);
+        }
+        tally.to_string()
+    }
+
+    #[test]
+    fn events_are_summed_in_all_and_by_hour() {
+        insta::assert_snapshot!(tally(2), @"
+        events,12
+        clicks,4
+        impressions,8
+        not_page_views,0
+        unreadable,0
+
+        hour                  clicks  impressions
+        1970-01-01T00:00:00Z       2            4
+        1970-01-01T01:00:00Z       2            4
+        ");
+        assert_eq!(tally(0).lines().count(), 5, "without an hour there is no table");
+    }
+
+    #[test]
+    fn so_many_hours_are_listed_and_of_more_only_the_ends_are_named() {
+        assert_eq!(tally(MAX_HOURS).lines().count(), 5 + 2 + MAX_HOURS);
+        let many = tally(MAX_HOURS + 9);
+        assert_eq!(many.lines().count(), 7);
+        assert!(many.starts_with("events,6054\n") && many.contains("the last 1970-02-12T00:00:00Z;"), "{many}");
     }
 }

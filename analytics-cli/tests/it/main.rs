@@ -5,6 +5,7 @@
 
 mod fuzz;
 mod import;
+mod import_again;
 mod migrate;
 mod names;
 mod query;

@@ -1,0 +1,157 @@
+//! Imports that are interrupted, against a real daemon: what is given again is counted once.
+
+use std::{
+    fmt::Write,
+    fs::File,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use chrono::{DateTime, Utc};
+use db::Flavour;
+use model::HourCounts;
+use tempfile::TempDir;
+use testkit::{Daemon, TestDatabase};
+use tokio::process::{Child, Command};
+
+use crate::{Run, command};
+
+const EVENTS: u64 = 20_000;
+const USERS: u64 = 900;
+
+/// Events in two hours.
+fn events(numbers: std::ops::Range<u64>) -> String {
+    numbers.fold(String::new(), |mut text, number| {
+        let (millis, user) = (number % 2 * 3_600_000, number % USERS);
+        writeln!(text, r#"{{"timestamp":{millis},"user":"u{user}","event":"impression"}}"#).unwrap();
+        text
+    })
+}
+
+fn file(folder: &TempDir) -> PathBuf {
+    let path = folder.path().join("events.ndjson");
+    std::fs::write(&path, events(0..EVENTS)).unwrap();
+    path
+}
+
+fn import(url: &str, file: &Path, more: &[&str]) -> Command {
+    let mut command = Command::from(command(&["import", "--format", "ndjson", "--server", url]));
+    command.args(more).arg(file).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+async fn run(mut command: Command) -> Run {
+    command.output().await.unwrap().into()
+}
+
+async fn ended(child: Child) -> Run {
+    child.wait_with_output().await.unwrap().into()
+}
+
+fn hour(number: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(number * 3_600, 0).unwrap()
+}
+
+/// What both hours count when every event is counted once.
+async fn each_is_counted_once(daemon: &Daemon, events: u64) {
+    for number in 0..2 {
+        let counts = HourCounts { unique_users: USERS / 2, clicks: 0, impressions: events / 2 };
+        assert_eq!(daemon.counts(hour(number)).await, counts);
+    }
+}
+
+/// An import in small batches of which a part is stored.
+async fn under_way(daemon: &Daemon, file: &Path) -> Child {
+    let mut importing = import(daemon.url(), file, &["--batch-size", "50"]).spawn().unwrap();
+    while daemon.counts(hour(0)).await.impressions == 0 {
+        assert_eq!(importing.try_wait().unwrap(), None, "it ended before anything was stored");
+    }
+    importing
+}
+
+#[tokio::test]
+async fn an_import_that_was_killed_is_given_again_and_counts_nothing_twice() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = file(&folder);
+
+    under_way(&daemon, &file).await.kill().await.unwrap();
+
+    // Batches of another size are as good.
+    let again = run(import(daemon.url(), &file, &["--batch-size", "3000"])).await;
+    assert_eq!(again.code, 0, "{}", again.stderr);
+    assert!(again.stdout.starts_with(&format!("events,{EVENTS}\n")), "{}", again.stdout);
+    each_is_counted_once(&daemon, EVENTS).await;
+
+    // Of a file that has grown only what is new is counted.
+    File::options().append(true).open(&file).unwrap().write_all(events(EVENTS..EVENTS + 1_000).as_bytes()).unwrap();
+    let grown = run(import(daemon.url(), &file, &[])).await;
+    assert_eq!(grown.code, 0, "{}", grown.stderr);
+    each_is_counted_once(&daemon, EVENTS + 1_000).await;
+}
+
+#[tokio::test]
+async fn an_import_outlives_a_daemon_that_is_killed_and_started_again() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let url = daemon.url().to_owned();
+    let port = url.rsplit(':').next().unwrap();
+
+    let importing = under_way(&daemon, &file(&folder)).await;
+    daemon.kill().await;
+    let mut again = Daemon::command();
+    again.args(["--database-url", database.url(), "--listen", &format!("127.0.0.1:{port}")]);
+    let _again = again.kill_on_drop(true).spawn().unwrap();
+
+    let imported = ended(importing).await;
+    assert_eq!(imported.code, 0, "{}", imported.stderr);
+    each_is_counted_once(&Daemon::start(database.url()).await, EVENTS).await;
+}
+
+#[tokio::test]
+async fn whoever_interrupts_an_import_is_told_what_is_stored_and_how_to_go_on() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = file(&folder);
+
+    let importing = under_way(&daemon, &file).await;
+    let interrupted = Command::new("kill").args(["-INT", &importing.id().unwrap().to_string()]).status().await.unwrap();
+    assert!(interrupted.success());
+    let first = ended(importing).await;
+    assert_eq!(first.code, 2, "{}", first.stderr);
+    assert!(first.stderr.contains("it was interrupted"), "{}", first.stderr);
+    let said: u64 = first.stdout.lines().find_map(|line| line.strip_prefix("events,")).unwrap().parse().unwrap();
+    let stored = daemon.counts(hour(0)).await.impressions + daemon.counts(hour(1)).await.impressions;
+    assert_eq!(stored, said);
+    let from = format!("With --from-line {} it begins there.", said + 1);
+    assert!(first.stderr.contains(&from), "{said}: {}", first.stderr);
+
+    let rest = run(import(daemon.url(), &file, &["--from-line", &(said + 1).to_string()])).await;
+    assert_eq!(rest.code, 0, "{}", rest.stderr);
+    assert!(rest.stdout.starts_with(&format!("events,{}\n", EVENTS - said)), "{}", rest.stdout);
+    each_is_counted_once(&daemon, EVENTS).await;
+}
+
+#[tokio::test]
+async fn a_file_that_was_changed_where_it_was_imported_is_refused() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("events.ndjson");
+    std::fs::write(&file, events(0..10)).unwrap();
+    assert_eq!(run(import(daemon.url(), &file, &[])).await.code, 0);
+
+    std::fs::write(&file, events(0..4) + &events(6..10)).unwrap();
+    let changed = run(import(daemon.url(), &file, &[])).await;
+    assert_eq!(changed.code, 1, "{}", changed.stderr);
+    assert!(changed.stderr.contains("--id NAME"), "{}", changed.stderr);
+    assert_eq!(daemon.counts(hour(0)).await.impressions, 5);
+
+    let named = run(import(daemon.url(), &file, &["--id", "another"])).await;
+    assert_eq!(named.code, 0, "{}", named.stderr);
+    assert_eq!(daemon.counts(hour(0)).await.impressions, 9);
+}
