@@ -73,6 +73,11 @@ impl EventLane {
         Self { jobs, spool }
     }
 
+    /// How many more requests may wait.
+    pub fn room(&self) -> usize {
+        self.jobs.capacity()
+    }
+
     /// Stores events, all or nothing; when this returns [`Accepted::Committed`] they are committed.
     ///
     /// `share` is what the request holds of the memory for bodies; it is given back with the answer, also when its client is gone.

@@ -27,11 +27,13 @@ const BULK: LaneLimits = LaneLimits { queue_length: 16, commit_events: 4 * MAX_B
 /// The most hours that are opened again at a time.
 const MAX_REOPENING: usize = 3;
 
-/// The lanes of one daemon. Events under keys have lanes of their own, so that only those who use keys wait for keys to be looked up. Each has a task of its own and has at most one commit or read under way.
+/// The lanes of one daemon. Events under keys have lanes of their own, so that only those who use keys wait for keys to be looked up. Each has a
+/// task of its own and has at most one commit or read under way. Batches have two lanes: what it takes to put a commit of 40,000 events together is
+/// then done while the database stores the other lane's.
 pub struct Lanes {
     present_events: EventLane,
     past_events: EventLane,
-    bulk_events: EventLane,
+    bulk_events: [EventLane; 2],
     keyed_events: EventLane,
     keyed_bulk_events: EventLane,
     present_counts: CountLane,
@@ -47,7 +49,7 @@ impl Lanes {
         Self {
             present_events: events("present", SINGLE),
             past_events: events("past", SINGLE),
-            bulk_events: events("bulk", BULK),
+            bulk_events: [events("bulk", BULK), events("second bulk", BULK)],
             keyed_events: events("keyed", SINGLE),
             keyed_bulk_events: events("keyed bulk", BULK),
             present_counts: CountLane::start(store.clone(), QUEUE_LENGTH, tasks),
@@ -67,7 +69,12 @@ impl Lanes {
 
     /// Stores a batch, all or nothing; when this returns [`Accepted::Committed`] it is committed.
     pub async fn store_batch(&self, batch: Submission, share: BodyShare) -> Result<Accepted, NotAccepted> {
-        let lane = if batch.keyed.is_empty() { &self.bulk_events } else { &self.keyed_bulk_events };
+        let lane = if batch.keyed.is_empty() {
+            let [one, other] = &self.bulk_events;
+            if one.room() >= other.room() { one } else { other }
+        } else {
+            &self.keyed_bulk_events
+        };
         lane.store(batch, Some(share)).await
     }
 

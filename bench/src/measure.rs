@@ -19,8 +19,10 @@ pub(crate) enum Contender {
     Textbook,
     /// analyticsd over HTTP.
     Daemon,
-    /// `analytics-cli import`, into analyticsd.
+    /// `analytics-cli import`, into analyticsd, each line under a key.
     Import,
+    /// The same without keys.
+    ImportWithoutKeys,
     /// `COPY` by psql, past analyticsd.
     Copy,
 }
@@ -32,6 +34,7 @@ impl fmt::Display for Contender {
             Self::Textbook => "textbook",
             Self::Daemon => "analyticsd",
             Self::Import => "analytics-cli import",
+            Self::ImportWithoutKeys => "analytics-cli import --without-keys",
             Self::Copy => "psql's COPY",
         })
     }

@@ -46,7 +46,9 @@ pub(crate) fn all(measurements: &[Measurement]) -> Vec<Ratio> {
     let baselines = [Contender::Ceiling, Contender::Textbook, Contender::Copy].map(Baseline::Contender);
     measurements
         .iter()
-        .filter(|measurement| matches!(measurement.contender, Contender::Daemon | Contender::Import))
+        .filter(|measurement| {
+            matches!(measurement.contender, Contender::Daemon | Contender::Import | Contender::ImportWithoutKeys)
+        })
         .flat_map(|measurement| {
             let baselines = baselines.into_iter().chain([Baseline::Smallest]);
             baselines.filter_map(|baseline| compare(measurement, measurements, baseline))

@@ -76,9 +76,10 @@ impl Programs {
     }
 
     /// The import of a file of newline-delimited JSON into a daemon.
-    pub(crate) fn import(&self, file: &Path, daemon: &Server) -> Command {
+    pub(crate) fn import(&self, file: &Path, daemon: &Server, with_keys: bool) -> Command {
         let mut command = Command::new(&self.cli);
         command.args(["import", "--format", "ndjson", "--server", &daemon.url]).arg(file);
+        command.args((!with_keys).then_some("--without-keys"));
         command
     }
 }

@@ -70,7 +70,7 @@ const RATIOS: &[Promised] = &[
     promised(Part::Writes, Some(256), Contender::Daemon, Contender::Textbook, 12.0),
     promised(Part::Mix, None, Contender::Daemon, Contender::Textbook, 100.0),
     promised(Part::Rows, None, Contender::Daemon, Contender::Copy, 0.60),
-    promised(Part::Rows, None, Contender::Import, Contender::Copy, 0.60),
+    promised(Part::Rows, None, Contender::ImportWithoutKeys, Contender::Copy, 0.60),
 ];
 
 /// Of a POST at 64 connections.

@@ -21,6 +21,7 @@ impl Claim {
     /// What a submission's keys claim: one claim for each key and each hour that its events touch.
     pub fn all_of(submission: &Submission) -> Vec<Self> {
         let mut claims = Vec::new();
+        let mut hours: Vec<Hour> = Vec::new();
         for (place, keyed) in submission.keyed.iter().enumerate() {
             let events = &submission.events[keyed.events.clone()];
             let mut sum = Sha256::new();
@@ -34,15 +35,11 @@ impl Claim {
             let mut fingerprint = Fingerprint::default();
             fingerprint.copy_from_slice(&sum.finalize()[..16]);
 
-            let mut hours: Vec<Hour> = events.iter().map(model::Event::hour).collect();
+            hours.clear();
+            hours.extend(events.iter().map(model::Event::hour));
             hours.sort_unstable();
             hours.dedup();
-            claims.extend(hours.into_iter().map(|hour| Self {
-                hour,
-                key: keyed.key.clone(),
-                keyed: place,
-                fingerprint,
-            }));
+            claims.extend(hours.iter().map(|&hour| Self { hour, key: keyed.key.clone(), keyed: place, fingerprint }));
         }
         claims
     }

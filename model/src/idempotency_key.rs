@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use crate::InvalidInput;
 
@@ -7,7 +7,7 @@ use crate::InvalidInput;
 ///
 /// In the header `Idempotency-Key` it may stand in double quotes, as draft-ietf-httpapi-idempotency-key-header writes it, or without.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct IdempotencyKey(String);
+pub struct IdempotencyKey(Arc<str>);
 
 impl IdempotencyKey {
     /// The header that carries a key.
@@ -29,7 +29,7 @@ impl IdempotencyKey {
         } else if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
             "holds a space or something that is not visible ASCII".to_owned()
         } else {
-            return Ok(Self(key));
+            return Ok(Self(key.into()));
         };
         Err(InvalidInput { parameter: Self::PARAMETER, fault, accepted: Self::ACCEPTED })
     }

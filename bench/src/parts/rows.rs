@@ -31,7 +31,7 @@ const FIRST_HOUR: u32 = 366 * 24;
 pub(super) async fn measure(stage: &Stage<'_>) -> anyhow::Result<Findings> {
     // A daemon of its own: the memory that batches take is another promise than that for single events.
     let daemon = stage.programs.daemon(&stage.served).await?;
-    let contenders = [Contender::Copy, Contender::Daemon, Contender::Import];
+    let contenders = [Contender::Copy, Contender::Daemon, Contender::ImportWithoutKeys, Contender::Import];
     let mut measurements = Vec::new();
     for &users in &stage.plan.sizes.row_users {
         let subject = Subject::new(Part::Rows, "rows", Axis::Users, users);
@@ -66,9 +66,9 @@ async fn store(stage: &Stage<'_>, daemon: &Server, contender: Contender, rows: R
             std::fs::write(&file, rows.copy_text())?;
             Prepared::Command(copy(stage.served.url, File::open(&file).await?.into_std().await)?)
         }
-        Contender::Import => {
+        Contender::Import | Contender::ImportWithoutKeys => {
             std::fs::write(&file, rows.batches().concat())?;
-            Prepared::Command(stage.programs.import(&file, daemon))
+            Prepared::Command(stage.programs.import(&file, daemon, contender == Contender::Import))
         }
         _ => Prepared::Batches(rows.batches()),
     };

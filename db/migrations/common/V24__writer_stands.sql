@@ -135,8 +135,6 @@ create function analytics.ingest_once(
     out settled timestamptz[], out expired timestamptz[], out repeated bigint[], out conflicting bigint[]
 )
 language plpgsql as $$
-declare
-    claimed bigint;
 begin
     select
         array_agg(k.n) filter (where e.fingerprint = k.fingerprint),
@@ -160,13 +158,12 @@ begin
         return;
     end if;
 
-    insert into analytics.event_keys (hour, key, fingerprint)
-    select unnest(key_hours), unnest(keys), unnest(fingerprints)
-    on conflict do nothing;
-    get diagnostics claimed = row_count;
-    if claimed < cardinality(keys) then
+    begin
+        insert into analytics.event_keys (hour, key, fingerprint)
+        select unnest(key_hours), unnest(keys), unnest(fingerprints);
+    exception when unique_violation then
         raise exception 'another transaction has just stored one of the keys' using errcode = 'AN006';
-    end if;
+    end;
 
     if spool is not null and not analytics.advance_spool(spool, spool_from, spool_to) then
         raise exception 'spool % is no longer stored up to record %: another transaction has stored more', spool, spool_from
