@@ -81,6 +81,10 @@ pub(crate) struct Summary {
     pub(crate) p999_ms: f64,
     /// Likewise.
     pub(crate) max_ms: f64,
+    /// The time within which 99 in 100 were answered, where those without an answer took longer than any; none if they are too many. What
+    /// was refused is left out, for it may have been refused at once.
+    #[serde(skip)]
+    pub(crate) p99_kept_ms: Option<f64>,
 }
 
 impl Summary {
@@ -235,7 +239,14 @@ impl Series {
             p99_ms: quantile(latency, 0.99),
             p999_ms: quantile(latency, 0.999),
             max_ms: millis(latency.max()),
+            p99_kept_ms: self.p99_kept_ms(),
         }
+    }
+
+    fn p99_kept_ms(&self) -> Option<f64> {
+        let answered = self.latency.len();
+        let place = || 0.99 * ratio(answered + self.unanswered, answered);
+        (answered > 0 && answered >= 99 * self.unanswered).then(|| quantile(&self.latency, place().min(1.0)))
     }
 }
 

@@ -124,7 +124,8 @@ struct ReplayArgs {
 
 #[derive(Debug, clap::Args)]
 struct JudgingArgs {
-    /// The longest that 99 in 100 requests may take, in milliseconds; may be given many times.
+    /// The longest that 99 in 100 requests may take, in milliseconds, where one without an answer takes longest of all and one that was
+    /// refused does not count; may be given many times.
     #[arg(long, value_name = "[KIND=]MS")]
     max_p99_ms: Vec<Gate>,
 
