@@ -284,7 +284,7 @@ fn skew(text: &str) -> Result<f64, String> {
 }
 
 fn speed_up(text: &str) -> Result<f64, String> {
-    number(text, "a number above 0", |factor| factor > 0.0)
+    number(text, "a number from 0.001 up", |factor| factor >= 0.001)
 }
 
 fn run_time(text: &str) -> Result<Duration, String> {
@@ -339,6 +339,7 @@ mod tests {
             (["--max-error-rate=-1", "--shared"], "KIND=NUMBER"),
             (["--rate", "0"], "1..=1000000"),
             (["--speed-up", "2"], "--replay"),
+            (["--replay=x", "--speed-up=1e-300"], "a number from 0.001 up"),
         ];
         for (arguments, expected) in table {
             let error = Args::try_parse_from(["loadtest"].iter().chain(&arguments)).unwrap_err().to_string();
