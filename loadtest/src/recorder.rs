@@ -88,6 +88,11 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
+    /// Those answered as they should be.
+    pub(crate) fn answered(&self) -> u64 {
+        self.requests - self.refused - self.unanswered
+    }
+
     /// The share of requests that were refused or went unanswered.
     pub(crate) fn error_rate(&self) -> f64 {
         if self.requests == 0 { 0.0 } else { ratio(self.refused + self.unanswered, self.requests) }

@@ -51,6 +51,7 @@ pub(crate) async fn run(settings: Settings) -> Result<Report, RunError> {
     }
     let daemon = Daemon::new(&settings.host)?;
     let Prepared { source, names, pace, run_time, hours } = prepare(&settings)?;
+    let longest = run_time.saturating_add(pace.launch());
     let strangers = if matches!(names, Names::Own(_)) { Strangers::All } else { Strangers::Perhaps };
     let traffic = Arc::new(Traffic {
         source,
@@ -71,9 +72,9 @@ pub(crate) async fn run(settings: Settings) -> Result<Report, RunError> {
     );
     let began_at = Utc::now();
     let telling = tokio::spawn(progress::tell(Arc::clone(&traffic), run_time));
-    let attack = GooseAttack::initialize_with_config(configuration(&settings, run_time)).map_err(Box::new)?;
+    let attack = GooseAttack::initialize_with_config(configuration(&settings, longest)).map_err(Box::new)?;
     let outcome = Box::pin(attack.register_scenario(scenario(&traffic)).execute()).await;
-    let lasted = traffic.schedule.start().elapsed().min(run_time);
+    let lasted = traffic.schedule.elapsed().min(run_time);
     telling.abort();
     progress::clear();
     outcome.map_err(Box::new)?;
@@ -132,14 +133,15 @@ fn around(current: Hour, past: u32, run_time: Duration) -> Vec<Hour> {
 }
 
 /// What goose is told: this program's own flags say the rest.
-fn configuration(settings: &Settings, run_time: Duration) -> GooseConfiguration {
+fn configuration(settings: &Settings, longest: Duration) -> GooseConfiguration {
     let report = settings.report_dir.as_ref().map(|dir| dir.join("goose.html").display().to_string());
     let mut configuration = GooseConfiguration::default();
     configuration.host = Some(settings.host.clone());
     configuration.users = Some(settings.users as usize);
-    // All users within the first second.
+    // All users within a second.
     configuration.increase_rate = Some(settings.users.to_string());
-    configuration.run_time = Some(format!("{}s", run_time.as_secs().max(1)));
+    // The schedule ends the run; goose, which counts whole seconds from when all users are there, must not end it before.
+    configuration.run_time = Some(format!("{}s", longest.as_secs_f64().ceil()));
     configuration.report_file = report.into_iter().collect();
     // Nobody steers these runs from outside, and fixed ports would keep two of them from running at a time.
     configuration.no_telnet = true;

@@ -205,7 +205,7 @@ impl Traffic {
     }
 
     fn record(&self, kind: Kind, outcome: Outcome, due: Instant) {
-        self.recorder.add(kind, outcome, due.elapsed(), self.schedule.start().elapsed());
+        self.recorder.add(kind, outcome, due.elapsed(), self.schedule.elapsed());
     }
 
     fn wants_freshness(&self, user: &GooseUser) -> bool {

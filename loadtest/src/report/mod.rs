@@ -65,7 +65,10 @@ impl Report {
         let offered = traffic.schedule.offered(lasted);
         let gates = judge(&settings.gates, recorder, lasted);
         let reads = recorder.reads();
-        let passed = ledger.is_right()
+        let all = recorder.of(Selection::default(), lasted);
+        // A run without an answer has shown nothing.
+        let passed = all.answered() > 0
+            && ledger.is_right()
             && reads.wrong == 0
             && offered.is_none_or(|offered| offered.met)
             && gates.iter().all(|judged| judged.met);
@@ -77,7 +80,7 @@ impl Report {
             lasted_seconds: lasted.as_secs_f64(),
             settings,
             offered,
-            all: recorder.of(Selection::default(), lasted),
+            all,
             kinds: kinds.filter(|kind| kind.summary.requests > 0).collect(),
             reads,
             ledger,

@@ -19,6 +19,9 @@ impl fmt::Display for Report {
             writeln!(f, "  {complaint}")?;
         }
         self.judgements(f)?;
+        if self.all.answered() == 0 {
+            writeln!(f, "{} not one request was answered", mark(false))?;
+        }
         let verdict = if self.passed { "passed" } else { "FAILED" };
         writeln!(f, "{verdict} after {:.1} s; seed {}", self.lasted_seconds, self.settings.seed)
     }

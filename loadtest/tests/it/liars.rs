@@ -26,6 +26,8 @@ enum Lie {
     ReadsLate,
     /// Refuses one event in ten, and counts it all the same.
     KeepsWhatItRefuses,
+    /// Refuses every event.
+    RefusesAll,
     /// Takes a tenth of a second for each answer.
     IsSlow,
 }
@@ -48,6 +50,9 @@ struct Memory {
 
 impl Memory {
     fn post(&mut self, hour: i64, query: &HashMap<String, String>, lie: Lie) -> StatusCode {
+        if lie == Lie::RefusesAll {
+            return StatusCode::SERVICE_UNAVAILABLE;
+        }
         self.events += 1;
         let tenth = self.events.is_multiple_of(10);
         if tenth && lie == Lie::Loses {
@@ -152,4 +157,11 @@ async fn a_rate_that_the_server_is_too_slow_for_fails_and_so_do_gates() {
     assert_eq!(code, Some(1), "{told}");
     assert!(told.contains("FAILED rate") && told.contains("FAILED gate: p99, ms, of all requests"), "{told}");
     assert!(told.contains("ok     ledger"), "{told}");
+}
+
+#[tokio::test]
+async fn a_run_without_an_answer_has_shown_nothing() {
+    let (code, told) = run_against(Lie::RefusesAll, &["--post-share", "1"]).await;
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("not one request was answered"), "{told}");
 }
