@@ -46,7 +46,7 @@ struct Measured {
     /// What was wrong with reads: the first few, and how many in all.
     late: Vec<String>,
     wrong_reads: u64,
-    /// Answers that should not be: the first few.
+    /// Answers that should not be: the first few that differ.
     complaints: Vec<String>,
 }
 
@@ -172,7 +172,11 @@ impl Recorder {
     pub(crate) fn complain(&self, complaint: impl FnOnce() -> String) {
         let mut measured = self.measured();
         if measured.complaints.len() < MOST_TOLD {
-            measured.complaints.push(complaint());
+            let complaint = complaint();
+            // Many requests may fail alike, and hide the few that do not.
+            if !measured.complaints.contains(&complaint) {
+                measured.complaints.push(complaint);
+            }
         }
     }
 

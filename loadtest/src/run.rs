@@ -1,4 +1,9 @@
-use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicU32},
+    time::Duration,
+};
 
 use chrono::Utc;
 use goose::{config::GooseConfiguration, prelude::*};
@@ -14,7 +19,7 @@ use crate::{
     report::Report,
     schedule::{Pace, Schedule},
     settings::Settings,
-    traffic::{Session, Source, Traffic, scenario},
+    traffic::{Choices, Source, Traffic, scenario},
     verdict::{AskError, Daemon},
     visitors::Names,
 };
@@ -60,7 +65,8 @@ pub(crate) async fn run(settings: Settings) -> Result<Report, RunError> {
         ledger: Ledger::new(daemon.counts_of(&hours).await?, strangers, settings.shared),
         recorder: Recorder::new(run_time),
         freshness_every: settings.freshness_every,
-        sessions: Session::of_users(settings.users, settings.seed),
+        posts: AtomicU32::new(0),
+        choices: Choices::new(settings.seed, settings.users),
     });
 
     eprintln!(

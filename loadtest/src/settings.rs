@@ -38,7 +38,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), conflicts_with = "replay")]
     rate: Option<u32>,
 
-    /// Repeat the choices of the run that had this seed. How the answers of several users interleave does not repeat.
+    /// Repeat the choices of the run that had this seed: with --rate those of each request, otherwise those of each user, who makes as many
+    /// as it is answered.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 

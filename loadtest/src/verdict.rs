@@ -135,7 +135,7 @@ impl Verdict {
 }
 
 /// An error with all that it says about its causes: reqwest's own text leaves out what is of use.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     std::iter::successors(error.source(), |error| error.source())
         .last()
         .map_or_else(|| error.to_string(), ToString::to_string)

@@ -28,6 +28,8 @@ enum Lie {
     KeepsWhatItRefuses,
     /// Refuses every event.
     RefusesAll,
+    /// Answers some reads 200, but with other words.
+    Babbles,
     /// Takes a tenth of a second for each answer.
     IsSlow,
 }
@@ -73,6 +75,10 @@ impl Memory {
 
     fn get(&mut self, hour: i64, lie: Lie) -> String {
         self.reads += 1;
+        // Only while the load goes on, since there is no run where the first reads are not answered.
+        if lie == Lie::Babbles && self.events > 0 && self.reads.is_multiple_of(50) {
+            return "moment, please".to_owned();
+        }
         // Only while the load goes on: at the end all is counted, so that the verdict on the hours alone would find nothing.
         let late = lie == Lie::ReadsLate && self.reads % 50 == 49;
         if self.reads.is_multiple_of(50) {
@@ -141,6 +147,22 @@ async fn a_server_whose_reads_are_late_fails_though_all_is_counted_in_the_end() 
     let (code, told) = run_against(Lie::ReadsLate, &[]).await;
     assert_eq!(code, Some(1), "{told}");
     assert!(told.contains("FAILED reads"), "{told}");
+}
+
+#[tokio::test]
+async fn a_server_that_answers_reads_with_anything_but_counts_fails() {
+    let (code, told) = run_against(Lie::Babbles, &[]).await;
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("FAILED reads"), "{told}");
+}
+
+#[tokio::test]
+async fn writes_are_looked_for_however_many_users_make_them() {
+    // Each of the four makes no more than five.
+    let arguments = ["--rate", "20", "--run-time", "1s", "--post-share", "1", "--freshness-every", "10"];
+    let (code, told) = told(&load(&liar(Lie::None).await, &arguments).await);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("2 writes were looked for"), "{told}");
 }
 
 #[tokio::test]
