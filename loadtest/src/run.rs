@@ -1,6 +1,5 @@
 use std::{
-    fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicU32},
     time::Duration,
 };
@@ -16,7 +15,7 @@ use crate::{
     progress,
     recorder::Recorder,
     replay::{Replay, ReplayError},
-    report::Report,
+    report::{self, Report},
     schedule::{Pace, Schedule},
     settings::Settings,
     traffic::{Choices, Source, Traffic, scenario},
@@ -42,17 +41,28 @@ pub(crate) enum RunError {
     #[error("cannot write to {0}: {1}; give a folder that can be written to as --report-dir")]
     ReportDir(PathBuf, #[source] std::io::Error),
     /// The load generator would not start.
-    #[error("the load generator could not start: {0}")]
+    #[error("the load generator could not start: {0:?}")]
     Goose(#[from] Box<GooseError>),
+    /// The load generator failed after it had made requests.
+    #[error("the load generator failed at its end: {0:?}")]
+    GooseEnd(Box<GooseError>),
     /// No client could be made.
     #[error("cannot make HTTP requests: {0}")]
     Client(#[from] reqwest::Error),
 }
 
+/// A run that took place.
+pub(crate) struct Judged {
+    /// What it came to.
+    pub(crate) report: Report,
+    /// Why not all of its reports could be written, if so. The verdict is worth no less.
+    pub(crate) unwritten: Option<RunError>,
+}
+
 /// Loads the daemon and judges it.
-pub(crate) async fn run(settings: Settings) -> Result<Report, RunError> {
+pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
     if let Some(dir) = &settings.report_dir {
-        fs::create_dir_all(dir).map_err(|error| RunError::ReportDir(dir.clone(), error))?;
+        report::prepare(dir).map_err(|error| RunError::ReportDir(dir.clone(), error))?;
     }
     let daemon = Daemon::new(&settings.host)?;
     let Prepared { source, names, pace, run_time, hours } = prepare(&settings)?;
@@ -83,14 +93,17 @@ pub(crate) async fn run(settings: Settings) -> Result<Report, RunError> {
     let lasted = traffic.schedule.elapsed().min(run_time);
     telling.abort();
     progress::clear();
-    outcome.map_err(Box::new)?;
+    let goose_failed = match outcome.map_err(Box::new) {
+        Ok(_) => None,
+        Err(error) if traffic.schedule.has_begun() => Some(RunError::GooseEnd(error)),
+        Err(error) => return Err(error.into()),
+    };
 
     let ledger = daemon.verify(&traffic.ledger).await;
     let report = Report::new(settings, &traffic, ledger, began_at, lasted);
-    if let Some(dir) = report.dir() {
-        report.write(dir).map_err(|error| RunError::ReportDir(dir.to_owned(), error))?;
-    }
-    Ok(report)
+    let write = |dir: &Path| report.write(dir).map_err(|error| RunError::ReportDir(dir.to_owned(), error)).err();
+    let unwritten = goose_failed.or(report.dir().and_then(write));
+    Ok(Judged { report, unwritten })
 }
 
 /// What is sent, and the hours that it may be for.
@@ -140,7 +153,7 @@ fn around(current: Hour, past: u32, run_time: Duration) -> Vec<Hour> {
 
 /// What goose is told: this program's own flags say the rest.
 fn configuration(settings: &Settings, longest: Duration) -> GooseConfiguration {
-    let report = settings.report_dir.as_ref().map(|dir| dir.join("goose.html").display().to_string());
+    let report = settings.report_dir.as_ref().map(|dir| dir.join(report::GOOSE).display().to_string());
     let mut configuration = GooseConfiguration::default();
     configuration.host = Some(settings.host.clone());
     configuration.users = Some(settings.users as usize);

@@ -99,6 +99,11 @@ impl Schedule {
         self.begun.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Whether a request was begun.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed) > 0
+    }
+
     /// Compares what was due after so long with what was begun. None where nothing is due at a time of its own.
     pub(crate) fn offered(&self, lasted: Duration) -> Option<Offered> {
         let lasted = lasted.min(self.run_time);

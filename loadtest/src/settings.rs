@@ -15,8 +15,9 @@ use crate::{kind::Selection, mix::MixSettings};
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Exit codes: 0 if everything was counted and every gate was met; 1 if not; 2 if there was no run. Ctrl-C ends a run early, \
-                  with a verdict on what was done.\n\n\
+    after_help = "Exit codes: 0 if everything was counted and every gate was met; 1 if not; 2 if there was no run, or its reports could not be \
+                  written. Ctrl-C ends a run early, with a verdict on what was done, once the requests under way are answered or given up \
+                  after a minute; a second Ctrl-C ends it at once, without a verdict and with 1.\n\n\
                   A gate is a number for all requests taken together, or KIND=NUMBER for some of them: post, get, batch, current, past, or \
                   both as in post-past."
 )]

@@ -21,6 +21,26 @@ use crate::{
 /// The format of report.json. It grows when a reader of the one before would stumble.
 const FORMAT: u32 = 1;
 
+/// The files of a report. Goose writes its own.
+const JSON: &str = "report.json";
+const THROUGHPUT: &str = "throughput.svg";
+const LATENCY: &str = "latency.svg";
+pub(crate) const GOOSE: &str = "goose.html";
+
+/// Makes the folder, and sure that the files can be written to: a run takes too long for its reports to fail at its end.
+pub(crate) fn prepare(dir: &Path) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    for name in [JSON, THROUGHPUT, LATENCY, GOOSE] {
+        let path = dir.join(name);
+        let is_new = !path.exists();
+        fs::File::options().append(true).create(true).open(&path)?;
+        if is_new {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
 /// Everything about a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
@@ -102,7 +122,7 @@ impl Report {
 
     /// Writes the report and its plots into a folder that is there.
     pub(crate) fn write(&self, dir: &Path) -> io::Result<()> {
-        fs::write(dir.join("report.json"), serde_json::to_vec_pretty(self).map_err(io::Error::other)?)?;
+        fs::write(dir.join(JSON), serde_json::to_vec_pretty(self).map_err(io::Error::other)?)?;
         let OverTime { step_seconds, steps } = &self.over_time;
         // The last step is cut off by the end of the run, so it says nothing about a rate.
         let whole = &steps[..steps.len().saturating_sub(1).max(steps.len().min(1))];
@@ -121,7 +141,7 @@ impl Report {
                 series("p99", |step| step.p99_ms),
             ],
         };
-        fs::write(dir.join("throughput.svg"), throughput.to_string())?;
-        fs::write(dir.join("latency.svg"), latency.to_string())
+        fs::write(dir.join(THROUGHPUT), throughput.to_string())?;
+        fs::write(dir.join(LATENCY), latency.to_string())
     }
 }

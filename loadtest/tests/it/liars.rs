@@ -187,3 +187,17 @@ async fn a_run_without_an_answer_has_shown_nothing() {
     assert_eq!(code, Some(1), "{told}");
     assert!(told.contains("not one request was answered"), "{told}");
 }
+
+#[tokio::test]
+async fn a_verdict_is_told_though_its_reports_cannot_be_written() {
+    // Whoever opens this device may, and whoever writes to it finds no room.
+    for file in ["report.json", "goose.html"] {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/dev/full", dir.path().join(file)).unwrap();
+        for (lie, expected) in [(Lie::None, 2), (Lie::Loses, 1)] {
+            let (code, told) = run_against(lie, &["--report-dir", dir.path().to_str().unwrap()]).await;
+            assert_eq!(code, Some(expected), "{file}: {told}");
+            assert!(told.contains(" ledger: ") && told.contains("No space left"), "{file}: {told}");
+        }
+    }
+}
