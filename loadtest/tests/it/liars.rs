@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use warp::{Filter, http::StatusCode};
 
 use crate::{load, told};
@@ -200,4 +201,39 @@ async fn a_verdict_is_told_though_its_reports_cannot_be_written() {
             assert!(told.contains(" ledger: ") && told.contains("No space left"), "{file}: {told}");
         }
     }
+}
+
+/// A server that counts nothing and hangs up on whoever sends an event. It ends with the test.
+async fn hangs_up() -> String {
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((connection, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut connection = BufReader::new(connection);
+                let mut head = String::new();
+                while connection.read_line(&mut head).await.is_ok_and(|read| read > 0) && !head.starts_with("POST") {
+                    if head.ends_with("\r\n\r\n") {
+                        head.clear();
+                        let body = "unique_users,0\nclicks,0\nimpressions,0\n";
+                        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                        connection.write_all(answer.as_bytes()).await.unwrap();
+                    }
+                }
+            });
+        }
+    });
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn what_is_not_answered_is_of_unknown_fate_and_told_once() {
+    let output = load(&hangs_up().await, &["--rate", "100", "--run-time", "1s"]).await;
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (code, told) = told(&output);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(stdout.contains("ledger: 0 events acknowledged, ") && !stdout.contains("acknowledged, 0 of"), "{told}");
+    // Once for each way in which a connection is seen to end.
+    assert!((1..=2).contains(&stdout.matches("POST current got no answer").count()), "{told}");
+    assert!(!stdout.contains("WARN"), "{told}");
 }
