@@ -5,7 +5,7 @@ use std::{path::PathBuf, str::FromStr, time::Duration};
 use clap::{Parser, ValueEnum};
 use event_files::{Format, Site};
 use model::wire::MAX_BATCH_EVENTS;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use thiserror::Error;
 
 use crate::{kind::Selection, mix::MixSettings};
@@ -186,6 +186,7 @@ pub(crate) struct Settings {
     /// How many users there are.
     pub(crate) users: u32,
     /// How long the run is at most, if that was asked for.
+    #[serde(rename = "run_time_seconds", serialize_with = "seconds")]
     pub(crate) run_time: Option<Duration>,
     /// Requests a second, if they come by schedule.
     pub(crate) rate: Option<u32>,
@@ -266,6 +267,11 @@ impl Args {
             report_dir,
         }
     }
+}
+
+#[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
+fn seconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    duration.map(|duration| duration.as_secs_f64()).serialize(serializer)
 }
 
 fn number(text: &str, accepted: &'static str, is_accepted: impl Fn(f64) -> bool) -> Result<f64, String> {

@@ -18,8 +18,8 @@ use crate::{
     verdict::Verdict,
 };
 
-/// The format of report.json. It grows when a reader of the one before would stumble.
-const FORMAT: u32 = 1;
+/// The format of report.json, which docs/loadtest.md describes. It grows when a reader of the one before would stumble.
+const FORMAT: u32 = 2;
 
 /// The files of a report. Goose writes its own.
 const JSON: &str = "report.json";
@@ -126,22 +126,28 @@ impl Report {
         let OverTime { step_seconds, steps } = &self.over_time;
         // The last step is cut off by the end of the run, so it says nothing about a rate.
         let whole = &steps[..steps.len().saturating_sub(1).max(steps.len().min(1))];
-        let series = |name, of: fn(&Summary) -> f64| plot::Series { name, values: whole.iter().map(of).collect() };
+        let series =
+            |name, of: fn(&Summary) -> Option<f64>| plot::Series { name, values: whole.iter().map(of).collect() };
         let throughput = plot::Plot {
             title: "Requests answered a second",
             step_seconds: *step_seconds,
-            series: vec![series("answered", |step| step.answered_per_second)],
+            series: vec![series("answered", |step| Some(step.answered_per_second))],
         };
         let latency = plot::Plot {
             title: "Latency in milliseconds",
             step_seconds: *step_seconds,
             series: vec![
-                series("p50", |step| step.p50_ms),
-                series("p90", |step| step.p90_ms),
-                series("p99", |step| step.p99_ms),
+                series("p50", |step| latency_of(step, step.p50_ms)),
+                series("p90", |step| latency_of(step, step.p90_ms)),
+                series("p99", |step| latency_of(step, step.p99_ms)),
             ],
         };
         fs::write(dir.join(THROUGHPUT), throughput.to_string())?;
         fs::write(dir.join(LATENCY), latency.to_string())
     }
+}
+
+/// Where nothing was answered there is no latency, rather than a short one.
+fn latency_of(step: &Summary, latency: f64) -> Option<f64> {
+    (step.answered() > 0).then_some(latency)
 }
