@@ -31,23 +31,29 @@ pub(crate) struct Compared {
 
 /// All ratios that both runs have.
 #[derive(Debug)]
-pub(crate) struct Check(Vec<Compared>);
+pub(crate) struct Check {
+    compared: Vec<Compared>,
+    /// What the runs were made on, if that differs.
+    grounds: Option<[String; 2]>,
+}
 
 impl Check {
     /// Compares two runs, which must have a ratio in common.
     pub(crate) fn of(stored: &Report, now: &Report) -> anyhow::Result<Self> {
+        let grounds = [stored, now].map(Report::grounds);
+        let grounds = (grounds[0] != grounds[1]).then_some(grounds);
         let stored = ratios::all(&stored.measurements);
         let compared: Vec<Compared> = ratios::all(&now.measurements)
             .iter()
             .filter_map(|now| Compared::of(stored.iter().find(|stored| stored.name == now.name)?, now))
             .collect();
         ensure!(!compared.is_empty(), "the stored run measured nothing that this one did; store one of the same parts");
-        Ok(Self(compared))
+        Ok(Self { compared, grounds })
     }
 
     /// Fails if a ratio is worse beyond noise.
     pub(crate) fn verdict(&self) -> anyhow::Result<()> {
-        let worse: Vec<&str> = self.0.iter().filter(|one| one.is_worse()).map(|one| one.name.as_str()).collect();
+        let worse: Vec<&str> = self.compared.iter().filter(|one| one.is_worse()).map(|one| one.name.as_str()).collect();
         ensure!(worse.is_empty(), "worse than the stored run, beyond noise: {}", worse.join("; "));
         Ok(())
     }
@@ -79,8 +85,11 @@ fn spread(ratio: &Ratio) -> Option<f64> {
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "\n### Compared with the stored run\n")?;
+        if let Some([stored, now]) = &self.grounds {
+            writeln!(f, "Ratios may differ because what they were taken on does: then {stored}; now {now}.\n")?;
+        }
         writeln!(f, "| ratio | stored | now | may be less by | |\n| --- | ---: | ---: | ---: | --- |")?;
-        for one in &self.0 {
+        for one in &self.compared {
             let Compared { name, stored, now, allowed } = one;
             let verdict = if one.is_worse() { "**worse**" } else { "as good" };
             let [stored, now, allowed] = [*stored, *now, 100.0 * allowed].map(figure);
@@ -98,8 +107,12 @@ pub(crate) fn read(json: &[u8]) -> anyhow::Result<Report> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Check, Compared};
-    use crate::ratios::Ratio;
+    use super::{Check, Compared, read};
+    use crate::{
+        measure::{Contender, Measurement},
+        ratios::Ratio,
+        report::Report,
+    };
 
     fn ratio(rounds: &[f64]) -> Ratio {
         Ratio { name: "POST".to_owned(), rounds: rounds.to_vec() }
@@ -135,11 +148,44 @@ mod tests {
             name: name.to_owned(),
             ..Compared::of(&ratio(&[1.0, 1.0]), &ratio(now)).unwrap()
         };
-        let check =
-            Check(vec![compared("GET", &[0.9, 0.9]), compared("POST", &[0.5, 0.5]), compared("mix", &[0.2, 0.2])]);
+        let of = |compared| Check { compared, grounds: None };
+        let check = of(vec![compared("GET", &[0.9, 0.9]), compared("POST", &[0.5, 0.5]), compared("mix", &[0.2, 0.2])]);
         assert_eq!(check.verdict().unwrap_err().to_string(), "worse than the stored run, beyond noise: POST; mix");
         assert!(check.to_string().contains("| POST | 1.00 | 0.50 | 15.0 % | **worse** |\n"));
         assert!(check.to_string().contains("| GET | 1.00 | 0.90 | 15.0 % | as good |\n"));
-        assert!(Check(vec![compared("GET", &[0.9, 0.9])]).verdict().is_ok());
+        assert!(of(vec![compared("GET", &[0.9, 0.9])]).verdict().is_ok());
+    }
+
+    fn stored() -> Report {
+        read(include_bytes!("../../docs/performance.json")).unwrap()
+    }
+
+    #[test]
+    fn the_stored_run_is_as_good_as_itself_and_better_than_one_whose_daemon_is_half_as_fast() {
+        assert!(Check::of(&stored(), &stored()).unwrap().verdict().is_ok());
+        let mut slow = stored();
+        let of_daemon = |measurement: &&mut Measurement| measurement.contender == Contender::Daemon;
+        for sample in slow.measurements.iter_mut().filter(of_daemon).flat_map(|measurement| &mut measurement.rounds) {
+            sample.per_second *= 0.49;
+        }
+        let error = Check::of(&stored(), &slow).unwrap().verdict().unwrap_err().to_string();
+        assert!(error.contains("POST, 64 connections: analyticsd to warp that does nothing"), "{error}");
+    }
+
+    #[test]
+    fn runs_on_different_grounds_are_compared_and_the_grounds_told() {
+        assert!(!Check::of(&stored(), &stored()).unwrap().to_string().contains("Ratios may differ"));
+        let mut other = stored();
+        other.machine.cores += 1;
+        let told = Check::of(&stored(), &other).unwrap().to_string();
+        let [then, now] = [stored().machine.cores, other.machine.cores];
+        assert!(
+            told.contains(&format!("then {then} cores ")) && told.contains(&format!("; now {now} cores ")),
+            "{told}"
+        );
+        let mut other = stored();
+        other.database.timescaledb = Some("0.1".to_owned());
+        let told = Check::of(&stored(), &other).unwrap().to_string();
+        assert!(told.contains("with TimescaleDB 0.1"), "{told}");
     }
 }

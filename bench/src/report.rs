@@ -8,7 +8,7 @@ use crate::{
     database::DatabaseFacts,
     ledger::Audited,
     machine::{self, Machine},
-    measure::{Contender, Cpu, Latency, Measurement},
+    measure::{Contender, Cpu, Latency, Measurement, find},
     numbers::{figure, grouped},
     parts::Findings,
     plan::{Part, Plan},
@@ -63,6 +63,15 @@ impl Report {
         }
     }
 
+    /// What the figures were taken on, as far as ratios depend on it.
+    pub(crate) fn grounds(&self) -> String {
+        let Machine { cores, cpu, .. } = &self.machine;
+        format!(
+            "{cores} cores ({cpu}), {}, the textbook with {} connections",
+            self.database, self.plan.textbook_connections
+        )
+    }
+
     fn write_part(&self, f: &mut fmt::Formatter<'_>, part: Part) -> fmt::Result {
         let each = if part == Part::Rows { "row" } else { "request" };
         writeln!(f, "\n### {}\n", part.title())?;
@@ -84,7 +93,7 @@ impl Report {
             f,
             "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             measurement.subject,
-            measurement.contender,
+            self.contender(measurement),
             cell(measurement.rate()),
             latency(|latency| latency.p50_ms),
             latency(|latency| latency.p99_ms),
@@ -94,6 +103,14 @@ impl Report {
             cpu(|cpu| Some(cpu.generator_us)),
             self.compared(measurement),
         )
+    }
+
+    /// Who it was, and with how many clients if the daemon had others: latencies of fewer are shorter.
+    fn contender(&self, measurement: &Measurement) -> String {
+        let Measurement { subject, contender, connections, .. } = measurement;
+        let has_others = subject.part != Part::Rows
+            && find(&self.measurements, subject, Contender::Daemon).is_some_and(|of| of.connections != *connections);
+        if has_others { format!("{contender}, {connections} connections") } else { contender.to_string() }
     }
 
     fn compared(&self, measurement: &Measurement) -> String {
@@ -170,4 +187,27 @@ impl fmt::Display for Report {
 
 fn cell(number: Option<f64>) -> String {
     number.map(figure).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        check,
+        measure::{Contender, Measurement},
+        plan::Part,
+    };
+
+    #[test]
+    fn fewer_clients_than_the_daemon_had_are_told() {
+        let mut report = check::read(include_bytes!("../../docs/performance.json")).unwrap();
+        let is_mix = |measurement: &&mut Measurement| measurement.subject.part == Part::Mix;
+        for textbook in report.measurements.iter_mut().filter(is_mix).filter(|mix| mix.contender == Contender::Textbook)
+        {
+            textbook.connections = 5;
+        }
+        let report = report.to_string();
+        assert!(report.contains("| mix, 64 connections | textbook, 5 connections | "), "{report}");
+        assert!(report.contains("| GET, 64 connections | textbook | "), "{report}");
+        assert!(report.contains("| rows, 10,000 users | psql's COPY | "), "{report}");
+    }
 }

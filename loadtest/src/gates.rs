@@ -16,7 +16,7 @@ pub(crate) struct Judged {
     pub(crate) gate: String,
     /// The bound.
     pub(crate) bound: f64,
-    /// What was measured; none if there was no such request, which meets no gate.
+    /// What was measured; none if too few requests were answered to tell, which meets no gate.
     pub(crate) measured: Option<f64>,
     /// Whether the bound is kept.
     pub(crate) met: bool,
@@ -24,17 +24,18 @@ pub(crate) struct Judged {
 
 /// Judges a run that lasted so long.
 pub(crate) fn judge(gates: &Gates, recorder: &Recorder, lasted: Duration) -> Vec<Judged> {
-    let judge = |what: &'static str, measure: fn(&Summary) -> f64, is_met: fn(f64, f64) -> bool| {
+    let judge = |what: &'static str, measure: fn(&Summary) -> Option<f64>, is_met: fn(f64, f64) -> bool| {
         move |gate: &Gate| {
             let summary = recorder.of(gate.selection, lasted);
-            let measured = (summary.requests > 0).then(|| measure(&summary));
+            let measured = if summary.requests > 0 { measure(&summary) } else { None };
             let met = measured.is_some_and(|measured| is_met(measured, gate.bound));
             Judged { gate: format!("{what} of {}", gate.selection), bound: gate.bound, measured, met }
         }
     };
-    let p99 = judge("p99, ms,", |summary| summary.p99_ms, |measured, bound| measured <= bound);
-    let rps = judge("answers a second", |summary| summary.answered_per_second, |measured, bound| measured >= bound);
-    let errors = judge("error rate", Summary::error_rate, |measured, bound| measured <= bound);
+    let p99 = judge("p99, ms,", |summary| summary.p99_kept_ms, |measured, bound| measured <= bound);
+    let rps =
+        judge("answers a second", |summary| Some(summary.answered_per_second), |measured, bound| measured >= bound);
+    let errors = judge("error rate", |summary| Some(summary.error_rate()), |measured, bound| measured <= bound);
     let Gates { max_p99_ms, min_rps, max_error_rate } = gates;
     max_p99_ms.iter().map(p99).chain(min_rps.iter().map(rps)).chain(max_error_rate.iter().map(errors)).collect()
 }
@@ -76,5 +77,24 @@ mod tests {
             ("error rate of POST", true),
         ];
         assert_eq!(met, expected.map(|(gate, met)| (gate.to_owned(), met)));
+    }
+
+    #[test]
+    fn requests_that_nobody_answered_are_not_fast() {
+        let p99_is_met = |outcomes: &[(Outcome, u32)]| {
+            let recorder = Recorder::new(Duration::from_secs(1));
+            for &(outcome, times) in outcomes {
+                for _ in 0..times {
+                    recorder.add(Kind::ALL[0], outcome, Duration::from_millis(20), Duration::ZERO);
+                }
+            }
+            let gates = Gates { max_p99_ms: vec!["21".parse().unwrap()], ..Gates::default() };
+            judge(&gates, &recorder, Duration::from_secs(1))[0].met
+        };
+        assert!(p99_is_met(&[(Outcome::Answered, 99), (Outcome::Unanswered, 1)]));
+        assert!(!p99_is_met(&[(Outcome::Answered, 98), (Outcome::Unanswered, 2)]));
+        assert!(p99_is_met(&[(Outcome::Answered, 1), (Outcome::Refused, 99)]));
+        assert!(!p99_is_met(&[(Outcome::Refused, 100)]));
+        assert!(!p99_is_met(&[(Outcome::Unanswered, 100)]));
     }
 }

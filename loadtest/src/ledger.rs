@@ -66,7 +66,7 @@ pub(crate) enum Answer {
 }
 
 /// What the counts of an hour must be at least, or may be at most.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Bounds {
     /// At least.
     pub(crate) least: HourCounts,

@@ -35,7 +35,7 @@ pub(crate) fn clear() {
 }
 
 fn line(traffic: &Traffic, run_time: Duration) -> String {
-    let lasted = traffic.schedule.start().elapsed();
+    let lasted = traffic.schedule.elapsed();
     let all = traffic.recorder.of(Selection::default(), lasted);
     let wrong = traffic.recorder.reads().wrong;
     format!(

@@ -46,7 +46,7 @@ struct Measured {
     /// What was wrong with reads: the first few, and how many in all.
     late: Vec<String>,
     wrong_reads: u64,
-    /// Answers that should not be: the first few.
+    /// Answers that should not be: the first few that differ.
     complaints: Vec<String>,
 }
 
@@ -81,9 +81,18 @@ pub(crate) struct Summary {
     pub(crate) p999_ms: f64,
     /// Likewise.
     pub(crate) max_ms: f64,
+    /// The time within which 99 in 100 were answered, where those without an answer took longer than any; none if they are too many. What
+    /// was refused is left out, for it may have been refused at once.
+    #[serde(skip)]
+    pub(crate) p99_kept_ms: Option<f64>,
 }
 
 impl Summary {
+    /// Those answered as they should be.
+    pub(crate) fn answered(&self) -> u64 {
+        self.requests - self.refused - self.unanswered
+    }
+
     /// The share of requests that were refused or went unanswered.
     pub(crate) fn error_rate(&self) -> f64 {
         if self.requests == 0 { 0.0 } else { ratio(self.refused + self.unanswered, self.requests) }
@@ -163,7 +172,11 @@ impl Recorder {
     pub(crate) fn complain(&self, complaint: impl FnOnce() -> String) {
         let mut measured = self.measured();
         if measured.complaints.len() < MOST_TOLD {
-            measured.complaints.push(complaint());
+            let complaint = complaint();
+            // Many requests may fail alike, and hide the few that do not.
+            if !measured.complaints.contains(&complaint) {
+                measured.complaints.push(complaint);
+            }
         }
     }
 
@@ -235,7 +248,14 @@ impl Series {
             p99_ms: quantile(latency, 0.99),
             p999_ms: quantile(latency, 0.999),
             max_ms: millis(latency.max()),
+            p99_kept_ms: self.p99_kept_ms(),
         }
+    }
+
+    fn p99_kept_ms(&self) -> Option<f64> {
+        let answered = self.latency.len();
+        let place = || 0.99 * ratio(answered + self.unanswered, answered);
+        (answered > 0 && answered >= 99 * self.unanswered).then(|| quantile(&self.latency, place().min(1.0)))
     }
 }
 

@@ -1,4 +1,8 @@
-use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicU32},
+    time::Duration,
+};
 
 use chrono::Utc;
 use goose::{config::GooseConfiguration, prelude::*};
@@ -11,10 +15,10 @@ use crate::{
     progress,
     recorder::Recorder,
     replay::{Replay, ReplayError},
-    report::Report,
+    report::{self, Report},
     schedule::{Pace, Schedule},
     settings::Settings,
-    traffic::{Session, Source, Traffic, scenario},
+    traffic::{Choices, Source, Traffic, scenario},
     verdict::{AskError, Daemon},
     visitors::Names,
 };
@@ -37,20 +41,32 @@ pub(crate) enum RunError {
     #[error("cannot write to {0}: {1}; give a folder that can be written to as --report-dir")]
     ReportDir(PathBuf, #[source] std::io::Error),
     /// The load generator would not start.
-    #[error("the load generator could not start: {0}")]
+    #[error("the load generator could not start: {0:?}")]
     Goose(#[from] Box<GooseError>),
+    /// The load generator failed after it had made requests.
+    #[error("the load generator failed at its end: {0:?}")]
+    GooseEnd(Box<GooseError>),
     /// No client could be made.
     #[error("cannot make HTTP requests: {0}")]
     Client(#[from] reqwest::Error),
 }
 
+/// A run that took place.
+pub(crate) struct Judged {
+    /// What it came to.
+    pub(crate) report: Report,
+    /// Why not all of its reports could be written, if so. The verdict is worth no less.
+    pub(crate) unwritten: Option<RunError>,
+}
+
 /// Loads the daemon and judges it.
-pub(crate) async fn run(settings: Settings) -> Result<Report, RunError> {
+pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
     if let Some(dir) = &settings.report_dir {
-        fs::create_dir_all(dir).map_err(|error| RunError::ReportDir(dir.clone(), error))?;
+        report::prepare(dir).map_err(|error| RunError::ReportDir(dir.clone(), error))?;
     }
     let daemon = Daemon::new(&settings.host)?;
     let Prepared { source, names, pace, run_time, hours } = prepare(&settings)?;
+    let longest = run_time.saturating_add(pace.launch());
     let strangers = if matches!(names, Names::Own(_)) { Strangers::All } else { Strangers::Perhaps };
     let traffic = Arc::new(Traffic {
         source,
@@ -59,7 +75,8 @@ pub(crate) async fn run(settings: Settings) -> Result<Report, RunError> {
         ledger: Ledger::new(daemon.counts_of(&hours).await?, strangers, settings.shared),
         recorder: Recorder::new(run_time),
         freshness_every: settings.freshness_every,
-        sessions: Session::of_users(settings.users, settings.seed),
+        posts: AtomicU32::new(0),
+        choices: Choices::new(settings.seed, settings.users),
     });
 
     eprintln!(
@@ -71,19 +88,22 @@ pub(crate) async fn run(settings: Settings) -> Result<Report, RunError> {
     );
     let began_at = Utc::now();
     let telling = tokio::spawn(progress::tell(Arc::clone(&traffic), run_time));
-    let attack = GooseAttack::initialize_with_config(configuration(&settings, run_time)).map_err(Box::new)?;
+    let attack = GooseAttack::initialize_with_config(configuration(&settings, longest)).map_err(Box::new)?;
     let outcome = Box::pin(attack.register_scenario(scenario(&traffic)).execute()).await;
-    let lasted = traffic.schedule.start().elapsed().min(run_time);
+    let lasted = traffic.schedule.elapsed().min(run_time);
     telling.abort();
     progress::clear();
-    outcome.map_err(Box::new)?;
+    let goose_failed = match outcome.map_err(Box::new) {
+        Ok(_) => None,
+        Err(error) if traffic.schedule.has_begun() => Some(RunError::GooseEnd(error)),
+        Err(error) => return Err(error.into()),
+    };
 
     let ledger = daemon.verify(&traffic.ledger).await;
     let report = Report::new(settings, &traffic, ledger, began_at, lasted);
-    if let Some(dir) = report.dir() {
-        report.write(dir).map_err(|error| RunError::ReportDir(dir.to_owned(), error))?;
-    }
-    Ok(report)
+    let write = |dir: &Path| report.write(dir).map_err(|error| RunError::ReportDir(dir.to_owned(), error)).err();
+    let unwritten = goose_failed.or(report.dir().and_then(write));
+    Ok(Judged { report, unwritten })
 }
 
 /// What is sent, and the hours that it may be for.
@@ -132,14 +152,15 @@ fn around(current: Hour, past: u32, run_time: Duration) -> Vec<Hour> {
 }
 
 /// What goose is told: this program's own flags say the rest.
-fn configuration(settings: &Settings, run_time: Duration) -> GooseConfiguration {
-    let report = settings.report_dir.as_ref().map(|dir| dir.join("goose.html").display().to_string());
+fn configuration(settings: &Settings, longest: Duration) -> GooseConfiguration {
+    let report = settings.report_dir.as_ref().map(|dir| dir.join(report::GOOSE).display().to_string());
     let mut configuration = GooseConfiguration::default();
     configuration.host = Some(settings.host.clone());
     configuration.users = Some(settings.users as usize);
-    // All users within the first second.
+    // All users within a second.
     configuration.increase_rate = Some(settings.users.to_string());
-    configuration.run_time = Some(format!("{}s", run_time.as_secs().max(1)));
+    // The schedule ends the run; goose, which counts whole seconds from when all users are there, must not end it before.
+    configuration.run_time = Some(format!("{}s", longest.as_secs_f64().ceil()));
     configuration.report_file = report.into_iter().collect();
     // Nobody steers these runs from outside, and fixed ports would keep two of them from running at a time.
     configuration.no_telnet = true;

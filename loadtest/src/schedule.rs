@@ -13,7 +13,10 @@ use tokio::time::Instant;
 /// Of the requests that were due, the share that must have been made for a run to be what was asked for.
 const LEAST_OFFERED: f64 = 0.99;
 
-/// The schedule of a run: the clock begins with the first user that asks.
+/// How long goose takes to launch all users.
+const LAUNCH: Duration = Duration::from_secs(1);
+
+/// The schedule of a run: the clock begins with the first user that asks for a turn, or when all are there.
 #[derive(Debug)]
 pub(crate) struct Schedule {
     pace: Pace,
@@ -56,20 +59,28 @@ pub(crate) struct Offered {
     pub(crate) met: bool,
 }
 
+impl Pace {
+    /// How long after the first user's coming the run begins. What is due at a time of its own is due when all are there: a request that
+    /// is late for want of a user says nothing about the server.
+    pub(crate) fn launch(&self) -> Duration {
+        if matches!(self, Self::Closed) { Duration::ZERO } else { LAUNCH }
+    }
+}
+
 impl Schedule {
     /// A schedule for a run that lasts so long at most.
     pub(crate) fn new(pace: Pace, run_time: Duration) -> Self {
         Self { pace, run_time, start: OnceLock::new(), next: AtomicU64::new(0), begun: AtomicU64::new(0) }
     }
 
-    /// When the run began, which is now if this is the first to ask.
-    pub(crate) fn start(&self) -> Instant {
-        *self.start.get_or_init(Instant::now)
+    /// How long the run has lasted; nothing before it begins.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.start.get().map(Instant::elapsed).unwrap_or_default()
     }
 
     /// Takes the next turn.
     pub(crate) fn turn(&self) -> Turn {
-        let start = self.start();
+        let start = *self.start.get_or_init(|| Instant::now() + self.pace.launch());
         if start.elapsed() >= self.run_time {
             return Turn::Over;
         }
@@ -86,6 +97,11 @@ impl Schedule {
     /// Notes that a request was begun.
     pub(crate) fn begin(&self) {
         self.begun.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether a request was begun.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed) > 0
     }
 
     /// Compares what was due after so long with what was begun. None where nothing is due at a time of its own.
@@ -118,17 +134,30 @@ impl Schedule {
 mod tests {
     use std::time::Duration;
 
-    use super::{Pace, Schedule, Turn};
+    use tokio::time::Instant;
+
+    use super::{LAUNCH, Pace, Schedule, Turn};
 
     const MINUTE: Duration = Duration::from_mins(1);
 
     #[test]
     fn requests_of_a_rate_are_due_one_after_the_other() {
         let schedule = Schedule::new(Pace::Rate(4), MINUTE);
-        let start = schedule.start();
-        for number in 0..8_u32 {
+        let Turn::At(0, start) = schedule.turn() else { panic!("the first is due") };
+        for number in 1..8_u32 {
             let due = start + Duration::from_millis(250) * number;
             assert_eq!(schedule.turn(), Turn::At(number.into(), due));
+        }
+    }
+
+    #[test]
+    fn nothing_is_due_before_all_users_are_there() {
+        for pace in [Pace::Rate(4), Pace::Times(vec![Duration::ZERO])] {
+            let schedule = Schedule::new(pace, MINUTE);
+            assert_eq!(schedule.elapsed(), Duration::ZERO);
+            let before = Instant::now();
+            let Turn::At(0, due) = schedule.turn() else { panic!("the first is due") };
+            assert!(due >= before + LAUNCH && schedule.elapsed() < LAUNCH, "{:?}", due - before);
         }
     }
 

@@ -5,7 +5,7 @@ use std::{path::PathBuf, str::FromStr, time::Duration};
 use clap::{Parser, ValueEnum};
 use event_files::{Format, Site};
 use model::wire::MAX_BATCH_EVENTS;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use thiserror::Error;
 
 use crate::{kind::Selection, mix::MixSettings};
@@ -15,8 +15,9 @@ use crate::{kind::Selection, mix::MixSettings};
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Exit codes: 0 if everything was counted and every gate was met; 1 if not; 2 if there was no run. Ctrl-C ends a run early, \
-                  with a verdict on what was done.\n\n\
+    after_help = "Exit codes: 0 if everything was counted and every gate was met; 1 if not; 2 if there was no run, or its reports could not be \
+                  written. Ctrl-C ends a run early, with a verdict on what was done, once the requests under way are answered or given up \
+                  after a minute; a second Ctrl-C ends it at once, without a verdict and with 1.\n\n\
                   A gate is a number for all requests taken together, or KIND=NUMBER for some of them: post, get, batch, current, past, or \
                   both as in post-past."
 )]
@@ -38,7 +39,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), conflicts_with = "replay")]
     rate: Option<u32>,
 
-    /// Repeat the choices of the run that had this seed. How the answers of several users interleave does not repeat.
+    /// Repeat the choices of the run that had this seed: with --rate those of each request, otherwise those of each user, who makes as many
+    /// as it is answered.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
@@ -124,7 +126,8 @@ struct ReplayArgs {
 
 #[derive(Debug, clap::Args)]
 struct JudgingArgs {
-    /// The longest that 99 in 100 requests may take, in milliseconds; may be given many times.
+    /// The longest that 99 in 100 requests may take, in milliseconds, where one without an answer takes longest of all and one that was
+    /// refused does not count; may be given many times.
     #[arg(long, value_name = "[KIND=]MS")]
     max_p99_ms: Vec<Gate>,
 
@@ -183,6 +186,7 @@ pub(crate) struct Settings {
     /// How many users there are.
     pub(crate) users: u32,
     /// How long the run is at most, if that was asked for.
+    #[serde(rename = "run_time_seconds", serialize_with = "seconds")]
     pub(crate) run_time: Option<Duration>,
     /// Requests a second, if they come by schedule.
     pub(crate) rate: Option<u32>,
@@ -265,6 +269,11 @@ impl Args {
     }
 }
 
+#[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
+fn seconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    duration.map(|duration| duration.as_secs_f64()).serialize(serializer)
+}
+
 fn number(text: &str, accepted: &'static str, is_accepted: impl Fn(f64) -> bool) -> Result<f64, String> {
     let number = text.parse::<f64>().ok().filter(|number| number.is_finite() && is_accepted(*number));
     number.ok_or_else(|| format!("accepted is {accepted}"))
@@ -283,7 +292,7 @@ fn skew(text: &str) -> Result<f64, String> {
 }
 
 fn speed_up(text: &str) -> Result<f64, String> {
-    number(text, "a number above 0", |factor| factor > 0.0)
+    number(text, "a number from 0.001 up", |factor| factor >= 0.001)
 }
 
 fn run_time(text: &str) -> Result<Duration, String> {
@@ -338,6 +347,7 @@ mod tests {
             (["--max-error-rate=-1", "--shared"], "KIND=NUMBER"),
             (["--rate", "0"], "1..=1000000"),
             (["--speed-up", "2"], "--replay"),
+            (["--replay=x", "--speed-up=1e-300"], "a number from 0.001 up"),
         ];
         for (arguments, expected) in table {
             let error = Args::try_parse_from(["loadtest"].iter().chain(&arguments)).unwrap_err().to_string();

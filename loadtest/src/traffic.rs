@@ -3,7 +3,10 @@
 
 use std::{
     borrow::Cow,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -23,6 +26,7 @@ use crate::{
     mix::{Mix, PlannedEvent, Request, Task},
     recorder::{Outcome, Recorder},
     schedule::{Schedule, Turn},
+    verdict::causes,
     visitors::Names,
 };
 
@@ -51,28 +55,42 @@ pub(crate) struct Traffic {
     pub(crate) ledger: Ledger,
     /// What is measured.
     pub(crate) recorder: Recorder,
-    /// One POST of a user in so many is followed by a GET; 0: none.
+    /// One POST in so many is followed by a GET; 0: none.
     pub(crate) freshness_every: u32,
-    /// One for each user. None is ever waited for.
-    pub(crate) sessions: Vec<Mutex<Session>>,
+    /// POSTs that were acknowledged.
+    pub(crate) posts: AtomicU32,
+    /// What the choices follow from.
+    pub(crate) choices: Choices,
 }
 
-/// What a user keeps between requests.
+/// What a seed repeats: the choices of each user, or of each request where any user may be the one to make it.
 #[derive(Debug)]
-pub(crate) struct Session {
-    rng: StdRng,
-    posts: u32,
+pub(crate) struct Choices {
+    seed: u64,
+    /// One for each user. None is ever waited for.
+    of_users: Vec<Mutex<StdRng>>,
 }
 
-impl Session {
-    /// One for each user: the choices of each follow from the run's seed and from its own number.
-    pub(crate) fn of_users(users: u32, seed: u64) -> Vec<Mutex<Self>> {
-        let session = |user: u32| {
-            let rng = StdRng::seed_from_u64(seed ^ u64::from(user).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-            Mutex::new(Self { rng, posts: 0 })
-        };
-        (0..users).map(session).collect()
+impl Choices {
+    /// Those that follow from a seed.
+    pub(crate) fn new(seed: u64, users: u32) -> Self {
+        let of_users = (0..users).map(|user| Mutex::new(rng(seed, user.into()))).collect();
+        Self { seed, of_users }
     }
+
+    /// Chooses the next request of a user, or the request of that number.
+    fn choose(&self, mix: &Mix, user: usize, number: Option<u64>) -> Request {
+        let now = Timestamp::now();
+        if let Some(number) = number {
+            return mix.choose(&mut rng(self.seed, number), now);
+        }
+        let mut rng = self.of_users[user % self.of_users.len()].lock().unwrap_or_else(PoisonError::into_inner);
+        mix.choose(&mut *rng, now)
+    }
+}
+
+fn rng(seed: u64, number: u64) -> StdRng {
+    StdRng::seed_from_u64(seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15))
 }
 
 /// Makes every user of an attack take its turns in the traffic.
@@ -88,10 +106,10 @@ pub(crate) fn scenario(traffic: &Arc<Traffic>) -> Scenario {
 impl Traffic {
     async fn take_turn(&self, user: &mut GooseUser) -> TransactionResult {
         let (number, due) = match self.schedule.turn() {
-            Turn::Now => (0, Instant::now()),
+            Turn::Now => (None, Instant::now()),
             Turn::At(number, due) => {
                 sleep_until(due).await;
-                (number, due)
+                (Some(number), due)
             }
             Turn::Over => {
                 sleep(REST).await;
@@ -99,9 +117,10 @@ impl Traffic {
             }
         };
         let request = match &self.source {
-            Source::Mix(mix) => mix.choose(&mut self.session(user).rng, Timestamp::now()),
+            Source::Mix(mix) => self.choices.choose(mix, user.weighted_users_index, number),
             Source::Events(events) => {
-                let event = events[usize::try_from(number).expect("it is a place in the list")];
+                let place = number.and_then(|number| usize::try_from(number).ok());
+                let event = events[place.expect("each event has its own turn")];
                 let is_current = event.hour() == Hour::containing(Timestamp::now());
                 Request { age: if is_current { Age::Current } else { Age::Past }, task: Task::Post(event) }
             }
@@ -141,20 +160,16 @@ impl Traffic {
                 self.recorder.complain(|| format!("{kind} was answered {}", response.status()));
                 (Answer::Refused, Outcome::Refused)
             }
-            // Nothing was sent on a connection that was not made.
-            Err(error) if error.is_connect() => {
-                self.recorder.complain(|| format!("{kind} found no connection: {error}"));
-                (Answer::Refused, Outcome::Refused)
-            }
             Err(error) => {
-                self.recorder.complain(|| format!("{kind} got no answer: {error}"));
-                (Answer::None, Outcome::Unanswered)
+                self.recorder.complain(|| format!("{kind} got no answer: {}", causes(error)));
+                // Nothing was sent on a connection that was not made.
+                (if error.is_connect() { Answer::Refused } else { Answer::None }, Outcome::Unanswered)
             }
         };
         self.ledger.close(events, answer);
         self.record(kind, outcome, due);
 
-        if answer == Answer::Acknowledged && self.wants_freshness(user) {
+        if answer == Answer::Acknowledged && self.wants_freshness() {
             let kind = Kind { method: Method::Get, age: kind.age };
             if self.ask(user, kind, events[0].hour(), Instant::now()).await? {
                 self.recorder.add_freshness(began.elapsed());
@@ -175,48 +190,45 @@ impl Traffic {
         let path = format!("{ANALYTICS_PATH}?{}={}", Timestamp::PARAMETER, hour.start().millis());
         let request = GooseRequest::builder().method(GooseMethod::Get).path(path.as_str()).name(kind.goose_name());
         let answer = user.request(request.expect_status_code(200).build()).await?;
-        let counts = match answer.response {
-            Ok(response) if response.status() == StatusCode::OK => match response.text().await {
-                Ok(body) => body.parse::<HourCounts>().map_err(|error| format!("{kind} was answered with {error}")),
-                Err(error) => Err(format!("{kind} got half an answer: {error}")),
-            },
-            Ok(response) => Err(format!("{kind} was answered {}", response.status())),
+        let body = match answer.response {
+            Ok(response) if response.status() == StatusCode::OK => response.text().await,
+            Ok(response) => {
+                self.record(kind, Outcome::Refused, due);
+                self.recorder.complain(|| format!("{kind} was answered {}", response.status()));
+                return Ok(false);
+            }
+            Err(error) => Err(error),
+        };
+        let body = match body {
+            Ok(body) => body,
             Err(error) => {
                 self.record(kind, Outcome::Unanswered, due);
-                self.recorder.complain(|| format!("{kind} got no answer: {error}"));
+                self.recorder.complain(|| format!("{kind} got no answer: {}", causes(&error)));
                 return Ok(false);
             }
         };
-        match counts {
+        let fault = match body.parse::<HourCounts>() {
             Ok(counts) => {
-                self.record(kind, Outcome::Answered, due);
                 let bounds = Bounds { least, most: self.ledger.bounds(hour).most };
                 let faults: Vec<String> = bounds.faults(counts).iter().map(ToString::to_string).collect();
-                let is_right = faults.is_empty();
-                self.recorder.add_read((!is_right).then(|| format!("{hour}: {}", faults.join("; "))));
-                Ok(is_right)
+                (!faults.is_empty()).then(|| faults.join("; "))
             }
-            Err(complaint) => {
-                self.record(kind, Outcome::Refused, due);
-                self.recorder.complain(|| complaint);
-                Ok(false)
-            }
-        }
+            // It says 200, so whoever asked believes it.
+            Err(error) => Some(error.to_string()),
+        };
+        self.record(kind, Outcome::Answered, due);
+        let is_right = fault.is_none();
+        self.recorder.add_read(fault.map(|fault| format!("{hour}: {fault}")));
+        Ok(is_right)
     }
 
     fn record(&self, kind: Kind, outcome: Outcome, due: Instant) {
-        self.recorder.add(kind, outcome, due.elapsed(), self.schedule.start().elapsed());
+        self.recorder.add(kind, outcome, due.elapsed(), self.schedule.elapsed());
     }
 
-    fn wants_freshness(&self, user: &GooseUser) -> bool {
-        let mut session = self.session(user);
-        session.posts += 1;
-        self.freshness_every > 0 && session.posts.is_multiple_of(self.freshness_every)
-    }
-
-    fn session(&self, user: &GooseUser) -> MutexGuard<'_, Session> {
-        let session = &self.sessions[user.weighted_users_index % self.sessions.len()];
-        session.lock().unwrap_or_else(PoisonError::into_inner)
+    fn wants_freshness(&self) -> bool {
+        let number = self.posts.fetch_add(1, Ordering::Relaxed) + 1;
+        self.freshness_every > 0 && number.is_multiple_of(self.freshness_every)
     }
 
     fn path(&self, event: &PlannedEvent) -> String {
@@ -239,5 +251,44 @@ impl Traffic {
             wire::write_line(&Event { at, user, kind }, None, &mut body);
         }
         body
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Choices, Task};
+    use crate::{mix::Mix, settings::contract_mix};
+
+    /// What does not depend on the time: of the present, only that it is meant.
+    fn told(choices: &Choices, mix: &Mix, user: usize, number: Option<u64>) -> String {
+        let request = choices.choose(mix, user, number);
+        match request.task {
+            Task::Post(event) => format!("{} {} {}", request.kind(), event.visitor, event.kind),
+            _ => request.kind().to_string(),
+        }
+    }
+
+    #[test]
+    fn a_seed_repeats_the_requests_of_a_schedule_whoever_makes_them() {
+        let mix = Mix::new(contract_mix());
+        let (forwards, backwards) = (Choices::new(7, 2), Choices::new(7, 3));
+        let one: Vec<String> = (0..100).map(|number| told(&forwards, &mix, 0, Some(number))).collect();
+        let mut other: Vec<String> = (0..100)
+            .rev()
+            .zip([0, 1, 2].into_iter().cycle())
+            .map(|(n, user)| told(&backwards, &mix, user, Some(n)))
+            .collect();
+        other.reverse();
+        assert_eq!(one, other);
+    }
+
+    #[test]
+    fn a_seed_repeats_the_requests_of_each_user_who_asks_at_will() {
+        let mix = Mix::new(contract_mix());
+        let (alone, together) = (Choices::new(7, 2), Choices::new(7, 2));
+        let one: Vec<String> = (0..100).map(|_| told(&alone, &mix, 1, None)).collect();
+        let other: Vec<String> =
+            (0..200).map(|turn| told(&together, &mix, turn % 2, None)).skip(1).step_by(2).collect();
+        assert_eq!(one, other);
     }
 }

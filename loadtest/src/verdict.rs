@@ -8,7 +8,7 @@ use serde::Serialize;
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
 
-use crate::ledger::{Fault, Ledger};
+use crate::ledger::{Bounds, Fault, Ledger};
 
 /// How long the daemon may take to come round after a load, before its counts are taken for not to be had.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -90,8 +90,9 @@ impl Daemon {
         for hour in ledger.touched() {
             match self.patiently(hour).await {
                 Ok(counts) => {
-                    let faults = ledger.bounds(hour).faults(counts);
-                    verdict.hours.push(HourVerdict { hour: hour.to_string(), counts: counts.to_string(), faults });
+                    let bounds = ledger.bounds(hour);
+                    let faults = bounds.faults(counts);
+                    verdict.hours.push(HourVerdict { hour: hour.to_string(), counts, bounds, faults });
                 }
                 Err(error) => {
                     verdict.unverified = Some(error.to_string());
@@ -122,7 +123,10 @@ pub(crate) struct HourVerdict {
     /// The hour.
     pub(crate) hour: String,
     /// As the daemon tells them.
-    pub(crate) counts: String,
+    pub(crate) counts: HourCounts,
+    /// Between which they must be.
+    #[serde(flatten)]
+    pub(crate) bounds: Bounds,
     /// Nothing, if all is well.
     pub(crate) faults: Vec<Fault>,
 }
@@ -135,7 +139,7 @@ impl Verdict {
 }
 
 /// An error with all that it says about its causes: reqwest's own text leaves out what is of use.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     std::iter::successors(error.source(), |error| error.source())
         .last()
         .map_or_else(|| error.to_string(), ToString::to_string)

@@ -18,8 +18,28 @@ use crate::{
     verdict::Verdict,
 };
 
-/// The format of report.json. It grows when a reader of the one before would stumble.
-const FORMAT: u32 = 1;
+/// The format of report.json, which docs/loadtest.md describes. It grows when a reader of the one before would stumble.
+const FORMAT: u32 = 2;
+
+/// The files of a report. Goose writes its own.
+const JSON: &str = "report.json";
+const THROUGHPUT: &str = "throughput.svg";
+const LATENCY: &str = "latency.svg";
+pub(crate) const GOOSE: &str = "goose.html";
+
+/// Makes the folder, and sure that the files can be written to: a run takes too long for its reports to fail at its end.
+pub(crate) fn prepare(dir: &Path) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    for name in [JSON, THROUGHPUT, LATENCY, GOOSE] {
+        let path = dir.join(name);
+        let is_new = !path.exists();
+        fs::File::options().append(true).create(true).open(&path)?;
+        if is_new {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
 
 /// Everything about a run.
 #[derive(Debug, Serialize)]
@@ -65,7 +85,10 @@ impl Report {
         let offered = traffic.schedule.offered(lasted);
         let gates = judge(&settings.gates, recorder, lasted);
         let reads = recorder.reads();
-        let passed = ledger.is_right()
+        let all = recorder.of(Selection::default(), lasted);
+        // A run without an answer has shown nothing.
+        let passed = all.answered() > 0
+            && ledger.is_right()
             && reads.wrong == 0
             && offered.is_none_or(|offered| offered.met)
             && gates.iter().all(|judged| judged.met);
@@ -77,7 +100,7 @@ impl Report {
             lasted_seconds: lasted.as_secs_f64(),
             settings,
             offered,
-            all: recorder.of(Selection::default(), lasted),
+            all,
             kinds: kinds.filter(|kind| kind.summary.requests > 0).collect(),
             reads,
             ledger,
@@ -99,26 +122,32 @@ impl Report {
 
     /// Writes the report and its plots into a folder that is there.
     pub(crate) fn write(&self, dir: &Path) -> io::Result<()> {
-        fs::write(dir.join("report.json"), serde_json::to_vec_pretty(self).map_err(io::Error::other)?)?;
+        fs::write(dir.join(JSON), serde_json::to_vec_pretty(self).map_err(io::Error::other)?)?;
         let OverTime { step_seconds, steps } = &self.over_time;
         // The last step is cut off by the end of the run, so it says nothing about a rate.
         let whole = &steps[..steps.len().saturating_sub(1).max(steps.len().min(1))];
-        let series = |name, of: fn(&Summary) -> f64| plot::Series { name, values: whole.iter().map(of).collect() };
+        let series =
+            |name, of: fn(&Summary) -> Option<f64>| plot::Series { name, values: whole.iter().map(of).collect() };
         let throughput = plot::Plot {
             title: "Requests answered a second",
             step_seconds: *step_seconds,
-            series: vec![series("answered", |step| step.answered_per_second)],
+            series: vec![series("answered", |step| Some(step.answered_per_second))],
         };
         let latency = plot::Plot {
             title: "Latency in milliseconds",
             step_seconds: *step_seconds,
             series: vec![
-                series("p50", |step| step.p50_ms),
-                series("p90", |step| step.p90_ms),
-                series("p99", |step| step.p99_ms),
+                series("p50", |step| latency_of(step, step.p50_ms)),
+                series("p90", |step| latency_of(step, step.p90_ms)),
+                series("p99", |step| latency_of(step, step.p99_ms)),
             ],
         };
-        fs::write(dir.join("throughput.svg"), throughput.to_string())?;
-        fs::write(dir.join("latency.svg"), latency.to_string())
+        fs::write(dir.join(THROUGHPUT), throughput.to_string())?;
+        fs::write(dir.join(LATENCY), latency.to_string())
     }
+}
+
+/// Where nothing was answered there is no latency, rather than a short one.
+fn latency_of(step: &Summary, latency: f64) -> Option<f64> {
+    (step.answered() > 0).then_some(latency)
 }

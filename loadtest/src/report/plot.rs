@@ -1,6 +1,6 @@
 //! A line plot over time as SVG, readable on light and dark grounds.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 const WIDTH: f64 = 860.0;
 const HEIGHT: f64 = 340.0;
@@ -24,13 +24,13 @@ pub(super) struct Plot {
 /// A line.
 pub(super) struct Series {
     pub(super) name: &'static str,
-    /// One for each step of time.
-    pub(super) values: Vec<f64>,
+    /// One for each step of time; none where there is a gap in the line.
+    pub(super) values: Vec<Option<f64>>,
 }
 
 impl fmt::Display for Plot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let highest = self.series.iter().flat_map(|series| &series.values).copied().fold(0.0, f64::max);
+        let highest = self.series.iter().flat_map(|series| &series.values).flatten().copied().fold(0.0, f64::max);
         let top = round_up(highest);
         let steps = self.series.first().map_or(0, |series| series.values.len());
         let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
@@ -52,8 +52,10 @@ impl fmt::Display for Plot {
             let baseline = height + 4.0;
             writeln!(f, "<text x=\"{}\" y=\"{baseline:.1}\" text-anchor=\"end\">{}</text>", LEFT - 8.0, label(value))?;
         }
-        for tick in 0..=TICKS as usize {
-            let step = steps.saturating_sub(1) * tick / TICKS as usize;
+        let mut ticks: Vec<usize> =
+            (0..=TICKS as usize).map(|tick| steps.saturating_sub(1) * tick / TICKS as usize).collect();
+        ticks.dedup();
+        for step in ticks {
             let seconds = step as u64 * self.step_seconds;
             writeln!(
                 f,
@@ -63,15 +65,20 @@ impl fmt::Display for Plot {
             )?;
         }
         for (place, (series, colour)) in self.series.iter().zip(COLOURS).enumerate() {
-            let mut points = String::new();
-            for (step, &value) in series.values.iter().enumerate() {
-                write!(points, "{:.1},{:.1} ", x(step), y(value))?;
+            let points: Vec<Option<String>> = (0..)
+                .zip(&series.values)
+                .map(|(step, value)| value.map(|value| format!("{:.1},{:.1}", x(step), y(value))))
+                .collect();
+            for line in points.split(Option::is_none).filter(|line| !line.is_empty()) {
+                let mut line: Vec<&str> = line.iter().flatten().map(String::as_str).collect();
+                // A line from a point to itself shows as a dot, where one of a single point does not show.
+                line.extend((line.len() == 1).then_some(line[0]));
+                let line = line.join(" ");
+                writeln!(
+                    f,
+                    "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\" stroke-linecap=\"round\" points=\"{line}\"/>"
+                )?;
             }
-            writeln!(
-                f,
-                "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\" points=\"{}\"/>",
-                points.trim_end()
-            )?;
             let height = TOP + 16.0 * fraction(place, 1);
             writeln!(
                 f,
@@ -131,8 +138,8 @@ mod tests {
             title: "Latency in milliseconds",
             step_seconds: 2,
             series: vec![
-                Series { name: "p50", values: vec![1.0, 2.0, 1.5] },
-                Series { name: "p99", values: vec![4.0, 9.0, 3.0] },
+                Series { name: "p50", values: vec![Some(1.0), Some(2.0), Some(1.5)] },
+                Series { name: "p99", values: vec![Some(4.0), Some(9.0), Some(3.0)] },
             ],
         };
         insta::assert_snapshot!(plot.to_string());
@@ -140,9 +147,18 @@ mod tests {
 
     #[test]
     fn a_run_of_one_step_or_none_is_drawn_too() {
-        for values in [vec![], vec![3.0]] {
+        for (values, lines) in [(vec![], 0), (vec![Some(3.0)], 1)] {
             let plot = Plot { title: "t", step_seconds: 1, series: vec![Series { name: "n", values }] };
             assert!(!plot.to_string().contains("NaN"));
+            assert_eq!(plot.to_string().matches("<polyline").count(), lines);
         }
+    }
+
+    #[test]
+    fn a_line_has_gaps_where_there_is_nothing_to_draw() {
+        let values = vec![Some(1.0), Some(1.0), None, None, Some(2.0), None];
+        let plot = Plot { title: "t", step_seconds: 1, series: vec![Series { name: "n", values }] }.to_string();
+        let points: Vec<&str> = plot.split("points=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        assert_eq!(points, ["70.0,167.5 212.0,167.5", "638.0,40.0 638.0,40.0"]);
     }
 }

@@ -19,6 +19,9 @@ impl fmt::Display for Report {
             writeln!(f, "  {complaint}")?;
         }
         self.judgements(f)?;
+        if self.all.answered() == 0 {
+            writeln!(f, "{} not one request was answered", mark(false))?;
+        }
         let verdict = if self.passed { "passed" } else { "FAILED" };
         writeln!(f, "{verdict} after {:.1} s; seed {}", self.lasted_seconds, self.settings.seed)
     }
@@ -71,8 +74,10 @@ impl Report {
             writeln!(f, "{}", if offered.met { "" } else { advice })?;
         }
         for Judged { gate, bound, measured, met } in &self.gates {
-            let measured = measured
-                .map_or_else(|| "there was no such request".to_owned(), |measured| format!("it is {measured:.4}"));
+            let measured = measured.map_or_else(
+                || "too few requests were answered to tell".to_owned(),
+                |measured| format!("it is {measured:.4}"),
+            );
             writeln!(f, "{} gate: {gate} is bounded by {bound}, {measured}", mark(*met))?;
         }
         Ok(())
@@ -80,7 +85,7 @@ impl Report {
 }
 
 fn row(f: &mut fmt::Formatter<'_>, name: &str, summary: &Summary) -> fmt::Result {
-    let Summary { requests, refused, unanswered, answered_per_second, p50_ms, p90_ms, p99_ms, p999_ms, max_ms } =
+    let Summary { requests, refused, unanswered, answered_per_second, p50_ms, p90_ms, p99_ms, p999_ms, max_ms, .. } =
         summary;
     writeln!(
         f,

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use warp::{Filter, http::StatusCode};
 
 use crate::{load, told};
@@ -26,6 +27,10 @@ enum Lie {
     ReadsLate,
     /// Refuses one event in ten, and counts it all the same.
     KeepsWhatItRefuses,
+    /// Refuses every event.
+    RefusesAll,
+    /// Answers some reads 200, but with other words.
+    Babbles,
     /// Takes a tenth of a second for each answer.
     IsSlow,
 }
@@ -48,6 +53,9 @@ struct Memory {
 
 impl Memory {
     fn post(&mut self, hour: i64, query: &HashMap<String, String>, lie: Lie) -> StatusCode {
+        if lie == Lie::RefusesAll {
+            return StatusCode::SERVICE_UNAVAILABLE;
+        }
         self.events += 1;
         let tenth = self.events.is_multiple_of(10);
         if tenth && lie == Lie::Loses {
@@ -68,6 +76,10 @@ impl Memory {
 
     fn get(&mut self, hour: i64, lie: Lie) -> String {
         self.reads += 1;
+        // Only while the load goes on, since there is no run where the first reads are not answered.
+        if lie == Lie::Babbles && self.events > 0 && self.reads.is_multiple_of(50) {
+            return "moment, please".to_owned();
+        }
         // Only while the load goes on: at the end all is counted, so that the verdict on the hours alone would find nothing.
         let late = lie == Lie::ReadsLate && self.reads % 50 == 49;
         if self.reads.is_multiple_of(50) {
@@ -139,6 +151,22 @@ async fn a_server_whose_reads_are_late_fails_though_all_is_counted_in_the_end() 
 }
 
 #[tokio::test]
+async fn a_server_that_answers_reads_with_anything_but_counts_fails() {
+    let (code, told) = run_against(Lie::Babbles, &[]).await;
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("FAILED reads"), "{told}");
+}
+
+#[tokio::test]
+async fn writes_are_looked_for_however_many_users_make_them() {
+    // Each of the four makes no more than five.
+    let arguments = ["--rate", "20", "--run-time", "1s", "--post-share", "1", "--freshness-every", "10"];
+    let (code, told) = told(&load(&liar(Lie::None).await, &arguments).await);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("2 writes were looked for"), "{told}");
+}
+
+#[tokio::test]
 async fn others_who_write_too_are_no_fault_of_the_server_if_that_was_said() {
     let (code, told) = run_against(Lie::CountsTwice, &["--shared"]).await;
     assert_eq!(code, Some(0), "{told}");
@@ -152,4 +180,60 @@ async fn a_rate_that_the_server_is_too_slow_for_fails_and_so_do_gates() {
     assert_eq!(code, Some(1), "{told}");
     assert!(told.contains("FAILED rate") && told.contains("FAILED gate: p99, ms, of all requests"), "{told}");
     assert!(told.contains("ok     ledger"), "{told}");
+}
+
+#[tokio::test]
+async fn a_run_without_an_answer_has_shown_nothing() {
+    let (code, told) = run_against(Lie::RefusesAll, &["--post-share", "1"]).await;
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("not one request was answered"), "{told}");
+}
+
+#[tokio::test]
+async fn a_verdict_is_told_though_its_reports_cannot_be_written() {
+    // Whoever opens this device may, and whoever writes to it finds no room.
+    for file in ["report.json", "goose.html"] {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/dev/full", dir.path().join(file)).unwrap();
+        for (lie, expected) in [(Lie::None, 2), (Lie::Loses, 1)] {
+            let (code, told) = run_against(lie, &["--report-dir", dir.path().to_str().unwrap()]).await;
+            assert_eq!(code, Some(expected), "{file}: {told}");
+            assert!(told.contains(" ledger: ") && told.contains("No space left"), "{file}: {told}");
+        }
+    }
+}
+
+/// A server that counts nothing and hangs up on whoever sends an event. It ends with the test.
+async fn hangs_up() -> String {
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((connection, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut connection = BufReader::new(connection);
+                let mut head = String::new();
+                while connection.read_line(&mut head).await.is_ok_and(|read| read > 0) && !head.starts_with("POST") {
+                    if head.ends_with("\r\n\r\n") {
+                        head.clear();
+                        let body = "unique_users,0\nclicks,0\nimpressions,0\n";
+                        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                        connection.write_all(answer.as_bytes()).await.unwrap();
+                    }
+                }
+            });
+        }
+    });
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn what_is_not_answered_is_of_unknown_fate_and_told_once() {
+    let output = load(&hangs_up().await, &["--rate", "100", "--run-time", "1s"]).await;
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (code, told) = told(&output);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(stdout.contains("ledger: 0 events acknowledged, ") && !stdout.contains("acknowledged, 0 of"), "{told}");
+    // Once for each way in which a connection is seen to end.
+    assert!((1..=2).contains(&stdout.matches("POST current got no answer").count()), "{told}");
+    assert!(!stdout.contains("WARN"), "{told}");
 }

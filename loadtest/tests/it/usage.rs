@@ -23,3 +23,13 @@ async fn the_help_says_what_the_exit_codes_and_gates_mean() {
         assert!(told.contains(part), "{part} is not in {told}");
     }
 }
+
+#[tokio::test]
+async fn a_report_that_cannot_be_written_is_said_before_anything_is_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("goose.html")).unwrap();
+    let arguments = ["--report-dir", dir.path().to_str().unwrap()];
+    let (code, told) = told(&load("http://127.0.0.1:1", &arguments).await);
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.contains("--report-dir") && !told.contains("is analyticsd running?"), "{told}");
+}

@@ -1,0 +1,28 @@
+//! What goose logs, on standard error. It would log on standard output, where the report belongs, with a line for every request that has
+//! no answer; those are counted instead, and the first that differ are told at the end.
+
+use log::{Level, Log, Metadata, Record};
+
+/// The module of goose that logs about requests.
+const REQUESTS: &str = "goose::goose";
+
+struct StandardError;
+
+/// Comes before goose, which leaves a logger that is there in its place.
+pub(crate) fn install() {
+    let _ = log::set_logger(&StandardError);
+}
+
+impl Log for StandardError {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= Level::Warn && metadata.target() != REQUESTS
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            eprintln!("{}", record.args());
+        }
+    }
+
+    fn flush(&self) {}
+}
