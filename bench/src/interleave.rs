@@ -54,7 +54,8 @@ impl Instruments<'_> {
 
         let mut measurements: Vec<Measurement> = planned.iter().map(Measurement::of).collect();
         for round in 1..=self.rounds {
-            for (load, measurement) in planned.iter().zip(&mut measurements) {
+            for place in order(planned.len(), round, self.rounds) {
+                let (load, measurement) = (&planned[place], &mut measurements[place]);
                 let what = format!("{}, {}", load.subject, load.contender());
                 eprintln!("round {round} of {}: {what}", self.rounds);
                 let outcome = self.run(load, round).await.context(what)?;
@@ -86,6 +87,13 @@ impl Instruments<'_> {
         outcome.sample.cpu = after.zip(before).map(|(after, before)| after.since(before, outcome.sample.count));
         Ok(outcome)
     }
+}
+
+/// The places of the loads of one round. Each round begins elsewhere, so that no contender always comes right after the same other one, whose
+/// dirty pages are still being written.
+fn order(loads: usize, round: u32, rounds: u32) -> impl Iterator<Item = usize> {
+    let first = loads * (round as usize - 1) / rounds as usize;
+    (first..loads).chain(0..first)
 }
 
 impl Measurement {
@@ -127,11 +135,18 @@ fn together(outcomes: &[Outcome]) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use super::together;
+    use super::{order, together};
     use crate::{
         measure::{Latency, Sample},
         wrk::{Outcome, Posts},
     };
+
+    #[test]
+    fn every_load_has_its_turn_in_every_round_and_each_round_begins_elsewhere() {
+        let rounds: Vec<Vec<usize>> = (1..=3).map(|round| order(7, round, 3).collect()).collect();
+        assert_eq!(rounds, [[0, 1, 2, 3, 4, 5, 6], [2, 3, 4, 5, 6, 0, 1], [4, 5, 6, 0, 1, 2, 3]]);
+        assert_eq!(order(1, 9, 9).collect::<Vec<_>>(), [0]);
+    }
 
     #[test]
     fn loads_that_ran_at_a_time_are_summed_and_the_slower_one_tells_how_long_it_took() {
