@@ -2,10 +2,11 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        completions::CompletionsArgs, import::ImportArgs, man::ManArgs, migrate::MigrateArgs, query::QueryArgs,
-        retention::RetentionArgs, send::SendArgs, tail::TailArgs, top::TopArgs, verify::VerifyArgs,
+        completions::CompletionsArgs, config::ConfigArgs, import::ImportArgs, man::ManArgs, migrate::MigrateArgs,
+        query::QueryArgs, retention::RetentionArgs, send::SendArgs, tail::TailArgs, top::TopArgs, verify::VerifyArgs,
     },
-    server::ServerUrl,
+    settings::SettingArgs,
+    with_sources::WithSources,
 };
 
 const EXIT_CODES: &str = "\
@@ -23,17 +24,8 @@ Exit codes:
 #[derive(Debug, Parser)]
 #[command(name = "analytics-cli", version, after_help = EXIT_CODES)]
 pub struct Cli {
-    /// Where analyticsd listens, for the commands that speak to it: send, query, top, tail and import.
-    #[arg(
-        long,
-        global = true,
-        display_order = 100,
-        value_name = "URL",
-        env = "ANALYTICS_SERVER",
-        hide_env_values = true,
-        default_value = "http://127.0.0.1:8080"
-    )]
-    pub(crate) server: ServerUrl,
+    #[command(flatten)]
+    pub(crate) settings: WithSources<SettingArgs>,
 
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -62,6 +54,8 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Import events from files.
     Import(ImportArgs),
+    /// Show which settings apply, and where each comes from.
+    Config(ConfigArgs),
     /// Print a script that completes this command's words in a shell.
     Completions(CompletionsArgs),
     /// Write a manual page for each command.
@@ -85,7 +79,8 @@ mod tests {
             ["analytics-cli", "--server", "http://counter:1", "query"],
             ["analytics-cli", "query", "--server", "http://counter:1"],
         ] {
-            assert_eq!(Cli::try_parse_from(arguments).unwrap().server.to_string(), "http://counter:1");
+            let cli = Cli::try_parse_from(arguments).unwrap();
+            assert_eq!(cli.settings.args.server.unwrap().to_string(), "http://counter:1");
         }
     }
 

@@ -5,6 +5,7 @@
 //! - `import` reads files of events and sends them in batches, saying exactly what was stored;
 //! - `audit_report` writes the hours that differ from their raw events;
 //! - `hour_format` writes hours as tables, CSV or JSON, `plot` draws them, `comparison` sets two spans beside each other;
+//! - `settings` decides which server and database apply: flags, environment, profiles of the `config_file`, defaults;
 //! - `server` speaks HTTP to analyticsd, `database` connects where a command speaks to the database itself;
 //! - `time` reads the times that people write on a command line;
 //! - `failure` decides the exit code, `output` keeps data (standard output) and talk (standard error) apart.
@@ -13,6 +14,7 @@ mod audit_report;
 mod cli;
 mod commands;
 mod comparison;
+mod config_file;
 mod database;
 mod failure;
 mod hour_format;
@@ -20,10 +22,13 @@ mod import;
 mod metric;
 mod output;
 mod plot;
+mod report_format;
 mod server;
 mod server_events;
+mod settings;
 mod table;
 mod time;
+mod with_sources;
 
 use std::process::ExitCode;
 

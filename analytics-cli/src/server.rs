@@ -12,6 +12,8 @@ use reqwest::{
 };
 use thiserror::Error;
 
+use crate::settings::{Setting, Source};
+
 /// The longest that opening a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest that a request may take. The daemon gives up and says so well before.
@@ -52,11 +54,13 @@ impl fmt::Display for ServerUrl {
 pub(crate) enum ServerError {
     /// No connection could be opened, so nothing was sent.
     #[error(
-        "cannot reach {url}: {cause}; is analyticsd running? Start it with `analyticsd --embedded`, or point --server at it"
+        "cannot reach {url}: {cause}; is analyticsd running? Start it with `analyticsd --embedded`, or point {setting} at it"
     )]
     Unreachable {
         /// Where it should be.
         url: ServerUrl,
+        /// Which setting says so.
+        setting: String,
         /// What the system said.
         cause: String,
     },
@@ -77,10 +81,12 @@ pub(crate) enum ServerError {
         retry_after: Option<Duration>,
     },
     /// An answer that the daemon never gives, so something else is there or stands in between.
-    #[error("{url} answered with {status} and {excerpt:?}, which analyticsd never does; is --server right?")]
+    #[error("{url} answered with {status} and {excerpt:?}, which analyticsd never does; is {setting} right?")]
     Foreign {
         /// Where the request went.
         url: ServerUrl,
+        /// Which setting says so.
+        setting: String,
         /// The status of the answer.
         status: StatusCode,
         /// The beginning of its body.
@@ -117,12 +123,18 @@ pub(crate) enum Delivery {
 #[derive(Clone)]
 pub(crate) struct Server {
     url: ServerUrl,
+    /// What to look at if the address is not right.
+    setting: String,
     http: Client,
 }
 
 impl Server {
     /// Prepares to connect; nothing is opened yet.
-    pub(crate) fn new(url: ServerUrl) -> Self {
+    pub(crate) fn new(Setting { value: url, source }: Setting<ServerUrl>) -> Self {
+        let setting = match source {
+            Source::Profile { .. } => format!("server of {source}"),
+            _ => "--server".to_owned(),
+        };
         let http = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
@@ -132,7 +144,7 @@ impl Server {
             .redirect(redirect::Policy::none())
             .build()
             .expect("a client without TLS and with constant settings can be built");
-        Self { url, http }
+        Self { url, setting, http }
     }
 
     /// Sends one event, under an idempotency key if one is given.
@@ -224,11 +236,16 @@ impl Server {
     pub(crate) fn no_answer(&self, error: reqwest::Error) -> ServerError {
         let (url, connecting) = (self.url.clone(), error.is_connect());
         let cause = describe(&error.without_url());
-        if connecting { ServerError::Unreachable { url, cause } } else { ServerError::NoAnswer { url, cause } }
+        if connecting {
+            ServerError::Unreachable { url, setting: self.setting.clone(), cause }
+        } else {
+            ServerError::NoAnswer { url, cause }
+        }
     }
 
     fn foreign(&self, status: StatusCode, body: &str) -> ServerError {
-        ServerError::Foreign { url: self.url.clone(), status, excerpt: body.chars().take(100).collect() }
+        let (url, setting) = (self.url.clone(), self.setting.clone());
+        ServerError::Foreign { url, setting, status, excerpt: body.chars().take(100).collect() }
     }
 }
 

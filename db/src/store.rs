@@ -54,7 +54,7 @@ struct Inner {
 impl Store {
     /// Prepares to connect; nothing is opened yet.
     pub fn new(database_url: &str, options: StoreOptions) -> Result<Self, DatabaseUrlError> {
-        let mut config: Config = database_url.parse()?;
+        let mut config: Config = database_url.parse().map_err(|error| DatabaseUrlError::new(database_url, &error))?;
         config
             .application_name(&options.application_name)
             .connect_timeout(options.connect_timeout)

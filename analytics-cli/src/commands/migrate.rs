@@ -5,7 +5,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use db::{
-    Flavour,
+    Flavour, Store,
     schema::{self, MigrationState, MigrationStatus, SchemaStatus},
 };
 
@@ -14,12 +14,13 @@ use crate::{
     failure::{Failure, Verdict},
     output,
     table::{self, Side},
+    with_sources::WithSources,
 };
 
 #[derive(Debug, Args)]
 pub(crate) struct MigrateArgs {
     #[command(flatten)]
-    database: DatabaseArgs,
+    pub(crate) database: WithSources<DatabaseArgs>,
 
     #[command(subcommand)]
     action: Action,
@@ -40,21 +41,20 @@ enum Action {
 }
 
 /// Migrates, or looks at the schema.
-pub(crate) async fn run(args: MigrateArgs) -> Result<Verdict, Failure> {
-    let store = args.database.store()?;
+pub(crate) async fn run(args: MigrateArgs, store: &Store) -> Result<Verdict, Failure> {
     match args.action {
         Action::Up { flavour } => {
-            let (flavour, applied) = schema::migrate(&store, flavour).await?;
+            let (flavour, applied) = schema::migrate(store, flavour).await?;
             output::print(&describe_up(flavour, &applied))?;
             Ok(Verdict::Yes)
         }
         Action::Status => {
-            let status = schema::status(&store).await?;
+            let status = schema::status(store).await?;
             output::print(&describe_status(&status))?;
             Ok(judge(status.complaint()))
         }
         Action::Verify => {
-            let status = schema::status(&store).await?;
+            let status = schema::status(store).await?;
             output::print(&describe_differences(&status))?;
             Ok(judge(verify_complaint(&status)))
         }

@@ -5,7 +5,7 @@ use std::{
 };
 
 use clap::Args;
-use db::{AuditedHour, Auditor, schema};
+use db::{AuditedHour, Auditor, Store, schema};
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use model::{Hour, Timestamp};
 
@@ -15,12 +15,13 @@ use crate::{
     failure::{Failure, Verdict},
     output,
     time::TimeArgument,
+    with_sources::WithSources,
 };
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     #[command(flatten)]
-    database: DatabaseArgs,
+    pub(crate) database: WithSources<DatabaseArgs>,
 
     /// The hours from the one that holds this time; without it, from the first.
     ///
@@ -42,13 +43,12 @@ pub(crate) struct VerifyArgs {
 }
 
 /// Audits a day at a time, so that what is kept in memory does not grow with the database.
-pub(crate) async fn run(args: VerifyArgs) -> Result<Verdict, Failure> {
+pub(crate) async fn run(args: VerifyArgs, store: &Store) -> Result<Verdict, Failure> {
     let hours = span(args.from.as_ref(), args.to.as_ref())?;
-    let store = args.database.store()?;
-    if let Some(complaint) = schema::status(&store).await?.complaint() {
+    if let Some(complaint) = schema::status(store).await?.complaint() {
         return Err(Failure::CannotRun(complaint));
     }
-    let auditor = Auditor::connect(&store).await?;
+    let auditor = Auditor::connect(store).await?;
     let parts = auditor.parts(&hours).await?;
 
     print(args.format.header())?;

@@ -28,6 +28,7 @@ fn the_help_of_every_command_documents_its_flags() {
         &["query"],
         &["top"],
         &["tail"],
+        &["config"],
         &["completions"],
         &["man"],
         &["migrate"],
