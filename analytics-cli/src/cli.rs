@@ -2,8 +2,9 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        completions::CompletionsArgs, config::ConfigArgs, import::ImportArgs, man::ManArgs, migrate::MigrateArgs,
-        query::QueryArgs, retention::RetentionArgs, send::SendArgs, tail::TailArgs, top::TopArgs, verify::VerifyArgs,
+        completions::CompletionsArgs, config::ConfigArgs, doctor::DoctorArgs, import::ImportArgs, man::ManArgs,
+        migrate::MigrateArgs, query::QueryArgs, retention::RetentionArgs, send::SendArgs, tail::TailArgs, top::TopArgs,
+        verify::VerifyArgs,
     },
     settings::SettingArgs,
     with_sources::WithSources,
@@ -15,8 +16,8 @@ Data goes to standard output, everything else to standard error.
 Exit codes:
   0  success
   1  the answer is no: the server refused, migrations are pending or
-     altered, lines of a file could not be read, or hours differ from
-     their raw events
+     altered, lines of a file could not be read, hours differ from their
+     raw events, or doctor found a problem
   2  the command could not run: wrong flags, an unreadable file, or a
      server or database that cannot be reached";
 
@@ -56,6 +57,13 @@ pub(crate) enum Command {
     Import(ImportArgs),
     /// Show which settings apply, and where each comes from.
     Config(ConfigArgs),
+    /// Look for what is wrong with the server and its database.
+    ///
+    /// Each check is a line: how it is, what was seen and, unless all is well, what to do next. Checks of the database need --database-url.
+    /// Nothing is changed.
+    ///
+    /// Exits 0 if no problem was found, though there may be warnings; else 1.
+    Doctor(DoctorArgs),
     /// Print a script that completes this command's words in a shell.
     Completions(CompletionsArgs),
     /// Write a manual page for each command.

@@ -48,7 +48,7 @@ pub(crate) enum Failure {
         error: DatabaseUrlError,
     },
     /// The database did not do what was asked.
-    #[error("{error}{advice}", advice = advise(.error, .url_source.as_ref()))]
+    #[error("{error}; {advice}", advice = advise(.error, .url_source.as_ref()))]
     Store {
         /// What happened.
         error: StoreError,
@@ -98,12 +98,10 @@ pub(crate) fn advise(error: &StoreError, url_source: Option<&Source>) -> String 
         _ => "--database-url (or DATABASE_URL)".to_owned(),
     };
     match error {
-        StoreError::Unreachable(_) => format!("; does the server run, and is {url} right?"),
-        StoreError::NotAdmitted(_) => format!("; is {url} right?"),
-        StoreError::TimedOut(_) => "; try again when it is less busy".to_owned(),
-        StoreError::Refused(_) | StoreError::Inconsistent(_) => {
-            "; `analytics-cli doctor` looks for the cause".to_owned()
-        }
+        StoreError::Unreachable(_) => format!("does the server run, and is {url} right?"),
+        StoreError::NotAdmitted(_) => format!("is {url} right?"),
+        StoreError::TimedOut(_) => "try again when it is less busy".to_owned(),
+        StoreError::Refused(_) | StoreError::Inconsistent(_) => "`analytics-cli doctor` looks for the cause".to_owned(),
     }
 }
 

@@ -3,12 +3,13 @@
 //! - `cli` holds the flags that all commands share and says which commands there are;
 //! - `commands` has one file per command: its flags, and what it does with them;
 //! - `import` reads files of events and sends them in batches, saying exactly what was stored;
+//! - `doctor` looks for what is wrong with a server and its database;
 //! - `audit_report` writes the hours that differ from their raw events;
 //! - `hour_format` writes hours as tables, CSV or JSON, `plot` draws them, `comparison` sets two spans beside each other;
 //! - `settings` decides which server and database apply: flags, environment, profiles of the `config_file`, defaults;
 //! - `server` speaks HTTP to analyticsd, `database` connects where a command speaks to the database itself;
 //! - `time` reads the times that people write on a command line;
-//! - `failure` decides the exit code, `output` keeps data (standard output) and talk (standard error) apart.
+//! - `failure` decides the exit code, `output` keeps data (standard output) and talk (standard error) apart, `palette` has their colours.
 
 mod audit_report;
 mod cli;
@@ -16,11 +17,13 @@ mod commands;
 mod comparison;
 mod config_file;
 mod database;
+mod doctor;
 mod failure;
 mod hour_format;
 mod import;
 mod metric;
 mod output;
+mod palette;
 mod plot;
 mod report_format;
 mod server;

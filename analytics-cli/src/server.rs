@@ -1,5 +1,6 @@
 use std::{fmt, str::FromStr, time::Duration};
 
+use chrono::{DateTime, Utc};
 use db::describe;
 use model::{
     Event, EventKind, Hour, HourCounts, HourRow, HoursPage, IdempotencyKey, Problem, Timestamp, UserName, wire,
@@ -7,7 +8,7 @@ use model::{
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{
     Client, RequestBuilder, Response, StatusCode, Url,
-    header::{CONTENT_TYPE, RETRY_AFTER},
+    header::{CONTENT_TYPE, DATE, RETRY_AFTER},
     redirect, retry,
 };
 use thiserror::Error;
@@ -119,6 +120,21 @@ pub(crate) enum Delivery {
     Spooled,
 }
 
+/// Any answer, and what is known about when it was given.
+#[derive(Debug)]
+pub(crate) struct Probe {
+    /// Its status.
+    pub(crate) status: StatusCode,
+    /// Its body.
+    pub(crate) body: String,
+    /// What the server's clock said, to the second.
+    pub(crate) date: Option<DateTime<Utc>>,
+    /// This machine's clock before the request was sent.
+    pub(crate) asked: DateTime<Utc>,
+    /// The same when the answer had begun to come.
+    pub(crate) answered: DateTime<Utc>,
+}
+
 /// One analyticsd, and the connections to it. Clones share the connections.
 #[derive(Clone)]
 pub(crate) struct Server {
@@ -197,6 +213,28 @@ impl Server {
         // It goes on for as long as anybody listens; whoever reads it bounds how long it may be silent.
         let request = self.http.get(format!("{}{}", self.url, wire::STREAM_PATH)).timeout(LONGEST_STREAM);
         self.answer_of(request, &[StatusCode::OK]).await
+    }
+
+    /// Asks for a path and takes any answer, whatever it is, if it comes in time.
+    pub(crate) async fn probe(&self, path: &str, limit: Duration) -> Result<Probe, ServerError> {
+        let request = self.http.get(format!("{}{path}", self.url)).timeout(limit);
+        let asked = Utc::now();
+        let response = request.send().await.map_err(|error| self.no_answer(error))?;
+        let answered = Utc::now();
+        let date = response.headers().get(DATE).and_then(|date| DateTime::parse_from_rfc2822(date.to_str().ok()?).ok());
+        let (status, date) = (response.status(), date.map(|date| date.to_utc()));
+        let body = response.text().await.map_err(|error| self.no_answer(error))?;
+        Ok(Probe { status, body, date, asked, answered })
+    }
+
+    /// Where it is.
+    pub(crate) fn url(&self) -> &ServerUrl {
+        &self.url
+    }
+
+    /// What to look at if that is not right.
+    pub(crate) fn setting(&self) -> &str {
+        &self.setting
     }
 
     /// Sends many events, written as newline-delimited JSON. They are stored together or not at all.

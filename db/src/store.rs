@@ -157,6 +157,15 @@ impl Store {
         .await
     }
 
+    /// A connection of its own that nothing was said on yet, for looking at the server as it is. A server that lets nobody in is told from one
+    /// that refuses a statement.
+    pub(crate) async fn plain_client(&self) -> Result<Client, StoreError> {
+        connect(&self.inner.config).await.map_err(|error| match StoreError::from(error) {
+            StoreError::Refused(error) => StoreError::NotAdmitted(error),
+            other => other,
+        })
+    }
+
     /// A little more than the server's own limit, so that a server that is well says itself what was slow.
     pub(crate) fn statement_limit(&self) -> Duration {
         self.inner.options.statement_timeout + Duration::from_secs(1)

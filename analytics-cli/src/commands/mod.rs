@@ -2,6 +2,7 @@
 
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod doctor;
 pub(crate) mod import;
 pub(crate) mod man;
 pub(crate) mod migrate;
@@ -42,6 +43,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Verdict, Failure> {
         }
         Command::Import(args) => import::run(args, &server()?).await,
         Command::Config(args) => config::run(&args, &settings()?),
+        Command::Doctor(args) => doctor::run(args, settings()?).await,
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     }

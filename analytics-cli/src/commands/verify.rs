@@ -51,7 +51,8 @@ pub(crate) async fn run(args: VerifyArgs, store: &Store) -> Result<Verdict, Fail
     let auditor = Auditor::connect(store).await?;
     let parts = auditor.parts(&hours).await?;
 
-    print(args.format.header())?;
+    // A reader that has seen enough changes neither what is repaired nor the exit code.
+    output::print_while_read(args.format.header())?;
     let progress = progress(parts.len() as u64);
     let mut summary = Summary::default();
     for part in &parts {
@@ -59,7 +60,7 @@ pub(crate) async fn run(args: VerifyArgs, store: &Store) -> Result<Verdict, Fail
             if !summary.add(&audited) {
                 continue;
             }
-            progress.suspend(|| print(&args.format.write(&audited)))?;
+            progress.suspend(|| output::print_while_read(&args.format.write(&audited)))?;
             if args.repair {
                 let told = if repair(&auditor, audited.hour).await? {
                     summary.repaired += 1;
@@ -93,14 +94,6 @@ async fn repair(auditor: &Auditor, hour: Hour) -> Result<bool, Failure> {
     auditor.repair(hour).await?;
     let again = auditor.audit(&(hour..=hour)).await?;
     Ok(again.iter().all(|hour| hour.differences().is_empty()))
-}
-
-/// A reader that has seen enough changes neither what is repaired nor the exit code.
-fn print(text: &str) -> Result<(), Failure> {
-    match output::print(text) {
-        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        printed => printed,
-    }
 }
 
 /// How far it is, drawn on standard error if that is a terminal.

@@ -29,6 +29,7 @@ fn the_help_of_every_command_documents_its_flags() {
         &["top"],
         &["tail"],
         &["config"],
+        &["doctor"],
         &["completions"],
         &["man"],
         &["migrate"],
