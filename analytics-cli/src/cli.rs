@@ -1,4 +1,6 @@
-use clap::{Parser, Subcommand};
+use std::env;
+
+use clap::{ColorChoice, Parser, Subcommand};
 
 use crate::{
     commands::{
@@ -6,6 +8,7 @@ use crate::{
         migrate::MigrateArgs, query::QueryArgs, retention::RetentionArgs, send::SendArgs, tail::TailArgs, top::TopArgs,
         verify::VerifyArgs,
     },
+    palette,
     settings::SettingArgs,
     with_sources::WithSources,
 };
@@ -23,13 +26,25 @@ Exit codes:
 
 /// Sends events to analyticsd, asks it for counts, imports files, and looks after the database schema.
 #[derive(Debug, Parser)]
-#[command(name = "analytics-cli", version, after_help = EXIT_CODES)]
+#[command(name = "analytics-cli", version, after_help = EXIT_CODES, styles = palette::HELP)]
 pub struct Cli {
     #[command(flatten)]
     pub(crate) settings: WithSources<SettingArgs>,
 
+    /// When to write in colour; auto is on a terminal, unless `NO_COLOR` is set, and always if `CLICOLOR_FORCE` is.
+    #[arg(long, global = true, display_order = 103, value_name = "WHEN", value_enum, default_value_t = ColorChoice::Auto)]
+    pub(crate) color: ColorChoice,
+
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// Reads the command line. Where it asks for help or cannot be understood, this says so and ends the process.
+    pub fn read() -> Self {
+        palette::choose(palette::asked_for(env::args_os()));
+        Self::parse()
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -113,7 +113,7 @@ pub(crate) fn exit_code(outcome: Result<Verdict, Failure>) -> ExitCode {
         // Whoever read our output has seen enough, as `head` does.
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(failure) => {
-            output::talk(&format!("error: {failure}"));
+            output::error(&failure.to_string());
             let refused = match &failure {
                 Failure::Server(error) | Failure::FateUnknown { error, .. } => error.is_refusal(),
                 Failure::Stopped(stopped) => stopped.is_refusal(),

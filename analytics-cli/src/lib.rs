@@ -39,5 +39,6 @@ pub use cli::Cli;
 
 /// Runs one command to its end, tells on standard error what went wrong, and returns the exit code that `--help` documents.
 pub async fn run(cli: Cli) -> ExitCode {
+    palette::choose(cli.color);
     failure::exit_code(commands::run(cli).await)
 }

@@ -1,6 +1,9 @@
 use std::io::{self, Write};
 
-use crate::failure::Failure;
+use crate::{
+    failure::Failure,
+    palette::{self, Palette},
+};
 
 /// Writes data to standard output.
 pub(crate) fn print(data: &str) -> Result<(), Failure> {
@@ -14,6 +17,23 @@ pub(crate) fn print_while_read(data: &str) -> Result<(), Failure> {
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         printed => printed,
     }
+}
+
+/// The colours of standard output.
+pub(crate) fn palette() -> Palette {
+    Palette::of(&io::stdout())
+}
+
+/// Tells on standard error what went wrong.
+pub(crate) fn error(text: &str) {
+    let prefix = Palette::of(&io::stderr()).paint(palette::ERROR, "error:");
+    talk(&format!("{prefix} {text}"));
+}
+
+/// Tells on standard error what deserves a look.
+pub(crate) fn warn(text: &str) {
+    let prefix = Palette::of(&io::stderr()).paint(palette::WARNING, "warning:");
+    talk(&format!("{prefix} {text}"));
 }
 
 /// Writes a line for people to standard error. If nobody can read it, that is no reason to stop.

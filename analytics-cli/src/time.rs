@@ -52,7 +52,7 @@ impl TimeArgument {
         if let Self::Millis(at) = self
             && let Some(suspicion) = seconds_suspicion(*at)
         {
-            output::talk(&format!("warning: {flag} {suspicion}"));
+            output::warn(&format!("{flag} {suspicion}"));
         }
         self.instant(now).map_err(|invalid| Failure::CannotRun(format!("{flag}: {invalid}")))
     }

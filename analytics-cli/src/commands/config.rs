@@ -9,6 +9,7 @@ use crate::{
     database::DatabaseArgs,
     failure::{Failure, Verdict},
     output,
+    palette::Palette,
     report_format::ReportFormat,
     settings::{Setting, Settings, Source},
     table::{self, Side},
@@ -29,11 +30,11 @@ pub(crate) struct ConfigArgs {
 pub(crate) fn run(args: &ConfigArgs, settings: &Settings) -> Result<Verdict, Failure> {
     let applied = Applied::new(settings, settings.database_url(&args.database));
     output::print(&match args.format {
-        ReportFormat::Table => applied.table(),
+        ReportFormat::Table => applied.table(output::palette()),
         ReportFormat::Json => applied.json(),
     })?;
     if let Some(exposed) = settings.file.exposed_password() {
-        output::talk(&format!("warning: {exposed}"));
+        output::warn(&exposed);
     }
     Ok(Verdict::Yes)
 }
@@ -71,7 +72,7 @@ impl<'a> Applied<'a> {
         }
     }
 
-    fn table(&self) -> String {
+    fn table(&self, palette: Palette) -> String {
         let header = [("setting", Side::Left), ("value", Side::Left), ("source", Side::Left)];
         let rows: Vec<[String; 3]> = self.settings.iter().map(Shown::row).collect();
         let file = match (self.file, self.file_is_there) {
@@ -80,7 +81,7 @@ impl<'a> Applied<'a> {
             (None, _) => "none: neither XDG_CONFIG_HOME nor HOME says where to look".to_owned(),
         };
         let profiles = if self.profiles.is_empty() { "none".to_owned() } else { self.profiles.join(", ") };
-        format!("{}\nfile      {file}\nprofiles  {profiles}\n", table::layout(header, &rows))
+        format!("{}\nfile      {file}\nprofiles  {profiles}\n", table::layout(header, &rows, palette))
     }
 
     fn json(&self) -> String {

@@ -13,6 +13,7 @@ use crate::{
     database::DatabaseArgs,
     failure::{Failure, Verdict},
     output,
+    palette::Palette,
     table::{self, Side},
     with_sources::WithSources,
 };
@@ -50,7 +51,7 @@ pub(crate) async fn run(args: MigrateArgs, store: &Store) -> Result<Verdict, Fai
         }
         Action::Status => {
             let status = schema::status(store).await?;
-            output::print(&describe_status(&status))?;
+            output::print(&describe_status(&status, output::palette()))?;
             Ok(judge(status.complaint()))
         }
         Action::Verify => {
@@ -83,14 +84,14 @@ fn describe_up(flavour: Flavour, applied: &[String]) -> String {
     text
 }
 
-fn describe_status(status: &SchemaStatus) -> String {
+fn describe_status(status: &SchemaStatus, palette: Palette) -> String {
     let rows: Vec<[String; 3]> = status
         .migrations
         .iter()
         .map(|MigrationStatus { version, name, state }| [version.to_string(), name.clone(), state.to_string()])
         .collect();
     let flavour = status.flavour.map_or("none yet", Flavour::as_str);
-    let table = table::layout([("version", Side::Right), ("name", Side::Left), ("state", Side::Left)], &rows);
+    let table = table::layout([("version", Side::Right), ("name", Side::Left), ("state", Side::Left)], &rows, palette);
     format!("flavour {flavour}\n{table}")
 }
 
@@ -133,6 +134,7 @@ mod tests {
     };
 
     use super::{describe_differences, describe_status, describe_up, verify_complaint};
+    use crate::palette::Palette;
 
     fn schema(states: &[MigrationState]) -> SchemaStatus {
         let migrations = (1..)
@@ -145,7 +147,7 @@ mod tests {
     #[test]
     fn every_migration_is_shown_with_its_state() {
         let status = schema(&[MigrationState::Applied, MigrationState::Altered, MigrationState::Pending]);
-        insta::assert_snapshot!(describe_status(&status), @r#"
+        insta::assert_snapshot!(describe_status(&status, Palette::PLAIN), @r#"
         flavour postgres
         version  name    state
               1  step_1  applied

@@ -56,13 +56,14 @@ pub(crate) struct QueryArgs {
 pub(crate) async fn run(args: QueryArgs, server: &Server) -> Result<Verdict, Failure> {
     let hours = args.hours(Timestamp::now())?;
     let rows = counts(server, &hours).await?;
+    let palette = output::palette();
     let mut text = match args.plot {
-        Some(metric) => format!("{}\n{}", plot::sparklines(&rows), plot::bars(&rows, metric)),
-        None => args.format.write(&rows),
+        Some(metric) => format!("{}\n{}", plot::sparklines(&rows, palette), plot::bars(&rows, metric, palette)),
+        None => args.format.write(&rows, palette),
     };
     if args.compare {
         let earlier = counts(server, &before(&hours)?).await?;
-        text = format!("{text}\n{}", comparison::table(&rows, &earlier));
+        text = format!("{text}\n{}", comparison::table(&rows, &earlier, palette));
     }
     output::print(&text)?;
     Ok(Verdict::Yes)

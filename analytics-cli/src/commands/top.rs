@@ -39,6 +39,6 @@ pub(crate) async fn run(args: TopArgs, server: &Server) -> Result<Verdict, Failu
     rows.retain(|row| args.by.of(row.counts) > 0);
     rows.sort_by_key(|row: &HourRow| std::cmp::Reverse((args.by.of(row.counts), row.hour)));
     rows.truncate(args.count.into());
-    output::print(&args.format.write(&rows))?;
+    output::print(&args.format.write(&rows, output::palette()))?;
     Ok(Verdict::Yes)
 }

@@ -60,7 +60,7 @@ pub(crate) async fn run(args: VerifyArgs, store: &Store) -> Result<Verdict, Fail
             if !summary.add(&audited) {
                 continue;
             }
-            progress.suspend(|| output::print_while_read(&args.format.write(&audited)))?;
+            progress.suspend(|| output::print_while_read(&args.format.write(&audited, output::palette())))?;
             if args.repair {
                 let told = if repair(&auditor, audited.hour).await? {
                     summary.repaired += 1;

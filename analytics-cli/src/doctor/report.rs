@@ -1,5 +1,3 @@
-use std::io;
-
 use serde::Serialize;
 
 use super::finding::{Finding, Health};
@@ -31,7 +29,7 @@ struct Written<'a> {
 impl Report {
     /// Nothing was found yet.
     pub(crate) fn new(format: ReportFormat) -> Self {
-        Self { format, palette: Palette::of(&io::stdout()), findings: Vec::new() }
+        Self { format, palette: output::palette(), findings: Vec::new() }
     }
 
     /// Takes down a finding.
