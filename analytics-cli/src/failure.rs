@@ -23,7 +23,7 @@ pub(crate) enum Verdict {
 #[derive(Debug, Error)]
 pub(crate) enum Failure {
     /// The server refused or did not answer.
-    #[error(transparent)]
+    #[error("{error}{advice}", error = .0, advice = advise_on_server(.0))]
     Server(#[from] ServerError),
     /// The server may have stored what was sent, or not.
     #[error("{error}; {advice}")]
@@ -62,7 +62,7 @@ pub(crate) enum Failure {
     #[error("{0}")]
     CannotRun(String),
     /// Standard output could not be written to.
-    #[error("cannot write to standard output: {0}")]
+    #[error("cannot write to standard output: {0}; redirect it to where there is room, and run the command again")]
     Output(#[source] io::Error),
 }
 
@@ -88,6 +88,18 @@ impl From<SchemaError> for Failure {
             SchemaError::Store(error) => error.into(),
             other => Self::Schema(other),
         }
+    }
+}
+
+/// What to do about a server whose answer does not say it.
+fn advise_on_server(error: &ServerError) -> &'static str {
+    match error {
+        ServerError::NoAnswer { .. } => "; try again, or let `analytics-cli doctor` look for the cause",
+        ServerError::Refused { problem, .. } if problem.status >= 500 => {
+            " Try again, or let `analytics-cli doctor` look for the cause."
+        }
+        // These say themselves what is accepted, or what to look at.
+        ServerError::Refused { .. } | ServerError::Unreachable { .. } | ServerError::Foreign { .. } => "",
     }
 }
 

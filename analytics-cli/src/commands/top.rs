@@ -10,12 +10,13 @@ use crate::{
     metric::Metric,
     output,
     server::Server,
+    time::parse_span,
 };
 
 #[derive(Debug, Args)]
 pub(crate) struct TopArgs {
     /// Of the current hour and those before it, so many that they span this time.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "30d")]
+    #[arg(long, value_name = "DURATION", value_parser = parse_span, default_value = "30d")]
     last: Duration,
 
     /// What the most is wanted of.
