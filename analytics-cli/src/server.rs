@@ -1,7 +1,7 @@
 use std::{fmt, str::FromStr, time::Duration};
 
 use chrono::{DateTime, Utc};
-use db::describe;
+use db::{describe, mask_password};
 use model::{
     Event, EventKind, Hour, HourCounts, HourRow, HoursPage, IdempotencyKey, Problem, Timestamp, UserName, wire,
 };
@@ -41,6 +41,13 @@ impl FromStr for ServerUrl {
         let url: Url = text.parse().map_err(|_| InvalidServerUrl)?;
         let usable = url.scheme() == "http" && url.has_host() && url.query().is_none() && url.fragment().is_none();
         if usable { Ok(Self(text.trim_end_matches('/').to_owned())) } else { Err(InvalidServerUrl) }
+    }
+}
+
+impl ServerUrl {
+    /// The same to be shown: what stands in between may ask for a password.
+    pub(crate) fn masked(&self) -> Self {
+        Self(mask_password(&self.0))
     }
 }
 
@@ -227,9 +234,9 @@ impl Server {
         Ok(Probe { status, body, date, asked, answered })
     }
 
-    /// Where it is.
-    pub(crate) fn url(&self) -> &ServerUrl {
-        &self.url
+    /// Where it is, to be shown.
+    pub(crate) fn url(&self) -> ServerUrl {
+        self.url.masked()
     }
 
     /// What to look at if that is not right.
@@ -272,7 +279,7 @@ impl Server {
     }
 
     pub(crate) fn no_answer(&self, error: reqwest::Error) -> ServerError {
-        let (url, connecting) = (self.url.clone(), error.is_connect());
+        let (url, connecting) = (self.url.masked(), error.is_connect());
         let cause = describe(&error.without_url());
         if connecting {
             ServerError::Unreachable { url, setting: self.setting.clone(), cause }
@@ -282,7 +289,7 @@ impl Server {
     }
 
     fn foreign(&self, status: StatusCode, body: &str) -> ServerError {
-        let (url, setting) = (self.url.clone(), self.setting.clone());
+        let (url, setting) = (self.url.masked(), self.setting.clone());
         ServerError::Foreign { url, setting, status, excerpt: body.chars().take(100).collect() }
     }
 }
@@ -317,6 +324,12 @@ mod tests {
         ] {
             assert_eq!(text.parse::<ServerUrl>().ok().map(|url| url.to_string()).as_deref(), accepted, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_password_of_a_server_is_not_shown() {
+        let url: ServerUrl = "http://ann:secret@counter:8080".parse().unwrap();
+        assert_eq!(url.masked().to_string(), "http://ann:***@counter:8080");
     }
 
     #[test]

@@ -63,7 +63,10 @@ impl<'a> Applied<'a> {
         Self {
             settings: [
                 Shown::new("profile", profile.as_ref().map(|profile| profile.name.clone())),
-                Shown::new("server", Some(Setting { value: server.value.to_string(), source: server.source.clone() })),
+                Shown::new(
+                    "server",
+                    Some(Setting { value: server.value.masked().to_string(), source: server.source.clone() }),
+                ),
                 Shown::new("database_url", masked),
             ],
             file: path.as_deref(),

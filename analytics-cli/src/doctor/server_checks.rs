@@ -55,12 +55,18 @@ fn skew(probe: &Result<Probe, ServerError>) -> Option<Skew> {
 }
 
 fn unreachable(error: &ServerError, server: &Server) -> Finding {
-    let seen = match error {
-        ServerError::Unreachable { url, cause, .. } => format!("cannot reach {url}: {cause}"),
-        other => other.to_string(),
-    };
     let setting = server.setting();
-    Finding::problem(LIVES, seen, format!("start it with `analyticsd --embedded`, or point {setting} at it"))
+    match error {
+        ServerError::Unreachable { url, cause, .. } => Finding::problem(
+            LIVES,
+            format!("cannot reach {url}: {cause}"),
+            format!("start it with `analyticsd --embedded`, or point {setting} at it"),
+        ),
+        other => {
+            let advice = format!("see the log of analyticsd, try a longer --timeout, or point {setting} at it");
+            Finding::problem(LIVES, other.to_string(), advice)
+        }
+    }
 }
 
 fn judge_life(probe: &Probe, server: &Server) -> Finding {

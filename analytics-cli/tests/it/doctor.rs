@@ -88,7 +88,9 @@ async fn a_system_that_is_well_is_found_so(flavour: Flavour) {
     let report: Vec<&str> = run.stdout.lines().filter(|line| !differs(line)).collect();
     insta::assert_snapshot!(format!("well_{flavour}"), normalised(&report.join("\n"), &values));
     for line in run.stdout.lines().filter(differs) {
-        assert!(line.starts_with("ok") || line.starts_with("warning"), "{line}");
+        // The one in WebAssembly is old, and never syncs.
+        let is_native = std::env::var_os("TEST_TIMESCALE_URL").is_some();
+        assert!(line.starts_with("warning") || is_native && line.starts_with("ok"), "{line}");
     }
 }
 

@@ -5,7 +5,6 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use serde::Serialize;
 use tokio_postgres::Transaction;
 
 use crate::{Flavour, StoreError};
@@ -14,7 +13,7 @@ use crate::{Flavour, StoreError};
 pub type Objects = BTreeMap<String, String>;
 
 /// An object that is not as the migrations make it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drift {
     /// What it is and called.
     pub object: String,
@@ -23,8 +22,7 @@ pub struct Drift {
 }
 
 /// What is the matter with an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DriftKind {
     /// The migrations make it, and it is not there.
     Missing,

@@ -1,9 +1,15 @@
 use std::{env, fmt::Write, fs, path::Path, time::Duration};
 
-use db::{Examination, Flavour, objects};
+use db::{Examination, Flavour, Retention, objects};
 use testkit::{TestDatabase, on_both_flavours};
 
-on_both_flavours!(the_list_of_objects_is_what_the_migrations_make, an_object_that_was_tampered_with_is_named,);
+use crate::support::{click, hour, settle, store_all, writer};
+
+on_both_flavours!(
+    the_list_of_objects_is_what_the_migrations_make,
+    a_database_that_was_used_has_the_same_objects,
+    an_object_that_was_tampered_with_is_named,
+);
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -27,6 +33,18 @@ async fn the_list_of_objects_is_what_the_migrations_make(flavour: Flavour) {
     let drift = drift(&database, flavour).await;
     assert!(drift.is_empty(), "run this test with UPDATE_OBJECTS=1 and look at what it writes: {drift:#?}");
     assert!(objects::expected(flavour).len() > 50);
+}
+
+async fn a_database_that_was_used_has_the_same_objects(flavour: Flavour) {
+    let database = TestDatabase::new(flavour).await;
+    let store = database.store();
+    let events = ["2015-05-17T10:00:00Z", "2015-05-18T10:00:00Z", "2020-01-01T00:00:00Z"].map(|at| click(at, "anna"));
+    store_all(&mut writer(store), &events).await;
+    settle(store, hour("2015-05-17T10:00:00Z")).await;
+    let columnstore_after = (flavour == Flavour::Timescale).then_some(Duration::from_hours(24));
+    Retention { keep: Some(Duration::from_hours(24 * 365)), columnstore_after }.write(store).await.unwrap();
+    Retention::apply(store).await.unwrap();
+    assert_eq!(drift(&database, flavour).await, <[String; 0]>::default());
 }
 
 async fn an_object_that_was_tampered_with_is_named(flavour: Flavour) {
