@@ -49,6 +49,13 @@ pub(crate) struct Profile {
     pub(crate) database_url: Option<String>,
 }
 
+impl Profile {
+    fn has_password(&self) -> bool {
+        self.database_url.as_deref().is_some_and(has_password)
+            || self.server.as_ref().is_some_and(|server| *server != server.masked())
+    }
+}
+
 /// A file that cannot be used.
 #[derive(Debug, Error)]
 pub(crate) enum ConfigFileError {
@@ -114,7 +121,7 @@ impl ConfigFile {
     /// What to say if others may read a password in it.
     pub(crate) fn exposed_password(&self) -> Option<String> {
         let (path, content) = (self.path.as_ref()?, self.content.as_ref()?);
-        let holds_password = content.profiles.values().filter_map(|p| p.database_url.as_deref()).any(has_password);
+        let holds_password = content.profiles.values().any(Profile::has_password);
         let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
         (holds_password && mode & 0o077 != 0).then(|| {
             let path = path.display();

@@ -92,6 +92,9 @@ fn a_password_that_others_may_read_is_warned_of() {
     assert_eq!(run.code, 0);
     let warning = "warning: FILE holds a password, and others may read it (mode 644); run `chmod 600 FILE`\n";
     assert_eq!(run.stderr, warning);
+    let proxied = ConfigHome::with("[profiles.a]\nserver = \"http://ann:secret@proxy\"");
+    proxied.set_mode(0o640);
+    assert!(proxied.run(&["config"], &[]).stderr.contains("(mode 640)"));
     let harmless = ConfigHome::with("[profiles.a]\ndatabase_url = \"postgres://ann@h/db\"");
     harmless.set_mode(0o644);
     assert_eq!(harmless.run(&["config"], &[]).stderr, "");

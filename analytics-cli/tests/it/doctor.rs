@@ -1,6 +1,7 @@
 use std::net::TcpListener;
 
-use db::{Flavour, embedded::Embedded, schema};
+use db::{Flavour, Ingested, Writer, embedded::Embedded, schema};
+use model::{Event, EventKind, Timestamp, UserName};
 use serde_json::Value;
 use testkit::{Daemon, TestDatabase, embedded_options, on_both_flavours, server_dir};
 
@@ -170,6 +171,31 @@ async fn what_is_wrong_on_the_command_line_keeps_it_from_running() {
         let run = doctor(NOBODY, None, arguments).await;
         assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{arguments:?}");
     }
+}
+
+#[tokio::test]
+async fn hours_that_wait_to_be_settled_are_told_and_what_contradicts_itself_is_a_problem() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let at = Timestamp::from_millis(1_431_856_800_000).unwrap();
+    let event = Event { at, user: UserName::new("anna").unwrap(), kind: EventKind::Click };
+    assert_eq!(Writer::new(database.store().clone()).ingest(&[event]).await.unwrap(), Ingested::Stored);
+    let client = database.client().await;
+    for (statement, health, told) in [
+        ("select 1", "ok", "1 ended hours wait to be settled, the oldest 2015-05-17T10:00:00Z"),
+        ("update analytics.hour_counts set written_at = now() - interval '2 hours'", "warning", "start analyticsd"),
+        (
+            "insert into analytics.settled_hours select hour, now() from analytics.hour_counts",
+            "problem",
+            "verify --repair",
+        ),
+    ] {
+        client.batch_execute(statement).await.unwrap();
+        let (found, seen, advice) = finding(NOBODY, Some(database.url()), "open hours").await;
+        assert_eq!(found, health, "{seen}");
+        assert!(format!("{seen}; {advice}").contains(told), "{seen}; {advice}");
+    }
+    let (health, seen, _) = finding(NOBODY, Some(database.url()), "settler").await;
+    assert_eq!((health.as_str(), seen.as_str()), ("warning", "no daemon settles the hours of this database"));
 }
 
 /// A server whose clock shows another time, and whose version is another one.
