@@ -4,7 +4,10 @@ use clap::ValueEnum;
 use db::{AuditedHour, Tally};
 use serde::Serialize;
 
-use crate::table::{self, Side};
+use crate::{
+    palette::Palette,
+    table::{self, Side},
+};
 
 /// How to write the hours that differ, one after the other, so that nothing has to be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -43,7 +46,7 @@ impl Format {
     }
 
     /// One hour with everything that is wrong with it.
-    pub(crate) fn write(self, audited: &AuditedHour) -> String {
+    pub(crate) fn write(self, audited: &AuditedHour, palette: Palette) -> String {
         let AuditedHour { hour, raw, counters, aggregate, user_rows, missing_users, strange_users, .. } = *audited;
         let state = state(audited);
         let differences: Vec<String> = audited.differences().iter().map(ToString::to_string).collect();
@@ -62,7 +65,7 @@ impl Format {
                     numbers("aggregate", aggregate),
                     ["user names kept".to_owned(), user_rows.to_string(), String::new(), String::new()],
                 ];
-                for line in table::layout(header, &rows).lines() {
+                for line in table::layout(header, &rows, palette).lines() {
                     writeln!(text, "  {line}").expect("writing into memory cannot fail");
                 }
                 text
@@ -115,6 +118,7 @@ mod tests {
     use model::{Hour, Timestamp};
 
     use super::Format;
+    use crate::palette::Palette;
 
     fn audited() -> AuditedHour {
         AuditedHour {
@@ -132,7 +136,7 @@ mod tests {
 
     #[test]
     fn for_people_an_hour_is_a_sentence_and_its_numbers_in_columns() {
-        insta::assert_snapshot!(Format::Table.write(&audited()), @r#"
+        insta::assert_snapshot!(Format::Table.write(&audited(), Palette::PLAIN), @r#"
         2015-05-17T10:00:00Z, open: its counters differ from its raw events; its kept user names differ from its raw events (1 missing, 1 that no raw event has)
                            unique_users  clicks  impressions
           raw events                  2      12            1
@@ -144,7 +148,7 @@ mod tests {
 
     #[test]
     fn csv_has_as_many_columns_as_its_header() {
-        insta::assert_snapshot!(format!("{}{}", Format::Csv.header(), Format::Csv.write(&audited())), @r#"
+        insta::assert_snapshot!(format!("{}{}", Format::Csv.header(), Format::Csv.write(&audited(), Palette::PLAIN)), @r#"
         hour,state,raw_users,raw_clicks,raw_impressions,counted_users,counted_clicks,counted_impressions,aggregate_users,aggregate_clicks,aggregate_impressions,user_rows,missing_users,strange_users,differences
         2015-05-17T10:00:00Z,open,2,12,1,2,13,-1,,,,2,1,1,"its counters differ from its raw events; its kept user names differ from its raw events (1 missing, 1 that no raw event has)"
         "#);
@@ -152,6 +156,6 @@ mod tests {
 
     #[test]
     fn json_is_an_object_a_line() {
-        insta::assert_snapshot!(Format::Json.write(&audited()), @r#"{"hour":"2015-05-17T10:00:00Z","state":"open","raw":{"unique_users":2,"clicks":12,"impressions":1},"counters":{"unique_users":2,"clicks":13,"impressions":-1},"aggregate":null,"user_rows":2,"missing_users":1,"strange_users":1,"differences":["its counters differ from its raw events","its kept user names differ from its raw events (1 missing, 1 that no raw event has)"]}"#);
+        insta::assert_snapshot!(Format::Json.write(&audited(), Palette::PLAIN), @r#"{"hour":"2015-05-17T10:00:00Z","state":"open","raw":{"unique_users":2,"clicks":12,"impressions":1},"counters":{"unique_users":2,"clicks":13,"impressions":-1},"aggregate":null,"user_rows":2,"missing_users":1,"strange_users":1,"differences":["its counters differ from its raw events","its kept user names differ from its raw events (1 missing, 1 that no raw event has)"]}"#);
     }
 }

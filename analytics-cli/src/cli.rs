@@ -1,11 +1,16 @@
-use clap::{Parser, Subcommand};
+use std::env;
+
+use clap::{ColorChoice, Parser, Subcommand};
 
 use crate::{
     commands::{
-        completions::CompletionsArgs, import::ImportArgs, man::ManArgs, migrate::MigrateArgs, query::QueryArgs,
-        retention::RetentionArgs, send::SendArgs, tail::TailArgs, top::TopArgs, verify::VerifyArgs,
+        completions::CompletionsArgs, config::ConfigArgs, doctor::DoctorArgs, import::ImportArgs, man::ManArgs,
+        migrate::MigrateArgs, query::QueryArgs, retention::RetentionArgs, send::SendArgs, tail::TailArgs, top::TopArgs,
+        verify::VerifyArgs,
     },
-    server::ServerUrl,
+    palette,
+    settings::SettingArgs,
+    with_sources::WithSources,
 };
 
 const EXIT_CODES: &str = "\
@@ -14,29 +19,32 @@ Data goes to standard output, everything else to standard error.
 Exit codes:
   0  success
   1  the answer is no: the server refused, migrations are pending or
-     altered, lines of a file could not be read, or hours differ from
-     their raw events
+     altered, lines of a file could not be read, hours differ from their
+     raw events, or doctor found a problem
   2  the command could not run: wrong flags, an unreadable file, or a
      server or database that cannot be reached";
 
 /// Sends events to analyticsd, asks it for counts, imports files, and looks after the database schema.
 #[derive(Debug, Parser)]
-#[command(name = "analytics-cli", version, after_help = EXIT_CODES)]
+#[command(name = "analytics-cli", version, after_help = EXIT_CODES, styles = palette::HELP)]
 pub struct Cli {
-    /// Where analyticsd listens, for the commands that speak to it: send, query, top, tail and import.
-    #[arg(
-        long,
-        global = true,
-        display_order = 100,
-        value_name = "URL",
-        env = "ANALYTICS_SERVER",
-        hide_env_values = true,
-        default_value = "http://127.0.0.1:8080"
-    )]
-    pub(crate) server: ServerUrl,
+    #[command(flatten)]
+    pub(crate) settings: WithSources<SettingArgs>,
+
+    /// When to write in colour; auto is on a terminal, unless `NO_COLOR` is set, and always if `CLICOLOR_FORCE` is.
+    #[arg(long, global = true, display_order = 103, value_name = "WHEN", value_enum, default_value_t = ColorChoice::Auto)]
+    pub(crate) color: ColorChoice,
 
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// Reads the command line. Where it asks for help or cannot be understood, this says so and ends the process.
+    pub fn read() -> Self {
+        palette::choose(palette::asked_for(env::args_os()));
+        Self::parse()
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -62,6 +70,15 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Import events from files.
     Import(ImportArgs),
+    /// Show which settings apply, and where each comes from.
+    Config(ConfigArgs),
+    /// Look for what is wrong with the server and its database.
+    ///
+    /// Each check is a line: how it is, what was seen and, unless all is well, what to do next. Checks of the database need --database-url.
+    /// Nothing is changed.
+    ///
+    /// Exits 0 if no problem was found, though there may be warnings; else 1.
+    Doctor(DoctorArgs),
     /// Print a script that completes this command's words in a shell.
     Completions(CompletionsArgs),
     /// Write a manual page for each command.
@@ -85,7 +102,8 @@ mod tests {
             ["analytics-cli", "--server", "http://counter:1", "query"],
             ["analytics-cli", "query", "--server", "http://counter:1"],
         ] {
-            assert_eq!(Cli::try_parse_from(arguments).unwrap().server.to_string(), "http://counter:1");
+            let cli = Cli::try_parse_from(arguments).unwrap();
+            assert_eq!(cli.settings.args.server.unwrap().to_string(), "http://counter:1");
         }
     }
 

@@ -2,10 +2,13 @@
 
 use model::{HourRow, Totals};
 
-use crate::table::{self, Side};
+use crate::{
+    palette::Palette,
+    table::{self, Side},
+};
 
 /// What the hours come to, and what the earlier ones did. Unique users are left out: those of several hours do not add up.
-pub(crate) fn table(hours: &[HourRow], earlier: &[HourRow]) -> String {
+pub(crate) fn table(hours: &[HourRow], earlier: &[HourRow], palette: Palette) -> String {
     let sum = |hours: &[HourRow]| hours.iter().map(|row| row.counts).collect::<Totals>();
     let (now, before) = (sum(hours), sum(earlier));
     let row =
@@ -15,6 +18,7 @@ pub(crate) fn table(hours: &[HourRow], earlier: &[HourRow]) -> String {
     table::layout(
         header,
         &[row("clicks", now.clicks, before.clicks), row("impressions", now.impressions, before.impressions)],
+        palette,
     )
 }
 
@@ -36,6 +40,7 @@ mod tests {
     use model::{Hour, HourCounts, HourRow, Timestamp};
 
     use super::{change, table};
+    use crate::palette::Palette;
 
     #[test]
     fn sums_stand_beside_those_of_as_many_hours_before() {
@@ -45,7 +50,7 @@ mod tests {
             counts: HourCounts { unique_users: 1, clicks, impressions },
             settled: false,
         };
-        insta::assert_snapshot!(table(&[row(1, 1_000), row(2, 200)], &[row(4, 1_000), row(0, 0)]), @"
+        insta::assert_snapshot!(table(&[row(1, 1_000), row(2, 200)], &[row(4, 1_000), row(0, 0)], Palette::PLAIN), @"
         sum          these hours  as many before   change
         clicks                 3               4  -25.0 %
         impressions         1200            1000  +20.0 %

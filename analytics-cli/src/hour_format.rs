@@ -6,7 +6,10 @@ use clap::ValueEnum;
 use model::{Hour, HourCounts, HourRow};
 use serde::Serialize;
 
-use crate::table::{self, Side};
+use crate::{
+    palette::Palette,
+    table::{self, Side},
+};
 
 /// How to write hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -28,7 +31,7 @@ struct Written {
 }
 
 impl HourFormat {
-    pub(crate) fn write(self, hours: &[HourRow]) -> String {
+    pub(crate) fn write(self, hours: &[HourRow], palette: Palette) -> String {
         match self {
             Self::Table => {
                 let header = [
@@ -45,7 +48,7 @@ impl HourFormat {
                         counts.impressions.to_string(),
                     ]
                 };
-                table::layout(header, &hours.iter().map(row).collect::<Vec<_>>())
+                table::layout(header, &hours.iter().map(row).collect::<Vec<_>>(), palette)
             }
             Self::Csv => {
                 let mut text = "hour,unique_users,clicks,impressions\n".to_owned();
@@ -70,6 +73,7 @@ mod tests {
     use model::{Hour, HourCounts, HourRow, Timestamp};
 
     use super::HourFormat;
+    use crate::palette::Palette;
 
     fn rows() -> [HourRow; 2] {
         let first = Hour::containing(Timestamp::from_millis(1_431_857_103_000).unwrap());
@@ -82,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_table_has_its_numbers_under_one_another() {
-        insta::assert_snapshot!(HourFormat::Table.write(&rows()), @r#"
+        insta::assert_snapshot!(HourFormat::Table.write(&rows(), Palette::PLAIN), @r#"
         hour                  unique_users  clicks    impressions
         2015-05-17T10:00:00Z             3      12  1234567890123
         2015-05-17T11:00:00Z             0       0              0
@@ -91,7 +95,7 @@ mod tests {
 
     #[test]
     fn csv_has_a_header() {
-        insta::assert_snapshot!(HourFormat::Csv.write(&rows()), @r#"
+        insta::assert_snapshot!(HourFormat::Csv.write(&rows(), Palette::PLAIN), @r#"
         hour,unique_users,clicks,impressions
         2015-05-17T10:00:00Z,3,12,1234567890123
         2015-05-17T11:00:00Z,0,0,0
@@ -100,7 +104,7 @@ mod tests {
 
     #[test]
     fn json_is_an_array_of_objects() {
-        insta::assert_snapshot!(HourFormat::Json.write(&rows()), @r#"
+        insta::assert_snapshot!(HourFormat::Json.write(&rows(), Palette::PLAIN), @r#"
         [
           {
             "hour": "2015-05-17T10:00:00Z",

@@ -3,9 +3,8 @@
 use std::process::ExitCode;
 
 use analytics_cli::{Cli, run};
-use clap::Parser;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    run(Cli::parse()).await
+    run(Cli::read()).await
 }

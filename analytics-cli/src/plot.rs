@@ -2,7 +2,10 @@
 
 use model::HourRow;
 
-use crate::metric::Metric;
+use crate::{
+    metric::Metric,
+    palette::{self, Palette},
+};
 
 const HEIGHTS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 /// An eighth, two eighths and so on of a character's width.
@@ -11,28 +14,30 @@ const WIDTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
 const LONGEST_BAR: usize = 40;
 
 /// One line a metric, a character an hour, each between nothing and the largest of its own line.
-pub(crate) fn sparklines(hours: &[HourRow]) -> String {
+pub(crate) fn sparklines(hours: &[HourRow], palette: Palette) -> String {
     let line = |metric: &Metric| {
         let numbers: Vec<u64> = hours.iter().map(|row| metric.of(row.counts)).collect();
         let most = numbers.iter().copied().max().unwrap_or_default();
         let drawn: String = numbers.iter().map(|&number| HEIGHTS[share(number, most, HEIGHTS.len() - 1)]).collect();
-        format!("{:<12}  {drawn}  at most {most}\n", metric.name())
+        format!("{:<12}  {}  at most {most}\n", metric.name(), palette.paint(palette::DRAWN, drawn))
     };
     Metric::ALL.iter().map(line).collect()
 }
 
 /// A bar an hour.
-pub(crate) fn bars(hours: &[HourRow], metric: Metric) -> String {
+pub(crate) fn bars(hours: &[HourRow], metric: Metric, palette: Palette) -> String {
     let numbers: Vec<u64> = hours.iter().map(|row| metric.of(row.counts)).collect();
     let most = numbers.iter().copied().max().unwrap_or_default();
     let width = most.to_string().len();
     let line = |(row, &number): (&HourRow, &u64)| {
         let eighths = share(number, most, LONGEST_BAR * 8);
         let bar = "█".repeat(eighths / 8) + WIDTHS[eighths % 8];
-        format!("{}  {number:>width$}  {bar}", row.hour).trim_end().to_owned() + "\n"
+        let text = format!("{}  {number:>width$}", row.hour);
+        // No line ends in blanks.
+        if bar.is_empty() { text + "\n" } else { format!("{text}  {}\n", palette.paint(palette::DRAWN, bar)) }
     };
     let lines: String = hours.iter().zip(&numbers).map(line).collect();
-    format!("{} each hour\n{lines}", metric.name())
+    format!("{}\n{lines}", palette.paint(palette::HEADER, format!("{} each hour", metric.name())))
 }
 
 /// How many of `parts` a number is of the largest: none for none, and at least one for any.
@@ -47,7 +52,7 @@ mod tests {
     use model::{Hour, HourCounts, HourRow, Timestamp};
 
     use super::{bars, share, sparklines};
-    use crate::metric::Metric;
+    use crate::{metric::Metric, palette::Palette};
 
     fn hours() -> Vec<HourRow> {
         let hour = |number: i64| Hour::containing(Timestamp::from_millis(number * 3_600_000).unwrap());
@@ -61,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_sparkline_shows_each_metric_by_its_own_measure() {
-        insta::assert_snapshot!(sparklines(&hours()), @"
+        insta::assert_snapshot!(sparklines(&hours(), Palette::PLAIN), @"
         unique_users  ▁▂▄█  at most 8
         clicks        ▁▂▄█  at most 8
         impressions   ▁▇█▂  at most 1000
@@ -70,7 +75,7 @@ mod tests {
 
     #[test]
     fn bars_stand_beside_their_hours_and_numbers() {
-        insta::assert_snapshot!(bars(&hours(), Metric::Impressions), @"
+        insta::assert_snapshot!(bars(&hours(), Metric::Impressions, Palette::PLAIN), @"
         impressions each hour
         1970-01-01T00:00:00Z     0
         1970-01-01T01:00:00Z   900  ████████████████████████████████████

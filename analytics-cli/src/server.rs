@@ -1,16 +1,19 @@
 use std::{fmt, str::FromStr, time::Duration};
 
-use db::describe;
+use chrono::{DateTime, Utc};
+use db::{describe, mask_password};
 use model::{
     Event, EventKind, Hour, HourCounts, HourRow, HoursPage, IdempotencyKey, Problem, Timestamp, UserName, wire,
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{
     Client, RequestBuilder, Response, StatusCode, Url,
-    header::{CONTENT_TYPE, RETRY_AFTER},
+    header::{CONTENT_TYPE, DATE, RETRY_AFTER},
     redirect, retry,
 };
 use thiserror::Error;
+
+use crate::settings::{Setting, Source};
 
 /// The longest that opening a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -41,6 +44,13 @@ impl FromStr for ServerUrl {
     }
 }
 
+impl ServerUrl {
+    /// The same to be shown: what stands in between may ask for a password.
+    pub(crate) fn masked(&self) -> Self {
+        Self(mask_password(&self.0))
+    }
+}
+
 impl fmt::Display for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -52,11 +62,13 @@ impl fmt::Display for ServerUrl {
 pub(crate) enum ServerError {
     /// No connection could be opened, so nothing was sent.
     #[error(
-        "cannot reach {url}: {cause}; is analyticsd running? Start it with `analyticsd --embedded`, or point --server at it"
+        "cannot reach {url}: {cause}; is analyticsd running? Start it with `analyticsd --embedded`, or point {setting} at it"
     )]
     Unreachable {
         /// Where it should be.
         url: ServerUrl,
+        /// Which setting says so.
+        setting: String,
         /// What the system said.
         cause: String,
     },
@@ -77,10 +89,12 @@ pub(crate) enum ServerError {
         retry_after: Option<Duration>,
     },
     /// An answer that the daemon never gives, so something else is there or stands in between.
-    #[error("{url} answered with {status} and {excerpt:?}, which analyticsd never does; is --server right?")]
+    #[error("{url} answered with {status} and {excerpt:?}, which analyticsd never does; is {setting} right?")]
     Foreign {
         /// Where the request went.
         url: ServerUrl,
+        /// Which setting says so.
+        setting: String,
         /// The status of the answer.
         status: StatusCode,
         /// The beginning of its body.
@@ -113,16 +127,37 @@ pub(crate) enum Delivery {
     Spooled,
 }
 
+/// Any answer, and what is known about when it was given.
+#[derive(Debug)]
+pub(crate) struct Probe {
+    /// Its status.
+    pub(crate) status: StatusCode,
+    /// Its body.
+    pub(crate) body: String,
+    /// What the server's clock said, to the second.
+    pub(crate) date: Option<DateTime<Utc>>,
+    /// This machine's clock before the request was sent.
+    pub(crate) asked: DateTime<Utc>,
+    /// The same when the answer had begun to come.
+    pub(crate) answered: DateTime<Utc>,
+}
+
 /// One analyticsd, and the connections to it. Clones share the connections.
 #[derive(Clone)]
 pub(crate) struct Server {
     url: ServerUrl,
+    /// What to look at if the address is not right.
+    setting: String,
     http: Client,
 }
 
 impl Server {
     /// Prepares to connect; nothing is opened yet.
-    pub(crate) fn new(url: ServerUrl) -> Self {
+    pub(crate) fn new(Setting { value: url, source }: Setting<ServerUrl>) -> Self {
+        let setting = match source {
+            Source::Profile { .. } => format!("server of {source}"),
+            _ => "--server".to_owned(),
+        };
         let http = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
@@ -132,7 +167,7 @@ impl Server {
             .redirect(redirect::Policy::none())
             .build()
             .expect("a client without TLS and with constant settings can be built");
-        Self { url, http }
+        Self { url, setting, http }
     }
 
     /// Sends one event, under an idempotency key if one is given.
@@ -187,6 +222,28 @@ impl Server {
         self.answer_of(request, &[StatusCode::OK]).await
     }
 
+    /// Asks for a path and takes any answer, whatever it is, if it comes in time.
+    pub(crate) async fn probe(&self, path: &str, limit: Duration) -> Result<Probe, ServerError> {
+        let request = self.http.get(format!("{}{path}", self.url)).timeout(limit);
+        let asked = Utc::now();
+        let response = request.send().await.map_err(|error| self.no_answer(error))?;
+        let answered = Utc::now();
+        let date = response.headers().get(DATE).and_then(|date| DateTime::parse_from_rfc2822(date.to_str().ok()?).ok());
+        let (status, date) = (response.status(), date.map(|date| date.to_utc()));
+        let body = response.text().await.map_err(|error| self.no_answer(error))?;
+        Ok(Probe { status, body, date, asked, answered })
+    }
+
+    /// Where it is, to be shown.
+    pub(crate) fn url(&self) -> ServerUrl {
+        self.url.masked()
+    }
+
+    /// What to look at if that is not right.
+    pub(crate) fn setting(&self) -> &str {
+        &self.setting
+    }
+
     /// Sends many events, written as newline-delimited JSON. They are stored together or not at all.
     pub(crate) async fn send_batch(&self, lines: &[u8]) -> Result<Delivery, ServerError> {
         let url = format!("{}{}", self.url, wire::BATCH_PATH);
@@ -222,13 +279,18 @@ impl Server {
     }
 
     pub(crate) fn no_answer(&self, error: reqwest::Error) -> ServerError {
-        let (url, connecting) = (self.url.clone(), error.is_connect());
+        let (url, connecting) = (self.url.masked(), error.is_connect());
         let cause = describe(&error.without_url());
-        if connecting { ServerError::Unreachable { url, cause } } else { ServerError::NoAnswer { url, cause } }
+        if connecting {
+            ServerError::Unreachable { url, setting: self.setting.clone(), cause }
+        } else {
+            ServerError::NoAnswer { url, cause }
+        }
     }
 
     fn foreign(&self, status: StatusCode, body: &str) -> ServerError {
-        ServerError::Foreign { url: self.url.clone(), status, excerpt: body.chars().take(100).collect() }
+        let (url, setting) = (self.url.masked(), self.setting.clone());
+        ServerError::Foreign { url, setting, status, excerpt: body.chars().take(100).collect() }
     }
 }
 
@@ -262,6 +324,12 @@ mod tests {
         ] {
             assert_eq!(text.parse::<ServerUrl>().ok().map(|url| url.to_string()).as_deref(), accepted, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_password_of_a_server_is_not_shown() {
+        let url: ServerUrl = "http://ann:secret@counter:8080".parse().unwrap();
+        assert_eq!(url.masked().to_string(), "http://ann:***@counter:8080");
     }
 
     #[test]

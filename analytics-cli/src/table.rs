@@ -1,5 +1,7 @@
 use std::fmt::Write;
 
+use crate::palette::{self, Palette};
+
 /// The side of its column that a text stands on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
@@ -10,13 +12,12 @@ pub(crate) enum Side {
 }
 
 /// Lays out rows under a header in columns that are as wide as their longest text.
-pub(crate) fn layout<const N: usize>(header: [(&str, Side); N], rows: &[[String; N]]) -> String {
+pub(crate) fn layout<const N: usize>(header: [(&str, Side); N], rows: &[[String; N]], palette: Palette) -> String {
     let widths: [usize; N] = std::array::from_fn(|column| {
         let texts = rows.iter().map(|row| row[column].as_str()).chain([header[column].0]);
         texts.map(|text| text.chars().count()).max().unwrap_or_default()
     });
-    let mut table = String::new();
-    let mut add = |texts: [&str; N]| {
+    let line = |texts: [&str; N]| {
         let mut line = String::new();
         for (column, text) in texts.iter().enumerate() {
             let width = widths[column];
@@ -26,12 +27,13 @@ pub(crate) fn layout<const N: usize>(header: [(&str, Side); N], rows: &[[String;
             };
             written.expect("writing into memory cannot fail");
         }
-        table.push_str(line.trim_end());
-        table.push('\n');
+        line.trim_end().to_owned()
     };
-    add(header.map(|(title, _)| title));
+    let titles = line(header.map(|(title, _)| title));
+    let mut table = format!("{}\n", palette.paint(palette::HEADER, titles));
     for row in rows {
-        add(row.each_ref().map(String::as_str));
+        table.push_str(&line(row.each_ref().map(String::as_str)));
+        table.push('\n');
     }
     table
 }
@@ -39,13 +41,17 @@ pub(crate) fn layout<const N: usize>(header: [(&str, Side); N], rows: &[[String;
 #[cfg(test)]
 mod tests {
     use super::{Side, layout};
+    use crate::palette::Palette;
 
     #[test]
     fn words_stand_left_and_numbers_right() {
         let rows = [["a".to_owned(), "1".to_owned()], ["longer".to_owned(), "1234567".to_owned()]];
+        let table = |palette| layout([("name", Side::Left), ("number", Side::Right)], &rows, palette);
+        assert_eq!(table(Palette::PLAIN), "name     number\na             1\nlonger  1234567\n");
         assert_eq!(
-            layout([("name", Side::Left), ("number", Side::Right)], &rows),
-            "name     number\na             1\nlonger  1234567\n"
+            table(Palette::COLORED),
+            "\u{1b}[1mname     number\u{1b}[0m\na             1\nlonger  1234567\n",
+            "only the header is set off"
         );
     }
 }

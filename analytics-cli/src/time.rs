@@ -28,6 +28,16 @@ pub(crate) struct InvalidTime {
     fault: String,
 }
 
+/// A text that is no length of time.
+#[derive(Debug, Error)]
+#[error("{0}; accepted is a number with a unit, or several, as in 24h, 7d or 1h 30m")]
+pub(crate) struct InvalidSpan(humantime::DurationError);
+
+/// A length of time as people write it on a command line.
+pub(crate) fn parse_span(text: &str) -> Result<Duration, InvalidSpan> {
+    humantime::parse_duration(text).map_err(InvalidSpan)
+}
+
 impl FromStr for TimeArgument {
     type Err = InvalidTime;
 
@@ -52,7 +62,7 @@ impl TimeArgument {
         if let Self::Millis(at) = self
             && let Some(suspicion) = seconds_suspicion(*at)
         {
-            output::talk(&format!("warning: {flag} {suspicion}"));
+            output::warn(&format!("{flag} {suspicion}"));
         }
         self.instant(now).map_err(|invalid| Failure::CannotRun(format!("{flag}: {invalid}")))
     }

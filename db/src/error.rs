@@ -4,6 +4,8 @@ use deadpool_postgres::PoolError;
 use thiserror::Error;
 use tokio_postgres::error::SqlState;
 
+use crate::has_password;
+
 /// A call to the database that brought no answer. Nothing was changed by it, except where a method says otherwise.
 #[derive(Debug, Error)]
 pub enum StoreError {
@@ -43,8 +45,26 @@ impl StoreError {
 
 /// A database URL that cannot be understood.
 #[derive(Debug, Error)]
-#[error("the database URL is not valid: {}; expected is postgres://USER:PASSWORD@HOST:PORT/DATABASE", describe(.0))]
-pub struct DatabaseUrlError(#[from] pub(crate) tokio_postgres::Error);
+#[error(
+    "the database URL is not valid: {fault}; expected is postgres://USER:PASSWORD@HOST:PORT/DATABASE, \
+     with %40 for @, %2F for / and %3F for ? in the password"
+)]
+pub struct DatabaseUrlError {
+    fault: String,
+}
+
+impl DatabaseUrlError {
+    /// The driver repeats the names of options that it does not know, which may be the rest of a password that had to be escaped.
+    pub(crate) fn new(url: &str, error: &tokio_postgres::Error) -> Self {
+        let fault = describe(error);
+        Self { fault: if has_password(url) { fault.replace(quoted(&fault), "…") } else { fault } }
+    }
+}
+
+/// What stands between the first two backticks.
+fn quoted(text: &str) -> &str {
+    text.split('`').nth(1).filter(|quoted| !quoted.is_empty()).unwrap_or("`")
+}
 
 impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
@@ -86,4 +106,18 @@ pub fn describe(error: &(dyn Error + 'static)) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Store, StoreOptions};
+
+    #[test]
+    fn an_invalid_url_is_explained_without_showing_a_piece_of_its_password() {
+        let fault = |url| Store::new(url, StoreOptions::default()).err().unwrap().to_string();
+        assert!(fault("postgres://ann@h/db?colour=red").contains("`colour`"));
+        assert!(!fault("postgres://ann:se@h/db?cret=x").contains("cret=x"));
+        let broken = fault("postgres://ann:secret@h/db?tail=x");
+        assert!(!broken.contains("tail") && broken.contains("expected is postgres://"), "{broken}");
+    }
 }

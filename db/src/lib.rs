@@ -8,6 +8,7 @@
 //! - [`Auditor`] compares every hour with its raw events, and rebuilds those that differ;
 //! - [`Retention`] deletes old raw events, and says which events can no longer be accepted;
 //! - [`schema`] brings a database to the schema that this build knows, or says how it differs;
+//! - [`Examination`] looks at a database for what may be wrong with it, [`objects`] are what its schema is made of;
 //! - [`embedded`] runs a private database for trials and tests.
 
 mod audit;
@@ -15,8 +16,11 @@ mod claims;
 mod columns;
 pub mod embedded;
 mod error;
+mod examination;
 mod flavour;
 mod known_visitors;
+pub mod objects;
+mod password;
 mod raw;
 mod reopening;
 mod reports;
@@ -30,7 +34,9 @@ mod writer;
 pub use audit::{AuditedHour, Auditor, Difference, Tally};
 pub use claims::Claim;
 pub use error::{DatabaseUrlError, StoreError, describe};
+pub use examination::{Clock, Examination, Platform, Settling, Timescale};
 pub use flavour::Flavour;
+pub use password::{has_password, mask_password};
 pub use reports::UniqueUsers;
 pub use retention::Retention;
 pub use settler::{SettleOutcome, Settler};

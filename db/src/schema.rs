@@ -5,7 +5,7 @@ use std::fmt;
 
 use refinery::{Migration, Runner};
 use thiserror::Error;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, GenericClient, Row};
 
 use crate::{Flavour, Store, StoreError, describe};
 
@@ -24,7 +24,7 @@ const HISTORY_TABLE: &str = "analytics.schema_history";
 const MIGRATION_LOCK: i64 = 0x616e_616c_7974_6963;
 
 /// The first version of the extension in which count(distinct) over partly compressed chunks is right.
-const OLDEST_SOUND_TIMESCALE: [u32; 3] = [2, 29, 2];
+pub const OLDEST_SOUND_TIMESCALE: [u32; 3] = [2, 29, 2];
 
 /// A migration that could not be applied, or a schema that could not be read.
 #[derive(Debug, Error)]
@@ -150,7 +150,7 @@ impl SchemaStatus {
 
 /// Compares the schema of a database with the one that this build knows. Changes nothing.
 pub async fn status(store: &Store) -> Result<SchemaStatus, SchemaError> {
-    store.on_client(async |client| Ok(status_of(client).await)).await?
+    store.on_client(async |client| Ok(status_of(&**client.as_ref()).await)).await?
 }
 
 /// Applies what is pending and returns its names. `flavour` chooses by hand; otherwise the server's offer decides for a new
@@ -196,15 +196,14 @@ async fn migrate_locked(client: &mut Client, asked: Option<Flavour>) -> Result<(
     Ok((flavour, report.applied_migrations().iter().map(ToString::to_string).collect()))
 }
 
-async fn status_of(client: &mut Client) -> Result<SchemaStatus, SchemaError> {
+pub(crate) async fn status_of(client: &impl GenericClient) -> Result<SchemaStatus, SchemaError> {
     let flavour = recorded_flavour(client).await?;
     // Without a schema the pending migrations are counted for the plain flavour; both have as many.
     let known = migrations_of(flavour.unwrap_or(Flavour::Postgres));
     let has_history: bool = client.query_one("select to_regclass($1) is not null", &[&HISTORY_TABLE]).await?.get(0);
     let applied = if has_history {
-        let mut runner = Runner::new(&known);
-        runner.set_migration_table_name(HISTORY_TABLE);
-        runner.get_applied_migrations_async(client).await?
+        let history = format!("select version, name, checksum from {HISTORY_TABLE}");
+        client.query(&history, &[]).await?.iter().map(Applied::read).collect()
     } else {
         Vec::new()
     };
@@ -212,23 +211,36 @@ async fn status_of(client: &mut Client) -> Result<SchemaStatus, SchemaError> {
     let mut migrations: Vec<MigrationStatus> = known
         .iter()
         .map(|migration| {
-            let state = match applied.iter().find(|a| a.version() == migration.version()) {
+            let state = match applied.iter().find(|a| a.version == migration.version()) {
                 None => MigrationState::Pending,
-                Some(a) if a.checksum() == migration.checksum() => MigrationState::Applied,
+                Some(a) if a.checksum == migration.checksum().to_string() => MigrationState::Applied,
                 Some(_) => MigrationState::Altered,
             };
             MigrationStatus { version: migration.version(), name: migration.name().to_owned(), state }
         })
         .collect();
     migrations.extend(
-        applied.iter().filter(|a| known.iter().all(|m| m.version() != a.version())).map(|a| MigrationStatus {
-            version: a.version(),
-            name: a.name().to_owned(),
+        applied.iter().filter(|a| known.iter().all(|m| m.version() != a.version)).map(|a| MigrationStatus {
+            version: a.version,
+            name: a.name.clone(),
             state: MigrationState::Unknown,
         }),
     );
     migrations.sort_by_key(|m| m.version);
     Ok(SchemaStatus { flavour, migrations })
+}
+
+/// What the history says of a migration.
+struct Applied {
+    version: i32,
+    name: String,
+    checksum: String,
+}
+
+impl Applied {
+    fn read(row: &Row) -> Self {
+        Self { version: row.get(0), name: row.get(1), checksum: row.get(2) }
+    }
 }
 
 fn migrations_of(flavour: Flavour) -> Vec<Migration> {
@@ -242,7 +254,7 @@ fn migrations_of(flavour: Flavour) -> Vec<Migration> {
     migrations
 }
 
-async fn recorded_flavour(client: &Client) -> Result<Option<Flavour>, SchemaError> {
+async fn recorded_flavour(client: &impl GenericClient) -> Result<Option<Flavour>, SchemaError> {
     let recorded: bool = client.query_one("select to_regclass('analytics.settings') is not null", &[]).await?.get(0);
     if !recorded {
         return Ok(None);
@@ -271,7 +283,7 @@ async fn prepare_timescale(client: &Client) -> Result<(), SchemaError> {
         client.query_one("select current_setting('timescaledb.license', true)", &[]).await?.get(0);
     let version: String =
         client.query_one("select extversion from pg_extension where extname = 'timescaledb'", &[]).await?.get(0);
-    if parse_version(&version) < OLDEST_SOUND_TIMESCALE {
+    if !is_sound_timescale(&version) {
         tracing::warn!(
             version,
             "this TimescaleDB is older than 2.29.2, before which count(distinct) could be wrong in partly compressed chunks; \
@@ -290,6 +302,11 @@ async fn prepare_timescale(client: &Client) -> Result<(), SchemaError> {
     }
 }
 
+/// Whether a version of the extension counts distinct users right in every chunk.
+pub fn is_sound_timescale(version: &str) -> bool {
+    parse_version(version) >= OLDEST_SOUND_TIMESCALE
+}
+
 /// The numbers of a version such as `2.23.0-dev`; what cannot be read counts as 0.
 fn parse_version(version: &str) -> [u32; 3] {
     let numbers = version.split('-').next().unwrap_or_default();
@@ -299,14 +316,14 @@ fn parse_version(version: &str) -> [u32; 3] {
 
 #[cfg(test)]
 mod tests {
-    use super::{OLDEST_SOUND_TIMESCALE, parse_version};
+    use super::is_sound_timescale;
 
     #[test]
     fn versions_are_compared_by_their_numbers() {
         for (version, sound) in
             [("2.23.0-dev", false), ("2.28.3", false), ("2.29.2", true), ("2.30.0-dev", true), ("3.0", true)]
         {
-            assert_eq!(parse_version(version) >= OLDEST_SOUND_TIMESCALE, sound, "{version}");
+            assert_eq!(is_sound_timescale(version), sound, "{version}");
         }
     }
 }

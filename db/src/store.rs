@@ -54,7 +54,7 @@ struct Inner {
 impl Store {
     /// Prepares to connect; nothing is opened yet.
     pub fn new(database_url: &str, options: StoreOptions) -> Result<Self, DatabaseUrlError> {
-        let mut config: Config = database_url.parse()?;
+        let mut config: Config = database_url.parse().map_err(|error| DatabaseUrlError::new(database_url, &error))?;
         config
             .application_name(&options.application_name)
             .connect_timeout(options.connect_timeout)
@@ -155,6 +155,15 @@ impl Store {
             Ok(client)
         })
         .await
+    }
+
+    /// A connection of its own that nothing was said on yet, for looking at the server as it is. A server that lets nobody in is told from one
+    /// that refuses a statement.
+    pub(crate) async fn plain_client(&self) -> Result<Client, StoreError> {
+        connect(&self.inner.config).await.map_err(|error| match StoreError::from(error) {
+            StoreError::Refused(error) => StoreError::NotAdmitted(error),
+            other => other,
+        })
     }
 
     /// A little more than the server's own limit, so that a server that is well says itself what was slow.

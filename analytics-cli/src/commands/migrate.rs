@@ -5,7 +5,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use db::{
-    Flavour,
+    Flavour, Store,
     schema::{self, MigrationState, MigrationStatus, SchemaStatus},
 };
 
@@ -13,13 +13,15 @@ use crate::{
     database::DatabaseArgs,
     failure::{Failure, Verdict},
     output,
+    palette::Palette,
     table::{self, Side},
+    with_sources::WithSources,
 };
 
 #[derive(Debug, Args)]
 pub(crate) struct MigrateArgs {
     #[command(flatten)]
-    database: DatabaseArgs,
+    pub(crate) database: WithSources<DatabaseArgs>,
 
     #[command(subcommand)]
     action: Action,
@@ -40,21 +42,20 @@ enum Action {
 }
 
 /// Migrates, or looks at the schema.
-pub(crate) async fn run(args: MigrateArgs) -> Result<Verdict, Failure> {
-    let store = args.database.store()?;
+pub(crate) async fn run(args: MigrateArgs, store: &Store) -> Result<Verdict, Failure> {
     match args.action {
         Action::Up { flavour } => {
-            let (flavour, applied) = schema::migrate(&store, flavour).await?;
+            let (flavour, applied) = schema::migrate(store, flavour).await?;
             output::print(&describe_up(flavour, &applied))?;
             Ok(Verdict::Yes)
         }
         Action::Status => {
-            let status = schema::status(&store).await?;
-            output::print(&describe_status(&status))?;
+            let status = schema::status(store).await?;
+            output::print(&describe_status(&status, output::palette()))?;
             Ok(judge(status.complaint()))
         }
         Action::Verify => {
-            let status = schema::status(&store).await?;
+            let status = schema::status(store).await?;
             output::print(&describe_differences(&status))?;
             Ok(judge(verify_complaint(&status)))
         }
@@ -83,14 +84,14 @@ fn describe_up(flavour: Flavour, applied: &[String]) -> String {
     text
 }
 
-fn describe_status(status: &SchemaStatus) -> String {
+fn describe_status(status: &SchemaStatus, palette: Palette) -> String {
     let rows: Vec<[String; 3]> = status
         .migrations
         .iter()
         .map(|MigrationStatus { version, name, state }| [version.to_string(), name.clone(), state.to_string()])
         .collect();
     let flavour = status.flavour.map_or("none yet", Flavour::as_str);
-    let table = table::layout([("version", Side::Right), ("name", Side::Left), ("state", Side::Left)], &rows);
+    let table = table::layout([("version", Side::Right), ("name", Side::Left), ("state", Side::Left)], &rows, palette);
     format!("flavour {flavour}\n{table}")
 }
 
@@ -133,6 +134,7 @@ mod tests {
     };
 
     use super::{describe_differences, describe_status, describe_up, verify_complaint};
+    use crate::palette::Palette;
 
     fn schema(states: &[MigrationState]) -> SchemaStatus {
         let migrations = (1..)
@@ -145,7 +147,7 @@ mod tests {
     #[test]
     fn every_migration_is_shown_with_its_state() {
         let status = schema(&[MigrationState::Applied, MigrationState::Altered, MigrationState::Pending]);
-        insta::assert_snapshot!(describe_status(&status), @r#"
+        insta::assert_snapshot!(describe_status(&status, Palette::PLAIN), @r#"
         flavour postgres
         version  name    state
               1  step_1  applied

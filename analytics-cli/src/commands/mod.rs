@@ -1,6 +1,8 @@
 //! One file per command.
 
 pub(crate) mod completions;
+pub(crate) mod config;
+pub(crate) mod doctor;
 pub(crate) mod import;
 pub(crate) mod man;
 pub(crate) mod migrate;
@@ -13,22 +15,35 @@ pub(crate) mod verify;
 
 use crate::{
     cli::{Cli, Command},
+    database::{DatabaseArgs, with_database},
     failure::{Failure, Verdict},
     server::Server,
+    settings::Settings,
+    with_sources::WithSources,
 };
 
-/// Runs the command that was asked for.
+/// Runs the command that was asked for. The configuration file is read for those that need to know where to go.
 pub(crate) async fn run(cli: Cli) -> Result<Verdict, Failure> {
-    let server = || Server::new(cli.server);
+    let settings = || Settings::resolve(&cli.settings);
+    let server = || Ok::<_, Failure>(Server::new(settings()?.server));
+    let database_url = |given: &WithSources<DatabaseArgs>| Ok::<_, Failure>(settings()?.database_url(given));
     match cli.command {
-        Command::Send(args) => send::run(args, &server()).await,
-        Command::Query(args) => query::run(args, &server()).await,
-        Command::Top(args) => top::run(args, &server()).await,
-        Command::Tail(args) => tail::run(args, &server()).await,
-        Command::Migrate(args) => migrate::run(args).await,
-        Command::Retention(args) => retention::run(args).await,
-        Command::Verify(args) => verify::run(args).await,
-        Command::Import(args) => import::run(args, &server()).await,
+        Command::Send(args) => send::run(args, &server()?).await,
+        Command::Query(args) => query::run(args, &server()?).await,
+        Command::Top(args) => top::run(args, &server()?).await,
+        Command::Tail(args) => tail::run(args, &server()?).await,
+        Command::Migrate(args) => {
+            with_database(database_url(&args.database)?, async |store| migrate::run(args, store).await).await
+        }
+        Command::Retention(args) => {
+            with_database(database_url(&args.database)?, async |store| retention::run(args, store).await).await
+        }
+        Command::Verify(args) => {
+            with_database(database_url(&args.database)?, async |store| verify::run(args, store).await).await
+        }
+        Command::Import(args) => import::run(args, &server()?).await,
+        Command::Config(args) => config::run(&args, &settings()?),
+        Command::Doctor(args) => doctor::run(args, settings()?).await,
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     }

@@ -11,7 +11,7 @@ use crate::{
     metric::Metric,
     output, plot,
     server::Server,
-    time::TimeArgument,
+    time::{TimeArgument, parse_span},
 };
 
 /// The most hours of one query; a little more than a year.
@@ -36,7 +36,7 @@ pub(crate) struct QueryArgs {
     to: Option<TimeArgument>,
 
     /// The current hour and those before it, so many that they span this time, as in 24h or 7d.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, conflicts_with_all = ["at", "from", "to"])]
+    #[arg(long, value_name = "DURATION", value_parser = parse_span, conflicts_with_all = ["at", "from", "to"])]
     last: Option<Duration>,
 
     /// How to write the counts.
@@ -56,13 +56,14 @@ pub(crate) struct QueryArgs {
 pub(crate) async fn run(args: QueryArgs, server: &Server) -> Result<Verdict, Failure> {
     let hours = args.hours(Timestamp::now())?;
     let rows = counts(server, &hours).await?;
+    let palette = output::palette();
     let mut text = match args.plot {
-        Some(metric) => format!("{}\n{}", plot::sparklines(&rows), plot::bars(&rows, metric)),
-        None => args.format.write(&rows),
+        Some(metric) => format!("{}\n{}", plot::sparklines(&rows, palette), plot::bars(&rows, metric, palette)),
+        None => args.format.write(&rows, palette),
     };
     if args.compare {
         let earlier = counts(server, &before(&hours)?).await?;
-        text = format!("{text}\n{}", comparison::table(&rows, &earlier));
+        text = format!("{text}\n{}", comparison::table(&rows, &earlier, palette));
     }
     output::print(&text)?;
     Ok(Verdict::Yes)
@@ -107,7 +108,7 @@ fn hours_between(from: Timestamp, to: Timestamp) -> Result<Vec<Hour>, Failure> {
     let hours: Vec<Hour> = range.take(MAX_HOURS + 1).collect();
     if hours.len() > MAX_HOURS {
         return Err(Failure::CannotRun(format!(
-            "from {first} to {last} are more than {MAX_HOURS} hours; ask for them in parts"
+            "from {first} to {last} are more than {MAX_HOURS} hours; ask for them in parts, with --from and --to"
         )));
     }
     Ok(hours)
@@ -118,7 +119,9 @@ fn before(hours: &[Hour]) -> Result<Vec<Hour>, Failure> {
     let back = i64::try_from(hours.len()).unwrap_or(i64::MAX).saturating_neg();
     let earlier: Vec<Hour> = hours.iter().map(|hour| hour.plus(back)).collect();
     if earlier.first() == earlier.last() && hours.len() > 1 {
-        return Err(Failure::CannotRun("there are no hours before 1970 to compare with".to_owned()));
+        return Err(Failure::CannotRun(
+            "there are no hours before 1970 for --compare; leave it out, or begin later".to_owned(),
+        ));
     }
     Ok(earlier)
 }

@@ -1,13 +1,14 @@
 use std::{str::FromStr, time::Duration};
 
 use clap::{Args, Subcommand};
-use db::{Flavour, Retention, schema};
+use db::{Flavour, Retention, Store, schema};
 use thiserror::Error;
 
 use crate::{
     database::DatabaseArgs,
     failure::{Failure, Verdict},
     output,
+    with_sources::WithSources,
 };
 
 const DAY: Duration = Duration::from_hours(24);
@@ -15,7 +16,7 @@ const DAY: Duration = Duration::from_hours(24);
 #[derive(Debug, Args)]
 pub(crate) struct RetentionArgs {
     #[command(flatten)]
-    database: DatabaseArgs,
+    pub(crate) database: WithSources<DatabaseArgs>,
 
     #[command(subcommand)]
     action: Action,
@@ -38,13 +39,12 @@ enum Action {
 }
 
 /// Shows or sets how long raw events are kept.
-pub(crate) async fn run(args: RetentionArgs) -> Result<Verdict, Failure> {
-    let store = args.database.store()?;
-    let status = schema::status(&store).await?;
+pub(crate) async fn run(args: RetentionArgs, store: &Store) -> Result<Verdict, Failure> {
+    let status = schema::status(store).await?;
     if let Some(complaint) = status.complaint() {
         return Err(Failure::CannotRun(complaint));
     }
-    let mut retention = Retention::read(&store).await?;
+    let mut retention = Retention::read(store).await?;
     if let Action::Set { keep, columnstore_after } = args.action {
         if let Some(Keep(keep)) = keep {
             retention.keep = keep;
@@ -58,7 +58,7 @@ pub(crate) async fn run(args: RetentionArgs) -> Result<Verdict, Failure> {
             }
             retention.columnstore_after = age;
         }
-        retention.write(&store).await?;
+        retention.write(store).await?;
     }
     output::print(&describe(&retention))?;
     Ok(Verdict::Yes)

@@ -10,12 +10,13 @@ use crate::{
     metric::Metric,
     output,
     server::Server,
+    time::parse_span,
 };
 
 #[derive(Debug, Args)]
 pub(crate) struct TopArgs {
     /// Of the current hour and those before it, so many that they span this time.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "30d")]
+    #[arg(long, value_name = "DURATION", value_parser = parse_span, default_value = "30d")]
     last: Duration,
 
     /// What the most is wanted of.
@@ -39,6 +40,6 @@ pub(crate) async fn run(args: TopArgs, server: &Server) -> Result<Verdict, Failu
     rows.retain(|row| args.by.of(row.counts) > 0);
     rows.sort_by_key(|row: &HourRow| std::cmp::Reverse((args.by.of(row.counts), row.hour)));
     rows.truncate(args.count.into());
-    output::print(&args.format.write(&rows))?;
+    output::print(&args.format.write(&rows, output::palette()))?;
     Ok(Verdict::Yes)
 }

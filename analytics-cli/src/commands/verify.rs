@@ -5,7 +5,7 @@ use std::{
 };
 
 use clap::Args;
-use db::{AuditedHour, Auditor, schema};
+use db::{AuditedHour, Auditor, Store, schema};
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use model::{Hour, Timestamp};
 
@@ -15,12 +15,13 @@ use crate::{
     failure::{Failure, Verdict},
     output,
     time::TimeArgument,
+    with_sources::WithSources,
 };
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     #[command(flatten)]
-    database: DatabaseArgs,
+    pub(crate) database: WithSources<DatabaseArgs>,
 
     /// The hours from the one that holds this time; without it, from the first.
     ///
@@ -42,16 +43,16 @@ pub(crate) struct VerifyArgs {
 }
 
 /// Audits a day at a time, so that what is kept in memory does not grow with the database.
-pub(crate) async fn run(args: VerifyArgs) -> Result<Verdict, Failure> {
+pub(crate) async fn run(args: VerifyArgs, store: &Store) -> Result<Verdict, Failure> {
     let hours = span(args.from.as_ref(), args.to.as_ref())?;
-    let store = args.database.store()?;
-    if let Some(complaint) = schema::status(&store).await?.complaint() {
+    if let Some(complaint) = schema::status(store).await?.complaint() {
         return Err(Failure::CannotRun(complaint));
     }
-    let auditor = Auditor::connect(&store).await?;
+    let auditor = Auditor::connect(store).await?;
     let parts = auditor.parts(&hours).await?;
 
-    print(args.format.header())?;
+    // A reader that has seen enough changes neither what is repaired nor the exit code.
+    output::print_while_read(args.format.header())?;
     let progress = progress(parts.len() as u64);
     let mut summary = Summary::default();
     for part in &parts {
@@ -59,7 +60,7 @@ pub(crate) async fn run(args: VerifyArgs) -> Result<Verdict, Failure> {
             if !summary.add(&audited) {
                 continue;
             }
-            progress.suspend(|| print(&args.format.write(&audited)))?;
+            progress.suspend(|| output::print_while_read(&args.format.write(&audited, output::palette())))?;
             if args.repair {
                 let told = if repair(&auditor, audited.hour).await? {
                     summary.repaired += 1;
@@ -93,14 +94,6 @@ async fn repair(auditor: &Auditor, hour: Hour) -> Result<bool, Failure> {
     auditor.repair(hour).await?;
     let again = auditor.audit(&(hour..=hour)).await?;
     Ok(again.iter().all(|hour| hour.differences().is_empty()))
-}
-
-/// A reader that has seen enough changes neither what is repaired nor the exit code.
-fn print(text: &str) -> Result<(), Failure> {
-    match output::print(text) {
-        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        printed => printed,
-    }
 }
 
 /// How far it is, drawn on standard error if that is a terminal.

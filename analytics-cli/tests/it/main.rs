@@ -1,13 +1,17 @@
-//! The command line as people run it: `real_daemon`, `migrate` and `verify` with the real daemon and real databases, the others against a
+//! The command line as people run it: `real_daemon`, `doctor`, `migrate` and `verify` with the real daemon and real databases, the others against a
 //! small server that gives the answers, and breaks in the ways, that a test tells it to.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod color;
+mod config;
+mod doctor;
 mod fuzz;
 mod import;
 mod import_again;
 mod migrate;
 mod names;
+mod profiles;
 mod query;
 mod real_daemon;
 mod send;
@@ -42,7 +46,18 @@ impl From<Output> for Run {
 /// The command line without what the machine's own environment would add.
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_analytics-cli"));
-    command.args(arguments).env_remove("ANALYTICS_SERVER").env_remove("DATABASE_URL").env("NO_PROXY", "127.0.0.1");
+    command.args(arguments).env("NO_PROXY", "127.0.0.1").env("XDG_CONFIG_HOME", "/nowhere/to/be/found");
+    for name in [
+        "ANALYTICS_SERVER",
+        "ANALYTICS_PROFILE",
+        "ANALYTICS_CONFIG",
+        "DATABASE_URL",
+        "NO_COLOR",
+        "CLICOLOR",
+        "CLICOLOR_FORCE",
+    ] {
+        command.env_remove(name);
+    }
     command
 }
 

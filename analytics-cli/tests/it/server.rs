@@ -15,6 +15,8 @@ pub(crate) enum Answer {
     Spooled,
     /// 200 with a body.
     Text(String),
+    /// 200 with a body and this header Date.
+    Dated(String, String),
     /// A problem document with this status and detail, a line if one is at fault, and Retry-After: 0.
     Problem(u16, &'static str, Option<u64>),
     /// An answer that analyticsd never gives.
@@ -111,6 +113,7 @@ fn write_answer(stream: &mut TcpStream, answer: &Answer) {
         Answer::Stored => (204, String::new(), String::new()),
         Answer::Spooled => (202, "Content-Length: 0\r\n".to_owned(), String::new()),
         Answer::Text(body) => (200, format!("Content-Length: {}\r\n", body.len()), body.clone()),
+        Answer::Dated(body, date) => (200, format!("Date: {date}\r\nContent-Length: {}\r\n", body.len()), body.clone()),
         Answer::Foreign(status) => (*status, "Content-Length: 5\r\n".to_owned(), "hello".to_owned()),
         Answer::Problem(status, detail, line) => {
             let line = line.map(|line| format!(r#","line":{line}"#)).unwrap_or_default();

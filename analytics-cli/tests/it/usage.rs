@@ -28,6 +28,8 @@ fn the_help_of_every_command_documents_its_flags() {
         &["query"],
         &["top"],
         &["tail"],
+        &["config"],
+        &["doctor"],
         &["completions"],
         &["man"],
         &["migrate"],
@@ -104,7 +106,10 @@ fn every_shell_gets_its_completions_and_every_command_its_manual_page() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let output = command(&["completions", shell]).output().unwrap();
         assert!(output.status.success());
-        assert!(String::from_utf8(output.stdout).unwrap().contains("analytics-cli"), "{shell}");
+        let script = String::from_utf8(output.stdout).unwrap();
+        for word in ["analytics-cli", "doctor", "config", "profile", "color"] {
+            assert!(script.contains(word), "{shell} lacks {word}");
+        }
     }
     let dir = tempfile::tempdir().unwrap();
     let output = command(&["man", dir.path().to_str().unwrap()]).output().unwrap();
@@ -115,4 +120,61 @@ fn every_shell_gets_its_completions_and_every_command_its_manual_page() {
     }
     let output = command(&["man", "/dev/null/pages"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
+}
+
+/// What was wrong, what is accepted or what to do next, for failures that are made at the command line alone.
+#[test]
+fn every_error_names_the_flag_or_the_next_command() {
+    for (arguments, told) in [
+        (&["query", "--last", "a day"][..], &["--last", "accepted is", "24h"][..]),
+        (&["top", "--last", "5"], &["--last", "accepted is"]),
+        (&["query", "--at", "yesterday"], &["--at", "accepted is RFC 3339"]),
+        (&["query", "--from", "0", "--to", "now"], &["--from and --to"]),
+        (&["query", "--from", "0", "--to", "1h", "--compare"], &["--to", "accepted is"]),
+        (&["query", "--from", "0", "--to", "3600000", "--compare"], &["--server"]),
+        (&["query", "--server", "counter:8080"], &["--server", "accepted is http://HOST:PORT"]),
+        (&["send", "--user", "", "--event", "click"], &["--user", "accepted is"]),
+        (&["send", "--user", "ann", "--event", "Click"], &["--event", "accepted is"]),
+        (&["send", "--user", "ann", "--event", "click", "--id", ""], &["--id", "accepted is"]),
+        (&["send", "--user", "ann", "--event", "click", "--at", "-9000years"], &["--at", "accepted is"]),
+        (&["import", "--format", "combined", "--site", "http://h", "-"], &["--site", "accepted is"]),
+        (&["import", "--format", "csv", "--batch-size", "0", "-"], &["--batch-size", "1..=10000"]),
+        (&["retention", "set", "--keep", "1h"], &["--keep", "accepted is"]),
+        (&["retention", "set", "--columnstore-after", "soon"], &["--columnstore-after", "accepted is"]),
+        (&["migrate", "status"], &["--database-url", "DATABASE_URL", "profile"]),
+        (&["verify", "--database-url", "nonsense"], &["--database-url", "expected is postgres://"]),
+        (
+            &["verify", "--from", "now", "--to", "-1h", "--database-url", "postgres://h/x"],
+            &["--from", "--to", "exchange"],
+        ),
+        (&["doctor", "--timeout", "0s"], &["--timeout", "accepted is"]),
+        (&["config", "--profile", "x"], &["--profile", "--config"]),
+        (&["query", "--color", "red"], &["--color", "auto, always, never"]),
+        (&["man", "/dev/null/pages"], &["give a folder"]),
+    ] {
+        let output = command(arguments).env("ANALYTICS_SERVER", "http://127.0.0.1:9").output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
+        for part in told {
+            assert!(stderr.contains(part), "{arguments:?} lacks {part:?}: {stderr}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_fails_leads_to_the_doctor() {
+    for answer in [Answer::Problem(503, "The database is away.", None), Answer::Nothing] {
+        let server = TestServer::answering(&[answer]);
+        let output = command(&["query"]).env("ANALYTICS_SERVER", server.url()).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains("analytics-cli doctor"), "{stderr}");
+    }
+}
+
+#[test]
+fn a_full_disk_behind_standard_output_is_told_with_what_to_do() {
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = command(&["config"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("redirect it to where there is room"));
 }

@@ -9,6 +9,7 @@ mod hour_life;
 mod ingest;
 mod ingest_once;
 mod known_visitors;
+mod objects;
 mod partitions;
 mod random_interleavings;
 mod reports;

@@ -73,7 +73,10 @@ async fn a_database_that_cannot_hold_every_name_is_refused_with_what_to_do() {
     let name: String = client.query_one("select current_database() || '_ascii'", &[]).await.unwrap().get(0);
     client.batch_execute(&format!("create database {name} encoding 'SQL_ASCII' template template0")).await.unwrap();
     let own: String = client.query_one("select current_database()::text", &[]).await.unwrap().get(0);
-    let store = Store::new(&database.url().replace(&own, &name), StoreOptions::default()).unwrap();
+    // The last part of the path; the name of the user or of a folder may be the same.
+    let (place, query) = database.url().split_once('?').unwrap_or((database.url(), ""));
+    let url = format!("{}{name}?{query}", place.strip_suffix(own.as_str()).unwrap());
+    let store = Store::new(&url, StoreOptions::default()).unwrap();
     let refused = schema::migrate(&store, None).await;
     drop(store);
     client.batch_execute(&format!("drop database {name} with (force)")).await.unwrap();

@@ -1,0 +1,106 @@
+use std::path::Path;
+
+use clap::Args;
+use db::mask_password;
+use serde::Serialize;
+
+use crate::{
+    config_file::ConfigFile,
+    database::DatabaseArgs,
+    failure::{Failure, Verdict},
+    output,
+    palette::Palette,
+    report_format::ReportFormat,
+    settings::{Setting, Settings, Source},
+    table::{self, Side},
+    with_sources::WithSources,
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    #[command(flatten)]
+    pub(crate) database: WithSources<DatabaseArgs>,
+
+    /// How to write it.
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    format: ReportFormat,
+}
+
+/// Shows what applies. Nothing is connected to.
+pub(crate) fn run(args: &ConfigArgs, settings: &Settings) -> Result<Verdict, Failure> {
+    let applied = Applied::new(settings, settings.database_url(&args.database));
+    output::print(&match args.format {
+        ReportFormat::Table => applied.table(output::palette()),
+        ReportFormat::Json => applied.json(),
+    })?;
+    if let Some(exposed) = settings.file.exposed_password() {
+        output::warn(&exposed);
+    }
+    Ok(Verdict::Yes)
+}
+
+/// What applies, as it is shown.
+#[derive(Serialize)]
+struct Applied<'a> {
+    settings: [Shown; 3],
+    file: Option<&'a Path>,
+    file_is_there: bool,
+    profiles: Vec<&'a str>,
+}
+
+/// A setting; without a value it is not set anywhere.
+#[derive(Serialize)]
+struct Shown {
+    setting: &'static str,
+    value: Option<String>,
+    source: String,
+}
+
+impl<'a> Applied<'a> {
+    fn new(settings: &'a Settings, database_url: Option<Setting<String>>) -> Self {
+        let Settings { file: ConfigFile { path, content }, profile, server } = settings;
+        let masked = database_url.map(|Setting { value, source }| Setting { value: mask_password(&value), source });
+        Self {
+            settings: [
+                Shown::new("profile", profile.as_ref().map(|profile| profile.name.clone())),
+                Shown::new(
+                    "server",
+                    Some(Setting { value: server.value.masked().to_string(), source: server.source.clone() }),
+                ),
+                Shown::new("database_url", masked),
+            ],
+            file: path.as_deref(),
+            file_is_there: content.is_some(),
+            profiles: settings.file.profile_names(),
+        }
+    }
+
+    fn table(&self, palette: Palette) -> String {
+        let header = [("setting", Side::Left), ("value", Side::Left), ("source", Side::Left)];
+        let rows: Vec<[String; 3]> = self.settings.iter().map(Shown::row).collect();
+        let file = match (self.file, self.file_is_there) {
+            (Some(path), true) => path.display().to_string(),
+            (Some(path), false) => format!("{} (not there)", path.display()),
+            (None, _) => "none: neither XDG_CONFIG_HOME nor HOME says where to look".to_owned(),
+        };
+        let profiles = if self.profiles.is_empty() { "none".to_owned() } else { self.profiles.join(", ") };
+        format!("{}\nfile      {file}\nprofiles  {profiles}\n", table::layout(header, &rows, palette))
+    }
+
+    fn json(&self) -> String {
+        let json = serde_json::to_string_pretty(self).expect("texts can be written as JSON");
+        format!("{json}\n")
+    }
+}
+
+impl Shown {
+    fn new(setting: &'static str, value: Option<Setting<String>>) -> Self {
+        let (value, source) = value.map_or((None, Source::Default), |Setting { value, source }| (Some(value), source));
+        Self { setting, value, source: source.to_string() }
+    }
+
+    fn row(&self) -> [String; 3] {
+        let value = self.value.clone().unwrap_or_else(|| "none".to_owned());
+        [self.setting.to_owned(), value, self.source.clone()]
+    }
+}

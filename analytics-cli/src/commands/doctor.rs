@@ -1,0 +1,45 @@
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::{
+    database::DatabaseArgs,
+    doctor::{self, Report},
+    failure::{Failure, Verdict},
+    output,
+    report_format::ReportFormat,
+    settings::Settings,
+    with_sources::WithSources,
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) database: WithSources<DatabaseArgs>,
+
+    /// The longest that a single check may take; one that takes longer is a problem.
+    #[arg(long, value_name = "DURATION", value_parser = timeout, default_value = "5s")]
+    timeout: Duration,
+
+    /// How to write what was found.
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    format: ReportFormat,
+}
+
+/// Makes every check and prints what each finds.
+pub(crate) async fn run(args: DoctorArgs, settings: Settings) -> Result<Verdict, Failure> {
+    if let Some(exposed) = settings.file.exposed_password() {
+        output::warn(&exposed);
+    }
+    let database_url = settings.database_url(&args.database);
+    let mut report = Report::new(args.format);
+    doctor::run(settings, database_url, args.timeout, &mut report).await?;
+    report.finish()
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    const ACCEPTED: &str = "accepted is a duration from 1ms to 1h, as in 5s";
+    let limit = humantime::parse_duration(text).map_err(|error| format!("{error}; {ACCEPTED}"))?;
+    let is_accepted = (Duration::from_millis(1)..=Duration::from_hours(1)).contains(&limit);
+    if is_accepted { Ok(limit) } else { Err(ACCEPTED.to_owned()) }
+}

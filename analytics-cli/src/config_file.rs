@@ -1,0 +1,222 @@
+//! The file of named profiles: where it is looked for, and what it may hold.
+
+use std::{
+    collections::BTreeMap,
+    env, fs, io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use db::has_password;
+use serde::{Deserialize, Deserializer, de};
+use thiserror::Error;
+
+use crate::server::ServerUrl;
+
+/// What a file may hold, for those whose file holds something else.
+const ACCEPTED: &str =
+    "accepted is profile = \"NAME\" and, in each table [profiles.NAME], server = \"URL\" and database_url = \"URL\"";
+
+/// The file that was read, or looked for.
+#[derive(Debug)]
+pub(crate) struct ConfigFile {
+    /// Where it is; none if neither `XDG_CONFIG_HOME` nor `HOME` says where to look.
+    pub(crate) path: Option<PathBuf>,
+    /// What it holds; none if there is none.
+    pub(crate) content: Option<Content>,
+}
+
+/// What a file holds.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Content {
+    /// The profile that applies unless another one is asked for.
+    pub(crate) profile: Option<String>,
+    /// The profiles by their names.
+    #[serde(default)]
+    pub(crate) profiles: BTreeMap<String, Profile>,
+}
+
+/// What belongs together under a name.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Profile {
+    /// Where analyticsd listens.
+    #[serde(default, deserialize_with = "parsed")]
+    pub(crate) server: Option<ServerUrl>,
+    /// The database.
+    pub(crate) database_url: Option<String>,
+}
+
+impl Profile {
+    fn has_password(&self) -> bool {
+        self.database_url.as_deref().is_some_and(has_password)
+            || self.server.as_ref().is_some_and(|server| *server != server.masked())
+    }
+}
+
+/// A file that cannot be used.
+#[derive(Debug, Error)]
+pub(crate) enum ConfigFileError {
+    /// It cannot be read.
+    #[error("cannot read {path}: {error}; {advice}", path = .path.display())]
+    Unreadable {
+        /// Where it is.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// It holds what it must not.
+    #[error("{place}: {fault}; {ACCEPTED}", place = place(.path, *.line))]
+    Invalid {
+        /// Where it is.
+        path: PathBuf,
+        /// Its line at fault, from 1, where one is.
+        line: Option<usize>,
+        /// What is wrong with it.
+        fault: String,
+    },
+}
+
+fn place(path: &Path, line: Option<usize>) -> String {
+    line.map_or(path.display().to_string(), |line| format!("{}:{line}", path.display()))
+}
+
+impl ConfigFile {
+    /// Reads the file that was named, or else the one at the usual place, which need not be there.
+    pub(crate) fn read(named: Option<&Path>) -> Result<Self, ConfigFileError> {
+        let Some(path) = named.map(Path::to_owned).or_else(usual_place) else {
+            return Ok(Self { path: None, content: None });
+        };
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => {
+                return Ok(Self { path: Some(path), content: None });
+            }
+            Err(error) => {
+                let advice = if named.is_some() {
+                    "is --config (or ANALYTICS_CONFIG) right?"
+                } else {
+                    "make it readable, or name another file with --config"
+                };
+                return Err(ConfigFileError::Unreadable { path, error, advice });
+            }
+            Ok(text) => text,
+        };
+        let content = toml::from_str(&text).map_err(|error| ConfigFileError::Invalid {
+            line: error.span().map(|span| line_of(&text, span.start)),
+            fault: without_values(error.message()),
+            path: path.clone(),
+        })?;
+        Ok(Self { path: Some(path), content: Some(content) })
+    }
+
+    /// The names of its profiles.
+    pub(crate) fn profile_names(&self) -> Vec<&str> {
+        self.content.iter().flat_map(|content| content.profiles.keys().map(String::as_str)).collect()
+    }
+
+    /// What to say if others may read a password in it.
+    pub(crate) fn exposed_password(&self) -> Option<String> {
+        let (path, content) = (self.path.as_ref()?, self.content.as_ref()?);
+        let holds_password = content.profiles.values().any(Profile::has_password);
+        let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
+        (holds_password && mode & 0o077 != 0).then(|| {
+            let path = path.display();
+            format!("{path} holds a password, and others may read it (mode {mode:03o}); run `chmod 600 {path}`")
+        })
+    }
+}
+
+/// As the XDG base directory specification has it, a relative path does not count.
+fn usual_place() -> Option<PathBuf> {
+    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let folder = absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")))?;
+    Some(folder.join("analytics/config.toml"))
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text.as_bytes().iter().take(offset).filter(|&&byte| byte == b'\n').count() + 1
+}
+
+/// What is wrong in one line, and without the text that stands in the wrong place, which may be a database URL with its password.
+fn without_values(message: &str) -> String {
+    let message = message.replace('\n', ", ");
+    match message.split_once(" string \"") {
+        Some((before, behind)) => {
+            let expected = behind.rfind("\", ").map_or("", |end| &behind[end + 1..]);
+            format!("{before} string{expected}")
+        }
+        None => message,
+    }
+}
+
+/// A text of the file as a value that is checked where it stands, so that the error can name the line.
+fn parsed<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: std::fmt::Display>,
+{
+    String::deserialize(deserializer)?.parse().map(Some).map_err(de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::{ConfigFile, ConfigFileError, without_values};
+
+    fn read(text: &str) -> Result<ConfigFile, ConfigFileError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        fs::write(&path, text).unwrap();
+        ConfigFile::read(Some(&path))
+    }
+
+    #[test]
+    fn a_file_holds_profiles_and_may_name_the_default_one() {
+        let file = read(
+            "profile = \"here\"\n[profiles.here]\n[profiles.there]\nserver = \"http://counter/\"\n\
+             database_url = \"postgres://h/db\"\n",
+        )
+        .unwrap();
+        assert_eq!(file.profile_names(), ["here", "there"]);
+        let content = file.content.unwrap();
+        assert_eq!(content.profile.as_deref(), Some("here"));
+        assert_eq!(content.profiles["there"].server.as_ref().unwrap().to_string(), "http://counter");
+        assert_eq!(content.profiles["there"].database_url.as_deref(), Some("postgres://h/db"));
+        assert!(read("").unwrap().profile_names().is_empty());
+    }
+
+    #[test]
+    fn what_a_file_must_not_hold_is_named_with_its_line_and_what_is_accepted() {
+        for (text, line, fault) in [
+            ("profil = \"a\"", 1, "unknown field `profil`"),
+            ("\n[profiles.a]\nserver = \"http://h\"\nurl = \"x\"", 4, "unknown field `url`"),
+            ("\n\n[profile.a]", 3, "expected a string"),
+            ("[profiles.a]\nserver = 8080", 2, "expected a string"),
+            ("[profiles.a]\n\nserver = \"https://counter\"", 3, "accepted is http://HOST:PORT"),
+            ("[profiles.a]\ndatabase_url = [\"postgres://h/db\"]", 2, "expected a string"),
+            ("[profiles]\na = \"postgres://ann:secret@h/db\"", 2, "invalid type: string"),
+            ("[profiles.a]\n[profiles.b]\n[profiles.a]", 3, "duplicate key"),
+            ("a = \n", 1, ""),
+            ("profile = a", 1, ""),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(&format!("config.toml:{line}: ")), "{text:?} gave {error}");
+            assert!(error.contains(fault) && error.contains("accepted is profile = "), "{text:?} gave {error}");
+            assert!(!error.contains("secret") && !error.contains('\n'), "{text:?} gave {error}");
+        }
+    }
+
+    #[test]
+    fn a_text_in_the_wrong_place_is_not_repeated() {
+        assert_eq!(
+            without_values("invalid type: string \"a \\\"secret\\\", b\", expected struct Profile"),
+            "invalid type: string, expected struct Profile"
+        );
+        assert_eq!(without_values("unknown field `a`, expected `b`"), "unknown field `a`, expected `b`");
+    }
+}

@@ -1,0 +1,402 @@
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use db::{
+    Examination, Flavour, Platform, Settling, StoreError, Timescale, mask_password,
+    objects::{Drift, DriftKind},
+    schema::{MigrationState, OLDEST_SOUND_TIMESCALE, SchemaError, SchemaStatus, is_sound_timescale},
+};
+
+use super::{clock::Skew, finding::Finding, report::Report};
+use crate::{
+    database,
+    failure::{self, Failure},
+    settings::{Setting, Source},
+};
+
+const REACHED: &str = "database";
+const POSTGRESQL: &str = "postgresql";
+const ENCODING: &str = "encoding";
+const DURABILITY: &str = "durability";
+const TIMESCALEDB: &str = "timescaledb";
+const MIGRATIONS: &str = "migrations";
+const OBJECTS: &str = "schema objects";
+const CLOCK: &str = "database clock";
+const SETTLER: &str = "settler";
+const OPEN_HOURS: &str = "open hours";
+
+/// In WebAssembly a clock goes by milliseconds.
+const CLOCK_RESOLUTION: TimeDelta = TimeDelta::milliseconds(1);
+/// The oldest version of PostgreSQL that is tested.
+const OLDEST_TESTED_POSTGRESQL: u32 = 15;
+const MIGRATE_FIRST: &str = "migrate it first";
+/// How many objects that are not as they should be are named in one line.
+const NAMED_OBJECTS: usize = 10;
+
+/// A database to look at.
+pub(crate) struct Database {
+    examination: Examination,
+    url: Setting<String>,
+}
+
+impl Database {
+    /// Prepares to look; nothing is opened yet.
+    pub(crate) fn new(url: Setting<String>, limit: Duration) -> Result<Self, Failure> {
+        let store = database::open(&url.value, &url.source)?;
+        Ok(Self { examination: Examination::new(&store, limit), url })
+    }
+
+    /// Looks at everything, and returns how far its clock is ahead of this machine's, if it could be asked.
+    pub(crate) async fn run(self, report: &mut Report) -> Result<Option<Skew>, Failure> {
+        let platform = match self.examination.platform().await {
+            Ok(platform) => platform,
+            Err(error) => {
+                report.add(self.failed(REACHED, &error))?;
+                skip_all_but_the_first(report, "the database cannot be asked", "mend that first")?;
+                return Ok(None);
+            }
+        };
+        report.add(Finding::ok(REACHED, format!("{} answers", mask_password(&self.url.value))))?;
+        report.add(judge_version(&platform))?;
+        report.add(judge_encoding(&platform))?;
+        report.add(judge_durability(&platform))?;
+
+        let schema = self.examination.schema().await;
+        let flavour = schema.as_ref().ok().and_then(|schema| schema.flavour);
+        let timescale = self.examination.timescale().await;
+        report
+            .add(timescale.map_or_else(|error| self.failed(TIMESCALEDB, &error), |it| judge_timescale(flavour, &it)))?;
+        let complaint = schema.as_ref().map_or(true, |schema| schema.complaint().is_some());
+        report.add(match schema {
+            Ok(schema) => judge_migrations(&schema),
+            Err(SchemaError::Store(error)) => self.failed(MIGRATIONS, &error),
+            Err(other) => Finding::problem(MIGRATIONS, other.to_string(), "run `analytics-cli migrate status`"),
+        })?;
+        report.add(match flavour {
+            Some(flavour) if !complaint => {
+                let drift = self.examination.drift(flavour).await;
+                drift.map_or_else(|error| self.failed(OBJECTS, &error), |drift| judge_objects(&drift))
+            }
+            _ => Finding::skipped(OBJECTS, "the schema is not the one of this version", MIGRATE_FIRST),
+        })?;
+
+        let clock = self.examination.clock().await;
+        let clock = clock.map(|clock| Skew::new(clock.asked, clock.says, CLOCK_RESOLUTION, clock.answered));
+        report.add(match &clock {
+            Ok(clock) => clock.judge(CLOCK, "its clock", "this machine's"),
+            Err(error) => self.failed(CLOCK, error),
+        })?;
+
+        if flavour.is_none() {
+            for check in [SETTLER, OPEN_HOURS] {
+                report.add(Finding::skipped(check, "there is no schema yet", MIGRATE_FIRST))?;
+            }
+            return Ok(clock.ok());
+        }
+        match self.examination.settling().await {
+            Ok(settling) => {
+                report.add(judge_settler(&settling))?;
+                report.add(judge_open_hours(&settling))?;
+            }
+            Err(error) => {
+                report.add(self.failed(SETTLER, &error))?;
+                report.add(Finding::skipped(
+                    OPEN_HOURS,
+                    "they are asked for together with the settler",
+                    "mend that first",
+                ))?;
+            }
+        }
+        Ok(clock.ok())
+    }
+
+    fn failed(&self, check: &'static str, error: &StoreError) -> Finding {
+        judge_failure(check, error, &self.url.source)
+    }
+}
+
+/// Says for every check of the database why it is not made.
+pub(crate) fn skip(report: &mut Report, why: &str, advice: &str) -> Result<(), Failure> {
+    report.add(Finding::skipped(REACHED, why, advice))?;
+    skip_all_but_the_first(report, why, "give one first")
+}
+
+fn skip_all_but_the_first(report: &mut Report, why: &str, advice: &str) -> Result<(), Failure> {
+    [POSTGRESQL, ENCODING, DURABILITY, TIMESCALEDB, MIGRATIONS, OBJECTS, CLOCK, SETTLER, OPEN_HOURS]
+        .into_iter()
+        .try_for_each(|check| report.add(Finding::skipped(check, why, advice)))
+}
+
+fn judge_failure(check: &'static str, error: &StoreError, url_source: &Source) -> Finding {
+    let advice = match error {
+        StoreError::Refused(_) | StoreError::Inconsistent(_) => {
+            "may this user read the schema analytics? If so, see the log of the database".to_owned()
+        }
+        StoreError::TimedOut(_) => "try again when it is less busy, or with a longer --timeout".to_owned(),
+        other => failure::advise(other, Some(url_source)),
+    };
+    Finding::problem(check, error.to_string(), advice)
+}
+
+fn judge_version(Platform { version, major_version, .. }: &Platform) -> Finding {
+    if *major_version >= OLDEST_TESTED_POSTGRESQL {
+        return Finding::ok(POSTGRESQL, version);
+    }
+    let advice = format!("it is tested from version {OLDEST_TESTED_POSTGRESQL} on: upgrade it");
+    Finding::warning(POSTGRESQL, version, advice)
+}
+
+fn judge_encoding(Platform { encoding, .. }: &Platform) -> Finding {
+    if encoding == "UTF8" {
+        return Finding::ok(ENCODING, encoding);
+    }
+    let seen = format!("{encoding}, in which not every user's name can be stored");
+    Finding::problem(ENCODING, seen, "make the database anew with `create database … encoding 'UTF8'`")
+}
+
+fn judge_durability(platform: &Platform) -> Finding {
+    let word = |is_on| if is_on { "on" } else { "off" };
+    let Platform { is_webassembly, fsync, full_page_writes, synchronous_commit, .. } = platform;
+    let (fsync_word, pages_word) = (word(*fsync), word(*full_page_writes));
+    let seen = format!("fsync {fsync_word}, full_page_writes {pages_word}, synchronous_commit {synchronous_commit}");
+    if *is_webassembly {
+        let seen = "it runs in WebAssembly and never syncs: what is committed may be lost when the machine stops";
+        return Finding::warning(
+            DURABILITY,
+            seen,
+            "use it for trials only, and a PostgreSQL server where events matter",
+        );
+    }
+    if !fsync {
+        let seen = format!("{seen}: what is committed may be lost when the machine stops");
+        let advice = "set fsync = on in postgresql.conf and reload it";
+        return Finding::problem(DURABILITY, seen, advice);
+    }
+    if !full_page_writes {
+        let seen = format!("{seen}: a page that was half written when the machine stopped cannot be mended");
+        let advice = "set full_page_writes = on, unless the file system never writes half a page, as ZFS does not";
+        return Finding::warning(DURABILITY, seen, advice);
+    }
+    if matches!(synchronous_commit.as_str(), "off" | "local") {
+        let seen = format!("{seen}: analyticsd commits durably all the same, other programs do not");
+        return Finding::warning(DURABILITY, seen, "set synchronous_commit = on in postgresql.conf and reload it");
+    }
+    Finding::ok(DURABILITY, seen)
+}
+
+fn judge_timescale(flavour: Option<Flavour>, timescale: &Timescale) -> Finding {
+    let Timescale { installed, available, license } = timescale;
+    let license = license.as_deref().unwrap_or("not set");
+    let lacks = "lacks continuous aggregates and the columnstore";
+    match (flavour, installed, available) {
+        (Some(Flavour::Postgres), ..) => Finding::ok(TIMESCALEDB, "not used: the schema is of the flavour postgres"),
+        (Some(Flavour::Timescale), None, _) => Finding::problem(
+            TIMESCALEDB,
+            "the schema is of the flavour timescale, and the extension is gone",
+            "restore the database from a backup, or migrate an empty one and import into it",
+        ),
+        (Some(Flavour::Timescale), Some(version), _) if license != "timescale" => Finding::problem(
+            TIMESCALEDB,
+            format!("{version}, timescaledb.license {license}, which {lacks}"),
+            "install the community edition and set timescaledb.license = 'timescale'",
+        ),
+        (Some(Flavour::Timescale), Some(version), _) => {
+            let seen = format!("{version}, community edition (timescaledb.license timescale)");
+            if is_sound_timescale(version) {
+                return Finding::ok(TIMESCALEDB, seen);
+            }
+            let [major, minor, patch] = OLDEST_SOUND_TIMESCALE;
+            let oldest = format!("{major}.{minor}.{patch}");
+            let seen = format!("{seen}; before {oldest} it could miscount users in partly compressed chunks");
+            Finding::warning(TIMESCALEDB, seen, format!("upgrade it to {oldest} or later"))
+        }
+        (None, _, None) => Finding::ok(TIMESCALEDB, "not there; `migrate up` will choose the flavour postgres"),
+        (None, _, Some(version)) if installed.is_some() && license != "timescale" => Finding::warning(
+            TIMESCALEDB,
+            format!("{version}, timescaledb.license {license}, which {lacks}"),
+            "install the community edition, or migrate with `--flavour postgres`",
+        ),
+        (None, _, Some(version)) => {
+            Finding::ok(TIMESCALEDB, format!("{version}; `migrate up` will choose the flavour timescale"))
+        }
+    }
+}
+
+fn judge_migrations(schema: &SchemaStatus) -> Finding {
+    let applied = schema.count(MigrationState::Applied);
+    match (schema.complaint(), schema.flavour) {
+        (None, Some(flavour)) => Finding::ok(MIGRATIONS, format!("all {applied} are applied, flavour {flavour}")),
+        (complaint, _) => {
+            let complaint = complaint.unwrap_or_else(|| "the schema has no flavour".to_owned());
+            let split = complaint.split_once("; ").or_else(|| complaint.split_once(". "));
+            let (seen, advice) = split.unwrap_or((&complaint, "run `analytics-cli migrate status`"));
+            Finding::problem(MIGRATIONS, seen, advice)
+        }
+    }
+}
+
+fn judge_objects(drift: &[Drift]) -> Finding {
+    let of = |kind| drift.iter().filter(move |drift| drift.kind == kind).count();
+    let (missing, changed, added) = (of(DriftKind::Missing), of(DriftKind::Changed), of(DriftKind::Added));
+    if drift.is_empty() {
+        return Finding::ok(OBJECTS, "as the migrations make them");
+    }
+    let named: Vec<String> = drift.iter().take(NAMED_OBJECTS).map(ToString::to_string).collect();
+    let more = drift.len().saturating_sub(NAMED_OBJECTS);
+    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+    let seen = format!("{missing} missing, {changed} changed, {added} added: {}{more}", named.join(", "));
+    if missing + changed > 0 {
+        let advice = "make an empty database, run `analytics-cli migrate up` on it, and take the objects from it with \
+                      `pg_dump --schema-only --schema=analytics`; then run `analytics-cli verify`";
+        Finding::problem(OBJECTS, seen, advice)
+    } else {
+        Finding::warning(OBJECTS, seen, "keep what is your own in a schema of its own, where no migration can meet it")
+    }
+}
+
+fn judge_settler(settling: &Settling) -> Finding {
+    if settling.has_settler {
+        return Finding::ok(SETTLER, "a daemon settles the hours of this database");
+    }
+    let seen = "no daemon settles the hours of this database";
+    Finding::warning(SETTLER, seen, "start analyticsd on it; whichever is first settles, a second after its start")
+}
+
+fn judge_open_hours(settling: &Settling) -> Finding {
+    let Settling { has_settler, waiting, oldest, overdue, contradictory } = settling;
+    let oldest = oldest.map(|hour| hour.to_string()).unwrap_or_default();
+    if *contradictory > 0 {
+        let seen = format!("{contradictory} hours are open and settled at once, and cannot be read");
+        return Finding::problem(OPEN_HOURS, seen, "run `analytics-cli verify --repair`");
+    }
+    if *waiting == 0 {
+        return Finding::ok(OPEN_HOURS, "none waits to be settled");
+    }
+    let seen = format!("{waiting} ended hours wait to be settled, the oldest {oldest}");
+    if *overdue == 0 {
+        return Finding::ok(OPEN_HOURS, seen);
+    }
+    let seen = format!("{seen}; nobody wrote to {overdue} of them for an hour");
+    let advice = if *has_settler {
+        format!(
+            "look again in a minute; if they still wait, `analytics-cli verify --from {oldest} --to -2h` tells whether their \
+             counters differ from their raw events, and the log of analyticsd why they stay open"
+        )
+    } else {
+        "start analyticsd, which settles them".to_owned()
+    };
+    Finding::warning(OPEN_HOURS, seen, advice)
+}
+
+#[cfg(test)]
+mod tests {
+    use db::{
+        Flavour, Platform, Settling, Timescale,
+        objects::{Drift, DriftKind},
+    };
+    use model::{Hour, Timestamp};
+
+    use super::{
+        judge_durability, judge_encoding, judge_objects, judge_open_hours, judge_settler, judge_timescale,
+        judge_version,
+    };
+    use crate::doctor::finding::Health;
+
+    fn platform() -> Platform {
+        Platform {
+            version: "17.2".to_owned(),
+            major_version: 17,
+            is_webassembly: false,
+            encoding: "UTF8".to_owned(),
+            fsync: true,
+            full_page_writes: true,
+            synchronous_commit: "on".to_owned(),
+        }
+    }
+
+    #[test]
+    fn only_what_can_lose_a_commit_is_a_problem() {
+        for (platform, health) in [
+            (platform(), Health::Ok),
+            (Platform { is_webassembly: true, ..platform() }, Health::Warning),
+            (Platform { fsync: false, ..platform() }, Health::Problem),
+            (Platform { full_page_writes: false, ..platform() }, Health::Warning),
+            (Platform { synchronous_commit: "off".to_owned(), ..platform() }, Health::Warning),
+            (Platform { synchronous_commit: "local".to_owned(), ..platform() }, Health::Warning),
+            (Platform { synchronous_commit: "remote_apply".to_owned(), ..platform() }, Health::Ok),
+        ] {
+            assert_eq!(judge_durability(&platform).health, health, "{platform:?}");
+        }
+    }
+
+    #[test]
+    fn old_versions_and_other_encodings_are_told() {
+        assert_eq!(judge_version(&platform()).health, Health::Ok);
+        assert_eq!(judge_version(&Platform { major_version: 14, ..platform() }).health, Health::Warning);
+        assert_eq!(judge_encoding(&platform()).health, Health::Ok);
+        let ascii = judge_encoding(&Platform { encoding: "SQL_ASCII".to_owned(), ..platform() });
+        assert_eq!(ascii.health, Health::Problem);
+    }
+
+    #[test]
+    fn the_extension_is_judged_by_what_the_schema_needs_of_it() {
+        let timescale = |installed: Option<&str>, license: Option<&str>| Timescale {
+            installed: installed.map(str::to_owned),
+            available: Some("2.30.0".to_owned()),
+            license: license.map(str::to_owned),
+        };
+        let (made, plain) = (Some(Flavour::Timescale), Some(Flavour::Postgres));
+        for (flavour, timescale, health, seen) in [
+            (made, timescale(Some("2.30.0"), Some("timescale")), Health::Ok, "community"),
+            (made, timescale(Some("2.28.3"), Some("timescale")), Health::Warning, "before 2.29.2"),
+            (made, timescale(Some("2.30.0"), Some("apache")), Health::Problem, "lacks continuous aggregates"),
+            (made, timescale(None, None), Health::Problem, "gone"),
+            (plain, timescale(None, None), Health::Ok, "not used"),
+            (None, timescale(None, None), Health::Ok, "will choose the flavour timescale"),
+            (None, timescale(Some("2.30.0"), Some("apache")), Health::Warning, "lacks"),
+            (None, Timescale::default(), Health::Ok, "will choose the flavour postgres"),
+        ] {
+            let finding = judge_timescale(flavour, &timescale);
+            assert_eq!(finding.health, health, "{timescale:?}");
+            assert!(finding.seen.contains(seen), "{}", finding.seen);
+        }
+    }
+
+    #[test]
+    fn an_object_of_somebody_elses_is_no_problem_but_a_missing_one_is() {
+        let drift = |kind| Drift { object: "index analytics.x".to_owned(), kind };
+        assert_eq!(judge_objects(&[]).health, Health::Ok);
+        assert_eq!(judge_objects(&[drift(DriftKind::Added)]).health, Health::Warning);
+        assert_eq!(judge_objects(&[drift(DriftKind::Added), drift(DriftKind::Missing)]).health, Health::Problem);
+        let many = vec![drift(DriftKind::Changed); 12];
+        assert!(judge_objects(&many).seen.starts_with("0 missing, 12 changed, 0 added: changed index analytics.x, "));
+        assert!(judge_objects(&many).seen.ends_with(", and 2 more"));
+    }
+
+    #[test]
+    fn hours_that_wait_are_judged_by_how_long_nobody_wrote_to_them() {
+        let oldest = Some(Hour::containing(Timestamp::from_millis(0).unwrap()));
+        let none = Settling { has_settler: true, waiting: 0, oldest: None, overdue: 0, contradictory: 0 };
+        for (settling, health, advice) in [
+            (none.clone(), Health::Ok, ""),
+            (Settling { waiting: 2, oldest, ..none.clone() }, Health::Ok, ""),
+            (
+                Settling { waiting: 2, oldest, overdue: 1, ..none.clone() },
+                Health::Warning,
+                "verify --from 1970-01-01T00:00:00Z",
+            ),
+            (
+                Settling { has_settler: false, waiting: 2, oldest, overdue: 1, ..none.clone() },
+                Health::Warning,
+                "start analyticsd",
+            ),
+            (Settling { contradictory: 1, ..none.clone() }, Health::Problem, "verify --repair"),
+        ] {
+            let finding = judge_open_hours(&settling);
+            assert_eq!(finding.health, health, "{settling:?}");
+            assert!(finding.advice.unwrap_or_default().contains(advice), "{settling:?}");
+        }
+        assert_eq!(judge_settler(&none).health, Health::Ok);
+        assert_eq!(judge_settler(&Settling { has_settler: false, ..none }).health, Health::Warning);
+    }
+}

@@ -1,0 +1,38 @@
+//! Looks for what is wrong with a server and its database, without changing anything.
+//!
+//! `server_checks` and `database_checks` each ask what there is to know and judge it, `clock` compares clocks, and what they find goes to the
+//! `report`, a line a finding.
+
+mod clock;
+mod database_checks;
+mod finding;
+mod report;
+mod server_checks;
+
+use std::time::Duration;
+
+pub(crate) use self::report::Report;
+use crate::{
+    database::HOW_TO_GIVE,
+    failure::Failure,
+    server::Server,
+    settings::{Setting, Settings},
+};
+
+/// Makes every check, one after the other. None takes longer than `limit`.
+pub(crate) async fn run(
+    settings: Settings,
+    database_url: Option<Setting<String>>,
+    limit: Duration,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let database = database_url.map(|url| database_checks::Database::new(url, limit)).transpose()?;
+    let server_clock = server_checks::run(&Server::new(settings.server), limit, report).await?;
+    let database_clock = if let Some(database) = database {
+        database.run(report).await?
+    } else {
+        database_checks::skip(report, "no database was given", HOW_TO_GIVE)?;
+        None
+    };
+    report.add(clock::between(server_clock, database_clock))
+}
