@@ -85,7 +85,7 @@ pub(crate) async fn run(server: &Server, sources: &[Source], options: Options) -
     let stopped = import.all(sources).await.err();
     import.progress.end();
     import.tally.unreadable = import.rejects.total();
-    let printed = output::print(&import.tally.to_string());
+    let printed = output::print(&import.tally.summary(output::palette()));
     import.rejects.tell();
     if import.spooled > 0 {
         output::talk(&format!(
@@ -94,7 +94,7 @@ pub(crate) async fn run(server: &Server, sources: &[Source], options: Options) -
         ));
     }
     if let Some(suspect) = import.suspect {
-        output::talk(&format!("warning: {suspect}"));
+        output::warn(&suspect);
     }
     if let Some(stopped) = stopped {
         return Err(stopped.into());

@@ -1,9 +1,12 @@
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use model::Hour;
 
 use super::batch::{Batch, Kinds};
-use crate::table::{self, Side};
+use crate::{
+    palette::Palette,
+    table::{self, Side},
+};
 
 /// The most hours that are counted apart, which bounds memory and the length of the summary.
 const MAX_HOURS: usize = 1_000;
@@ -38,24 +41,26 @@ impl Tally {
     }
 }
 
-impl fmt::Display for Tally {
+impl Tally {
     /// Lines of `name,number`, as the server answers, and then a table of the hours.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { acknowledged: Kinds { clicks, impressions }, hours, range, not_page_views, unreadable } = self;
-        writeln!(f, "events,{}\nclicks,{clicks}\nimpressions,{impressions}", self.acknowledged.events())?;
-        writeln!(f, "not_page_views,{not_page_views}\nunreadable,{unreadable}")?;
-        let Some((first, last)) = range else { return Ok(()) };
+    pub(crate) fn summary(&self, palette: Palette) -> String {
+        let Self { acknowledged, hours, range, not_page_views, unreadable } = self;
+        let Kinds { clicks, impressions } = acknowledged;
+        let totals = format!(
+            "events,{}\nclicks,{clicks}\nimpressions,{impressions}\nnot_page_views,{not_page_views}\nunreadable,{unreadable}\n",
+            acknowledged.events()
+        );
+        let Some((first, last)) = range else { return totals };
         if hours.len() > MAX_HOURS {
-            return writeln!(
-                f,
-                "\nmore than {MAX_HOURS} hours, the first {first}, the last {last}; see `analytics-cli query --from {first} --to {last}`"
+            return format!(
+                "{totals}\nmore than {MAX_HOURS} hours, the first {first}, the last {last}; see `analytics-cli query --from {first} --to {last}`\n"
             );
         }
         let header = [("hour", Side::Left), ("clicks", Side::Right), ("impressions", Side::Right)];
         let row = |(hour, Kinds { clicks, impressions }): (&Hour, &Kinds)| {
             [hour.to_string(), clicks.to_string(), impressions.to_string()]
         };
-        write!(f, "\n{}", table::layout(header, &hours.iter().map(row).collect::<Vec<_>>()))
+        format!("{totals}\n{}", table::layout(header, &hours.iter().map(row).collect::<Vec<_>>(), palette))
     }
 }
 
@@ -63,7 +68,7 @@ impl fmt::Display for Tally {
 mod tests {
     use model::{Event, EventKind, Timestamp, UserName};
 
-    use super::{Batch, MAX_HOURS, Tally};
+    use super::{Batch, MAX_HOURS, Palette, Tally};
 
     fn tally(hours: usize) -> String {
         let mut tally = Tally::default();
@@ -77,7 +82,7 @@ mod tests {
             tally.add(&batch);
             tally.add(&batch);
         }
-        tally.to_string()
+        tally.summary(Palette::PLAIN)
     }
 
     #[test]
