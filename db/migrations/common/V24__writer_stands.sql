@@ -134,15 +134,17 @@ create function analytics.ingest_once(
     spool text, spool_from bigint, spool_to bigint,
     out settled timestamptz[], out expired timestamptz[], out repeated bigint[], out conflicting bigint[]
 )
-language plpgsql as $$
+language plpgsql
+-- The plan for the keys is made once, perhaps while the table is empty and was just analyzed, and then to read all of it looks cheapest.
+set enable_seqscan = off
+as $$
 begin
     select
         array_agg(k.n) filter (where e.fingerprint = k.fingerprint),
         array_agg(k.n) filter (where e.fingerprint <> k.fingerprint)
     into repeated, conflicting
     from unnest(key_hours, keys, fingerprints) with ordinality as k (hour, key, fingerprint, n)
-    -- By the index, key by key: the plan is made once, perhaps while the table is empty and nothing is known of it, and a join would then
-    -- read the whole table with every request.
+    -- Key by key: where nothing is known of the table, a join would read the whole index with every request.
     cross join lateral (
         select s.fingerprint from analytics.event_keys as s where s.hour = k.hour and s.key = k.key limit 1
     ) as e;
