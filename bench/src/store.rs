@@ -16,21 +16,27 @@ const END: &str = "<!-- what precedes is written by `make bench` -->";
 /// A page that a run can be kept in.
 pub(crate) struct Store {
     dir: PathBuf,
-    before: String,
-    after: String,
 }
 
 impl Store {
     /// Reads the page first of all, since a run takes too long to fail at its end for want of a marker.
     pub(crate) fn open(dir: &Path) -> anyhow::Result<Self> {
-        let page = dir.join("performance.md");
+        let store = Self { dir: dir.to_owned() };
+        store.by_hand()?;
+        Ok(store)
+    }
+
+    /// What stands on the page before and after the run.
+    fn by_hand(&self) -> anyhow::Result<(String, String)> {
+        let page = self.dir.join("performance.md");
         let text = fs::read_to_string(&page).with_context(|| format!("cannot read {}", page.display()))?;
         let (before, after) = split(&text).with_context(|| format!("cannot keep a run in {}", page.display()))?;
-        Ok(Self { dir: dir.to_owned(), before: before.to_owned(), after: after.to_owned() })
+        Ok((before.to_owned(), after.to_owned()))
     }
 
     pub(crate) fn keep(&self, report: &Report) -> anyhow::Result<()> {
-        let Self { before, after, .. } = self;
+        // Read again, for it may have been written to during the run.
+        let (before, after) = self.by_hand()?;
         let page = format!(
             "{before}{BEGIN}\n\n![Requests each second, and how they grow](performance.svg)\n\n{report}\n{END}{after}"
         );

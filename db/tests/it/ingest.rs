@@ -5,6 +5,9 @@ use tokio::task::JoinSet;
 
 use crate::support::{assert_counts_equal_brute_force, at, click, counts, hour, impression, settle, store_all, writer};
 
+/// So many events of one batch are stored before their visitors.
+const LARGE: usize = 1_001;
+
 on_both_flavours!(
     two_equal_events_are_two_events_of_one_user,
     users_are_distinct_over_clicks_and_impressions_together,
@@ -113,6 +116,7 @@ async fn a_batch_over_open_and_settled_hours_is_stored_in_neither(flavour: Flavo
     let both = [click("2015-05-17T10:01:00Z", "b"), click("2015-05-17T11:00:00Z", "b")];
     let blocked = Ingested::Blocked { settled: vec![ten], expired: vec![] };
     assert_eq!(writer.ingest(&both).await.unwrap(), blocked);
+    assert_eq!(writer.ingest(both.iter().cycle().take(LARGE)).await.unwrap(), blocked);
     assert_eq!(store.counts(&[ten, eleven]).await.unwrap(), [counts(1, 1, 0), counts(0, 0, 0)]);
     store_all(&mut writer, &both).await;
     assert_eq!(store.counts(&[ten, eleven]).await.unwrap(), [counts(2, 2, 0), counts(1, 1, 0)]);
@@ -120,8 +124,8 @@ async fn a_batch_over_open_and_settled_hours_is_stored_in_neither(flavour: Flavo
 
 async fn many_writers_that_see_the_same_new_users_count_each_once(flavour: Flavour) {
     const WRITERS: usize = 4;
-    const BATCHES: usize = 10;
-    const USERS: usize = 40;
+    const BATCHES: usize = 5;
+    const USERS: usize = 400;
     let database = TestDatabase::new(flavour).await;
     let hours = ["2015-05-17T10:00:00Z", "2015-05-17T11:00:00Z", "2015-05-18T00:00:00Z"];
 
@@ -137,7 +141,12 @@ async fn many_writers_that_see_the_same_new_users_count_each_once(flavour: Flavo
                         hours.map(|hour| Event { kind: EventKind::Impression, at: at(hour), ..click(hour, &user) })
                     })
                     .collect();
-                store_all(&mut writer, &events).await;
+                // Large batches store their events before their visitors, small ones after them.
+                let size = if number % 2 == 0 { events.len() } else { events.len() / 10 };
+                assert!(events.len() >= LARGE && events.len() / 10 < LARGE);
+                for part in events.chunks(size) {
+                    store_all(&mut writer, part).await;
+                }
             }
         });
     }

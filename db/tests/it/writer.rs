@@ -28,6 +28,14 @@ async fn a_fenced_writer_stores_nothing_and_its_last_batch_is_told_again_and_aga
     }
     let refused = client.query_one(ingest, &[&id, &3_i64, &ten]).await.unwrap_err();
     assert_eq!(refused.code().map(|code| code.code().to_owned()), Some("AN001".to_owned()));
+    // One that is so large that its events are stored first.
+    let ingest = "select settled, expired from analytics.ingest($1, $2, array_fill($3::timestamptz, array[1001]), \
+                  array_fill('anna'::text, array[1001]), array_fill(true, array[1001]), \
+                  array[$3], array[1001], array[0], array[$3], array['anna'])";
+    let refused = client.query_one(ingest, &[&id, &3_i64, &ten]).await.unwrap_err();
+    assert_eq!(refused.code().map(|code| code.code().to_owned()), Some("AN001".to_owned()));
+    let raw: i64 = client.query_one("select count(*) from analytics.events", &[]).await.unwrap().get(0);
+    assert_eq!(raw, 2);
     assert_eq!(database.store().counts(&[hour(TEN)]).await.unwrap(), [counts(1, 2, 0)]);
 }
 
