@@ -4,9 +4,9 @@ use clap::{ColorChoice, Parser, Subcommand};
 
 use crate::{
     commands::{
-        completions::CompletionsArgs, config::ConfigArgs, doctor::DoctorArgs, import::ImportArgs, man::ManArgs,
-        migrate::MigrateArgs, query::QueryArgs, retention::RetentionArgs, send::SendArgs, tail::TailArgs, top::TopArgs,
-        verify::VerifyArgs,
+        completions::CompletionsArgs, config::ConfigArgs, doctor::DoctorArgs, forget::ForgetArgs, import::ImportArgs,
+        man::ManArgs, migrate::MigrateArgs, query::QueryArgs, retention::RetentionArgs, send::SendArgs, tail::TailArgs,
+        top::TopArgs, verify::VerifyArgs,
     },
     palette,
     settings::SettingArgs,
@@ -68,6 +68,14 @@ pub(crate) enum Command {
     ///
     /// Exits 0 if all hours agree or, with --repair, if all that differ agree after it; else 1.
     Verify(VerifyArgs),
+    /// Delete a visitor's raw events, and count the hours that had them anew.
+    ///
+    /// Shows the hours in which the visitor has raw events and, with --yes, deletes those and rebuilds each hour from what is left of it. The
+    /// daemon may run meanwhile; what it stores of the visitor afterwards, also from a spool, is kept until the command is given again. Hours whose raw events are no
+    /// longer kept have counts that name nobody, and stay as they are.
+    ///
+    /// Exits 0, or 1 if an hour still counts the visitor because its other raw events are no longer kept.
+    Forget(ForgetArgs),
     /// Import events from files.
     Import(ImportArgs),
     /// Show which settings apply, and where each comes from.

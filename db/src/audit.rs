@@ -7,10 +7,10 @@ use tokio_postgres::{Client, Row};
 
 use crate::{Store, StoreError};
 
-/// Compares what is derived from raw events with the raw events, and rebuilds it where it is wrong. Has a connection of its own.
+/// Compares what is derived from raw events with the raw events, rebuilds it where it is wrong, and forgets visitors. Has a connection of its own.
 pub struct Auditor {
-    store: Store,
-    client: Client,
+    pub(crate) store: Store,
+    pub(crate) client: Client,
 }
 
 /// An hour's raw events beside what is derived from them, all at one instant.
@@ -211,7 +211,7 @@ impl fmt::Display for Difference {
     }
 }
 
-fn bounds(hours: &RangeInclusive<Hour>) -> (DateTime<Utc>, DateTime<Utc>) {
+pub(crate) fn bounds(hours: &RangeInclusive<Hour>) -> (DateTime<Utc>, DateTime<Utc>) {
     (hours.start().start().to_utc(), hours.end().start().to_utc())
 }
 

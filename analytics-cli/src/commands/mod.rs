@@ -3,6 +3,7 @@
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod doctor;
+pub(crate) mod forget;
 pub(crate) mod import;
 pub(crate) mod man;
 pub(crate) mod migrate;
@@ -37,6 +38,9 @@ pub(crate) async fn run(cli: Cli) -> Result<Verdict, Failure> {
         }
         Command::Retention(args) => {
             with_database(database_url(&args.database)?, async |store| retention::run(args, store).await).await
+        }
+        Command::Forget(args) => {
+            with_database(database_url(&args.database)?, async |store| forget::run(args, store).await).await
         }
         Command::Verify(args) => {
             with_database(database_url(&args.database)?, async |store| verify::run(args, store).await).await

@@ -36,6 +36,7 @@ fn the_help_of_every_command_documents_its_flags() {
         &["migrate", "up"],
         &["retention", "set"],
         &["verify"],
+        &["forget"],
         &["import"],
     ] {
         insta::assert_snapshot!(format!("help_{}", path.join("_")), help(path));
@@ -76,6 +77,7 @@ fn what_contradicts_itself_exits_2() {
         &["retention", "set", "--keep", "1h", "--database-url", "postgres://127.0.0.1/x"],
         &["verify", "--from", "now", "--to", "-1h", "--database-url", "postgres://127.0.0.1/x"],
         &["verify"],
+        &["forget"],
         &["unknown"],
         &[],
     ] {

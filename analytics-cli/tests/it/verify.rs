@@ -118,3 +118,31 @@ async fn a_database_without_the_schema_is_told_to_be_migrated() {
     assert_eq!((run.code, run.stdout.as_str()), (2, ""));
     assert!(run.stderr.contains("analytics-cli migrate up"), "{}", run.stderr);
 }
+
+#[tokio::test]
+async fn a_visitor_is_forgotten_only_when_that_is_confirmed() {
+    let database = database_with_three_hours(Flavour::Postgres).await;
+    let forget = async |more: &[&str]| -> Run {
+        let mut command = command(&["forget", "ben"]);
+        command.args(more).env("DATABASE_URL", database.url());
+        tokio::task::spawn_blocking(move || command.output().unwrap().into()).await.unwrap()
+    };
+    let shown = forget(&[]).await;
+    assert_eq!(shown.code, 0, "{}", shown.stderr);
+    insta::assert_snapshot!(shown.stdout + &shown.stderr, @"
+    2015-05-17T10:00:00Z: events found: 1
+    2015-05-17T11:00:00Z: events found: 1
+    2015-05-17T12:00:00Z: events found: 1
+    events: 3, in hours: 3; nothing is deleted without --yes
+    ");
+    let deleted = forget(&["--yes"]).await;
+    assert_eq!(deleted.code, 0, "{}", deleted.stderr);
+    insta::assert_snapshot!(deleted.stdout + &deleted.stderr, @"
+    2015-05-17T10:00:00Z: events deleted, hour counted anew: 1
+    2015-05-17T11:00:00Z: events deleted, hour counted anew: 1
+    2015-05-17T12:00:00Z: events deleted, hour counted anew: 1
+    events: 3, in hours: 3; all are deleted
+    ");
+    assert_eq!(forget(&["--yes"]).await.stderr, "events: 0, in hours: 0; all are deleted\n");
+    assert_eq!(verify(&database, &[]).await.stderr, "verified 3 hours, 9 events; 0 differ\n");
+}

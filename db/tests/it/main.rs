@@ -5,6 +5,7 @@
 mod audit;
 mod documented;
 mod embedded;
+mod forgetting;
 mod hour_life;
 mod ingest;
 mod ingest_once;
