@@ -205,6 +205,33 @@ test("the address says what is looked at, and back goes back", async () => {
   assert.ok(await page.getByLabel("UTC").isChecked());
 });
 
+test("a range that comes late does not take the place of the one that was chosen since", async () => {
+  await open();
+  let release;
+  const released = new Promise((resolve) => (release = resolve));
+  const asked = new Promise((resolve) => page.route(/\/analytics\/hours\?/, async (route) => {
+    resolve();
+    await released;
+    // Nobody may wait for it any more.
+    await route.continue().catch(() => {});
+  }));
+  await page.getByLabel("7 days").check();
+  await asked;
+  await page.getByLabel("24 hours").check();
+  release();
+  await ready(page);
+  // The comparison is the last that is read.
+  await page.locator("[data-change=clicks] .by").waitFor();
+  assert.equal((await drawn(page)).clicks[0].length, 24);
+  assert.ok(await page.getByLabel("24 hours").isChecked());
+});
+
+test("a day begins in the chart also where hours begin at half past", async () => {
+  await open("/?zone=local", { timezoneId: "Asia/Kolkata" });
+  const labels = await page.evaluate(() => document.querySelector("#charts [data-series=rate]").plot.axes[0]._values.filter(Boolean));
+  assert.ok(labels.some((label) => /^\d+ [A-Z]/.test(label)), labels.join(", "));
+});
+
 test("times are of UTC or of the reader's place", async () => {
   await open("/", { timezoneId: "Asia/Kolkata" });
   const hour = asApi(hourOf(Date.now())).slice(11, 16);
