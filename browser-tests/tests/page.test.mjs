@@ -78,6 +78,23 @@ test("an event that is posted while the page is open shows within two seconds, i
   await shown({ users: before.unique_users + 1, clicks: before.clicks + 1, total: total + 1 });
 });
 
+test("a page that nobody sees keeps no connection from others, and shows what came when it is seen again", async () => {
+  await open();
+  await page.locator("#connection[data-state=live]").waitFor();
+  const setHidden = (isHidden) => page.evaluate((isHidden) => {
+    Object.defineProperty(document, "hidden", { configurable: true, get: () => isHidden });
+    document.dispatchEvent(new Event("visibilitychange"));
+  }, isHidden);
+  const { clicks } = await daemon.counts();
+  const ended = page.waitForEvent("requestfailed", (request) => request.url().endsWith("/analytics/stream"));
+  await setHidden(true);
+  await ended;
+  await daemon.post("click");
+  await setHidden(false);
+  await page.waitForFunction((expected) => document.querySelector("[data-now=clicks]").textContent === expected, String(clicks + 1));
+  await page.locator("#connection[data-state=live]").waitFor();
+});
+
 for (const [range, hours] of Object.entries(HOURS)) {
   test(`the charts, the table and the totals of ${range} are the numbers of the hours API`, async () => {
       await open(`/?range=${range}`);
