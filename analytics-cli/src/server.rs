@@ -1,6 +1,7 @@
-use std::{fmt, str::FromStr, time::Duration};
+use std::{ffi::OsStr, fmt, str::FromStr, time::Duration};
 
 use chrono::{DateTime, Utc};
+use clap::{Arg, Command, builder::TypedValueParser, error::ErrorKind};
 use db::{describe, mask_password};
 use model::{
     Event, EventKind, Hour, HourCounts, HourRow, HoursPage, IdempotencyKey, Problem, Timestamp, UserName, wire,
@@ -41,6 +42,23 @@ impl FromStr for ServerUrl {
         let url: Url = text.parse().map_err(|_| InvalidServerUrl)?;
         let usable = url.scheme() == "http" && url.has_host() && url.query().is_none() && url.fragment().is_none();
         if usable { Ok(Self(text.trim_end_matches('/').to_owned())) } else { Err(InvalidServerUrl) }
+    }
+}
+
+/// Reads an address that is given with a flag or by the environment. Other parsers repeat in their errors what was given, with its password.
+#[derive(Debug, Clone)]
+pub(crate) struct ServerUrlParser;
+
+impl TypedValueParser for ServerUrlParser {
+    type Value = ServerUrl;
+
+    fn parse_ref(&self, command: &Command, flag: Option<&Arg>, value: &OsStr) -> Result<ServerUrl, clap::Error> {
+        let text = value.to_string_lossy();
+        text.parse().map_err(|error: InvalidServerUrl| {
+            let (flag, masked) = (flag.map(Arg::to_string).unwrap_or_default(), mask_password(&text));
+            let message = format!("invalid value '{masked}' for '{flag}': {error}\n");
+            clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command)
+        })
     }
 }
 
@@ -219,7 +237,14 @@ impl Server {
     pub(crate) async fn listen(&self) -> Result<Response, ServerError> {
         // It goes on for as long as anybody listens; whoever reads it bounds how long it may be silent.
         let request = self.http.get(format!("{}{}", self.url, wire::STREAM_PATH)).timeout(LONGEST_STREAM);
-        self.answer_of(request, &[StatusCode::OK]).await
+        let response = self.answer_of(request, &[StatusCode::OK]).await?;
+        let media_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        // What is no stream would end at once, and be listened to again and again.
+        if media_type.starts_with("text/event-stream") {
+            Ok(response)
+        } else {
+            Err(self.foreign(response.status(), media_type))
+        }
     }
 
     /// Asks for a path and takes any answer, whatever it is, if it comes in time.

@@ -9,7 +9,7 @@ use thiserror::Error;
 use crate::{
     config_file::{ConfigFile, ConfigFileError, Profile},
     database::DatabaseArgs,
-    server::ServerUrl,
+    server::{ServerUrl, ServerUrlParser},
     with_sources::WithSources,
 };
 
@@ -27,6 +27,7 @@ pub(crate) struct SettingArgs {
         value_name = "URL",
         env = "ANALYTICS_SERVER",
         hide_env_values = true,
+        value_parser = ServerUrlParser,
         long_help = format!(
             "Where analyticsd listens, for the commands that speak to it: send, query, top, tail, import and doctor. \
              Without it, what the profile says, else {DEFAULT_SERVER}"

@@ -2,7 +2,7 @@
 // Attributes of the script: data-auto="false" counts only clicks and calls; data-lifetime-days="30" forgets a visitor before 365 days are over.
 (() => {
   const script = document.currentScript;
-  // A script that is there twice must not count twice.
+  // A script that is there twice counts once.
   if (!script || window.analytics?.isEventCounter) return;
   // Who asks not to be tracked is not. What a page may call is there all the same.
   const isRefused = navigator.doNotTrack === "1" || navigator.globalPrivacyControl;
@@ -12,7 +12,7 @@
   const lifetime = (days > 0 && days < 365 ? days : 365) * 86_400_000;
   const random = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
-  // A browser may refuse either store, by throwing or by forgetting.
+  // Either store may be refused, by throwing or by forgetting.
   const stores = [
     { read: () => localStorage.getItem(NAME), write: (value) => localStorage.setItem(NAME, value) },
     {
@@ -41,7 +41,7 @@
 
   function deliver(url, wait) {
     fetch(url, { method: "POST", keepalive: true, mode: "no-cors", credentials: "omit" }).catch(() => {
-      // The same id again: what did arrive after all counts once.
+      // The same id: what did arrive counts once.
       if (wait < 100_000) setTimeout(deliver, wait, url, wait * 4);
     });
   }
@@ -50,7 +50,7 @@
   const send = (event) => attempt(() => {
     if (isRefused) return;
     const said = new URLSearchParams({ timestamp: Date.now(), user: visitor(), event, id: random() });
-    const url = `${new URL(script.src).origin}/analytics?${said}`;
+    const url = new URL(`analytics?${said}`, script.src).href;
     if (!attempt(() => navigator.sendBeacon(url))) deliver(url, 1_000);
   });
   const click = () => send("click");
@@ -60,8 +60,10 @@
   if (isRefused) return;
 
   let labelled;
-  addEventListener("click", (event) => {
+  // The middle button opens a link too, but without a "click".
+  for (const name of ["click", "auxclick"]) addEventListener(name, (event) => {
     const path = event.composedPath();
+    if (event.button > 1 || (event.button && !path.some((node) => node.href))) return;
     if (path[0] === labelled || !path.some((node) => node.hasAttribute?.("data-analytics-click"))) return;
     // After a click on a label the browser at once clicks its control too: that is one click.
     labelled = path.find((node) => node.localName === "label")?.control;
@@ -85,7 +87,7 @@
   }
   addEventListener("popstate", routed);
   addEventListener("pageshow", (event) => event.persisted && impression());
-  // What is loaded in case it is wanted counts once it is shown.
+  // A page that was prerendered counts once it is shown.
   if (document.prerendering) document.addEventListener("prerenderingchange", impression, { once: true });
   else impression();
 })();

@@ -97,14 +97,39 @@ pub(crate) fn hours(query: &str, headers: &HeaderMap) -> Result<HoursQuery, Inva
         Some(_) => return Err(unknown("unique", "exact")),
         None => false,
     };
+    if unique_exactly && format == HoursFormat::Csv {
+        return Err(InvalidInput {
+            parameter: "unique",
+            fault: "counts the users of all hours together, for which CSV has no place".to_owned(),
+            accepted: "exact with format=json",
+        });
+    }
     Ok(HoursQuery { range: first..=last, format, unique_exactly })
 }
 
-/// Whether a client named CSV before JSON; whoever takes everything gets JSON.
+/// Whether a client wants CSV more than JSON (RFC 9110, section 12.5.1), or as much and named it first. Whoever takes everything gets JSON.
 fn accepts_csv(headers: &HeaderMap) -> bool {
     let accept = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let mut types = accept.flat_map(|value| value.split(',')).map(|one| one.split(';').next().unwrap_or(one).trim());
-    types.find(|one| ["text/csv", "application/json"].contains(one)) == Some("text/csv")
+    let ranges: Vec<(String, f32)> = accept.flat_map(|value| value.split(',')).map(media_range).collect();
+    // What names a type most exactly says how much it is wanted.
+    let wanted = |names: [&str; 3]| {
+        let place = names.iter().find_map(|name| ranges.iter().position(|(range, _)| range == name))?;
+        Some((place, ranges[place].1)).filter(|(_, weight)| *weight > 0.0)
+    };
+    match (wanted(["text/csv", "text/*", "*/*"]), wanted(["application/json", "application/*", "*/*"])) {
+        (Some((csv, csv_weight)), Some((json, json_weight))) => {
+            csv_weight.total_cmp(&json_weight).then(json.cmp(&csv)).is_gt()
+        }
+        (csv, _) => csv.is_some(),
+    }
+}
+
+/// One part of a header `Accept`: its media range in lower case, and how much it is wanted.
+fn media_range(text: &str) -> (String, f32) {
+    let mut parts = text.split(';').map(str::trim);
+    let range = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+    (range, weight.and_then(|weight| weight.parse().ok()).unwrap_or(1.0))
 }
 
 fn hour(query: &str, parameter: &'static str) -> Result<Option<Hour>, InvalidInput> {
@@ -182,7 +207,9 @@ mod tests {
     use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
     use proptest::prelude::*;
 
-    use super::{event, timestamp};
+    use warp::http::{HeaderMap, HeaderValue, header::ACCEPT};
+
+    use super::{accepts_csv, event, hours, timestamp};
 
     #[test]
     fn every_fault_is_named_with_its_parameter() {
@@ -215,6 +242,38 @@ mod tests {
     fn parameters_that_are_not_known_are_ignored_however_often_they_come() {
         assert!(event("x=1&x=2&&=&timestamp=1&user=a&event=click&%ff=%ff").is_ok());
         assert!(timestamp("timestamp=1&user=&user=&event=nonsense").is_ok());
+    }
+
+    #[test]
+    fn csv_is_for_those_who_want_it_more_than_json_or_name_it_first() {
+        for (accept, is_csv) in [
+            ("", false),
+            ("*/*", false),
+            ("text/csv", true),
+            ("Text/CSV; charset=utf-8", true),
+            ("text/csv, */*;q=0.1", true),
+            ("text/csv, application/json", true),
+            ("application/json, text/csv", false),
+            ("text/csv;q=0.5, application/json", false),
+            ("application/json;q=0.5, text/csv", true),
+            ("application/json ; q=0.5 , text/csv ; q=0.9", true),
+            ("text/csv;q=0, */*", false),
+            ("text/csv;q=0", false),
+            ("text/*", true),
+            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", false),
+        ] {
+            let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]);
+            assert_eq!(accepts_csv(&headers), is_csv, "{accept:?}");
+        }
+        assert!(!accepts_csv(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn users_of_a_range_are_not_counted_for_an_answer_that_cannot_say_them() {
+        let csv = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("text/csv"))]);
+        assert_eq!(hours("unique=exact", &csv).unwrap_err().parameter, "unique");
+        assert_eq!(hours("unique=exact&format=csv", &HeaderMap::new()).unwrap_err().parameter, "unique");
+        assert!(hours("unique=exact&format=json", &csv).unwrap().unique_exactly);
     }
 
     #[test]

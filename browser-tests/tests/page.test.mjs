@@ -78,6 +78,23 @@ test("an event that is posted while the page is open shows within two seconds, i
   await shown({ users: before.unique_users + 1, clicks: before.clicks + 1, total: total + 1 });
 });
 
+test("a page that nobody sees keeps no connection from others, and shows what came when it is seen again", async () => {
+  await open();
+  await page.locator("#connection[data-state=live]").waitFor();
+  const setHidden = (isHidden) => page.evaluate((isHidden) => {
+    Object.defineProperty(document, "hidden", { configurable: true, get: () => isHidden });
+    document.dispatchEvent(new Event("visibilitychange"));
+  }, isHidden);
+  const { clicks } = await daemon.counts();
+  const ended = page.waitForEvent("requestfailed", (request) => request.url().endsWith("/analytics/stream"));
+  await setHidden(true);
+  await ended;
+  await daemon.post("click");
+  await setHidden(false);
+  await page.waitForFunction((expected) => document.querySelector("[data-now=clicks]").textContent === expected, String(clicks + 1));
+  await page.locator("#connection[data-state=live]").waitFor();
+});
+
 for (const [range, hours] of Object.entries(HOURS)) {
   test(`the charts, the table and the totals of ${range} are the numbers of the hours API`, async () => {
       await open(`/?range=${range}`);
@@ -203,6 +220,33 @@ test("the address says what is looked at, and back goes back", async () => {
   await until(() => drawn(page), (charts) => assert.equal(charts.clicks[0].length, 24));
   assert.ok(await page.getByLabel("24 hours").isChecked());
   assert.ok(await page.getByLabel("UTC").isChecked());
+});
+
+test("a range that comes late does not take the place of the one that was chosen since", async () => {
+  await open();
+  let release;
+  const released = new Promise((resolve) => (release = resolve));
+  const asked = new Promise((resolve) => page.route(/\/analytics\/hours\?/, async (route) => {
+    resolve();
+    await released;
+    // Nobody may wait for it any more.
+    await route.continue().catch(() => {});
+  }));
+  await page.getByLabel("7 days").check();
+  await asked;
+  await page.getByLabel("24 hours").check();
+  release();
+  await ready(page);
+  // The comparison is the last that is read.
+  await page.locator("[data-change=clicks] .by").waitFor();
+  assert.equal((await drawn(page)).clicks[0].length, 24);
+  assert.ok(await page.getByLabel("24 hours").isChecked());
+});
+
+test("a day begins in the chart also where hours begin at half past", async () => {
+  await open("/?zone=local", { timezoneId: "Asia/Kolkata" });
+  const labels = await page.evaluate(() => document.querySelector("#charts [data-series=rate]").plot.axes[0]._values.filter(Boolean));
+  assert.ok(labels.some((label) => /^\d+ [A-Z]/.test(label)), labels.join(", "));
 });
 
 test("times are of UTC or of the reader's place", async () => {

@@ -66,6 +66,30 @@ test("a click within a marked link counts although it leaves the page, and the v
   assert.equal(new Set(sent.map(({ id }) => id)).size, 3, "each event has an id of its own");
 });
 
+test("a middle click on a marked link, which opens it beside the page, is a click, and no other button's is", async () => {
+  await visit("/");
+  await page.locator("#offer b").click({ button: "right" });
+  await page.getByRole("button", { name: "Buy" }).click({ button: "middle" });
+  await page.locator("#offer b").click({ button: "middle" });
+  // The page behind it is opened, and is an impression of its own, which a new tab may send before anybody watches it.
+  await until(counted, (counts) => assert.deepEqual(counts, { unique_users: 1, clicks: 1, impressions: 2 }));
+  assert.equal(sent.filter(({ event }) => event === "click").length, 1);
+});
+
+test("events go to where the script came from, below whatever path that is", async () => {
+  const below = (url) => url.replace(daemon.origin, `${daemon.origin}/stats`);
+  await visit(null, { edit: (html) => html.replaceAll(daemon.origin, below(daemon.origin)) });
+  const asked = [];
+  await page.context().route(/\/stats\//, async (route) => {
+    asked.push(new URL(route.request().url()).pathname);
+    await route.fulfill({ response: await route.fetch({ url: route.request().url().replace("/stats/", "/") }) });
+  });
+  await page.goto(site.origin);
+  await page.getByRole("button", { name: "Buy" }).click();
+  await until(counted, (counts) => assert.deepEqual(counts, { unique_users: 1, clicks: 1, impressions: 1 }));
+  assert.deepEqual(asked, ["/stats/analytics.js", "/stats/analytics", "/stats/analytics"]);
+});
+
 test("another browser is another visitor", async () => {
   await visit("/");
   await assertCounted({ unique_users: 1, clicks: 0, impressions: 1 });

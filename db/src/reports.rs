@@ -6,7 +6,7 @@ use tokio_postgres::Row;
 
 use crate::{
     Store, StoreError,
-    store::{counts_in, hour_in},
+    store::{COUNT_SOUNDLY, counts_in, hour_in},
 };
 
 /// The distinct users of a range of hours.
@@ -45,13 +45,19 @@ impl Store {
     pub async fn unique_users(&self, range: &RangeInclusive<Hour>) -> Result<UniqueUsers, StoreError> {
         let (first, last) = bounds(range);
         self.on_client(async |client| {
+            client.batch_execute(COUNT_SOUNDLY).await?;
             let statement =
                 client.prepare_cached("select unique_users, kept_from from analytics.unique_users($1, $2)").await?;
-            let row = client.query_one(&statement, &[&first, &last]).await?;
-            Ok(match row.get::<_, Option<i64>>(0) {
-                Some(users) => UniqueUsers::Counted(u64::try_from(users).unwrap_or_default()),
-                None => UniqueUsers::NotKept { kept_from: row.get(1) },
-            })
+            loop {
+                let row = client.query_one(&statement, &[&first, &last]).await?;
+                let kept_from: DateTime<Utc> = row.get(1);
+                let Some(users) = row.get::<_, Option<i64>>(0) else { return Ok(UniqueUsers::NotKept { kept_from }) };
+                // Partitions are deleted for everybody at once, also for a count that began before. What is kept moves first, by days.
+                let now = client.query_one("select accepts_from from analytics.settings", &[]).await?;
+                if now.get::<_, DateTime<Utc>>(0) == kept_from {
+                    return Ok(UniqueUsers::Counted(u64::try_from(users).unwrap_or_default()));
+                }
+            }
         })
         .await
     }

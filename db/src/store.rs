@@ -39,6 +39,10 @@ impl Default for StoreOptions {
     }
 }
 
+/// For a session that counts distinct users over raw events, which before TimescaleDB 2.29.2 could be wrong in partly compressed chunks by
+/// way of this feature.
+pub(crate) const COUNT_SOUNDLY: &str = "select set_config('timescaledb.enable_skipscan', 'off', false)";
+
 /// The connections to one database. Cheap to clone; clones share the connections.
 #[derive(Clone)]
 pub struct Store {
@@ -149,9 +153,8 @@ impl Store {
         self.bounded(async {
             let client = connect(&self.inner.config).await?;
             prepare_session(&client, self.inner.options.maintenance_timeout).await?;
-            // Maintenance counts distinct users over raw events, which before TimescaleDB 2.29.2 could be wrong in partly compressed
-            // chunks by way of this feature. A wrong count would be noticed, but noticing does not settle the hour.
-            client.batch_execute("select set_config('timescaledb.enable_skipscan', 'off', false)").await?;
+            // A wrong count would be noticed, but noticing does not settle the hour.
+            client.batch_execute(COUNT_SOUNDLY).await?;
             Ok(client)
         })
         .await

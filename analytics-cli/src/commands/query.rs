@@ -118,7 +118,9 @@ fn hours_between(from: Timestamp, to: Timestamp) -> Result<Vec<Hour>, Failure> {
 fn before(hours: &[Hour]) -> Result<Vec<Hour>, Failure> {
     let back = i64::try_from(hours.len()).unwrap_or(i64::MAX).saturating_neg();
     let earlier: Vec<Hour> = hours.iter().map(|hour| hour.plus(back)).collect();
-    if earlier.first() == earlier.last() && hours.len() > 1 {
+    // An hour before 1970 is none, and the first one that there is stands in its place.
+    let begins_in_range = earlier.first().is_none_or(|first| Some(&first.plus(-back)) == hours.first());
+    if !begins_in_range {
         return Err(Failure::CannotRun(
             "there are no hours before 1970 for --compare; leave it out, or begin later".to_owned(),
         ));
@@ -132,7 +134,7 @@ mod tests {
 
     use model::Timestamp;
 
-    use super::{MAX_HOURS, hours_between, last_hours};
+    use super::{MAX_HOURS, before, hours_between, last_hours};
 
     const HOUR: i64 = 3_600_000;
 
@@ -162,6 +164,17 @@ mod tests {
             );
         }
         assert!(last_hours(Duration::MAX, now).is_err());
+    }
+
+    #[test]
+    fn as_many_hours_before_are_all_there_or_it_is_refused() {
+        let hours = |first: i64, count: i64| hours_between(at(first * HOUR), at((first + count - 1) * HOUR)).unwrap();
+        assert_eq!(before(&hours(5, 5)).unwrap(), hours(0, 5));
+        assert_eq!(before(&hours(1, 1)).unwrap(), hours(0, 1));
+        for (first, count) in [(0, 1), (0, 5), (3, 5), (4, 5)] {
+            let error = before(&hours(first, count)).unwrap_err().to_string();
+            assert!(error.contains("before 1970"), "{count} hours from hour {first}: {error}");
+        }
     }
 
     #[test]

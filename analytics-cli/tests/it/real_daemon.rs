@@ -1,7 +1,10 @@
 use db::Flavour;
 use testkit::{Daemon, TestDatabase, on_both_flavours};
 
-use crate::{Run, command};
+use crate::{
+    Run, command,
+    server::{Answer, TestServer},
+};
 
 on_both_flavours!(what_is_sent_and_imported_is_what_a_query_shows);
 
@@ -134,6 +137,14 @@ async fn the_current_hour_is_followed_as_it_changes_also_after_the_daemon_was_aw
     }
     until(2).await;
     again.kill().await.unwrap();
+}
+
+#[test]
+fn who_answers_with_what_is_no_stream_is_told_from_a_daemon_that_ends_one() {
+    let server = TestServer::answering(&[Answer::Text("<html>".to_owned())]);
+    let output = command(&["tail", "--server", &server.url()]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("which analyticsd never does; is --server right?"));
 }
 
 #[tokio::test]

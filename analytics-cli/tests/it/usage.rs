@@ -104,6 +104,21 @@ fn a_database_that_cannot_be_reached_exits_2_and_keeps_the_password() {
 }
 
 #[test]
+fn a_server_that_is_not_accepted_is_told_without_its_password() {
+    for url in ["https://ann:secret@counter", "http://ann:secret@counter/?a=b", "http://ann:#secret@counter"] {
+        for output in
+            [command(&["query"]).env("ANALYTICS_SERVER", url).output(), command(&["query", "--server", url]).output()]
+        {
+            let output = output.unwrap();
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(2), "{stderr}");
+            assert!(stderr.contains("ann:***@counter") && stderr.contains("--server <URL>"), "{stderr}");
+            assert!(!stderr.contains("secret"), "{stderr}");
+        }
+    }
+}
+
+#[test]
 fn every_shell_gets_its_completions_and_every_command_its_manual_page() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let output = command(&["completions", shell]).output().unwrap();

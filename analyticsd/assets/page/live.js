@@ -30,6 +30,8 @@ export function listen({ onCounts, onConnection }) {
     clearTimeout(timer);
     source?.close();
     const mine = ++attempt;
+    // A browser has six connections to a host for all its tabs together, and a stream keeps one: only a page that is seen has a stream.
+    if (document.hidden) return;
     source = new EventSource("/analytics/stream");
     source.addEventListener("counts", (event) => {
       failures = 0;
@@ -55,6 +57,7 @@ export function listen({ onCounts, onConnection }) {
     });
   }
 
+  document.addEventListener("visibilitychange", connect);
   connect();
   return { retry: connect };
 }

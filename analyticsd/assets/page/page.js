@@ -89,8 +89,10 @@ function look(next, { isNew = true } = {}) {
   writeControls();
   if (live) writeNow(live.counts);
   const hours = hoursOf(view.range, currentHour);
-  if (shown.hours && hours.from === shown.hours.from && hours.to === shown.hours.to) show();
-  else read();
+  const isThere = shown.hours?.from === hours.from && shown.hours?.to === hours.to;
+  if (isThere) show();
+  // What is still being read may be another range, which would take the place of this one when it comes.
+  if (!isThere || reading) read();
 }
 
 /** Reads what is looked at anew. Until it is there, what was there stays, if it is of the same range. */
@@ -133,7 +135,10 @@ async function read() {
     if (failure.status === 0 && connection.state === "live") stream.retry();
     if (failure.status === 0 || failure.status >= 500) retrySoon();
   } finally {
-    if (mine === reading) at("range-card").removeAttribute("aria-busy");
+    if (mine === reading) {
+      reading = null;
+      at("range-card").removeAttribute("aria-busy");
+    }
   }
 }
 
@@ -153,7 +158,7 @@ function retrySoon() {
 
 /** What takes many answers is read once and then kept up by the stream alone: nobody is to keep a database busy by leaving a page open. */
 function refresh() {
-  if (!document.hidden && shown.rows.length > 0 && shown.rows.length <= PAGE_HOURS) read();
+  if (!document.hidden && !reading && shown.rows.length > 0 && shown.rows.length <= PAGE_HOURS) read();
 }
 
 function showSoon() {
@@ -323,7 +328,7 @@ uniqueButton.addEventListener("click", async () => {
   }
   uniqueButton.removeAttribute("aria-disabled");
   // Another range is looked at by now.
-  if (shown.hours !== hours && (shown.hours.from !== hours.from || shown.hours.to !== hours.to)) return;
+  if (shown.hours?.from !== hours.from || shown.hours.to !== hours.to) return;
   uniqueButton.textContent = said.value === null ? "Count exactly" : "Count again";
   at("unique-value").replaceChildren(...(said.value === null ? [] : [Object.assign(document.createElement("span"), { textContent: said.value })]), uniqueButton);
   at("unique-note").textContent = said.note;

@@ -33,7 +33,8 @@ export function calendar(zone) {
     time,
     shortDay,
     year,
-    isMidnight: (instant) => midnight.format(instant) === "00:00",
+    /** Whether an hour is the first of its day, which begins at 00:30 where the time differs from UTC by half an hour. */
+    isMidnight: (hour) => midnight.format(hour).startsWith("00"),
     /** Whether times that are written every so many hours are written at this hour. */
     isStep: (hour, step) => {
       const at = zone === "utc" ? new Date(hour) : new Date(hour - new Date(hour).getTimezoneOffset() * 60_000);

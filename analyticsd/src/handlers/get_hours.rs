@@ -1,7 +1,7 @@
 use std::{fmt::Write, ops::RangeInclusive, sync::Arc};
 
 use db::UniqueUsers;
-use model::{Hour, HourCounts, HourRow, HoursPage};
+use model::{Hour, HourCounts, HourRow, HoursPage, Timestamp};
 use warp::{
     http::{
         HeaderMap, HeaderValue, StatusCode,
@@ -31,14 +31,14 @@ use crate::{
         ("to" = Option<String>, Query, example = "2015-05-17T12:00:00Z",
             description = "An instant of the last hour, which is included; now if not given"),
         ("format" = Option<openapi::HoursFormat>, Query, description = "How to write them; without it, as the client accepts, and JSON to whoever takes both"),
-        ("unique" = Option<openapi::UniqueUsersOf>, Query, description = "Count the distinct users of all hours of the page together"),
+        ("unique" = Option<openapi::UniqueUsersOf>, Query, description = "Count the distinct users of all hours of the page together; only in JSON"),
         ("If-None-Match" = Option<String>, Header, description = "The tag of what the client has"),
     ),
     responses(
         (status = 200, description = "The hours, ascending, with zeros for those without events",
             content((HoursPage = "application/json"), (String = "text/csv; charset=utf-8")),
-            headers(("ETag" = String, description = "If all hours are settled"), ("Link" = String, description = "The next page, if there is one"))),
-        (status = 304, description = "All hours are settled, and the client has what they count"),
+            headers(("ETag" = String, description = "If all hours are settled, or over without an event"), ("Link" = String, description = "The next page, if there is one"))),
+        (status = 304, description = "All hours are settled or over without an event, and the client has what they count"),
         openapi::InvalidRequest, openapi::TooLong, openapi::Unavailable,
     )
 )]
@@ -112,8 +112,11 @@ fn answer(page: &HoursPage, format: HoursFormat, headers: &HeaderMap) -> Respons
         }
         HoursFormat::Csv => ("text/csv; charset=utf-8", csv(&page.hours).into_bytes()),
     };
-    // What is settled hardly ever changes, but it may: so it is asked for each time, and sent only if it is another.
-    let is_settled = page.hours.iter().all(|row| row.settled);
+    // What is settled hardly ever changes, but it may: so it is asked for each time, and sent only if it is another. An hour that is over and
+    // had no event has nothing to be settled.
+    let current = Hour::containing(Timestamp::now());
+    let is_settled =
+        page.hours.iter().all(|row| row.settled || (row.counts == HourCounts::default() && row.hour < current));
     let tag = is_settled.then(|| entity_tag::of(&body));
     let is_known = tag.as_ref().is_some_and(|tag| entity_tag::is_known(tag, headers));
     let mut response = Response::new(if is_known { Vec::new().into() } else { body.into() });

@@ -74,6 +74,10 @@ async fn settled_hours_have_a_tag_and_are_not_sent_again(flavour: Flavour) {
     let settled = daemon.get(path).await;
     let tag = settled.headers()["etag"].clone();
     assert!(settled.json::<HoursPage>().await.unwrap().hours[0].settled);
+    let with_silence = daemon.get("/analytics/hours?from=2015-05-17T08:00:00Z&to=2015-05-17T10:00:00Z").await;
+    assert!(with_silence.headers().contains_key("etag"), "hours without events have nothing to be settled");
+    let now = daemon.get("/analytics/hours").await;
+    assert!(!now.headers().contains_key("etag"), "the current hour may have an event at any moment");
     let ask_again = async || -> Response {
         let url = format!("{}{path}", daemon.url());
         reqwest::Client::new().get(url).header(IF_NONE_MATCH, &tag).send().await.unwrap()
@@ -128,6 +132,7 @@ async fn what_is_not_accepted_is_named() {
         ("from=7200000&to=0", "from"),
         ("format=xml", "format"),
         ("unique=roughly", "unique"),
+        ("unique=exact&format=csv", "unique"),
         ("from=1960-01-01T00:00:00Z&to=0", "from"),
     ] {
         let refused = daemon.get(&format!("/analytics/hours?{query}")).await;

@@ -50,6 +50,36 @@ async fn users_of_a_range_are_counted_once_however_many_hours_they_were_seen_in(
     assert_eq!(store.unique_users(&range).await.unwrap(), UniqueUsers::Counted(2));
 }
 
+/// A count that began while raw events were kept, and came to read them when they were deleted.
+#[tokio::test]
+async fn users_are_not_counted_of_what_retention_leaves_over_meanwhile() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let store = database.store();
+    let events = [click("2015-05-17T10:00:00Z", "anna"), click("2015-05-18T10:00:00Z", "ben")];
+    store_all(&mut writer(store), &events).await;
+    settle(store, hour("2015-05-17T10:00:00Z")).await;
+    let mut client = database.client().await;
+    let deleting = client.transaction().await.unwrap();
+    deleting.batch_execute("lock table analytics.events in access exclusive mode").await.unwrap();
+
+    let counting = tokio::spawn({
+        let store = store.clone();
+        async move { store.unique_users(&(hour("2015-05-17T10:00:00Z")..=hour("2015-05-18T10:00:00Z"))).await }
+    });
+    let waits = "select exists (select from pg_locks where not granted and relation = 'analytics.events'::regclass)";
+    while !deleting.query_one(waits, &[]).await.unwrap().get::<_, bool>(0) {
+        tokio::task::yield_now().await;
+    }
+    deleting
+        .batch_execute(
+            "update analytics.settings set accepts_from = '2015-05-18T00:00:00Z'; drop table analytics.events_20150517",
+        )
+        .await
+        .unwrap();
+    deleting.commit().await.unwrap();
+    assert!(matches!(counting.await.unwrap().unwrap(), UniqueUsers::NotKept { .. }));
+}
+
 #[tokio::test]
 async fn users_of_hours_whose_raw_events_are_gone_are_not_counted() {
     let database = TestDatabase::new(Flavour::Postgres).await;
