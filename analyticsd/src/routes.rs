@@ -12,8 +12,8 @@ use warp::{
 };
 
 use crate::{
-    body_budget::BodyBudget, handlers, lanes::Lanes, live::Live, metrics::Metrics, openapi, parameters::KeyHeader,
-    reply, reports::Reports, server::Client, visitor_names::VisitorNames,
+    body_budget::BodyBudget, front::Client, handlers, lanes::Lanes, live::Live, metrics::Metrics, openapi,
+    parameters::KeyHeader, reply, reports::Reports, visitor_names::VisitorNames,
 };
 
 /// What the handlers of the public listener work with.

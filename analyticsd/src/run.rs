@@ -13,6 +13,7 @@ use tokio::{
 
 use crate::{
     config::{Config, Database},
+    front::Front,
     lanes::Lanes,
     live::Live,
     metrics::Metrics,
@@ -122,7 +123,13 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
         if let Ok(address) = listener.local_addr() {
             let _ = writeln!(std::io::stdout(), "metrics on http://{address}");
         }
-        tokio::spawn(server::serve(listener, admin_routes(metrics), Limits::admin(), std::future::pending()))
+        tokio::spawn(server::serve(
+            listener,
+            Front::default(),
+            admin_routes(metrics),
+            Limits::admin(),
+            std::future::pending(),
+        ))
     });
 
     // Whoever reads this line may be gone, which must not end the daemon.
@@ -144,7 +151,7 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
         drop(live);
         looking.abort();
     };
-    let all_answered = server::serve(listener, routes(services), limits, stopped_or_broken).await;
+    let all_answered = server::serve(listener, Front::default(), routes(services), limits, stopped_or_broken).await;
     settler.abort();
     if let Some(admin) = admin {
         admin.abort();

@@ -1,36 +1,22 @@
 //! Accepts connections and serves them until told to stop. The caller owns the listener and decides when to stop.
 
-use std::{
-    convert::Infallible,
-    io,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use hyper::{body::Body, server::conn::http1, service::service_fn};
+use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
-use thiserror::Error;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::Semaphore,
     time::timeout,
 };
-use tower_service::Service;
-use warp::{
-    Filter, Reply,
-    http::{HeaderValue, Request, Uri, header::CONNECTION},
-    reply::Response,
-};
+use warp::{Filter, Reply};
 
 use crate::{
-    parameters::KeyHeader,
+    front::{Client, Front},
     refusal::{self, MAX_REFUSALS},
-    reply::HangUp,
-    watched_body::WatchedBody,
 };
 
 /// Limits of a server. Past them a client is refused or cut off; nothing grows without bound.
@@ -84,10 +70,16 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves `routes` on `listener` until `stop` resolves; then accepts nothing more, and answers what was accepted.
+/// Serves `routes` behind `front` on `listener` until `stop` resolves; then accepts nothing more, and answers what was accepted.
 ///
 /// Returns whether every request under way was answered before [`Limits::shutdown_timeout`] ran out.
-pub async fn serve<F, R>(listener: TcpListener, routes: F, limits: Limits, stop: impl Future<Output = ()>) -> bool
+pub async fn serve<F, R>(
+    listener: TcpListener,
+    front: Front,
+    routes: F,
+    limits: Limits,
+    stop: impl Future<Output = ()>,
+) -> bool
 where
     F: Filter<Extract = (R,), Error = Infallible> + Clone + Send + Sync + 'static,
     F::Future: Send,
@@ -96,6 +88,7 @@ where
     let places = Arc::new(Semaphore::new(limits.connections));
     let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
     let refusal: Arc<[u8]> = refusal::answer().into();
+    let front = Arc::new(front);
     let connections = GracefulShutdown::new();
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(limits.header_bytes);
@@ -128,7 +121,11 @@ where
         };
         prepare(&stream, limits.unread_timeout);
         let routes = warp::service(routes.clone());
-        let service = service_fn(move |request| answer(routes.clone(), Client(client), request));
+        let front = Arc::clone(&front);
+        let service = service_fn(move |request| {
+            let (front, routes) = (Arc::clone(&front), routes.clone());
+            async move { front.answer(routes, Client(client), request).await }
+        });
         let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -159,40 +156,4 @@ async fn pause_after(error: &io::Error) {
         tracing::error!(%error, "cannot accept connections; trying again in a second");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-}
-
-/// Who asks: the address at the other end of the connection.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Client(pub(crate) IpAddr);
-
-/// The answer that must not be sent: see [`HangUp`].
-#[derive(Debug, Error)]
-#[error("what became of the request is not known, so the connection is closed without an answer")]
-struct NoAnswer;
-
-/// What every request and every answer of a connection passes. It says who asks, closes the connection in place of an answer that is marked
-/// [`HangUp`], and tells the client when the connection ends with the answer because the rest of the request is not read.
-async fn answer<S, B>(mut inside: S, client: Client, request: Request<B>) -> Result<Response, NoAnswer>
-where
-    S: Service<Request<WatchedBody<B>>, Response = Response, Error = Infallible>,
-    B: Body,
-{
-    let mut request = request.map(WatchedBody::new);
-    let read = request.body().read_to_end();
-    // `CONNECT host:port` names no path, which warp takes for granted that every request does. Nothing takes that method at this one.
-    if request.uri().path().is_empty() {
-        *request.uri_mut() = Uri::from_static("/");
-    }
-    if let Some(key) = KeyHeader::of(request.headers()) {
-        request.extensions_mut().insert(key);
-    }
-    request.extensions_mut().insert(client);
-    let Ok(mut response) = inside.call(request).await;
-    if response.extensions().get::<HangUp>().is_some() {
-        return Err(NoAnswer);
-    }
-    if !read.get() {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    Ok(response)
 }

@@ -1,0 +1,60 @@
+//! The way in and out: what every request passes before the routes see it, and every answer on its way back.
+
+use std::{convert::Infallible, net::IpAddr};
+
+use hyper::body::Body;
+use thiserror::Error;
+use tower_service::Service;
+use warp::{
+    http::{HeaderValue, Request, Uri, header::CONNECTION},
+    reply::Response,
+};
+
+use crate::{parameters::KeyHeader, reply::HangUp, watched_body::WatchedBody};
+
+/// Who asks: the address at the other end of the connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Client(pub(crate) IpAddr);
+
+/// The answer that must not be sent: see [`HangUp`].
+#[derive(Debug, Error)]
+#[error("what became of the request is not known, so the connection is closed without an answer")]
+pub(crate) struct NoAnswer;
+
+/// What every request and every answer of a listener passes, whatever its path.
+#[derive(Debug, Default)]
+pub struct Front {}
+
+impl Front {
+    /// Lets the routes `inside` answer a request. It says who asks, closes the connection in place of an answer that is marked [`HangUp`], and
+    /// tells the client when the connection ends with the answer because the rest of the request is not read.
+    pub(crate) async fn answer<S, B>(
+        &self,
+        mut inside: S,
+        client: Client,
+        request: Request<B>,
+    ) -> Result<Response, NoAnswer>
+    where
+        S: Service<Request<WatchedBody<B>>, Response = Response, Error = Infallible>,
+        B: Body,
+    {
+        let mut request = request.map(WatchedBody::new);
+        let read = request.body().read_to_end();
+        // `CONNECT host:port` names no path, which warp takes for granted that every request does. Nothing takes that method at this one.
+        if request.uri().path().is_empty() {
+            *request.uri_mut() = Uri::from_static("/");
+        }
+        if let Some(key) = KeyHeader::of(request.headers()) {
+            request.extensions_mut().insert(key);
+        }
+        request.extensions_mut().insert(client);
+        let Ok(mut response) = inside.call(request).await;
+        if response.extensions().get::<HangUp>().is_some() {
+            return Err(NoAnswer);
+        }
+        if !read.get() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(response)
+    }
+}
