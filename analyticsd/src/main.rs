@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     tracing_subscriber::fmt()
         .with_env_filter(args.log_filter())
-        .with_writer(std::io::stderr)
+        .with_writer(analyticsd::log_lines::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
     let config = match args.into_config() {
