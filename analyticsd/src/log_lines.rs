@@ -3,37 +3,42 @@
 use std::{
     borrow::Cow,
     fmt::Write as _,
-    io::{self, Stderr, Write},
+    io::{self, IsTerminal, Stderr, Write},
 };
 
-/// Standard error, in which no text can begin a line of its own or move a terminal's cursor.
+/// Standard error, in which no text can begin a line of its own, move a terminal's cursor or write its title. On a terminal there may be colours.
 pub fn stderr() -> OneLine<Stderr> {
-    OneLine(io::stderr())
+    let stderr = io::stderr();
+    OneLine { has_colours: stderr.is_terminal(), inside: stderr }
 }
 
 /// Writes each event, which comes as one piece that ends with a newline, as exactly one line: other control characters in it are written as Rust writes
-/// them, `\n` or `\u{9b}`. The beginning of an escape sequence is left alone: colours are the formatter's own, and it lets nobody else's pass.
-pub struct OneLine<W>(W);
+/// them, `\n` or `\u{9b}`. The formatter itself lets those of most fields pass.
+pub struct OneLine<W> {
+    /// Whether sequences that only choose colours may pass. They may be a client's, too, who can then make a line colourful.
+    has_colours: bool,
+    inside: W,
+}
 
 impl<W: Write> Write for OneLine<W> {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        self.0.write_all(one_line(&String::from_utf8_lossy(event)).as_bytes())?;
+        self.inside.write_all(one_line(&String::from_utf8_lossy(event), self.has_colours).as_bytes())?;
         Ok(event.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.inside.flush()
     }
 }
 
-fn one_line(event: &str) -> Cow<'_, str> {
+fn one_line(event: &str, has_colours: bool) -> Cow<'_, str> {
     let (line, end) = event.strip_suffix('\n').map_or((event, ""), |line| (line, "\n"));
-    if !line.contains(breaks_lines) {
+    if !line.contains(is_control) {
         return Cow::Borrowed(event);
     }
     let mut escaped = String::with_capacity(event.len() + 16);
-    for character in line.chars() {
-        if breaks_lines(character) {
+    for (place, character) in line.char_indices() {
+        if is_control(character) && !(has_colours && is_colour(&line[place..])) {
             let _ = write!(escaped, "{}", character.escape_default());
         } else {
             escaped.push(character);
@@ -44,8 +49,14 @@ fn one_line(event: &str) -> Cow<'_, str> {
 }
 
 /// Also what only some readers take for the end of a line.
-fn breaks_lines(character: char) -> bool {
-    (character.is_control() && character != '\x1b') || matches!(character, '\u{2028}' | '\u{2029}')
+fn is_control(character: char) -> bool {
+    character.is_control() || matches!(character, '\u{2028}' | '\u{2029}')
+}
+
+/// Whether a sequence begins here that does nothing but choose how the text after it looks.
+fn is_colour(text: &str) -> bool {
+    text.strip_prefix("\x1b[")
+        .is_some_and(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').starts_with('m'))
 }
 
 #[cfg(test)]
@@ -56,16 +67,26 @@ mod tests {
 
     #[test]
     fn an_event_is_one_line_whatever_stands_in_it() {
-        for (event, line) in [
-            ("plain \u{e4}\n", "plain \u{e4}\n"),
-            ("a\nERROR b\r\n", "a\\nERROR b\\r\n"),
-            ("\u{9b}2J\u{2028}\0\x7f\t\n", "\\u{9b}2J\\u{2028}\\u{0}\\u{7f}\\t\n"),
-            ("\x1b[2mdim\x1b[0m\n", "\x1b[2mdim\x1b[0m\n"),
-            ("no end", "no end"),
+        for (event, plain, coloured) in [
+            ("plain \u{e4}\n", "plain \u{e4}\n", "plain \u{e4}\n"),
+            ("a\nERROR b\r\n", "a\\nERROR b\\r\n", "a\\nERROR b\\r\n"),
+            (
+                "\u{9b}2J\u{2028}\0\x7f\t\n",
+                "\\u{9b}2J\\u{2028}\\u{0}\\u{7f}\\t\n",
+                "\\u{9b}2J\\u{2028}\\u{0}\\u{7f}\\t\n",
+            ),
+            ("\x1b[2;31mdim\x1b[0m\n", "\\u{1b}[2;31mdim\\u{1b}[0m\n", "\x1b[2;31mdim\x1b[0m\n"),
+            (
+                "\x1b[2J\x1b]0;title\x07\x1b",
+                "\\u{1b}[2J\\u{1b}]0;title\\u{7}\\u{1b}",
+                "\\u{1b}[2J\\u{1b}]0;title\\u{7}\\u{1b}",
+            ),
         ] {
-            let mut written = Vec::new();
-            OneLine(&mut written).write_all(event.as_bytes()).unwrap();
-            assert_eq!(String::from_utf8(written).unwrap(), line);
+            for (has_colours, expected) in [(false, plain), (true, coloured)] {
+                let mut written = Vec::new();
+                OneLine { has_colours, inside: &mut written }.write_all(event.as_bytes()).unwrap();
+                assert_eq!(String::from_utf8(written).unwrap(), expected);
+            }
         }
     }
 }

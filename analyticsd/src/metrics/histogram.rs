@@ -84,7 +84,7 @@ impl Histogram {
             Unit::Nanoseconds => 1e9,
             Unit::Things => 1.0,
         };
-        let bounds = self.bounds.iter().map(|&bound| bound as f64 / scale).chain([f64::MAX]);
+        let bounds = self.bounds.iter().map(|&bound| bound as f64 / scale).chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> =
             bounds.zip(&self.buckets).map(|(bound, values)| (bound, values.load(Ordering::Relaxed))).collect();
         let count = buckets.iter().map(|(_, values)| values).sum();
@@ -104,7 +104,7 @@ mod tests {
         }
         let (buckets, count, sum) = events.read();
         let filled: Vec<_> = buckets.into_iter().filter(|(_, values)| *values > 0).collect();
-        assert_eq!(filled, [(1.0, 2), (2.0, 1), (5.0, 1), (40_000.0, 1), (f64::MAX, 1)]);
+        assert_eq!(filled, [(1.0, 2), (2.0, 1), (5.0, 1), (40_000.0, 1), (f64::INFINITY, 1)]);
         assert_eq!((count, sum), (6, 80_007.0));
     }
 

@@ -1,0 +1,173 @@
+//! What stands in the log of the real daemon, and what must never.
+
+use std::{fs, fs::File, path::PathBuf, time::Duration};
+
+use chrono::Utc;
+use db::Flavour;
+use reqwest::{Client, StatusCode};
+use tempfile::TempDir;
+use testkit::{Daemon, TestDatabase, server_dir};
+use tokio::time::{sleep, timeout};
+
+use crate::raw::{connect_and_send, read_to_the_end};
+
+/// A daemon whose log goes to a file.
+struct Logged {
+    daemon: Daemon,
+    log: PathBuf,
+    _dir: TempDir,
+}
+
+impl Logged {
+    async fn start(database_url: &str, arguments: &[&str]) -> Self {
+        let dir = server_dir();
+        let log = dir.path().join("log");
+        let mut command = Daemon::command();
+        command.args(["--database-url", database_url]).args(arguments).stderr(File::create(&log).unwrap());
+        Self { daemon: Daemon::start_command(command).await, log, _dir: dir }
+    }
+
+    /// The first line that holds all these texts.
+    async fn line_with(&self, texts: &[&str]) -> String {
+        let search = async {
+            loop {
+                let written = fs::read_to_string(&self.log).unwrap();
+                let complete = written.rfind('\n').map_or("", |end| &written[..end]);
+                if let Some(line) = complete.lines().find(|line| texts.iter().all(|text| line.contains(text))) {
+                    return line.to_owned();
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let found = timeout(Duration::from_mins(1), search).await;
+        found.unwrap_or_else(|_| panic!("no line holds {texts:?}:\n{}", fs::read_to_string(&self.log).unwrap()))
+    }
+
+    /// Everything, once the daemon has stopped.
+    async fn all(self) -> String {
+        assert!(self.daemon.terminate().await.success());
+        fs::read_to_string(&self.log).unwrap()
+    }
+}
+
+/// Lets the database refuse events of users whose name begins so, and repeat the name in its error.
+async fn refuse_users(database: &TestDatabase, beginning: &str) {
+    let client = database.client().await;
+    let sql = format!(
+        "create function refuse() returns trigger language plpgsql as $$ begin \
+         if new.user_name like '{beginning}%' then raise exception 'never %', new.user_name using detail = new.user_name; end if; \
+         return new; end $$; \
+         create trigger refuse before insert on analytics.events for each row execute function refuse()"
+    );
+    client.batch_execute(&sql).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_fails_is_told_under_the_name_that_the_client_got_and_never_more_than_some_lines_a_second() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    refuse_users(&database, "bad").await;
+    let logged = Logged::start(database.url(), &[]).await;
+    for number in 0..100 {
+        let user = format!("bad{number}");
+        assert_eq!(logged.daemon.post(Utc::now(), &user, "click").await, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    let query = format!("timestamp={}&user=bad&event=click", Utc::now().timestamp_millis());
+    // Where a line was left out, one of the next seconds has room.
+    let failing = async {
+        loop {
+            let request = Client::new().post(format!("{}/analytics?{query}", logged.daemon.url()));
+            request.header("X-Request-Id", "mine").send().await.unwrap();
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let line = tokio::select! {
+        line = logged.line_with(&["request_id=mine"]) => line,
+        () = failing => unreachable!("it never ends"),
+    };
+    for part in ["WARN", "a request failed", "status=\"503\"", "reason=\"refused\"", "route=\"/analytics\""] {
+        assert!(line.contains(part), "{line}");
+    }
+    let lines = logged.all().await.lines().filter(|line| line.contains("a request failed")).count();
+    assert!((2..100).contains(&lines), "{lines} lines");
+}
+
+#[tokio::test]
+async fn what_a_handler_writes_has_the_name_of_its_request() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let logged = Logged::start(database.url(), &[]).await;
+    database.client().await.batch_execute("drop function analytics.hours(timestamptz, timestamptz)").await.unwrap();
+    let request = Client::new().get(format!("{}/analytics/hours", logged.daemon.url()));
+    let answer = request.header("X-Request-Id", "of-a-report").send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let line = logged.line_with(&["could not read a report"]).await;
+    assert!(line.contains("request_id=of-a-report"), "{line}");
+}
+
+#[tokio::test]
+async fn there_is_a_line_for_each_request_for_those_who_ask_for_it() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let logged = Logged::start(database.url(), &["--log", "info,access=debug"]).await;
+    logged.daemon.get("/analytics?timestamp=0&user=nobodys-business").await;
+    logged.daemon.get("/not%0Ahere").await;
+    let line = logged.line_with(&["access: request", "path=\"/analytics\""]).await;
+    for part in
+        ["DEBUG", "request_id=", "client=127.0.0.1", "method=\"GET\"", "status=\"200\"", "reason=\"none\"", "micros="]
+    {
+        assert!(line.contains(part), "{line}");
+    }
+    logged.line_with(&["path=\"/not%0Ahere\"", "status=\"404\"", "reason=\"not_found\""]).await;
+    assert!(!logged.all().await.contains("nobodys-business"), "a query string is not written");
+
+    let silent = Logged::start(database.url(), &[]).await;
+    silent.daemon.get("/analytics?timestamp=0").await;
+    assert!(!silent.all().await.contains("access"));
+}
+
+#[tokio::test]
+async fn no_text_of_a_client_or_the_database_begins_a_line_or_moves_a_cursor() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    refuse_users(&database, "evil").await;
+    let logged = Logged::start(database.url(), &["--log", "debug,access=debug"]).await;
+    let forged = "evil\n2026-01-01T00:00:00Z ERROR analyticsd: forged\r\u{1b}[2J\u{1b}]0;title\u{7}\u{9b}31m\u{2028}\u{85}\u{7f}end";
+    assert_eq!(logged.daemon.post(Utc::now(), forged, "click").await, StatusCode::SERVICE_UNAVAILABLE);
+    logged.daemon.get("/%0A2026-01-01T00:00:00Z%20ERROR%20forged").await;
+    let raw = b"GET /\xc2\x9b31m\xe2\x80\xa8 HTTP/1.1\r\nHost: \x1b[2J\r\nX-Request-Id: a\x1b[2J\r\nUser-Agent: \xc2\x9b31m\r\nConnection: close\r\n\r\n";
+    for bytes in [&raw[..], b"GET /\xc2\x9b31m\xe2\x80\xa8 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"] {
+        read_to_the_end(&mut connect_and_send(&logged.daemon, bytes).await, Duration::from_secs(10)).await;
+    }
+    let line = logged.line_with(&["the database refused events", "forged"]).await;
+    assert!(line.contains("evil\\n2026-01-01"), "the name is there, on one line: {line}");
+
+    let log = logged.all().await;
+    for line in log.split('\n').filter(|line| !line.is_empty()) {
+        let begins_with_a_time =
+            line.split_once(' ').is_some_and(|(time, _)| time.parse::<chrono::DateTime<Utc>>().is_ok());
+        assert!(begins_with_a_time && !line.starts_with("2026-01-01"), "{line:?}");
+        let strange = line.chars().find(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'));
+        assert_eq!(strange, None, "{line:?}");
+    }
+}
+
+#[tokio::test]
+async fn secrets_are_never_written_however_much_is_asked_for() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let with_password = database.url().replacen("analytics@", "analytics:a-database-password@", 1);
+    assert_ne!(with_password, database.url());
+    let logged = Logged::start(&with_password, &["--log", "trace"]).await;
+    let http = Client::new();
+    for path in ["/analytics", "/analytics/hours", "/analytics.gif", "/nothing"] {
+        let url = format!("{}{path}?timestamp=0&user=a-users-name&key=a-secret-key", logged.daemon.url());
+        let request = http
+            .get(url)
+            .header("Authorization", "Bearer a-secret-token")
+            .header("Idempotency-Key", "a-key-of-an-event");
+        request.send().await.unwrap();
+    }
+    assert_eq!(logged.daemon.post(Utc::now(), "a-users-name", "click").await, StatusCode::NO_CONTENT);
+    let log = logged.all().await;
+    assert!(log.contains("TRACE"), "much is written");
+    for secret in ["a-database-password", "a-secret-key", "a-secret-token", "a-users-name"] {
+        let line = log.lines().find(|line| line.contains(secret));
+        assert_eq!(line, None, "{secret}");
+    }
+}
