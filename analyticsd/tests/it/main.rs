@@ -18,6 +18,7 @@ mod overload;
 mod pixel;
 mod raw;
 mod self_audit;
+mod settings;
 mod slow_clients;
 mod small_disk;
 mod spool;
