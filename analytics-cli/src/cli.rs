@@ -124,7 +124,7 @@ mod tests {
             (&["query", "--last", "a day"], ErrorKind::ValueValidation),
             (&["query", "--plot", "--format", "csv"], ErrorKind::ArgumentConflict),
             (&["query", "--at", "yesterday"], ErrorKind::ValueValidation),
-            (&["query", "--server", "https://counter"], ErrorKind::ValueValidation),
+            (&["query", "--server", "ftp://counter"], ErrorKind::ValueValidation),
             (&["send", "--user", "ann", "--event", "Click"], ErrorKind::ValueValidation),
             (&["import", "--format", "csv"], ErrorKind::MissingRequiredArgument),
             (&["import", "--format", "csv", "--batch-size", "10001", "-"], ErrorKind::ValueValidation),

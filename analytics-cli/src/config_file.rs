@@ -9,14 +9,14 @@ use std::{
 };
 
 use db::has_password;
+use model::BearerToken;
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
 use crate::server::ServerUrl;
 
 /// What a file may hold, for those whose file holds something else.
-const ACCEPTED: &str =
-    "accepted is profile = \"NAME\" and, in each table [profiles.NAME], server = \"URL\" and database_url = \"URL\"";
+const ACCEPTED: &str = "accepted is profile = \"NAME\" and, in each table [profiles.NAME], server = \"URL\", token = \"TOKEN\" and database_url = \"URL\"";
 
 /// The file that was read, or looked for.
 #[derive(Debug)]
@@ -45,13 +45,17 @@ pub(crate) struct Profile {
     /// Where analyticsd listens.
     #[serde(default, deserialize_with = "parsed")]
     pub(crate) server: Option<ServerUrl>,
+    /// What opens it.
+    #[serde(default, deserialize_with = "parsed")]
+    pub(crate) token: Option<BearerToken>,
     /// The database.
     pub(crate) database_url: Option<String>,
 }
 
 impl Profile {
-    fn has_password(&self) -> bool {
-        self.database_url.as_deref().is_some_and(has_password)
+    fn has_secret(&self) -> bool {
+        self.token.is_some()
+            || self.database_url.as_deref().is_some_and(has_password)
             || self.server.as_ref().is_some_and(|server| *server != server.masked())
     }
 }
@@ -118,14 +122,16 @@ impl ConfigFile {
         self.content.iter().flat_map(|content| content.profiles.keys().map(String::as_str)).collect()
     }
 
-    /// What to say if others may read a password in it.
-    pub(crate) fn exposed_password(&self) -> Option<String> {
+    /// What to say if others may read a password or token in it.
+    pub(crate) fn exposed_secret(&self) -> Option<String> {
         let (path, content) = (self.path.as_ref()?, self.content.as_ref()?);
-        let holds_password = content.profiles.values().any(Profile::has_password);
+        let holds_secret = content.profiles.values().any(Profile::has_secret);
         let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
-        (holds_password && mode & 0o077 != 0).then(|| {
+        (holds_secret && mode & 0o077 != 0).then(|| {
             let path = path.display();
-            format!("{path} holds a password, and others may read it (mode {mode:03o}); run `chmod 600 {path}`")
+            format!(
+                "{path} holds a password or token, and others may read it (mode {mode:03o}); run `chmod 600 {path}`"
+            )
         })
     }
 }
@@ -197,7 +203,8 @@ mod tests {
             ("\n[profiles.a]\nserver = \"http://h\"\nurl = \"x\"", 4, "unknown field `url`"),
             ("\n\n[profile.a]", 3, "expected a string"),
             ("[profiles.a]\nserver = 8080", 2, "expected a string"),
-            ("[profiles.a]\n\nserver = \"https://counter\"", 3, "accepted is http://HOST:PORT"),
+            ("[profiles.a]\n\nserver = \"ftp://counter\"", 3, "accepted is http://HOST:PORT"),
+            ("[profiles.a]\ntoken = \"an odd secret\"", 2, "accepted is 1 to 512 visible ASCII characters"),
             ("[profiles.a]\ndatabase_url = [\"postgres://h/db\"]", 2, "expected a string"),
             ("[profiles]\na = \"postgres://ann:secret@h/db\"", 2, "invalid type: string"),
             ("[profiles.a]\n[profiles.b]\n[profiles.a]", 3, "duplicate key"),

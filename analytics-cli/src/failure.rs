@@ -98,6 +98,9 @@ fn advise_on_server(error: &ServerError) -> &'static str {
         ServerError::Refused { problem, .. } if problem.status >= 500 => {
             " Try again, or let `analytics-cli doctor` look for the cause."
         }
+        ServerError::Refused { problem, .. } if problem.status == 401 => {
+            " Give a token with --token, ANALYTICS_TOKEN, or as token of a profile; `analytics-cli token create` makes one."
+        }
         // These say themselves what is accepted, or what to look at.
         ServerError::Refused { .. } | ServerError::Unreachable { .. } | ServerError::Foreign { .. } => "",
     }

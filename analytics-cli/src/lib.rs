@@ -8,6 +8,7 @@
 //! - `hour_format` writes hours as tables, CSV or JSON, `plot` draws them, `comparison` sets two spans beside each other;
 //! - `settings` decides which server and database apply: flags, environment, profiles of the `config_file`, defaults;
 //! - `server` speaks HTTP to analyticsd, `database` connects where a command speaks to the database itself;
+//! - `token` reads what opens a server that is not open to all;
 //! - `time` reads the times that people write on a command line;
 //! - `failure` decides the exit code, `output` keeps data (standard output) and talk (standard error) apart, `palette` has their colours.
 
@@ -31,6 +32,7 @@ mod server_events;
 mod settings;
 mod table;
 mod time;
+mod token;
 mod with_sources;
 
 use std::process::ExitCode;

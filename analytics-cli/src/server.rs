@@ -4,12 +4,13 @@ use chrono::{DateTime, Utc};
 use clap::{Arg, Command, builder::TypedValueParser, error::ErrorKind};
 use db::{describe, mask_password};
 use model::{
-    Event, EventKind, Hour, HourCounts, HourRow, HoursPage, IdempotencyKey, Problem, Timestamp, UserName, wire,
+    BearerToken, Event, EventKind, Hour, HourCounts, HourRow, HoursPage, IdempotencyKey, Problem, Timestamp, UserName,
+    wire,
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{
     Client, RequestBuilder, Response, StatusCode, Url,
-    header::{CONTENT_TYPE, DATE, RETRY_AFTER},
+    header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER},
     redirect, retry,
 };
 use thiserror::Error;
@@ -26,13 +27,15 @@ const LONGEST_STREAM: Duration = Duration::from_hours(24);
 /// written into one while it is being closed would leave its sender not knowing whether it arrived.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The address of analyticsd: `http://HOST:PORT`, without a path at its end.
+/// The address of analyticsd, or of the proxy before it that speaks TLS: `http://HOST:PORT` or `https://HOST`, without a path at its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ServerUrl(String);
 
 /// A text that is no address of analyticsd.
 #[derive(Debug, Error)]
-#[error("this is no address of analyticsd; accepted is http://HOST:PORT (analyticsd itself does not speak TLS)")]
+#[error(
+    "this is no address of analyticsd; accepted is http://HOST:PORT or https://HOST (analyticsd itself does not speak TLS, a proxy in front may)"
+)]
 pub(crate) struct InvalidServerUrl;
 
 impl FromStr for ServerUrl {
@@ -40,7 +43,10 @@ impl FromStr for ServerUrl {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let url: Url = text.parse().map_err(|_| InvalidServerUrl)?;
-        let usable = url.scheme() == "http" && url.has_host() && url.query().is_none() && url.fragment().is_none();
+        let usable = matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.query().is_none()
+            && url.fragment().is_none();
         if usable { Ok(Self(text.trim_end_matches('/').to_owned())) } else { Err(InvalidServerUrl) }
     }
 }
@@ -160,6 +166,15 @@ pub(crate) struct Probe {
     pub(crate) answered: DateTime<Utc>,
 }
 
+/// Which server, and what opens it.
+#[derive(Debug)]
+pub(crate) struct Access {
+    /// Where it is.
+    pub(crate) server: Setting<ServerUrl>,
+    /// What opens it, if anything does.
+    pub(crate) token: Option<Setting<BearerToken>>,
+}
+
 /// One analyticsd, and the connections to it. Clones share the connections.
 #[derive(Clone)]
 pub(crate) struct Server {
@@ -171,12 +186,19 @@ pub(crate) struct Server {
 
 impl Server {
     /// Prepares to connect; nothing is opened yet.
-    pub(crate) fn new(Setting { value: url, source }: Setting<ServerUrl>) -> Self {
+    pub(crate) fn new(Access { server: Setting { value: url, source }, token }: Access) -> Self {
         let setting = match source {
             Source::Profile { .. } => format!("server of {source}"),
             _ => "--server".to_owned(),
         };
+        let headers = token.map(|Setting { value: token, .. }| {
+            let authorization = HeaderValue::try_from(token.authorization());
+            let mut authorization = authorization.expect("a token is visible ASCII");
+            authorization.set_sensitive(true);
+            HeaderMap::from_iter([(AUTHORIZATION, authorization)])
+        });
         let http = Client::builder()
+            .default_headers(headers.unwrap_or_default())
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)
@@ -184,7 +206,7 @@ impl Server {
             .retry(retry::never())
             .redirect(redirect::Policy::none())
             .build()
-            .expect("a client without TLS and with constant settings can be built");
+            .expect("a client with constant settings can be built");
         Self { url, setting, http }
     }
 
@@ -340,7 +362,8 @@ mod tests {
             ("http://127.0.0.1:8080", Some("http://127.0.0.1:8080")),
             ("http://counter/", Some("http://counter")),
             ("http://[::1]:8080/prefix/", Some("http://[::1]:8080/prefix")),
-            ("https://counter", None),
+            ("https://counter/", Some("https://counter")),
+            ("ftp://counter", None),
             ("counter:8080", None),
             ("127.0.0.1:8080", None),
             ("http://", None),

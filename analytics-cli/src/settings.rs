@@ -4,12 +4,14 @@
 use std::{fmt, path::PathBuf};
 
 use clap::{Args, builder::NonEmptyStringValueParser};
+use model::BearerToken;
 use thiserror::Error;
 
 use crate::{
     config_file::{ConfigFile, ConfigFileError, Profile},
     database::DatabaseArgs,
-    server::{ServerUrl, ServerUrlParser},
+    server::{Access, ServerUrl, ServerUrlParser},
+    token::BearerTokenParser,
     with_sources::WithSources,
 };
 
@@ -34,6 +36,19 @@ pub(crate) struct SettingArgs {
         )
     )]
     pub(crate) server: Option<ServerUrl>,
+
+    /// The token for a server that asks for one; other users of this machine may see it among the processes, so rather set `ANALYTICS_TOKEN` or give
+    /// a profile a `token`.
+    #[arg(
+        long,
+        global = true,
+        display_order = 100,
+        value_name = "TOKEN",
+        env = "ANALYTICS_TOKEN",
+        hide_env_values = true,
+        value_parser = BearerTokenParser
+    )]
+    pub(crate) token: Option<BearerToken>,
 
     /// The profile that says what neither flags nor environment do.
     ///
@@ -142,6 +157,8 @@ pub(crate) struct Settings {
     pub(crate) profile: Option<ChosenProfile>,
     /// Where analyticsd is.
     pub(crate) server: Setting<ServerUrl>,
+    /// What opens it, if anything does.
+    pub(crate) token: Option<Setting<BearerToken>>,
 }
 
 /// A profile that applies.
@@ -168,7 +185,18 @@ impl Settings {
                 value: DEFAULT_SERVER.parse().expect("the default is a valid address"),
                 source: Source::Default,
             });
-        Ok(Self { file, profile, server })
+        // A token belongs to the server that made it, so one of a profile is not shown to a server that something else named.
+        let token = given.setting("token", "--token", "ANALYTICS_TOKEN", |args| args.token.clone());
+        let token = token.or_else(|| match server.source {
+            Source::Flag(_) | Source::Environment(_) => None,
+            _ => profile.as_ref()?.setting(|values| values.token.clone()),
+        });
+        Ok(Self { file, profile, server, token })
+    }
+
+    /// How to get to the server.
+    pub(crate) fn access(self) -> Access {
+        Access { server: self.server, token: self.token }
     }
 
     /// Which database applies, if any does.

@@ -1,14 +1,15 @@
 // Counts impressions of a page, and clicks on what is marked data-analytics-click.
-// Attributes of the script: data-auto="false" counts only clicks and calls; data-lifetime-days="30" forgets a visitor before 365 days are over.
+// Attributes: data-key, the site's public key; data-auto="false", only clicks and calls; data-lifetime-days="30", a visitor for less than 365.
 (() => {
   const script = document.currentScript;
   // A script that is there twice counts once.
   if (!script || window.analytics?.isEventCounter) return;
-  // Who asks not to be tracked is not. What a page may call is there all the same.
+  // Who asks not to be tracked is not. What a page may call is there.
   const isRefused = navigator.doNotTrack === "1" || navigator.globalPrivacyControl;
 
   const NAME = "analytics-visitor";
-  const days = Number(script.dataset.lifetimeDays);
+  const { auto, key, lifetimeDays } = script.dataset;
+  const days = Number(lifetimeDays);
   const lifetime = (days > 0 && days < 365 ? days : 365) * 86_400_000;
   const random = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
@@ -26,7 +27,7 @@
     } catch {}
   };
 
-  // 128 random bits and when they were drawn. Where nothing can be stored, a visitor lives as long as the page.
+  // 128 random bits and when they were drawn. Without a store a visitor lives as long as the page.
   let known;
   function visitor() {
     const now = Date.now();
@@ -49,7 +50,7 @@
   // Whatever goes wrong is not the page's business.
   const send = (event) => attempt(() => {
     if (isRefused) return;
-    const said = new URLSearchParams({ timestamp: Date.now(), user: visitor(), event, id: random() });
+    const said = new URLSearchParams({ timestamp: Date.now(), user: visitor(), event, id: random(), ...(key && { key }) });
     const url = new URL(`analytics?${said}`, script.src).href;
     if (!attempt(() => navigator.sendBeacon(url))) deliver(url, 1_000);
   });
@@ -65,12 +66,12 @@
     const path = event.composedPath();
     if (event.button > 1 || (event.button && !path.some((node) => node.href))) return;
     if (path[0] === labelled || !path.some((node) => node.hasAttribute?.("data-analytics-click"))) return;
-    // After a click on a label the browser at once clicks its control too: that is one click.
+    // A click on a label at once clicks its control too: that is one click.
     labelled = path.find((node) => node.localName === "label")?.control;
     setTimeout(() => (labelled = null));
     click();
   }, true);
-  if (script.dataset.auto === "false") return;
+  if (auto === "false") return;
 
   let page = location.pathname;
   const routed = () => {

@@ -46,6 +46,8 @@ pub(crate) const FILES: &[File] = &[
     asset!("chart.js", SCRIPT),
     asset!("connection.js", SCRIPT),
     asset!("copy.js", SCRIPT),
+    asset!("daemon.js", SCRIPT),
+    asset!("events.js", SCRIPT),
     asset!("export.js", SCRIPT),
     asset!("hours.js", SCRIPT),
     asset!("live.js", SCRIPT),

@@ -12,8 +12,8 @@ pub fn stderr() -> OneLine<Stderr> {
     OneLine { has_colours: stderr.is_terminal(), inside: stderr }
 }
 
-/// Writes each event, which comes as one piece that ends with a newline, as exactly one line: other control characters in it are written as Rust writes
-/// them, `\n` or `\u{9b}`. The formatter itself lets those of most fields pass.
+/// Writes each event, which comes as one piece that ends with a newline, as exactly one line: other control characters in it are written as JSON writes
+/// them, `\n` or `\u009b`, so that a line of JSON stays one. The formatter itself lets those of most fields pass.
 pub struct OneLine<W> {
     /// Whether sequences that only choose colours may pass. They may be a client's, too, who can then make a line colourful.
     has_colours: bool,
@@ -39,7 +39,14 @@ fn one_line(event: &str, has_colours: bool) -> Cow<'_, str> {
     let mut escaped = String::with_capacity(event.len() + 16);
     for (place, character) in line.char_indices() {
         if is_control(character) && !(has_colours && is_colour(&line[place..])) {
-            let _ = write!(escaped, "{}", character.escape_default());
+            match character {
+                '\n' => escaped.push_str("\\n"),
+                '\r' => escaped.push_str("\\r"),
+                '\t' => escaped.push_str("\\t"),
+                other => {
+                    let _ = write!(escaped, "\\u{:04x}", u32::from(other));
+                }
+            }
         } else {
             escaped.push(character);
         }
@@ -72,14 +79,14 @@ mod tests {
             ("a\nERROR b\r\n", "a\\nERROR b\\r\n", "a\\nERROR b\\r\n"),
             (
                 "\u{9b}2J\u{2028}\0\x7f\t\n",
-                "\\u{9b}2J\\u{2028}\\u{0}\\u{7f}\\t\n",
-                "\\u{9b}2J\\u{2028}\\u{0}\\u{7f}\\t\n",
+                "\\u009b2J\\u2028\\u0000\\u007f\\t\n",
+                "\\u009b2J\\u2028\\u0000\\u007f\\t\n",
             ),
-            ("\x1b[2;31mdim\x1b[0m\n", "\\u{1b}[2;31mdim\\u{1b}[0m\n", "\x1b[2;31mdim\x1b[0m\n"),
+            ("\x1b[2;31mdim\x1b[0m\n", "\\u001b[2;31mdim\\u001b[0m\n", "\x1b[2;31mdim\x1b[0m\n"),
             (
                 "\x1b[2J\x1b]0;title\x07\x1b",
-                "\\u{1b}[2J\\u{1b}]0;title\\u{7}\\u{1b}",
-                "\\u{1b}[2J\\u{1b}]0;title\\u{7}\\u{1b}",
+                "\\u001b[2J\\u001b]0;title\\u0007\\u001b",
+                "\\u001b[2J\\u001b]0;title\\u0007\\u001b",
             ),
         ] {
             for (has_colours, expected) in [(false, plain), (true, coloured)] {

@@ -1,6 +1,6 @@
 //! Every route of the daemon: which path, which methods, and which handler does the work.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use db::Store;
 use warp::{
@@ -28,13 +28,15 @@ pub struct Services {
     pub store: Store,
     /// The memory for the bodies of batches.
     pub budget: BodyBudget,
+    /// The longest that a client may take to send its batch.
+    pub body_timeout: Duration,
 }
 
 /// The service that the daemon offers on one listener.
 ///
 /// The busiest path comes first. Every alternative behind it is copied for each request, so they are packed into one box.
 pub fn routes(services: Services) -> impl Filter<Extract = (impl Reply,), Error = Infallible, Future: Send> + Clone {
-    let Services { lanes, live, reports, store, budget } = services;
+    let Services { lanes, live, reports, store, budget, body_timeout } = services;
     let names = Arc::new(VisitorNames::new(Arc::clone(&reports)));
     let ranges = ranges(reports, live);
 
@@ -67,9 +69,9 @@ pub fn routes(services: Services) -> impl Filter<Extract = (impl Reply,), Error 
         .and(warp::body::stream())
         .and(lanes.clone())
         .and(share)
-        .then(|method, query, key, body, lanes, share| async move {
+        .then(move |method, query, key, body, lanes, share| async move {
             match method {
-                Method::POST => handlers::post_batch(query, key, body, lanes, share).await,
+                Method::POST => handlers::post_batch(query, key, (body, body_timeout), lanes, share).await,
                 _ => reply::method_not_allowed("POST"),
             }
         });

@@ -6,6 +6,7 @@ import { once } from "node:events";
 
 export async function startFaultyFront(origin) {
   let isDatabaseAway = false;
+  let token = null;
   const held = new Set();
   const streams = new Set();
 
@@ -21,6 +22,10 @@ export async function startFaultyFront(origin) {
   const server = createServer((asked, answer) => {
     const { pathname } = new URL(asked.url, origin);
     if (held.has(pathname)) return;
+    if (token !== null && pathname.startsWith("/analytics/") && asked.headers.authorization !== `Bearer ${token}`) {
+      answer.writeHead(401, { "content-type": "application/problem+json", "www-authenticate": "Bearer" });
+      return answer.end(JSON.stringify({ status: 401, title: "Token needed", detail: "Give a token." }));
+    }
     if (isDatabaseAway && ["/analytics/hours", "/readyz"].includes(pathname)) return unavailable(answer);
     if (isDatabaseAway && pathname === "/analytics/stream") {
       answer.writeHead(200, { "content-type": "text/event-stream" });
@@ -48,6 +53,11 @@ export async function startFaultyFront(origin) {
     origin: `http://127.0.0.1:${server.address().port}`,
     /** From now on, what is asked there is never answered. */
     hold: (pathname) => held.add(pathname),
+    /** From now on, only who gives this token is told counts, until it is called with another one. */
+    lock(next) {
+      token = next;
+      for (const stream of streams) stream.end();
+    },
     loseDatabase() {
       isDatabaseAway = true;
       for (const stream of streams) sayAway(stream);

@@ -65,6 +65,12 @@ const STATES = {
     await open(front.origin);
     await page.locator("#range-card[data-state=error]").waitFor();
   },
+  async "a counter that asks for a token"(open) {
+    front.lock("an_token");
+    await open(front.origin);
+    await page.locator("#locked").waitFor();
+    await page.locator("#range-card[data-state=error]").waitFor();
+  },
   async "a daemon that went away"(open) {
     await open(front.origin);
     await ready(page);

@@ -136,6 +136,33 @@ test("a stream that ends is taken up again, and is no alarm", async () => {
   assert.deepEqual(states, ["reconnecting", "live"]);
 });
 
+test("a counter that asks for a token is opened with one, which the tab remembers", async () => {
+  front = await startFaultyFront(daemon.origin);
+  front.lock("an_right");
+  page = await openPage(browser, front.origin);
+  const form = page.getByRole("form", { name: "This counter is open to those who have a token" });
+  await form.waitFor();
+  await connection("locked").waitFor();
+  assert.ok(await banner().isHidden());
+  await page.getByRole("textbox", { name: "Token" }).fill("an_wrong");
+  await page.getByRole("textbox", { name: "Token" }).press("Enter");
+  await form.waitFor();
+  await page.getByRole("textbox", { name: "Token" }).fill("an_right");
+  await page.getByRole("button", { name: "Open" }).click();
+  await ready(page);
+  await connection("live").waitFor();
+  assert.ok(await form.isHidden());
+  await page.reload();
+  await ready(page);
+  await connection("live").waitFor();
+  // A token that was taken back is asked for again, and what was shown stays.
+  front.lock("an_new");
+  await form.waitFor();
+  await page.getByRole("textbox", { name: "Token" }).fill("an_new");
+  await page.getByRole("button", { name: "Open" }).click();
+  await connection("live").waitFor();
+});
+
 test("a range that the API refuses is answered with what it says, and another range works", async () => {
   const now = hourOf(Date.now());
   page = await openPage(browser, `${daemon.origin}/?from=${asApi(now)}&to=${asApi(now - HOUR)}`);
@@ -168,5 +195,9 @@ test("at 360 pixels nothing has to be scrolled sideways, in any state", async ()
   await assertFits();
   await page.reload();
   await state("error").waitFor();
+  await assertFits();
+  front.heal();
+  front.lock("an_token");
+  await page.locator("#locked").waitFor();
   await assertFits();
 });

@@ -6,7 +6,8 @@ use std::{
 
 use chrono::Utc;
 use goose::{config::GooseConfiguration, prelude::*};
-use model::{Hour, Timestamp};
+use model::{BearerToken, Hour, Timestamp};
+use reqwest::header::HeaderValue;
 use thiserror::Error;
 
 use crate::{
@@ -64,12 +65,14 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
     if let Some(dir) = &settings.report_dir {
         report::prepare(dir).map_err(|error| RunError::ReportDir(dir.clone(), error))?;
     }
-    let daemon = Daemon::new(&settings.host)?;
+    let authorization = settings.token.as_ref().map(authorization);
+    let daemon = Daemon::new(&settings.host, authorization.clone())?;
     let Prepared { source, names, pace, run_time, hours } = prepare(&settings)?;
     let longest = run_time.saturating_add(pace.launch());
     let strangers = if matches!(names, Names::Own(_)) { Strangers::All } else { Strangers::Perhaps };
     let traffic = Arc::new(Traffic {
         source,
+        authorization,
         names,
         schedule: Schedule::new(pace, run_time),
         ledger: Ledger::new(daemon.counts_of(&hours).await?, strangers, settings.shared),
@@ -104,6 +107,12 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
     let write = |dir: &Path| report.write(dir).map_err(|error| RunError::ReportDir(dir.to_owned(), error)).err();
     let unwritten = goose_failed.or(report.dir().and_then(write));
     Ok(Judged { report, unwritten })
+}
+
+fn authorization(token: &BearerToken) -> HeaderValue {
+    let mut value = HeaderValue::try_from(token.authorization()).expect("a token is visible ASCII");
+    value.set_sensitive(true);
+    value
 }
 
 /// What is sent, and the hours that it may be for.

@@ -4,7 +4,7 @@ use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Parser, ValueEnum};
 use event_files::{Format, Site};
-use model::wire::MAX_BATCH_EVENTS;
+use model::{BearerToken, wire::MAX_BATCH_EVENTS};
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
@@ -25,6 +25,11 @@ pub(crate) struct Args {
     /// Where analyticsd listens: http://HOST:PORT.
     #[arg(long, default_value = "http://127.0.0.1:8080", value_name = "URL")]
     host: String,
+
+    /// The token for a daemon that asks for one, with the scopes write and read; other users of this machine may see a flag, so rather set the
+    /// variable.
+    #[arg(long, env = "ANALYTICS_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    token: Option<BearerToken>,
 
     /// How many users make requests at a time, each the next one when the last is answered.
     #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -183,6 +188,9 @@ impl FromStr for Gate {
 pub(crate) struct Settings {
     /// Where the daemon is, without a slash at the end.
     pub(crate) host: String,
+    /// What opens the daemon, if anything does.
+    #[serde(skip)]
+    pub(crate) token: Option<BearerToken>,
     /// How many users there are.
     pub(crate) users: u32,
     /// How long the run is at most, if that was asked for.
@@ -234,7 +242,7 @@ pub(crate) struct Gates {
 impl Args {
     /// Checks what was given.
     pub(crate) fn into_settings(self) -> Settings {
-        let Self { host, users, run_time, rate, seed, shared, freshness_every, mix, replay, judging } = self;
+        let Self { host, token, users, run_time, rate, seed, shared, freshness_every, mix, replay, judging } = self;
         let ReplayArgs { replay, replay_format, sites, speed_up } = replay;
         let format = match replay_format {
             FormatName::Ndjson => Format::Ndjson,
@@ -244,6 +252,7 @@ impl Args {
         let JudgingArgs { max_p99_ms, min_rps, max_error_rate, report_dir } = judging;
         Settings {
             host: host.trim_end_matches('/').to_owned(),
+            token,
             users,
             run_time,
             rate,

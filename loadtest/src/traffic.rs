@@ -17,7 +17,10 @@ use model::{
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rand::{SeedableRng, rngs::StdRng};
-use reqwest::StatusCode;
+use reqwest::{
+    RequestBuilder, StatusCode,
+    header::{AUTHORIZATION, HeaderValue},
+};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
@@ -47,6 +50,8 @@ pub(crate) enum Source {
 pub(crate) struct Traffic {
     /// Where requests come from.
     pub(crate) source: Source,
+    /// What opens the daemon, if anything does.
+    pub(crate) authorization: Option<HeaderValue>,
     /// The names of visitors.
     pub(crate) names: Names,
     /// When requests are due.
@@ -140,16 +145,17 @@ impl Traffic {
         let began = Instant::now();
         let answer = match kind.method {
             Method::Batch => {
-                let builder = user.get_request_builder(&GooseMethod::Post, BATCH_PATH)?.body(self.body(events));
+                let builder = self.request(user, GooseMethod::Post, BATCH_PATH)?.body(self.body(events));
                 let request =
                     GooseRequest::builder().method(GooseMethod::Post).path(BATCH_PATH).name(kind.goose_name());
                 user.request(request.expect_status_code(204).set_request_builder(builder).build()).await?
             }
             Method::Post | Method::Get => {
                 let path = self.path(&events[0]);
+                let builder = self.request(user, GooseMethod::Post, &path)?;
                 let request =
                     GooseRequest::builder().method(GooseMethod::Post).path(path.as_str()).name(kind.goose_name());
-                user.request(request.expect_status_code(204).build()).await?
+                user.request(request.expect_status_code(204).set_request_builder(builder).build()).await?
             }
         };
         let (answer, outcome) = match &answer.response {
@@ -188,8 +194,9 @@ impl Traffic {
     ) -> Result<bool, Box<TransactionError>> {
         let least = self.ledger.bounds(hour).least;
         let path = format!("{ANALYTICS_PATH}?{}={}", Timestamp::PARAMETER, hour.start().millis());
+        let builder = self.request(user, GooseMethod::Get, &path)?;
         let request = GooseRequest::builder().method(GooseMethod::Get).path(path.as_str()).name(kind.goose_name());
-        let answer = user.request(request.expect_status_code(200).build()).await?;
+        let answer = user.request(request.expect_status_code(200).set_request_builder(builder).build()).await?;
         let body = match answer.response {
             Ok(response) if response.status() == StatusCode::OK => response.text().await,
             Ok(response) => {
@@ -220,6 +227,20 @@ impl Traffic {
         let is_right = fault.is_none();
         self.recorder.add_read(fault.map(|fault| format!("{hour}: {fault}")));
         Ok(is_right)
+    }
+
+    /// A request with what opens the daemon.
+    fn request(
+        &self,
+        user: &GooseUser,
+        method: GooseMethod,
+        path: &str,
+    ) -> Result<RequestBuilder, Box<TransactionError>> {
+        let request = user.get_request_builder(&method, path)?;
+        Ok(match &self.authorization {
+            Some(authorization) => request.header(AUTHORIZATION, authorization),
+            None => request,
+        })
     }
 
     fn record(&self, kind: Kind, outcome: Outcome, due: Instant) {

@@ -3,7 +3,10 @@
 use std::{collections::HashMap, time::Duration};
 
 use model::{Hour, HourCounts, Timestamp, wire::ANALYTICS_PATH};
-use reqwest::Client;
+use reqwest::{
+    Client,
+    header::{AUTHORIZATION, HeaderValue},
+};
 use serde::Serialize;
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
@@ -44,8 +47,9 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     /// Prepares to ask.
-    pub(crate) fn new(host: &str) -> Result<Self, reqwest::Error> {
-        let http = Client::builder().timeout(REQUEST_TIMEOUT).no_proxy().build()?;
+    pub(crate) fn new(host: &str, authorization: Option<HeaderValue>) -> Result<Self, reqwest::Error> {
+        let headers = authorization.map(|value| (AUTHORIZATION, value)).into_iter().collect();
+        let http = Client::builder().default_headers(headers).timeout(REQUEST_TIMEOUT).no_proxy().build()?;
         Ok(Self { host: host.to_owned(), http })
     }
 

@@ -4,6 +4,7 @@
 //! A value that exists is valid: the constructors check the limits that the contract states, and say in an [`InvalidInput`]
 //! which parameter was wrong and what is accepted.
 
+mod bearer_token;
 mod counts;
 mod event;
 mod hour;
@@ -16,6 +17,7 @@ mod timestamp;
 mod user_name;
 pub mod wire;
 
+pub use bearer_token::{BearerToken, InvalidBearerToken};
 pub use counts::{HourCounts, MalformedCounts};
 pub use event::{Event, EventKind};
 pub use hour::{Hour, NotAnHour};

@@ -33,7 +33,7 @@ pub(crate) fn run(args: &ConfigArgs, settings: &Settings) -> Result<Verdict, Fai
         ReportFormat::Table => applied.table(output::palette()),
         ReportFormat::Json => applied.json(),
     })?;
-    if let Some(exposed) = settings.file.exposed_password() {
+    if let Some(exposed) = settings.file.exposed_secret() {
         output::warn(&exposed);
     }
     Ok(Verdict::Yes)
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &ConfigArgs, settings: &Settings) -> Result<Verdict, Fai
 /// What applies, as it is shown.
 #[derive(Serialize)]
 struct Applied<'a> {
-    settings: [Shown; 3],
+    settings: [Shown; 4],
     file: Option<&'a Path>,
     file_is_there: bool,
     profiles: Vec<&'a str>,
@@ -58,7 +58,7 @@ struct Shown {
 
 impl<'a> Applied<'a> {
     fn new(settings: &'a Settings, database_url: Option<Setting<String>>) -> Self {
-        let Settings { file: ConfigFile { path, content }, profile, server } = settings;
+        let Settings { file: ConfigFile { path, content }, profile, server, token } = settings;
         let masked = database_url.map(|Setting { value, source }| Setting { value: mask_password(&value), source });
         Self {
             settings: [
@@ -66,6 +66,10 @@ impl<'a> Applied<'a> {
                 Shown::new(
                     "server",
                     Some(Setting { value: server.value.masked().to_string(), source: server.source.clone() }),
+                ),
+                Shown::new(
+                    "token",
+                    token.as_ref().map(|token| Setting { value: "***".to_owned(), source: token.source.clone() }),
                 ),
                 Shown::new("database_url", masked),
             ],

@@ -28,7 +28,7 @@ pub(crate) struct DoctorArgs {
 
 /// Makes every check and prints what each finds.
 pub(crate) async fn run(args: DoctorArgs, settings: Settings) -> Result<Verdict, Failure> {
-    if let Some(exposed) = settings.file.exposed_password() {
+    if let Some(exposed) = settings.file.exposed_secret() {
         output::warn(&exposed);
     }
     let database_url = settings.database_url(&args.database);

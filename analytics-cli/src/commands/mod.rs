@@ -26,7 +26,7 @@ use crate::{
 /// Runs the command that was asked for. The configuration file is read for those that need to know where to go.
 pub(crate) async fn run(cli: Cli) -> Result<Verdict, Failure> {
     let settings = || Settings::resolve(&cli.settings);
-    let server = || Ok::<_, Failure>(Server::new(settings()?.server));
+    let server = || Ok::<_, Failure>(Server::new(settings()?.access()));
     let database_url = |given: &WithSources<DatabaseArgs>| Ok::<_, Failure>(settings()?.database_url(given));
     match cli.command {
         Command::Send(args) => send::run(args, &server()?).await,

@@ -27,7 +27,7 @@ pub(crate) async fn run(
     report: &mut Report,
 ) -> Result<(), Failure> {
     let database = database_url.map(|url| database_checks::Database::new(url, limit)).transpose()?;
-    let server_clock = server_checks::run(&Server::new(settings.server), limit, report).await?;
+    let server_clock = server_checks::run(&Server::new(settings.access()), limit, report).await?;
     let database_clock = if let Some(database) = database {
         database.run(report).await?
     } else {

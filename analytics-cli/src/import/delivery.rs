@@ -12,7 +12,7 @@ const USUAL_WAIT: Duration = Duration::from_secs(1);
 
 /// Sends a batch, and sends it again while that may help and cannot store it twice.
 ///
-/// A server that says that it is overloaded promises that nothing is stored. A connection that broke promises nothing, so only what is under
+/// A server that says that it is overloaded, or that too much was sent, promises that nothing is stored. A connection that broke promises nothing, so only what is under
 /// keys is sent again after that. A server that cannot be reached is waited for only if it is known to exist, or a typing error would take long to
 /// be told.
 pub(crate) async fn deliver(
@@ -29,7 +29,7 @@ pub(crate) async fn deliver(
             Err(error) => error,
         };
         let asked_for = match &error {
-            ServerError::Refused { problem, retry_after } if problem.status == 503 => *retry_after,
+            ServerError::Refused { problem, retry_after } if matches!(problem.status, 429 | 503) => *retry_after,
             ServerError::Unreachable { .. } if exists => None,
             ServerError::NoAnswer { .. } if batch.is_keyed() => None,
             ServerError::Foreign { status, .. } if status.is_server_error() && batch.is_keyed() => None,

@@ -20,12 +20,14 @@ fn what_applies_is_shown_with_where_it_comes_from() {
     setting       value                         source
     profile       local                         FILE
     server        http://127.0.0.1:9000         profile local in FILE
+    token         none                          default
     database_url  host=h user=ann password=***  DATABASE_URL
 
     file      FILE
     profiles  local, production
     ");
-    let environment = [("ANALYTICS_SERVER", "http://other"), ("ANALYTICS_PROFILE", "production")];
+    let environment =
+        [("ANALYTICS_SERVER", "http://other"), ("ANALYTICS_PROFILE", "production"), ("ANALYTICS_TOKEN", "an_secret")];
     let run = home.run(&["config", "--database-url", "postgres://bob:secret@h", "--format", "json"], &environment);
     insta::assert_snapshot!(run.stdout, @r#"
     {
@@ -39,6 +41,11 @@ fn what_applies_is_shown_with_where_it_comes_from() {
           "setting": "server",
           "value": "http://other",
           "source": "ANALYTICS_SERVER"
+        },
+        {
+          "setting": "token",
+          "value": "***",
+          "source": "ANALYTICS_TOKEN"
         },
         {
           "setting": "database_url",
@@ -59,6 +66,7 @@ fn what_applies_is_shown_with_where_it_comes_from() {
     setting       value                         source
     profile       production                    --profile
     server        http://counter:8080           profile production in FILE
+    token         none                          default
     database_url  postgres://ann:***@h:5432/db  profile production in FILE
 
     file      FILE
@@ -74,6 +82,7 @@ fn without_a_file_the_defaults_are_shown_and_where_one_would_be() {
     setting       value                  source
     profile       none                   default
     server        http://127.0.0.1:8080  default
+    token         none                   default
     database_url  none                   default
 
     file      /nowhere/to/be/found/analytics/config.toml (not there)
@@ -90,7 +99,7 @@ fn a_password_that_others_may_read_is_warned_of() {
     home.set_mode(0o644);
     let run = home.run(&["config"], &[]);
     assert_eq!(run.code, 0);
-    let warning = "warning: FILE holds a password, and others may read it (mode 644); run `chmod 600 FILE`\n";
+    let warning = "warning: FILE holds a password or token, and others may read it (mode 644); run `chmod 600 FILE`\n";
     assert_eq!(run.stderr, warning);
     let proxied = ConfigHome::with("[profiles.a]\nserver = \"http://ann:secret@proxy\"");
     proxied.set_mode(0o640);

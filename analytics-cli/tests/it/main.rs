@@ -49,6 +49,7 @@ fn command(arguments: &[&str]) -> Command {
     command.args(arguments).env("NO_PROXY", "127.0.0.1").env("XDG_CONFIG_HOME", "/nowhere/to/be/found");
     for name in [
         "ANALYTICS_SERVER",
+        "ANALYTICS_TOKEN",
         "ANALYTICS_PROFILE",
         "ANALYTICS_CONFIG",
         "DATABASE_URL",

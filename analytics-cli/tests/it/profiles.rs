@@ -73,6 +73,47 @@ fn a_flag_comes_before_the_environment_and_that_before_the_profile() {
 }
 
 #[test]
+fn a_token_goes_with_every_request_and_that_of_a_profile_only_to_its_own_server() {
+    let [own, other] = [1, 2].map(counting);
+    let (own_url, other_url) = (own.url(), other.url());
+    let home = ConfigHome::with(&format!(
+        "profile = \"one\"\n[profiles.one]\nserver = \"{own_url}\"\ntoken = \"an_profile\"\n"
+    ));
+    for (arguments, environment, server, expected) in [
+        (vec![], vec![], &own, Some("an_profile")),
+        (vec![], vec![("ANALYTICS_TOKEN", "an_variable")], &own, Some("an_variable")),
+        (vec!["--token", "an_flag"], vec![("ANALYTICS_TOKEN", "an_variable")], &own, Some("an_flag")),
+        (vec!["--server", &other_url], vec![], &other, None),
+        (vec![], vec![("ANALYTICS_SERVER", other_url.as_str())], &other, None),
+        (vec!["--server", &other_url, "--token", "an_flag"], vec![], &other, Some("an_flag")),
+    ] {
+        let arguments: Vec<&str> = ["query", "--format", "csv"].into_iter().chain(arguments).collect();
+        let run = home.run(&arguments, &environment);
+        assert_eq!(run.code, 0, "{arguments:?} {environment:?}: {}", run.stderr);
+        let headers = server.requests().pop().unwrap().headers;
+        let sent = headers.lines().find_map(|line| line.strip_prefix("authorization: bearer "));
+        assert_eq!(sent, expected, "{arguments:?} {environment:?}");
+    }
+}
+
+#[test]
+fn a_server_that_asks_for_a_token_is_told_of_with_what_to_do_and_no_token_is_shown() {
+    let server = TestServer::answering(&[Answer::Problem(401, "This server asks for a token.", None)]);
+    let home = ConfigHome::with("");
+    let run = home.run(&["query", "--server", &server.url(), "--token", "an_secret"], &[]);
+    assert_eq!(run.code, 1);
+    assert!(run.stderr.contains("This server asks for a token. Give a token with --token"), "{}", run.stderr);
+    assert!(!run.stderr.contains("an_secret"), "{}", run.stderr);
+    let run = home.run(&["query", "--token", "an odd secret"], &[]);
+    assert_eq!(run.code, 2);
+    assert!(
+        run.stderr.contains("accepted is 1 to 512 visible ASCII") && !run.stderr.contains("odd secret"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
 fn another_file_may_be_named_and_must_then_be_there() {
     let server = counting(7);
     let home = ConfigHome::with("profile = \"nonsense\"");
@@ -94,8 +135,8 @@ fn what_is_wrong_with_a_file_or_a_profile_is_told_and_nothing_is_done() {
         (
             "[profiles.a]\nsever = \"http://h\"\n",
             &[][..],
-            "error: FILE:2: unknown field `sever`, expected `server` or `database_url`; accepted is profile = \"NAME\" and, in each table \
-             [profiles.NAME], server = \"URL\" and database_url = \"URL\"\n",
+            "error: FILE:2: unknown field `sever`, expected one of `server`, `token`, `database_url`; accepted is profile = \"NAME\" and, in each table \
+             [profiles.NAME], server = \"URL\", token = \"TOKEN\" and database_url = \"URL\"\n",
         ),
         (file, &[], "error: FILE has no profile b, which FILE asks for; accepted is a, c\n"),
         (file, &["--profile", "x"], "error: FILE has no profile x, which --profile asks for; accepted is a, c\n"),

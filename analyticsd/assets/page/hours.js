@@ -1,5 +1,6 @@
 // Asks the daemon for hours.
 
+import { ask as request } from "./daemon.js";
 import { asApi } from "./time.js";
 
 /** The most hours of one answer, and so the most whose unique users the daemon counts together. */
@@ -18,7 +19,7 @@ export class Failure extends Error {
 async function ask(path, signal) {
   let response;
   try {
-    response = await fetch(path, { headers: { accept: "application/json" }, signal });
+    response = await request(path, { accept: "application/json", signal });
     if (response.ok) return await response.json();
   } catch (error) {
     if (signal?.aborted) throw error;

@@ -1,5 +1,8 @@
 // Listens to the current hour, and says how that goes.
 
+import { ask, isLocked } from "./daemon.js";
+import { readEvents } from "./events.js";
+
 /** How long to wait before trying again, in seconds; the last one from then on. */
 const PATIENCE = [1, 2, 4, 8];
 
@@ -12,12 +15,12 @@ const PATIENCE = [1, 2, 4, 8];
  *   database      the daemon answers, its database does not
  *   daemon        the daemon does not answer
  *   crowded       the daemon answers, but not with a stream
+ *   locked        the daemon wants a token, or another one
  */
 export function listen({ onCounts, onConnection }) {
-  let source = null;
+  let current = null;
   let timer = 0;
   let failures = 0;
-  let attempt = 0;
   let connection = { state: "connecting", since: Date.now(), retryAt: null };
 
   function become(state, retryAt = null) {
@@ -26,35 +29,41 @@ export function listen({ onCounts, onConnection }) {
     onConnection(connection);
   }
 
-  function connect() {
+  function take({ name, data }) {
+    failures = 0;
+    if (name === "unavailable") return become("database");
+    if (name !== "counts") return;
+    const counts = JSON.parse(data);
+    if (connection.state !== "live") become("live");
+    onCounts({ ...counts, hour: Date.parse(counts.hour) });
+  }
+
+  async function connect() {
     clearTimeout(timer);
-    source?.close();
-    const mine = ++attempt;
+    current?.abort();
+    const mine = (current = new AbortController());
     // A browser has six connections to a host for all its tabs together, and a stream keeps one: only a page that is seen has a stream.
     if (document.hidden) return;
-    source = new EventSource("/analytics/stream");
-    source.addEventListener("counts", (event) => {
-      failures = 0;
-      const counts = JSON.parse(event.data);
-      if (connection.state !== "live") become("live");
-      onCounts({ ...counts, hour: Date.parse(counts.hour) });
-    });
-    source.addEventListener("unavailable", () => {
-      failures = 0;
-      become("database");
-    });
-    // A browser goes on by itself after some errors and not after others, and never says when: so it is done here.
-    source.addEventListener("error", async () => {
-      source.close();
-      failures += 1;
-      const wait = PATIENCE[Math.min(failures, PATIENCE.length) - 1] * 1_000 * (0.9 + 0.2 * Math.random());
-      const retryAt = Date.now() + wait;
-      timer = setTimeout(connect, wait);
-      if (failures === 1 && connection.state === "live") become("reconnecting", retryAt);
-      const cause = await findCause();
-      if (mine !== attempt || (cause === "crowded" && failures === 1)) return;
-      become(cause, retryAt);
-    });
+    let status = 0;
+    try {
+      // An EventSource could not give a token, and would not say why it failed.
+      const response = await ask("/analytics/stream", { accept: "text/event-stream", signal: mine.signal });
+      status = response.status;
+      if (response.ok) for await (const event of readEvents(response.body)) if (mine === current) take(event);
+    } catch {
+      // How it ended is looked into below.
+    }
+    if (mine !== current) return;
+    // Only a token helps, and whoever gives one calls for the next try.
+    if (isLocked(status)) return become("locked");
+    failures += 1;
+    const wait = PATIENCE[Math.min(failures, PATIENCE.length) - 1] * 1_000 * (0.9 + 0.2 * Math.random());
+    const retryAt = Date.now() + wait;
+    timer = setTimeout(connect, wait);
+    if (failures === 1 && connection.state === "live") become("reconnecting", retryAt);
+    const cause = await findCause();
+    if (mine !== current || (cause === "crowded" && failures === 1)) return;
+    become(cause, retryAt);
   }
 
   document.addEventListener("visibilitychange", connect);
@@ -62,7 +71,7 @@ export function listen({ onCounts, onConnection }) {
   return { retry: connect };
 }
 
-/** An EventSource does not tell why it failed. */
+/** Whether the daemon lives and its database does is asked without a token. */
 async function findCause() {
   try {
     const response = await fetch("/readyz", { cache: "no-store" });

@@ -3,6 +3,7 @@
 import { calendar as createCalendar, hourOf } from "./time.js";
 import { NOTHING, change, rateOf, write, writeCount, writeRate } from "./numbers.js";
 import { PRESETS, before, hoursOf, lengthOf, nameOf, readView, writeView } from "./address.js";
+import { hasToken, isLocked, useToken } from "./daemon.js";
 import { Failure, PAGE_HOURS, countUsers, readHours } from "./hours.js";
 import { listen } from "./live.js";
 import { createCharts, valueOf } from "./chart.js";
@@ -76,6 +77,7 @@ const stream = listen({
     const isBack = next.state === "live" && !["live", "connecting"].includes(connection.state);
     connection.show(next);
     at("now").classList.toggle("is-old", next.state !== "live" && next.state !== "connecting");
+    if (next.state === "locked") askForToken();
     // What happened in between is not known yet.
     if (isBack) read();
   },
@@ -132,6 +134,7 @@ async function read() {
     // What is known stays, as long as it is of the range that is asked for; the banner says that it is old.
     if (shown.range !== range && !isSameRange) forget();
     if (shown.rows.length === 0) sayFailure(failure);
+    if (isLocked(failure.status)) askForToken(failure.detail);
     if (failure.status === 0 && connection.state === "live") stream.retry();
     if (failure.status === 0 || failure.status >= 500) retrySoon();
   } finally {
@@ -335,7 +338,24 @@ uniqueButton.addEventListener("click", async () => {
   announce(said.value === null ? said.note : `${said.value} unique users: ${said.note}`);
 });
 
+/** Says what the daemon says about the token, if it said it. */
+function askForToken(why) {
+  const isNew = at("locked").hidden;
+  at("locked").hidden = false;
+  at("locked-text").textContent = why || (hasToken() ? "The token that was given does not do." : "One with the scope read shows this page.");
+  if (isNew) announce("This counter is open to those who have a token.");
+}
+
 // --- what people do ---
+
+at("locked").addEventListener("submit", (event) => {
+  event.preventDefault();
+  useToken(at("token").value.trim());
+  at("token").value = "";
+  at("locked").hidden = true;
+  stream.retry();
+  read();
+});
 
 at("range").addEventListener("change", ({ target }) => {
   if (target.value in PRESETS) return look({ ...view, range: target.value });

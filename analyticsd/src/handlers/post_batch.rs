@@ -17,9 +17,6 @@ use crate::{
     reply,
 };
 
-/// The longest that a client may take to send its batch.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// `POST /analytics/batch`: a body of one JSON event a line; 204 once all of them are committed, else none is. With an idempotency key
 /// the batch is stored once, however often it is sent; with keys in its lines, each of those is.
 #[utoipa::path(
@@ -35,7 +32,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) async fn post_batch<S, B>(
     query: String,
     key: Option<KeyHeader>,
-    body: S,
+    (body, body_timeout): (S, Duration),
     lanes: Arc<Lanes>,
     mut share: BodyShare,
 ) -> Response
@@ -50,12 +47,12 @@ where
         Ok(key) => key,
         Err(invalid) => return reply::invalid(&invalid),
     };
-    let mut batch = match timeout(BODY_TIMEOUT, read_events(body, &mut share)).await {
+    let mut batch = match timeout(body_timeout, read_events(body, &mut share)).await {
         Ok(Ok(batch)) => batch,
         Ok(Err(problem)) => return reply::problem(&problem),
         Err(_) => {
-            let detail =
-                format!("The batch did not arrive within {} seconds. Nothing was stored.", BODY_TIMEOUT.as_secs());
+            let limit = humantime::format_duration(body_timeout);
+            let detail = format!("The batch did not arrive within {limit}. Nothing was stored.");
             return reply::problem(&Problem::new(408, "Request timeout", detail));
         }
     };

@@ -2,9 +2,10 @@
 
 use std::{fs, fs::File, path::PathBuf, time::Duration};
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use db::Flavour;
 use reqwest::{Client, StatusCode};
+use serde_json::Value;
 use tempfile::TempDir;
 use testkit::{Daemon, TestDatabase, server_dir};
 use tokio::time::{sleep, timeout};
@@ -125,27 +126,49 @@ async fn there_is_a_line_for_each_request_for_those_who_ask_for_it() {
 
 #[tokio::test]
 async fn no_text_of_a_client_or_the_database_begins_a_line_or_moves_a_cursor() {
+    let log = log_of_an_evil_client("human").await;
+    assert!(log.contains("evil\\n2026-01-01"), "the name is there, on one line: {log}");
+    for line in log.lines() {
+        let time = line.split_once(' ').and_then(|(time, _)| time.parse::<DateTime<Utc>>().ok());
+        assert!(time.is_some() && !line.starts_with("2026-01-01"), "{line:?}");
+    }
+}
+
+#[tokio::test]
+async fn each_line_is_an_object_of_json_whatever_stands_in_it() {
+    let log = log_of_an_evil_client("json").await;
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let refused = lines.iter().find(|line| line["message"] == "the database refused events").unwrap();
+    assert!(refused["error"].as_str().unwrap().contains("evil\n2026-01-01"), "the name is there as it was: {refused}");
+    assert_eq!(refused["level"], "ERROR");
+    let failed = lines.iter().find(|line| line["message"] == "a request failed").unwrap();
+    assert_eq!((&failed["status"], &failed["request_id"]), (&"503".into(), &"of-the-evil".into()));
+}
+
+/// What a daemon writes when a client and the database do their worst. No line holds a character that is not for reading.
+async fn log_of_an_evil_client(format: &str) -> String {
     let database = TestDatabase::new(Flavour::Postgres).await;
     refuse_users(&database, "evil").await;
-    let logged = Logged::start(database.url(), &["--log", "debug,access=debug"]).await;
+    let logged = Logged::start(database.url(), &["--log", "debug,access=debug", "--log-format", format]).await;
     let forged = "evil\n2026-01-01T00:00:00Z ERROR analyticsd: forged\r\u{1b}[2J\u{1b}]0;title\u{7}\u{9b}31m\u{2028}\u{85}\u{7f}end";
-    assert_eq!(logged.daemon.post(Utc::now(), forged, "click").await, StatusCode::SERVICE_UNAVAILABLE);
+    let query =
+        [("timestamp", Utc::now().timestamp_millis().to_string().as_str()), ("user", forged), ("event", "click")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let url = reqwest::Url::parse_with_params(&format!("{}/analytics", logged.daemon.url()), query).unwrap();
+    let answer = Client::new().post(url).header("X-Request-Id", "of-the-evil").send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
     logged.daemon.get("/%0A2026-01-01T00:00:00Z%20ERROR%20forged").await;
-    let raw = b"GET /\xc2\x9b31m\xe2\x80\xa8 HTTP/1.1\r\nHost: \x1b[2J\r\nX-Request-Id: a\x1b[2J\r\nUser-Agent: \xc2\x9b31m\r\nConnection: close\r\n\r\n";
-    for bytes in [&raw[..], b"GET /\xc2\x9b31m\xe2\x80\xa8 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"] {
+    for bytes in [
+        &b"GET /\xc2\x9b31m\xe2\x80\xa8 HTTP/1.1\r\nHost: \x1b[2J\r\nX-Request-Id: a\x1b[2J\r\nConnection: close\r\n\r\n"[..],
+        b"GET /\xc2\x9b31m\xe2\x80\xa8 HTTP/1.1\r\nHost: x\r\nUser-Agent: \xc2\x9b31m\r\nConnection: close\r\n\r\n",
+    ] {
         read_to_the_end(&mut connect_and_send(&logged.daemon, bytes).await, Duration::from_secs(10)).await;
     }
-    let line = logged.line_with(&["the database refused events", "forged"]).await;
-    assert!(line.contains("evil\\n2026-01-01"), "the name is there, on one line: {line}");
-
+    logged.line_with(&["the database refused events", "forged"]).await;
     let log = logged.all().await;
-    for line in log.split('\n').filter(|line| !line.is_empty()) {
-        let begins_with_a_time =
-            line.split_once(' ').is_some_and(|(time, _)| time.parse::<chrono::DateTime<Utc>>().is_ok());
-        assert!(begins_with_a_time && !line.starts_with("2026-01-01"), "{line:?}");
-        let strange = line.chars().find(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'));
-        assert_eq!(strange, None, "{line:?}");
-    }
+    let strange = log.chars().find(|&c| c != '\n' && (c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')));
+    assert_eq!(strange, None, "{log:?}");
+    log
 }
 
 #[tokio::test]

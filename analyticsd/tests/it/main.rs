@@ -22,6 +22,7 @@ mod pixel;
 mod raw;
 mod request_ids;
 mod self_audit;
+mod settings;
 mod slow_clients;
 mod small_disk;
 mod spool;
