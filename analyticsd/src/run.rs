@@ -117,8 +117,7 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
         async move { live.look().await }
     });
     let reports = Arc::new(Reports::new(url)?);
-    let services =
-        Services { lanes, live: Arc::clone(&live), reports, store: store.clone(), body_timeout: config.body_timeout };
+    let services = Services { lanes, live: Arc::clone(&live), reports, store: store.clone(), limits: config.requests };
     let settler = tokio::spawn(settling::settle_forever(store.clone(), config.settle_after, Arc::clone(&metrics)));
     let admin = admin_listener.map(|listener| {
         if let Ok(address) = listener.local_addr() {
