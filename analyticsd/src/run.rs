@@ -124,14 +124,8 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
     reports.watch();
     budget.watch(&metrics);
     metrics.watch_pool("events", &store);
-    let services = Services {
-        lanes,
-        live: Arc::clone(&live),
-        reports,
-        store: store.clone(),
-        budget,
-        body_timeout: config.body_timeout,
-    };
+    let services =
+        Services { lanes, live: Arc::clone(&live), reports, store: store.clone(), budget, limits: config.requests };
     let settler = tokio::spawn(settling::settle_forever(store.clone(), config.settle_after, Arc::clone(&metrics)));
     let admin = admin_listener.map(|listener| {
         if let Ok(address) = listener.local_addr() {

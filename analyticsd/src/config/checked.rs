@@ -9,7 +9,7 @@ use super::{
     sources::Settings,
     table,
 };
-use crate::server::Limits;
+use crate::{age_limits::AgeLimits, request_limits::RequestLimits, server::Limits};
 
 impl Settings {
     /// Checks everything, and says all that is wrong.
@@ -43,7 +43,10 @@ impl Settings {
                 unread_timeout: self.get(&table::UNREAD_TIMEOUT),
                 shutdown_timeout: self.get(&table::SHUTDOWN_TIMEOUT),
             },
-            body_timeout: self.get(&table::BODY_TIMEOUT),
+            requests: RequestLimits {
+                body_timeout: self.get(&table::BODY_TIMEOUT),
+                ages: AgeLimits { max_age: self.get(&table::MAX_AGE), max_future: self.get(&table::MAX_FUTURE) },
+            },
             log: LogConfig { filter: self.get(&table::LOG), format: self.get(&table::LOG_FORMAT) },
         })
     }
@@ -54,6 +57,15 @@ impl Settings {
         if let (Some(embedded), Some(url)) = (self.source(&table::EMBEDDED.about), self.url_source()) {
             warnings
                 .push(format!("running the embedded database, since {embedded} is given; that of {url} is not used"));
+        }
+        let is_open = self.value(&table::LISTEN).is_some_and(|listen| !listen.ip().is_loopback());
+        let takes_any_age = |setting| self.value(setting).is_some_and(|limit: Option<_>| limit.is_none());
+        if is_open && takes_any_age(&table::MAX_AGE) && takes_any_age(&table::MAX_FUTURE) {
+            warnings.push(
+                "whoever reaches this address can send events of any day from 1970 to 9999, and each day is a chunk or a partition of the \
+                 database; --max-age and --max-future (as in --max-age 400days --max-future 1h) set bounds"
+                    .to_owned(),
+            );
         }
         warnings
     }

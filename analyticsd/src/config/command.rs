@@ -97,7 +97,7 @@ fn flag(about: &About) -> Arg {
         .help(format!("{} [default: {default}]", about.help))
         .long_help(format!("{}\n\n[env: {}]\n[default: {default}]", about.help, about.variable));
     match about.form {
-        Form::Value => flag,
+        Form::Value | Form::List => flag,
         Form::ValueOr(missing) => flag.num_args(0..=1).require_equals(true).default_missing_value(missing),
         Form::Switch => flag.num_args(0..=1).require_equals(true).default_missing_value("true"),
     }

@@ -69,12 +69,21 @@ fn known(key: &str) -> Result<&'static Entry, Wrong> {
 fn raw(about: &About, value: &DeValue<'_>) -> Result<String, Wrong> {
     let accepted = match about.form {
         Form::Value => "a text in quotes, or a whole number where one is meant",
+        Form::List => "a list of texts in quotes, none of which holds a comma",
         Form::ValueOr(_) => "a text in quotes",
         Form::Switch => "true or false",
     };
     match (about.form, value) {
-        (Form::Value | Form::ValueOr(_), DeValue::String(text)) => Ok(text.to_string()),
+        (Form::Value | Form::List | Form::ValueOr(_), DeValue::String(text)) => Ok(text.to_string()),
         (Form::Value, DeValue::Integer(integer)) if integer.radix() == 10 => Ok(integer.as_str().to_owned()),
+        (Form::List, DeValue::Array(items)) => {
+            let texts = items.iter().map(|item| match item.get_ref() {
+                DeValue::String(text) if !text.contains(',') => Ok(text.as_ref()),
+                DeValue::String(_) => Err(Wrong::new("has a text with a comma in it", accepted)),
+                other => Err(Wrong::new(format!("is a list with {} in it", kind(other)), accepted)),
+            });
+            Ok(texts.collect::<Result<Vec<_>, _>>()?.join(","))
+        }
         (Form::Switch, DeValue::Boolean(is_on)) => Ok(is_on.to_string()),
         (_, DeValue::Table(_)) => Err(Wrong::new("is a table", format!("{accepted}; there are no tables"))),
         (_, other) => Err(Wrong::new(format!("is {}", kind(other)), accepted)),

@@ -22,7 +22,7 @@ pub use command::{Invocation, command};
 pub use show::ShowFormat;
 pub use sources::Settings;
 
-use crate::server::Limits;
+use crate::{request_limits::RequestLimits, server::Limits};
 
 /// What the daemon was called to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,10 +50,10 @@ pub struct Config {
     pub settle_after: Duration,
     /// How many threads serve requests, from 1 to 1,024.
     pub worker_threads: usize,
-    /// Limits of the public listener.
+    /// Limits of the public listener's connections.
     pub limits: Limits,
-    /// The longest that a client may take to send its batch.
-    pub body_timeout: Duration,
+    /// Limits of what a request may bring.
+    pub requests: RequestLimits,
     /// What to log, and how.
     pub log: LogConfig,
 }

@@ -70,6 +70,8 @@ impl Topic {
 pub(super) enum Form {
     /// `--flag VALUE`; a text or an integer in the file.
     Value,
+    /// `--flag A,B`; a list of texts in the file, or one text with commas in it as on the command line.
+    List,
     /// `--flag` or `--flag=VALUE`, where the flag alone says this; a text in the file.
     ValueOr(&'static str),
     /// `--flag` or `--flag=false`; true or false in the file.

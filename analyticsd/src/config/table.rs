@@ -270,6 +270,36 @@ settings! {
         parse: |text| values::duration(text, SECOND..=HOUR),
     };
 
+    MAX_AGE: Option<Duration> = Setting {
+        about: About {
+            topic: Topic::Limits,
+            name: "max-age",
+            variable: "ANALYTICSD_MAX_AGE",
+            value_name: "DURATION",
+            form: Form::Value,
+            default: Fallback::Text("none"),
+            mask: None,
+            help: "How long ago an event may have happened, 1s to 10000years; events before are answered 400. none: whatever is not before 1970. \
+                   Every day that has events is a chunk or a partition, so without it a client can make as many of them as there are days",
+        },
+        parse: |text| values::duration_or_none(text, SECOND..=TEN_THOUSAND_YEARS),
+    };
+
+    MAX_FUTURE: Option<Duration> = Setting {
+        about: About {
+            topic: Topic::Limits,
+            name: "max-future",
+            variable: "ANALYTICSD_MAX_FUTURE",
+            value_name: "DURATION",
+            form: Form::Value,
+            default: Fallback::Text("none"),
+            mask: None,
+            help: "How far ahead of this machine's clock an event's timestamp may be, 0s to 10000years; events after are answered 400. none: up to \
+                   the year 9999",
+        },
+        parse: |text| values::duration_or_none(text, Duration::ZERO..=TEN_THOUSAND_YEARS),
+    };
+
     SPOOL: PathBuf = Setting {
         about: About {
             topic: Topic::Outages,
@@ -305,7 +335,7 @@ settings! {
             name: "log",
             variable: "ANALYTICSD_LOG",
             value_name: "FILTER",
-            form: Form::Value,
+            form: Form::List,
             default: Fallback::Text("info,refinery_core=warn"),
             mask: None,
             help: "What to log, as a filter of tracing-subscriber: error, warn, info, debug, or by module; access=debug adds a line for each request",
@@ -331,6 +361,8 @@ settings! {
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
+/// Longer than the whole range of timestamps.
+const TEN_THOUSAND_YEARS: Duration = Duration::from_hours(24 * 3_652_500);
 
 /// One thread serves more requests than one database commits. More of them than that take time from the database where it runs on the
 /// same machine, and from each other: see docs/performance.md.

@@ -5,6 +5,7 @@ use super::{
     table,
 };
 
+const EXAMPLE: &str = include_str!("../../../packaging/analyticsd.toml");
 const URL: (&str, &str) = ("DATABASE_URL", "postgres://h/db");
 
 fn invocation(arguments: &[&str], environment: &[(&str, &str)]) -> Invocation {
@@ -117,6 +118,8 @@ fn a_value_that_is_not_accepted_is_told_with_its_source_and_what_is() {
         ("header-timeout", "999ms", "is out of range", "a duration from 1s to 1h".to_owned()),
         ("body-timeout", "61m", "is out of range", "a duration from 1s to 1h".to_owned()),
         ("unread-timeout", "soon", "is not a duration", "a duration from 1s to 1h".to_owned()),
+        ("max-age", "999ms", "is out of range", "a duration from 1s to 10000years".to_owned()),
+        ("max-future", "never", "is not a duration", ", or none".to_owned()),
         ("spool", "", "is empty", "a path".to_owned()),
         ("embedded-kind", "docker", "is unknown", "native".to_owned()),
         ("log", "analyticsd=loud", "is not a filter", "info,".to_owned()),
@@ -171,4 +174,98 @@ fn an_embedded_database_beside_a_url_wins_with_a_word() {
 fn the_format_of_the_log_is_a_setting() {
     assert_eq!(config(&[], &[URL]).unwrap().log.format, LogFormat::Human);
     assert_eq!(config(&[], &[URL, ("ANALYTICSD_LOG_FORMAT", "json")]).unwrap().log.format, LogFormat::Json);
+}
+
+#[test]
+fn who_listens_to_others_without_any_age_limit_is_told_so() {
+    let told = |arguments: &[&str]| {
+        let warnings = invocation(arguments, &[URL]).settings.warnings();
+        warnings.iter().any(|warning| warning.contains("--max-age"))
+    };
+    for (listen, is_told) in
+        [("0.0.0.0:80", true), ("[::]:80", true), ("192.0.2.1:80", true), ("127.0.0.2:80", false), ("[::1]:80", false)]
+    {
+        assert_eq!(told(&["--listen", listen]), is_told, "{listen}");
+        assert!(!told(&["--listen", listen, "--max-age", "400d"]), "{listen}");
+        assert!(!told(&["--listen", listen, "--max-future", "0s"]), "{listen}");
+        assert_eq!(told(&["--listen", listen, "--max-age", "none", "--max-future", "none"]), is_told, "{listen}");
+    }
+}
+
+#[test]
+fn a_list_in_the_file_is_what_the_command_line_separates_by_commas() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("settings.toml");
+    for (text, expected) in [
+        ("log = ['warn', 'db=info']", Ok("warn,db=info")),
+        ("log = \"warn,db=info\"", Ok("warn,db=info")),
+        ("log = ['warn', 5]", Err("is a list with a whole number in it")),
+        ("log = ['warn,db=info']", Err("has a text with a comma in it")),
+        ("settle_after = ['1m']", Err("is a list")),
+    ] {
+        fs::write(&path, text).unwrap();
+        match (config(&["--config", path.to_str().unwrap()], &[URL]), expected) {
+            (Ok(config), Ok(expected)) => assert_eq!(config.log.filter, expected, "{text}"),
+            (Err(faults), Err(fault)) => assert!(faults[0].contains(fault), "{text} gave {faults:?}"),
+            (seen, _) => panic!("{text} gave {seen:?}"),
+        }
+    }
+}
+
+/// The lines of the example file that set something, as key, value and whether the line is commented out, and for each the lines right above.
+fn example_lines(example: &str) -> Vec<(&str, &str, bool, Vec<&str>)> {
+    let mut above = Vec::new();
+    let mut lines = Vec::new();
+    for line in example.lines() {
+        // Prose has a space behind its #, so that a line that sets something is told from it.
+        let setting = line.strip_prefix('#').unwrap_or(line);
+        if let Some((key, value)) = setting.split_once(" = ").filter(|_| !setting.starts_with([' ', '#'])) {
+            lines.push((key, value, line.starts_with('#'), std::mem::take(&mut above)));
+        } else if line.is_empty() {
+            above.clear();
+        } else {
+            above.push(line);
+        }
+    }
+    lines
+}
+
+#[test]
+fn the_example_file_has_every_setting_once_in_the_order_of_the_help_with_its_default() {
+    let lines = example_lines(EXAMPLE);
+    let keys: Vec<&str> = lines.iter().map(|(key, ..)| *key).collect();
+    let expected: Vec<String> = table::ALL.iter().map(|entry| entry.about.key()).collect();
+    assert_eq!(keys, expected);
+    for ((key, value, is_commented_out, above), entry) in lines.into_iter().zip(table::ALL) {
+        let words = match entry.about.default {
+            Fallback::Text(text) => text,
+            Fallback::Computed(_, words) | Fallback::Nothing(words) => words,
+        };
+        assert_eq!(above.last(), Some(&&*format!("# Default: {words}")), "above {key}");
+        assert!(above.len() > 1, "{key} is explained");
+        if let (Fallback::Text(text), true) = (entry.about.default, is_commented_out) {
+            assert_eq!(value.trim_matches('"'), text, "{key} is commented out, so it stands there with its default");
+        }
+    }
+}
+
+#[test]
+fn the_example_file_is_right_as_it_is_and_with_every_line_in_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, url) = (folder.path().join("settings.toml"), folder.path().join("url"));
+    let read = |text: &str| {
+        fs::write(&path, text).unwrap();
+        config(&["--config", path.to_str().unwrap()], &[])
+    };
+    assert_eq!(read(&format!("{EXAMPLE}\ndatabase_url = 'postgres://h/db'\n")).map(drop), Ok(()));
+
+    fs::write(&url, "postgres://h/db\n").unwrap();
+    let in_force = |is_left_out: fn(&str) -> bool| {
+        let lines = example_lines(EXAMPLE).into_iter().filter(|(key, ..)| !is_left_out(key));
+        lines.map(|(key, value, ..)| format!("{key} = {value}")).collect::<Vec<_>>().join("\n")
+    };
+    let all = in_force(|_| false).replace("/etc/analyticsd/database-url", url.to_str().unwrap());
+    let faults = read(&all).unwrap_err();
+    assert!(matches!(&faults[..], [fault] if fault.contains("database_url_file: contradict each other")), "{faults:?}");
+    assert_eq!(read(&in_force(|key| key == "database_url_file")).map(drop), Ok(()));
 }

@@ -53,6 +53,15 @@ pub(super) fn database_url(text: &str) -> Result<String, Wrong> {
         .map_err(|error| Wrong::new(error.fault(), db::DatabaseUrlError::EXPECTED))
 }
 
+pub(super) fn duration_or_none(text: &str, range: RangeInclusive<Duration>) -> Result<Option<Duration>, Wrong> {
+    if text == "none" {
+        return Ok(None);
+    }
+    duration(text, range)
+        .map(Some)
+        .map_err(|Wrong { fault, accepted }| Wrong::new(fault, format!("{accepted}, or none")))
+}
+
 /// Reads the URL from the file that the text names.
 pub(super) fn database_url_file(text: &str) -> Result<String, Wrong> {
     const ACCEPTED: &str = "a file that can be read and holds nothing but a database URL";

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod access_log;
+mod age_limits;
 mod bad_input;
 mod batch;
 mod contract;
