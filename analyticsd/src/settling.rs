@@ -66,7 +66,11 @@ async fn settle_while_elected(store: &Store, settler: &Settler, quiet: Duration,
         // What is no longer ripe was repaired, or has new events and will be looked at when it is quiet.
         mismatched.retain(|hour| resting.contains(hour) || ripe.contains(hour));
         for hour in ripe {
-            match settler.settle(hour).await {
+            let outcome = settler.settle(hour).await;
+            if outcome.is_ok() {
+                metrics.database.answered();
+            }
+            match outcome {
                 Ok(SettleOutcome::Settled) => {
                     tracing::debug!(%hour, "settled");
                     metrics.settling.settled_hours.add(1);
