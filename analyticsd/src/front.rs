@@ -13,7 +13,7 @@ use warp::{
 
 use crate::{
     metrics::{Listener, Metrics, OfListener},
-    observer::Observer,
+    observer::{Observed, Observer},
     parameters::KeyHeader,
     reply::HangUp,
     watched_body::WatchedBody,
@@ -55,14 +55,20 @@ impl Front {
         S: Service<Request<WatchedBody<B>>, Response = Response, Error = Infallible>,
         B: Body,
     {
-        let observed = self.observer.begin(client.0, &request);
-        let answer = self.pass(inside, client, request).instrument(observed.span()).await;
+        let observed = self.observer.begin(&request);
+        let answer = self.pass(inside, client, request, &observed).instrument(observed.span()).await;
         observed.end(answer)
     }
 
     /// Lets the routes `inside` answer a request. It says who asks, closes the connection in place of an answer that is marked [`HangUp`], and
     /// tells the client when the connection ends with the answer because the rest of the request is not read.
-    async fn pass<S, B>(&self, mut inside: S, client: Client, request: Request<B>) -> Result<Response, NoAnswer>
+    async fn pass<S, B>(
+        &self,
+        mut inside: S,
+        client: Client,
+        request: Request<B>,
+        observed: &Observed<'_>,
+    ) -> Result<Response, NoAnswer>
     where
         S: Service<Request<WatchedBody<B>>, Response = Response, Error = Infallible>,
         B: Body,
@@ -76,6 +82,7 @@ impl Front {
         if let Some(key) = KeyHeader::of(request.headers()) {
             request.extensions_mut().insert(key);
         }
+        observed.came_from(client.0);
         request.extensions_mut().insert(client);
         let Ok(mut response) = inside.call(request).await;
         if response.extensions().get::<HangUp>().is_some() {

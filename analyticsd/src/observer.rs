@@ -2,7 +2,7 @@
 
 use std::{
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -37,7 +37,7 @@ impl Observer {
     }
 
     /// A request has come. It counts as abandoned if the observed one is dropped before it ends.
-    pub(crate) fn begin<B>(&self, client: IpAddr, request: &Request<B>) -> Observed<'_> {
+    pub(crate) fn begin<B>(&self, request: &Request<B>) -> Observed<'_> {
         let path = request.uri().path();
         Observed {
             observer: self,
@@ -45,7 +45,8 @@ impl Observer {
             route: Route::of(path),
             method: MethodName::of(request.method()),
             // The query string holds users' names, and perhaps keys, which are nobody's business.
-            access: tracing::enabled!(target: ACCESS, Level::DEBUG).then(|| Access { client, path: path.to_owned() }),
+            access: tracing::enabled!(target: ACCESS, Level::DEBUG)
+                .then(|| Access { client: OnceLock::new(), path: path.to_owned() }),
             began: Instant::now(),
             is_over: false,
             _under_way: self.metrics.requests.begin(),
@@ -55,7 +56,7 @@ impl Observer {
 
 /// What only the line for each request says.
 struct Access {
-    client: IpAddr,
+    client: OnceLock<IpAddr>,
     path: String,
 }
 
@@ -79,6 +80,13 @@ impl Observed<'_> {
             Span::none()
         } else {
             tracing::error_span!("request", request_id = %self.id)
+        }
+    }
+
+    /// Who asks is known now.
+    pub(crate) fn came_from(&self, client: IpAddr) {
+        if let Some(access) = &self.access {
+            let _ = access.client.set(client);
         }
     }
 
@@ -116,7 +124,8 @@ impl Observed<'_> {
         }
         if let Some(Access { client, path }) = access {
             let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-            tracing::debug!(target: ACCESS, request_id = %id, %client, method, path, status, reason, micros, "request");
+            let client = client.get().map(tracing::field::display);
+            tracing::debug!(target: ACCESS, request_id = %id, client, method, path, status, reason, micros, "request");
         }
     }
 }
