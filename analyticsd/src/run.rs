@@ -119,13 +119,9 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
     });
     let reports = Arc::new(Reports::new(url, &metrics)?);
     let budget = BodyBudget::default();
-    lanes.watch(&metrics);
-    live.watch(&metrics);
-    reports.watch();
-    budget.watch(&metrics);
-    metrics.watch_pool("events", &store);
     let services =
         Services { lanes, live: Arc::clone(&live), reports, store: store.clone(), budget, limits: config.requests };
+    watch(&services, &metrics);
     let settler = tokio::spawn(settling::settle_forever(store.clone(), config.settle_after, Arc::clone(&metrics)));
     let admin = admin_listener.map(|listener| {
         if let Ok(address) = listener.local_addr() {
@@ -173,6 +169,15 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
         tracing::warn!("stopped with requests unanswered: the time for stopping ran out");
     }
     Ok(())
+}
+
+/// Lets be read among the numbers of the daemon what its parts hold.
+fn watch(services: &Services, metrics: &Metrics) {
+    services.lanes.watch(metrics);
+    services.live.watch(metrics);
+    services.reports.watch();
+    services.budget.watch(metrics);
+    metrics.watch_pool("events", &services.store);
 }
 
 /// The same once the database is there. Returns what is wrong with it, and nothing if all is well.
