@@ -7,7 +7,8 @@ use db::{
     schema::{self, SchemaError, SchemaStatus},
 };
 use tokio::{
-    task::JoinSet,
+    net::TcpListener,
+    task::{JoinHandle, JoinSet},
     time::{Instant, timeout},
 };
 
@@ -123,18 +124,8 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
         Services { lanes, live: Arc::clone(&live), reports, store: store.clone(), budget, limits: config.requests };
     watch(&services, &metrics);
     let settler = tokio::spawn(settling::settle_forever(store.clone(), config.settle_after, Arc::clone(&metrics)));
-    let admin = admin_listener.map(|listener| {
-        if let Ok(address) = listener.local_addr() {
-            let _ = writeln!(std::io::stdout(), "metrics on http://{address}");
-        }
-        tokio::spawn(server::serve(
-            listener,
-            Front::new(Arc::clone(&metrics), Listener::Admin),
-            admin_routes(Arc::clone(&metrics)),
-            Limits::admin(),
-            std::future::pending(),
-        ))
-    });
+    let admin = admin_listener
+        .map(|listener| serve_admin(listener, Front::new(Arc::clone(&metrics), Listener::Admin), &metrics));
 
     // Whoever reads this line may be gone, which must not end the daemon.
     let _ = writeln!(std::io::stdout(), "listening on http://{address}");
@@ -169,6 +160,15 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
         tracing::warn!("stopped with requests unanswered: the time for stopping ran out");
     }
     Ok(())
+}
+
+/// Serves what the daemon counts about itself until the task is aborted.
+fn serve_admin(listener: TcpListener, front: Front, metrics: &Arc<Metrics>) -> JoinHandle<bool> {
+    if let Ok(address) = listener.local_addr() {
+        let _ = writeln!(std::io::stdout(), "metrics on http://{address}");
+    }
+    let routes = admin_routes(Arc::clone(metrics));
+    tokio::spawn(server::serve(listener, front, routes, Limits::admin(), std::future::pending()))
 }
 
 /// Lets be read among the numbers of the daemon what its parts hold.
