@@ -5,6 +5,7 @@
 //! wait in one commit; a question goes through [`count_lane`], which answers all that wait with one read. [`lanes`] keeps the
 //! present apart from the past, [`spool`] keeps events while the database is away. [`settling`] moves quiet hours to the hourly aggregate in the background.
 
+pub mod age_limits;
 pub mod body_budget;
 pub mod config;
 pub mod count_lane;
@@ -17,13 +18,17 @@ mod handlers;
 pub mod job;
 pub mod lanes;
 pub mod live;
+pub mod log_lines;
 pub mod metrics;
+mod observer;
 mod open_files;
 mod openapi;
 mod parameters;
 mod refusal;
 mod reply;
 pub mod reports;
+mod request_id;
+pub mod request_limits;
 pub mod routes;
 mod run;
 pub mod server;

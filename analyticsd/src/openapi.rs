@@ -12,7 +12,8 @@ use crate::handlers;
         title = "Analytics: an exact event counter",
         description = "POST a visitor's click or impression and get 204 once it is committed; GET any hour and get its exact unique users, clicks \
                        and impressions at once. Every error is a problem document (RFC 9457) that says what was wrong and what is accepted. \
-                       A path that is asked with another method answers 405 and names those that it has in `Allow`.",
+                       A path that is asked with another method answers 405 and names those that it has in `Allow`. Every answer \
+                       has a name in `X-Request-Id`, which is the request's own if that has 1 to 64 letters, digits, dots, underscores and hyphens.",
         license(name = "MIT", identifier = "MIT")
     ),
     tags(
@@ -107,7 +108,7 @@ pub(crate) enum Stored {
 #[allow(dead_code, reason = "it only stands in the document")]
 pub(crate) struct InvalidRequest(Problem);
 
-/// The body did not arrive in 30 seconds; nothing is stored.
+/// The body did not arrive in time (30 seconds, if nothing else is set); nothing is stored.
 #[derive(IntoResponses)]
 #[response(status = 408, content_type = "application/problem+json")]
 #[allow(dead_code, reason = "it only stands in the document")]

@@ -34,14 +34,14 @@ mod writer;
 
 pub use audit::{AuditedHour, Auditor, Difference, Tally};
 pub use claims::Claim;
-pub use error::{DatabaseUrlError, StoreError, describe};
+pub use error::{DatabaseUrlError, StoreError, check_database_url, describe};
 pub use examination::{Clock, Examination, Platform, Settling, Timescale};
 pub use flavour::Flavour;
 pub use forgetting::{Forgotten, Traces};
 pub use password::{has_password, mask_password};
 pub use reports::UniqueUsers;
 pub use retention::Retention;
-pub use settler::{SettleOutcome, Settler};
+pub use settler::{Backlog, SettleOutcome, Settler};
 pub use spools::SpoolPosition;
-pub use store::{Store, StoreOptions};
+pub use store::{PoolUse, Store, StoreOptions};
 pub use writer::{Fate, IngestError, Ingested, Undecided, Writer};

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod access_log;
+mod age_limits;
 mod bad_input;
 mod batch;
 mod contract;
@@ -13,11 +14,16 @@ mod idempotency;
 mod lanes;
 mod late_events;
 mod lifecycle;
+mod logs;
+mod metrics;
 mod openapi;
+mod operations;
 mod overload;
 mod pixel;
 mod raw;
+mod request_ids;
 mod self_audit;
+mod settings;
 mod slow_clients;
 mod small_disk;
 mod spool;
