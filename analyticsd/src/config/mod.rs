@@ -1,5 +1,5 @@
-//! The settings: [`table`] has each of them once; [`sources`] gathers what the command line ([`command`]), the environment ([`environment`])
-//! and the file ([`file`]) say; [`checked`] makes the one [`Config`] of it, or says everything that is wrong; [`show`] is `analyticsd config`.
+//! The settings: `table` has each of them once; `sources` gathers what the command line (`command`), the environment (`environment`)
+//! and the file (`file`) say; `checked` makes the one [`Config`] of it, or says everything that is wrong; `show` is `analyticsd config`.
 
 mod checked;
 mod command;
