@@ -103,19 +103,53 @@ async fn ping(patience: Duration) {
 /// That connections are accepted and answered, and that the lanes answer. What they answer does not matter: that the database is away, or that
 /// there are too many connections, is nothing that a restart would mend.
 async fn is_alive(deadline: Instant, address: SocketAddr, lanes: &Lanes) -> Result<(), &'static str> {
-    match timeout_at(deadline, answers(address)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(_)) | Err(_) => return Err("the daemon does not answer its own request"),
+    if !answers(deadline, address).await {
+        return Err("the daemon does not answer its own request");
     }
     let now = Hour::containing(Timestamp::now());
     timeout_at(deadline, lanes.counts(now)).await.map(|_| ()).map_err(|_| "no answer came from a lane")
 }
 
 /// Any answer in HTTP will do.
-async fn answers(address: SocketAddr) -> std::io::Result<()> {
-    let mut connection = TcpStream::connect(address).await?;
-    connection.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
-    let mut begin = [0; 7];
-    connection.read_exact(&mut begin).await?;
-    if &begin == b"HTTP/1." { Ok(()) } else { Err(std::io::ErrorKind::InvalidData.into()) }
+async fn answers(deadline: Instant, address: SocketAddr) -> bool {
+    let ask = async {
+        let mut connection = TcpStream::connect(address).await?;
+        connection.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+        let mut begin = [0; 7];
+        connection.read_exact(&mut begin).await?;
+        std::io::Result::Ok(&begin == b"HTTP/1.")
+    };
+    matches!(timeout_at(deadline, ask).await, Ok(Ok(true)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::{io::AsyncWriteExt, net::TcpListener, time::Instant};
+
+    use super::answers;
+
+    #[tokio::test]
+    async fn any_answer_in_http_is_a_sign_of_life_and_nothing_else_is() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        // The system takes the connection, and nobody accepts it.
+        assert!(!answers(Instant::now() + Duration::from_millis(50), address).await);
+        let _never_accepted = listener.accept().await.unwrap();
+
+        let patience = Duration::from_mins(1);
+        for (said, is_alive) in
+            [("HTTP/1.1 503 Service Unavailable\r\n\r\n", true), ("SSH-2.0-else\r\n", false), ("", false)]
+        {
+            let (alive, ()) = tokio::join!(answers(Instant::now() + patience, address), async {
+                let (mut connection, _) = listener.accept().await.unwrap();
+                connection.write_all(said.as_bytes()).await.unwrap();
+                connection.shutdown().await.unwrap();
+            });
+            assert_eq!(alive, is_alive, "{said}");
+        }
+        drop(listener);
+        assert!(!answers(Instant::now() + patience, address).await);
+    }
 }
