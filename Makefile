@@ -55,7 +55,7 @@ package: ## make the Debian package of optimized programs
 
 package-test: ## install, start, upgrade and remove the package on a bare Debian 12 in a container (as root)
 	@scripts/prerequisites package
-	$(CARGO) build --package analyticsd --package analytics-cli
+	$(CARGO) build --workspace --all-targets
 	scripts/package-test debug
 
 fmt: ## format the code
