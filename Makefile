@@ -42,10 +42,11 @@ screenshots: test-prerequisites ## take the pictures of the documentation anew
 	$(CARGO) build --package analyticsd
 	scripts/browser-tests debug screenshots
 
-lint: lint-prerequisites ## what must be clean: formatting, clippy, documentation, and what ships (units, image, workflows, scripts)
+lint: lint-prerequisites ## what must be clean: formatting, clippy, documentation, the rules for Prometheus, and what ships
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --workspace --no-deps --document-private-items
+	scripts/check-monitoring
 	scripts/lint-packaging
 
 package: ## make the Debian package of optimized programs

@@ -104,7 +104,8 @@ pub enum LogFormat {
 impl LogConfig {
     /// What to log.
     pub fn filter(&self) -> EnvFilter {
-        EnvFilter::new(&self.filter)
+        // The driver writes what it sends, users' names among it, to whoever asks for everything. It takes asking for it by its name.
+        EnvFilter::new(format!("tokio_postgres=info,{}", self.filter))
     }
 }
 
