@@ -6,7 +6,7 @@ use crate::{
     commands::{
         completions::CompletionsArgs, config::ConfigArgs, doctor::DoctorArgs, forget::ForgetArgs, import::ImportArgs,
         man::ManArgs, migrate::MigrateArgs, query::QueryArgs, retention::RetentionArgs, send::SendArgs, tail::TailArgs,
-        top::TopArgs, verify::VerifyArgs,
+        token::TokenArgs, top::TopArgs, verify::VerifyArgs,
     },
     palette,
     settings::SettingArgs,
@@ -61,6 +61,8 @@ pub(crate) enum Command {
     Migrate(MigrateArgs),
     /// Show or set how long raw events are kept.
     Retention(RetentionArgs),
+    /// Make, list or revoke the tokens that daemons ask for.
+    Token(TokenArgs),
     /// Check every hour against its raw events, and repair those that differ.
     ///
     /// The raw events of each hour are counted anew and compared with its counters and kept user names while it is open, and with
@@ -117,7 +119,7 @@ mod tests {
 
     #[test]
     fn what_contradicts_itself_or_lacks_something_is_a_usage_error() {
-        let table: [(&[&str], ErrorKind); 11] = [
+        let table: [(&[&str], ErrorKind); 16] = [
             (&["query", "--at", "now", "--from", "now", "--to", "now"], ErrorKind::ArgumentConflict),
             (&["query", "--from", "now"], ErrorKind::MissingRequiredArgument),
             (&["query", "--last", "24h", "--at", "now"], ErrorKind::ArgumentConflict),
@@ -129,6 +131,14 @@ mod tests {
             (&["import", "--format", "csv"], ErrorKind::MissingRequiredArgument),
             (&["import", "--format", "csv", "--batch-size", "10001", "-"], ErrorKind::ValueValidation),
             (&["retention", "set"], ErrorKind::MissingRequiredArgument),
+            (&["token", "create", "shop"], ErrorKind::MissingRequiredArgument),
+            (&["token", "create", "shop", "--scope", "all"], ErrorKind::ValueValidation),
+            (&["token", "create", "shop", "--public"], ErrorKind::MissingRequiredArgument),
+            (
+                &["token", "create", "shop", "--public", "--origin", "https://*.shop.example"],
+                ErrorKind::ValueValidation,
+            ),
+            (&["token", "create", "a\nb", "--scope", "read"], ErrorKind::ValueValidation),
         ];
         for (arguments, kind) in table {
             let parsed = Cli::try_parse_from(["analytics-cli"].iter().chain(arguments));

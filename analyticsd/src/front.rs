@@ -12,6 +12,7 @@ use warp::{
 };
 
 use crate::{
+    access::Gate,
     metrics::{Listener, Metrics, OfListener},
     observer::{Observed, Observer},
     parameters::KeyHeader,
@@ -19,7 +20,7 @@ use crate::{
     watched_body::WatchedBody,
 };
 
-/// Who asks: the address at the other end of the connection.
+/// Who asks: the address at the other end of the connection or, if that is a trusted proxy, the one that it asks for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Client(pub(crate) IpAddr);
 
@@ -30,13 +31,14 @@ pub(crate) struct NoAnswer;
 
 /// What every request and every answer of a listener passes, whatever its path.
 pub struct Front {
+    gate: Gate,
     observer: Observer,
 }
 
 impl Front {
-    /// The front of a listener, which counts in `metrics` what passes.
-    pub fn new(metrics: Arc<Metrics>, listener: Listener) -> Self {
-        Self { observer: Observer::new(metrics, listener) }
+    /// The front of a listener, which lets in whom the gate lets in, and counts in `metrics` what passes.
+    pub fn new(gate: Gate, metrics: Arc<Metrics>, listener: Listener) -> Self {
+        Self { gate, observer: Observer::new(metrics, listener) }
     }
 
     /// Where the connections of the listener are counted.
@@ -60,12 +62,12 @@ impl Front {
         observed.end(answer)
     }
 
-    /// Lets the routes `inside` answer a request. It says who asks, closes the connection in place of an answer that is marked [`HangUp`], and
+    /// Lets the routes `inside` answer a request, if it may come in. It says who asks, closes the connection in place of an answer that is marked [`HangUp`], and
     /// tells the client when the connection ends with the answer because the rest of the request is not read.
     async fn pass<S, B>(
         &self,
         mut inside: S,
-        client: Client,
+        Client(peer): Client,
         request: Request<B>,
         observed: &Observed<'_>,
     ) -> Result<Response, NoAnswer>
@@ -82,9 +84,16 @@ impl Front {
         if let Some(key) = KeyHeader::of(request.headers()) {
             request.extensions_mut().insert(key);
         }
-        observed.came_from(client.0);
-        request.extensions_mut().insert(client);
-        let Ok(mut response) = inside.call(request).await;
+        let mut entry = self.gate.enter(peer, &request);
+        observed.came_from(entry.client);
+        request.extensions_mut().insert(Client(entry.client));
+        let mut response = if let Some(refusal) = entry.refusal.take() {
+            refusal
+        } else {
+            let Ok(response) = inside.call(request).await;
+            response
+        };
+        entry.mark(&self.gate, &mut response);
         if response.extensions().get::<HangUp>().is_some() {
             return Err(NoAnswer);
         }

@@ -1,10 +1,11 @@
 //! The daemon, as a library: `main.rs` parses the command line and calls [`run()`], tests call the parts.
 //!
-//! How a request travels: [`server`] accepts the connection, [`front`] is what every request passes, [`routes`] picks the handler, a file of `handlers` checks the input and
+//! How a request travels: [`server`] accepts the connection, [`front`] is what every request passes, [`access`] decides there who may come in, [`routes`] picks the handler, a file of `handlers` checks the input and
 //! hands it to a lane, and the lane answers when the database has. An event goes through [`event_lane`], which stores all that
 //! wait in one commit; a question goes through [`count_lane`], which answers all that wait with one read. [`lanes`] keeps the
 //! present apart from the past, [`spool`] keeps events while the database is away. [`settling`] moves quiet hours to the hourly aggregate in the background.
 
+pub mod access;
 pub mod age_limits;
 pub mod body_budget;
 pub mod config;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use analyticsd::{
+    access::NobodyMayListen,
     config::{Config, Invocation, LogConfig, LogFormat, Settings, ShowFormat, Task, command},
     healthcheck,
 };
@@ -64,7 +65,8 @@ fn serve(config: Config, warnings: &[String]) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            // It takes another setting to start.
+            if error.is::<NobodyMayListen>() { ExitCode::from(WRONG_SETTINGS) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -1,7 +1,13 @@
 //! The description of the HTTP interface, made from what stands at the handlers, and the shapes that several of them share.
 
 use model::Problem;
-use utoipa::{IntoParams, IntoResponses, OpenApi, ToSchema};
+use utoipa::{
+    IntoParams, IntoResponses, Modify, OpenApi, ToSchema,
+    openapi::{
+        self,
+        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
 
 use crate::handlers;
 
@@ -32,9 +38,30 @@ use crate::handlers;
         handlers::health::healthz,
         handlers::health::readyz
     ),
-    components(schemas(EventKind, HoursFormat, Problem, UniqueUsersOf))
+    components(schemas(EventKind, HoursFormat, Problem, UniqueUsersOf)),
+    modifiers(&Credentials)
 )]
 pub(crate) struct Document;
+
+/// What a client may show.
+struct Credentials;
+
+impl Modify for Credentials {
+    fn modify(&self, document: &mut openapi::OpenApi) {
+        let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
+            "A token as `analytics-cli token create` prints it. Each operation names the scope that it must have; admin has them all. A daemon that \
+             listens on a loopback address asks for none until there is one, and one that was started with --allow-anonymous lets in whoever shows none.",
+        ));
+        let public_key = ApiKeyValue::with_description(
+            "key",
+            "A public key as `analytics-cli token create --public` prints it, for the pages of the origins that it was made for: the header `Origin`, or \
+             where there is none `Referer`, must name one of them.",
+        );
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("token", SecurityScheme::Http(token.build()));
+        components.add_security_scheme("public_key", SecurityScheme::ApiKey(ApiKey::Query(public_key)));
+    }
+}
 
 /// The document as JSON.
 pub(crate) fn json() -> String {
@@ -100,6 +127,26 @@ pub(crate) enum Stored {
     /// The database is away; the events are on the server's disk, and will be stored once, when it is back.
     #[response(status = 202)]
     Spooled,
+}
+
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "it only stands in the document")]
+pub(crate) enum Denied {
+    /// No token was shown, or one that is not valid.
+    #[response(status = 401, content_type = "application/problem+json", headers(("WWW-Authenticate" = String, description = "A challenge as in RFC 6750")))]
+    Unauthorized(Problem),
+    /// The token has another scope, or the public key is for other origins.
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(Problem),
+    /// More requests came than a limit of this daemon accepts, with this token, from this address, or from this address without a valid token.
+    #[response(status = 429, content_type = "application/problem+json", headers(
+        ("Retry-After" = u32, description = "Seconds"),
+        ("RateLimit-Limit" = u32, description = "How many may come at once"),
+        ("RateLimit-Remaining" = u32, description = "How many of these are left"),
+        ("RateLimit-Reset" = u32, description = "In how many seconds all of them are there again"),
+        ("RateLimit-Policy" = String, description = "How many (`w`: in how many seconds; `burst`: at once)")
+    ))]
+    TooManyRequests(Problem),
 }
 
 /// Something is not accepted; nothing is stored.

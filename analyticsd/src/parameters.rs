@@ -167,7 +167,7 @@ fn more_than_once(parameter: &'static str, accepted: &'static str) -> InvalidInp
 }
 
 /// The decoded value of a parameter that must be there at most once and not be empty.
-fn optional<'a>(
+pub(crate) fn optional<'a>(
     query: &'a str,
     parameter: &'static str,
     accepted: &'static str,

@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use crate::{
+    access::{Gate, NobodyMayListen, Service, Tokens},
     body_budget::BodyBudget,
     config::{Config, Database},
     front::Front,
@@ -97,6 +98,21 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
         },
     };
 
+    let tokens = Arc::new(Tokens::new(url, config.spool.as_ref().map(|spool| spool.dir.as_path()))?);
+    if is_prepared {
+        patiently(patience, async || Ok(tokens.refresh().await?)).await?;
+        for listen in config.admin_listen.iter().chain([&config.listen]) {
+            NobodyMayListen::check(&config.access, *listen, tokens.ever().unwrap_or_default())?;
+        }
+    } else {
+        tokens.recall();
+    }
+    let gate = |service, listen| Gate::new(service, listen, &config.access, Arc::clone(&tokens));
+    let following = tokio::spawn({
+        let tokens = Arc::clone(&tokens);
+        async move { tokens.follow().await }
+    });
+
     let listener = server::listen(config.listen).with_context(|| format!("cannot listen on {}", config.listen))?;
     let address = listener.local_addr().context("cannot tell which port was taken")?;
 
@@ -127,8 +143,10 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
         Services { lanes, live: Arc::clone(&live), reports, store: store.clone(), budget, limits: config.requests };
     watch(&services, &metrics);
     let settler = tokio::spawn(settling::settle_forever(store.clone(), config.settle_after, Arc::clone(&metrics)));
-    let admin = admin_listener
-        .map(|listener| serve_admin(listener, Front::new(Arc::clone(&metrics), Listener::Admin), &metrics));
+    let admin = config.admin_listen.zip(admin_listener).map(|(listen, listener)| {
+        let front = Front::new(gate(Service::Admin, listen), Arc::clone(&metrics), Listener::Admin);
+        serve_admin(listener, front, &metrics)
+    });
 
     // Whoever reads this line may be gone, which must not end the daemon.
     let _ = writeln!(std::io::stdout(), "listening on http://{address}");
@@ -138,7 +156,7 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
         service_manager::serves_with(address, "the database is away, events go into the spool");
     }
     let limits = Limits { connections: open_files::make_room_for(config.limits.connections), ..config.limits };
-    let front = Front::new(Arc::clone(&metrics), Listener::Public);
+    let front = Front::new(gate(Service::Public, config.listen), Arc::clone(&metrics), Listener::Public);
     let mut broken = None;
     let stopped_or_broken = async {
         tokio::select! {
@@ -153,6 +171,7 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
         looking.abort();
     };
     let all_answered = server::serve(listener, front, routes(services), limits, stopped_or_broken).await;
+    following.abort();
     settler.abort();
     if let Some(admin) = admin {
         admin.abort();

@@ -7,10 +7,12 @@
 //! - [`Settler`] moves quiet hours from their counters to the hourly aggregate;
 //! - [`Auditor`] compares every hour with its raw events, and rebuilds those that differ, and forgets visitors;
 //! - [`Retention`] deletes old raw events, and says which events can no longer be accepted;
+//! - [`AccessTokens`] is the table of those who may come in;
 //! - [`schema`] brings a database to the schema that this build knows, or says how it differs;
 //! - [`Examination`] looks at a database for what may be wrong with it, [`objects`] are what its schema is made of;
 //! - [`embedded`] runs a private database for trials and tests.
 
+mod access_tokens;
 mod audit;
 mod claims;
 mod columns;
@@ -32,6 +34,7 @@ mod spools;
 mod store;
 mod writer;
 
+pub use access_tokens::{AccessTokenRow, AccessTokens, LiveAccessToken, LiveAccessTokens, NewAccessToken};
 pub use audit::{AuditedHour, Auditor, Difference, Tally};
 pub use claims::Claim;
 pub use error::{DatabaseUrlError, StoreError, check_database_url, describe};

@@ -4,6 +4,7 @@
 //! A value that exists is valid: the constructors check the limits that the contract states, and say in an [`InvalidInput`]
 //! which parameter was wrong and what is accepted.
 
+pub mod access;
 mod bearer_token;
 mod counts;
 mod event;

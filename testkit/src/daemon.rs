@@ -80,6 +80,11 @@ impl Daemon {
         &self.url
     }
 
+    /// Where it serves its metrics, without a slash at the end. It must have been started with `--admin-listen`.
+    pub fn metrics_url(&self) -> &str {
+        self.metrics_url.as_deref().expect("the daemon serves its metrics")
+    }
+
     /// Its process number.
     pub fn pid(&self) -> u32 {
         self.process.id().expect("the daemon runs")
@@ -108,9 +113,8 @@ impl Daemon {
 
     /// All its metrics, as Prometheus reads them. It must have been started with `--admin-listen`.
     pub async fn metrics(&self) -> String {
-        let url = self.metrics_url.as_deref().expect("the daemon serves its metrics");
-        let response = self.http.get(format!("{url}/metrics")).send().await.expect("the daemon answers");
-        response.text().await.expect("the body arrives")
+        let response = self.http.get(format!("{}/metrics", self.metrics_url())).send().await;
+        response.expect("the daemon answers").text().await.expect("the body arrives")
     }
 
     /// The value of one of its metrics, if it has that one: its name, with its labels as they are written where it has some.

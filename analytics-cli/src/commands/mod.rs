@@ -11,6 +11,7 @@ pub(crate) mod query;
 pub(crate) mod retention;
 pub(crate) mod send;
 pub(crate) mod tail;
+pub(crate) mod token;
 pub(crate) mod top;
 pub(crate) mod verify;
 
@@ -41,6 +42,9 @@ pub(crate) async fn run(cli: Cli) -> Result<Verdict, Failure> {
         }
         Command::Forget(args) => {
             with_database(database_url(&args.database)?, async |store| forget::run(args, store).await).await
+        }
+        Command::Token(args) => {
+            with_database(database_url(&args.database)?, async |store| token::run(args, store).await).await
         }
         Command::Verify(args) => {
             with_database(database_url(&args.database)?, async |store| verify::run(args, store).await).await

@@ -16,6 +16,7 @@ mod query;
 mod real_daemon;
 mod send;
 mod server;
+mod token;
 mod usage;
 mod verify;
 

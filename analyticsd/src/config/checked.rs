@@ -11,7 +11,7 @@ use super::{
     sources::Settings,
     table,
 };
-use crate::{age_limits::AgeLimits, request_limits::RequestLimits, server::Limits};
+use crate::{access::AccessConfig, age_limits::AgeLimits, request_limits::RequestLimits, server::Limits};
 
 impl Settings {
     /// Checks everything, and says all that is wrong.
@@ -38,6 +38,14 @@ impl Settings {
             spool: self.value(&table::SPOOL).map(|dir| SpoolConfig { dir, max_bytes: self.get(&table::SPOOL_SIZE) }),
             settle_after: self.get(&table::SETTLE_AFTER),
             worker_threads: self.get(&table::WORKER_THREADS),
+            access: AccessConfig {
+                allow_anonymous: self.get(&table::ALLOW_ANONYMOUS),
+                cors_origins: self.value(&table::CORS_ORIGINS).unwrap_or_default(),
+                rate_per_token: self.get(&table::RATE_LIMIT_PER_TOKEN),
+                rate_per_address: self.get(&table::RATE_LIMIT_PER_ADDRESS),
+                trusted_proxies: self.value(&table::TRUSTED_PROXIES).unwrap_or_default(),
+                forwarded_header: self.get(&table::FORWARDED_HEADER),
+            },
             limits: Limits {
                 connections: self.get(&table::MAX_CONNECTIONS),
                 header_timeout: self.get(&table::HEADER_TIMEOUT),

@@ -23,7 +23,7 @@ pub use command::{Invocation, command};
 pub use show::ShowFormat;
 pub use sources::Settings;
 
-use crate::{request_limits::RequestLimits, server::Limits};
+use crate::{access::AccessConfig, request_limits::RequestLimits, server::Limits};
 
 /// What the daemon was called to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +57,8 @@ pub struct Config {
     pub settle_after: Duration,
     /// How many threads serve requests, from 1 to 1,024.
     pub worker_threads: usize,
+    /// Who may come in, and how often.
+    pub access: AccessConfig,
     /// Limits of the public listener's connections.
     pub limits: Limits,
     /// Limits of what a request may bring.

@@ -47,6 +47,7 @@ impl About {
 pub(super) enum Topic {
     Serving,
     Database,
+    Access,
     Limits,
     Outages,
     Logs,
@@ -58,6 +59,7 @@ impl Topic {
         match self {
             Self::Serving => "Serving",
             Self::Database => "Database",
+            Self::Access => "Access",
             Self::Limits => "Limits",
             Self::Outages => "Outages",
             Self::Logs => "Logs",

@@ -6,12 +6,15 @@
 use std::{net::SocketAddr, num::NonZero, path::PathBuf, thread, time::Duration};
 
 use db::embedded::EmbeddedKind;
+use ipnet::IpNet;
+use model::access::Origin;
 
 use super::{
     LogFormat,
     setting::{About, Fallback, Form, Setting, Topic, Wrong},
     values,
 };
+use crate::access::{ForwardedHeader, Rate};
 
 /// Makes a constant of each entry, and the list of all of them.
 macro_rules! settings {
@@ -197,6 +200,92 @@ settings! {
             help: "How long an hour that has ended must have been quiet before its counts move to the hourly aggregate",
         },
         parse: |text| values::duration(text, Duration::ZERO..=365 * DAY),
+    };
+
+    ALLOW_ANONYMOUS: bool = Setting {
+        about: About {
+            topic: Topic::Access,
+            name: "allow-anonymous",
+            variable: "ANALYTICSD_ALLOW_ANONYMOUS",
+            value_name: "BOOL",
+            form: Form::Switch,
+            default: Fallback::Text("false"),
+            mask: None,
+            help: "Let everybody in, also those who show no token. Without it, only those with one once there is a token, and before that only this machine, by \
+                   a loopback address",
+        },
+        parse: values::switch,
+    };
+
+    CORS_ORIGINS: Vec<Origin> = Setting {
+        about: About {
+            topic: Topic::Access,
+            name: "cors-origins",
+            variable: "ANALYTICSD_CORS_ORIGINS",
+            value_name: "ORIGINS",
+            form: Form::List,
+            default: Fallback::Nothing("none"),
+            mask: None,
+            help: "Origins whose web pages may read answers, like https://admin.example, with commas between. Pages with a public key may write without it",
+        },
+        parse: |text| values::list(text, values::origin),
+    };
+
+    RATE_LIMIT_PER_TOKEN: Option<Rate> = Setting {
+        about: About {
+            topic: Topic::Access,
+            name: "rate-limit-per-token",
+            variable: "ANALYTICSD_RATE_LIMIT_PER_TOKEN",
+            value_name: "RATE",
+            form: Form::Value,
+            default: Fallback::Text("none"),
+            mask: None,
+            help: "How many requests each token may make, in a second, minute or hour, by this daemon alone: none, or like 100/s, 6000/min or, with how many \
+                   at once, 100/s:500",
+        },
+        parse: values::rate,
+    };
+
+    RATE_LIMIT_PER_ADDRESS: Option<Rate> = Setting {
+        about: About {
+            topic: Topic::Access,
+            name: "rate-limit-per-address",
+            variable: "ANALYTICSD_RATE_LIMIT_PER_ADDRESS",
+            value_name: "RATE",
+            form: Form::Value,
+            default: Fallback::Text("none"),
+            mask: None,
+            help: "How many requests each client address (of IPv6, each network of 64 bits) may make, written in the same way",
+        },
+        parse: values::rate,
+    };
+
+    TRUSTED_PROXIES: Vec<IpNet> = Setting {
+        about: About {
+            topic: Topic::Access,
+            name: "trusted-proxies",
+            variable: "ANALYTICSD_TRUSTED_PROXIES",
+            value_name: "NETWORKS",
+            form: Form::List,
+            default: Fallback::Nothing("none"),
+            mask: None,
+            help: "Proxies that are believed when they say for which client they ask, like 127.0.0.1 or 10.0.0.0/8, with commas between",
+        },
+        parse: |text| values::list(text, values::network),
+    };
+
+    FORWARDED_HEADER: ForwardedHeader = Setting {
+        about: About {
+            topic: Topic::Access,
+            name: "forwarded-header",
+            variable: "ANALYTICSD_FORWARDED_HEADER",
+            value_name: "HEADER",
+            form: Form::Value,
+            default: Fallback::Text("x-forwarded-for"),
+            mask: None,
+            help: "The header in which trusted proxies say so: x-forwarded-for or forwarded. The other is not looked at",
+        },
+        parse: values::forwarded_header,
     };
 
     MAX_CONNECTIONS: usize = Setting {

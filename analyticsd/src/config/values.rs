@@ -1,11 +1,22 @@
 //! How texts become values. A range is told in what is accepted, so that nobody has to look it up.
 
-use std::{fmt::Display, fs, net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    fmt::Display,
+    fs,
+    net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
 
 use db::embedded::EmbeddedKind;
+use ipnet::IpNet;
+use model::access::Origin;
 use tracing_subscriber::EnvFilter;
 
 use super::{LogFormat, setting::Wrong};
+use crate::access::{ForwardedHeader, Rate};
 
 pub(super) fn address(text: &str) -> Result<SocketAddr, Wrong> {
     text.parse().map_err(|_| {
@@ -85,6 +96,45 @@ pub(super) fn embedded_kind(text: &str) -> Result<EmbeddedKind, Wrong> {
             "native (PostgreSQL as installed on this machine) or wasm (TimescaleDB in WebAssembly, which needs Node.js)",
         )
     })
+}
+
+/// Several values with commas between. The fault names the one that is wrong.
+pub(super) fn list<T>(text: &str, parse: fn(&str) -> Result<T, Wrong>) -> Result<Vec<T>, Wrong> {
+    let one = |text: &str| {
+        parse(text).map_err(|Wrong { fault, accepted }| {
+            Wrong::new(format!("has {text:?}, which {fault}"), format!("{accepted}; several with commas between"))
+        })
+    };
+    text.split(',').map(str::trim).map(one).collect()
+}
+
+pub(super) fn origin(text: &str) -> Result<Origin, Wrong> {
+    text.parse().map_err(|error: model::access::InvalidOrigin| Wrong::new(error.fault(), Origin::ACCEPTED))
+}
+
+pub(super) fn network(text: &str) -> Result<IpNet, Wrong> {
+    let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    text.parse().ok().or_else(address).ok_or_else(|| {
+        Wrong::new(
+            "is not a network",
+            "an address, or one with the number of its leading bits, like 127.0.0.1, 10.0.0.0/8 or fd00::/8",
+        )
+    })
+}
+
+pub(super) fn rate(text: &str) -> Result<Option<Rate>, Wrong> {
+    if text == "none" {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| Wrong::new("is not a rate", format!("none, or {}", Rate::ACCEPTED)))
+}
+
+pub(super) fn forwarded_header(text: &str) -> Result<ForwardedHeader, Wrong> {
+    match text {
+        "x-forwarded-for" => Ok(ForwardedHeader::XForwardedFor),
+        "forwarded" => Ok(ForwardedHeader::Forwarded),
+        _ => Err(Wrong::new("is unknown", "x-forwarded-for or forwarded")),
+    }
 }
 
 pub(super) fn log_filter(text: &str) -> Result<String, Wrong> {

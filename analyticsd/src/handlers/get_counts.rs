@@ -16,8 +16,9 @@ use crate::{lanes::Lanes, openapi, parameters, reply};
     responses(
         (status = 200, description = "The counts; zeros for an hour without events", body = String, content_type = "text/plain; charset=utf-8",
             example = "unique_users,2\nclicks,1\nimpressions,1\n"),
-        openapi::InvalidRequest, openapi::TooLong, openapi::Unavailable,
-    )
+        openapi::InvalidRequest, openapi::TooLong, openapi::Denied, openapi::Unavailable,
+    ),
+    security(("token" = ["read"]))
 )]
 pub(crate) async fn get_counts(query: String, lanes: Arc<Lanes>) -> Response {
     if query.len() > MAX_QUERY_BYTES {

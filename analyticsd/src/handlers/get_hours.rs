@@ -39,8 +39,9 @@ use crate::{
             content((HoursPage = "application/json"), (String = "text/csv; charset=utf-8")),
             headers(("ETag" = String, description = "If all hours are settled, or over without an event"), ("Link" = String, description = "The next page, if there is one"))),
         (status = 304, description = "All hours are settled or over without an event, and the client has what they count"),
-        openapi::InvalidRequest, openapi::TooLong, openapi::Unavailable,
-    )
+        openapi::InvalidRequest, openapi::TooLong, openapi::Denied, openapi::Unavailable,
+    ),
+    security(("token" = ["read"]))
 )]
 pub(crate) async fn get_hours(query: String, headers: HeaderMap, reports: Arc<Reports>) -> Response {
     if query.len() > MAX_QUERY_BYTES {

@@ -29,8 +29,9 @@ const GIF: &[u8] =
     responses(
         (status = 200, description = "A transparent pixel; the event is committed", body = String, content_type = "image/gif"),
         (status = 202, description = "A transparent pixel; the event is kept until the database is back", body = String, content_type = "image/gif"),
-        openapi::InvalidRequest, openapi::TooLong, openapi::Unavailable,
-    )
+        openapi::InvalidRequest, openapi::TooLong, openapi::Denied, openapi::Unavailable,
+    ),
+    security(("token" = ["write"]), ("public_key" = []))
 )]
 pub(crate) async fn get_pixel(
     query: String,

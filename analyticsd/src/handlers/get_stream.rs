@@ -32,8 +32,9 @@ struct LiveCounts {
                    second; `unavailable` while the database does not answer. The stream goes on until the daemon stops.",
     responses(
         (status = 200, description = "The events", body = LiveCounts, content_type = "text/event-stream"),
-        openapi::Unavailable,
-    )
+        openapi::Denied, openapi::Unavailable,
+    ),
+    security(("token" = ["read"]))
 )]
 pub(crate) async fn get_stream(live: Arc<Live>) -> Response {
     let Some(news) = live.listen().await else {

@@ -28,7 +28,8 @@ const MAX_BODY_BYTES: u64 = 64 * 1024;
         ("event" = openapi::EventKind, Query, description = "What happened"),
         openapi::KeyInHeader, openapi::KeyAsParameter,
     ),
-    responses(openapi::Stored, openapi::InvalidRequest, openapi::Conflict, openapi::TooLarge, openapi::TooLong, openapi::Unavailable)
+    responses(openapi::Stored, openapi::InvalidRequest, openapi::Conflict, openapi::TooLarge, openapi::TooLong, openapi::Denied, openapi::Unavailable),
+    security(("token" = ["write"]), ("public_key" = []))
 )]
 pub(crate) async fn post_event(
     query: String,

@@ -92,8 +92,8 @@ async fn a_batch_with_an_event_beyond_the_limits_is_refused_with_its_line_and_no
 #[tokio::test]
 async fn an_event_that_was_spooled_is_stored_though_it_lies_beyond_the_limits_by_then() {
     let mut database = Away::not_yet().await;
-    database.go().await;
     let daemon = database.daemon(&[]).await;
+    database.go().await;
     let late = at("2015-05-17T10:00:00Z");
     assert_eq!(daemon.post(late, "anna", "click").await, StatusCode::ACCEPTED);
     assert!(daemon.terminate().await.success());

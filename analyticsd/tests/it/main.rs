@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod abuse;
+mod access;
 mod access_log;
 mod age_limits;
 mod bad_input;
 mod batch;
 mod contract;
+mod cors;
 mod files;
 mod fuzz;
 mod healthcheck;
@@ -15,6 +18,7 @@ mod idempotency;
 mod lanes;
 mod late_events;
 mod lifecycle;
+mod limits;
 mod logs;
 mod metrics;
 mod openapi;
@@ -34,3 +38,4 @@ mod spool_copies;
 mod spool_disk_full;
 mod stream;
 mod support;
+mod tokens;

@@ -267,6 +267,8 @@ async fn what_waits_in_the_spool_and_why_others_were_refused_is_told() {
         spool.to_str().unwrap(),
         "--spool-size",
         "1000",
+        // It never saw the database, so it knows nothing of tokens.
+        "--allow-anonymous",
     ])
     .await;
     assert_eq!(daemon.metric("analyticsd_spool_oldest_age_seconds").await, Some(0.0));

@@ -6,10 +6,13 @@ use std::{
 };
 
 use db::Flavour;
+use model::access::Scope;
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::Value;
 use testkit::{Daemon, TestDatabase};
 use tokio::{process::Command, time::timeout};
+
+use crate::tokens::{closed, token};
 
 /// Where `make test` installs schemathesis.
 fn schemathesis() -> PathBuf {
@@ -27,7 +30,8 @@ async fn the_document_and_the_server_agree() {
         program.display()
     );
     let database = TestDatabase::new(Flavour::Postgres).await;
-    let daemon = Daemon::start(database.url()).await;
+    let token = token(&database, &[Scope::Write, Scope::Read]).await;
+    let daemon = closed(&database, &["--trusted-proxies", "127.0.0.1"]).await;
     let dir = tempfile::tempdir().unwrap();
     let output = Command::new(program)
         .current_dir(dir.path())
@@ -35,9 +39,11 @@ async fn the_document_and_the_server_agree() {
         .env("NO_PROXY", "127.0.0.1")
         .arg("run")
         .arg(format!("{}/openapi.json", daemon.url()))
+        .args(["--header", &format!("Authorization: Bearer {token}")])
         .args(["--checks", "all", "--phases", "examples,coverage,fuzzing", "--max-examples", "40", "--seed", "1"])
-        // A range may be written backwards, which no schema can forbid.
-        .args(["--exclude-checks", "positive_data_acceptance", "--continue-on-failure"])
+        // A range may be written backwards, which no schema can forbid; and the one header that is required is added to those requests, too, that it
+        // means to send without. Whether a token is needed is looked at by `ignored_auth`, which leaves it out.
+        .args(["--exclude-checks", "positive_data_acceptance,missing_required_header", "--continue-on-failure"])
         // It goes on for ever, which is another test's affair.
         .args(["--exclude-path", "/analytics/stream", "--request-timeout", "20"])
         .kill_on_drop(true)
@@ -65,8 +71,9 @@ async fn every_answer_that_the_document_names_can_be_had() {
             }
         }
     }
-    // These take an outage, or half a minute; the tests of spools, of overload and of slow clients have them.
-    let elsewhere = |answer: &String| ["202", "408", "503"].iter().any(|status| answer.ends_with(status));
+    // These take an outage, half a minute, tokens or limits; the tests of spools, of overload, of slow clients, of access and of limits have them.
+    let elsewhere =
+        |answer: &String| ["202", "401", "403", "408", "429", "503"].iter().any(|status| answer.ends_with(status));
     let missing: Vec<_> = promised.difference(&seen).filter(|answer| !elsewhere(answer)).collect();
     assert!(missing.is_empty(), "nothing was answered so: {missing:?}");
     let unnamed: Vec<_> = seen.difference(&promised).collect();

@@ -24,6 +24,10 @@ impl Away {
         Self { url: server.url().to_owned(), server: Some(server), dir }
     }
 
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     pub(crate) async fn go(&mut self) {
         self.server.take().unwrap().stop().await.unwrap();
     }
@@ -84,11 +88,12 @@ async fn while_the_database_is_away_events_get_202_and_are_counted_when_it_is_ba
 async fn what_was_spooled_survives_a_kill_and_a_start_without_a_database() {
     let mut database = Away::not_yet().await;
     database.go().await;
-    let daemon = database.daemon(&[]).await;
+    // It never saw the database, so it knows nothing of tokens.
+    let daemon = database.daemon(&["--allow-anonymous"]).await;
     let now = Utc::now();
     assert_eq!(daemon.post(now, "anna", "click").await, StatusCode::ACCEPTED);
     daemon.kill().await;
-    let daemon = database.daemon(&[]).await;
+    let daemon = database.daemon(&["--allow-anonymous"]).await;
     assert_eq!(daemon.post(now, "ben", "click").await, StatusCode::ACCEPTED);
     database.come_back().await;
     until_replayed(&daemon).await;

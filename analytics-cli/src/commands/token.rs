@@ -1,0 +1,271 @@
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use clap::{Args, Subcommand};
+use db::{AccessTokenRow, AccessTokens, NewAccessToken, Store, schema};
+use model::access::{IssuedToken, Origin, Scope, Scopes, TokenName};
+use rand::{TryRng, rngs::SysRng};
+use serde::Serialize;
+
+use crate::{
+    database::DatabaseArgs,
+    failure::{Failure, Verdict},
+    output,
+    palette::Palette,
+    report_format::ReportFormat,
+    table::{Side, layout},
+    time::parse_span,
+    with_sources::WithSources,
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenArgs {
+    #[command(flatten)]
+    pub(crate) database: WithSources<DatabaseArgs>,
+
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Make a token, or a public key for the pages of a web site, and print it.
+    ///
+    /// A token is shown this once, to standard output; the database keeps only a hash of it. With the first one every daemon of the database asks for tokens,
+    /// also those on a loopback address, and does so from then on, unless it was started with --allow-anonymous.
+    Create(CreateArgs),
+    /// List all tokens, the latest last, without their secrets.
+    List {
+        /// How to write them.
+        #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+        format: ReportFormat,
+    },
+    /// Revoke a token. Every daemon refuses it within a second.
+    Revoke {
+        /// Its name, or its ID, which stands in the token between the underscores.
+        #[arg(value_name = "NAME_OR_ID")]
+        name_or_id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+struct CreateArgs {
+    /// What to call it; no other that is not revoked may have this name.
+    name: TokenName,
+
+    /// What it allows, with commas between: write (to record events), read (to ask for counts), admin (everything, metrics too).
+    #[arg(
+        long,
+        value_name = "SCOPES",
+        value_delimiter = ',',
+        required_unless_present = "public",
+        conflicts_with = "public"
+    )]
+    scope: Vec<Scope>,
+
+    /// Make a public key, which may stand in the source of pages: it only records events, and only from pages of the origins given.
+    #[arg(long, requires = "origin")]
+    public: bool,
+
+    /// An origin whose pages may use a public key, as in `https://shop.example`; may be given several times.
+    #[arg(long, value_name = "ORIGIN", requires = "public")]
+    origin: Vec<Origin>,
+
+    /// How long it lets somebody in, as in 90d. Not given: until it is revoked.
+    #[arg(long, value_name = "DURATION", value_parser = parse_span)]
+    expires: Option<Duration>,
+}
+
+/// Makes, lists or revokes tokens.
+pub(crate) async fn run(args: TokenArgs, store: &Store) -> Result<Verdict, Failure> {
+    if let Some(complaint) = schema::status(store).await?.complaint() {
+        return Err(Failure::CannotRun(complaint));
+    }
+    let tokens = AccessTokens(store);
+    match args.action {
+        Action::Create(args) => create(args, tokens).await,
+        Action::List { format } => {
+            let rows = tokens.list().await?;
+            output::print(&write(&rows, Utc::now(), format, output::palette()))?;
+            Ok(Verdict::Yes)
+        }
+        Action::Revoke { name_or_id } => revoke(&name_or_id, tokens).await,
+    }
+}
+
+async fn revoke(name_or_id: &str, tokens: AccessTokens<'_>) -> Result<Verdict, Failure> {
+    let Some((id, name)) = tokens.revoke(name_or_id).await? else {
+        output::error("there is no token of this name or ID that is not revoked; `analytics-cli token list` shows all");
+        return Ok(Verdict::No);
+    };
+    output::talk(&format!("revoked {name} ({id}); every daemon refuses it within a second"));
+    Ok(Verdict::Yes)
+}
+
+async fn create(args: CreateArgs, tokens: AccessTokens<'_>) -> Result<Verdict, Failure> {
+    let CreateArgs { name, scope, public, origin, expires } = args;
+    let expires_at = expires.map(|after| end(Utc::now(), after)).transpose()?;
+    let mut random = [0; IssuedToken::RANDOM_BYTES];
+    SysRng
+        .try_fill_bytes(&mut random)
+        .map_err(|error| Failure::CannotRun(format!("the system gives no random bytes: {error}; try again")))?;
+    let issued = if public { IssuedToken::public(random) } else { IssuedToken::secret(random) };
+    let scopes: Scopes = if public { Scopes::from_iter([Scope::Write]) } else { scope.into_iter().collect() };
+    let token = NewAccessToken { id: issued.id, name, scopes, digest: issued.digest, origins: origin, expires_at };
+    if !tokens.create(&token).await? {
+        output::error(&format!(
+            "there is a token named {} already; take another name, or revoke that one first with `analytics-cli token revoke`",
+            token.name.as_str()
+        ));
+        return Ok(Verdict::No);
+    }
+    // If it cannot be printed, nobody will ever know it, so it must not stay.
+    if let Err(failure) = output::print(&format!("{}\n", issued.text)) {
+        tokens.revoke(&token.id).await?;
+        return Err(failure);
+    }
+    output::talk(if public {
+        "a public key, for data-key of the script and key= of the pixel; it works in every daemon within a second"
+    } else {
+        "keep it: it is not shown again. It works in every daemon within a second, as `Authorization: Bearer TOKEN` or --token"
+    });
+    Ok(Verdict::Yes)
+}
+
+fn end(now: DateTime<Utc>, after: Duration) -> Result<DateTime<Utc>, Failure> {
+    let after = chrono::Duration::from_std(after).ok();
+    after
+        .and_then(|after| now.checked_add_signed(after))
+        .filter(|end| end.timestamp_millis() < 253_402_300_800_000)
+        .ok_or_else(|| {
+            Failure::CannotRun(
+                "--expires lies beyond the year 9999; leave it out for a token that does not expire".to_owned(),
+            )
+        })
+}
+
+fn state(row: &AccessTokenRow, now: DateTime<Utc>) -> &'static str {
+    if row.revoked_at.is_some() {
+        "revoked"
+    } else if row.expires_at.is_some_and(|end| end <= now) {
+        "expired"
+    } else {
+        "valid"
+    }
+}
+
+/// A token as it is listed for programs.
+#[derive(Serialize)]
+struct Listed<'a> {
+    id: &'a str,
+    name: &'a str,
+    public: bool,
+    scopes: &'a [String],
+    origins: &'a [String],
+    created_at: DateTime<Utc>,
+    expires_at: Option<DateTime<Utc>>,
+    revoked_at: Option<DateTime<Utc>>,
+    state: &'a str,
+}
+
+fn write(rows: &[AccessTokenRow], now: DateTime<Utc>, format: ReportFormat, palette: Palette) -> String {
+    match format {
+        ReportFormat::Json => {
+            let listed: Vec<Listed> = rows
+                .iter()
+                .map(|row| Listed {
+                    id: &row.id,
+                    name: &row.name,
+                    public: row.is_public,
+                    scopes: &row.scopes,
+                    origins: &row.origins,
+                    created_at: row.created_at,
+                    expires_at: row.expires_at,
+                    revoked_at: row.revoked_at,
+                    state: state(row, now),
+                })
+                .collect();
+            let text = serde_json::to_string_pretty(&listed).expect("texts and times can be written as JSON");
+            format!("{text}\n")
+        }
+        ReportFormat::Table => {
+            let date = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
+            let cells: Vec<_> = rows
+                .iter()
+                .map(|row| {
+                    // A public key is no secret, and may be needed again.
+                    let id = if row.is_public { format!("pk_{}", row.id) } else { row.id.clone() };
+                    [
+                        id,
+                        row.name.clone(),
+                        row.scopes.join(","),
+                        row.origins.join(","),
+                        date(row.created_at),
+                        row.expires_at.map_or("never".to_owned(), date),
+                        state(row, now).to_owned(),
+                    ]
+                })
+                .collect();
+            let titles = ["id", "name", "scopes", "origins", "created", "expires", "state"];
+            layout(titles.map(|title| (title, Side::Left)), &cells, palette)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use chrono::{DateTime, Utc};
+    use db::AccessTokenRow;
+
+    use super::{ReportFormat, end, write};
+    use crate::palette::Palette;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).unwrap()
+    }
+
+    #[test]
+    fn what_is_listed_says_which_tokens_let_somebody_in() {
+        let row = |name: &str, expires_at: Option<i64>, revoked_at: Option<i64>| AccessTokenRow {
+            id: "0123456789ab".to_owned(),
+            name: name.to_owned(),
+            scopes: vec!["write".to_owned(), "read".to_owned()],
+            is_public: false,
+            origins: vec![],
+            created_at: at(0),
+            expires_at: expires_at.map(at),
+            revoked_at: revoked_at.map(at),
+        };
+        let public = AccessTokenRow {
+            is_public: true,
+            scopes: vec!["write".to_owned()],
+            origins: vec!["https://shop.example".to_owned()],
+            ..row("shop", None, None)
+        };
+        let rows = [row("a", None, None), row("b", Some(100), None), row("c", Some(101), Some(99)), public];
+        let table = write(&rows, at(100), ReportFormat::Table, Palette::PLAIN);
+        let lines: Vec<&str> = table.lines().collect();
+        let ends = [
+            "state",
+            "never                 valid",
+            "1970-01-01T00:01:40Z  expired",
+            "1970-01-01T00:01:41Z  revoked",
+            "valid",
+        ];
+        for (line, end) in lines.iter().zip(ends) {
+            assert!(line.ends_with(end), "{table}");
+        }
+        assert!(lines[4].starts_with("pk_0123456789ab  shop  write       https://shop.example"), "{table}");
+        let json = write(&rows[3..], at(100), ReportFormat::Json, Palette::PLAIN);
+        assert!(json.contains(r#""public": true"#) && json.contains(r#""state": "valid""#), "{json}");
+    }
+
+    #[test]
+    fn what_would_end_after_all_times_is_refused() {
+        assert_eq!(end(at(0), Duration::from_secs(5)).unwrap(), at(5));
+        assert!(end(at(0), Duration::from_secs(u64::MAX)).is_err());
+        assert!(end(at(0), Duration::from_hours(24 * 366 * 8_100)).is_err());
+    }
+}

@@ -1,0 +1,78 @@
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+use model::access::Origin;
+use thiserror::Error;
+
+use super::{ForwardedHeader, Rate};
+
+/// What the operator decides about access.
+#[derive(Debug, Clone, Default)]
+pub struct AccessConfig {
+    /// Whether those may come in who show no token.
+    pub allow_anonymous: bool,
+    /// Whose pages may read answers, besides those of public keys.
+    pub cors_origins: Vec<Origin>,
+    /// How often each token may ask.
+    pub rate_per_token: Option<Rate>,
+    /// How often each client address may ask.
+    pub rate_per_address: Option<Rate>,
+    /// Proxies that are believed when they say for whom they ask.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Where they say so.
+    pub forwarded_header: ForwardedHeader,
+}
+
+/// The daemon would serve whoever reaches it, and nobody said that it should.
+#[derive(Debug, Error)]
+#[error(
+    "{listen} can be reached from other machines, and there is no token yet, so anybody could read and write; make one with `analytics-cli token create NAME --scope write,read`, \
+     listen on 127.0.0.1 only, or let everybody in with --allow-anonymous"
+)]
+pub struct NobodyMayListen {
+    listen: SocketAddr,
+}
+
+impl NobodyMayListen {
+    /// Checks an address to listen on, where it is known whether there ever was a token.
+    pub fn check(config: &AccessConfig, listen: SocketAddr, ever_had_tokens: bool) -> Result<(), Self> {
+        if config.allow_anonymous || ever_had_tokens || is_loopback(listen.ip()) {
+            Ok(())
+        } else {
+            Err(Self { listen })
+        }
+    }
+}
+
+/// Whether only this machine reaches an address. An address that stands for all of them is none of these.
+pub(super) fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AccessConfig, NobodyMayListen};
+
+    #[test]
+    fn without_a_token_only_this_machine_is_served_unless_asked_otherwise() {
+        let check = |allow_anonymous, listen: &str, ever_had_tokens| {
+            let config = AccessConfig { allow_anonymous, ..AccessConfig::default() };
+            NobodyMayListen::check(&config, listen.parse().unwrap(), ever_had_tokens).is_ok()
+        };
+        for (listen, is_loopback) in [
+            ("127.0.0.1:80", true),
+            ("127.8.9.10:80", true),
+            ("[::1]:80", true),
+            ("[::ffff:127.0.0.1]:80", true),
+            ("0.0.0.0:80", false),
+            ("[::]:80", false),
+            ("[::ffff:0.0.0.0]:80", false),
+            ("192.0.2.1:80", false),
+            ("[2001:db8::1]:80", false),
+            ("128.0.0.1:80", false),
+        ] {
+            assert_eq!(check(false, listen, false), is_loopback, "{listen}");
+            assert!(check(false, listen, true) && check(true, listen, false), "{listen}");
+        }
+    }
+}

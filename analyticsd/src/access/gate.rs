@@ -1,0 +1,253 @@
+use std::{
+    collections::HashSet,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use chrono::Utc;
+use model::access::{Credential, Origin, Scope};
+use warp::{
+    http::{
+        HeaderMap, HeaderValue, Method, Request,
+        header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, REFERER},
+    },
+    reply::Response,
+};
+
+use super::{
+    AccessConfig, Rate, Tokens,
+    buckets::{Buckets, Standing},
+    config::is_loopback,
+    cors::{self, Cors},
+    denial::{self, Denial},
+    needed::{self, Needed},
+    proxies::Proxies,
+    shown::{Shown, shown},
+    tokens::Known,
+};
+use crate::reply;
+
+/// How often an address may show what lets nobody in: far more than somebody who mistypes, far less than would be worth a guess. Whoever shows a
+/// valid token is let in all the same, so that nobody can lock out others who share their address.
+const GUESSES: Rate = Rate::per_second(10, 60);
+
+/// What a listener serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// Events, counts and the page.
+    Public,
+    /// What the daemon counts about itself.
+    Admin,
+}
+
+/// Decides for one listener who may come in. What it counts is of this process alone: other replicas have limits of their own.
+pub struct Gate {
+    service: Service,
+    /// Whether whoever shows nothing may come in as long as there never was a token.
+    is_open_at_first: bool,
+    allow_anonymous: bool,
+    tokens: Arc<Tokens>,
+    cors: Cors,
+    proxies: Proxies,
+    per_token: Option<Buckets>,
+    per_address: Option<Buckets>,
+    guesses: Buckets,
+}
+
+/// What the gate says of a request.
+pub(crate) struct Entry {
+    /// The address it comes from.
+    pub(crate) client: IpAddr,
+    /// The answer, if it may not come in or there is nothing behind the gate for it.
+    pub(crate) refusal: Option<Response>,
+    origin: Option<HeaderValue>,
+    varies_by_origin: bool,
+    /// How it stands with the limit that leaves it the least.
+    standing: Option<(Limit, Standing)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Limit {
+    PerToken,
+    PerAddress,
+    Guesses,
+}
+
+impl Gate {
+    /// The gate of a listener at an address.
+    pub fn new(service: Service, listen: SocketAddr, config: &AccessConfig, tokens: Arc<Tokens>) -> Self {
+        let is_public = service == Service::Public;
+        Self {
+            service,
+            is_open_at_first: is_loopback(listen.ip()),
+            allow_anonymous: config.allow_anonymous,
+            tokens,
+            cors: if is_public { Cors::new(&config.cors_origins) } else { Cors::default() },
+            proxies: Proxies { trusted: config.trusted_proxies.clone(), header: config.forwarded_header },
+            per_token: config.rate_per_token.filter(|_| is_public).map(Buckets::new),
+            per_address: config.rate_per_address.filter(|_| is_public).map(Buckets::new),
+            guesses: Buckets::new(GUESSES),
+        }
+    }
+
+    /// Looks at a request before it reaches its route.
+    pub(crate) fn enter<B>(&self, peer: IpAddr, request: &Request<B>) -> Entry {
+        let known = self.tokens.known();
+        let known = known.as_deref();
+        let client = self.proxies.client(peer, request.headers());
+        let mut entry = Entry { client, refusal: None, origin: None, varies_by_origin: false, standing: None };
+        entry.refusal = self.refusal(known, request, &mut entry);
+        entry
+    }
+
+    fn refusal<B>(&self, known: Option<&Known>, request: &Request<B>, entry: &mut Entry) -> Option<Response> {
+        let (path, headers) = (request.uri().path(), request.headers());
+        let asked_for = preflight_method(request);
+        let needed = self.needed(path, asked_for.as_ref().unwrap_or(request.method()));
+        let scope = match needed {
+            Needed::Scope(scope) => Some(scope),
+            _ => None,
+        };
+
+        let nowhere = HashSet::new();
+        let page_origins = match (self.service, known) {
+            (Service::Public, Some(known)) => &known.page_origins,
+            _ => &nowhere,
+        };
+        if self.cors.is_in_use(page_origins) {
+            entry.varies_by_origin = true;
+            entry.origin = self.cors.allowed(headers, scope, page_origins).cloned();
+        }
+
+        if needed != Needed::NothingEver
+            && let Some(limit) = &self.per_address
+        {
+            let standing = limit.take_of(entry.client);
+            entry.stands(Limit::PerAddress, standing);
+            if !standing.is_allowed {
+                return Some(denial::too_many("More requests come from this address", standing));
+            }
+        }
+        if asked_for.is_some() && matches!(needed, Needed::Scope(_) | Needed::Nothing | Needed::NothingEver) {
+            return Some(if entry.origin.is_some() { cors::preflight() } else { Denial::Preflight.answer() });
+        }
+        match needed {
+            Needed::Nothing | Needed::NothingEver => None,
+            // A path has this method or not, whoever asks.
+            Needed::OtherMethod(allow) => Some(reply::method_not_allowed(allow)),
+            Needed::OtherPath => Some(reply::not_found(path)),
+            Needed::Scope(scope) => self.refusal_for(scope, known, request, entry),
+        }
+    }
+
+    fn needed(&self, path: &str, method: &Method) -> Needed {
+        match self.service {
+            Service::Public => needed::by_public(path, method),
+            Service::Admin => needed::by_admin(path, method),
+        }
+    }
+
+    fn refusal_for<B>(
+        &self,
+        scope: Scope,
+        known: Option<&Known>,
+        request: &Request<B>,
+        entry: &mut Entry,
+    ) -> Option<Response> {
+        match self.identify(scope, known, request) {
+            Ok(None) => None,
+            Ok(Some(id)) => {
+                let limit = self.per_token.as_ref()?;
+                let standing = limit.take(id);
+                entry.stands(Limit::PerToken, standing);
+                (!standing.is_allowed).then(|| denial::too_many("More requests come with this token", standing))
+            }
+            Err(denial) if denial.is_a_guess() => {
+                let standing = self.guesses.take_of(entry.client);
+                if standing.is_allowed {
+                    return Some(denial.answer());
+                }
+                entry.standing = Some((Limit::Guesses, standing));
+                Some(denial::too_many("More requests without a valid token come from this address", standing))
+            }
+            Err(denial) => Some(denial.answer()),
+        }
+    }
+
+    /// The ID of the token that lets a request in; none if it needs none.
+    fn identify<'a, B>(
+        &self,
+        scope: Scope,
+        known: Option<&'a Known>,
+        request: &Request<B>,
+    ) -> Result<Option<&'a str>, Denial> {
+        let mut key = String::new();
+        let headers = request.headers();
+        let shown = shown(headers, request.uri().query(), &mut key).map_err(Denial::Unreadable)?;
+        let shown = match shown {
+            Shown::Nothing if self.allow_anonymous => return Ok(None),
+            Shown::Nothing => {
+                let known = known.ok_or(Denial::NotKnownYet)?;
+                return if self.is_open_at_first && !known.ever { Ok(None) } else { Err(Denial::Missing) };
+            }
+            Shown::SecretInUrl => return Err(Denial::SecretInUrl),
+            Shown::Several => return Err(Denial::Several),
+            Shown::Other => return Err(Denial::Invalid),
+            Shown::One(shown) => shown,
+        };
+        let token = known.ok_or(Denial::NotKnownYet)?.find(shown, Utc::now).ok_or(Denial::Invalid)?;
+        if !token.scopes.allow(scope) {
+            return Err(Denial::Scope(scope));
+        }
+        if let Credential::Public { .. } = shown
+            && !page_origin(headers).is_some_and(|origin| token.origins.iter().any(|allowed| allowed == origin))
+        {
+            return Err(Denial::Origin);
+        }
+        Ok(Some(&token.id))
+    }
+}
+
+/// The origin of the page that makes a browser send a request: browsers say it in `Origin`, and where they leave that out, as for an image, in
+/// `Referer`. Whoever is no browser may say anything in either, which is why a public key only writes.
+fn page_origin(headers: &HeaderMap) -> Option<&str> {
+    let mut origins = headers.get_all(ORIGIN).iter();
+    match (origins.next(), origins.next()) {
+        (Some(origin), None) => origin.to_str().ok(),
+        (Some(_), Some(_)) => None,
+        (None, _) => headers.get(REFERER)?.to_str().ok().map(Origin::part_of),
+    }
+}
+
+/// The method that a browser wants to use, if it asks whether it may.
+fn preflight_method<B>(request: &Request<B>) -> Option<Method> {
+    if request.method() != Method::OPTIONS || !request.headers().contains_key(ORIGIN) {
+        return None;
+    }
+    Method::from_bytes(request.headers().get(ACCESS_CONTROL_REQUEST_METHOD)?.as_bytes()).ok()
+}
+
+impl Entry {
+    fn stands(&mut self, limit: Limit, standing: Standing) {
+        if self.standing.is_none_or(|(_, before)| !standing.is_allowed || standing.remaining < before.remaining) {
+            self.standing = Some((limit, standing));
+        }
+    }
+
+    /// Says on the answer, whatever it is, what the gate has to say.
+    pub(crate) fn mark(&self, gate: &Gate, response: &mut Response) {
+        if self.varies_by_origin {
+            cors::mark(self.origin.as_ref(), response.headers_mut());
+        }
+        if let Some((limit, standing)) = self.standing {
+            let buckets = match limit {
+                Limit::PerToken => gate.per_token.as_ref(),
+                Limit::PerAddress => gate.per_address.as_ref(),
+                Limit::Guesses => Some(&gate.guesses),
+            };
+            if let Some(buckets) = buckets {
+                buckets.say(standing, response.headers_mut());
+            }
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! Who may come in, and how often: what [`front`](crate::front) asks before a request reaches its route.
+//!
+//! [`Gate`] decides. What a path needs is said in one table, `needed`; who shows what is told from the headers by `shown`, and
+//! checked against [`Tokens`], the daemon's copy of the table of tokens. `buckets` counts requests, `proxies` tells from which address they came, `cors` says
+//! what pages of other origins may see, `denial` what is answered to those who may not, and `kept` is where
+//! the copy outlives the process.
+
+mod buckets;
+mod config;
+mod cors;
+mod denial;
+mod gate;
+mod kept;
+mod needed;
+mod proxies;
+mod rate;
+mod shown;
+mod tokens;
+
+pub use config::{AccessConfig, NobodyMayListen};
+pub use gate::{Gate, Service};
+pub use proxies::ForwardedHeader;
+pub use rate::{InvalidRate, Rate};
+pub use tokens::Tokens;

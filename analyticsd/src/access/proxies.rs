@@ -1,0 +1,181 @@
+use std::net::{IpAddr, Ipv6Addr};
+
+use ipnet::IpNet;
+use warp::http::{
+    HeaderName,
+    header::{FORWARDED, HeaderMap},
+};
+
+/// The header in which a trusted proxy says for whom it asks. Only one is believed: a proxy that writes the one lets what clients write into
+/// the other pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For: 192.0.2.1`, which most proxies write.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded: for=192.0.2.1`, as in RFC 7239.
+    Forwarded,
+}
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// Which proxies are believed, and where.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Proxies {
+    pub(super) trusted: Vec<IpNet>,
+    pub(super) header: ForwardedHeader,
+}
+
+impl Proxies {
+    /// The address that a request comes from: the last one of those that are named which is not a trusted proxy. Everything before it may have been
+    /// made up by it. Where what a trusted proxy says cannot be understood, it is taken for the proxy's own.
+    pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        if !self.is_trusted(peer) {
+            return peer;
+        }
+        let name = match self.header {
+            ForwardedHeader::XForwardedFor => X_FORWARDED_FOR,
+            ForwardedHeader::Forwarded => FORWARDED,
+        };
+        let mut client = peer;
+        // Several lines mean the same as one with all their parts, in their order.
+        for line in headers.get_all(name).iter().rev() {
+            let Some(line) = line.to_str().ok() else { return peer };
+            for part in line.rsplit(',') {
+                let part = match self.header {
+                    ForwardedHeader::XForwardedFor => Some(part.trim()),
+                    ForwardedHeader::Forwarded => forwarded_for(part),
+                };
+                let Some(address) = part.and_then(node) else { return peer };
+                client = address;
+                if !self.is_trusted(address) {
+                    return client;
+                }
+            }
+        }
+        client
+    }
+
+    fn is_trusted(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.trusted.iter().any(|network| network.contains(&address))
+    }
+}
+
+/// The value of `for` in one part of a header `Forwarded`, without its quotes. None if it has none, or several.
+fn forwarded_for(part: &str) -> Option<&str> {
+    let mut values = part.split(';').filter_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("for").then_some(value.trim())
+    });
+    let value = values.next()?;
+    if values.next().is_some() {
+        return None;
+    }
+    match value.strip_prefix('"') {
+        Some(rest) => rest.strip_suffix('"'),
+        None => Some(value),
+    }
+}
+
+/// An address with or without brackets and port. None for `unknown` and names that hide it.
+fn node(text: &str) -> Option<IpAddr> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Some(address.to_canonical());
+    }
+    let is_port = |port: &str| !port.is_empty() && port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit());
+    if let Some(rest) = text.strip_prefix('[') {
+        let (address, port) = rest.split_once(']')?;
+        let is_whole = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
+        return address.parse::<Ipv6Addr>().ok().filter(|_| is_whole).map(|address| IpAddr::V6(address).to_canonical());
+    }
+    let (address, port) = text.rsplit_once(':')?;
+    let address = address.parse::<std::net::Ipv4Addr>().ok()?;
+    is_port(port).then_some(address.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use proptest::prelude::*;
+    use warp::http::{HeaderMap, HeaderName, HeaderValue};
+
+    use super::{ForwardedHeader, Proxies};
+
+    fn client(header: ForwardedHeader, peer: &str, name: &'static str, lines: &[&str]) -> String {
+        let trusted = ["10.0.0.0/8", "fd00::/8", "127.0.0.1/32"].map(|network| network.parse().unwrap()).to_vec();
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_str(line).unwrap());
+        }
+        Proxies { trusted, header }.client(peer.parse::<IpAddr>().unwrap(), &headers).to_string()
+    }
+
+    #[test]
+    fn the_last_address_that_is_no_trusted_proxy_is_the_clients() {
+        let table: &[(&str, &[&str], &str)] = &[
+            ("192.0.2.1", &["198.51.100.1"], "192.0.2.1"),
+            ("10.0.0.1", &[], "10.0.0.1"),
+            ("10.0.0.1", &["198.51.100.1"], "198.51.100.1"),
+            ("::ffff:10.0.0.1", &["198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["1.2.3.4, 198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["1.2.3.4,198.51.100.1 , 10.0.0.2"], "198.51.100.1"),
+            ("10.0.0.1", &["198.51.100.1", "10.0.0.2"], "198.51.100.1"),
+            ("10.0.0.1", &["1.2.3.4", "198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+            ("10.0.0.1", &["198.51.100.1:4711"], "198.51.100.1"),
+            ("10.0.0.1", &["2001:db8::1"], "2001:db8::1"),
+            ("10.0.0.1", &["[2001:db8::1]:4711"], "2001:db8::1"),
+            ("10.0.0.1", &["[2001:db8::1]"], "2001:db8::1"),
+            ("fd00::1", &["::ffff:198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["unknown"], "10.0.0.1"),
+            ("10.0.0.1", &[""], "10.0.0.1"),
+            ("10.0.0.1", &["198.51.100.1, "], "10.0.0.1"),
+            ("10.0.0.1", &["198.51.100.1, x"], "10.0.0.1"),
+            ("10.0.0.1", &["[198.51.100.1"], "10.0.0.1"),
+            ("10.0.0.1", &["198.51.100.1:"], "10.0.0.1"),
+            ("10.0.0.1", &["198.51.100.1:http"], "10.0.0.1"),
+        ];
+        for (peer, lines, expected) in table {
+            assert_eq!(
+                client(ForwardedHeader::XForwardedFor, peer, "x-forwarded-for", lines),
+                *expected,
+                "{peer} {lines:?}"
+            );
+            assert_eq!(
+                client(ForwardedHeader::Forwarded, peer, "x-forwarded-for", lines),
+                *peer,
+                "only the other header counts"
+            );
+        }
+    }
+
+    #[test]
+    fn forwarded_is_read_as_its_rfc_writes_it() {
+        let table: &[(&[&str], &str)] = &[
+            (&["for=198.51.100.1"], "198.51.100.1"),
+            (&["For=198.51.100.1;proto=https;by=10.0.0.2"], "198.51.100.1"),
+            (&["proto=http; for=\"198.51.100.1:80\""], "198.51.100.1"),
+            (&["for=1.2.3.4, for=198.51.100.1, for=10.0.0.2"], "198.51.100.1"),
+            (&["for=198.51.100.1", "for=10.0.0.2"], "198.51.100.1"),
+            (&["for=\"[2001:db8::1]:4711\""], "2001:db8::1"),
+            (&["for=unknown"], "10.0.0.1"),
+            (&["for=_hidden"], "10.0.0.1"),
+            (&["for=1.2.3.4;for=198.51.100.1"], "10.0.0.1"),
+            (&["for=\"198.51.100.1"], "10.0.0.1"),
+            (&["proto=https"], "10.0.0.1"),
+        ];
+        for (lines, expected) in table {
+            assert_eq!(client(ForwardedHeader::Forwarded, "10.0.0.1", "forwarded", lines), *expected, "{lines:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_makes_it_panic(value in "[ -~]{0,60}") {
+            client(ForwardedHeader::XForwardedFor, "10.0.0.1", "x-forwarded-for", &[&value]);
+            client(ForwardedHeader::Forwarded, "10.0.0.1", "forwarded", &[&value]);
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! Who may come in: tokens, scopes, and when the daemon is open at all.
+
+use std::{process::Stdio, time::Duration};
+
+use db::{AccessTokens, Flavour, NewAccessToken, StoreOptions, embedded::Embedded, schema};
+use model::{
+    Problem,
+    access::{IssuedToken, Scope},
+};
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+use testkit::{Daemon, TestDatabase, on_both_flavours};
+
+use crate::{
+    spool::Away,
+    support::stored_events,
+    tokens::{answers, ask, closed, id, public_key, revoke, send, token},
+};
+
+on_both_flavours!(a_token_has_its_effect_in_every_replica_without_a_restart);
+
+const EVENT: &str = "timestamp=1431857103000&user=anna&event=click";
+
+fn bearer(token: &str) -> String {
+    format!("Bearer {token}")
+}
+
+async fn a_token_has_its_effect_in_every_replica_without_a_restart(flavour: Flavour) {
+    let database = TestDatabase::new(flavour).await;
+    let replicas = [Daemon::start(database.url()).await, Daemon::start(database.url()).await];
+    for daemon in &replicas {
+        assert_eq!(ask(daemon, None).await, StatusCode::OK, "it is open as long as there never was a token");
+    }
+    let first = bearer(&token(&database, &[Scope::Read]).await);
+    for daemon in &replicas {
+        answers(daemon, Some(&first), StatusCode::OK).await;
+        assert_eq!(ask(daemon, None).await, StatusCode::UNAUTHORIZED, "with the first token it closes");
+    }
+    let second = token(&database, &[Scope::Read]).await;
+    for daemon in &replicas {
+        answers(daemon, Some(&bearer(&second)), StatusCode::OK).await;
+    }
+    revoke(&database, &second).await;
+    revoke(&database, first.strip_prefix("Bearer ").unwrap()).await;
+    for daemon in &replicas {
+        answers(daemon, Some(&bearer(&second)), StatusCode::UNAUTHORIZED).await;
+        answers(daemon, Some(&first), StatusCode::UNAUTHORIZED).await;
+        assert_eq!(ask(daemon, None).await, StatusCode::UNAUTHORIZED, "revoking the last one opens nothing");
+    }
+    let later = Daemon::start(database.url()).await;
+    assert_eq!(ask(&later, None).await, StatusCode::UNAUTHORIZED, "nor does a restart");
+}
+
+#[tokio::test]
+async fn a_token_that_expires_while_the_database_is_away_is_refused_and_the_others_stay_in_force() {
+    let dir = testkit::server_dir();
+    let options = testkit::embedded_options(dir.path(), Flavour::Postgres);
+    let server = Embedded::start(&options).await.unwrap();
+    let store = db::Store::new(server.url(), StoreOptions::default()).unwrap();
+    schema::migrate(&store, None).await.unwrap();
+    let make = async |name: &str, last: u8, expires_at| {
+        let issued = IssuedToken::secret([last; IssuedToken::RANDOM_BYTES]);
+        let (id, digest) = (issued.id.clone(), issued.digest);
+        let scopes = [Scope::Write].into_iter().collect();
+        let token = NewAccessToken { id, name: name.parse().unwrap(), scopes, digest, origins: vec![], expires_at };
+        assert!(AccessTokens(&store).create(&token).await.unwrap());
+        bearer(&issued.text)
+    };
+    let stays = make("stays", 1, None).await;
+    let ends = make("ends", 2, Some(chrono::Utc::now() + Duration::from_secs(8))).await;
+    let daemon = Daemon::start(server.url()).await;
+    let post = async |authorization: &str| {
+        send(&daemon, Method::POST, &format!("/analytics?{EVENT}"), &[("authorization", authorization)]).await.status()
+    };
+    assert_eq!([post(&stays).await, post(&ends).await], [StatusCode::NO_CONTENT; 2]);
+    server.stop().await.unwrap();
+    while post(&ends).await != StatusCode::UNAUTHORIZED {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(post(&stays).await, StatusCode::SERVICE_UNAVAILABLE, "it was let in, and the database is away");
+}
+
+#[tokio::test]
+async fn every_operation_of_the_document_that_is_about_data_needs_a_token_of_its_scope() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let [write, read, admin] = [
+        token(&database, &[Scope::Write]).await,
+        token(&database, &[Scope::Read]).await,
+        token(&database, &[Scope::Admin]).await,
+    ];
+    let daemon = closed(&database, &[]).await;
+    let document: Value = daemon.get("/openapi.json").await.json().await.unwrap();
+    let mut public = Vec::new();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            let answer = send(&daemon, method.clone(), path, &[]).await;
+            let Some(security) = operation["security"].as_array() else {
+                assert_ne!(answer.status(), StatusCode::UNAUTHORIZED, "{method} {path}");
+                public.push(path.as_str());
+                continue;
+            };
+            assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{method} {path}");
+            assert_eq!(answer.headers()["www-authenticate"], r#"Bearer realm="analytics""#);
+            let problem: Problem = answer.json().await.unwrap();
+            assert!(problem.detail.contains("analytics-cli token create"), "{}", problem.detail);
+
+            let scope = security[0]["token"][0].as_str().unwrap();
+            let (allowed, other) = if scope == "write" { (&write, &read) } else { (&read, &write) };
+            for token in [allowed, &admin] {
+                let answer = send(&daemon, method.clone(), path, &[("authorization", &bearer(token))]).await;
+                assert!(![401, 403].contains(&answer.status().as_u16()), "{method} {path}: {answer:?}");
+            }
+            let answer = send(&daemon, method.clone(), path, &[("authorization", &bearer(other))]).await;
+            assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{method} {path}");
+            let told = answer.headers()["www-authenticate"].to_str().unwrap();
+            assert_eq!(told, format!(r#"Bearer realm="analytics", error="insufficient_scope", scope="{scope}""#));
+        }
+    }
+    assert_eq!(public, ["/healthz", "/readyz"], "nothing else is open");
+    assert_eq!(stored_events(&database).await, 2, "the pixels of those who may write");
+}
+
+#[tokio::test]
+async fn what_holds_no_data_is_there_for_everybody_and_what_does_not_exist_for_nobody() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = closed(&database, &[]).await;
+    for path in ["/", "/analytics.js", "/docs", "/docs/", "/openapi.json", "/healthz", "/readyz", "/assets/page.js"] {
+        assert_eq!(daemon.get(path).await.status(), StatusCode::OK, "{path}");
+    }
+    for path in ["/nothing", "/analytics/nothing", "/metrics", "/assets/nothing"] {
+        assert_eq!(daemon.get(path).await.status(), StatusCode::NOT_FOUND, "{path}");
+    }
+    let wrong = send(&daemon, Method::DELETE, "/analytics", &[]).await;
+    assert_eq!(wrong.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(wrong.headers()["allow"], "GET, HEAD, POST");
+}
+
+#[tokio::test]
+async fn what_is_shown_is_told_to_be_wrong_and_never_repeated() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let right = token(&database, &[Scope::Write, Scope::Read]).await;
+    let key = public_key(&database, &["https://shop.example"]).await;
+    let daemon = closed(&database, &[]).await;
+    let forged = format!("an_{}_{}", id(&right), "A".repeat(43));
+    let unknown = format!("an_{}_{}", "0".repeat(12), "A".repeat(43));
+    let target = format!("/analytics?{EVENT}");
+    let with_key = |key: &str| format!("{target}&key={key}");
+    let header = |value: &str| vec![("authorization".to_owned(), value.to_owned())];
+    let table = [
+        (target.clone(), header(&bearer(&forged)), 401),
+        (target.clone(), header(&bearer(&unknown)), 401),
+        (target.clone(), header(&bearer(&right.to_uppercase())), 401),
+        (target.clone(), header(&bearer(&right[..right.len() - 1])), 401),
+        (target.clone(), header(&format!("{} x", bearer(&right))), 401),
+        (target.clone(), header(&format!("Basic {right}")), 401),
+        (target.clone(), header(&right), 401),
+        (target.clone(), header(""), 401),
+        (target.clone(), [header(&bearer(&right)), header(&bearer(&right))].concat(), 400),
+        (target.clone(), [header(&bearer(&right)), header("")].concat(), 400),
+        (with_key(&right), vec![], 400),
+        (with_key(&right[..20]), vec![], 400),
+        (with_key(&key), header(&bearer(&right)), 400),
+        (with_key("x"), vec![], 401),
+        (with_key(""), vec![], 400),
+        (with_key(&format!("{key}&key={key}")), vec![], 400),
+        (with_key(&format!("pk_{}", id(&right))), vec![], 401),
+        (with_key(&key), vec![], 403),
+        (target.clone(), header(&format!("bEARER {right}")), 204),
+    ];
+    for (target, headers, status) in table {
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let answer = send(&daemon, Method::POST, &target, &headers).await;
+        assert_eq!(answer.status().as_u16(), status, "{target} {headers:?}");
+        let said = format!("{:?} ", answer.headers()) + &answer.text().await.unwrap();
+        for secret in [&right, &forged, &unknown] {
+            assert!(!said.contains(secret.rsplit_once('_').unwrap().1), "{said}");
+        }
+    }
+    assert_eq!(stored_events(&database).await, 1);
+}
+
+#[tokio::test]
+async fn a_public_key_only_writes_and_only_from_pages_of_its_origins() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let key = public_key(&database, &["https://shop.example", "http://localhost:3000"]).await;
+    let daemon = closed(&database, &[]).await;
+    let (beacon, pixel) = (format!("/analytics?{EVENT}&key={key}"), format!("/analytics.gif?user=anna&key={key}"));
+    let origin = |value| ("origin", value);
+    let referer = |value| ("referer", value);
+    let table: &[(&[(&str, &str)], bool)] = &[
+        (&[origin("https://shop.example")], true),
+        (&[origin("http://localhost:3000")], true),
+        (&[referer("https://shop.example/cart?x=1")], true),
+        (&[origin("https://shop.example"), referer("https://other.example/")], true),
+        (&[], false),
+        (&[origin("null")], false),
+        (&[origin("http://shop.example")], false),
+        (&[origin("https://shop.example:8443")], false),
+        (&[origin("https://shop.example.evil.example")], false),
+        (&[origin("https://a.shop.example")], false),
+        (&[origin("https://shop.example"), origin("https://shop.example")], false),
+        (&[origin("https://evil.example"), referer("https://shop.example/")], false),
+        (&[referer("https://shop.example@evil.example/")], false),
+        (&[referer("https://evil.example/?https://shop.example/")], false),
+    ];
+    let mut stored = 0;
+    for (headers, may) in table {
+        for (method, target) in [(Method::POST, &beacon), (Method::GET, &pixel)] {
+            let answer = send(&daemon, method.clone(), target, headers).await;
+            assert_eq!(answer.status().is_success(), *may, "{method} {headers:?}: {answer:?}");
+            if !may {
+                assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+                assert!(answer.text().await.unwrap().contains("--origin"), "it says what to do");
+            }
+            stored += i64::from(*may);
+        }
+    }
+    assert_eq!(stored_events(&database).await, stored);
+    let headers = [("authorization", bearer(&key)), ("origin", "https://shop.example".to_owned())];
+    let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+    assert_eq!(
+        send(&daemon, Method::POST, &format!("/analytics?{EVENT}"), &headers).await.status(),
+        StatusCode::NO_CONTENT
+    );
+    for target in ["/analytics?timestamp=0", "/analytics/hours", "/analytics/stream"] {
+        assert_eq!(send(&daemon, Method::GET, target, &headers).await.status(), StatusCode::FORBIDDEN, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn an_open_daemon_still_refuses_a_token_that_is_not_valid() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let never_a_token = Daemon::start(database.url()).await;
+    assert_eq!(ask(&never_a_token, Some("Bearer x")).await, StatusCode::UNAUTHORIZED);
+    let right = token(&database, &[Scope::Write]).await;
+    let open = closed(&database, &["--allow-anonymous"]).await;
+    assert_eq!(ask(&open, None).await, StatusCode::OK);
+    assert_eq!(ask(&open, Some("Bearer x")).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(ask(&open, Some(&bearer(&right))).await, StatusCode::FORBIDDEN, "it has no scope to read");
+}
+
+/// Starts a daemon that must refuse to, and returns its exit code and what it said.
+async fn refused_start(database: &TestDatabase, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Daemon::command();
+    command.args(["--database-url", database.url()]).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = command.kill_on_drop(true).output();
+    let output = tokio::time::timeout(Duration::from_mins(1), output).await.expect("it ends").unwrap();
+    assert!(output.stdout.is_empty(), "it never listened");
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[tokio::test]
+async fn beyond_loopback_it_starts_only_with_a_token_or_if_told_to_let_everybody_in() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    for listen in [
+        &["--listen", "0.0.0.0:0"][..],
+        &["--listen", "[::]:0"],
+        &["--listen", "127.0.0.1:0", "--admin-listen", "0.0.0.0:0"],
+    ] {
+        let (code, said) = refused_start(&database, listen).await;
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("analytics-cli token create") && said.contains("--allow-anonymous"), "{said}");
+    }
+    let admin_everywhere = ["--admin-listen", "0.0.0.0:0"];
+    let daemon = closed(&database, &admin_everywhere).await;
+    assert_eq!(ask(&daemon, None).await, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn metrics_need_a_token_of_an_admin_once_there_is_a_token() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start_with(["--database-url", database.url(), "--admin-listen", "127.0.0.1:0"]).await;
+    let url = format!("{}/metrics", daemon.metrics_url());
+    let http = reqwest::Client::new();
+    let status = async |authorization: Option<String>| {
+        let request = http.get(&url);
+        let request = match authorization {
+            Some(authorization) => request.header("authorization", authorization),
+            None => request,
+        };
+        request.send().await.unwrap().status()
+    };
+    assert_eq!(status(None).await, StatusCode::OK, "it is open on loopback as long as there never was a token");
+    let write = token(&database, &[Scope::Write, Scope::Read]).await;
+    let admin = token(&database, &[Scope::Admin]).await;
+    answers(&daemon, Some(&bearer(&admin)), StatusCode::OK).await;
+    assert_eq!(status(None).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(status(Some(bearer(&write))).await, StatusCode::FORBIDDEN);
+    assert_eq!(status(Some(bearer(&admin))).await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_start_while_the_database_is_away_lets_in_whom_the_last_run_did() {
+    let mut database = Away::not_yet().await;
+    let issued = IssuedToken::secret([3; IssuedToken::RANDOM_BYTES]);
+    let store = db::Store::new(database.url(), StoreOptions::default()).unwrap();
+    let (id, digest) = (issued.id.clone(), issued.digest);
+    let scopes = [Scope::Write].into_iter().collect();
+    let token = NewAccessToken { id, name: "shop".parse().unwrap(), scopes, digest, origins: vec![], expires_at: None };
+    assert!(AccessTokens(&store).create(&token).await.unwrap());
+    database.daemon(&[]).await.kill().await;
+    database.go().await;
+    let daemon = database.daemon(&[]).await;
+    let target = format!("/analytics?{EVENT}");
+    let kept = send(&daemon, Method::POST, &target, &[("authorization", &bearer(&issued.text))]).await;
+    assert_eq!(kept.status(), StatusCode::ACCEPTED);
+    assert_eq!(send(&daemon, Method::POST, &target, &[]).await.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn as_long_as_nobody_knows_which_tokens_there_are_nobody_is_let_in() {
+    let dir = testkit::server_dir();
+    let spool = dir.path().join("spool");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let nowhere = format!("postgres://x@127.0.0.1:{port}/x");
+    let arguments = ["--database-url", &nowhere, "--spool", spool.to_str().unwrap()];
+    let daemon = Daemon::start_with(arguments).await;
+    let refused = send(&daemon, Method::POST, &format!("/analytics?{EVENT}"), &[]).await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(refused.headers()["retry-after"], "1");
+    assert!(refused.text().await.unwrap().contains("who may come in"));
+    assert_eq!(daemon.get("/").await.status(), StatusCode::OK);
+    daemon.kill().await;
+    let open = Daemon::start_with(arguments.iter().chain(&["--allow-anonymous"])).await;
+    let kept = send(&open, Method::POST, &format!("/analytics?{EVENT}"), &[]).await;
+    assert_eq!(kept.status(), StatusCode::ACCEPTED);
+}

@@ -1,0 +1,86 @@
+//! What the tests of access share: tokens, and requests that show them.
+
+use std::{
+    sync::atomic::{AtomicU8, Ordering},
+    time::Duration,
+};
+
+use db::{AccessTokens, NewAccessToken};
+use model::access::{IssuedToken, Scope, Scopes};
+use reqwest::{Method, Response, StatusCode};
+use testkit::{Daemon, TestDatabase};
+
+/// Bytes that no other token of this process has.
+fn bytes() -> [u8; IssuedToken::RANDOM_BYTES] {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    [NEXT.fetch_add(1, Ordering::Relaxed); IssuedToken::RANDOM_BYTES]
+}
+
+async fn create(database: &TestDatabase, issued: &IssuedToken, scopes: &[Scope], origins: &[&str]) {
+    let token = NewAccessToken {
+        id: issued.id.clone(),
+        name: format!("token {}", issued.id).parse().unwrap(),
+        scopes: scopes.iter().copied().collect::<Scopes>(),
+        digest: issued.digest,
+        origins: origins.iter().map(|origin| origin.parse().unwrap()).collect(),
+        expires_at: None,
+    };
+    assert!(AccessTokens(database.store()).create(&token).await.unwrap());
+}
+
+/// A new token with scopes.
+pub(crate) async fn token(database: &TestDatabase, scopes: &[Scope]) -> String {
+    let issued = IssuedToken::secret(bytes());
+    create(database, &issued, scopes, &[]).await;
+    issued.text
+}
+
+/// A new public key for pages of some origins.
+pub(crate) async fn public_key(database: &TestDatabase, origins: &[&str]) -> String {
+    let issued = IssuedToken::public(bytes());
+    create(database, &issued, &[Scope::Write], origins).await;
+    issued.text
+}
+
+/// The part of a token that names it.
+pub(crate) fn id(token: &str) -> &str {
+    token.split('_').nth(1).unwrap()
+}
+
+/// Revokes a token.
+pub(crate) async fn revoke(database: &TestDatabase, token: &str) {
+    assert!(AccessTokens(database.store()).revoke(id(token)).await.unwrap().is_some());
+}
+
+/// Sends a request with headers.
+pub(crate) async fn send(daemon: &Daemon, method: Method, target: &str, headers: &[(&str, &str)]) -> Response {
+    let mut request = reqwest::Client::new().request(method, format!("{}{target}", daemon.url()));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.send().await.unwrap()
+}
+
+/// Asks for an hour with what stands in the header `Authorization`, and returns the status.
+pub(crate) async fn ask(daemon: &Daemon, authorization: Option<&str>) -> StatusCode {
+    let headers: Vec<_> = authorization.map(|value| ("authorization", value)).into_iter().collect();
+    send(daemon, Method::GET, "/analytics?timestamp=0", &headers).await.status()
+}
+
+/// Waits until a daemon answers such a question with a status, as it must once it has heard of a change.
+pub(crate) async fn answers(daemon: &Daemon, authorization: Option<&str>, status: StatusCode) {
+    let hears = async {
+        while ask(daemon, authorization).await != status {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), hears).await.expect("the daemon hears of it");
+}
+
+/// A daemon that asks for tokens, since there is one already.
+pub(crate) async fn closed(database: &TestDatabase, arguments: &[&str]) -> Daemon {
+    if AccessTokens(database.store()).list().await.unwrap().is_empty() {
+        token(database, &[Scope::Admin]).await;
+    }
+    Daemon::start_with(["--database-url", database.url()].iter().chain(arguments)).await
+}

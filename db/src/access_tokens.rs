@@ -1,0 +1,164 @@
+use chrono::{DateTime, Utc};
+use model::access::{Digest, Origin, Scope, Scopes, TokenName};
+
+use crate::{Store, StoreError};
+
+/// A token as it is put into the table.
+#[derive(Debug, Clone)]
+pub struct NewAccessToken {
+    /// What it says of itself before its secret.
+    pub id: String,
+    /// What people call it.
+    pub name: TokenName,
+    /// What it allows.
+    pub scopes: Scopes,
+    /// The sum of its secret; none for a public key.
+    pub digest: Option<Digest>,
+    /// Where the pages are that may use a public key. Empty for any other.
+    pub origins: Vec<Origin>,
+    /// When it ends, if it does.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// A token as people see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessTokenRow {
+    /// What it says of itself before its secret.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// What it allows.
+    pub scopes: Vec<String>,
+    /// Whether it is a public key.
+    pub is_public: bool,
+    /// Where the pages are that may use it.
+    pub origins: Vec<String>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it ends or ended by itself.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// When it was revoked.
+    pub revoked_at: Option<DateTime<Utc>>,
+}
+
+/// A token that lets its holder in.
+#[derive(Debug, Clone)]
+pub struct LiveAccessToken {
+    /// What it says of itself before its secret.
+    pub id: String,
+    /// What it allows.
+    pub scopes: Scopes,
+    /// The sum of its secret; none for a public key.
+    pub digest: Option<Digest>,
+    /// Where the pages are that may use a public key, as browsers write it.
+    pub origins: Vec<String>,
+    /// When it ends.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// All that let somebody in at one moment.
+#[derive(Debug, Clone)]
+pub struct LiveAccessTokens {
+    /// How often the table had been changed, or fewer times. Zero: there never was a token.
+    pub changes: i64,
+    /// The tokens.
+    pub tokens: Vec<LiveAccessToken>,
+}
+
+/// The table of tokens.
+#[derive(Clone, Copy)]
+pub struct AccessTokens<'a>(pub &'a Store);
+
+impl AccessTokens<'_> {
+    /// Puts a token into the table. False if another that is not revoked has its name.
+    pub async fn create(self, token: &NewAccessToken) -> Result<bool, StoreError> {
+        let scopes: Vec<&str> = token.scopes.iter().map(Scope::as_str).collect();
+        let origins: Vec<&str> = token.origins.iter().map(Origin::as_str).collect();
+        let digest = token.digest.as_ref().map(<[u8; 32]>::as_slice);
+        self.0
+            .on_client(async |client| {
+                let row = client
+                    .query_one(
+                        "select analytics.create_access_token($1, $2, $3, $4, $5, $6)",
+                        &[&token.id, &token.name.as_str(), &scopes, &digest, &origins, &token.expires_at],
+                    )
+                    .await?;
+                Ok(row.get(0))
+            })
+            .await
+    }
+
+    /// All that ever were, the latest last.
+    pub async fn list(self) -> Result<Vec<AccessTokenRow>, StoreError> {
+        let rows = self
+            .0
+            .on_client(async |client| {
+                Ok(client
+                    .query(
+                        "select id, name, scopes, is_public, origins, created_at, expires_at, revoked_at from analytics.list_access_tokens()",
+                        &[],
+                    )
+                    .await?)
+            })
+            .await?;
+        let read = |row: &tokio_postgres::Row| AccessTokenRow {
+            id: row.get(0),
+            name: row.get(1),
+            scopes: row.get(2),
+            is_public: row.get(3),
+            origins: row.get(4),
+            created_at: row.get(5),
+            expires_at: row.get(6),
+            revoked_at: row.get(7),
+        };
+        Ok(rows.iter().map(read).collect())
+    }
+
+    /// Revokes the token of an ID, else the one of a name, and returns its ID and name. None if there is none that is not revoked already.
+    pub async fn revoke(self, name_or_id: &str) -> Result<Option<(String, String)>, StoreError> {
+        self.0
+            .on_client(async |client| {
+                let row =
+                    client.query_opt("select id, name from analytics.revoke_access_token($1)", &[&name_or_id]).await?;
+                Ok(row.map(|row| (row.get(0), row.get(1))))
+            })
+            .await
+    }
+
+    /// Those that let somebody in, unless the table was changed no more often than the caller knows.
+    pub async fn changed_since(self, known: Option<i64>) -> Result<Option<LiveAccessTokens>, StoreError> {
+        self.0
+            .on_client(async |client| {
+                let statement = client.prepare_cached("select analytics.access_changes()").await?;
+                // Asked for before the tokens: if they change in between, they are read once more than needed, and never once less.
+                let changes: i64 = client.query_one(&statement, &[]).await?.get(0);
+                if known == Some(changes) {
+                    return Ok(None);
+                }
+                let rows = client
+                    .query(
+                        "select id, scopes, secret_hash, origins, expires_at from analytics.live_access_tokens()",
+                        &[],
+                    )
+                    .await?;
+                Ok(Some(LiveAccessTokens { changes, tokens: rows.iter().filter_map(live).collect() }))
+            })
+            .await
+    }
+}
+
+/// A token of the table. None if it has anything that this build does not know, so that it lets nobody in.
+fn live(row: &tokio_postgres::Row) -> Option<LiveAccessToken> {
+    let scopes: Vec<String> = row.get(1);
+    let digest = match row.get::<_, Option<&[u8]>>(2) {
+        Some(digest) => Some(Digest::try_from(digest).ok()?),
+        None => None,
+    };
+    Some(LiveAccessToken {
+        id: row.get(0),
+        scopes: scopes.iter().map(|scope| scope.parse()).collect::<Result<Scopes, _>>().ok()?,
+        digest,
+        origins: row.get(3),
+        expires_at: row.get(4),
+    })
+}

@@ -1,0 +1,9 @@
+//! Who may do what: what a token looks like, what it allows, and the origins of web pages.
+
+mod origin;
+mod scope;
+mod token;
+
+pub use origin::{InvalidOrigin, Origin};
+pub use scope::{Scope, Scopes, UnknownScope};
+pub use token::{Credential, Digest, InvalidTokenName, IssuedToken, TokenName};
