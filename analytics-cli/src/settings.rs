@@ -11,7 +11,7 @@ use crate::{
     config_file::{ConfigFile, ConfigFileError, Profile},
     database::DatabaseArgs,
     server::{Access, ServerUrl, ServerUrlParser},
-    token::BearerTokenParser,
+    token::{BearerTokenParser, GivenToken},
     with_sources::WithSources,
 };
 
@@ -48,7 +48,7 @@ pub(crate) struct SettingArgs {
         hide_env_values = true,
         value_parser = BearerTokenParser
     )]
-    pub(crate) token: Option<BearerToken>,
+    pub(crate) token: Option<GivenToken>,
 
     /// The profile that says what neither flags nor environment do.
     ///
@@ -186,7 +186,7 @@ impl Settings {
                 source: Source::Default,
             });
         // A token belongs to the server that made it, so one of a profile is not shown to a server that something else named.
-        let token = given.setting("token", "--token", "ANALYTICS_TOKEN", |args| args.token.clone());
+        let token = given.setting("token", "--token", "ANALYTICS_TOKEN", |args| args.token.as_ref()?.0.clone());
         let token = token.or_else(|| match server.source {
             Source::Flag(_) | Source::Environment(_) => None,
             _ => profile.as_ref()?.setting(|values| values.token.clone()),

@@ -47,7 +47,7 @@ impl Instruments<'_> {
         planned: &[Planned<'_>],
         daemon: &Server,
     ) -> anyhow::Result<(Vec<Measurement>, Audited)> {
-        let posts_to_daemon = |load: &Planned| load.contender() == Contender::Daemon && load.traffic.has_posts();
+        let posts_to_daemon = |load: &Planned| load.contender().is_daemon() && load.traffic.has_posts();
         let hours: BTreeSet<_> =
             planned.iter().filter(|load| posts_to_daemon(load)).flat_map(|load| load.traffic.hours()).collect();
         let mut ledger = Ledger::open(daemon, hours).await?;
@@ -79,9 +79,10 @@ impl Instruments<'_> {
 
         let before = meter.read();
         let loads = planned.servers.iter().zip(seed * 10..);
-        let outcomes =
-            try_join_all(loads.map(async |(server, seed)| self.wrk.run(&server.url, &Load { seed, ..load }).await))
-                .await?;
+        let outcomes = try_join_all(
+            loads.map(async |(server, seed)| self.wrk.run(&server.url, server.token(), &Load { seed, ..load }).await),
+        )
+        .await?;
         let mut outcome = together(&outcomes);
         let after = meter.read();
         outcome.sample.cpu = after.zip(before).map(|(after, before)| after.since(before, outcome.sample.count));

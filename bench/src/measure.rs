@@ -19,6 +19,8 @@ pub(crate) enum Contender {
     Textbook,
     /// analyticsd over HTTP.
     Daemon,
+    /// The same where requests need a token and are limited by token and address.
+    Guarded,
     /// `analytics-cli import`, into analyticsd, each line under a key.
     Import,
     /// The same without keys.
@@ -27,12 +29,20 @@ pub(crate) enum Contender {
     Copy,
 }
 
+impl Contender {
+    /// Whether it is analyticsd over HTTP, which must count what it acknowledges.
+    pub(crate) fn is_daemon(self) -> bool {
+        matches!(self, Self::Daemon | Self::Guarded)
+    }
+}
+
 impl fmt::Display for Contender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Ceiling => "warp that does nothing",
             Self::Textbook => "textbook",
             Self::Daemon => "analyticsd",
+            Self::Guarded => "analyticsd with a token and limits",
             Self::Import => "analytics-cli import",
             Self::ImportWithoutKeys => "analytics-cli import --without-keys",
             Self::Copy => "psql's COPY",

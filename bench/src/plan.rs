@@ -21,6 +21,8 @@ pub(crate) enum Part {
     Rows,
     /// GET and POST by the number of daemons.
     Replicas,
+    /// GET and POST with a token and limits of rates, beside a daemon that asks for none.
+    Access,
 }
 
 impl Part {
@@ -33,6 +35,7 @@ impl Part {
             Self::Growth => "How the cost grows",
             Self::Rows => "Stored rows",
             Self::Replicas => "Several daemons",
+            Self::Access => "With a token and limits of rates",
         }
     }
 }
@@ -121,7 +124,7 @@ mod tests {
     #[test]
     fn parts_are_measured_once_and_in_their_order_whatever_the_command_line() {
         assert_eq!(plan(&["rows", "reads", "rows"]).parts, [Part::Reads, Part::Rows]);
-        assert_eq!(plan(&[]).parts.len(), 6);
+        assert_eq!(plan(&[]).parts.len(), 7);
     }
 
     #[test]

@@ -43,11 +43,13 @@ impl fmt::Display for Baseline {
 
 /// Every ratio of the daemon in a run.
 pub(crate) fn all(measurements: &[Measurement]) -> Vec<Ratio> {
-    let baselines = [Contender::Ceiling, Contender::Textbook, Contender::Copy].map(Baseline::Contender);
+    let baselines =
+        [Contender::Ceiling, Contender::Textbook, Contender::Copy, Contender::Daemon].map(Baseline::Contender);
     measurements
         .iter()
         .filter(|measurement| {
-            matches!(measurement.contender, Contender::Daemon | Contender::Import | Contender::ImportWithoutKeys)
+            measurement.contender.is_daemon()
+                || matches!(measurement.contender, Contender::Import | Contender::ImportWithoutKeys)
         })
         .flat_map(|measurement| {
             let baselines = baselines.into_iter().chain([Baseline::Smallest]);

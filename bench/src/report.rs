@@ -119,6 +119,9 @@ impl Report {
         [
             of(Contender::Ceiling).map(|ratio| format!("{} % of the ceiling", figure(100.0 * ratio))),
             of(Contender::Textbook).map(|ratio| format!("{} × the textbook", figure(ratio))),
+            of(Contender::Daemon)
+                .filter(|_| measurement.contender == Contender::Guarded)
+                .map(|ratio| format!("{} % of the open daemon", figure(100.0 * ratio))),
             of(Contender::Copy).map(|ratio| format!("{} % of COPY", figure(100.0 * ratio))),
             ratio(Baseline::Smallest).map(|ratio| format!("{} × the smallest", figure(ratio))),
         ]

@@ -19,6 +19,8 @@ use tokio::{
 use crate::{cpu, measure::Contender};
 
 const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// More requests than any load makes.
+const UNREACHED: &str = "1000000/s";
 
 /// The executables.
 pub(crate) struct Programs {
@@ -72,7 +74,24 @@ impl Programs {
         let mut command = bare_command(&self.daemon);
         // The hours that are to be read while open must not be settled in the middle of a long run.
         command.args(["--listen", "127.0.0.1:0", "--settle-after", "1day"]).env("DATABASE_URL", database.url);
+        // The database may have a token by then, which would close it.
+        command.arg("--allow-anonymous");
         Server::start(Contender::Daemon, command).await
+    }
+
+    /// Starts a daemon that lets in whoever has a token, and looks at limits that are never reached.
+    pub(crate) async fn guarded(&self, database: &ServedDatabase<'_>) -> anyhow::Result<Server> {
+        let mut create = Command::new(&self.cli);
+        create.args(["token", "create", "bench", "--scope", "write,read"]).env("DATABASE_URL", database.url);
+        let created = create.output().await.context("cannot make a token")?;
+        if !created.status.success() {
+            bail!("cannot make a token: {}", String::from_utf8_lossy(&created.stderr).trim());
+        }
+        let token = String::from_utf8(created.stdout)?.trim().to_owned();
+        let mut command = bare_command(&self.daemon);
+        command.args(["--listen", "127.0.0.1:0", "--settle-after", "1day"]).env("DATABASE_URL", database.url);
+        command.args(["--rate-limit-per-token", UNREACHED, "--rate-limit-per-address", UNREACHED]);
+        Ok(Server { token: Some(token), ..Server::start(Contender::Guarded, command).await? })
     }
 
     /// The import of a file of newline-delimited JSON into a daemon.
@@ -97,6 +116,7 @@ fn bare_command(program: &Path) -> Command {
 pub(crate) struct Server {
     pub(crate) name: Contender,
     pub(crate) url: String,
+    token: Option<String>,
     http: reqwest::Client,
     process: Child,
     // Kept open: a server must not fail for want of a reader.
@@ -119,12 +139,17 @@ impl Server {
         let Some(url) = line.trim().strip_prefix("listening on ") else {
             bail!("{name} did not start: it said {line:?} instead of where it listens");
         };
-        Ok(Self { name, url: url.to_owned(), http: reqwest::Client::new(), process, _stdout: stdout })
+        Ok(Self { name, url: url.to_owned(), token: None, http: reqwest::Client::new(), process, _stdout: stdout })
     }
 
     /// Its process; none once it has ended.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.process.id()
+    }
+
+    /// What opens it, if it is not open.
+    pub(crate) fn token(&self) -> Option<&str> {
+        self.token.as_deref()
     }
 
     /// The most memory that it has had at a time, where /proc tells.

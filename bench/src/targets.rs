@@ -71,6 +71,7 @@ const RATIOS: &[Promised] = &[
     promised(Part::Mix, None, Contender::Daemon, Contender::Textbook, 100.0),
     promised(Part::Rows, None, Contender::Daemon, Contender::Copy, 0.60),
     promised(Part::Rows, None, Contender::ImportWithoutKeys, Contender::Copy, 0.60),
+    promised(Part::Access, None, Contender::Guarded, Contender::Daemon, 0.95),
 ];
 
 /// Of a POST at 64 connections.

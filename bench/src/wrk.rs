@@ -151,13 +151,14 @@ impl Wrk {
         format!("wrk {} with {} threads", self.version, self.threads)
     }
 
-    /// Sends a load to a server, and fails if a single request did.
-    pub(crate) async fn run(&self, url: &str, load: &Load) -> anyhow::Result<Outcome> {
+    /// Sends a load to a server, with a token if it asks for one, and fails if a single request did.
+    pub(crate) async fn run(&self, url: &str, token: Option<&str>, load: &Load) -> anyhow::Result<Outcome> {
         let output = Command::new("wrk")
             .args(["--threads", &self.threads.min(load.connections).to_string()])
             .args(["--connections", &load.connections.to_string()])
             .args(["--duration", &format!("{}s", load.seconds)])
             .args(["--timeout", TIMEOUT])
+            .args(token.into_iter().flat_map(|token| ["--header".to_owned(), format!("Authorization: Bearer {token}")]))
             .arg("--script")
             .arg(self.script.path())
             .arg(url)

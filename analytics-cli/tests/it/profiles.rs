@@ -82,6 +82,7 @@ fn a_token_goes_with_every_request_and_that_of_a_profile_only_to_its_own_server(
     for (arguments, environment, server, expected) in [
         (vec![], vec![], &own, Some("an_profile")),
         (vec![], vec![("ANALYTICS_TOKEN", "an_variable")], &own, Some("an_variable")),
+        (vec![], vec![("ANALYTICS_TOKEN", "")], &own, Some("an_profile")),
         (vec!["--token", "an_flag"], vec![("ANALYTICS_TOKEN", "an_variable")], &own, Some("an_flag")),
         (vec!["--server", &other_url], vec![], &other, None),
         (vec![], vec![("ANALYTICS_SERVER", other_url.as_str())], &other, None),

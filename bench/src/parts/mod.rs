@@ -1,5 +1,6 @@
 //! What is measured, a file for each part, and what the parts share.
 
+mod access;
 mod growth;
 mod mix;
 mod reads;
@@ -110,6 +111,7 @@ impl Stage<'_> {
             Part::Growth => growth::measure(self).await?,
             Part::Rows => return rows::measure(self).await,
             Part::Replicas => return replicas::measure(self).await,
+            Part::Access => return access::measure(self).await,
         };
         // Of the daemon that these parts have in common, so each figure is of all until then.
         found.memory.push(Memory { after: part, peak_mib: self.daemon.peak_memory_mib() });

@@ -71,9 +71,10 @@ impl SmallDisk {
 }
 
 impl Drop for SmallDisk {
-    /// Lazily, because the server may still be ending.
+    /// Lazily, because the server may still be ending. What is mounted on cannot be removed by whoever made it.
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(&self.folder).status();
+        let _ = fs::remove_dir(&self.folder);
     }
 }
 
