@@ -15,6 +15,7 @@ mod partitions;
 mod random_interleavings;
 mod reports;
 mod retention;
+mod roles;
 mod schema;
 mod support;
 mod webassembly;
