@@ -5,6 +5,7 @@
 //! wait in one commit; a question goes through [`count_lane`], which answers all that wait with one read. [`lanes`] keeps the
 //! present apart from the past, [`spool`] keeps events while the database is away. [`settling`] moves quiet hours to the hourly aggregate in the background.
 
+pub mod age_limits;
 pub mod body_budget;
 pub mod config;
 pub mod count_lane;
@@ -24,6 +25,7 @@ mod parameters;
 mod refusal;
 mod reply;
 pub mod reports;
+pub mod request_limits;
 pub mod routes;
 mod run;
 pub mod server;

@@ -1,24 +1,31 @@
 //! `analyticsd`: records visitors' events over HTTP and counts them exactly for every hour. See `analyticsd --help`.
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::{
+    io::{IsTerminal, Write},
+    process::ExitCode,
+};
 
-use analyticsd::config::Args;
-use clap::Parser;
+use analyticsd::config::{Config, Invocation, LogConfig, LogFormat, Settings, ShowFormat, Task};
+
+/// A wrong command line, or other wrong settings.
+const WRONG_SETTINGS: u8 = 2;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    tracing_subscriber::fmt()
-        .with_env_filter(args.log_filter())
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
-    let config = match args.into_config() {
-        Ok(config) => config,
-        Err(error) => {
-            eprintln!("error: {error}");
-            return ExitCode::from(2);
-        }
-    };
+    let Invocation { task, settings } = Invocation::read();
+    match task {
+        Task::Serve => match settings.config() {
+            Ok(config) => serve(config, &settings.warnings()),
+            Err(faults) => refuse(&faults),
+        },
+        Task::ShowConfig(format) => show_config(&settings, format),
+    }
+}
+
+fn serve(config: Config, warnings: &[String]) -> ExitCode {
+    start_log(&config.log);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(config.worker_threads).enable_all().build();
     let runtime = match runtime {
@@ -34,5 +41,30 @@ fn main() -> ExitCode {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn show_config(settings: &Settings, format: ShowFormat) -> ExitCode {
+    // Whoever reads this may be gone.
+    let _ = std::io::stdout().write_all(settings.show(format).as_bytes());
+    for warning in settings.warnings() {
+        eprintln!("warning: {warning}");
+    }
+    settings.config().map_or_else(|faults| refuse(&faults), |_| ExitCode::SUCCESS)
+}
+
+/// Says everything that is wrong with the settings.
+fn refuse(faults: &[String]) -> ExitCode {
+    for fault in faults {
+        eprintln!("error: {fault}");
+    }
+    ExitCode::from(WRONG_SETTINGS)
+}
+
+fn start_log(log: &LogConfig) {
+    let lines = tracing_subscriber::fmt().with_env_filter(log.filter()).with_writer(std::io::stderr);
+    match log.format {
+        LogFormat::Human => lines.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => lines.json().flatten_event(true).init(),
     }
 }

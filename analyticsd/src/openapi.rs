@@ -107,7 +107,7 @@ pub(crate) enum Stored {
 #[allow(dead_code, reason = "it only stands in the document")]
 pub(crate) struct InvalidRequest(Problem);
 
-/// The body did not arrive in 30 seconds; nothing is stored.
+/// The body did not arrive in time (30 seconds, if nothing else is set); nothing is stored.
 #[derive(IntoResponses)]
 #[response(status = 408, content_type = "application/problem+json")]
 #[allow(dead_code, reason = "it only stands in the document")]

@@ -13,7 +13,7 @@ use warp::{
 
 use crate::{
     body_budget::BodyBudget, front::Client, handlers, lanes::Lanes, live::Live, metrics::Metrics, openapi,
-    parameters::KeyHeader, reply, reports::Reports, visitor_names::VisitorNames,
+    parameters::KeyHeader, reply, reports::Reports, request_limits::RequestLimits, visitor_names::VisitorNames,
 };
 
 /// What the handlers of the public listener work with.
@@ -26,13 +26,15 @@ pub struct Services {
     pub reports: Arc<Reports>,
     /// The database, to see whether it is there.
     pub store: Store,
+    /// Limits of what a request may bring.
+    pub limits: RequestLimits,
 }
 
 /// The service that the daemon offers on one listener.
 ///
 /// The busiest path comes first. Every alternative behind it is copied for each request, so they are packed into one box.
 pub fn routes(services: Services) -> impl Filter<Extract = (impl Reply,), Error = Infallible, Future: Send> + Clone {
-    let Services { lanes, live, reports, store } = services;
+    let Services { lanes, live, reports, store, limits } = services;
     let budget = BodyBudget::new();
     let names = Arc::new(VisitorNames::new(Arc::clone(&reports)));
     let ranges = ranges(reports, live);
@@ -50,10 +52,10 @@ pub fn routes(services: Services) -> impl Filter<Extract = (impl Reply,), Error 
 
     let analytics =
         warp::path!("analytics").and(warp::method()).and(query).and(key).and(content_length).and(lanes.clone()).then(
-            |method, query, key, content_length, lanes| async move {
+            move |method, query, key, content_length, lanes| async move {
                 match method {
                     Method::GET | Method::HEAD => handlers::get_counts(query, lanes).await,
-                    Method::POST => handlers::post_event(query, key, content_length, lanes).await,
+                    Method::POST => handlers::post_event(query, key, content_length, limits.ages, lanes).await,
                     _ => reply::method_not_allowed("GET, HEAD, POST"),
                 }
             },
@@ -66,9 +68,9 @@ pub fn routes(services: Services) -> impl Filter<Extract = (impl Reply,), Error 
         .and(warp::body::stream())
         .and(lanes.clone())
         .and(share)
-        .then(|method, query, key, body, lanes, share| async move {
+        .then(move |method, query, key, body, lanes, share| async move {
             match method {
-                Method::POST => handlers::post_batch(query, key, body, lanes, share).await,
+                Method::POST => handlers::post_batch(query, key, body, limits, lanes, share).await,
                 _ => reply::method_not_allowed("POST"),
             }
         });

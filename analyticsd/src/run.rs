@@ -117,7 +117,7 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
         async move { live.look().await }
     });
     let reports = Arc::new(Reports::new(url)?);
-    let services = Services { lanes, live: Arc::clone(&live), reports, store: store.clone() };
+    let services = Services { lanes, live: Arc::clone(&live), reports, store: store.clone(), limits: config.requests };
     let settler = tokio::spawn(settling::settle_forever(store.clone(), config.settle_after, Arc::clone(&metrics)));
     let admin = admin_listener.map(|listener| {
         if let Ok(address) = listener.local_addr() {
@@ -134,11 +134,7 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
 
     // Whoever reads this line may be gone, which must not end the daemon.
     let _ = writeln!(std::io::stdout(), "listening on http://{address}");
-    let limits = Limits {
-        connections: open_files::make_room_for(config.max_connections),
-        shutdown_timeout: config.shutdown_timeout,
-        ..Limits::default()
-    };
+    let limits = Limits { connections: open_files::make_room_for(config.limits.connections), ..config.limits };
     let mut broken = None;
     let stopped_or_broken = async {
         tokio::select! {

@@ -48,20 +48,31 @@ impl StoreError {
 
 /// A database URL that cannot be understood.
 #[derive(Debug, Error)]
-#[error(
-    "the database URL is not valid: {fault}; expected is postgres://USER:PASSWORD@HOST:PORT/DATABASE, \
-     with %40 for @, %2F for / and %3F for ? in the password"
-)]
+#[error("the database URL is not valid: {fault}; expected is {}", Self::EXPECTED)]
 pub struct DatabaseUrlError {
     fault: String,
 }
 
 impl DatabaseUrlError {
+    /// What would be right.
+    pub const EXPECTED: &str = "postgres://USER:PASSWORD@HOST:PORT/DATABASE, \
+                                with %40 for @, %2F for / and %3F for ? in the password";
+
+    /// What is wrong with the URL, without its password.
+    pub fn fault(&self) -> &str {
+        &self.fault
+    }
+
     /// The driver repeats the names of options that it does not know, which may be the rest of a password that had to be escaped.
     pub(crate) fn new(url: &str, error: &tokio_postgres::Error) -> Self {
         let fault = describe(error);
         Self { fault: if has_password(url) { fault.replace(quoted(&fault), "…") } else { fault } }
     }
+}
+
+/// Says what is wrong with a database URL, or a connection string, that no connection could be tried with.
+pub fn check_database_url(url: &str) -> Result<(), DatabaseUrlError> {
+    url.parse::<tokio_postgres::Config>().map(drop).map_err(|error| DatabaseUrlError::new(url, &error))
 }
 
 /// What stands between the first two backticks.

@@ -36,7 +36,7 @@ mod writer;
 
 pub use audit::{AuditedHour, Auditor, Difference, Tally};
 pub use claims::Claim;
-pub use error::{DatabaseUrlError, StoreError, describe};
+pub use error::{DatabaseUrlError, StoreError, check_database_url, describe};
 pub use examination::{Access, Clock, Examination, Platform, Settling, Timescale};
 pub use flavour::Flavour;
 pub use forgetting::{Forgotten, Traces};

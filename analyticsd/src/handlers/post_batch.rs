@@ -1,4 +1,4 @@
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc};
 
 use futures_util::{Stream, StreamExt};
 use model::{
@@ -10,15 +10,14 @@ use warp::{Buf, reply::Response};
 
 use super::MAX_QUERY_BYTES;
 use crate::{
+    age_limits::AcceptedTimes,
     body_budget::BodyShare,
     lanes::Lanes,
     openapi,
     parameters::{self, KeyHeader},
     reply,
+    request_limits::RequestLimits,
 };
-
-/// The longest that a client may take to send its batch.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// `POST /analytics/batch`: a body of one JSON event a line; 204 once all of them are committed, else none is. With an idempotency key
 /// the batch is stored once, however often it is sent; with keys in its lines, each of those is.
@@ -36,6 +35,7 @@ pub(crate) async fn post_batch<S, B>(
     query: String,
     key: Option<KeyHeader>,
     body: S,
+    limits: RequestLimits,
     lanes: Arc<Lanes>,
     mut share: BodyShare,
 ) -> Response
@@ -50,12 +50,12 @@ where
         Ok(key) => key,
         Err(invalid) => return reply::invalid(&invalid),
     };
-    let mut batch = match timeout(BODY_TIMEOUT, read_events(body, &mut share)).await {
+    let mut batch = match timeout(limits.body_timeout, read_events(body, limits.ages.now(), &mut share)).await {
         Ok(Ok(batch)) => batch,
         Ok(Err(problem)) => return reply::problem(&problem),
         Err(_) => {
-            let detail =
-                format!("The batch did not arrive within {} seconds. Nothing was stored.", BODY_TIMEOUT.as_secs());
+            let limit = humantime::format_duration(limits.body_timeout);
+            let detail = format!("The batch did not arrive within {limit}. Nothing was stored.");
             return reply::problem(&Problem::new(408, "Request timeout", detail));
         }
     };
@@ -76,12 +76,12 @@ where
 }
 
 /// Reads lines as they arrive, so that a batch is refused at its first fault and not after its last byte.
-async fn read_events<S, B>(mut body: S, share: &mut BodyShare) -> Result<Submission, Problem>
+async fn read_events<S, B>(mut body: S, accepted: AcceptedTimes, share: &mut BodyShare) -> Result<Submission, Problem>
 where
     S: Stream<Item = Result<B, warp::Error>> + Unpin,
     B: Buf,
 {
-    let mut batch = Batch::default();
+    let mut batch = Batch::new(accepted);
     let mut bytes = 0;
     let mut line = Vec::new();
     while let Some(chunk) = body.next().await {
@@ -115,8 +115,8 @@ fn too_large(detail: String) -> Problem {
     Problem::new(413, "Content too large", detail)
 }
 
-#[derive(Default)]
 struct Batch {
+    accepted: AcceptedTimes,
     lines: u64,
     submission: Submission,
     hours: HashSet<Hour>,
@@ -124,6 +124,10 @@ struct Batch {
 }
 
 impl Batch {
+    fn new(accepted: AcceptedTimes) -> Self {
+        Self { accepted, lines: 0, submission: Submission::default(), hours: HashSet::new(), keys: HashSet::new() }
+    }
+
     fn add_line(&mut self, line: &[u8]) -> Result<(), Problem> {
         self.lines += 1;
         // Writers end their files with a newline or not, and some leave a line empty.
@@ -136,6 +140,7 @@ impl Batch {
                 self.faulty_line(Problem::new(400, "Invalid line", format!("the line {error}.")))
             }
         })?;
+        self.accepted.check(event.at).map_err(|beyond| self.faulty_line(beyond.problem()))?;
         let Submission { events, keyed } = &mut self.submission;
         if let Some(key) = key {
             if !self.keys.insert((event.hour(), key.clone())) {

@@ -4,6 +4,7 @@ use warp::reply::Response;
 
 use super::MAX_QUERY_BYTES;
 use crate::{
+    age_limits::AgeLimits,
     lanes::Lanes,
     openapi,
     parameters::{self, KeyHeader},
@@ -21,7 +22,7 @@ const MAX_BODY_BYTES: u64 = 64 * 1024;
     description = "204 means committed. Two equal requests are two events, unless they come under the same idempotency key.",
     params(
         ("timestamp" = i64, Query, minimum = 0, maximum = 253_402_300_799_999_i64, example = 1_431_857_103_000_i64,
-            description = "When it happened, in milliseconds since 1970"),
+            description = "When it happened, in milliseconds since 1970. A server may accept less than this range; then it says what"),
         ("user" = String, Query, min_length = 1, max_length = 256, example = "anna",
             description = "Who: 1 to 256 bytes of UTF-8 without NUL. Two names are one user only if they are the same bytes"),
         ("event" = openapi::EventKind, Query, description = "What happened"),
@@ -33,6 +34,7 @@ pub(crate) async fn post_event(
     query: String,
     key: Option<KeyHeader>,
     content_length: Option<u64>,
+    ages: AgeLimits,
     lanes: Arc<Lanes>,
 ) -> Response {
     if query.len() > MAX_QUERY_BYTES {
@@ -50,5 +52,8 @@ pub(crate) async fn post_event(
         Ok(given) => given,
         Err(invalid) => return reply::invalid(&invalid),
     };
+    if let Err(beyond) = ages.now().check(event.at) {
+        return reply::problem(&beyond.problem());
+    }
     reply::stored(lanes.store_one(event, key).await)
 }

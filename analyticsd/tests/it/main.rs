@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod access_log;
+mod age_limits;
 mod bad_input;
 mod batch;
 mod contract;
@@ -18,6 +19,7 @@ mod overload;
 mod pixel;
 mod raw;
 mod self_audit;
+mod settings;
 mod slow_clients;
 mod small_disk;
 mod spool;

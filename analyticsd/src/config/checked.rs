@@ -1,0 +1,116 @@
+//! The one step from what the sources say to a [`Config`] that can be relied on.
+
+use db::embedded::EmbeddedOptions;
+
+use super::{
+    Config, Database, LogConfig, SpoolConfig,
+    fault::Fault,
+    setting::{About, Wrong},
+    sources::Settings,
+    table,
+};
+use crate::{age_limits::AgeLimits, request_limits::RequestLimits, server::Limits};
+
+impl Settings {
+    /// Checks everything, and says all that is wrong.
+    pub fn config(&self) -> Result<Config, Vec<String>> {
+        let together = self.faults_together();
+        if !self.faults.is_empty() || !together.is_empty() {
+            return Err(self.faults.iter().chain(&together).map(Fault::to_string).collect());
+        }
+        let database = match (self.value(&table::EMBEDDED), self.database_url()) {
+            (Some(dir), _) => Database::Embedded(EmbeddedOptions {
+                dir,
+                kind: self.value(&table::EMBEDDED_KIND),
+                postgres_bin: self.value(&table::POSTGRES_BIN),
+                wasm_server: None,
+            }),
+            (None, Some(url)) => Database::Url(url),
+            (None, None) => return Err(vec![no_database().to_string()]),
+        };
+        Ok(Config {
+            listen: self.get(&table::LISTEN),
+            migrate: self.get(&table::MIGRATE) || matches!(database, Database::Embedded(_)),
+            database,
+            admin_listen: self.value(&table::ADMIN_LISTEN),
+            spool: self.value(&table::SPOOL).map(|dir| SpoolConfig { dir, max_bytes: self.get(&table::SPOOL_SIZE) }),
+            settle_after: self.get(&table::SETTLE_AFTER),
+            worker_threads: self.get(&table::WORKER_THREADS),
+            limits: Limits {
+                connections: self.get(&table::MAX_CONNECTIONS),
+                header_timeout: self.get(&table::HEADER_TIMEOUT),
+                header_bytes: self.get(&table::HEADER_BYTES),
+                unread_timeout: self.get(&table::UNREAD_TIMEOUT),
+                shutdown_timeout: self.get(&table::SHUTDOWN_TIMEOUT),
+            },
+            requests: RequestLimits {
+                body_timeout: self.get(&table::BODY_TIMEOUT),
+                ages: AgeLimits { max_age: self.get(&table::MAX_AGE), max_future: self.get(&table::MAX_FUTURE) },
+            },
+            log: LogConfig { filter: self.get(&table::LOG), format: self.get(&table::LOG_FORMAT) },
+        })
+    }
+
+    /// What is not wrong, but worth a word.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.warnings.clone();
+        if let (Some(embedded), Some(url)) = (self.source(&table::EMBEDDED.about), self.url_source()) {
+            warnings
+                .push(format!("running the embedded database, since {embedded} is given; that of {url} is not used"));
+        }
+        let is_open = self.value(&table::LISTEN).is_some_and(|listen| !listen.ip().is_loopback());
+        let takes_any_age = |setting| self.value(setting).is_some_and(|limit: Option<_>| limit.is_none());
+        if is_open && takes_any_age(&table::MAX_AGE) && takes_any_age(&table::MAX_FUTURE) {
+            warnings.push(
+                "whoever reaches this address can send events of any day from 1970 to 9999, and each day is a chunk or a partition of the \
+                 database; --max-age and --max-future (as in --max-age 400days --max-future 1h) set bounds"
+                    .to_owned(),
+            );
+        }
+        warnings
+    }
+
+    /// The database's URL, itself or from its file.
+    pub(super) fn database_url(&self) -> Option<String> {
+        self.value(&table::DATABASE_URL).or_else(|| self.value(&table::DATABASE_URL_FILE))
+    }
+
+    fn url_source(&self) -> Option<&super::sources::Source> {
+        self.source(&table::DATABASE_URL.about).or_else(|| self.source(&table::DATABASE_URL_FILE.about))
+    }
+
+    /// What is wrong with settings that may each be right.
+    fn faults_together(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        if self.source(&table::EMBEDDED.about).is_none() && self.url_source().is_none() {
+            faults.push(no_database());
+        }
+        faults.extend(self.contradiction(&table::DATABASE_URL.about, &table::DATABASE_URL_FILE.about));
+        if let (Some(listen), Some(admin)) = (self.value(&table::LISTEN), self.value(&table::ADMIN_LISTEN))
+            && listen == admin
+            && listen.port() != 0
+        {
+            faults.push(Fault::together(
+                "listen and admin-listen",
+                Wrong::new(format!("are both {listen}"), "a port of its own for each"),
+            ));
+        }
+        faults
+    }
+
+    /// What to say if two settings are given that exclude each other.
+    fn contradiction(&self, one: &About, other: &About) -> Option<Fault> {
+        let (one, other) = (self.source(one)?, self.source(other)?);
+        Some(Fault::together(format!("{one} and {other}"), Wrong::new("contradict each other", "one of the two")))
+    }
+}
+
+fn no_database() -> Fault {
+    Fault::together(
+        "no database",
+        Wrong::new(
+            "none is named",
+            "--database-url (or DATABASE_URL), --database-url-file, or --embedded for a private one to try things out",
+        ),
+    )
+}

@@ -1,0 +1,104 @@
+//! The command line, made from the table.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use super::{
+    ShowFormat, Task,
+    environment::Environment,
+    setting::{About, Fallback, Form},
+    sources::{Given, Settings, Source},
+    table,
+};
+
+/// What the daemon was called to do, and every setting that was given with it.
+pub struct Invocation {
+    /// What to do.
+    pub task: Task,
+    /// What the command line, the environment and the file say.
+    pub settings: Settings,
+}
+
+impl Invocation {
+    /// Reads the command line and the other sources. Where the command line asks for help or cannot be understood, this says so and
+    /// ends the process.
+    pub fn read() -> Self {
+        Self::of(&command().get_matches(), &Environment::of_this_process())
+    }
+
+    /// The same from sources that a test has.
+    #[cfg(test)]
+    pub(super) fn from(
+        arguments: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>,
+        environment: &Environment,
+    ) -> Result<Self, clap::Error> {
+        Ok(Self::of(&command().try_get_matches_from(arguments)?, environment))
+    }
+
+    fn of(matches: &ArgMatches, environment: &Environment) -> Self {
+        let task = match matches.subcommand() {
+            Some(("config", matches)) => {
+                Task::ShowConfig(matches.get_one::<ShowFormat>("format").copied().unwrap_or(ShowFormat::Table))
+            }
+            _ => Task::Serve,
+        };
+        let text = |about: &About| matches.get_one::<String>(about.name).cloned();
+        let given = table::ALL.iter().filter_map(|entry| {
+            Some(Given { entry, text: text(entry.about)?, source: Source::Flag(entry.about.name) })
+        });
+        let file = text(&table::CONFIG).map(PathBuf::from);
+        Self { task, settings: Settings::gather(given.collect(), environment, file) }
+    }
+}
+
+/// The whole command line, also for manual pages and completions.
+pub fn command() -> Command {
+    let show_config = Command::new("config")
+        .about("Show every setting with its value and where that comes from, passwords masked, and everything that is wrong with them")
+        .arg(
+            Arg::new("format")
+                .long("format")
+                .value_name("FORMAT")
+                .value_parser(clap::value_parser!(ShowFormat))
+                .default_value("table")
+                .help("How to write it"),
+        );
+    Command::new("analyticsd")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(
+            "Records visitors' clicks and impressions, and answers for any hour with its exact unique users, clicks and impressions",
+        )
+        .long_about(
+            "Records visitors' clicks and impressions, and answers for any hour with its exact unique users, clicks and impressions.\n\n\
+             Every setting can also be given by the environment variable named beside it, and in the file that --config names. The command \
+             line wins over the environment, and the environment over the file. A variable that is empty says nothing.",
+        )
+        .after_help(
+            "Exit codes: 0 after an orderly stop; 1 if it could not start or failed; 2 for a wrong command line or other wrong settings, \
+             of which all are listed.",
+        )
+        .args([flag(&table::CONFIG)])
+        .args(table::ALL.iter().map(|entry| flag(entry.about)))
+        .subcommand(show_config)
+}
+
+fn flag(about: &About) -> Arg {
+    let default = match about.default {
+        Fallback::Text(text) => text,
+        Fallback::Computed(_, words) | Fallback::Nothing(words) => words,
+    };
+    let flag = Arg::new(about.name)
+        .long(about.name)
+        .global(true)
+        .action(ArgAction::Set)
+        .value_name(about.value_name)
+        .help_heading(about.topic.heading())
+        .help(format!("{} [default: {default}]", about.help))
+        .long_help(format!("{}\n\n[env: {}]\n[default: {default}]", about.help, about.variable));
+    match about.form {
+        Form::Value | Form::List => flag,
+        Form::ValueOr(missing) => flag.num_args(0..=1).require_equals(true).default_missing_value(missing),
+        Form::Switch => flag.num_args(0..=1).require_equals(true).default_missing_value("true"),
+    }
+}

@@ -1,0 +1,63 @@
+//! The variables of the environment.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    ffi::{OsStr, OsString},
+    path::PathBuf,
+};
+
+use super::{
+    fault::Fault,
+    nearest::nearest,
+    setting::Wrong,
+    sources::{Given, Source},
+    table,
+};
+
+const PREFIX: &str = "ANALYTICSD_";
+
+/// Variables by their names; those that are set to nothing are left out, since they say nothing.
+pub(super) struct Environment(BTreeMap<OsString, OsString>);
+
+impl Environment {
+    pub(super) fn of_this_process() -> Self {
+        Self::of(env::vars_os())
+    }
+
+    pub(super) fn of(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        Self(variables.into_iter().filter(|(_, value)| !value.is_empty()).collect())
+    }
+
+    /// The file of settings that it names.
+    pub(super) fn file(&self) -> Option<PathBuf> {
+        self.0.get(OsStr::new(table::CONFIG.variable)).map(PathBuf::from)
+    }
+
+    /// What it says of each setting.
+    pub(super) fn given(&self, faults: &mut Vec<Fault>) -> Vec<Given> {
+        let mut given = Vec::new();
+        for entry in table::ALL {
+            let Some(value) = self.0.get(OsStr::new(entry.about.variable)) else { continue };
+            let source = Source::Variable(entry.about.variable);
+            match value.to_str() {
+                Some(text) => given.push(Given { entry, text: text.to_owned(), source }),
+                None => faults.push(Fault::new(source, None, Wrong::new("is not UTF-8", "a text in UTF-8"))),
+            }
+        }
+        given
+    }
+
+    /// What to say of variables that look like the daemon's and are not. Another program may have set them, so they are no faults.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let known = || table::ALL.iter().map(|entry| entry.about.variable).chain([table::CONFIG.variable]);
+        let names = self.0.keys().map(|name| name.to_string_lossy());
+        let unknown = names.filter(|name| name.starts_with(PREFIX) && !known().any(|known| known == name));
+        unknown
+            .map(|name| {
+                let hint = nearest(&name, known()).map(|known| format!("; {known} is near")).unwrap_or_default();
+                format!("{name} is set, but there is no such setting{hint}")
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,55 @@
+//! What is wrong with settings, one line each.
+
+use std::fmt;
+
+use super::{setting::Wrong, sources::Source};
+
+/// What is wrong with what.
+#[derive(Debug)]
+enum Place {
+    Source(Source),
+    Together(String),
+}
+
+/// One thing that is wrong.
+#[derive(Debug)]
+pub(super) struct Fault {
+    place: Place,
+    text: Option<String>,
+    wrong: Wrong,
+}
+
+impl Fault {
+    /// Of one source. The text must not hold a secret.
+    pub(super) fn new(source: Source, text: Option<String>, wrong: Wrong) -> Self {
+        Self { place: Place::Source(source), text, wrong }
+    }
+
+    /// Of several settings together.
+    pub(super) fn together(settings: impl Into<String>, wrong: Wrong) -> Self {
+        Self { place: Place::Together(settings.into()), text: None, wrong }
+    }
+
+    /// Where it stands among others: in the order of the sources.
+    pub(super) fn rank(&self) -> (u8, usize) {
+        match &self.place {
+            Place::Source(source) => source.rank(),
+            Place::Together(_) => (u8::MAX, 0),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { place, text, wrong: Wrong { fault, accepted } } = self;
+        match place {
+            Place::Source(source) => write!(f, "{source}: ")?,
+            Place::Together(settings) => write!(f, "{settings}: ")?,
+        }
+        if let Some(text) = text {
+            // Quoted as in Rust, so that it is one line whatever it holds.
+            write!(f, "{text:?} ")?;
+        }
+        write!(f, "{fault}; accepted is {accepted}")
+    }
+}

@@ -1,0 +1,132 @@
+//! What the sources say of every setting, and which of them applies.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    environment::Environment,
+    fault::Fault,
+    file,
+    setting::{About, Setting},
+    table::{self, Entry},
+};
+
+/// What one source says of a setting.
+pub(super) struct Given {
+    pub(super) entry: &'static Entry,
+    pub(super) text: String,
+    pub(super) source: Source,
+}
+
+/// Where a text came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A flag, without its dashes.
+    Flag(&'static str),
+    /// A variable of the environment.
+    Variable(&'static str),
+    /// A line of the file; without a key if the line has none.
+    File { path: PathBuf, line: usize, key: String },
+    /// It is built in.
+    Default,
+}
+
+impl Source {
+    /// Where it stands among others: the strongest first, and the file by its lines.
+    pub(super) fn rank(&self) -> (u8, usize) {
+        match self {
+            Self::Flag(_) => (0, 0),
+            Self::Variable(_) => (1, 0),
+            Self::File { line, .. } => (2, *line),
+            Self::Default => (3, 0),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(name) => write!(f, "--{name}"),
+            Self::Variable(name) => f.write_str(name),
+            Self::File { path, line, key } if key.is_empty() => write!(f, "{}:{line}", path.display()),
+            Self::File { path, line, key } => write!(f, "{}:{line} {key}", path.display()),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// What all sources say.
+pub struct Settings {
+    /// Ordered from the strongest source to the weakest.
+    pub(super) given: Vec<Given>,
+    /// What is wrong in any of them, even where another one wins.
+    pub(super) faults: Vec<Fault>,
+    /// What is not wrong, but worth a word.
+    pub(super) warnings: Vec<String>,
+    /// The file that was named, and what named it.
+    file: Option<(PathBuf, Source)>,
+}
+
+impl Settings {
+    /// Adds to what the command line says what the environment and the file say.
+    pub(super) fn gather(mut given: Vec<Given>, environment: &Environment, file: Option<PathBuf>) -> Self {
+        let mut faults = Vec::new();
+        let mut warnings = environment.warnings();
+        given.extend(environment.given(&mut faults));
+        let named = match file {
+            Some(path) => Some((path, Source::Flag(table::CONFIG.name))),
+            None => environment.file().map(|path| (path, Source::Variable(table::CONFIG.variable))),
+        };
+        if let Some((path, named_by)) = &named {
+            let in_file = file::read(path, named_by, &mut faults);
+            warnings.extend(file::exposed(path, &in_file));
+            given.extend(in_file);
+        }
+        let checked = given.iter().filter_map(|Given { entry, text, source }| {
+            let wrong = (entry.check)(text).err()?;
+            Some(Fault::new(source.clone(), entry.about.mask.is_none().then(|| text.clone()), wrong))
+        });
+        // In the order of the sources, whatever was found first.
+        let mut checked: Vec<Fault> = checked.collect();
+        checked.append(&mut faults);
+        checked.sort_by_key(Fault::rank);
+        Self { given, faults: checked, warnings, file: named }
+    }
+
+    /// What applies to a setting: the text of the strongest source, or else of what is built in.
+    pub(super) fn effective(&self, about: &About) -> Option<(String, Source)> {
+        let given = self.of(about).map(|given| (given.text.clone(), given.source.clone()));
+        given.or_else(|| Some((about.default.text()?, Source::Default)))
+    }
+
+    /// The strongest source that says anything of a setting.
+    pub(super) fn source(&self, about: &About) -> Option<&Source> {
+        self.of(about).map(|given| &given.source)
+    }
+
+    /// The value of a setting; none if nothing says anything, or what it says is wrong, which is a fault by then.
+    pub(super) fn value<T>(&self, setting: &Setting<T>) -> Option<T> {
+        (setting.parse)(&self.effective(&setting.about)?.0).ok()
+    }
+
+    /// The value of a setting that has a default, once there are no faults.
+    pub(super) fn get<T>(&self, setting: &Setting<T>) -> T {
+        self.value(setting).unwrap_or_else(|| panic!("{} has a value, since there are no faults", setting.about.name))
+    }
+
+    /// The file that was named.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.file.as_ref().map(|(path, _)| path.as_path())
+    }
+
+    /// What named the file.
+    pub(super) fn named_by(&self) -> Option<&Source> {
+        self.file.as_ref().map(|(_, source)| source)
+    }
+
+    fn of(&self, about: &About) -> Option<&Given> {
+        self.given.iter().find(|given| given.entry.about.name == about.name)
+    }
+}

@@ -1,0 +1,371 @@
+//! Every setting of the daemon, once. From here come the flags and their help, the variables of the environment, the keys of the file and what
+//! `analyticsd config` shows; a test compares `packaging/analyticsd.toml`.
+//!
+//! To add one: an entry here, and a field of [`super::Config`] that [`super::checked`] fills with `values.get(&NAME)`.
+
+use std::{net::SocketAddr, num::NonZero, path::PathBuf, thread, time::Duration};
+
+use db::embedded::EmbeddedKind;
+
+use super::{
+    LogFormat,
+    setting::{About, Fallback, Form, Setting, Topic, Wrong},
+    values,
+};
+
+/// Makes a constant of each entry, and the list of all of them.
+macro_rules! settings {
+    ($($name:ident: $value:ty = $setting:expr;)+) => {
+        $(pub(super) const $name: Setting<$value> = $setting;)+
+
+        /// All of them, in the order of the help.
+        pub(super) const ALL: &[Entry] =
+            &[$(Entry { about: &$name.about, check: |text| ($name.parse)(text).map(drop) }),+];
+    };
+}
+
+/// A setting whose value does not matter.
+pub(super) struct Entry {
+    pub(super) about: &'static About,
+    /// Says what is wrong with a text.
+    pub(super) check: fn(&str) -> Result<(), Wrong>,
+}
+
+/// Names the file that all other settings may stand in, so it cannot stand there itself.
+pub(super) const CONFIG: About = About {
+    topic: Topic::Serving,
+    name: "config",
+    variable: "ANALYTICSD_CONFIG",
+    value_name: "FILE",
+    form: Form::Value,
+    default: Fallback::Nothing("no file is read"),
+    mask: None,
+    help: "A TOML file of settings, as named here but with _ for -; what the command line and the environment say wins",
+};
+
+settings! {
+    LISTEN: SocketAddr = Setting {
+        about: About {
+            topic: Topic::Serving,
+            name: "listen",
+            variable: "ANALYTICSD_LISTEN",
+            value_name: "ADDRESS:PORT",
+            form: Form::Value,
+            default: Fallback::Text("127.0.0.1:8080"),
+            mask: None,
+            help: "The address and port to serve HTTP on; port 0 takes a free one, which is printed",
+        },
+        parse: values::address,
+    };
+
+    ADMIN_LISTEN: SocketAddr = Setting {
+        about: About {
+            topic: Topic::Serving,
+            name: "admin-listen",
+            variable: "ANALYTICSD_ADMIN_LISTEN",
+            value_name: "ADDRESS:PORT",
+            form: Form::Value,
+            default: Fallback::Nothing("not served"),
+            mask: None,
+            help: "The address and port to serve /metrics on, for Prometheus; keep it from the public",
+        },
+        parse: values::address,
+    };
+
+    WORKER_THREADS: usize = Setting {
+        about: About {
+            topic: Topic::Serving,
+            name: "worker-threads",
+            variable: "ANALYTICSD_WORKER_THREADS",
+            value_name: "N",
+            form: Form::Value,
+            default: Fallback::Computed(half_of_the_cores, "one for every two cores, since the database needs the others"),
+            mask: None,
+            help: "How many threads serve requests, 1 to 1024",
+        },
+        parse: |text| values::number(text, 1..=1_024),
+    };
+
+    SHUTDOWN_TIMEOUT: Duration = Setting {
+        about: About {
+            topic: Topic::Serving,
+            name: "shutdown-timeout",
+            variable: "ANALYTICSD_SHUTDOWN_TIMEOUT",
+            value_name: "DURATION",
+            form: Form::Value,
+            default: Fallback::Text("30s"),
+            mask: None,
+            help: "How long a stop may take before what is still unanswered is cut off",
+        },
+        parse: |text| values::duration(text, Duration::ZERO..=DAY),
+    };
+
+    DATABASE_URL: String = Setting {
+        about: About {
+            topic: Topic::Database,
+            name: "database-url",
+            variable: "DATABASE_URL",
+            value_name: "URL",
+            form: Form::Value,
+            default: Fallback::Nothing("none"),
+            mask: Some(db::mask_password),
+            help: "The database: postgres://USER:PASSWORD@HOST:PORT/DATABASE. On the command line others on this machine can see it",
+        },
+        parse: values::database_url,
+    };
+
+    DATABASE_URL_FILE: String = Setting {
+        about: About {
+            topic: Topic::Database,
+            name: "database-url-file",
+            variable: "ANALYTICSD_DATABASE_URL_FILE",
+            value_name: "FILE",
+            form: Form::Value,
+            default: Fallback::Nothing("none"),
+            mask: None,
+            help: "A file that holds the database's URL, as service managers and containers hand secrets over; in place of --database-url",
+        },
+        parse: values::database_url_file,
+    };
+
+    EMBEDDED: PathBuf = Setting {
+        about: About {
+            topic: Topic::Database,
+            name: "embedded",
+            variable: "ANALYTICSD_EMBEDDED",
+            value_name: "DIR",
+            form: Form::ValueOr(".analytics"),
+            default: Fallback::Nothing("no private database"),
+            mask: None,
+            help: "Run a private trial database in DIR (.analytics if no other is given), which keeps its data between starts. Wins over --database-url",
+        },
+        parse: values::path,
+    };
+
+    EMBEDDED_KIND: EmbeddedKind = Setting {
+        about: About {
+            topic: Topic::Database,
+            name: "embedded-kind",
+            variable: "ANALYTICSD_EMBEDDED_KIND",
+            value_name: "KIND",
+            form: Form::Value,
+            default: Fallback::Nothing("the one whose data DIR holds, else native where it is installed, else wasm"),
+            mask: None,
+            help: "Which server runs the embedded database: native (PostgreSQL as installed on this machine, with TimescaleDB where that is \
+                   installed too) or wasm (TimescaleDB in WebAssembly; needs Node.js, and npm the first time)",
+        },
+        parse: values::embedded_kind,
+    };
+
+    POSTGRES_BIN: PathBuf = Setting {
+        about: About {
+            topic: Topic::Database,
+            name: "postgres-bin",
+            variable: "ANALYTICSD_POSTGRES_BIN",
+            value_name: "DIR",
+            form: Form::Value,
+            default: Fallback::Nothing("looked for"),
+            mask: None,
+            help: "The folder of PostgreSQL's server binaries, for the native embedded database",
+        },
+        parse: values::path,
+    };
+
+    MIGRATE: bool = Setting {
+        about: About {
+            topic: Topic::Database,
+            name: "migrate",
+            variable: "ANALYTICSD_MIGRATE",
+            value_name: "BOOL",
+            form: Form::Switch,
+            default: Fallback::Text("false"),
+            mask: None,
+            help: "Bring the database to the schema of this version before serving. The embedded database is always brought to it",
+        },
+        parse: values::switch,
+    };
+
+    SETTLE_AFTER: Duration = Setting {
+        about: About {
+            topic: Topic::Database,
+            name: "settle-after",
+            variable: "ANALYTICSD_SETTLE_AFTER",
+            value_name: "DURATION",
+            form: Form::Value,
+            default: Fallback::Text("10m"),
+            mask: None,
+            help: "How long an hour that has ended must have been quiet before its counts move to the hourly aggregate",
+        },
+        parse: |text| values::duration(text, Duration::ZERO..=365 * DAY),
+    };
+
+    MAX_CONNECTIONS: usize = Setting {
+        about: About {
+            topic: Topic::Limits,
+            name: "max-connections",
+            variable: "ANALYTICSD_MAX_CONNECTIONS",
+            value_name: "N",
+            form: Form::Value,
+            default: Fallback::Text("10000"),
+            mask: None,
+            help: "The most connections of clients at a time, 1 to 1000000; further ones are answered 503",
+        },
+        parse: |text| values::number(text, 1..=1_000_000),
+    };
+
+    HEADER_TIMEOUT: Duration = Setting {
+        about: About {
+            topic: Topic::Limits,
+            name: "header-timeout",
+            variable: "ANALYTICSD_HEADER_TIMEOUT",
+            value_name: "DURATION",
+            form: Form::Value,
+            default: Fallback::Text("10s"),
+            mask: None,
+            help: "How long a client may take to send the head of a request, from the connection's beginning or the answer before, 1s to 1h; so \
+                   it is also how long a connection may be idle",
+        },
+        parse: |text| values::duration(text, SECOND..=HOUR),
+    };
+
+    HEADER_BYTES: usize = Setting {
+        about: About {
+            topic: Topic::Limits,
+            name: "header-bytes",
+            variable: "ANALYTICSD_HEADER_BYTES",
+            value_name: "BYTES",
+            form: Form::Value,
+            default: Fallback::Text("16384"),
+            mask: None,
+            help: "The most bytes in the head of a request, 8192 to 1048576; a connection may take twice as much memory",
+        },
+        parse: |text| values::number(text, 8_192..=1_048_576),
+    };
+
+    BODY_TIMEOUT: Duration = Setting {
+        about: About {
+            topic: Topic::Limits,
+            name: "body-timeout",
+            variable: "ANALYTICSD_BODY_TIMEOUT",
+            value_name: "DURATION",
+            form: Form::Value,
+            default: Fallback::Text("30s"),
+            mask: None,
+            help: "How long a client may take to send a batch, 1s to 1h; then it is answered 408",
+        },
+        parse: |text| values::duration(text, SECOND..=HOUR),
+    };
+
+    UNREAD_TIMEOUT: Duration = Setting {
+        about: About {
+            topic: Topic::Limits,
+            name: "unread-timeout",
+            variable: "ANALYTICSD_UNREAD_TIMEOUT",
+            value_name: "DURATION",
+            form: Form::Value,
+            default: Fallback::Text("20s"),
+            mask: None,
+            help: "How long a client may leave what it was sent unread, 1s to 1h; its connection ends within twice this time (on Linux)",
+        },
+        parse: |text| values::duration(text, SECOND..=HOUR),
+    };
+
+    MAX_AGE: Option<Duration> = Setting {
+        about: About {
+            topic: Topic::Limits,
+            name: "max-age",
+            variable: "ANALYTICSD_MAX_AGE",
+            value_name: "DURATION",
+            form: Form::Value,
+            default: Fallback::Text("none"),
+            mask: None,
+            help: "How long ago an event may have happened, 1s to 10000years; events before are answered 400. none: whatever is not before 1970. \
+                   Every day that has events is a chunk or a partition, so without it a client can make as many of them as there are days",
+        },
+        parse: |text| values::duration_or_none(text, SECOND..=TEN_THOUSAND_YEARS),
+    };
+
+    MAX_FUTURE: Option<Duration> = Setting {
+        about: About {
+            topic: Topic::Limits,
+            name: "max-future",
+            variable: "ANALYTICSD_MAX_FUTURE",
+            value_name: "DURATION",
+            form: Form::Value,
+            default: Fallback::Text("none"),
+            mask: None,
+            help: "How far ahead of this machine's clock an event's timestamp may be, 0s to 10000years; events after are answered 400. none: up to \
+                   the year 9999",
+        },
+        parse: |text| values::duration_or_none(text, Duration::ZERO..=TEN_THOUSAND_YEARS),
+    };
+
+    SPOOL: PathBuf = Setting {
+        about: About {
+            topic: Topic::Outages,
+            name: "spool",
+            variable: "ANALYTICSD_SPOOL",
+            value_name: "DIR",
+            form: Form::Value,
+            default: Fallback::Nothing("the answer is 503"),
+            mask: None,
+            help: "Keep events in DIR while the database is away, and answer 202 instead of 503; they are stored once it is back. Each daemon \
+                   needs a folder of its own, on a disk that keeps what is synced",
+        },
+        parse: values::path,
+    };
+
+    SPOOL_SIZE: u64 = Setting {
+        about: About {
+            topic: Topic::Outages,
+            name: "spool-size",
+            variable: "ANALYTICSD_SPOOL_SIZE",
+            value_name: "BYTES",
+            form: Form::Value,
+            default: Fallback::Text("1073741824"),
+            mask: None,
+            help: "The most bytes of requests that the spool may hold, 1 at least; its file takes about twice as much on disk",
+        },
+        parse: |text| values::number(text, 1..=u64::MAX),
+    };
+
+    LOG: String = Setting {
+        about: About {
+            topic: Topic::Logs,
+            name: "log",
+            variable: "ANALYTICSD_LOG",
+            value_name: "FILTER",
+            form: Form::List,
+            default: Fallback::Text("info,refinery_core=warn"),
+            mask: None,
+            help: "What to log, as a filter of tracing-subscriber: error, warn, info, debug, or by module",
+        },
+        parse: values::log_filter,
+    };
+
+    LOG_FORMAT: LogFormat = Setting {
+        about: About {
+            topic: Topic::Logs,
+            name: "log-format",
+            variable: "ANALYTICSD_LOG_FORMAT",
+            value_name: "FORMAT",
+            form: Form::Value,
+            default: Fallback::Text("human"),
+            mask: None,
+            help: "How to log: human, or json for one object a line",
+        },
+        parse: values::log_format,
+    };
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+/// Longer than the whole range of timestamps.
+const TEN_THOUSAND_YEARS: Duration = Duration::from_hours(24 * 3_652_500);
+
+/// One thread serves more requests than one database commits. More of them than that take time from the database where it runs on the
+/// same machine, and from each other: see docs/performance.md.
+fn half_of_the_cores() -> String {
+    thread::available_parallelism().map_or(1, NonZero::get).div_ceil(2).to_string()
+}

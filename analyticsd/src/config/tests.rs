@@ -1,0 +1,271 @@
+use std::{collections::HashSet, ffi::OsString, fs, time::Duration};
+
+use super::{
+    Config, Database, Invocation, LogFormat, ShowFormat, Task, command, environment::Environment, setting::Fallback,
+    table,
+};
+
+const EXAMPLE: &str = include_str!("../../../packaging/analyticsd.toml");
+const URL: (&str, &str) = ("DATABASE_URL", "postgres://h/db");
+
+fn invocation(arguments: &[&str], environment: &[(&str, &str)]) -> Invocation {
+    let variables = environment.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    Invocation::from(["analyticsd"].iter().chain(arguments), &Environment::of(variables)).unwrap()
+}
+
+fn config(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+    invocation(arguments, environment).settings.config()
+}
+
+#[test]
+fn the_command_line_is_well_formed() {
+    command().debug_assert();
+}
+
+#[test]
+fn each_setting_has_names_of_its_own_after_one_pattern_and_a_default_that_is_accepted() {
+    let mut names = HashSet::new();
+    for entry in table::ALL {
+        let about = entry.about;
+        assert!(names.insert(about.name) && names.insert(about.variable), "{}", about.name);
+        assert!(about.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{}", about.name);
+        let variable = format!("ANALYTICSD_{}", about.key().to_ascii_uppercase());
+        assert!(about.variable == variable || about.variable == "DATABASE_URL", "{}", about.variable);
+        assert!(!about.help.ends_with('.'), "{}", about.help);
+        if let Fallback::Text(_) | Fallback::Computed(..) = about.default {
+            let text = about.default.text().unwrap();
+            assert_eq!((entry.check)(&text), Ok(()), "{} is {text} by default", about.name);
+        }
+    }
+}
+
+#[test]
+fn embedded_takes_a_folder_after_an_equals_sign_or_the_default_one() {
+    for (arguments, expected) in [("--embedded", ".analytics"), ("--embedded=/somewhere/else", "/somewhere/else")] {
+        let config = config(&[arguments], &[]).unwrap();
+        let Database::Embedded(options) = config.database else { panic!("{arguments} is not embedded") };
+        assert_eq!(options.dir.to_str(), Some(expected));
+        assert!(config.migrate, "an embedded database is migrated without being asked");
+    }
+}
+
+#[test]
+fn a_switch_is_on_by_itself_and_can_be_turned_off() {
+    for (arguments, environment, expected) in [
+        (&[][..], "", false),
+        (&["--migrate"], "", true),
+        (&["--migrate=true"], "", true),
+        (&["--migrate=false"], "true", false),
+        (&["--migrate"], "off", true),
+        (&[], "on", true),
+        (&[], "1", true),
+        (&[], "No", false),
+    ] {
+        let config = config(arguments, &[URL, ("ANALYTICSD_MIGRATE", environment)]).unwrap();
+        assert_eq!(config.migrate, expected, "{arguments:?} {environment:?}");
+    }
+}
+
+#[test]
+fn the_command_line_wins_over_the_environment_that_over_the_file_and_that_over_what_is_built_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("settings.toml");
+    fs::write(
+        &path,
+        "database_url = 'postgres://file/db'\nsettle_after = '3m'\nshutdown_timeout = \"3s\"\nmax_connections = 3_000\nmigrate = true\n",
+    )
+    .unwrap();
+    let path = path.to_str().unwrap();
+    let environment =
+        [("ANALYTICSD_CONFIG", path), ("ANALYTICSD_SHUTDOWN_TIMEOUT", "2s"), ("ANALYTICSD_MAX_CONNECTIONS", "2000")];
+    // Before the subcommand and behind it is the same.
+    for arguments in [&["--max-connections", "1000", "config"][..], &["config", "--max-connections", "1000"]] {
+        let Invocation { task, settings } = invocation(arguments, &environment);
+        assert_eq!(task, Task::ShowConfig(ShowFormat::Table));
+        let config = settings.config().unwrap();
+        assert_eq!(config.limits.connections, 1_000);
+        assert_eq!(config.limits.shutdown_timeout, Duration::from_secs(2));
+        assert_eq!(config.settle_after, Duration::from_mins(3));
+        assert_eq!(config.limits.header_timeout, Duration::from_secs(10));
+        assert!(config.migrate && matches!(&config.database, Database::Url(url) if url == "postgres://file/db"));
+    }
+    let other = folder.path().join("other.toml");
+    fs::write(&other, "settle_after = '5m'").unwrap();
+    let config = config(&["--config", other.to_str().unwrap()], &[environment[0], URL]).unwrap();
+    assert_eq!(config.settle_after, Duration::from_mins(5), "--config wins over ANALYTICSD_CONFIG");
+}
+
+#[test]
+fn a_variable_that_is_set_to_nothing_says_nothing() {
+    let config = config(&[], &[URL, ("ANALYTICSD_LISTEN", ""), ("ANALYTICSD_EMBEDDED", "")]).unwrap();
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+    assert!(matches!(config.database, Database::Url(_)));
+}
+
+#[test]
+fn a_value_that_is_not_accepted_is_told_with_its_source_and_what_is() {
+    let number = |least, most| format!("a whole number from {least} to {most}");
+    for (flag, text, fault, accepted) in [
+        ("listen", "8080", "is not an address and a port", "ADDRESS:PORT".to_owned()),
+        ("listen", "localhost:8080", "is not an address and a port", "in numbers".to_owned()),
+        ("max-connections", "0", "is out of range", number(1, 1_000_000)),
+        ("max-connections", "1000001", "is out of range", number(1, 1_000_000)),
+        ("max-connections", "99999999999999999999999", "is out of range", number(1, 1_000_000)),
+        ("max-connections", "+5", "is not a whole number", number(1, 1_000_000)),
+        ("max-connections", "", "is not a whole number", number(1, 1_000_000)),
+        ("worker-threads", "1025", "is out of range", number(1, 1_024)),
+        ("header-bytes", "8191", "is out of range", number(8_192, 1_048_576)),
+        ("header-timeout", "999ms", "is out of range", "a duration from 1s to 1h".to_owned()),
+        ("body-timeout", "61m", "is out of range", "a duration from 1s to 1h".to_owned()),
+        ("unread-timeout", "soon", "is not a duration", "a duration from 1s to 1h".to_owned()),
+        ("max-age", "999ms", "is out of range", "a duration from 1s to 10000years".to_owned()),
+        ("max-future", "never", "is not a duration", ", or none".to_owned()),
+        ("spool", "", "is empty", "a path".to_owned()),
+        ("embedded-kind", "docker", "is unknown", "native".to_owned()),
+        ("log", "analyticsd=loud", "is not a filter", "info,".to_owned()),
+        ("log-format", "xml", "is unknown", "human or json".to_owned()),
+    ] {
+        let faults = config(&[&format!("--{flag}"), text], &[URL]).unwrap_err();
+        let [line] = &faults[..] else { panic!("--{flag} {text:?}: {faults:?}") };
+        let expected = format!("--{flag}: {text:?} {fault}; accepted is ");
+        assert!(line.strip_prefix(&expected).is_some_and(|rest| rest.contains(&accepted)), "{line}");
+    }
+    for (flag, text) in
+        [("max-connections", "1000000"), ("header-timeout", "1h"), ("log-format", "json"), ("header-bytes", "8192")]
+    {
+        assert!(config(&[&format!("--{flag}"), text], &[URL]).is_ok(), "--{flag} {text}");
+    }
+}
+
+#[test]
+fn a_fault_is_told_also_where_another_source_wins() {
+    let faults = config(&["--settle-after", "1m"], &[URL, ("ANALYTICSD_SETTLE_AFTER", "later")]).unwrap_err();
+    assert!(faults[0].starts_with("ANALYTICSD_SETTLE_AFTER: \"later\" is not a duration"), "{faults:?}");
+}
+
+#[test]
+fn settings_that_exclude_each_other_are_told_with_both_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("url");
+    fs::write(&path, "postgres://ann:secret@h/db\n").unwrap();
+    let file = ["--database-url-file", path.to_str().unwrap()];
+    let Database::Url(url) = config(&file, &[]).unwrap().database else { panic!("it is a URL") };
+    assert_eq!(url, "postgres://ann:secret@h/db");
+
+    let faults = config(&file, &[URL]).unwrap_err();
+    assert_eq!(
+        faults,
+        ["DATABASE_URL and --database-url-file: contradict each other; accepted is one of the two".to_owned()]
+    );
+    let faults = config(&["--admin-listen", "127.0.0.1:8080"], &[URL]).unwrap_err();
+    assert!(faults[0].starts_with("listen and admin-listen: are both 127.0.0.1:8080"), "{faults:?}");
+    assert!(config(&["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"], &[URL]).is_ok());
+}
+
+#[test]
+fn an_embedded_database_beside_a_url_wins_with_a_word() {
+    let settings = invocation(&["--embedded"], &[URL]).settings;
+    assert!(matches!(settings.config().unwrap().database, Database::Embedded(_)));
+    let [warning] = &settings.warnings()[..] else { panic!("one warning") };
+    assert!(warning.contains("--embedded") && warning.contains("DATABASE_URL"), "{warning}");
+}
+
+#[test]
+fn the_format_of_the_log_is_a_setting() {
+    assert_eq!(config(&[], &[URL]).unwrap().log.format, LogFormat::Human);
+    assert_eq!(config(&[], &[URL, ("ANALYTICSD_LOG_FORMAT", "json")]).unwrap().log.format, LogFormat::Json);
+}
+
+#[test]
+fn who_listens_to_others_without_any_age_limit_is_told_so() {
+    let told = |arguments: &[&str]| {
+        let warnings = invocation(arguments, &[URL]).settings.warnings();
+        warnings.iter().any(|warning| warning.contains("--max-age"))
+    };
+    for (listen, is_told) in
+        [("0.0.0.0:80", true), ("[::]:80", true), ("192.0.2.1:80", true), ("127.0.0.2:80", false), ("[::1]:80", false)]
+    {
+        assert_eq!(told(&["--listen", listen]), is_told, "{listen}");
+        assert!(!told(&["--listen", listen, "--max-age", "400d"]), "{listen}");
+        assert!(!told(&["--listen", listen, "--max-future", "0s"]), "{listen}");
+        assert_eq!(told(&["--listen", listen, "--max-age", "none", "--max-future", "none"]), is_told, "{listen}");
+    }
+}
+
+#[test]
+fn a_list_in_the_file_is_what_the_command_line_separates_by_commas() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("settings.toml");
+    for (text, expected) in [
+        ("log = ['warn', 'db=info']", Ok("warn,db=info")),
+        ("log = \"warn,db=info\"", Ok("warn,db=info")),
+        ("log = ['warn', 5]", Err("is a list with a whole number in it")),
+        ("log = ['warn,db=info']", Err("has a text with a comma in it")),
+        ("settle_after = ['1m']", Err("is a list")),
+    ] {
+        fs::write(&path, text).unwrap();
+        match (config(&["--config", path.to_str().unwrap()], &[URL]), expected) {
+            (Ok(config), Ok(expected)) => assert_eq!(config.log.filter, expected, "{text}"),
+            (Err(faults), Err(fault)) => assert!(faults[0].contains(fault), "{text} gave {faults:?}"),
+            (seen, _) => panic!("{text} gave {seen:?}"),
+        }
+    }
+}
+
+/// The lines of the example file that set something, as key, value and whether the line is commented out, and for each the lines right above.
+fn example_lines(example: &str) -> Vec<(&str, &str, bool, Vec<&str>)> {
+    let mut above = Vec::new();
+    let mut lines = Vec::new();
+    for line in example.lines() {
+        // Prose has a space behind its #, so that a line that sets something is told from it.
+        let setting = line.strip_prefix('#').unwrap_or(line);
+        if let Some((key, value)) = setting.split_once(" = ").filter(|_| !setting.starts_with([' ', '#'])) {
+            lines.push((key, value, line.starts_with('#'), std::mem::take(&mut above)));
+        } else if line.is_empty() {
+            above.clear();
+        } else {
+            above.push(line);
+        }
+    }
+    lines
+}
+
+#[test]
+fn the_example_file_has_every_setting_once_in_the_order_of_the_help_with_its_default() {
+    let lines = example_lines(EXAMPLE);
+    let keys: Vec<&str> = lines.iter().map(|(key, ..)| *key).collect();
+    let expected: Vec<String> = table::ALL.iter().map(|entry| entry.about.key()).collect();
+    assert_eq!(keys, expected);
+    for ((key, value, is_commented_out, above), entry) in lines.into_iter().zip(table::ALL) {
+        let words = match entry.about.default {
+            Fallback::Text(text) => text,
+            Fallback::Computed(_, words) | Fallback::Nothing(words) => words,
+        };
+        assert_eq!(above.last(), Some(&&*format!("# Default: {words}")), "above {key}");
+        assert!(above.len() > 1, "{key} is explained");
+        if let (Fallback::Text(text), true) = (entry.about.default, is_commented_out) {
+            assert_eq!(value.trim_matches('"'), text, "{key} is commented out, so it stands there with its default");
+        }
+    }
+}
+
+#[test]
+fn the_example_file_is_right_as_it_is_and_with_every_line_in_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, url) = (folder.path().join("settings.toml"), folder.path().join("url"));
+    let read = |text: &str| {
+        fs::write(&path, text).unwrap();
+        config(&["--config", path.to_str().unwrap()], &[])
+    };
+    assert_eq!(read(&format!("{EXAMPLE}\ndatabase_url = 'postgres://h/db'\n")).map(drop), Ok(()));
+
+    fs::write(&url, "postgres://h/db\n").unwrap();
+    let in_force = |is_left_out: fn(&str) -> bool| {
+        let lines = example_lines(EXAMPLE).into_iter().filter(|(key, ..)| !is_left_out(key));
+        lines.map(|(key, value, ..)| format!("{key} = {value}")).collect::<Vec<_>>().join("\n")
+    };
+    let all = in_force(|_| false).replace("/etc/analyticsd/database-url", url.to_str().unwrap());
+    let faults = read(&all).unwrap_err();
+    assert!(matches!(&faults[..], [fault] if fault.contains("database_url_file: contradict each other")), "{faults:?}");
+    assert_eq!(read(&in_force(|key| key == "database_url_file")).map(drop), Ok(()));
+}

@@ -1,0 +1,105 @@
+//! How texts become values. A range is told in what is accepted, so that nobody has to look it up.
+
+use std::{fmt::Display, fs, net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
+
+use db::embedded::EmbeddedKind;
+use tracing_subscriber::EnvFilter;
+
+use super::{LogFormat, setting::Wrong};
+
+pub(super) fn address(text: &str) -> Result<SocketAddr, Wrong> {
+    text.parse().map_err(|_| {
+        Wrong::new(
+            "is not an address and a port",
+            "ADDRESS:PORT, where the address is in numbers, like 127.0.0.1:8080 or [::1]:8080",
+        )
+    })
+}
+
+pub(super) fn path(text: &str) -> Result<PathBuf, Wrong> {
+    if text.is_empty() { Err(Wrong::new("is empty", "a path")) } else { Ok(PathBuf::from(text)) }
+}
+
+pub(super) fn switch(text: &str) -> Result<bool, Wrong> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err(Wrong::new("is neither yes nor no", "true or false (or yes, no, on, off, 1, 0)")),
+    }
+}
+
+pub(super) fn number<T: FromStr + PartialOrd + Display>(text: &str, range: RangeInclusive<T>) -> Result<T, Wrong> {
+    let accepted = || format!("a whole number from {} to {}", range.start(), range.end());
+    let is_digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_digits {
+        return Err(Wrong::new("is not a whole number", accepted()));
+    }
+    // Digits that do not fit are a number out of range.
+    text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| Wrong::new("is out of range", accepted()))
+}
+
+pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Duration, Wrong> {
+    let accepted = || {
+        let [least, most] = [*range.start(), *range.end()].map(humantime::format_duration);
+        format!("a duration from {least} to {most}, like 90s, 10m or 1h 30m")
+    };
+    let duration = humantime::parse_duration(text).map_err(|_| Wrong::new("is not a duration", accepted()))?;
+    if range.contains(&duration) { Ok(duration) } else { Err(Wrong::new("is out of range", accepted())) }
+}
+
+pub(super) fn database_url(text: &str) -> Result<String, Wrong> {
+    db::check_database_url(text)
+        .map(|()| text.to_owned())
+        .map_err(|error| Wrong::new(error.fault(), db::DatabaseUrlError::EXPECTED))
+}
+
+pub(super) fn duration_or_none(text: &str, range: RangeInclusive<Duration>) -> Result<Option<Duration>, Wrong> {
+    if text == "none" {
+        return Ok(None);
+    }
+    duration(text, range)
+        .map(Some)
+        .map_err(|Wrong { fault, accepted }| Wrong::new(fault, format!("{accepted}, or none")))
+}
+
+/// Reads the URL from the file that the text names.
+pub(super) fn database_url_file(text: &str) -> Result<String, Wrong> {
+    const ACCEPTED: &str = "a file that can be read and holds nothing but a database URL";
+    let path = path(text)?;
+    let content =
+        fs::read_to_string(&path).map_err(|error| Wrong::new(format!("cannot be read: {error}"), ACCEPTED))?;
+    let url = content.strip_suffix('\n').map_or(content.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+    if url.is_empty() {
+        return Err(Wrong::new("is empty", ACCEPTED));
+    }
+    database_url(url).map_err(|Wrong { fault, accepted }| {
+        Wrong::new(format!("holds what is no database URL: {fault}"), format!("{ACCEPTED}: {accepted}"))
+    })
+}
+
+pub(super) fn embedded_kind(text: &str) -> Result<EmbeddedKind, Wrong> {
+    let kinds = [EmbeddedKind::Native, EmbeddedKind::Wasm];
+    kinds.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| {
+        Wrong::new(
+            "is unknown",
+            "native (PostgreSQL as installed on this machine) or wasm (TimescaleDB in WebAssembly, which needs Node.js)",
+        )
+    })
+}
+
+pub(super) fn log_filter(text: &str) -> Result<String, Wrong> {
+    EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|_| {
+        Wrong::new(
+            "is not a filter",
+            "error, warn, info, debug or trace, for all or by module, like info,analyticsd::spool=debug",
+        )
+    })
+}
+
+pub(super) fn log_format(text: &str) -> Result<LogFormat, Wrong> {
+    match text {
+        "human" => Ok(LogFormat::Human),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(Wrong::new("is unknown", "human or json")),
+    }
+}

@@ -1,0 +1,106 @@
+use chrono::{DateTime, TimeDelta, Utc};
+use db::Flavour;
+use model::Problem;
+use reqwest::StatusCode;
+use testkit::{Daemon, TestDatabase};
+
+use crate::{
+    spool::{Away, until_replayed},
+    support::{at, counts, stored_events},
+};
+
+const LIMITS: [&str; 4] = ["--max-age", "2days", "--max-future", "1h"];
+
+/// Around each end of what is accepted, further from it than a test takes, and whether it is accepted there.
+fn around_the_ends(now: DateTime<Utc>) -> [(DateTime<Utc>, bool); 6] {
+    let (days, minutes) = (TimeDelta::days, TimeDelta::minutes);
+    [
+        (at("1970-01-01T00:00:00Z"), false),
+        (now - days(2) - minutes(1), false),
+        (now - days(2) + minutes(10), true),
+        (now + minutes(59), true),
+        (now + minutes(70), false),
+        (at("9999-12-31T23:59:59Z"), false),
+    ]
+}
+
+fn line(at: DateTime<Utc>) -> String {
+    format!("{{\"timestamp\":{},\"user\":\"anna\",\"event\":\"click\"}}\n", at.timestamp_millis())
+}
+
+async fn limited_daemon(database: &TestDatabase) -> Daemon {
+    Daemon::start_with(["--database-url", database.url()].iter().chain(&LIMITS)).await
+}
+
+/// What the daemon says that it accepts.
+fn ends(problem: &Problem) -> [DateTime<Utc>; 2] {
+    let words: Vec<&str> = problem.accepted.as_deref().unwrap().split([' ', ',']).collect();
+    [words[1], words[3]].map(at)
+}
+
+#[tokio::test]
+async fn an_event_beyond_the_limits_gets_400_with_what_is_accepted_and_is_not_stored() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = limited_daemon(&database).await;
+    let now = Utc::now();
+    for (event, is_accepted) in around_the_ends(now) {
+        let path = format!("{}/analytics?timestamp={}&user=a&event=click", daemon.url(), event.timestamp_millis());
+        let answer = reqwest::Client::new().post(path).send().await.unwrap();
+        if is_accepted {
+            assert_eq!(answer.status(), StatusCode::NO_CONTENT, "{event}");
+            continue;
+        }
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{event}");
+        let problem: Problem = answer.json().await.unwrap();
+        assert_eq!(problem.parameter.as_deref(), Some("timestamp"));
+        let [first, last] = ends(&problem);
+        assert!(first > event || last < event, "{problem:?}");
+        assert_eq!(last - first, TimeDelta::days(2) + TimeDelta::hours(1), "{problem:?}");
+        assert!(problem.detail.contains("this server accepts") && !problem.detail.contains("--"), "{problem:?}");
+    }
+    assert_eq!(stored_events(&database).await, 2);
+
+    let pixel = daemon.get("/analytics.gif").await;
+    assert_eq!(pixel.status(), StatusCode::OK);
+    assert_eq!(stored_events(&database).await, 3, "an event of now is within any limits");
+    for (hour, _) in around_the_ends(now) {
+        let asked = daemon.get(&format!("/analytics?timestamp={}", hour.timestamp_millis())).await;
+        assert_eq!(asked.status(), StatusCode::OK, "any hour may be asked for");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_with_an_event_beyond_the_limits_is_refused_with_its_line_and_none_of_it_is_stored() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = limited_daemon(&database).await;
+    let now = Utc::now();
+    for (event, is_accepted) in around_the_ends(now) {
+        let answer = daemon.post_batch(format!("{}\n{}{}", line(now), line(event), line(now))).await;
+        if is_accepted {
+            assert_eq!(answer.status(), StatusCode::NO_CONTENT, "{event}");
+            continue;
+        }
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{event}");
+        let problem: Problem = answer.json().await.unwrap();
+        assert_eq!((problem.parameter.as_deref(), problem.line), (Some("timestamp"), Some(3)), "{problem:?}");
+        assert!(problem.detail.starts_with("Line 3: timestamp is "), "{problem:?}");
+        assert!(problem.detail.ends_with("Nothing of the batch was stored."), "{problem:?}");
+    }
+    assert_eq!(stored_events(&database).await, 2 * 3, "two batches are accepted");
+}
+
+#[tokio::test]
+async fn an_event_that_was_spooled_is_stored_though_it_lies_beyond_the_limits_by_then() {
+    let mut database = Away::not_yet().await;
+    database.go().await;
+    let daemon = database.daemon(&[]).await;
+    let late = at("2015-05-17T10:00:00Z");
+    assert_eq!(daemon.post(late, "anna", "click").await, StatusCode::ACCEPTED);
+    assert!(daemon.terminate().await.success());
+
+    let daemon = database.daemon(&LIMITS).await;
+    assert_eq!(daemon.post(late, "ben", "click").await, StatusCode::BAD_REQUEST);
+    database.come_back().await;
+    until_replayed(&daemon).await;
+    assert_eq!(daemon.counts(late).await, counts(1, 1, 0));
+}
