@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use tokio_postgres::{Client, GenericClient, Row, error::SqlState};
+use tokio_postgres::{Client, GenericClient, error::SqlState, types::ToSql};
 
 use crate::{Flavour, StoreError};
 
@@ -17,6 +17,9 @@ pub const DAEMON: &str = "analytics_daemon";
 pub const READER: &str = "analytics_reader";
 /// The role that the continuous aggregate belongs to, so that the daemon can refresh it: its owner only may.
 pub const REFRESHER: &str = "analytics_refresher";
+
+/// The last is there only with `TimescaleDB`.
+const ALL: [&str; 4] = [OWNER, DAEMON, READER, REFRESHER];
 
 /// The functions and procedures that only the daemon calls, by name: every one of a name is meant.
 pub const FOR_THE_DAEMON: &[&str] = &[
@@ -80,34 +83,28 @@ pub struct Roles {
 
 /// Sets up roles, owners and rights, as far as this login may.
 pub(crate) async fn set_up(client: &Client, flavour: Flavour) -> Result<Roles, StoreError> {
-    let is_timescale = flavour == Flavour::Timescale;
-    let needed_roles = async || statements(client, include_str!("needed_roles.sql"), is_timescale).await;
-    let missing = needed_roles().await?;
-    let mut lacking = run_until_none_is_needed(client, needed_roles).await?;
+    let missing = Wanted::Roles.needed(client, flavour).await?;
+    let mut lacking = Wanted::Roles.run(client, flavour).await?;
     let made =
         missing.iter().filter(|statement| !lacking.contains(statement)).filter_map(|s| role_made_by(s)).collect();
     if !lacking.is_empty() {
         // A schema whose objects belong to the login that migrates works as before; only nobody else has any rights in it.
-        lacking.extend(run_until_none_is_needed(client, async || open_to_all(client).await).await?);
+        lacking.extend(Wanted::Privacy.run(client, flavour).await?);
         return Ok(Roles { made, lacking });
     }
-
-    let needed_owners = async || statements(client, include_str!("needed_owners.sql"), is_timescale).await;
-    lacking = if may_change_owners(client, is_timescale).await? {
-        run_until_none_is_needed(client, needed_owners).await?
+    lacking = if may_change_owners(client, flavour).await? {
+        Wanted::Owners.run(client, flavour).await?
     } else {
-        needed_owners().await?
+        Wanted::Owners.needed(client, flavour).await?
     };
-    lacking.extend(run_until_none_is_needed(client, async || needed_rights(client, is_timescale).await).await?);
+    lacking.extend(Wanted::Rights.run(client, flavour).await?);
     Ok(Roles { made, lacking })
 }
 
-/// What is needed for roles, owners and rights to be as they should be; nothing where there are no roles, since a login that owns everything needs
+/// What is needed for owners and rights to be as they should be; nothing where there are no roles, since a login that owns everything needs
 /// none. Changes nothing.
 pub(crate) async fn needed(client: &impl GenericClient, flavour: Flavour) -> Result<Option<Vec<String>>, StoreError> {
-    let is_timescale = flavour == Flavour::Timescale;
-    let roles = [OWNER, DAEMON, READER, REFRESHER];
-    let roles = if is_timescale { &roles[..] } else { &roles[..3] };
+    let roles = if flavour == Flavour::Timescale { &ALL[..] } else { &ALL[..3] };
     let there: bool = client
         .query_one("select bool_and(to_regrole(name) is not null) from unnest($1::text[]) as r (name)", &[&roles])
         .await?
@@ -115,46 +112,80 @@ pub(crate) async fn needed(client: &impl GenericClient, flavour: Flavour) -> Res
     if !there {
         return Ok(None);
     }
-    let mut needed = statements(client, include_str!("needed_owners.sql"), is_timescale).await?;
-    needed.extend(needed_rights(client, is_timescale).await?);
+    let mut needed = Wanted::Owners.needed(client, flavour).await?;
+    needed.extend(Wanted::Rights.needed(client, flavour).await?);
     Ok(Some(needed))
 }
 
-async fn needed_rights(client: &impl GenericClient, is_timescale: bool) -> Result<Vec<String>, StoreError> {
-    let rows = client
-        .query(
-            include_str!("needed_rights.sql"),
-            &[
-                &is_timescale,
-                &FOR_THE_DAEMON,
-                &FOR_READERS_TOO,
-                &READ_BY_THE_DAEMON,
-                &READ_BY_READERS,
-                &SETTINGS_OF_THE_DAEMON,
-                &SETTINGS_OF_READERS,
-            ],
-        )
-        .await?;
-    Ok(first_column(&rows))
+/// What is to be as it should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Roles,
+    Owners,
+    Rights,
+    /// That not everybody may call what there is, which is how functions are made.
+    Privacy,
 }
 
-/// What takes from everybody the right to call something, which is how functions are made.
-async fn open_to_all(client: &impl GenericClient) -> Result<Vec<String>, StoreError> {
-    let rows = client
-        .query(
-            "select distinct 'revoke execute on all routines in schema analytics from public' from pg_proc as p, \
-             aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) as a \
-             where p.pronamespace = to_regnamespace('analytics') and a.grantee = 0",
-            &[],
-        )
-        .await?;
-    Ok(first_column(&rows))
+impl Wanted {
+    /// The statements that are needed for it.
+    async fn needed(self, client: &impl GenericClient, flavour: Flavour) -> Result<Vec<String>, StoreError> {
+        let is_timescale = flavour == Flavour::Timescale;
+        let rows = match self {
+            Self::Roles => client.query(include_str!("needed_roles.sql"), &[&is_timescale]).await?,
+            Self::Owners => client.query(include_str!("needed_owners.sql"), &[&is_timescale]).await?,
+            Self::Rights => {
+                let lists: [&(dyn ToSql + Sync); 7] = [
+                    &is_timescale,
+                    &FOR_THE_DAEMON,
+                    &FOR_READERS_TOO,
+                    &READ_BY_THE_DAEMON,
+                    &READ_BY_READERS,
+                    &SETTINGS_OF_THE_DAEMON,
+                    &SETTINGS_OF_READERS,
+                ];
+                client.query(include_str!("needed_rights.sql"), &lists).await?
+            }
+            Self::Privacy => client.query(CLOSE_TO_ALL, &[]).await?,
+        };
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
+    /// Runs what is needed until nothing is, and returns what this login may not run.
+    async fn run(self, client: &Client, flavour: Flavour) -> Result<Vec<String>, StoreError> {
+        for _ in 0..MOST_ROUNDS {
+            let statements = self.needed(client, flavour).await?;
+            if statements.is_empty() {
+                return Ok(statements);
+            }
+            let mut is_refused = false;
+            for statement in &statements {
+                match client.batch_execute(statement).await {
+                    Ok(()) => {}
+                    Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => is_refused = true,
+                    // It is about a role that could not be made.
+                    Err(error) if is_refused && error.code() == Some(&SqlState::UNDEFINED_OBJECT) => {}
+                    // The next look tells whether it is still needed.
+                    Err(error) if is_passing(&error) => tokio::time::sleep(PAUSE).await,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            if is_refused {
+                break;
+            }
+        }
+        self.needed(client, flavour).await
+    }
 }
+
+const CLOSE_TO_ALL: &str = "select distinct 'revoke execute on all routines in schema analytics from public' from pg_proc as p, \
+     aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) as a \
+     where p.pronamespace = to_regnamespace('analytics') and a.grantee = 0";
 
 /// The extension keeps the chunks of its tables in a schema in which nobody but a superuser may give something to another role. There everything
 /// stays as it is, since functions of one owner over tables of another would lack rights.
-async fn may_change_owners(client: &Client, is_timescale: bool) -> Result<bool, StoreError> {
-    if !is_timescale {
+async fn may_change_owners(client: &Client, flavour: Flavour) -> Result<bool, StoreError> {
+    if flavour == Flavour::Postgres {
         return Ok(true);
     }
     let row = client
@@ -165,35 +196,6 @@ async fn may_change_owners(client: &Client, is_timescale: bool) -> Result<bool, 
         )
         .await?;
     Ok(row.get(0))
-}
-
-/// Runs what is needed until nothing is, and returns what this login may not run.
-async fn run_until_none_is_needed(
-    client: &Client,
-    needed: impl AsyncFn() -> Result<Vec<String>, StoreError>,
-) -> Result<Vec<String>, StoreError> {
-    for _ in 0..MOST_ROUNDS {
-        let statements = needed().await?;
-        if statements.is_empty() {
-            return Ok(statements);
-        }
-        let mut is_refused = false;
-        for statement in &statements {
-            match client.batch_execute(statement).await {
-                Ok(()) => {}
-                Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => is_refused = true,
-                // It is about a role that could not be made.
-                Err(error) if is_refused && error.code() == Some(&SqlState::UNDEFINED_OBJECT) => {}
-                // The next look tells whether it is still needed.
-                Err(error) if is_passing(&error) => tokio::time::sleep(PAUSE).await,
-                Err(error) => return Err(error.into()),
-            }
-        }
-        if is_refused {
-            return needed().await;
-        }
-    }
-    needed().await
 }
 
 /// Roles are shared by all databases of a server: somebody else may have made or changed the same at the same moment, or hold a lock for a while.
@@ -213,12 +215,4 @@ fn is_passing(error: &tokio_postgres::Error) -> bool {
 /// The name of the role that a statement makes, if it makes one.
 fn role_made_by(statement: &str) -> Option<String> {
     statement.strip_prefix("create role ")?.split(' ').next().map(str::to_owned)
-}
-
-async fn statements(client: &impl GenericClient, query: &str, is_timescale: bool) -> Result<Vec<String>, StoreError> {
-    Ok(first_column(&client.query(query, &[&is_timescale]).await?))
-}
-
-fn first_column(rows: &[Row]) -> Vec<String> {
-    rows.iter().map(|row| row.get(0)).collect()
 }
