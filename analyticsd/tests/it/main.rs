@@ -4,6 +4,7 @@
 
 mod access_log;
 mod age_limits;
+mod backup;
 mod bad_input;
 mod batch;
 mod contract;
@@ -13,6 +14,7 @@ mod hours;
 mod idempotency;
 mod lanes;
 mod late_events;
+mod least_privilege;
 mod lifecycle;
 mod openapi;
 mod overload;
