@@ -42,10 +42,11 @@ screenshots: test-prerequisites ## take the pictures of the documentation anew
 	$(CARGO) build --package analyticsd
 	scripts/browser-tests debug screenshots
 
-lint: ## what must be clean: formatting, clippy and documentation, warnings denied
+lint: ## what must be clean: formatting, clippy, documentation and the rules for Prometheus, warnings denied
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --workspace --no-deps --document-private-items
+	scripts/check-monitoring
 
 fmt: ## format the code
 	$(CARGO) fmt --all

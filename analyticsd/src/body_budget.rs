@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::metrics::Metrics;
+
 /// The most bytes of batches that are held at a time, each from its arrival until its batch is answered: eight of the largest batches.
 /// The memory that they take is about the same for long names and up to twice as much for short ones, since events take their place.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
@@ -14,9 +16,26 @@ const PIECE_BYTES: usize = 1024;
 #[derive(Clone)]
 pub struct BodyBudget(Arc<Semaphore>);
 
-impl BodyBudget {
-    pub(crate) fn new() -> Self {
+impl Default for BodyBudget {
+    /// All of it is there.
+    fn default() -> Self {
         Self(Arc::new(Semaphore::new(MAX_BYTES / PIECE_BYTES)))
+    }
+}
+
+impl BodyBudget {
+    /// Lets it be read among the numbers of the daemon how much is taken.
+    pub fn watch(&self, metrics: &Metrics) {
+        let budget = Arc::downgrade(&self.0);
+        metrics.watch_use(
+            ("analyticsd_body_budget_used_bytes", "Bytes of batches that are held until they are answered"),
+            (
+                "analyticsd_body_budget_limit_bytes",
+                "The most bytes of batches that are held; beyond it the answer is 503",
+            ),
+            vec![],
+            move || Some((MAX_BYTES - budget.upgrade()?.available_permits() * PIECE_BYTES, MAX_BYTES)),
+        );
     }
 
     /// The share of one batch: nothing yet. It is given back when it is dropped.
@@ -55,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_share_holds_what_it_grew_to_until_it_is_dropped() {
-        let budget = BodyBudget::new();
+        let budget = BodyBudget::default();
         let (mut one, mut other) = (budget.share(), budget.share());
         assert!(one.grow_to(1) && one.grow_to(1_024) && one.grow_to(MAX_BYTES / 2));
         assert!(other.grow_to(MAX_BYTES / 2));

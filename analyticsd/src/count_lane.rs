@@ -2,7 +2,7 @@
 //! read, never one under way, so it counts every event that was acknowledged before it was asked. There is nothing to
 //! invalidate, because nothing is kept.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use db::{Store, StoreError};
 use model::{Hour, HourCounts};
@@ -11,6 +11,8 @@ use tokio::{
     sync::{mpsc, oneshot},
     task::{JoinSet, yield_now},
 };
+
+use crate::metrics::{Metrics, Queued, ReadLaneName};
 
 /// A question that was not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -35,10 +37,21 @@ pub struct CountLane {
 
 impl CountLane {
     /// Starts the lane's task, which ends when the lane is dropped and all questions are answered.
-    pub fn start(store: Store, queue_length: usize, tasks: &mut JoinSet<()>) -> Self {
+    pub fn start(
+        store: Store,
+        queue_length: usize,
+        name: ReadLaneName,
+        metrics: &Arc<Metrics>,
+        tasks: &mut JoinSet<()>,
+    ) -> Self {
         let (questions, queue) = mpsc::channel(queue_length);
-        tasks.spawn(answer_all(store, queue, queue_length));
+        tasks.spawn(answer_all(store, queue, queue_length, name, Arc::clone(metrics)));
         Self { questions }
+    }
+
+    /// How many questions wait, and how many may.
+    pub(crate) fn queued(&self) -> Queued {
+        Queued::of(&self.questions)
     }
 
     /// Asks for the counts of an hour. The answer takes no longer than the read that is under way and the one after it, each of which
@@ -50,7 +63,14 @@ impl CountLane {
     }
 }
 
-async fn answer_all(store: Store, mut queue: mpsc::Receiver<Question>, queue_length: usize) {
+async fn answer_all(
+    store: Store,
+    mut queue: mpsc::Receiver<Question>,
+    queue_length: usize,
+    name: ReadLaneName,
+    metrics: Arc<Metrics>,
+) {
+    let reads = metrics.reads.of(name);
     let mut waiting = Vec::new();
     while queue.recv_many(&mut waiting, queue_length).await > 0 {
         // Requests that have arrived but were not looked at yet have their turn first, so that they join this read. Where there are
@@ -64,8 +84,14 @@ async fn answer_all(store: Store, mut queue: mpsc::Receiver<Question>, queue_len
         let mut hours: Vec<Hour> = waiting.iter().map(|question| question.hour).collect();
         hours.sort_unstable();
         hours.dedup();
-        match store.counts(&hours).await {
+        reads.questions.add(waiting.len());
+        reads.hours.observe(hours.len() as u64);
+        let began = Instant::now();
+        let counts = store.counts(&hours).await;
+        reads.seconds.observe_since(began);
+        match counts {
             Ok(counts) => {
+                metrics.database.answered();
                 let counts: HashMap<Hour, HourCounts> = hours.into_iter().zip(counts).collect();
                 for Question { hour, answer } in waiting.drain(..) {
                     // Nobody listens when the client has hung up.
@@ -73,6 +99,7 @@ async fn answer_all(store: Store, mut queue: mpsc::Receiver<Question>, queue_len
                 }
             }
             Err(error) => {
+                reads.failures.add(1);
                 log_failure(&error, waiting.len());
                 for Question { answer, .. } in waiting.drain(..) {
                     let _ = answer.send(Err(Unanswered::Unavailable));

@@ -5,7 +5,11 @@
 //! (`reopening`), a commit whose fate is not known (`undecided`), a database that is away (`outage`). And while a commit hangs,
 //! those who wait behind it are refused in time.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use db::{Fate, IngestError, Ingested, Store, StoreError, Undecided, Writer};
 use model::{Event, Hour, Submission};
@@ -18,6 +22,7 @@ use tokio::{
 use crate::{
     body_budget::BodyShare,
     job::{Accepted, Job, NotAccepted, answer_all},
+    metrics::{CommitOutcome, LaneCommits, LaneName, Metrics, Queued},
     spool::SpoolLane,
     waiting::{Waiting, refuse, until},
 };
@@ -46,6 +51,8 @@ pub struct Shared<'a> {
     pub store: &'a Store,
     /// Where events are kept while it is away.
     pub spool: Option<&'a SpoolLane>,
+    /// Where what happens is counted.
+    pub metrics: &'a Arc<Metrics>,
     /// How many hours may be opened again at a time; each takes a connection and reads a whole hour.
     pub reopening_places: Arc<Semaphore>,
 }
@@ -58,14 +65,16 @@ pub struct EventLane {
 
 impl EventLane {
     /// Starts the lane's task in `tasks`, which ends when the lane is dropped and all that it accepted is answered.
-    pub fn start(name: &'static str, limits: LaneLimits, shared: &Shared<'_>, tasks: &mut JoinSet<()>) -> Self {
+    pub fn start(name: LaneName, limits: LaneLimits, shared: &Shared<'_>, tasks: &mut JoinSet<()>) -> Self {
         let (jobs, queue) = mpsc::channel(limits.queue_length);
         let (store, spool) = (shared.store, shared.spool.cloned());
         let lane = Lane {
-            name,
+            name: name.name(),
+            metrics: Arc::clone(shared.metrics),
+            commits: shared.metrics.commits.of(name),
             store: store.clone(),
             writer: Writer::new(store.clone()),
-            waiting: Waiting::new(queue, limits, Arc::clone(&shared.reopening_places), spool.clone()),
+            waiting: Waiting::new(queue, limits, shared),
             undecided: JoinSet::new(),
             outage: None,
         };
@@ -76,6 +85,11 @@ impl EventLane {
     /// How many more requests may wait.
     pub fn room(&self) -> usize {
         self.jobs.capacity()
+    }
+
+    /// How many requests wait, and how many may.
+    pub(crate) fn queued(&self) -> Queued {
+        Queued::of(&self.jobs)
     }
 
     /// Stores events, all or nothing; when this returns [`Accepted::Committed`] they are committed.
@@ -94,6 +108,8 @@ impl EventLane {
 
 struct Lane {
     name: &'static str,
+    metrics: Arc<Metrics>,
+    commits: Arc<LaneCommits>,
     store: Store,
     writer: Writer,
     waiting: Waiting,
@@ -154,13 +170,21 @@ impl Lane {
     async fn commit(&mut self, jobs: Vec<Job>) {
         let claims: Vec<_> = jobs.iter().flat_map(|job| &job.claims).cloned().collect();
         let events = jobs.iter().flat_map(|job| &job.submission.events);
+        let began = Instant::now();
         let outcome = tokio::select! {
             biased;
             outcome = self.writer.ingest_once(events, &claims, None) => outcome,
             never = self.waiting.refuse_stale() => match never {},
         };
+        self.commits.tried(CommitOutcome::of(&outcome), began);
+        if CommitOutcome::of(&outcome).is_answer() {
+            self.metrics.database.answered();
+        }
         match outcome {
-            Ok(Ingested::Stored) => answer_all(jobs, Ok(Accepted::Committed)),
+            Ok(Ingested::Stored) => {
+                self.commits.stored(jobs.iter().flat_map(|job| &job.submission.events));
+                answer_all(jobs, Ok(Accepted::Committed));
+            }
             Ok(Ingested::Blocked { settled, expired }) => {
                 let expired: HashSet<Hour> = expired.into_iter().collect();
                 let (hopeless, rest): (Vec<Job>, _) = jobs.into_iter().partition(|job| job.touches(&expired));
@@ -194,7 +218,9 @@ impl Lane {
             let stored = repeated.iter().filter(|place| claims.contains(place));
             let stored: HashSet<usize> = stored.map(|place| job.claims[place - claims.start].keyed).collect();
             if !stored.is_empty() {
+                let before = job.submission.events.len();
                 job.leave_out(&stored);
+                self.commits.repeated(before - job.submission.events.len());
             }
             if job.submission.events.is_empty() {
                 job.answer(Ok(Accepted::Committed));
@@ -264,11 +290,13 @@ impl Lane {
                 never = self.waiting.refuse_stale() => match never {},
             }
         }
-        let (lane, store, spool) = (self.name, self.store.clone(), self.waiting.spool.clone());
+        let (lane, store, spool, commits) =
+            (self.name, self.store.clone(), self.waiting.spool.clone(), Arc::clone(&self.commits));
         self.undecided.spawn(async move {
             match undecided.find_out(&store, FATE_PATIENCE).await {
                 Fate::Stored => {
                     tracing::info!(lane, "the commit went through");
+                    commits.stored(jobs.iter().flat_map(|job| &job.submission.events));
                     answer_all(jobs, Ok(Accepted::Committed));
                     Vec::new()
                 }

@@ -1,16 +1,23 @@
 //! The way in and out: what every request passes before the routes see it, and every answer on its way back.
 
-use std::{convert::Infallible, net::IpAddr};
+use std::{convert::Infallible, net::IpAddr, sync::Arc};
 
 use hyper::body::Body;
 use thiserror::Error;
 use tower_service::Service;
+use tracing::Instrument;
 use warp::{
     http::{HeaderValue, Request, Uri, header::CONNECTION},
     reply::Response,
 };
 
-use crate::{parameters::KeyHeader, reply::HangUp, watched_body::WatchedBody};
+use crate::{
+    metrics::{Listener, Metrics, OfListener},
+    observer::{Observed, Observer},
+    parameters::KeyHeader,
+    reply::HangUp,
+    watched_body::WatchedBody,
+};
 
 /// Who asks: the address at the other end of the connection.
 #[derive(Debug, Clone, Copy)]
@@ -22,17 +29,45 @@ pub(crate) struct Client(pub(crate) IpAddr);
 pub(crate) struct NoAnswer;
 
 /// What every request and every answer of a listener passes, whatever its path.
-#[derive(Debug, Default)]
-pub struct Front {}
+pub struct Front {
+    observer: Observer,
+}
 
 impl Front {
+    /// The front of a listener, which counts in `metrics` what passes.
+    pub fn new(metrics: Arc<Metrics>, listener: Listener) -> Self {
+        Self { observer: Observer::new(metrics, listener) }
+    }
+
+    /// Where the connections of the listener are counted.
+    pub(crate) fn connections(&self) -> &OfListener {
+        self.observer.connections()
+    }
+
+    /// Lets the routes `inside` answer a request, under the eyes of the observer, who sees what is refused on the way too.
+    pub(crate) async fn answer<S, B>(
+        &self,
+        inside: S,
+        client: Client,
+        request: Request<B>,
+    ) -> Result<Response, NoAnswer>
+    where
+        S: Service<Request<WatchedBody<B>>, Response = Response, Error = Infallible>,
+        B: Body,
+    {
+        let observed = self.observer.begin(&request);
+        let answer = self.pass(inside, client, request, &observed).instrument(observed.span()).await;
+        observed.end(answer)
+    }
+
     /// Lets the routes `inside` answer a request. It says who asks, closes the connection in place of an answer that is marked [`HangUp`], and
     /// tells the client when the connection ends with the answer because the rest of the request is not read.
-    pub(crate) async fn answer<S, B>(
+    async fn pass<S, B>(
         &self,
         mut inside: S,
         client: Client,
         request: Request<B>,
+        observed: &Observed<'_>,
     ) -> Result<Response, NoAnswer>
     where
         S: Service<Request<WatchedBody<B>>, Response = Response, Error = Infallible>,
@@ -47,6 +82,7 @@ impl Front {
         if let Some(key) = KeyHeader::of(request.headers()) {
             request.extensions_mut().insert(key);
         }
+        observed.came_from(client.0);
         request.extensions_mut().insert(client);
         let Ok(mut response) = inside.call(request).await;
         if response.extensions().get::<HangUp>().is_some() {

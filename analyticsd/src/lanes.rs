@@ -11,6 +11,7 @@ use crate::{
     count_lane::{CountLane, Unanswered},
     event_lane::{EventLane, LaneLimits, Shared},
     job::{Accepted, NotAccepted},
+    metrics::{LaneName, Metrics, Queued, ReadLaneName},
     spool::SpoolLane,
 };
 
@@ -43,17 +44,36 @@ pub struct Lanes {
 impl Lanes {
     /// Starts the lanes' tasks in `tasks`. They end, with all that they accepted answered, once the [`Lanes`] are dropped.
     /// With a spool, events are kept there while the database is away.
-    pub fn start(store: &Store, spool: Option<&SpoolLane>, tasks: &mut JoinSet<()>) -> Self {
-        let shared = Shared { store, spool, reopening_places: Arc::new(Semaphore::new(MAX_REOPENING)) };
-        let mut events = |name, limits| EventLane::start(name, limits, &shared, tasks);
+    pub fn start(store: &Store, spool: Option<&SpoolLane>, metrics: &Arc<Metrics>, tasks: &mut JoinSet<()>) -> Self {
+        let shared = Shared { store, spool, metrics, reopening_places: Arc::new(Semaphore::new(MAX_REOPENING)) };
+        let counts = |name, tasks: &mut _| CountLane::start(store.clone(), QUEUE_LENGTH, name, metrics, tasks);
+        let events = |name, limits, tasks: &mut _| EventLane::start(name, limits, &shared, tasks);
         Self {
-            present_events: events("present", SINGLE),
-            past_events: events("past", SINGLE),
-            bulk_events: [events("bulk", BULK), events("second bulk", BULK)],
-            keyed_events: events("keyed", SINGLE),
-            keyed_bulk_events: events("keyed bulk", BULK),
-            present_counts: CountLane::start(store.clone(), QUEUE_LENGTH, tasks),
-            past_counts: CountLane::start(store.clone(), QUEUE_LENGTH, tasks),
+            present_events: events(LaneName::Present, SINGLE, tasks),
+            past_events: events(LaneName::Past, SINGLE, tasks),
+            bulk_events: [events(LaneName::Bulk, BULK, tasks), events(LaneName::Bulk, BULK, tasks)],
+            keyed_events: events(LaneName::Keyed, SINGLE, tasks),
+            keyed_bulk_events: events(LaneName::KeyedBulk, BULK, tasks),
+            present_counts: counts(ReadLaneName::Present, tasks),
+            past_counts: counts(ReadLaneName::Past, tasks),
+        }
+    }
+
+    /// Lets the lengths of all queues be read among the numbers of the daemon, for as long as the lanes are there.
+    pub fn watch(self: &Arc<Self>, metrics: &Metrics) {
+        type Queues = fn(&Lanes) -> Queued;
+        let queues: [(&str, Queues); 7] = [
+            ("present", |lanes| lanes.present_events.queued()),
+            ("past", |lanes| lanes.past_events.queued()),
+            ("bulk", |lanes| lanes.bulk_events.iter().map(EventLane::queued).sum()),
+            ("keyed", |lanes| lanes.keyed_events.queued()),
+            ("keyed_bulk", |lanes| lanes.keyed_bulk_events.queued()),
+            ("reads_present", |lanes| lanes.present_counts.queued()),
+            ("reads_past", |lanes| lanes.past_counts.queued()),
+        ];
+        for (queue, queued) in queues {
+            let lanes = Arc::downgrade(self);
+            metrics.watch_queue(queue, move || lanes.upgrade().map(|lanes| queued(&lanes)));
         }
     }
 

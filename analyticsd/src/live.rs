@@ -9,7 +9,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use crate::lanes::Lanes;
+use crate::{lanes::Lanes, metrics::Metrics};
 
 /// How often it is looked at.
 const PERIOD: Duration = Duration::from_millis(500);
@@ -50,6 +50,17 @@ impl Live {
     /// Nobody listens yet. [`Live::look`] must run for those who will.
     pub fn new(lanes: Arc<Lanes>) -> Self {
         Self { lanes, view: watch::Sender::new(View::Away), places: Arc::new(Semaphore::new(MAX_LISTENERS)) }
+    }
+
+    /// Lets it be read among the numbers of the daemon how many listen.
+    pub fn watch(&self, metrics: &Metrics) {
+        let places = Arc::downgrade(&self.places);
+        metrics.watch_use(
+            ("analyticsd_stream_listeners", "Clients that listen to the stream"),
+            ("analyticsd_stream_limit_listeners", "The most clients that may listen to the stream"),
+            vec![],
+            move || Some((MAX_LISTENERS - places.upgrade()?.available_permits(), MAX_LISTENERS)),
+        );
     }
 
     /// Looks at the current hour again and again, as long as anybody listens. Never ends by itself.

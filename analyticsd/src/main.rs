@@ -62,9 +62,9 @@ fn refuse(faults: &[String]) -> ExitCode {
 }
 
 fn start_log(log: &LogConfig) {
-    let lines = tracing_subscriber::fmt().with_env_filter(log.filter()).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt().with_env_filter(log.filter()).with_writer(analyticsd::log_lines::stderr);
     match log.format {
         LogFormat::Human => lines.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => lines.json().flatten_event(true).init(),
+        LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).init(),
     }
 }

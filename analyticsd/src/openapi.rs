@@ -12,7 +12,8 @@ use crate::handlers;
         title = "Analytics: an exact event counter",
         description = "POST a visitor's click or impression and get 204 once it is committed; GET any hour and get its exact unique users, clicks \
                        and impressions at once. Every error is a problem document (RFC 9457) that says what was wrong and what is accepted. \
-                       A path that is asked with another method answers 405 and names those that it has in `Allow`.",
+                       A path that is asked with another method answers 405 and names those that it has in `Allow`. Every answer \
+                       has a name in `X-Request-Id`, which is the request's own if that has 1 to 64 letters, digits, dots, underscores and hyphens.",
         license(name = "MIT", identifier = "MIT")
     ),
     tags(

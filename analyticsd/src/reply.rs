@@ -12,6 +12,7 @@ use warp::{
 use crate::{
     count_lane::Unanswered,
     job::{Accepted, NotAccepted},
+    metrics::Reason,
 };
 
 /// How long to wait before trying again, in seconds. A full queue drains in less; a database that restarts takes a little longer.
@@ -75,6 +76,16 @@ pub(crate) fn stored(outcome: Result<Accepted, NotAccepted>) -> Response {
 }
 
 fn not_accepted(reason: NotAccepted) -> Response {
+    because(Reason::of_not_accepted(reason), told(reason))
+}
+
+/// Says to the front why this is no success.
+pub(crate) fn because(reason: Reason, mut response: Response) -> Response {
+    response.extensions_mut().insert(reason);
+    response
+}
+
+fn told(reason: NotAccepted) -> Response {
     match reason {
         NotAccepted::TooBusy => problem(&busy("Nothing was stored.")),
         NotAccepted::Rebuilding => problem(&Problem::new(
@@ -118,7 +129,7 @@ fn not_accepted(reason: NotAccepted) -> Response {
 pub(crate) fn unanswered(reason: Unanswered) -> Response {
     match reason {
         Unanswered::QueueFull => problem(&busy("")),
-        Unanswered::Unavailable => problem(&unavailable("")),
+        Unanswered::Unavailable => because(Reason::Unavailable, problem(&unavailable(""))),
     }
 }
 

@@ -1,13 +1,16 @@
 //! What is asked for whole ranges of hours. It has connections of its own, so that a long question never keeps an event waiting, and only so
 //! many may wait at a time.
 
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, sync::Arc, time::Instant};
 
 use db::{DatabaseUrlError, Store, StoreError, StoreOptions, UniqueUsers};
 use model::{Hour, HourRow};
 use tokio::sync::Semaphore;
 
-use crate::count_lane::Unanswered;
+use crate::{
+    count_lane::Unanswered,
+    metrics::{Metrics, Queued},
+};
 
 /// How many reports are read at a time.
 const CONNECTIONS: usize = 2;
@@ -18,17 +21,32 @@ const PLACES: usize = 64;
 pub struct Reports {
     store: Store,
     places: Semaphore,
+    metrics: Arc<Metrics>,
 }
 
 impl Reports {
     /// Prepares to connect; nothing is opened yet.
-    pub fn new(database_url: &str) -> Result<Self, DatabaseUrlError> {
+    pub fn new(database_url: &str, metrics: &Arc<Metrics>) -> Result<Self, DatabaseUrlError> {
         let options = StoreOptions {
             application_name: "analyticsd reports".to_owned(),
             max_connections: CONNECTIONS,
             ..StoreOptions::default()
         };
-        Ok(Self { store: Store::new(database_url, options)?, places: Semaphore::new(PLACES) })
+        Ok(Self {
+            store: Store::new(database_url, options)?,
+            places: Semaphore::new(PLACES),
+            metrics: Arc::clone(metrics),
+        })
+    }
+
+    /// Lets it be read among the numbers of the daemon how many reports are under way, and on how many connections.
+    pub fn watch(self: &Arc<Self>) {
+        let reports = Arc::downgrade(self);
+        self.metrics.watch_queue("reports", move || {
+            let waiting = PLACES - reports.upgrade()?.places.available_permits();
+            Some(Queued { waiting, limit: PLACES })
+        });
+        self.metrics.watch_pool("reports", &self.store);
     }
 
     /// Every hour of a range, at one instant.
@@ -48,7 +66,11 @@ impl Reports {
 
     async fn ask<T>(&self, question: impl Future<Output = Result<T, StoreError>>) -> Result<T, Unanswered> {
         let _place = self.places.try_acquire().map_err(|_| Unanswered::QueueFull)?;
-        question.await.map_err(|error| {
+        let began = Instant::now();
+        let answer = question.await;
+        self.metrics.reports.seconds.observe_since(began);
+        answer.map_err(|error| {
+            self.metrics.reports.failures.add(1);
             tracing::error!(%error, "could not read a report");
             Unanswered::Unavailable
         })

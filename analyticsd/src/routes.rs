@@ -26,6 +26,8 @@ pub struct Services {
     pub reports: Arc<Reports>,
     /// The database, to see whether it is there.
     pub store: Store,
+    /// The memory for the bodies of batches.
+    pub budget: BodyBudget,
     /// Limits of what a request may bring.
     pub limits: RequestLimits,
 }
@@ -34,8 +36,7 @@ pub struct Services {
 ///
 /// The busiest path comes first. Every alternative behind it is copied for each request, so they are packed into one box.
 pub fn routes(services: Services) -> impl Filter<Extract = (impl Reply,), Error = Infallible, Future: Send> + Clone {
-    let Services { lanes, live, reports, store, limits } = services;
-    let budget = BodyBudget::new();
+    let Services { lanes, live, reports, store, budget, limits } = services;
     let names = Arc::new(VisitorNames::new(Arc::clone(&reports)));
     let ranges = ranges(reports, live);
 

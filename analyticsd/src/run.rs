@@ -7,16 +7,18 @@ use db::{
     schema::{self, SchemaError, SchemaStatus},
 };
 use tokio::{
-    task::JoinSet,
+    net::TcpListener,
+    task::{JoinHandle, JoinSet},
     time::{Instant, timeout},
 };
 
 use crate::{
+    body_budget::BodyBudget,
     config::{Config, Database},
     front::Front,
     lanes::Lanes,
     live::Live,
-    metrics::Metrics,
+    metrics::{Listener, Metrics},
     open_files,
     reports::Reports,
     routes::{Services, admin_routes, routes},
@@ -78,11 +80,12 @@ async fn ended(embedded: Option<&mut Embedded>) {
 async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str) -> anyhow::Result<()> {
     tokio::pin!(stop);
     let store = Store::new(url, StoreOptions::default())?;
+    let metrics = Arc::new(Metrics::new());
     // With a spool the daemon is of use before the database is there.
     let patience = if config.spool.is_some() { Duration::ZERO } else { DATABASE_PATIENCE };
     let is_prepared = tokio::select! {
         () = &mut stop => return Ok(()),
-        prepared = prepare_schema(&store, config.migrate, patience) => match prepared {
+        prepared = prepare_schema(&store, config.migrate, patience, &metrics) => match prepared {
             Ok(()) => true,
             Err(error) if config.spool.is_some() && is_outage(&error) => {
                 tracing::warn!("{error:#}; events go into the spool until it is there");
@@ -100,7 +103,6 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
         None => None,
     };
 
-    let metrics = Arc::new(Metrics::new());
     let mut lane_tasks = JoinSet::new();
     let spool = match &config.spool {
         Some(spool) => Some(
@@ -108,7 +110,7 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
         ),
         None => None,
     };
-    let lanes = Arc::new(Lanes::start(&store, spool.as_ref(), &mut lane_tasks));
+    let lanes = Arc::new(Lanes::start(&store, spool.as_ref(), &metrics, &mut lane_tasks));
     // The lanes hold it for as long as they may need it.
     drop(spool);
     let live = Arc::new(Live::new(Arc::clone(&lanes)));
@@ -116,38 +118,32 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
         let live = Arc::clone(&live);
         async move { live.look().await }
     });
-    let reports = Arc::new(Reports::new(url)?);
-    let services = Services { lanes, live: Arc::clone(&live), reports, store: store.clone(), limits: config.requests };
+    let reports = Arc::new(Reports::new(url, &metrics)?);
+    let budget = BodyBudget::default();
+    let services =
+        Services { lanes, live: Arc::clone(&live), reports, store: store.clone(), budget, limits: config.requests };
+    watch(&services, &metrics);
     let settler = tokio::spawn(settling::settle_forever(store.clone(), config.settle_after, Arc::clone(&metrics)));
-    let admin = admin_listener.map(|listener| {
-        if let Ok(address) = listener.local_addr() {
-            let _ = writeln!(std::io::stdout(), "metrics on http://{address}");
-        }
-        tokio::spawn(server::serve(
-            listener,
-            Front::default(),
-            admin_routes(metrics),
-            Limits::admin(),
-            std::future::pending(),
-        ))
-    });
+    let admin = admin_listener
+        .map(|listener| serve_admin(listener, Front::new(Arc::clone(&metrics), Listener::Admin), &metrics));
 
     // Whoever reads this line may be gone, which must not end the daemon.
     let _ = writeln!(std::io::stdout(), "listening on http://{address}");
     let limits = Limits { connections: open_files::make_room_for(config.limits.connections), ..config.limits };
+    let front = Front::new(Arc::clone(&metrics), Listener::Public);
     let mut broken = None;
     let stopped_or_broken = async {
         tokio::select! {
             () = &mut stop => {}
             _ = lane_tasks.join_next() => broken = Some(anyhow!("a lane ended by itself, which is a bug; the daemon stopped")),
-            error = prepare_schema_later(&store, config.migrate), if !is_prepared => broken = Some(error),
+            error = prepare_schema_later(&store, config.migrate, &metrics), if !is_prepared => broken = Some(error),
         }
         // Those who listen would never be done, and nobody may hold on to the lanes.
         live.end();
         drop(live);
         looking.abort();
     };
-    let all_answered = server::serve(listener, Front::default(), routes(services), limits, stopped_or_broken).await;
+    let all_answered = server::serve(listener, front, routes(services), limits, stopped_or_broken).await;
     settler.abort();
     if let Some(admin) = admin {
         admin.abort();
@@ -166,11 +162,29 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
     Ok(())
 }
 
+/// Serves what the daemon counts about itself until the task is aborted.
+fn serve_admin(listener: TcpListener, front: Front, metrics: &Arc<Metrics>) -> JoinHandle<bool> {
+    if let Ok(address) = listener.local_addr() {
+        let _ = writeln!(std::io::stdout(), "metrics on http://{address}");
+    }
+    let routes = admin_routes(Arc::clone(metrics));
+    tokio::spawn(server::serve(listener, front, routes, Limits::admin(), std::future::pending()))
+}
+
+/// Lets be read among the numbers of the daemon what its parts hold.
+fn watch(services: &Services, metrics: &Metrics) {
+    services.lanes.watch(metrics);
+    services.live.watch(metrics);
+    services.reports.watch();
+    services.budget.watch(metrics);
+    metrics.watch_pool("events", &services.store);
+}
+
 /// The same once the database is there. Returns what is wrong with it, and nothing if all is well.
-async fn prepare_schema_later(store: &Store, migrate: bool) -> anyhow::Error {
+async fn prepare_schema_later(store: &Store, migrate: bool, metrics: &Metrics) -> anyhow::Error {
     loop {
         store.answers().await;
-        match prepare_schema(store, migrate, DATABASE_PATIENCE).await {
+        match prepare_schema(store, migrate, DATABASE_PATIENCE, metrics).await {
             Ok(()) => return std::future::pending().await,
             Err(error) if is_outage(&error) => {}
             Err(error) => return error,
@@ -183,7 +197,7 @@ fn is_outage(error: &anyhow::Error) -> bool {
 }
 
 /// Brings the schema to this version if asked to, and refuses any other.
-async fn prepare_schema(store: &Store, migrate: bool, patience: Duration) -> anyhow::Result<()> {
+async fn prepare_schema(store: &Store, migrate: bool, patience: Duration, metrics: &Metrics) -> anyhow::Result<()> {
     if migrate {
         let migrated = patiently(patience, async || schema::migrate(store, None).await).await?;
         tracing::info!(flavour = %migrated.flavour, migrations = migrated.applied.len(), "the schema is up to date");
@@ -192,6 +206,8 @@ async fn prepare_schema(store: &Store, migrate: bool, patience: Duration) -> any
         }
     }
     let status: SchemaStatus = patiently(patience, async || schema::status(store).await).await?;
+    metrics.database.schema_version.set(status.version().into());
+    metrics.database.answered();
     if let Some(complaint) = status.complaint() {
         bail!("{complaint}");
     }

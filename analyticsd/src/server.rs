@@ -86,9 +86,10 @@ where
     R: Reply + Send,
 {
     let places = Arc::new(Semaphore::new(limits.connections));
+    let front = Arc::new(front);
+    front.connections().limit.set(i64::try_from(limits.connections).unwrap_or(i64::MAX));
     let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
     let refusal: Arc<[u8]> = refusal::answer().into();
-    let front = Arc::new(front);
     let connections = GracefulShutdown::new();
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(limits.header_bytes);
@@ -104,6 +105,7 @@ where
             accepted = listener.accept() => match accepted {
                 Ok((stream, client)) => (stream, client.ip()),
                 Err(error) => {
+                    front.connections().failed.add(1);
                     pause_after(&error).await;
                     continue;
                 }
@@ -111,23 +113,29 @@ where
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             if let Ok(refusing) = Arc::clone(&refusals).try_acquire_owned() {
+                front.connections().refused.add(1);
                 let refusal = Arc::clone(&refusal);
                 tokio::spawn(async move {
                     refusal::refuse(stream, &refusal).await;
                     drop(refusing);
                 });
+            } else {
+                front.connections().dropped.add(1);
             }
             continue;
         };
+        front.connections().accepted.add(1);
         prepare(&stream, limits.unread_timeout);
         let routes = warp::service(routes.clone());
         let front = Arc::clone(&front);
+        let in_use = Arc::clone(&front);
         let service = service_fn(move |request| {
             let (front, routes) = (Arc::clone(&front), routes.clone());
             async move { front.answer(routes, Client(client), request).await }
         });
         let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
+            let _open = in_use.connections().open.hold();
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection ended early");
             }

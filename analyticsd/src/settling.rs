@@ -29,12 +29,12 @@ pub async fn settle_forever(store: Store, quiet: Duration, metrics: Arc<Metrics>
         match Settler::elect(&store).await {
             Ok(Some(settler)) => {
                 tracing::info!("this replica settles hours now");
+                metrics.settling.elected(true);
                 let error = settle_while_elected(&store, &settler, quiet, &metrics).await;
-                // Whoever settles now will say what differs.
-                metrics.audit_mismatched_hours.set(0);
+                metrics.settling.elected(false);
                 tracing::warn!(%error, "this replica stops settling hours; whichever is first goes on");
             }
-            Ok(None) => {}
+            Ok(None) => metrics.database.answered(),
             Err(error) => tracing::debug!(%error, "cannot take part in the election of a settler"),
         }
         sleep(ELECTION_PAUSE).await;
@@ -58,12 +58,22 @@ async fn settle_while_elected(store: &Store, settler: &Settler, quiet: Duration,
             Ok(ripe) => ripe,
             Err(error) => return error,
         };
+        match settler.backlog(quiet).await {
+            Ok(backlog) => metrics.settling.saw(backlog),
+            Err(error) => return error,
+        }
+        metrics.database.answered();
         // What is no longer ripe was repaired, or has new events and will be looked at when it is quiet.
         mismatched.retain(|hour| resting.contains(hour) || ripe.contains(hour));
         for hour in ripe {
-            match settler.settle(hour).await {
+            let outcome = settler.settle(hour).await;
+            if outcome.is_ok() {
+                metrics.database.answered();
+            }
+            match outcome {
                 Ok(SettleOutcome::Settled) => {
                     tracing::debug!(%hour, "settled");
+                    metrics.settling.settled_hours.add(1);
                     mismatched.remove(&hour);
                 }
                 Ok(SettleOutcome::NotOpen | SettleOutcome::Busy) => {
@@ -75,18 +85,20 @@ async fn settle_while_elected(store: &Store, settler: &Settler, quiet: Duration,
                         "the counters of an hour differ from its raw events; it stays open and is not settled. \
                          `analytics-cli verify --repair` rebuilds it"
                     );
-                    metrics.audit_mismatches.inc();
+                    metrics.settling.audit_mismatches.add(1);
                     mismatched.insert(hour);
                     setbacks.note(hour);
                 }
                 Err(error) if !settler.is_connected() => return error,
                 Err(error) => {
+                    metrics.settling.failures.add(1);
                     tracing::error!(%hour, %error, "could not settle an hour; it stays open");
                     setbacks.note(hour);
                 }
             }
         }
-        metrics.audit_mismatched_hours.set(i64::try_from(mismatched.len()).unwrap_or(i64::MAX));
+        metrics.settling.succeeded();
+        metrics.settling.audit_mismatched_hours.set(i64::try_from(mismatched.len()).unwrap_or(i64::MAX));
         sleep(quiet.clamp(LOOK_PAUSES.0, LOOK_PAUSES.1)).await;
     }
 }

@@ -16,8 +16,9 @@ use tokio::{
 };
 
 use crate::{
-    event_lane::LaneLimits,
+    event_lane::{LaneLimits, Shared},
     job::{Fit, Job, NotAccepted, Room, answer_all},
+    metrics::Metrics,
     spool::SpoolLane,
 };
 
@@ -39,15 +40,11 @@ pub(crate) struct Waiting {
     pub(crate) reopening: JoinSet<(Hour, Result<(), StoreError>)>,
     reopening_places: Arc<Semaphore>,
     pub(crate) spool: Option<SpoolLane>,
+    metrics: Arc<Metrics>,
 }
 
 impl Waiting {
-    pub(crate) fn new(
-        queue: mpsc::Receiver<Job>,
-        limits: LaneLimits,
-        reopening_places: Arc<Semaphore>,
-        spool: Option<SpoolLane>,
-    ) -> Self {
+    pub(crate) fn new(queue: mpsc::Receiver<Job>, limits: LaneLimits, shared: &Shared<'_>) -> Self {
         Self {
             queue,
             is_open: true,
@@ -57,8 +54,9 @@ impl Waiting {
             parked: Vec::new(),
             reopening_hours: HashSet::new(),
             reopening: JoinSet::new(),
-            reopening_places,
-            spool,
+            reopening_places: Arc::clone(&shared.reopening_places),
+            spool: shared.spool.cloned(),
+            metrics: Arc::clone(shared.metrics),
         }
     }
 
@@ -136,9 +134,10 @@ impl Waiting {
     pub(crate) fn reopen(&mut self, hour: Hour, store: &Store) {
         if self.reopening_hours.insert(hour) {
             let (store, places) = (store.clone(), Arc::clone(&self.reopening_places));
+            let metrics = Arc::clone(&self.metrics);
             self.reopening.spawn(async move {
                 let _place = places.acquire().await;
-                (hour, store.reopen(hour).await)
+                (hour, metrics.reopenings.count(store.reopen(hour)).await)
             });
         }
     }

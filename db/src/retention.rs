@@ -32,6 +32,13 @@ impl Retention {
         Ok(Self { keep: seconds(0), columnstore_after: seconds(1) })
     }
 
+    /// The instant before which no event is accepted, because raw events were deleted; none if none ever were. It lags behind [`Self::keep`] by up
+    /// to a day and for as long as an old hour is open.
+    pub async fn accepts_from(store: &Store) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let statement = "select nullif(accepts_from, timestamptz 'epoch') from analytics.settings";
+        store.on_client(async |client| Ok(client.query_one(statement, &[]).await?.get(0))).await
+    }
+
     /// Puts this in force. Nothing is deleted at once: the settler does that.
     pub async fn write(&self, store: &Store) -> Result<(), StoreError> {
         let seconds = |d: Option<Duration>| d.map(|d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX));

@@ -141,6 +141,12 @@ impl fmt::Display for MigrationState {
 }
 
 impl SchemaStatus {
+    /// The number of the newest migration that is applied; 0 if none is.
+    pub fn version(&self) -> i32 {
+        let applied = self.migrations.iter().filter(|m| m.state != MigrationState::Pending);
+        applied.map(|m| m.version).max().unwrap_or(0)
+    }
+
     /// How many migrations are in a state.
     pub fn count(&self, state: MigrationState) -> usize {
         self.migrations.iter().filter(|m| m.state == state).count()

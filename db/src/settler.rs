@@ -27,6 +27,17 @@ pub enum SettleOutcome {
     },
 }
 
+/// What waits for the settler.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Hours that are not settled.
+    pub open_hours: u64,
+    /// Those of them that are ripe: see [`Settler::ripe_hours`].
+    pub ripe_hours: u64,
+    /// For how long the one of them that became ripe first has been so; none if there is none.
+    pub lag: Option<Duration>,
+}
+
 /// The one settler among all replicas, for as long as its connection lives.
 pub struct Settler {
     store: Store,
@@ -70,6 +81,33 @@ impl Settler {
             })
             .await?;
         Ok(rows.iter().map(|row| hour_in(row, 0)).collect())
+    }
+
+    /// How many hours are open and ripe, all of them, and for how long the first has been.
+    pub async fn backlog(&self, quiet: Duration) -> Result<Backlog, StoreError> {
+        let row = self
+            .store
+            .bounded(async {
+                Ok(self
+                    .client
+                    .query_one(
+                        // An hour is ripe when the one after it is over, and it has been quiet.
+                        "select count(*), count(*) filter (where ripe_at < now()), \
+                         (extract(epoch from now() - min(ripe_at) filter (where ripe_at < now())) * 1000)::bigint \
+                         from (select greatest(hour + interval '2 hours', max(written_at) + $1::bigint * interval '1 millisecond') as ripe_at \
+                         from analytics.hour_counts group by hour) as open_hours",
+                        &[&millis(quiet)],
+                    )
+                    .await?)
+            })
+            .await?;
+        let number = |column| u64::try_from(row.get::<_, i64>(column)).unwrap_or_default();
+        let lag: Option<i64> = row.get(2);
+        Ok(Backlog {
+            open_hours: number(0),
+            ripe_hours: number(1),
+            lag: lag.map(|lag| Duration::from_millis(u64::try_from(lag).unwrap_or_default())),
+        })
     }
 
     /// Computes the aggregate of one hour from its raw events and, if it equals the counters, lets it answer for the hour.

@@ -39,6 +39,19 @@ impl Default for StoreOptions {
     }
 }
 
+/// How much of a pool of connections is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolUse {
+    /// The most connections.
+    pub max: usize,
+    /// Connections that somebody works on.
+    pub in_use: usize,
+    /// Open connections that nobody works on.
+    pub idle: usize,
+    /// Those who wait for a connection.
+    pub waiting: usize,
+}
+
 /// For a session that counts distinct users over raw events, which before TimescaleDB 2.29.2 could be wrong in partly compressed chunks by
 /// way of this feature.
 pub(crate) const COUNT_SOUNDLY: &str = "select set_config('timescaledb.enable_skipscan', 'off', false)";
@@ -116,6 +129,13 @@ impl Store {
             Ok(client.query(&statement, &[&starts]).await?)
         })
         .await
+    }
+
+    /// How much of the pool is used at this moment. Asks nobody, so it costs nothing.
+    pub fn pool_use(&self) -> PoolUse {
+        let status = self.inner.pool.status();
+        let idle = status.available.min(status.size);
+        PoolUse { max: status.max_size, in_use: status.size - idle, idle, waiting: status.waiting }
     }
 
     /// Resolves once the database answers, however long that takes. Tries again with growing pauses, of a second at most.

@@ -111,11 +111,16 @@ impl Daemon {
         response.text().await.expect("the body arrives").parse().expect("the body is counts")
     }
 
-    /// The value of one of its metrics, if it has that one. It must have been started with `--admin-listen`.
-    pub async fn metric(&self, name: &str) -> Option<f64> {
+    /// All its metrics, as Prometheus reads them. It must have been started with `--admin-listen`.
+    pub async fn metrics(&self) -> String {
         let url = self.metrics_url.as_deref().expect("the daemon serves its metrics");
         let response = self.http.get(format!("{url}/metrics")).send().await.expect("the daemon answers");
-        let text = response.text().await.expect("the body arrives");
+        response.text().await.expect("the body arrives")
+    }
+
+    /// The value of one of its metrics, if it has that one: its name, with its labels as they are written where it has some.
+    pub async fn metric(&self, name: &str) -> Option<f64> {
+        let text = self.metrics().await;
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
         Some(line.parse().expect("a metric is a number"))
     }

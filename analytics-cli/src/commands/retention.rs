@@ -1,5 +1,6 @@
 use std::{str::FromStr, time::Duration};
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Args, Subcommand};
 use db::{Flavour, Retention, Store, schema};
 use thiserror::Error;
@@ -60,15 +61,17 @@ pub(crate) async fn run(args: RetentionArgs, store: &Store) -> Result<Verdict, F
         }
         retention.write(store).await?;
     }
-    output::print(&describe(&retention))?;
+    output::print(&describe(&retention, Retention::accepts_from(store).await?))?;
     Ok(Verdict::Yes)
 }
 
-fn describe(retention: &Retention) -> String {
+/// What is in force, and from when on events are accepted by now.
+fn describe(retention: &Retention, accepts_from: Option<DateTime<Utc>>) -> String {
     format!(
-        "keep {}\ncolumnstore-after {}\n",
+        "keep {}\ncolumnstore-after {}\naccepts-events-from {}\n",
         retention.keep.map_or("forever".to_owned(), write_age),
-        retention.columnstore_after.map_or("never".to_owned(), write_age)
+        retention.columnstore_after.map_or("never".to_owned(), write_age),
+        accepts_from.map_or("any time".to_owned(), |at| at.to_rfc3339_opts(SecondsFormat::Secs, true)),
     )
 }
 
@@ -171,8 +174,12 @@ mod tests {
     #[test]
     fn what_is_shown_can_be_given_again() {
         let retention = Retention { keep: Some(DAY * 400), columnstore_after: Some(Duration::from_mins(90)) };
-        assert_eq!(describe(&retention), "keep 400d\ncolumnstore-after 90m\n");
+        assert_eq!(describe(&retention, None), "keep 400d\ncolumnstore-after 90m\naccepts-events-from any time\n");
         let nothing = Retention { keep: None, columnstore_after: None };
-        assert_eq!(describe(&nothing), "keep forever\ncolumnstore-after never\n");
+        let since = Some("2015-05-17T00:00:00Z".parse().unwrap());
+        assert_eq!(
+            describe(&nothing, since),
+            "keep forever\ncolumnstore-after never\naccepts-events-from 2015-05-17T00:00:00Z\n"
+        );
     }
 }

@@ -47,7 +47,11 @@ async fn retention_is_set_and_shown() {
     let set = run(&database, &["retention", "set", "--keep", "400d"]).await;
     assert_eq!(set.code, 0, "{}", set.stderr);
     let shown = run(&database, &["retention", "show"]).await;
-    assert!(shown.stdout.contains("400"), "{}", shown.stdout);
+    assert_eq!(shown.stdout, "keep 400d\ncolumnstore-after never\naccepts-events-from any time\n");
+    let moved = "update analytics.settings set accepts_from = '2015-05-17T00:00:00Z'";
+    database.client().await.batch_execute(moved).await.unwrap();
+    let shown = run(&database, &["retention", "show"]).await;
+    assert!(shown.stdout.ends_with("accepts-events-from 2015-05-17T00:00:00Z\n"), "{}", shown.stdout);
 }
 
 #[tokio::test]

@@ -27,7 +27,12 @@ pub(super) fn read(path: &Path, named_by: &Source, faults: &mut Vec<Fault>) -> V
 
 fn settings(path: &Path, text: &str, faults: &mut Vec<Fault>) -> Vec<Given> {
     let line_of = |offset: usize| text.as_bytes().iter().take(offset).filter(|&&byte| byte == b'\n').count() + 1;
-    let source = |offset, key: &str| Source::File { path: path.to_owned(), line: line_of(offset), key: key.to_owned() };
+    // A key in quotes may hold anything, and a fault is one line.
+    let source = |offset, key: &str| Source::File {
+        path: path.to_owned(),
+        line: line_of(offset),
+        key: key.escape_debug().to_string(),
+    };
     let (table, errors) = DeTable::parse_recoverable(text);
     let syntax = errors.iter().map(|error| {
         let offset = error.span().map_or(0, |span| span.start);

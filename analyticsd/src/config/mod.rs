@@ -1,5 +1,5 @@
-//! The settings: [`table`] has each of them once; [`sources`] gathers what the command line ([`command`]), the environment ([`environment`])
-//! and the file ([`file`]) say; [`checked`] makes the one [`Config`] of it, or says everything that is wrong; [`show`] is `analyticsd config`.
+//! The settings: `table` has each of them once; `sources` gathers what the command line (`command`), the environment (`environment`)
+//! and the file (`file`) say; `checked` makes the one [`Config`] of it, or says everything that is wrong; `show` is `analyticsd config`.
 
 mod checked;
 mod command;
@@ -97,7 +97,8 @@ pub enum LogFormat {
 impl LogConfig {
     /// What to log.
     pub fn filter(&self) -> EnvFilter {
-        EnvFilter::new(&self.filter)
+        // The driver writes what it sends, users' names among it, to whoever asks for everything. It takes asking for it by its name.
+        EnvFilter::new(format!("tokio_postgres=info,{}", self.filter))
     }
 }
 

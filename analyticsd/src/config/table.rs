@@ -338,7 +338,7 @@ settings! {
             form: Form::List,
             default: Fallback::Text("info,refinery_core=warn"),
             mask: None,
-            help: "What to log, as a filter of tracing-subscriber: error, warn, info, debug, or by module",
+            help: "What to log, as a filter of tracing-subscriber: error, warn, info, debug, or by module; access=debug adds a line for each request",
         },
         parse: values::log_filter,
     };

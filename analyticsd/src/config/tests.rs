@@ -212,6 +212,34 @@ fn a_list_in_the_file_is_what_the_command_line_separates_by_commas() {
     }
 }
 
+#[test]
+fn what_is_wrong_in_a_file_is_one_line_with_its_number_and_repeats_no_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("settings.toml");
+    for (text, line, fault) in [
+        ("\n\"listen\\n\" = 'secret'", 2, "listen\\n: is no setting; accepted is listen"),
+        ("database_url = \"postgres://ann:secret@h", 1, "is not TOML: "),
+        ("database_url = postgres://ann:secret@h/db", 1, "is not TOML: "),
+        ("max_connections = 1\nmax_connections = 'secret'", 2, "is not TOML: "),
+        ("database_url = ['postgres://ann:secret@h']", 1, "database_url: is a list; accepted is a text"),
+        ("database_url.secret = 1", 1, "database_url: is a table; accepted is a text"),
+        ("max_connections = 0x10", 1, "is a number that is not decimal"),
+        ("spool = 1979-05-27", 1, "is a date or a time"),
+        ("listen = true", 1, "listen: is true or false; accepted is a text"),
+        ("migrate = 1", 1, "migrate: is a whole number; accepted is true or false"),
+    ] {
+        fs::write(&path, text).unwrap();
+        let faults = config(&["--config", path.to_str().unwrap()], &[URL]).unwrap_err();
+        let place = format!("{}:{line}", path.display());
+        assert!(faults.iter().any(|told| told.starts_with(&place) && told.contains(fault)), "{text:?} gave {faults:?}");
+        assert!(faults.iter().all(|told| !told.contains("secret") && !told.contains('\n')), "{text:?} gave {faults:?}");
+    }
+    let missing = folder.path().join("missing.toml");
+    let faults = config(&[], &[URL, ("ANALYTICSD_CONFIG", missing.to_str().unwrap())]).unwrap_err();
+    let expected = format!("ANALYTICSD_CONFIG: {missing:?} cannot be read: ");
+    assert!(matches!(&faults[..], [told] if told.starts_with(&expected)), "{faults:?}");
+}
+
 /// The lines of the example file that set something, as key, value and whether the line is commented out, and for each the lines right above.
 fn example_lines(example: &str) -> Vec<(&str, &str, bool, Vec<&str>)> {
     let mut above = Vec::new();

@@ -2,7 +2,7 @@ use db::{Store, schema};
 use model::Problem;
 use warp::reply::Response;
 
-use crate::{openapi, reply};
+use crate::{metrics::Reason, openapi, reply};
 
 /// `GET /healthz`: the process lives. It says nothing about the database.
 #[utoipa::path(
@@ -25,11 +25,15 @@ pub(crate) async fn readyz(store: Store) -> Response {
     match schema::status(&store).await {
         Ok(status) => match status.complaint() {
             None => reply::text("ready\n".to_owned()),
-            Some(complaint) => reply::problem(&Problem::new(503, "Not ready", complaint)),
+            Some(complaint) => not_ready(complaint),
         },
         Err(error) => {
             tracing::warn!(%error, "not ready");
-            reply::problem(&Problem::new(503, "Not ready", "The database does not answer. The cause is in the log."))
+            not_ready("The database does not answer. The cause is in the log.".to_owned())
         }
     }
+}
+
+fn not_ready(detail: String) -> Response {
+    reply::because(Reason::NotReady, reply::problem(&Problem::new(503, "Not ready", detail)))
 }

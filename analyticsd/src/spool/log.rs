@@ -6,8 +6,8 @@ use std::{
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
 };
 
@@ -15,6 +15,7 @@ use super::{
     error::{FileError, SpoolError},
     file::SpoolFile,
 };
+use crate::metrics::{self, Metrics};
 
 const FILE: &str = "spool.redb";
 
@@ -24,6 +25,10 @@ pub(crate) struct SpoolLog {
     max_bytes: u64,
     /// Beside the state, because that is locked while the disk writes.
     pending: AtomicU64,
+    /// What the records take, with those that are stored and not removed yet.
+    bytes: AtomicU64,
+    /// Since when something has been pending without a break, in milliseconds since 1970; 0 if nothing is.
+    pending_since: AtomicI64,
     state: Mutex<State>,
 }
 
@@ -40,7 +45,14 @@ impl SpoolLog {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
         made.map_err(|error| SpoolError::Folder { path: dir.to_owned(), error })?;
         let state = Mutex::new(State { file: None, stored: None });
-        let log = Self { path: dir.join(FILE), max_bytes, pending: AtomicU64::new(0), state };
+        let log = Self {
+            path: dir.join(FILE),
+            max_bytes,
+            pending: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            pending_since: AtomicI64::new(0),
+            state,
+        };
         log.on_file(|_| Ok(()))?;
         Ok(log)
     }
@@ -82,7 +94,19 @@ impl SpoolLog {
         state.stored = Some((name.to_owned(), to));
         if let Some(file) = &mut state.file {
             file.note_stored(name, to);
-            self.pending.store(file.pending(), Ordering::SeqCst);
+            self.note(file);
+        }
+    }
+
+    /// Keeps what is asked for while the state is locked.
+    fn note(&self, file: &SpoolFile) {
+        let pending = file.pending();
+        self.pending.store(pending, Ordering::SeqCst);
+        self.bytes.store(file.bytes(), Ordering::Relaxed);
+        if pending == 0 {
+            self.pending_since.store(0, Ordering::Relaxed);
+        } else if self.pending_since.load(Ordering::Relaxed) == 0 {
+            self.pending_since.store(metrics::millis_since_1970(), Ordering::Relaxed);
         }
     }
 
@@ -103,7 +127,7 @@ impl SpoolLog {
             state.file = self.opened(&mut state).ok();
         }
         if let Some(file) = &state.file {
-            self.pending.store(file.pending(), Ordering::SeqCst);
+            self.note(file);
         }
         done.map_err(|error| error.of_file(&self.path))
     }
@@ -123,6 +147,32 @@ impl SpoolLog {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Lets it be read among the numbers of the daemon what the spool holds.
+#[allow(clippy::cast_precision_loss)]
+pub(crate) fn watch(log: &Arc<SpoolLog>, max_bytes: u64, metrics: &Metrics) {
+    type Read = fn(&SpoolLog) -> f64;
+    let values: [(&str, &str, Read); 3] = [
+        ("analyticsd_spooled_requests", "Requests in the spool", |log| log.len() as f64),
+        ("analyticsd_spool_used_bytes", "What the requests in the spool take of its limit", |log| {
+            log.bytes.load(Ordering::Relaxed) as f64
+        }),
+        (
+            "analyticsd_spool_oldest_age_seconds",
+            "For how long the spool has held something without a break, as far as this process has seen: nothing that it took is older",
+            |log| match log.pending_since.load(Ordering::Relaxed) {
+                0 => 0.0,
+                since => (metrics::millis_since_1970() - since).max(0) as f64 / 1e3,
+            },
+        ),
+    ];
+    for (name, help, read) in values {
+        let log = Arc::downgrade(log);
+        metrics.watched.gauge(name, help, vec![], move || log.upgrade().map(|log| read(&log)));
+    }
+    let help = "The most bytes of requests that the spool holds";
+    metrics.watched.gauge("analyticsd_spool_limit_bytes", help, vec![], move || Some(max_bytes as f64));
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use log::SpoolLog;
 
 use crate::{
     job::{Accepted, Job, NotAccepted, answer_all},
-    metrics::Metrics,
+    metrics::{Metrics, Queued},
 };
 
 /// The most requests that wait to be written.
@@ -51,7 +51,7 @@ impl SpoolLane {
     ) -> Result<Self, SpoolError> {
         let log = Arc::new(SpoolLog::open(dir, max_bytes)?);
         let appended = Arc::new(Notify::new());
-        metrics.spooled_requests.set(log.len());
+        log::watch(&log, max_bytes, metrics);
         tokio::spawn(replay::replay_forever(
             store.clone(),
             Arc::clone(&log),
@@ -60,7 +60,9 @@ impl SpoolLane {
             Arc::clone(metrics),
         ));
         let (jobs, queue) = mpsc::channel(QUEUE_LENGTH);
-        tasks.spawn(append_all(queue, Arc::clone(&log), appended, Arc::clone(metrics)));
+        let waiting = jobs.downgrade();
+        metrics.watch_queue("spool", move || waiting.upgrade().map(|jobs| Queued::of(&jobs)));
+        tasks.spawn(append_all(queue, Arc::clone(&log), appended));
         Ok(Self { jobs, log })
     }
 
@@ -80,7 +82,7 @@ impl SpoolLane {
 }
 
 /// Appends all that waits with one write to the disk, while the next gathers.
-async fn append_all(mut queue: mpsc::Receiver<Job>, log: Arc<SpoolLog>, appended: Arc<Notify>, metrics: Arc<Metrics>) {
+async fn append_all(mut queue: mpsc::Receiver<Job>, log: Arc<SpoolLog>, appended: Arc<Notify>) {
     let mut waiting = Vec::new();
     while queue.recv_many(&mut waiting, MAX_APPEND).await > 0 {
         let jobs = std::mem::take(&mut waiting);
@@ -106,6 +108,5 @@ async fn append_all(mut queue: mpsc::Receiver<Job>, log: Arc<SpoolLog>, appended
                 answer_all(jobs, Err(NotAccepted::Unknown));
             }
         }
-        metrics.spooled_requests.set(log.len());
     }
 }

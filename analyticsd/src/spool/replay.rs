@@ -1,7 +1,11 @@
 //! Stores what is in the spool once the database is back. How far it is stored is written in the transaction of the events, so
 //! it may be interrupted anywhere: whoever goes on asks the database first.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use db::{Claim, IngestError, Ingested, SpoolPosition, Store, StoreError, Writer};
 use model::{Hour, Submission, wire::MAX_BATCH_EVENTS};
@@ -15,7 +19,7 @@ use tokio::{
 use super::{log::SpoolLog, record, rejects::Rejects};
 use crate::{
     job::{Fit, Room},
-    metrics::Metrics,
+    metrics::{CommitOutcome, LaneName, Metrics},
     spool::SpoolError,
 };
 
@@ -142,8 +146,15 @@ impl Replay {
             let claims: Vec<Vec<Claim>> = submissions.iter().map(Claim::all_of).collect();
             let all_claims: Vec<Claim> = claims.iter().flatten().cloned().collect();
             let events = submissions.iter().flat_map(|submission| &submission.events);
-            match writer.ingest_once(events, &all_claims, Some(at)).await? {
-                Ingested::Stored => return Ok(()),
+            let commits = self.metrics.commits.of(LaneName::Spool);
+            let began = Instant::now();
+            let outcome = writer.ingest_once(events, &all_claims, Some(at)).await;
+            commits.tried(CommitOutcome::of(&outcome), began);
+            match outcome? {
+                Ingested::Stored => {
+                    commits.stored(submissions.iter().flat_map(|submission| &submission.events));
+                    return Ok(());
+                }
                 Ingested::Blocked { settled, expired } => {
                     let expired: HashSet<Hour> = expired.into_iter().collect();
                     let (gone, rest) = submissions
@@ -152,7 +163,7 @@ impl Replay {
                     self.reject(gone, "the raw events of their hour are no longer kept").await?;
                     submissions = rest;
                     for hour in settled {
-                        self.store.reopen(hour).await?;
+                        self.metrics.reopenings.count(self.store.reopen(hour)).await?;
                     }
                 }
                 Ingested::Claimed { repeated, conflicting } => {
@@ -181,7 +192,7 @@ impl Replay {
             return Ok(());
         }
         tracing::error!(requests = submissions.len(), reason, file = %self.rejects.path().display(), "spooled requests cannot be stored");
-        self.metrics.spool_rejected_requests.inc_by(submissions.len() as u64);
+        self.metrics.spool.rejected_requests.add(submissions.len());
         let rejects = Arc::clone(&self.rejects);
         Ok(spawn_blocking(move || rejects.add(&submissions)).await??)
     }
@@ -219,7 +230,6 @@ impl Replay {
     async fn note_stored(&mut self, name: &str, to: u64) -> Result<(), ReplayError> {
         let name = name.to_owned();
         self.on_log(move |log| log.note_stored(&name, to)).await?;
-        self.metrics.spooled_requests.set(self.log.len());
         // Trying again for each commit would read the whole file each time.
         if !self.cannot_remove {
             self.remove_stored().await;
@@ -239,7 +249,6 @@ impl Replay {
             tracing::warn!(%error, "cannot remove from the spool what is stored; events are stored all the same, and it is tried again");
         }
         self.cannot_remove = removed.is_err();
-        self.metrics.spooled_requests.set(self.log.len());
     }
 
     /// Beside the runtime's threads, because files take their time.

@@ -1,5 +1,5 @@
 use chrono::{DateTime, TimeDelta, Utc};
-use db::Flavour;
+use db::{Flavour, Retention, Store, StoreOptions};
 use model::Problem;
 use reqwest::StatusCode;
 use testkit::{Daemon, TestDatabase};
@@ -103,4 +103,38 @@ async fn an_event_that_was_spooled_is_stored_though_it_lies_beyond_the_limits_by
     database.come_back().await;
     until_replayed(&daemon).await;
     assert_eq!(daemon.counts(late).await, counts(1, 1, 0));
+}
+
+#[tokio::test]
+async fn an_event_of_a_day_whose_raw_events_are_no_longer_kept_gets_400_and_the_counts_of_its_hour_stay() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start_with(["--database-url", database.url(), "--settle-after", "0s"]).await;
+    let (old, now) = (at("2015-05-17T10:05:03Z"), Utc::now());
+    for user in ["anna", "ben"] {
+        assert_eq!(daemon.post(old, user, "click").await, StatusCode::NO_CONTENT);
+    }
+    // Only settled hours may lose their raw events.
+    let settled = "select exists (select from analytics.settled_hours)";
+    let client = database.client().await;
+    while !client.query_one(settled, &[]).await.unwrap().get::<_, bool>(0) {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let store = Store::new(database.url(), StoreOptions::default()).unwrap();
+    let keep = Some(std::time::Duration::from_hours(24 * 400));
+    Retention { keep, columnstore_after: None }.write(&store).await.unwrap();
+    Retention::apply(&store).await.unwrap();
+    assert_eq!(stored_events(&database).await, 0);
+
+    let url = format!("{}/analytics?timestamp={}&user=carl&event=click", daemon.url(), old.timestamp_millis());
+    let single = reqwest::Client::new().post(url).send().await.unwrap();
+    let batch = daemon.post_batch(line(now) + &line(old)).await;
+    for answer in [single, batch] {
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+        let problem: Problem = answer.json().await.unwrap();
+        assert_eq!(problem.parameter.as_deref(), Some("timestamp"));
+        assert!(problem.detail.contains("retention"), "{problem:?}");
+    }
+    assert_eq!(stored_events(&database).await, 0);
+    assert_eq!(daemon.counts(old).await, counts(2, 2, 0));
+    assert_eq!(daemon.counts(now).await, counts(0, 0, 0), "nothing of the batch is counted");
 }

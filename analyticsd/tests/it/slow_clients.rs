@@ -46,6 +46,28 @@ async fn whoever_does_not_send_a_whole_head_within_10_seconds_is_cut_off() {
 }
 
 #[tokio::test]
+async fn other_limits_than_the_usual_ones_can_be_set() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let usual = Daemon::start(database.url()).await;
+    let limits = ["--header-timeout", "1s", "--header-bytes", "8192", "--body-timeout", "2s"];
+    let strict = Daemon::start_with(["--database-url", database.url()].into_iter().chain(limits)).await;
+
+    let patience = Duration::from_secs(45);
+    let (mut with_usual, mut with_strict) = (connect(&usual).await, connect(&strict).await);
+    tokio::select! {
+        _ = read_to_the_end(&mut with_usual, patience) => panic!("the stricter daemon has more patience"),
+        said = read_to_the_end(&mut with_strict, patience) => assert_eq!(said, ""),
+    }
+    let head = format!("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX: {}\r\n\r\n", "x".repeat(10_000));
+    for (daemon, status) in [(&usual, "HTTP/1.1 200 "), (&strict, "HTTP/1.1 431 ")] {
+        let answer = read_to_the_end(&mut connect_and_send(daemon, head.as_bytes()).await, patience).await;
+        assert!(answer.starts_with(status), "{answer}");
+    }
+    let answer = read_to_the_end(&mut connect_and_send(&strict, BATCH_HEAD).await, patience).await;
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("within 2s."), "{answer}");
+}
+
+#[tokio::test]
 async fn an_event_whose_body_never_ends_is_answered_at_once_and_its_connection_ends() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;

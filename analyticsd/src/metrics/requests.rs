@@ -1,0 +1,341 @@
+use std::{array, fmt, time::Instant};
+
+use warp::http::{Method, StatusCode};
+
+use super::{Counter, Gauge, Held, Histogram, Sink};
+
+/// Where a request goes, as far as it is told apart here: a small set, whatever clients ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Route {
+    Analytics,
+    Batch,
+    Pixel,
+    Hours,
+    Stream,
+    Script,
+    Page,
+    Docs,
+    OpenApi,
+    Healthz,
+    Readyz,
+    Metrics,
+    Unknown,
+}
+
+impl Route {
+    /// All of them, in the order of their numbers, with what they are called.
+    const ALL: [(Self, &'static str); 13] = [
+        (Self::Analytics, "/analytics"),
+        (Self::Batch, "/analytics/batch"),
+        (Self::Pixel, "/analytics.gif"),
+        (Self::Hours, "/analytics/hours"),
+        (Self::Stream, "/analytics/stream"),
+        (Self::Script, "/analytics.js"),
+        (Self::Page, "/"),
+        (Self::Docs, "/docs"),
+        (Self::OpenApi, "/openapi.json"),
+        (Self::Healthz, "/healthz"),
+        (Self::Readyz, "/readyz"),
+        (Self::Metrics, "/metrics"),
+        (Self::Unknown, "unknown"),
+    ];
+
+    /// The route of a path. The files of the page and those of the documentation are one route each.
+    pub(crate) fn of(path: &str) -> Self {
+        match path {
+            "/analytics" => Self::Analytics,
+            "/analytics/batch" => Self::Batch,
+            "/analytics.gif" => Self::Pixel,
+            "/analytics/hours" => Self::Hours,
+            "/analytics/stream" => Self::Stream,
+            "/analytics.js" => Self::Script,
+            "/" => Self::Page,
+            "/openapi.json" => Self::OpenApi,
+            "/healthz" => Self::Healthz,
+            "/readyz" => Self::Readyz,
+            "/metrics" => Self::Metrics,
+            _ if path.starts_with("/assets/") => Self::Page,
+            _ if path.strip_prefix("/docs").is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) => Self::Docs,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// What it is called.
+    pub(crate) fn name(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
+}
+
+/// The method of a request; whatever is no method of this daemon is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MethodName {
+    Get,
+    Head,
+    Post,
+    Options,
+    Other,
+}
+
+impl MethodName {
+    const ALL: [&'static str; 5] = ["GET", "HEAD", "POST", "OPTIONS", "other"];
+
+    pub(crate) fn of(method: &Method) -> Self {
+        match *method {
+            Method::GET => Self::Get,
+            Method::HEAD => Self::Head,
+            Method::POST => Self::Post,
+            Method::OPTIONS => Self::Options,
+            _ => Self::Other,
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        Self::ALL[self as usize]
+    }
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// With an answer.
+    Answered(StatusCode),
+    /// The connection was closed in place of an answer, because nobody knows whether the events are stored.
+    Closed,
+    /// The client was gone before there was an answer.
+    Abandoned,
+}
+
+/// The status codes that are told apart.
+const STATUSES: [(u16, &str); 21] = [
+    (200, "200"),
+    (202, "202"),
+    (204, "204"),
+    (206, "206"),
+    (304, "304"),
+    (308, "308"),
+    (400, "400"),
+    (401, "401"),
+    (403, "403"),
+    (404, "404"),
+    (405, "405"),
+    (408, "408"),
+    (409, "409"),
+    (411, "411"),
+    (413, "413"),
+    (414, "414"),
+    (415, "415"),
+    (429, "429"),
+    (431, "431"),
+    (500, "500"),
+    (503, "503"),
+];
+/// What is not among them, and what ends without an answer.
+const OTHER: [&str; 3] = ["other", "closed", "abandoned"];
+const OUTCOMES: usize = STATUSES.len() + OTHER.len();
+
+impl Outcome {
+    fn place(self) -> usize {
+        let other = match self {
+            Self::Answered(status) => match STATUSES.iter().position(|(code, _)| *code == status.as_u16()) {
+                Some(place) => return place,
+                None => 0,
+            },
+            Self::Closed => 1,
+            Self::Abandoned => 2,
+        };
+        STATUSES.len() + other
+    }
+
+    /// What it is called: the status, or what became of the request without one.
+    pub(crate) fn name(self) -> &'static str {
+        Self::name_at(self.place())
+    }
+
+    /// Whether the daemon or its database failed, rather than the client.
+    pub(crate) fn is_failure(self) -> bool {
+        match self {
+            Self::Answered(status) => status.is_server_error(),
+            Self::Closed => true,
+            Self::Abandoned => false,
+        }
+    }
+
+    fn name_at(place: usize) -> &'static str {
+        STATUSES.get(place).map_or_else(|| OTHER[place - STATUSES.len()], |(_, name)| name)
+    }
+}
+
+struct OfRoute {
+    /// By method.
+    seconds: [Histogram; MethodName::ALL.len()],
+    /// By method and outcome.
+    requests: [[Counter; OUTCOMES]; MethodName::ALL.len()],
+}
+
+/// Requests that were read: their numbers, times and outcomes.
+pub(crate) struct Requests {
+    routes: [OfRoute; Route::ALL.len()],
+    under_way: Gauge,
+}
+
+impl Default for Requests {
+    fn default() -> Self {
+        let of_route = || OfRoute {
+            seconds: array::from_fn(|_| Histogram::of_seconds()),
+            requests: array::from_fn(|_| array::from_fn(|_| Counter::default())),
+        };
+        Self { routes: array::from_fn(|_| of_route()), under_way: Gauge::default() }
+    }
+}
+
+impl Requests {
+    /// One more is under way for as long as this is held.
+    pub(crate) fn begin(&self) -> Held<'_> {
+        self.under_way.hold()
+    }
+
+    pub(crate) fn end(&self, route: Route, method: MethodName, outcome: Outcome, began: Instant) {
+        let route = &self.routes[route as usize];
+        route.requests[method as usize][outcome.place()].add(1);
+        route.seconds[method as usize].observe_since(began);
+    }
+
+    pub(super) fn encode(&self, sink: &mut Sink<'_>) -> fmt::Result {
+        // Of what never happened nothing is shown: there are far more combinations than any client uses.
+        let of_methods = || {
+            self.routes.iter().zip(Route::ALL).flat_map(|(of_route, (_, route))| {
+                let methods = of_route.seconds.iter().zip(&of_route.requests).zip(MethodName::ALL);
+                methods.map(move |((seconds, requests), method)| (route, method, seconds, requests))
+            })
+        };
+        sink.counter(
+            "analyticsd_http_requests",
+            "Requests by route, method and status; closed: the connection was ended because nobody knows whether the events are stored; \
+             abandoned: the client was gone first",
+            of_methods().flat_map(|(route, method, _, requests)| {
+                let seen = requests.iter().enumerate().filter(|(_, count)| count.get() > 0.0);
+                seen.map(move |(place, count)| {
+                    (vec![("route", route), ("method", method), ("status", Outcome::name_at(place))], count.get())
+                })
+            }),
+        )?;
+        sink.histogram(
+            "analyticsd_http_request_duration_seconds",
+            "From when the head of a request was read until its answer was there, of which the stream is only the beginning",
+            of_methods()
+                .filter(|(_, _, seconds, _)| seconds.read().1 > 0)
+                .map(|(route, method, seconds, _)| (vec![("route", route), ("method", method)], seconds)),
+        )?;
+        sink.gauge(
+            "analyticsd_http_requests_under_way",
+            "Requests that have no answer yet",
+            [(vec![], self.under_way.get())],
+        )
+    }
+}
+
+/// Which of the two listeners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listener {
+    /// The one that clients use.
+    Public,
+    /// The one that serves what the daemon counts.
+    Admin,
+}
+
+impl Listener {
+    const ALL: [&'static str; 2] = ["public", "admin"];
+}
+
+/// Connections of clients to one listener.
+#[derive(Default)]
+pub(crate) struct OfListener {
+    pub(crate) open: Gauge,
+    pub(crate) limit: Gauge,
+    pub(crate) accepted: Counter,
+    /// Answered 503, because all connections were taken.
+    pub(crate) refused: Counter,
+    /// Closed without a word, because so many were being refused already.
+    pub(crate) dropped: Counter,
+    /// The system could not hand over a connection, for example for want of open files.
+    pub(crate) failed: Counter,
+}
+
+/// Connections of clients.
+#[derive(Default)]
+pub(crate) struct Connections([OfListener; Listener::ALL.len()]);
+
+impl Connections {
+    pub(crate) fn of(&self, listener: Listener) -> &OfListener {
+        &self.0[listener as usize]
+    }
+
+    pub(super) fn encode(&self, sink: &mut Sink<'_>) -> fmt::Result {
+        let of = |value: fn(&OfListener) -> f64| {
+            let listeners = self.0.iter().zip(Listener::ALL);
+            listeners.map(move |(of_listener, name)| (vec![("listener", name)], value(of_listener)))
+        };
+        sink.gauge("analyticsd_connections_open", "Connections of clients", of(|listener| listener.open.get()))?;
+        sink.gauge(
+            "analyticsd_connections_limit",
+            "The most connections of clients at a time",
+            of(|listener| listener.limit.get()),
+        )?;
+        sink.counter(
+            "analyticsd_connections_accepted",
+            "Connections of clients that were served",
+            of(|listener| listener.accepted.get()),
+        )?;
+        let refused = |value: fn(&OfListener) -> f64, answer| {
+            of(value).map(move |(labels, value)| ([labels, vec![("answer", answer)]].concat(), value))
+        };
+        sink.counter(
+            "analyticsd_connections_refused",
+            "Connections beyond the limit: answered 503, or closed without an answer where too many were being refused",
+            refused(|listener| listener.refused.get(), "503").chain(refused(|listener| listener.dropped.get(), "none")),
+        )?;
+        sink.counter(
+            "analyticsd_connections_failed",
+            "Connections that the system could not hand over, as when there are too few open files",
+            of(|listener| listener.failed.get()),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MethodName, OTHER, Outcome, Route, STATUSES};
+    use warp::http::{Method, StatusCode};
+
+    #[test]
+    fn the_number_of_a_route_is_its_place_in_the_list() {
+        for (place, (route, name)) in Route::ALL.into_iter().enumerate() {
+            assert_eq!(route as usize, place);
+            assert_eq!(route.name(), name);
+            assert_eq!(Route::of(name), route, "{name}");
+        }
+        for (path, route) in [
+            ("", Route::Unknown),
+            ("/docs/swagger-ui.css", Route::Docs),
+            ("/docsx", Route::Unknown),
+            ("/assets/page.js", Route::Page),
+            ("/analytics/", Route::Unknown),
+            ("//analytics", Route::Unknown),
+            ("/\u{9b}31m\n", Route::Unknown),
+        ] {
+            assert_eq!(Route::of(path), route, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn methods_and_statuses_that_nobody_knows_are_one_each() {
+        assert_eq!(MethodName::of(&Method::from_bytes(b"BREW").unwrap()).name(), "other");
+        assert_eq!(MethodName::of(&Method::HEAD).name(), "HEAD");
+        let named = Outcome::name;
+        assert_eq!(named(Outcome::Answered(StatusCode::IM_A_TEAPOT)), "other");
+        assert_eq!(named(Outcome::Answered(StatusCode::NO_CONTENT)), "204");
+        assert_eq!(named(Outcome::Closed), "closed");
+        assert_eq!(named(Outcome::Abandoned), "abandoned");
+        assert!(STATUSES.iter().all(|(code, name)| code.to_string() == *name) && OTHER.len() == 3);
+    }
+}

@@ -1,0 +1,87 @@
+//! The name of a request, by which its client and the log speak of the same one.
+
+use std::fmt;
+
+use warp::http::{HeaderMap, HeaderName, HeaderValue};
+
+/// Where a client may give one, and gets it back.
+pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+/// The longest that is taken from a client, in bytes.
+const MAX_LENGTH: usize = 64;
+
+/// 1 to 64 letters, digits, dots, underscores and hyphens, so that it can stand anywhere.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestId(HeaderValue);
+
+impl RequestId {
+    /// What the client calls its request, if it does so once and in a way that can stand in a log; else 16 random digits, which take no call of the
+    /// system.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let mut given = headers.get_all(&HEADER).iter();
+        match (given.next(), given.next()) {
+            (Some(id), None) if is_sane(id.as_bytes()) => Self(id.clone()),
+            _ => Self::drawn(rand::random()),
+        }
+    }
+
+    fn drawn(bytes: [u8; 8]) -> Self {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut digits = [0; 16];
+        for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(bytes) {
+            *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
+        }
+        Self(HeaderValue::from_bytes(&digits).expect("digits may stand in a header"))
+    }
+
+    /// What to say to the client.
+    pub(crate) fn into_header(self) -> HeaderValue {
+        self.0
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.to_str().unwrap_or_default())
+    }
+}
+
+fn is_sane(id: &[u8]) -> bool {
+    (1..=MAX_LENGTH).contains(&id.len())
+        && id.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use warp::http::{HeaderMap, HeaderValue};
+
+    use super::{HEADER, RequestId};
+
+    fn of(given: &[&[u8]]) -> String {
+        let mut headers = HeaderMap::new();
+        for id in given {
+            headers.append(HEADER, HeaderValue::from_bytes(id).unwrap());
+        }
+        RequestId::of(&headers).to_string()
+    }
+
+    #[test]
+    fn a_sane_name_of_the_client_is_kept_and_any_other_replaced() {
+        let longest = [b'a'; 64];
+        for sane in [&b"a"[..], b"A.b_c-9", &longest] {
+            assert_eq!(of(&[sane]).as_bytes(), sane);
+        }
+        let too_long = [b'a'; 65];
+        let others: [&[&[u8]]; 9] =
+            [&[], &[b""], &[b"a b"], &[b"a\tb"], &[b"\xc3\xa4"], &[b"a\"b"], &[b"a;b"], &[&too_long], &[b"a", b"b"]];
+        for other in others {
+            let id = of(other);
+            assert!(id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{other:?} becomes {id}");
+        }
+    }
+
+    #[test]
+    fn no_two_are_drawn_alike() {
+        assert_ne!(of(&[]), of(&[]));
+        assert_eq!(RequestId::drawn([0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef]).to_string(), "0123456789abcdef");
+    }
+}

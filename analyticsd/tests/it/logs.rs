@@ -1,0 +1,204 @@
+//! What stands in the log of the real daemon, and what must never.
+
+use std::{
+    fs,
+    fs::File,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use db::Flavour;
+use reqwest::{Client, StatusCode};
+use serde_json::Value;
+use tempfile::TempDir;
+use testkit::{Daemon, TestDatabase, server_dir};
+use tokio::time::{sleep, timeout};
+
+use crate::raw::{connect_and_send, read_to_the_end};
+
+/// A daemon whose log goes to a file.
+struct Logged {
+    daemon: Daemon,
+    log: PathBuf,
+    _dir: TempDir,
+}
+
+impl Logged {
+    async fn start(database_url: &str, arguments: &[&str]) -> Self {
+        let dir = server_dir();
+        let log = dir.path().join("log");
+        let mut command = Daemon::command();
+        command.args(["--database-url", database_url]).args(arguments).stderr(File::create(&log).unwrap());
+        Self { daemon: Daemon::start_command(command).await, log, _dir: dir }
+    }
+
+    /// The first line that holds all these texts.
+    async fn line_with(&self, texts: &[&str]) -> String {
+        let search = async {
+            loop {
+                let written = fs::read_to_string(&self.log).unwrap();
+                let complete = written.rfind('\n').map_or("", |end| &written[..end]);
+                if let Some(line) = complete.lines().find(|line| texts.iter().all(|text| line.contains(text))) {
+                    return line.to_owned();
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let found = timeout(Duration::from_mins(1), search).await;
+        found.unwrap_or_else(|_| panic!("no line holds {texts:?}:\n{}", fs::read_to_string(&self.log).unwrap()))
+    }
+
+    /// Everything, once the daemon has stopped.
+    async fn all(self) -> String {
+        assert!(self.daemon.terminate().await.success());
+        fs::read_to_string(&self.log).unwrap()
+    }
+}
+
+/// Lets the database refuse events of users whose name begins so, and repeat the name in its error.
+async fn refuse_users(database: &TestDatabase, beginning: &str) {
+    let client = database.client().await;
+    let sql = format!(
+        "create function refuse() returns trigger language plpgsql as $$ begin \
+         if new.user_name like '{beginning}%' then raise exception 'never %', new.user_name using detail = new.user_name; end if; \
+         return new; end $$; \
+         create trigger refuse before insert on analytics.events for each row execute function refuse()"
+    );
+    client.batch_execute(&sql).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_fails_is_told_under_the_name_that_the_client_got_and_never_more_than_some_lines_a_second() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    refuse_users(&database, "bad").await;
+    let logged = Logged::start(database.url(), &[]).await;
+    let began = Instant::now();
+    for number in 0..100 {
+        let user = format!("bad{number}");
+        assert_eq!(logged.daemon.post(Utc::now(), &user, "click").await, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    let query = format!("timestamp={}&user=bad&event=click", Utc::now().timestamp_millis());
+    // Where a line was left out, one of the next seconds has room.
+    let failing = async {
+        loop {
+            let request = Client::new().post(format!("{}/analytics?{query}", logged.daemon.url()));
+            request.header("X-Request-Id", "mine").send().await.unwrap();
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let line = tokio::select! {
+        line = logged.line_with(&["request_id=mine"]) => line,
+        () = failing => unreachable!("it never ends"),
+    };
+    for part in ["WARN", "a request failed", "status=\"503\"", "reason=\"refused\"", "route=\"/analytics\""] {
+        assert!(line.contains(part), "{line}");
+    }
+    let lines = logged.all().await.lines().filter(|line| line.contains("a request failed")).count() as u64;
+    // Of the seconds that there were, the first and the last may be parts.
+    let most = 10 * (began.elapsed().as_secs() + 2);
+    assert!(lines > 1 && lines <= most, "{lines} lines, and {most} at most");
+}
+
+#[tokio::test]
+async fn what_a_handler_writes_has_the_name_of_its_request() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let logged = Logged::start(database.url(), &[]).await;
+    database.client().await.batch_execute("drop function analytics.hours(timestamptz, timestamptz)").await.unwrap();
+    let request = Client::new().get(format!("{}/analytics/hours", logged.daemon.url()));
+    let answer = request.header("X-Request-Id", "of-a-report").send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let line = logged.line_with(&["could not read a report"]).await;
+    assert!(line.contains("request_id=of-a-report"), "{line}");
+}
+
+#[tokio::test]
+async fn there_is_a_line_for_each_request_for_those_who_ask_for_it() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let logged = Logged::start(database.url(), &["--log", "info,access=debug"]).await;
+    logged.daemon.get("/analytics?timestamp=0&user=nobodys-business").await;
+    logged.daemon.get("/not%0Ahere").await;
+    let line = logged.line_with(&["access: request", "path=\"/analytics\""]).await;
+    for part in
+        ["DEBUG", "request_id=", "client=127.0.0.1", "method=\"GET\"", "status=\"200\"", "reason=\"none\"", "micros="]
+    {
+        assert!(line.contains(part), "{line}");
+    }
+    logged.line_with(&["path=\"/not%0Ahere\"", "status=\"404\"", "reason=\"not_found\""]).await;
+    assert!(!logged.all().await.contains("nobodys-business"), "a query string is not written");
+
+    let silent = Logged::start(database.url(), &[]).await;
+    silent.daemon.get("/analytics?timestamp=0").await;
+    assert!(!silent.all().await.contains("access"));
+}
+
+#[tokio::test]
+async fn no_text_of_a_client_or_the_database_begins_a_line_or_moves_a_cursor() {
+    let log = log_of_an_evil_client("human").await;
+    assert!(log.contains("evil\\n2026-01-01"), "the name is there, on one line: {log}");
+    for line in log.lines() {
+        let time = line.split_once(' ').and_then(|(time, _)| time.parse::<DateTime<Utc>>().ok());
+        assert!(time.is_some() && !line.starts_with("2026-01-01"), "{line:?}");
+    }
+}
+
+#[tokio::test]
+async fn each_line_is_an_object_of_json_whatever_stands_in_it() {
+    let log = log_of_an_evil_client("json").await;
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let refused = lines.iter().find(|line| line["message"] == "the database refused events").unwrap();
+    assert!(refused["error"].as_str().unwrap().contains("evil\n2026-01-01"), "the name is there as it was: {refused}");
+    assert_eq!(refused["level"], "ERROR");
+    let failed = lines.iter().find(|line| line["message"] == "a request failed").unwrap();
+    assert_eq!((&failed["status"], &failed["request_id"]), (&"503".into(), &"of-the-evil".into()));
+}
+
+/// What a daemon writes when a client and the database do their worst. No line holds a character that is not for reading.
+async fn log_of_an_evil_client(format: &str) -> String {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    refuse_users(&database, "evil").await;
+    let logged = Logged::start(database.url(), &["--log", "debug,access=debug", "--log-format", format]).await;
+    let forged = "evil\n2026-01-01T00:00:00Z ERROR analyticsd: forged\r\u{1b}[2J\u{1b}]0;title\u{7}\u{9b}31m\u{2028}\u{85}\u{7f}end";
+    let query =
+        [("timestamp", Utc::now().timestamp_millis().to_string().as_str()), ("user", forged), ("event", "click")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let url = reqwest::Url::parse_with_params(&format!("{}/analytics", logged.daemon.url()), query).unwrap();
+    let answer = Client::new().post(url).header("X-Request-Id", "of-the-evil").send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    logged.daemon.get("/%0A2026-01-01T00:00:00Z%20ERROR%20forged").await;
+    for bytes in [
+        &b"GET /\xc2\x9b31m\xe2\x80\xa8 HTTP/1.1\r\nHost: \x1b[2J\r\nX-Request-Id: a\x1b[2J\r\nConnection: close\r\n\r\n"[..],
+        b"GET /\xc2\x9b31m\xe2\x80\xa8 HTTP/1.1\r\nHost: x\r\nUser-Agent: \xc2\x9b31m\r\nConnection: close\r\n\r\n",
+    ] {
+        read_to_the_end(&mut connect_and_send(&logged.daemon, bytes).await, Duration::from_secs(10)).await;
+    }
+    logged.line_with(&["the database refused events", "forged"]).await;
+    let log = logged.all().await;
+    let strange = log.chars().find(|&c| c != '\n' && (c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')));
+    assert_eq!(strange, None, "{log:?}");
+    log
+}
+
+#[tokio::test]
+async fn secrets_are_never_written_however_much_is_asked_for() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let with_password = database.url().replacen("analytics@", "analytics:a-database-password@", 1);
+    assert_ne!(with_password, database.url());
+    let logged = Logged::start(&with_password, &["--log", "trace"]).await;
+    let http = Client::new();
+    for path in ["/analytics", "/analytics/hours", "/analytics.gif", "/nothing"] {
+        let url = format!("{}{path}?timestamp=0&user=a-users-name&key=a-secret-key", logged.daemon.url());
+        let request = http
+            .get(url)
+            .header("Authorization", "Bearer a-secret-token")
+            .header("Idempotency-Key", "a-key-of-an-event");
+        request.send().await.unwrap();
+    }
+    assert_eq!(logged.daemon.post(Utc::now(), "a-users-name", "click").await, StatusCode::NO_CONTENT);
+    let log = logged.all().await;
+    assert!(log.contains("TRACE"), "much is written");
+    for secret in ["a-database-password", "a-secret-key", "a-secret-token", "a-users-name"] {
+        let line = log.lines().find(|line| line.contains(secret));
+        assert_eq!(line, None, "{secret}");
+    }
+}
