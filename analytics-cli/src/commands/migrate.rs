@@ -91,10 +91,10 @@ fn describe_up(flavour: Flavour, applied: &[String]) -> String {
 /// What whoever migrates has to know of roles; none where all is as before.
 fn remark_on_roles(Roles { made, lacking }: &Roles) -> Option<String> {
     if !lacking.is_empty() {
-        let statements: String = lacking.iter().map(|statement| format!("\n    {statement};")).collect();
+        let statements = lacking.join(";\n    ");
         return Some(format!(
             "The schema is usable, but only by this login, which may not set up the roles of daemons and readers. A superuser has to run the command \
-             once, or, connected to this database:{statements}\nand then this login the command again."
+             once, or, connected to this database:\n    {statements};\nand then this login the command again."
         ));
     }
     (!made.is_empty()).then(|| {
