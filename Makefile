@@ -5,7 +5,7 @@ CARGO ?= cargo
 # The one test runner that runs every test in a process of its own; cargo's own does where it is not installed.
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help run build test smoke soak screenshots lint fmt bench bench-check bench-chunks prerequisites test-prerequisites
+.PHONY: help run build test smoke soak screenshots lint fmt bench bench-check bench-chunks package package-test prerequisites lint-prerequisites test-prerequisites
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -42,11 +42,22 @@ screenshots: test-prerequisites ## take the pictures of the documentation anew
 	$(CARGO) build --package analyticsd
 	scripts/browser-tests debug screenshots
 
-lint: ## what must be clean: formatting, clippy, documentation and the rules for Prometheus, warnings denied
+lint: lint-prerequisites ## what must be clean: formatting, clippy, documentation, the rules for Prometheus, and what ships
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --workspace --no-deps --document-private-items
 	scripts/check-monitoring
+	scripts/lint-packaging
+
+package: ## make the Debian package of optimized programs
+	@scripts/prerequisites package
+	$(CARGO) build --release --locked --package analyticsd --package analytics-cli
+	scripts/package release
+
+package-test: ## install, start, upgrade and remove the package on a bare Debian 12 in a container (as root)
+	@scripts/prerequisites package
+	$(CARGO) build --workspace --all-targets
+	scripts/package-test debug
 
 fmt: ## format the code
 	$(CARGO) fmt --all
@@ -64,6 +75,9 @@ bench-chunks: ## compare chunk intervals and indexes on an empty TimescaleDB dat
 
 prerequisites:
 	@scripts/prerequisites
+
+lint-prerequisites:
+	@scripts/prerequisites lint
 
 test-prerequisites:
 	@scripts/prerequisites tests

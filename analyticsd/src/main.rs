@@ -1,11 +1,15 @@
 //! `analyticsd`: records visitors' events over HTTP and counts them exactly for every hour. See `analyticsd --help`.
 
 use std::{
+    fs,
     io::{IsTerminal, Write},
     process::ExitCode,
 };
 
-use analyticsd::config::{Config, Invocation, LogConfig, LogFormat, Settings, ShowFormat, Task};
+use analyticsd::{
+    config::{Config, Invocation, LogConfig, LogFormat, Settings, ShowFormat, Task, command},
+    healthcheck,
+};
 
 /// A wrong command line, or other wrong settings.
 const WRONG_SETTINGS: u8 = 2;
@@ -18,6 +22,27 @@ fn main() -> ExitCode {
             Err(faults) => refuse(&faults),
         },
         Task::ShowConfig(format) => show_config(&settings, format),
+        Task::Healthcheck => match settings.listen().map(healthcheck::check) {
+            Ok(Ok(())) => ExitCode::SUCCESS,
+            Ok(Err(unhealthy)) => {
+                eprintln!("error: {unhealthy}");
+                ExitCode::FAILURE
+            }
+            Err(faults) => refuse(&faults),
+        },
+        Task::Completions(shell) => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command(), "analyticsd", &mut script);
+            let _ = std::io::stdout().write_all(&script);
+            ExitCode::SUCCESS
+        }
+        Task::Man(dir) => match fs::create_dir_all(&dir).and_then(|()| clap_mangen::generate_to(command(), &dir)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: cannot write to {}: {error}; give a folder that can be written to", dir.display());
+                ExitCode::FAILURE
+            }
+        },
     }
 }
 

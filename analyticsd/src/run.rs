@@ -1,4 +1,4 @@
-use std::{io::Write, sync::Arc, time::Duration};
+use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow, bail};
 use db::{
@@ -23,6 +23,7 @@ use crate::{
     reports::Reports,
     routes::{Services, admin_routes, routes},
     server::{self, Limits},
+    service_manager::{self, Watchdog},
     settling, signals,
     spool::SpoolLane,
 };
@@ -83,6 +84,7 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
     let metrics = Arc::new(Metrics::new());
     // With a spool the daemon is of use before the database is there.
     let patience = if config.spool.is_some() { Duration::ZERO } else { DATABASE_PATIENCE };
+    service_manager::waits("waiting for the database");
     let is_prepared = tokio::select! {
         () = &mut stop => return Ok(()),
         prepared = prepare_schema(&store, config.migrate, patience, &metrics) => match prepared {
@@ -113,6 +115,7 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
     let lanes = Arc::new(Lanes::start(&store, spool.as_ref(), &metrics, &mut lane_tasks));
     // The lanes hold it for as long as they may need it.
     drop(spool);
+    let mut watchdog = Watchdog::start(address, &lanes);
     let live = Arc::new(Live::new(Arc::clone(&lanes)));
     let looking = tokio::spawn({
         let live = Arc::clone(&live);
@@ -129,6 +132,11 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
 
     // Whoever reads this line may be gone, which must not end the daemon.
     let _ = writeln!(std::io::stdout(), "listening on http://{address}");
+    if is_prepared {
+        service_manager::serves(address);
+    } else {
+        service_manager::serves_with(address, "the database is away, events go into the spool");
+    }
     let limits = Limits { connections: open_files::make_room_for(config.limits.connections), ..config.limits };
     let front = Front::new(Arc::clone(&metrics), Listener::Public);
     let mut broken = None;
@@ -136,8 +144,9 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
         tokio::select! {
             () = &mut stop => {}
             _ = lane_tasks.join_next() => broken = Some(anyhow!("a lane ended by itself, which is a bug; the daemon stopped")),
-            error = prepare_schema_later(&store, config.migrate, &metrics), if !is_prepared => broken = Some(error),
+            error = prepare_schema_later(&store, config.migrate, address, &metrics), if !is_prepared => broken = Some(error),
         }
+        watchdog.stopping();
         // Those who listen would never be done, and nobody may hold on to the lanes.
         live.end();
         drop(live);
@@ -181,11 +190,14 @@ fn watch(services: &Services, metrics: &Metrics) {
 }
 
 /// The same once the database is there. Returns what is wrong with it, and nothing if all is well.
-async fn prepare_schema_later(store: &Store, migrate: bool, metrics: &Metrics) -> anyhow::Error {
+async fn prepare_schema_later(store: &Store, migrate: bool, address: SocketAddr, metrics: &Metrics) -> anyhow::Error {
     loop {
         store.answers().await;
         match prepare_schema(store, migrate, DATABASE_PATIENCE, metrics).await {
-            Ok(()) => return std::future::pending().await,
+            Ok(()) => {
+                service_manager::serves(address);
+                return std::future::pending().await;
+            }
             Err(error) if is_outage(&error) => {}
             Err(error) => return error,
         }

@@ -1,5 +1,7 @@
 //! The one step from what the sources say to a [`Config`] that can be relied on.
 
+use std::net::SocketAddr;
+
 use db::embedded::EmbeddedOptions;
 
 use super::{
@@ -49,6 +51,11 @@ impl Settings {
             },
             log: LogConfig { filter: self.get(&table::LOG), format: self.get(&table::LOG_FORMAT) },
         })
+    }
+
+    /// Where the daemon of these settings serves; nothing else has to be right.
+    pub fn listen(&self) -> Result<SocketAddr, Vec<String>> {
+        self.value(&table::LISTEN).ok_or_else(|| self.faults.iter().map(Fault::to_string).collect())
     }
 
     /// What is not wrong, but worth a word.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap_complete::Shell;
 
 use super::{
     ShowFormat, Task,
@@ -41,6 +42,13 @@ impl Invocation {
             Some(("config", matches)) => {
                 Task::ShowConfig(matches.get_one::<ShowFormat>("format").copied().unwrap_or(ShowFormat::Table))
             }
+            Some(("healthcheck", _)) => Task::Healthcheck,
+            Some(("completions", matches)) => {
+                Task::Completions(*matches.get_one("shell").expect("the command line asks for it"))
+            }
+            Some(("man", matches)) => {
+                Task::Man(matches.get_one::<PathBuf>("dir").expect("the command line asks for it").clone())
+            }
             _ => Task::Serve,
         };
         let text = |about: &About| matches.get_one::<String>(about.name).cloned();
@@ -64,6 +72,22 @@ pub fn command() -> Command {
                 .default_value("table")
                 .help("How to write it"),
         );
+    let healthcheck = Command::new("healthcheck")
+        .about("Ask the daemon that listens as these settings say whether it is ready; exit 1 if it is not")
+        .long_about(
+            "Ask the daemon that listens as these settings say whether it is ready: GET /readyz. Exit codes: 0 it is; 1 it is not, or does not \
+             answer; 2 for wrong settings.",
+        );
+    let completions = Command::new("completions")
+        .about("Print what completes the command line in a shell")
+        .arg(Arg::new("shell").required(true).value_name("SHELL").value_parser(clap::value_parser!(Shell)));
+    let man = Command::new("man").about("Write manual pages, one for each command").arg(
+        Arg::new("dir")
+            .required(true)
+            .value_name("DIR")
+            .value_parser(clap::value_parser!(PathBuf))
+            .help("The folder to write them to, which is made if it is not there"),
+    );
     Command::new("analyticsd")
         .version(env!("CARGO_PKG_VERSION"))
         .about(
@@ -80,7 +104,7 @@ pub fn command() -> Command {
         )
         .args([flag(&table::CONFIG)])
         .args(table::ALL.iter().map(|entry| flag(entry.about)))
-        .subcommand(show_config)
+        .subcommands([show_config, healthcheck, completions, man])
 }
 
 fn flag(about: &About) -> Arg {

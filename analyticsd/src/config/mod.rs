@@ -15,6 +15,7 @@ mod values;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use clap_complete::Shell;
 use db::embedded::EmbeddedOptions;
 use tracing_subscriber::EnvFilter;
 
@@ -25,12 +26,18 @@ pub use sources::Settings;
 use crate::{request_limits::RequestLimits, server::Limits};
 
 /// What the daemon was called to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Task {
     /// Serve until it is asked to stop.
     Serve,
     /// Show the settings.
     ShowConfig(ShowFormat),
+    /// Ask the daemon of these settings whether it is ready.
+    Healthcheck,
+    /// Print what completes the command line in a shell.
+    Completions(Shell),
+    /// Write manual pages into a folder.
+    Man(PathBuf),
 }
 
 /// Everything that the daemon needs to know, checked.

@@ -1,0 +1,155 @@
+//! What a service manager such as systemd is told of the daemon: that it serves, that it is alive, that it stops. Without one, which is without
+//! `NOTIFY_SOCKET` in the environment, nothing is told and nothing looked at.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use model::{Hour, Timestamp};
+use sd_notify::NotifyState;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinHandle,
+    time::{Instant, MissedTickBehavior, interval, timeout_at},
+};
+
+use crate::{lanes::Lanes, own_address};
+
+/// How many looks fit into the time that the service manager waits. It loses patience only when as many in a row have failed.
+const LOOKS: u32 = 4;
+
+/// It does not serve yet, for this reason.
+pub(crate) fn waits(reason: &str) {
+    tell(&[NotifyState::Status(reason)]);
+}
+
+/// It serves, at this address.
+pub(crate) fn serves(address: SocketAddr) {
+    tell(&[NotifyState::Ready, NotifyState::Status(&format!("serving http://{address}"))]);
+}
+
+/// It serves, and what of it is not as it should be.
+pub(crate) fn serves_with(address: SocketAddr, reservation: &str) {
+    tell(&[NotifyState::Ready, NotifyState::Status(&format!("serving http://{address}; {reservation}"))]);
+}
+
+/// It accepts nothing more.
+fn stops() {
+    tell(&[NotifyState::Stopping, NotifyState::Status("stopping: answering what was accepted")]);
+}
+
+fn tell(state: &[NotifyState]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!(%error, "the service manager was not told");
+    }
+}
+
+/// Tells the service manager that the daemon is alive, as often as it wants to hear it, for as long as that is true. Ends when it is dropped.
+pub(crate) struct Watchdog {
+    patience: Option<Duration>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Watchdog {
+    /// Looks at a daemon that serves at `address` with `lanes`.
+    pub(crate) fn start(address: SocketAddr, lanes: &Arc<Lanes>) -> Self {
+        let patience = sd_notify::watchdog_enabled();
+        let task = patience.map(|patience| {
+            tokio::spawn(ping_while_alive(patience, own_address::reaching(address), Arc::clone(lanes)))
+        });
+        Self { patience, task }
+    }
+
+    /// From now on only the runtime is looked at: what was looked at before ends, and the time for that is limited elsewhere. Tells the service
+    /// manager that the daemon stops.
+    pub(crate) fn stopping(&mut self) {
+        stops();
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+        self.task = self.patience.map(|patience| tokio::spawn(ping(patience)));
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+async fn ping_while_alive(patience: Duration, address: SocketAddr, lanes: Arc<Lanes>) {
+    let mut looks = interval(patience / LOOKS);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let deadline = looks.tick().await + patience / LOOKS;
+        match is_alive(deadline, address, &lanes).await {
+            Ok(()) => tell(&[NotifyState::Watchdog]),
+            Err(missing) => {
+                tracing::warn!("{missing}; the service manager is not told that the daemon is alive");
+            }
+        }
+    }
+}
+
+async fn ping(patience: Duration) {
+    let mut looks = interval(patience / LOOKS);
+    loop {
+        looks.tick().await;
+        tell(&[NotifyState::Watchdog]);
+    }
+}
+
+/// That connections are accepted and answered, and that the lanes answer. What they answer does not matter: that the database is away, or that
+/// there are too many connections, is nothing that a restart would mend.
+async fn is_alive(deadline: Instant, address: SocketAddr, lanes: &Lanes) -> Result<(), &'static str> {
+    if !answers(deadline, address).await {
+        return Err("the daemon does not answer its own request");
+    }
+    let now = Hour::containing(Timestamp::now());
+    timeout_at(deadline, lanes.counts(now)).await.map(|_| ()).map_err(|_| "no answer came from a lane")
+}
+
+/// Any answer in HTTP will do.
+async fn answers(deadline: Instant, address: SocketAddr) -> bool {
+    let ask = async {
+        let mut connection = TcpStream::connect(address).await?;
+        connection.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+        let mut begin = [0; 7];
+        connection.read_exact(&mut begin).await?;
+        std::io::Result::Ok(&begin == b"HTTP/1.")
+    };
+    matches!(timeout_at(deadline, ask).await, Ok(Ok(true)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::{io::AsyncWriteExt, net::TcpListener, time::Instant};
+
+    use super::answers;
+
+    #[tokio::test]
+    async fn any_answer_in_http_is_a_sign_of_life_and_nothing_else_is() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        // The system takes the connection, and nobody accepts it.
+        assert!(!answers(Instant::now() + Duration::from_millis(50), address).await);
+        let _never_accepted = listener.accept().await.unwrap();
+
+        let patience = Duration::from_mins(1);
+        for (said, is_alive) in
+            [("HTTP/1.1 503 Service Unavailable\r\n\r\n", true), ("SSH-2.0-else\r\n", false), ("", false)]
+        {
+            let (alive, ()) = tokio::join!(answers(Instant::now() + patience, address), async {
+                let (mut connection, _) = listener.accept().await.unwrap();
+                connection.write_all(said.as_bytes()).await.unwrap();
+                connection.shutdown().await.unwrap();
+            });
+            assert_eq!(alive, is_alive, "{said}");
+        }
+        drop(listener);
+        assert!(!answers(Instant::now() + patience, address).await);
+    }
+}

@@ -1,0 +1,36 @@
+use db::Flavour;
+use testkit::{Daemon, TestDatabase};
+
+/// The exit code for a daemon that listens on an address, and what is said about it.
+async fn healthcheck(listen: &str) -> (Option<i32>, String) {
+    let output = Daemon::command().args(["healthcheck", "--listen", listen]).output().await.unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[tokio::test]
+async fn a_daemon_is_healthy_while_it_is_ready() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let address = daemon.url().strip_prefix("http://").unwrap().to_owned();
+    assert_eq!(healthcheck(&address).await, (Some(0), String::new()));
+    let port = address.rsplit(':').next().unwrap();
+    assert_eq!(healthcheck(&format!("0.0.0.0:{port}")).await, (Some(0), String::new()), "as in a container");
+
+    let spoil = "update analytics.schema_history set checksum = '1' where version = 1";
+    database.client().await.batch_execute(spoil).await.unwrap();
+    let (code, said) = healthcheck(&address).await;
+    assert_eq!(code, Some(1));
+    assert!(said.contains("503") && said.contains("migrate verify"), "{said}");
+
+    assert!(daemon.terminate().await.success());
+    let (code, said) = healthcheck(&address).await;
+    assert_eq!(code, Some(1));
+    assert!(said.contains(&address) && said.contains("does not answer"), "{said}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_asked_is_a_wrong_setting() {
+    let (code, said) = healthcheck("nowhere").await;
+    assert_eq!(code, Some(2));
+    assert!(said.contains("--listen") && said.contains("nowhere"), "{said}");
+}

@@ -1,0 +1,95 @@
+//! What systemd would be told, on a socket like its own.
+
+use std::time::Duration;
+
+use db::Flavour;
+use reqwest::StatusCode;
+use testkit::{Daemon, TestDatabase};
+use tokio::{net::UnixDatagram, process::Command, time::timeout};
+
+/// Listens where a service manager would.
+struct ServiceManager {
+    socket: UnixDatagram,
+    dir: tempfile::TempDir,
+}
+
+impl ServiceManager {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = UnixDatagram::bind(dir.path().join("notify")).unwrap();
+        Self { socket, dir }
+    }
+
+    /// The daemon's command, which knows of this service manager, and that it waits two seconds for a sign of life.
+    fn command(&self) -> Command {
+        let mut command = Daemon::command();
+        command.env("NOTIFY_SOCKET", self.dir.path().join("notify")).env("WATCHDOG_USEC", "2000000");
+        command.env_remove("WATCHDOG_PID");
+        command
+    }
+
+    /// What it is told next.
+    async fn told(&self) -> String {
+        let mut message = [0; 4096];
+        let received = timeout(Duration::from_mins(1), self.socket.recv(&mut message)).await;
+        let length = received.expect("it is told something").unwrap();
+        String::from_utf8(message[..length].to_vec()).unwrap()
+    }
+
+    /// Waits until it is told this, and returns the whole message.
+    async fn told_line(&self, line: &str) -> String {
+        loop {
+            let message = self.told().await;
+            if message.lines().any(|told| told == line) {
+                return message;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn it_is_told_when_the_daemon_serves_that_it_lives_and_that_it_stops() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let manager = ServiceManager::new();
+    let mut command = manager.command();
+    command.args(["--listen", "127.0.0.1:0", "--database-url", database.url()]).kill_on_drop(true);
+    let mut process = command.spawn().unwrap();
+
+    assert_eq!(manager.told().await, "STATUS=waiting for the database\n");
+    let ready = manager.told_line("READY=1").await;
+    let url = ready.lines().find_map(|line| line.strip_prefix("STATUS=serving ")).expect("it says where it serves");
+    assert_eq!(reqwest::get(format!("{url}/readyz")).await.unwrap().status(), StatusCode::OK, "{ready}");
+    manager.told_line("WATCHDOG=1").await;
+    manager.told_line("WATCHDOG=1").await;
+
+    let pid = process.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+    manager.told_line("STOPPING=1").await;
+    assert!(process.wait().await.unwrap().success());
+}
+
+#[tokio::test]
+async fn a_daemon_that_refuses_its_database_never_says_that_it_is_ready() {
+    let database = TestDatabase::without_schema(Flavour::Postgres).await;
+    let manager = ServiceManager::new();
+    let mut command = manager.command();
+    command.args(["--listen", "127.0.0.1:0", "--database-url", database.url()]);
+    assert_eq!(command.output().await.unwrap().status.code(), Some(1));
+    assert_eq!(manager.told().await, "STATUS=waiting for the database\n");
+    assert!(manager.socket.try_recv(&mut [0; 4096]).is_err(), "it was told more");
+}
+
+#[tokio::test]
+async fn a_daemon_whose_database_is_away_lives_and_says_so() {
+    let spool = tempfile::tempdir().unwrap();
+    let manager = ServiceManager::new();
+    let mut command = manager.command();
+    // Nobody listens on port 9 of this address.
+    command.args(["--database-url", "postgres://nobody@127.0.0.9:9/nothing", "--spool"]).arg(spool.path());
+    let daemon = Daemon::start_command(command).await;
+    let ready = manager.told_line("READY=1").await;
+    assert!(ready.contains("the database is away"), "{ready}");
+    manager.told_line("WATCHDOG=1").await;
+    manager.told_line("WATCHDOG=1").await;
+    assert!(daemon.terminate().await.success());
+}
