@@ -209,14 +209,6 @@ test("where nothing can be stored a page's events are of one visitor all the sam
   await assertCounted({ unique_users: 1, clicks: 1, impressions: 1 });
 });
 
-test("the key of the site goes with every event", async () => {
-  await visit("/", { edit: (html) => html.replace("<script async", '<script async data-key="the site&apos;s key"') });
-  await assertCounted({ unique_users: 1, clicks: 0, impressions: 1 });
-  await page.getByRole("button", { name: "Buy" }).click();
-  await assertCounted({ unique_users: 1, clicks: 1, impressions: 1 });
-  assert.deepEqual(sent.map(({ key }) => key), ["the site's key", "the site's key"]);
-});
-
 test("a counter with tokens counts the pages of the origin that its public key is for, and shows the page to a token that may read", async () => {
   const closed = await startDaemon();
   const sites = [await startSite(closed.origin, { edit: (html) => html.replace("<script async", `<script async data-key="${key}"`) })];
