@@ -1,6 +1,6 @@
 use std::{io, process::ExitCode};
 
-use db::{DatabaseUrlError, StoreError, schema::SchemaError};
+use db::{DatabaseUrlError, StoreError, roles, schema::SchemaError};
 use thiserror::Error;
 
 use crate::{
@@ -116,6 +116,9 @@ pub(crate) fn advise(error: &StoreError, url_source: Option<&Source>) -> String 
         StoreError::Unreachable(_) => format!("does the server run, and is {url} right?"),
         StoreError::NotAdmitted(_) => format!("is {url} right?"),
         StoreError::TimedOut(_) => "try again when it is less busy".to_owned(),
+        StoreError::Forbidden(_) => {
+            format!("migrating, repairing, forgetting and setting take a login in role {}", roles::OWNER)
+        }
         StoreError::Refused(_) | StoreError::Inconsistent(_) => "`analytics-cli doctor` looks for the cause".to_owned(),
     }
 }

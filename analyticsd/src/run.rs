@@ -230,14 +230,20 @@ fn is_outage(error: &anyhow::Error) -> bool {
 /// Brings the schema to this version if asked to, and refuses any other.
 async fn prepare_schema(store: &Store, migrate: bool, patience: Duration, metrics: &Metrics) -> anyhow::Result<()> {
     if migrate {
-        let (flavour, applied) = patiently(patience, async || schema::migrate(store, None).await).await?;
-        tracing::info!(%flavour, migrations = applied.len(), "the schema is up to date");
+        let migrated = patiently(patience, async || schema::migrate(store, None).await).await?;
+        tracing::info!(flavour = %migrated.flavour, migrations = migrated.applied.len(), "the schema is up to date");
+        if !migrated.roles.lacking.is_empty() {
+            tracing::info!("the roles of the schema are not all set up; `analytics-cli doctor` says what is lacking");
+        }
     }
     let status: SchemaStatus = patiently(patience, async || schema::status(store).await).await?;
     metrics.database.schema_version.set(status.version().into());
     metrics.database.answered();
     if let Some(complaint) = status.complaint() {
         bail!("{complaint}");
+    }
+    if status.is_newer_but_compatible() {
+        tracing::warn!("a newer version made the schema, which this one can go on with; upgrade this daemon too");
     }
     Ok(())
 }

@@ -75,7 +75,7 @@ impl Database {
         if !self.client.query_one(IS_EMPTY, &[]).await?.get::<_, bool>(0) {
             bail!("the database is in use: it has a schema analytics or textbook; give an empty one");
         }
-        Ok(schema::migrate(&self.store, None).await?.0)
+        Ok(schema::migrate(&self.store, None).await?.flavour)
     }
 
     /// Lets the server do now what it would otherwise do during the first measurements, for all contenders' tables alike.

@@ -1,11 +1,12 @@
 // A daemon of one's own, with a database of its own, that goes away with the test.
 
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
+import { promisify } from "node:util";
 
 export const HOUR = 3_600_000;
 
@@ -66,6 +67,14 @@ class Daemon {
   async close() {
     await this.stop();
     await rm(this.#dir, { recursive: true, force: true });
+  }
+
+  /** Makes a token or a public key by the command line, which lies beside the daemon, and returns it. Once there is one, the daemon asks for one. */
+  async createToken(...options) {
+    const [, url] = this.#said.match(/url="?(postgres:\S+?)"?\s/);
+    const environment = { ...process.env, DATABASE_URL: url };
+    const { stdout } = await promisify(execFile)(join(dirname(this.#program), "analytics-cli"), ["token", "create", ...options], { env: environment });
+    return stdout.trim();
   }
 
   async post(event, { user = "anna", timestamp = Date.now() } = {}) {

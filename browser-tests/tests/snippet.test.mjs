@@ -209,12 +209,34 @@ test("where nothing can be stored a page's events are of one visitor all the sam
   await assertCounted({ unique_users: 1, clicks: 1, impressions: 1 });
 });
 
-test("the key of the site goes with every event", async () => {
-  await visit("/", { edit: (html) => html.replace("<script async", '<script async data-key="the site&apos;s key"') });
-  await assertCounted({ unique_users: 1, clicks: 0, impressions: 1 });
-  await page.getByRole("button", { name: "Buy" }).click();
-  await assertCounted({ unique_users: 1, clicks: 1, impressions: 1 });
-  assert.deepEqual(sent.map(({ key }) => key), ["the site's key", "the site's key"]);
+test("a counter with tokens counts the pages of the origin that its public key is for, and shows the page to a token that may read", async () => {
+  const closed = await startDaemon();
+  const sites = [await startSite(closed.origin, { edit: (html) => html.replace("<script async", `<script async data-key="${key}"`) })];
+  let key;
+  try {
+    key = await closed.createToken("site", "--public", "--origin", sites[0].origin);
+    const token = await closed.createToken("reader", "--scope", "read");
+    // The same key on a page of another origin.
+    sites.push(await startSite(closed.origin, { edit: (html) => html.replace("<script async", `<script async data-key="${key}"`) }));
+    const read = async () => {
+      const response = await fetch(`${closed.origin}/analytics?timestamp=${Date.now()}`, { headers: { authorization: `Bearer ${token}` } });
+      return response.ok ? response.text() : response.status;
+    };
+    await until(read, (text) => assert.match(String(text), /^unique_users,0$/m));
+    page = await openPage(browser, sites[1].origin);
+    await page.getByRole("button", { name: "Buy" }).click();
+    await page.goto(sites[0].origin);
+    await page.getByRole("button", { name: "Buy" }).click();
+    await until(read, (text) => assert.equal(text, "unique_users,1\nclicks,1\nimpressions,1\n"));
+
+    await page.goto(closed.origin);
+    await page.getByRole("textbox", { name: "Token" }).fill(token);
+    await page.getByRole("textbox", { name: "Token" }).press("Enter");
+    await page.locator("#connection[data-state=live]").waitFor();
+    await page.waitForFunction(() => document.querySelector("[data-now=clicks]").textContent === "1");
+  } finally {
+    await Promise.all([closed.close(), ...sites.map((site) => site.close())]);
+  }
 });
 
 test("data-auto=false counts no page by itself, but clicks and calls", async () => {

@@ -21,6 +21,9 @@ pub enum StoreError {
     /// The database holds what the schema's functions never write.
     #[error("the database is inconsistent: {0}")]
     Inconsistent(&'static str),
+    /// The login may not do this. Trying again gives the same unless somebody gives it the right.
+    #[error("the database does not let this login do that: {}", describe(.0))]
+    Forbidden(#[source] tokio_postgres::Error),
     /// The database answered with an error. Trying again gives the same unless something else changes.
     #[error("the database refused: {}", describe(.0))]
     Refused(#[source] tokio_postgres::Error),
@@ -32,7 +35,7 @@ impl StoreError {
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::TimedOut(_) | Self::NotAdmitted(_) => true,
-            Self::Inconsistent(_) => false,
+            Self::Inconsistent(_) | Self::Forbidden(_) => false,
             // Classes 53 (out of resources, a full disk among them), 57 (operator intervention) and 58 (system error), see
             // PostgreSQL's appendix A; and a server that is a standby now.
             Self::Refused(error) => error.code().is_some_and(|code| {
@@ -80,6 +83,7 @@ fn quoted(text: &str) -> &str {
 impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
         match error.code() {
+            Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Self::Forbidden(error),
             Some(code) if !is_connection_lost(code) => Self::Refused(error),
             _ => Self::Unreachable(Box::new(error)),
         }

@@ -6,8 +6,9 @@ use tokio::time::timeout;
 use tokio_postgres::Transaction;
 
 use crate::{
-    Flavour, Store, StoreError,
+    Flavour, Store, StoreError, StoreOptions,
     objects::{self, Drift, Objects},
+    roles,
     schema::{self, SchemaError, SchemaStatus},
     store::hour_in,
 };
@@ -47,6 +48,15 @@ pub struct Timescale {
     pub available: Option<String>,
     /// The setting `timescaledb.license`; none where the extension is not loaded.
     pub license: Option<String>,
+}
+
+/// Who may do what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Access {
+    /// The statements that are needed for roles, owners and rights to be as they should be; none where the roles are not there.
+    pub needed: Option<Vec<String>>,
+    /// The logins of daemons that are connected now and may do everything in the schema, as superusers or as its owners.
+    pub mighty_daemons: Vec<String>,
 }
 
 /// How far settling is behind.
@@ -126,6 +136,25 @@ impl Examination {
     /// The objects of the schema.
     pub async fn objects(&self, flavour: Flavour) -> Result<Objects, StoreError> {
         self.look(async |transaction| objects::found(transaction, flavour).await).await
+    }
+
+    /// Whether roles, owners and rights are as [`roles`] says, and whether daemons have no more of them than they need.
+    pub async fn access(&self, flavour: Flavour) -> Result<Access, StoreError> {
+        self.look(async |transaction| {
+            let daemons = transaction
+                .query(
+                    "select distinct a.usename::text from pg_stat_activity as a join pg_roles as r on r.oid = a.usesysid \
+                     where a.datname = current_database() and a.application_name = $1 and (r.rolsuper or pg_has_role( \
+                         a.usesysid, (select nspowner from pg_namespace where nspname = 'analytics'), 'member')) order by 1",
+                    &[&StoreOptions::default().application_name],
+                )
+                .await?;
+            Ok(Access {
+                needed: roles::needed(transaction, flavour).await?,
+                mighty_daemons: daemons.iter().map(|row| row.get(0)).collect(),
+            })
+        })
+        .await
     }
 
     /// What the server's clock says, at some time between the call and its return.

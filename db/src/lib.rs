@@ -9,6 +9,7 @@
 //! - [`Retention`] deletes old raw events, and says which events can no longer be accepted;
 //! - [`AccessTokens`] is the table of those who may come in;
 //! - [`schema`] brings a database to the schema that this build knows, or says how it differs;
+//! - [`roles`] say who may do what in it;
 //! - [`Examination`] looks at a database for what may be wrong with it, [`objects`] are what its schema is made of;
 //! - [`embedded`] runs a private database for trials and tests.
 
@@ -28,6 +29,7 @@ mod raw;
 mod reopening;
 mod reports;
 mod retention;
+pub mod roles;
 pub mod schema;
 mod settler;
 mod spools;
@@ -38,7 +40,7 @@ pub use access_tokens::{AccessTokenRow, AccessTokens, LiveAccessToken, LiveAcces
 pub use audit::{AuditedHour, Auditor, Difference, Tally};
 pub use claims::Claim;
 pub use error::{DatabaseUrlError, StoreError, check_database_url, describe};
-pub use examination::{Clock, Examination, Platform, Settling, Timescale};
+pub use examination::{Access, Clock, Examination, Platform, Settling, Timescale};
 pub use flavour::Flavour;
 pub use forgetting::{Forgotten, Traces};
 pub use password::{has_password, mask_password};

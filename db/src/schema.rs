@@ -1,13 +1,16 @@
 //! Brings a database to the schema that this build knows: which migrations there are, which are applied, and whether those are
 //! the ones that this build holds. Applying is safe to start on several machines at once: they take turns.
 
-use std::fmt;
+use std::{error::Error, fmt, time::Duration};
 
-use refinery::{Migration, Runner};
+use refinery::{Migration, Report, Runner};
 use thiserror::Error;
-use tokio_postgres::{Client, GenericClient, Row};
+use tokio_postgres::{Client, GenericClient, Row, error::SqlState};
 
-use crate::{Flavour, Store, StoreError, describe};
+use crate::{
+    Flavour, Store, StoreError, describe,
+    roles::{self, Roles},
+};
 
 mod common {
     refinery::embed_migrations!("migrations/common");
@@ -22,6 +25,12 @@ mod postgres {
 const HISTORY_TABLE: &str = "analytics.schema_history";
 /// The number of the advisory lock that migrating holds: the ASCII codes of "analytic". It exists before any of our functions do.
 const MIGRATION_LOCK: i64 = 0x616e_616c_7974_6963;
+
+/// How long a migration waits for a lock. Everybody who comes later waits behind it, so that it must not wait for long.
+const LOCK_TIMEOUT: &str = "3s";
+/// How long it lets the others go on before it asks again, and how often it does.
+const LOCK_PAUSE: Duration = Duration::from_secs(2);
+const LOCK_TRIES: u32 = 20;
 
 /// The first version of the extension in which count(distinct) over partly compressed chunks is right.
 pub const OLDEST_SOUND_TIMESCALE: [u32; 3] = [2, 29, 2];
@@ -57,6 +66,12 @@ pub enum SchemaError {
         "the database's encoding is {0}, in which not every user's name can be stored; make it anew with `create database … encoding 'UTF8'`"
     )]
     Encoding(String),
+    /// A migration needs a table that something else does not let go of.
+    #[error(
+        "something else kept a table locked {LOCK_TRIES} times for {LOCK_TIMEOUT}, so a migration was not applied: {0}. \
+         `select pid, state, xact_start, query from pg_stat_activity order by xact_start` shows what runs for long: end it, and migrate again"
+    )]
+    Locked(String),
     /// A migration failed; those before it stay applied.
     #[error("a migration failed: {}; `analytics-cli migrate verify` tells which of the applied ones differ", describe(.0))]
     Failed(#[from] refinery::Error),
@@ -75,6 +90,19 @@ pub struct SchemaStatus {
     pub flavour: Option<Flavour>,
     /// Every migration that is applied or known, in order.
     pub migrations: Vec<MigrationStatus>,
+    /// The migration that a build must know to run on the schema, as the schema says itself; none where it is older than that saying.
+    pub oldest_compatible: Option<i32>,
+}
+
+/// What migrating did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Migrated {
+    /// The flavour of the schema.
+    pub flavour: Flavour,
+    /// The names of the migrations that were applied.
+    pub applied: Vec<String>,
+    /// Who may do what in it.
+    pub roles: Roles,
 }
 
 /// One migration, and how it stands.
@@ -124,14 +152,24 @@ impl SchemaStatus {
         self.migrations.iter().filter(|m| m.state == state).count()
     }
 
-    /// What is wrong and what to do about it, in a sentence; none if the schema is current.
+    /// Whether a newer build made migrations that this one does not know, and all of them let it go on, as while replicas are upgraded one by one.
+    pub fn is_newer_but_compatible(&self) -> bool {
+        let newest_known =
+            self.migrations.iter().filter(|m| m.state != MigrationState::Unknown).map(|m| m.version).max();
+        self.migrations.iter().any(|m| m.state == MigrationState::Unknown)
+            && self.migrations.iter().all(|m| m.state != MigrationState::Unknown || Some(m.version) > newest_known)
+            && self.oldest_compatible.is_some()
+            && self.oldest_compatible <= newest_known
+    }
+
+    /// What is wrong and what to do about it, in a sentence; none if this build can run on the schema.
     pub fn complaint(&self) -> Option<String> {
         let (pending, altered, unknown) = (
             self.count(MigrationState::Pending),
             self.count(MigrationState::Altered),
             self.count(MigrationState::Unknown),
         );
-        if unknown > 0 {
+        if unknown > 0 && !self.is_newer_but_compatible() {
             Some(format!(
                 "the schema has {unknown} migration(s) that this build does not know: a newer version made it. Install that version"
             ))
@@ -159,21 +197,24 @@ pub async fn status(store: &Store) -> Result<SchemaStatus, SchemaError> {
     store.on_client(async |client| Ok(status_of(&**client.as_ref()).await)).await?
 }
 
-/// Applies what is pending and returns its names. `flavour` chooses by hand; otherwise the server's offer decides for a new
-/// schema, and the schema itself for one that is there.
-pub async fn migrate(store: &Store, flavour: Option<Flavour>) -> Result<(Flavour, Vec<String>), SchemaError> {
+/// Applies what is pending, and sets up roles and rights. `flavour` chooses by hand; otherwise the server's offer decides for a new
+/// schema, and the schema itself for one that is there. A newer schema on which this build can run is left as it is.
+pub async fn migrate(store: &Store, flavour: Option<Flavour>) -> Result<Migrated, SchemaError> {
     let mut client = store.maintenance_client().await?;
     store
         .bounded_maintenance(async {
             client.execute("select pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await?;
+            // Only now, since this one lock keeps nobody else waiting.
+            client.batch_execute(&format!("set lock_timeout = '{LOCK_TIMEOUT}'")).await?;
             let migrated = migrate_locked(&mut client, flavour).await;
+            client.batch_execute("reset lock_timeout").await?;
             client.execute("select pg_advisory_unlock($1)", &[&MIGRATION_LOCK]).await?;
             Ok(migrated)
         })
         .await?
 }
 
-async fn migrate_locked(client: &mut Client, asked: Option<Flavour>) -> Result<(Flavour, Vec<String>), SchemaError> {
+async fn migrate_locked(client: &mut Client, asked: Option<Flavour>) -> Result<Migrated, SchemaError> {
     let encoding: String = client.query_one("select current_setting('server_encoding')", &[]).await?.get(0);
     if encoding != "UTF8" {
         return Err(SchemaError::Encoding(encoding));
@@ -195,11 +236,51 @@ async fn migrate_locked(client: &mut Client, asked: Option<Flavour>) -> Result<(
             }
         }
     };
+    if status_of(client).await?.is_newer_but_compatible() {
+        return Ok(Migrated { flavour, applied: Vec::new(), roles: Roles::default() });
+    }
     client.batch_execute("create schema if not exists analytics").await?;
-    let mut runner = Runner::new(&migrations_of(flavour)).set_abort_divergent(true).set_abort_missing(true);
+    let applied = apply(client, &migrations_of(flavour)).await?;
+    let roles = roles::set_up(client, flavour).await?;
+    Ok(Migrated { flavour, applied, roles })
+}
+
+/// Applies what is pending, each migration in a transaction of its own, and returns its names. One that does not get a lock soon lets others go on,
+/// and tries again.
+async fn apply(client: &mut Client, migrations: &[Migration]) -> Result<Vec<String>, SchemaError> {
+    let mut runner = Runner::new(migrations).set_abort_divergent(true).set_abort_missing(true);
     runner.set_migration_table_name(HISTORY_TABLE);
-    let report = runner.run_async(client).await?;
-    Ok((flavour, report.applied_migrations().iter().map(ToString::to_string).collect()))
+    let mut applied = Vec::new();
+    let mut take_down = |report: &Report| applied.extend(report.applied_migrations().iter().map(ToString::to_string));
+    for _ in 0..LOCK_TRIES {
+        match runner.run_async(client).await {
+            Ok(report) => {
+                take_down(&report);
+                return Ok(applied);
+            }
+            Err(error) if is_locked_out(&error) => {
+                error.report().into_iter().for_each(&mut take_down);
+                tracing::warn!("a migration waits for a table that something else keeps locked: {}", describe(&error));
+                tokio::time::sleep(LOCK_PAUSE).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(SchemaError::Locked(
+        applied.last().map_or_else(|| "none was".to_owned(), |name| format!("{name} was the last that was")),
+    ))
+}
+
+/// Whether a migration failed only because it did not get a lock.
+fn is_locked_out(error: &refinery::Error) -> bool {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(code) = error.downcast_ref::<tokio_postgres::Error>().and_then(tokio_postgres::Error::code) {
+            return [SqlState::LOCK_NOT_AVAILABLE, SqlState::T_R_DEADLOCK_DETECTED].contains(code);
+        }
+        cause = error.source();
+    }
+    false
 }
 
 pub(crate) async fn status_of(client: &impl GenericClient) -> Result<SchemaStatus, SchemaError> {
@@ -233,7 +314,20 @@ pub(crate) async fn status_of(client: &impl GenericClient) -> Result<SchemaStatu
         }),
     );
     migrations.sort_by_key(|m| m.version);
-    Ok(SchemaStatus { flavour, migrations })
+    let says_who_may_run: bool = client
+        .query_one(
+            "select exists (select from pg_attribute where attrelid = to_regclass('analytics.settings') and attname = 'oldest_compatible')",
+            &[],
+        )
+        .await?
+        .get(0);
+    let oldest_compatible = if says_who_may_run {
+        let row = client.query_opt("select oldest_compatible from analytics.settings", &[]).await?;
+        row.map(|row| row.get(0))
+    } else {
+        None
+    };
+    Ok(SchemaStatus { flavour, migrations, oldest_compatible })
 }
 
 /// What the history says of a migration.

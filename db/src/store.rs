@@ -184,7 +184,7 @@ impl Store {
     /// that refuses a statement.
     pub(crate) async fn plain_client(&self) -> Result<Client, StoreError> {
         connect(&self.inner.config).await.map_err(|error| match StoreError::from(error) {
-            StoreError::Refused(error) => StoreError::NotAdmitted(error),
+            StoreError::Refused(error) | StoreError::Forbidden(error) => StoreError::NotAdmitted(error),
             other => other,
         })
     }

@@ -7,12 +7,14 @@
 //!   answered; both are pure;
 //! - `postgres` is a private server that can be crashed; `proxy` stands in front of it and cuts, delays or stalls the stream at
 //!   chosen points; `sabotage` does harm from within, and holds all SQL of this crate;
+//! - `earlier` builds the daemon of an earlier commit, to upgrade from;
 //! - `scenarios` puts these together, one fault a file; `report` audits, and says what came of it.
 //!
 //! The tests run every scenario for seconds, the program `reliability` for as long as it is told.
 
 pub mod answer;
 pub mod crowd;
+pub mod earlier;
 pub mod history;
 pub mod ledger;
 pub mod operation;

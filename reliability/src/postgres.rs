@@ -63,7 +63,7 @@ impl Server {
         let url = running.url().to_owned();
         let name = StoreOptions { application_name: AUDITOR.to_owned(), ..StoreOptions::default() };
         let store = Store::new(&url, name)?;
-        let (flavour, _) = schema::migrate(&store, None).await?;
+        let flavour = schema::migrate(&store, None).await?.flavour;
         Ok(Self { running: Some(running), options, url, flavour, store, _dir: dir })
     }
 

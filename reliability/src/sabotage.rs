@@ -97,6 +97,16 @@ impl Saboteur {
         Ok(self.client.batch_execute(&format!("create role {name} superuser login")).await?)
     }
 
+    /// Makes an empty database.
+    pub async fn make_database(&self, name: &str) -> anyhow::Result<()> {
+        Ok(self.client.batch_execute(&format!("create database {name}")).await?)
+    }
+
+    /// Makes a login that is a member of a role and may do nothing else.
+    pub async fn make_member(&self, name: &str, role: &str) -> anyhow::Result<()> {
+        Ok(self.client.batch_execute(&format!("create role {name} login in role {role}")).await?)
+    }
+
     /// The users whose connections hold the settler's lock now.
     pub async fn settlers(&self) -> anyhow::Result<Vec<String>> {
         let rows = self

@@ -1,7 +1,7 @@
 use std::{
     env,
     ffi::OsStr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::Duration,
 };
@@ -66,7 +66,12 @@ impl Daemon {
 
     /// The daemon's command, without arguments and with an environment that says nothing about it.
     pub fn command() -> Command {
-        let mut command = Command::new(program("analyticsd"));
+        Self::command_of(&program("analyticsd"))
+    }
+
+    /// The same for a daemon of another version.
+    pub fn command_of(program: &Path) -> Command {
+        let mut command = Command::new(program);
         for (name, _) in env::vars_os() {
             if name.to_string_lossy().starts_with("ANALYTICSD_") || name == "DATABASE_URL" {
                 command.env_remove(name);

@@ -4,7 +4,11 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
 };
 
 use db::{
@@ -20,6 +24,8 @@ pub struct TestDatabase {
     url: String,
     store: Store,
     home: Home,
+    /// Logins that were made for it, which belong to the whole server.
+    logins: Mutex<Vec<String>>,
 }
 
 enum Home {
@@ -66,12 +72,28 @@ impl TestDatabase {
             (server.url().to_owned(), Home::Own { server: Box::new(server), _dir: dir })
         };
         let store = Store::new(&url, StoreOptions::default()).expect("the URL is valid");
-        Self { url, store, home }
+        Self { url, store, home, logins: Mutex::default() }
     }
 
     /// Where to connect.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Where to connect as a new login that is a member of these roles and nothing else. Not in WebAssembly, where everybody is the superuser.
+    pub async fn url_of_member(&self, roles: &[&str]) -> String {
+        let login = unique_name();
+        self.logins.lock().expect("nobody panicked with it").push(login.clone());
+        let client = self.client().await;
+        client.batch_execute(&format!("create role {login} login")).await.expect("a login can be made");
+        for role in roles {
+            // A role that is shared by the server may just be changed by another test, for the same end.
+            while client.batch_execute(&format!("grant {role} to {login}")).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        let (_, place) = self.url.split_once('@').expect("the URL names a user");
+        format!("postgres://{login}@{place}")
     }
 
     /// The store on this database.
@@ -89,12 +111,18 @@ impl Drop for TestDatabase {
     fn drop(&mut self) {
         match &self.home {
             Home::Shared { server_url, name } => {
-                let (server_url, statement) =
-                    (server_url.clone(), format!("drop database if exists {name} with (force)"));
+                let server_url = server_url.clone();
+                let mut statements = vec![format!("drop database if exists {name} with (force)")];
+                let logins = self.logins.lock().map(|logins| logins.clone()).unwrap_or_default();
+                statements.extend(logins.iter().map(|login| format!("drop role if exists {login}")));
                 // A drop cannot await, so the last statement runs on a thread of its own.
                 let dropped = std::thread::spawn(move || {
                     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-                    runtime.expect("a runtime can be made").block_on(on_server(&server_url, &statement));
+                    runtime.expect("a runtime can be made").block_on(async {
+                        for statement in &statements {
+                            on_server(&server_url, statement).await;
+                        }
+                    });
                 });
                 if dropped.join().is_err() {
                     eprintln!("the database {name} was left behind");

@@ -6,7 +6,8 @@ use clap::{
 };
 use db::{
     Flavour, Store,
-    schema::{self, MigrationState, MigrationStatus, SchemaStatus},
+    roles::{self, Roles},
+    schema::{self, Migrated, MigrationState, MigrationStatus, SchemaStatus},
 };
 
 use crate::{
@@ -45,8 +46,11 @@ enum Action {
 pub(crate) async fn run(args: MigrateArgs, store: &Store) -> Result<Verdict, Failure> {
     match args.action {
         Action::Up { flavour } => {
-            let (flavour, applied) = schema::migrate(store, flavour).await?;
+            let Migrated { flavour, applied, roles } = schema::migrate(store, flavour).await?;
             output::print(&describe_up(flavour, &applied))?;
+            if let Some(remark) = remark_on_roles(&roles) {
+                output::talk(&remark);
+            }
             Ok(Verdict::Yes)
         }
         Action::Status => {
@@ -82,6 +86,26 @@ fn describe_up(flavour: Flavour, applied: &[String]) -> String {
         text.push_str("nothing to apply, the schema is current\n");
     }
     text
+}
+
+/// What whoever migrates has to know of roles; none where all is as before.
+fn remark_on_roles(Roles { made, lacking }: &Roles) -> Option<String> {
+    if !lacking.is_empty() {
+        let statements = lacking.join(";\n    ");
+        return Some(format!(
+            "The schema is usable, but only by this login, which may not set up the roles of daemons and readers. A superuser has to run the command \
+             once, or, connected to this database:\n    {statements};\nand then this login the command again."
+        ));
+    }
+    (!made.is_empty()).then(|| {
+        format!(
+            "Made the roles {}. Give the daemon and each reader a login of their own: `create role … login password '…' in role {}`, and \
+             `… in role {}`.",
+            made.join(", "),
+            roles::DAEMON,
+            roles::READER
+        )
+    })
 }
 
 fn describe_status(status: &SchemaStatus, palette: Palette) -> String {
@@ -130,10 +154,11 @@ fn verify_complaint(status: &SchemaStatus) -> Option<String> {
 mod tests {
     use db::{
         Flavour,
+        roles::Roles,
         schema::{MigrationState, MigrationStatus, SchemaStatus},
     };
 
-    use super::{describe_differences, describe_status, describe_up, verify_complaint};
+    use super::{describe_differences, describe_status, describe_up, remark_on_roles, verify_complaint};
     use crate::palette::Palette;
 
     fn schema(states: &[MigrationState]) -> SchemaStatus {
@@ -141,7 +166,7 @@ mod tests {
             .zip(states)
             .map(|(version, &state)| MigrationStatus { version, name: format!("step_{version}"), state })
             .collect();
-        SchemaStatus { flavour: Some(Flavour::Postgres), migrations }
+        SchemaStatus { flavour: Some(Flavour::Postgres), migrations, oldest_compatible: None }
     }
 
     #[test]
@@ -167,6 +192,18 @@ mod tests {
         flavour postgres
         nothing to apply, the schema is current
         "#);
+    }
+
+    #[test]
+    fn who_has_to_do_what_about_roles_is_told() {
+        let roles = |made: &[&str], lacking: &[&str]| Roles {
+            made: made.iter().map(|&name| name.to_owned()).collect(),
+            lacking: lacking.iter().map(|&statement| statement.to_owned()).collect(),
+        };
+        assert_eq!(remark_on_roles(&roles(&[], &[])), None);
+        assert!(remark_on_roles(&roles(&["analytics_daemon"], &[])).unwrap().contains("in role analytics_daemon"));
+        let lacking = remark_on_roles(&roles(&[], &["create role analytics_daemon"])).unwrap();
+        assert!(lacking.contains("superuser") && lacking.contains("    create role analytics_daemon;"), "{lacking}");
     }
 
     #[test]

@@ -2,8 +2,9 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use db::{
-    Examination, Flavour, Platform, Settling, StoreError, Timescale, mask_password,
+    Access, Examination, Flavour, Platform, Settling, StoreError, Timescale, mask_password,
     objects::{Drift, DriftKind},
+    roles,
     schema::{MigrationState, OLDEST_SOUND_TIMESCALE, SchemaError, SchemaStatus, is_sound_timescale},
 };
 
@@ -21,6 +22,7 @@ const DURABILITY: &str = "durability";
 const TIMESCALEDB: &str = "timescaledb";
 const MIGRATIONS: &str = "migrations";
 const OBJECTS: &str = "schema objects";
+const RIGHTS: &str = "rights";
 const CLOCK: &str = "database clock";
 const SETTLER: &str = "settler";
 const OPEN_HOURS: &str = "open hours";
@@ -66,18 +68,26 @@ impl Database {
         let timescale = self.examination.timescale().await;
         report
             .add(timescale.map_or_else(|error| self.failed(TIMESCALEDB, &error), |it| judge_timescale(flavour, &it)))?;
-        let complaint = schema.as_ref().map_or(true, |schema| schema.complaint().is_some());
+        let is_ours =
+            schema.as_ref().is_ok_and(|schema| schema.complaint().is_none() && !schema.is_newer_but_compatible());
         report.add(match schema {
             Ok(schema) => judge_migrations(&schema),
             Err(SchemaError::Store(error)) => self.failed(MIGRATIONS, &error),
             Err(other) => Finding::problem(MIGRATIONS, other.to_string(), "run `analytics-cli migrate status`"),
         })?;
         report.add(match flavour {
-            Some(flavour) if !complaint => {
+            Some(flavour) if is_ours => {
                 let drift = self.examination.drift(flavour).await;
                 drift.map_or_else(|error| self.failed(OBJECTS, &error), |drift| judge_objects(&drift))
             }
             _ => Finding::skipped(OBJECTS, "the schema is not the one of this version", MIGRATE_FIRST),
+        })?;
+        report.add(match flavour {
+            Some(flavour) if is_ours => {
+                let access = self.examination.access(flavour).await;
+                access.map_or_else(|error| self.failed(RIGHTS, &error), |access| judge_rights(&access))
+            }
+            _ => Finding::skipped(RIGHTS, "the schema is not the one of this version", MIGRATE_FIRST),
         })?;
 
         let clock = self.examination.clock().await;
@@ -122,16 +132,15 @@ pub(crate) fn skip(report: &mut Report, why: &str, advice: &str) -> Result<(), F
 }
 
 fn skip_all_but_the_first(report: &mut Report, why: &str, advice: &str) -> Result<(), Failure> {
-    [POSTGRESQL, ENCODING, DURABILITY, TIMESCALEDB, MIGRATIONS, OBJECTS, CLOCK, SETTLER, OPEN_HOURS]
+    [POSTGRESQL, ENCODING, DURABILITY, TIMESCALEDB, MIGRATIONS, OBJECTS, RIGHTS, CLOCK, SETTLER, OPEN_HOURS]
         .into_iter()
         .try_for_each(|check| report.add(Finding::skipped(check, why, advice)))
 }
 
 fn judge_failure(check: &'static str, error: &StoreError, url_source: &Source) -> Finding {
     let advice = match error {
-        StoreError::Refused(_) | StoreError::Inconsistent(_) => {
-            "may this user read the schema analytics? If so, see the log of the database".to_owned()
-        }
+        StoreError::Forbidden(_) => format!("give this login the rights of a reader: `grant {} to …`", roles::READER),
+        StoreError::Refused(_) | StoreError::Inconsistent(_) => "see the log of the database".to_owned(),
         StoreError::TimedOut(_) => "try again when it is less busy, or with a longer --timeout".to_owned(),
         other => failure::advise(other, Some(url_source)),
     };
@@ -225,6 +234,13 @@ fn judge_timescale(flavour: Option<Flavour>, timescale: &Timescale) -> Finding {
 fn judge_migrations(schema: &SchemaStatus) -> Finding {
     let applied = schema.count(MigrationState::Applied);
     match (schema.complaint(), schema.flavour) {
+        (None, Some(_)) if schema.is_newer_but_compatible() => {
+            let seen = format!(
+                "{} are applied that this version does not know, and it can go on with them",
+                schema.count(MigrationState::Unknown)
+            );
+            Finding::warning(MIGRATIONS, seen, "upgrade it to the version that made them")
+        }
         (None, Some(flavour)) => Finding::ok(MIGRATIONS, format!("all {applied} are applied, flavour {flavour}")),
         (complaint, _) => {
             let complaint = complaint.unwrap_or_else(|| "the schema has no flavour".to_owned());
@@ -251,6 +267,27 @@ fn judge_objects(drift: &[Drift]) -> Finding {
         Finding::problem(OBJECTS, seen, advice)
     } else {
         Finding::warning(OBJECTS, seen, "keep what is your own in a schema of its own, where no migration can meet it")
+    }
+}
+
+fn judge_rights(Access { needed, mighty_daemons }: &Access) -> Finding {
+    match needed {
+        None => Finding::warning(
+            RIGHTS,
+            "the roles that let daemons and readers do no more than they need are not there",
+            "run `analytics-cli migrate up` with a login that may create roles",
+        ),
+        Some(needed) if !needed.is_empty() => Finding::warning(
+            RIGHTS,
+            format!("{} statements are needed for all to be as they should be, the first: {}", needed.len(), needed[0]),
+            "run `analytics-cli migrate up`, which runs them, or says who has to",
+        ),
+        Some(_) if !mighty_daemons.is_empty() => Finding::warning(
+            RIGHTS,
+            format!("a daemon is logged in as {}, who may do everything here", mighty_daemons.join(", ")),
+            format!("give it a login of its own: `create role … login password '…' in role {}`", roles::DAEMON),
+        ),
+        Some(_) => Finding::ok(RIGHTS, "everybody may do what they need to, and no more"),
     }
 }
 
@@ -291,14 +328,14 @@ fn judge_open_hours(settling: &Settling) -> Finding {
 #[cfg(test)]
 mod tests {
     use db::{
-        Flavour, Platform, Settling, Timescale,
+        Access, Flavour, Platform, Settling, Timescale,
         objects::{Drift, DriftKind},
     };
     use model::{Hour, Timestamp};
 
     use super::{
-        judge_durability, judge_encoding, judge_objects, judge_open_hours, judge_settler, judge_timescale,
-        judge_version,
+        judge_durability, judge_encoding, judge_objects, judge_open_hours, judge_rights, judge_settler,
+        judge_timescale, judge_version,
     };
     use crate::doctor::finding::Health;
 
@@ -371,6 +408,24 @@ mod tests {
         let many = vec![drift(DriftKind::Changed); 12];
         assert!(judge_objects(&many).seen.starts_with("0 missing, 12 changed, 0 added: changed index analytics.x, "));
         assert!(judge_objects(&many).seen.ends_with(", and 2 more"));
+    }
+
+    #[test]
+    fn rights_are_well_where_nothing_is_needed_and_no_daemon_may_do_everything() {
+        let access = |needed: Option<&[&str]>, daemons: &[&str]| Access {
+            needed: needed.map(|needed| needed.iter().map(|&statement| statement.to_owned()).collect()),
+            mighty_daemons: daemons.iter().map(|&login| login.to_owned()).collect(),
+        };
+        for (access, health, told) in [
+            (access(Some(&[]), &[]), Health::Ok, "no more"),
+            (access(None, &[]), Health::Warning, "not there"),
+            (access(Some(&["grant a to b"]), &[]), Health::Warning, "grant a to b"),
+            (access(Some(&[]), &["postgres"]), Health::Warning, "logged in as postgres"),
+        ] {
+            let finding = judge_rights(&access);
+            assert_eq!(finding.health, health, "{access:?}");
+            assert!(finding.seen.contains(told), "{}", finding.seen);
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ async fn a_database_is_migrated_once_and_its_status_and_checksums_are_told(flavo
     assert_eq!(status.code, 0);
     assert!(!status.stdout.contains("pending"), "{}", status.stdout);
     assert_eq!(run(&database, &["migrate", "verify"]).await.code, 0);
-    assert_eq!(run(&database, &["migrate", "up"]).await.code, 0, "again changes nothing");
+    assert_eq!(run(&database, &["verify", "--repair"]).await.code, 0, "again changes nothing");
 
     database
         .client()
@@ -36,7 +36,7 @@ async fn a_database_is_migrated_once_and_its_status_and_checksums_are_told(flavo
     let verify = run(&database, &["migrate", "verify"]).await;
     assert_eq!(verify.code, 1);
     assert!(format!("{}{}", verify.stdout, verify.stderr).contains("events"), "the altered migration is named");
-    let up = run(&database, &["migrate", "up"]).await;
+    let up = run(&database, &["verify", "--repair"]).await;
     assert_eq!(up.code, 2, "it could not run: {}", up.stderr);
     assert!(up.stderr.contains("migrate verify"), "{}", up.stderr);
 }
@@ -52,4 +52,27 @@ async fn retention_is_set_and_shown() {
     database.client().await.batch_execute(moved).await.unwrap();
     let shown = run(&database, &["retention", "show"]).await;
     assert!(shown.stdout.ends_with("accepts-events-from 2015-05-17T00:00:00Z\n"), "{}", shown.stdout);
+}
+
+#[tokio::test]
+async fn what_takes_the_owner_says_so_to_others_and_changes_nothing() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let client = database.client().await;
+    client
+        .batch_execute(
+            "select analytics.make_room('{2015-05-17T10:00:00Z}'); \
+             insert into analytics.events values ('2015-05-17T10:00:00Z', 'click', 'anna')",
+        )
+        .await
+        .unwrap();
+    let login = database.url_of_member(&[db::roles::READER]).await;
+    for arguments in
+        [&["retention", "set", "--keep", "400d"][..], &["forget", "anna", "--yes"], &["verify", "--repair"]]
+    {
+        let mut command = command(arguments);
+        command.env("DATABASE_URL", &login);
+        let run: Run = tokio::task::spawn_blocking(move || command.output().unwrap().into()).await.unwrap();
+        assert_ne!(run.code, 0, "{arguments:?}");
+        assert!(run.stderr.contains("analytics_owner"), "{arguments:?}: {}", run.stderr);
+    }
 }

@@ -35,11 +35,17 @@ async fn it_refuses_a_database_without_schema_and_names_the_command_that_mends_i
 }
 
 #[tokio::test]
-async fn it_refuses_a_schema_of_a_newer_version() {
+async fn it_starts_on_a_newer_schema_that_bears_it_and_refuses_one_that_does_not() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let newer = "insert into analytics.schema_history (version, name, applied_on, checksum) \
                  select 9999, 'from_the_future', applied_on, checksum from analytics.schema_history where version = 1";
     database.client().await.batch_execute(newer).await.unwrap();
+    let daemon = Daemon::start_with(["--migrate", "--database-url", database.url()]).await;
+    assert_eq!(daemon.get("/readyz").await.status(), StatusCode::OK);
+    assert!(daemon.terminate().await.success());
+
+    let contract = "update analytics.settings set oldest_compatible = 9999";
+    database.client().await.batch_execute(contract).await.unwrap();
     let output = run(&["--listen", "127.0.0.1:0", "--migrate", "--database-url", database.url()]).await;
     assert_eq!(output.status.code(), Some(1));
 }

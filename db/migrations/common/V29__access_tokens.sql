@@ -19,6 +19,8 @@ create table analytics.access_tokens (
 -- A name is free again once its token is revoked.
 create unique index access_tokens_name on analytics.access_tokens (name) where revoked_at is null;
 
+-- What daemons call, and the trigger, runs with the rights of its owner: a daemon's login reads nothing of tokens but what it must know of them.
+
 -- How often the table above was changed: what every daemon looks at again and again, to read the table only when it has to. Zero says that there
 -- never was a token. It never goes back, so that whoever revokes or deletes the last token does not open the service to everybody.
 create table analytics.access_changes (
@@ -28,7 +30,7 @@ create table analytics.access_changes (
 insert into analytics.access_changes default values;
 
 create function analytics.count_access_change() returns trigger
-language plpgsql as $function$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $function$
 begin
     update analytics.access_changes set changes = changes + 1;
     return null;
@@ -39,14 +41,14 @@ create trigger access_changed after insert or update or delete or truncate on an
     for each statement execute function analytics.count_access_change();
 
 create function analytics.access_changes() returns bigint
-language sql stable as $function$
+language sql stable security definer set search_path = pg_catalog, pg_temp as $function$
     select c.changes from analytics.access_changes as c
 $function$;
 
 -- What a daemon must know of those who may come in.
 create function analytics.live_access_tokens()
 returns table (id text, scopes text[], secret_hash bytea, origins text[], expires_at timestamptz)
-language sql stable as $function$
+language sql stable security definer set search_path = pg_catalog, pg_temp as $function$
     select t.id, t.scopes, t.secret_hash, t.origins, t.expires_at
     from analytics.access_tokens as t
     where t.revoked_at is null and (t.expires_at is null or t.expires_at > now())

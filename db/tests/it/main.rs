@@ -16,6 +16,7 @@ mod partitions;
 mod random_interleavings;
 mod reports;
 mod retention;
+mod roles;
 mod schema;
 mod support;
 mod webassembly;

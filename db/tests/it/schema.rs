@@ -1,12 +1,17 @@
+use std::time::Duration;
+
 use db::{
     Flavour, Store, StoreOptions,
     schema::{self, MigrationState, SchemaError},
 };
 use testkit::{TestDatabase, on_both_flavours};
 
+use crate::support::{click, store_all, writer};
+
 on_both_flavours!(
     migrating_an_empty_database_makes_it_current_and_again_changes_nothing,
     an_altered_migration_and_one_of_a_newer_version_are_told_apart,
+    a_build_runs_on_a_newer_schema_for_as_long_as_that_says_it_can,
 );
 
 async fn migrating_an_empty_database_makes_it_current_and_again_changes_nothing(flavour: Flavour) {
@@ -17,13 +22,13 @@ async fn migrating_an_empty_database_makes_it_current_and_again_changes_nothing(
     assert!(before.migrations.iter().all(|m| m.state == MigrationState::Pending));
     assert!(before.complaint().unwrap().contains("analytics-cli migrate up"));
 
-    let (made, applied) = schema::migrate(store, Some(flavour)).await.unwrap();
-    assert_eq!((made, applied.len()), (flavour, before.migrations.len()));
+    let made = schema::migrate(store, Some(flavour)).await.unwrap();
+    assert_eq!((made.flavour, made.applied.len()), (flavour, before.migrations.len()));
     let after = schema::status(store).await.unwrap();
     assert_eq!((after.flavour, after.complaint()), (Some(flavour), None));
 
-    let (again, applied) = schema::migrate(store, None).await.unwrap();
-    assert_eq!((again, applied), (flavour, vec![]), "the schema itself says which flavour it is");
+    let again = schema::migrate(store, None).await.unwrap();
+    assert_eq!((again.flavour, again.applied), (flavour, vec![]), "the schema itself says which flavour it is");
 }
 
 async fn an_altered_migration_and_one_of_a_newer_version_are_told_apart(flavour: Flavour) {
@@ -42,9 +47,66 @@ async fn an_altered_migration_and_one_of_a_newer_version_are_told_apart(flavour:
         )
         .await
         .unwrap();
+    client.batch_execute("update analytics.settings set oldest_compatible = 9999").await.unwrap();
     let status = schema::status(database.store()).await.unwrap();
     assert_eq!(status.count(MigrationState::Unknown), 1);
     assert!(status.complaint().unwrap().contains("newer version"));
+}
+
+async fn a_build_runs_on_a_newer_schema_for_as_long_as_that_says_it_can(flavour: Flavour) {
+    let database = TestDatabase::new(flavour).await;
+    let store = database.store();
+    let client = database.client().await;
+    client
+        .batch_execute(
+            "insert into analytics.schema_history (version, name, applied_on, checksum) \
+             select 9999, 'from_the_future', applied_on, checksum from analytics.schema_history where version = 1",
+        )
+        .await
+        .unwrap();
+    let status = schema::status(store).await.unwrap();
+    assert!(status.is_newer_but_compatible());
+    assert_eq!(status.complaint(), None);
+    // As a replica that starts again with --migrate would.
+    assert_eq!(schema::migrate(store, None).await.unwrap().applied, Vec::<String>::new());
+
+    client.batch_execute("update analytics.settings set oldest_compatible = 9999").await.unwrap();
+    let status = schema::status(store).await.unwrap();
+    assert!(!status.is_newer_but_compatible());
+    assert!(status.complaint().unwrap().contains("newer version"));
+}
+
+/// A report that reads a table for long would otherwise have every event wait behind the migration that waits for it.
+#[tokio::test]
+async fn a_migration_that_waits_for_a_lock_lets_others_go_on_and_is_applied_in_the_end() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let client = database.client().await;
+    // As if the last migration, which changes a table, were still to come.
+    client
+        .batch_execute(
+            "alter table analytics.settings drop column oldest_compatible; \
+             delete from analytics.schema_history where version >= 33",
+        )
+        .await
+        .unwrap();
+    let mut reader = database.client().await;
+    let reading = reader.transaction().await.unwrap();
+    reading.execute("select from analytics.settings", &[]).await.unwrap();
+
+    let let_go = async {
+        let waits =
+            "select exists (select from pg_locks where not granted and relation = 'analytics.settings'::regclass)";
+        for is_waiting in [true, false] {
+            while client.query_one(waits, &[]).await.unwrap().get::<_, bool>(0) != is_waiting {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        // It has given up for the moment, and the reader is still there.
+        store_all(&mut writer(database.store()), &[click("2015-05-17T10:00:00Z", "anna")]).await;
+        reading.rollback().await.unwrap();
+    };
+    let (migrated, ()) = tokio::join!(schema::migrate(database.store(), None), let_go);
+    assert_eq!(migrated.unwrap().applied.len(), 1);
 }
 
 #[tokio::test]
@@ -53,7 +115,7 @@ async fn several_that_migrate_at_the_same_time_take_turns() {
     let store = database.store();
     let migrate = || schema::migrate(store, Some(Flavour::Postgres));
     let (a, b, c) = tokio::join!(migrate(), migrate(), migrate());
-    let mut applied = [a, b, c].map(|outcome| outcome.unwrap().1.len());
+    let mut applied = [a, b, c].map(|outcome| outcome.unwrap().applied.len());
     applied.sort_unstable();
     assert_eq!(applied[..2], [0, 0], "one applied everything, the others found nothing to do");
     assert!(applied[2] > 0);

@@ -12,7 +12,7 @@ use tokio::process::Command;
 
 fn loadtest() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
-    command.kill_on_drop(true);
+    command.kill_on_drop(true).env_remove("ANALYTICS_TOKEN");
     command
 }
 

@@ -1,6 +1,7 @@
 use std::{io::Write, process::Stdio, time::Duration};
 
-use db::Flavour;
+use db::{AccessTokens, Flavour, NewAccessToken};
+use model::access::{IssuedToken, Scope};
 use serde_json::Value;
 use testkit::{Daemon, TestDatabase};
 use tokio::{
@@ -40,6 +41,36 @@ async fn a_run_against_the_daemon_passes_and_all_that_it_acknowledged_is_in_the_
         assert!(std::fs::read_to_string(dir.join(plot)).unwrap().ends_with("</svg>\n"));
     }
     assert!(std::fs::read_to_string(dir.join("goose.html")).unwrap().contains("<html"));
+}
+
+#[tokio::test]
+async fn a_daemon_that_asks_for_a_token_is_loaded_with_one_and_tells_nothing_to_whoever_has_none() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let issued = IssuedToken::secret([7; IssuedToken::RANDOM_BYTES]);
+    let token = NewAccessToken {
+        id: issued.id.clone(),
+        name: "load".parse().unwrap(),
+        scopes: [Scope::Write, Scope::Read].into_iter().collect(),
+        digest: issued.digest,
+        origins: Vec::new(),
+        expires_at: None,
+    };
+    assert!(AccessTokens(database.store()).create(&token).await.unwrap());
+    let daemon = Daemon::start(database.url()).await;
+    let arguments = ["--run-time", "1s", "--batch-share", "0.1", "--batch-size", "3", "--max-error-rate", "0"];
+    let with_token = loadtest()
+        .args(["--host", daemon.url(), "--users", "4"])
+        .args(arguments)
+        .env("ANALYTICS_TOKEN", &issued.text)
+        .output()
+        .await
+        .unwrap();
+    let (code, said) = told(&with_token);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains(&issued.text), "a token is told to nobody");
+    let (code, said) = told(&load(daemon.url(), &arguments).await);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("401"), "{said}");
 }
 
 #[tokio::test]

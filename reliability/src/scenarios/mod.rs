@@ -12,6 +12,7 @@ pub mod hour_under_attack;
 pub mod outage_spooled;
 pub mod overload;
 pub mod replicas;
+pub mod rolling;
 
 use clap::ValueEnum;
 
@@ -40,6 +41,10 @@ pub enum Scenario {
     ClockJumps,
     /// Three daemons on one database, and the settler killed.
     Replicas,
+    /// Replicas restarted one by one.
+    RollingRestart,
+    /// Replicas of an earlier commit, and the schema under them, upgraded one by one.
+    RollingUpgrade,
     /// Several times more clients than the daemon serves at a time.
     Overload,
     /// One hour written, settled, reopened and read at the same time.
@@ -60,6 +65,8 @@ impl Scenario {
             Self::OutageSpooled => outage_spooled::run(options).await,
             Self::ClockJumps => clock_jumps::run(options).await,
             Self::Replicas => replicas::run(options).await,
+            Self::RollingRestart => rolling::restart(options).await,
+            Self::RollingUpgrade => rolling::upgrade(options).await,
             Self::Overload => overload::run(options).await,
             Self::HourUnderAttack => hour_under_attack::run(options).await,
         }

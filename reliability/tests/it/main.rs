@@ -4,5 +4,6 @@
 
 mod checks;
 mod hour_under_attack;
+mod rolling;
 mod scenarios;
 mod support;

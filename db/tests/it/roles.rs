@@ -1,0 +1,402 @@
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use db::{
+    Auditor, Claim, Examination, Flavour, Ingested, Retention, SettleOutcome, SpoolPosition, Store, StoreError,
+    StoreOptions,
+    embedded::Embedded,
+    roles::{self, Roles},
+    schema,
+};
+use model::{IdempotencyKey, Submission};
+use testkit::{TestDatabase, embedded_options, on_both_flavours, server_dir};
+use tokio_postgres::{Client, error::SqlState};
+
+use crate::support::{
+    assert_counts_equal_brute_force, click, counts, hour, impression, settle, settler, store_all, writer,
+};
+
+on_both_flavours!(
+    every_function_is_in_exactly_one_list_and_each_of_a_list_is_there,
+    after_migrating_everything_belongs_to_whom_it_should_and_nobody_else_may_call_anything,
+    what_runs_with_the_rights_of_its_owner_searches_no_schema_that_others_write_to,
+);
+
+/// Whether logins can be told apart: in WebAssembly everybody is the superuser.
+fn has_logins(flavour: Flavour) -> bool {
+    flavour == Flavour::Postgres || std::env::var_os("TEST_TIMESCALE_URL").is_some()
+}
+
+async fn names(client: &Client, query: &str) -> BTreeSet<String> {
+    client.query(query, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+async fn every_function_is_in_exactly_one_list_and_each_of_a_list_is_there(flavour: Flavour) {
+    let database = TestDatabase::new(flavour).await;
+    let there = names(
+        &database.client().await,
+        "select proname::text from pg_proc where pronamespace = 'analytics'::regnamespace",
+    )
+    .await;
+    let lists = [roles::FOR_THE_DAEMON, roles::FOR_READERS_TOO, roles::FOR_THE_OWNER];
+    let listed: BTreeSet<String> = lists.iter().flat_map(|list| list.iter().map(|&name| name.to_owned())).collect();
+    assert_eq!(listed.len(), lists.iter().map(|list| list.len()).sum::<usize>(), "a function is in two lists");
+    let unlisted: Vec<_> = there.difference(&listed).collect();
+    assert!(unlisted.is_empty(), "say in db/src/roles who may call {unlisted:?}");
+    // The other flavour has some functions of its own.
+    let only_of_postgres = ["drop_oldest_events_before", "make_partition", "partition_of"];
+    let missing: Vec<_> = listed.difference(&there).filter(|name| !only_of_postgres.contains(&name.as_str())).collect();
+    assert!(missing.is_empty(), "{missing:?} are not there");
+}
+
+async fn after_migrating_everything_belongs_to_whom_it_should_and_nobody_else_may_call_anything(flavour: Flavour) {
+    let database = TestDatabase::new(flavour).await;
+    let examination = Examination::new(database.store(), Duration::from_secs(30));
+    assert_eq!(examination.access(flavour).await.unwrap().needed, Some(Vec::new()));
+    let client = database.client().await;
+    for (what, query) in [
+        (
+            "routines that everybody may call",
+            "select p.oid::regprocedure::text from pg_proc as p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) as a \
+             where p.pronamespace = 'analytics'::regnamespace and a.grantee = 0",
+        ),
+        (
+            "what a superuser owns",
+            "select c.oid::regclass::text from pg_class as c join pg_roles as r on r.oid = c.relowner \
+             where c.relnamespace = 'analytics'::regnamespace and r.rolsuper \
+             union all select p.oid::regprocedure::text from pg_proc as p join pg_roles as r on r.oid = p.proowner \
+             where p.pronamespace = 'analytics'::regnamespace and r.rolsuper",
+        ),
+        (
+            "who may make something in the schema",
+            "select a.grantee::regrole::text from pg_namespace as n, aclexplode(n.nspacl) as a \
+             where n.nspname = 'analytics' and a.privilege_type = 'CREATE' and a.grantee <> n.nspowner",
+        ),
+    ] {
+        assert_eq!(names(&client, query).await, BTreeSet::new(), "{what}");
+    }
+
+    // What somebody gave away by hand is taken back, and what was taken is given again.
+    client
+        .batch_execute(
+            "grant delete on analytics.events to analytics_daemon; grant execute on function analytics.forget(text, timestamptz) to public; \
+             revoke execute on function analytics.register_writer() from analytics_daemon",
+        )
+        .await
+        .unwrap();
+    assert_eq!(examination.access(flavour).await.unwrap().needed.unwrap().len(), 3);
+    assert_eq!(schema::migrate(database.store(), None).await.unwrap().roles, Roles::default());
+    assert_eq!(examination.access(flavour).await.unwrap().needed, Some(Vec::new()));
+}
+
+async fn what_runs_with_the_rights_of_its_owner_searches_no_schema_that_others_write_to(flavour: Flavour) {
+    let database = TestDatabase::new(flavour).await;
+    let open = names(
+        &database.client().await,
+        "select oid::regprocedure::text from pg_proc where pronamespace = 'analytics'::regnamespace and prosecdef \
+         and not coalesce('search_path=pg_catalog, pg_temp' = any (proconfig), false)",
+    )
+    .await;
+    assert_eq!(open, BTreeSet::new());
+}
+
+fn store_of(url: &str) -> Store {
+    Store::new(url, StoreOptions::default()).unwrap()
+}
+
+async fn connect(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+async fn assert_forbidden(client: &Client, statements: &[&str]) {
+    for statement in statements {
+        let error = client.batch_execute(statement).await.expect_err(statement);
+        assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{statement}: {error:?}");
+    }
+}
+
+/// What neither the daemon nor a reader may do, whatever they are.
+const FORBIDDEN_TO_ALL: &[&str] = &[
+    "insert into analytics.events values (now(), 'click', 'mallory')",
+    "update analytics.events set user_name = 'mallory'",
+    "delete from analytics.events",
+    "truncate analytics.events",
+    "drop table analytics.events",
+    "select from analytics.hour_users",
+    "select key from analytics.event_keys",
+    "select last_batch from analytics.writers",
+    "update analytics.hour_counts set clicks = 0",
+    "delete from analytics.hour_counts",
+    "delete from analytics.settled_hours",
+    "update analytics.settings set accepts_from = now()",
+    "update analytics.settings set oldest_compatible = 0",
+    "delete from analytics.schema_history",
+    "select * from analytics.settings",
+    "select analytics.repair('2015-05-17T10:00:00Z')",
+    "select analytics.forget('anna', '2015-05-17T10:00:00Z')",
+    "select * from analytics.hours_of('anna', '2015-05-17T10:00:00Z', '2015-05-17T10:00:00Z')",
+    "select analytics.rebuild('2015-05-17T10:00:00Z', 0)",
+    "select analytics.fence_all_writers()",
+    "create table analytics.mine ()",
+    "create function analytics.mine() returns void language sql as ''",
+    "create or replace function analytics.register_writer() returns bigint language sql as 'select 1::bigint'",
+    "alter function analytics.register_writer() security invoker",
+    "alter table analytics.settings disable trigger all",
+    "drop view analytics.hourly",
+    "drop schema analytics cascade",
+    "set role analytics_owner",
+];
+
+async fn a_login_of_the_daemon_can_do_what_the_daemon_does_and_nothing_else(flavour: Flavour) {
+    let database = TestDatabase::new(flavour).await;
+    let url = database.url_of_member(&[roles::DAEMON]).await;
+    let store = store_of(&url);
+    let first = hour("2015-05-17T10:00:00Z");
+
+    assert_eq!(schema::status(&store).await.unwrap().complaint(), None);
+    let mut writer = writer(&store);
+    store_all(&mut writer, &[click("2015-05-17T10:05:00Z", "anna"), impression("2015-05-17T10:06:00Z", "ben")]).await;
+    let keyed =
+        Submission::new(vec![impression("2015-05-17T10:07:00Z", "anna")], Some(IdempotencyKey::new("k").unwrap()));
+    let claims = Claim::all_of(&keyed);
+    let spooled = Some(SpoolPosition { spool: "spool", from: 0, to: 3 });
+    assert_eq!(writer.ingest_once(&keyed.events, &claims, spooled).await.unwrap(), Ingested::Stored);
+    let again = writer.ingest_once(&keyed.events, &claims, None).await.unwrap();
+    assert!(matches!(again, Ingested::Claimed { .. }), "{again:?}");
+    assert!(store.advance_spool(SpoolPosition { spool: "spool", from: 3, to: 4 }).await.unwrap());
+    assert_eq!(store.spool_stored_to("spool").await.unwrap(), 4);
+    store.visitor_salt().await.unwrap();
+
+    settle(&store, first).await;
+    assert_eq!(store.counts(&[first]).await.unwrap(), [counts(2, 1, 2)]);
+    store_all(&mut writer, &[click("2015-05-17T10:08:00Z", "carl")]).await;
+    assert_eq!(store.counts(&[first]).await.unwrap(), [counts(3, 2, 2)], "it was reopened");
+    assert_eq!(store.hours(&(first..=first)).await.unwrap().len(), 1);
+    store.unique_users(&(first..=first)).await.unwrap();
+    let elected = settler(&store).await;
+    assert_eq!(elected.settle(first).await.unwrap(), SettleOutcome::Settled);
+    elected.make_room_ahead().await.unwrap();
+    elected.forget_idle_writers().await.unwrap();
+    drop(elected);
+    writer.retire().await.unwrap();
+    assert_counts_equal_brute_force(database.store()).await;
+    audits(&store).await;
+
+    let client = connect(&url).await;
+    assert_forbidden(&client, FORBIDDEN_TO_ALL).await;
+    if flavour == Flavour::Postgres {
+        // In the other, who may refresh the aggregate may read what it is computed from, and change it.
+        assert_forbidden(&client, &["select from analytics.events", "delete from analytics.events_hourly"]).await;
+    }
+    // What may be deleted is what retention says, whatever is asked for.
+    client.batch_execute("call analytics.drop_events_before('infinity')").await.unwrap();
+    assert_counts_equal_brute_force(database.store()).await;
+    // A type of its own in place of the catalog's would be called with the rights of the owner.
+    let sneaky = client
+        .batch_execute(
+            "create function pg_temp.mine(text) returns boolean language plpgsql as $$ begin raise exception 'as %', current_user; end $$; \
+             create domain pg_temp.timestamptz as timestamp with time zone; create temporary table settings (accepts_from text); \
+             set search_path = pg_temp, analytics, pg_catalog; \
+             select analytics.advance_retention(); select analytics.make_room('{2015-05-17T10:00:00Z}'::pg_catalog.timestamptz[])",
+        )
+        .await;
+    sneaky.unwrap();
+
+    Retention { keep: Some(Duration::from_hours(24 * 365)), columnstore_after: None }
+        .write(database.store())
+        .await
+        .unwrap();
+    let accepts_from = Retention::apply(&store).await.unwrap();
+    assert!(accepts_from > first.start().to_utc());
+    let left: i64 =
+        database.client().await.query_one("select count(*) from analytics.events", &[]).await.unwrap().get(0);
+    assert_eq!(left, 0, "the raw events that were past their time are gone");
+    assert_eq!(store.counts(&[first]).await.unwrap(), [counts(3, 2, 2)]);
+
+    let error = Retention { keep: None, columnstore_after: None }.write(&store).await.unwrap_err();
+    assert!(matches!(error, StoreError::Forbidden(_)), "{error}");
+}
+
+async fn audits(store: &Store) {
+    let auditor = Auditor::connect(store).await.unwrap();
+    let all = hour("1970-01-01T00:00:00Z")..=hour("2030-01-01T00:00:00Z");
+    for part in auditor.parts(&all).await.unwrap() {
+        for audited in auditor.audit(&part).await.unwrap() {
+            assert_eq!(audited.differences(), [], "{audited:?}");
+        }
+    }
+}
+
+async fn a_login_of_a_reader_sees_counts_and_no_visitor_and_changes_nothing(flavour: Flavour) {
+    let database = TestDatabase::new(flavour).await;
+    store_all(&mut writer(database.store()), &[click("2015-05-17T10:05:00Z", "anna")]).await;
+    let url = database.url_of_member(&[roles::READER]).await;
+    let (store, client) = (store_of(&url), connect(&url).await);
+    let first = hour("2015-05-17T10:00:00Z");
+
+    assert_eq!(store.counts(&[first]).await.unwrap(), [counts(1, 1, 0)]);
+    assert_eq!(store.hours(&(first..=first)).await.unwrap().len(), 1);
+    let row = client.query_one("select unique_users from analytics.hourly", &[]).await.unwrap();
+    assert_eq!(row.get::<_, i64>(0), 1);
+    let users = "select unique_users from analytics.unique_users('2015-05-17T00:00Z', '2015-05-17T23:00Z')";
+    assert_eq!(client.query_one(users, &[]).await.unwrap().get::<_, i64>(0), 1);
+    Retention::read(&store).await.unwrap();
+    audits(&store).await;
+    let examination = Examination::new(&store, Duration::from_secs(30));
+    examination.settling().await.unwrap();
+    assert_eq!(examination.access(flavour).await.unwrap().needed, Some(Vec::new()));
+    assert!(examination.drift(flavour).await.unwrap().is_empty());
+
+    assert_forbidden(&client, FORBIDDEN_TO_ALL).await;
+    assert_forbidden(
+        &client,
+        &[
+            "select from analytics.events",
+            "select visitor_salt from analytics.settings",
+            "select secret_hash from analytics.access_tokens",
+            "select from analytics.live_access_tokens()",
+            "delete from analytics.events_hourly",
+            "select analytics.register_writer()",
+            "select analytics.make_room('{2015-05-17T10:00:00Z}')",
+            "select * from analytics.settle('2015-05-17T10:00:00Z')",
+            "select analytics.advance_retention()",
+            "call analytics.drop_events_before(now())",
+            "set role analytics_daemon",
+        ],
+    )
+    .await;
+}
+
+/// An installation from before there were roles: everything belongs to the login that migrated it, and a daemon is logged in as that.
+async fn a_schema_of_another_login_changes_hands_while_its_daemon_goes_on(flavour: Flavour) {
+    let database = TestDatabase::new(flavour).await;
+    let owner = database.url_of_member(&[]).await;
+    let login = owner.split(['/', '@']).nth(2).unwrap();
+    let client = database.client().await;
+    store_all(&mut writer(database.store()), &[click("2015-05-17T09:05:00Z", "anna")]).await;
+    let name: String = client.query_one("select current_database()::text", &[]).await.unwrap().get(0);
+    client
+        .batch_execute(&format!(
+            "alter role {login} superuser; alter database {name} owner to {login}; \
+             do $$ declare it record; begin \
+                 for it in select c.oid::regclass as name, c.relkind from pg_class as c \
+                     where c.relnamespace = 'analytics'::regnamespace and c.relkind in ('r', 'p', 'v') loop \
+                     execute format(case when it.name = 'analytics.events_hourly'::regclass and it.relkind = 'v' \
+                         then 'alter materialized view %s owner to {login}' else 'alter table %s owner to {login}' end, it.name); \
+                 end loop; \
+                 for it in select p.oid::regprocedure as name from pg_proc as p where p.pronamespace = 'analytics'::regnamespace loop \
+                     execute format('alter routine %s owner to {login}', it.name); \
+                     execute format('grant execute on routine %s to public', it.name); \
+                 end loop; \
+             end $$; \
+             alter schema analytics owner to {login}; alter type analytics.event_kind owner to {login}"
+        ))
+        .await
+        .unwrap();
+
+    let store = store_of(&owner);
+    let mut writer = writer(&store);
+    let done = Arc::new(AtomicBool::new(false));
+    let is_done = Arc::clone(&done);
+    let going_on = tokio::spawn(async move {
+        let mut stored = 0_u64;
+        while !is_done.load(Ordering::Relaxed) {
+            store_all(&mut writer, &[click("2015-05-17T10:05:00Z", "anna")]).await;
+            stored += 1;
+            let found = writer.store().counts(&[hour("2015-05-17T10:00:00Z")]).await.unwrap();
+            assert_eq!(found, [counts(1, stored, 0)]);
+        }
+        stored
+    });
+    let migrated = schema::migrate(database.store(), None).await.unwrap();
+    assert_eq!(migrated.roles.lacking, Vec::<String>::new());
+    done.store(true, Ordering::Relaxed);
+    let stored = going_on.await.unwrap();
+    assert_eq!(store.counts(&[hour("2015-05-17T10:00:00Z")]).await.unwrap(), [counts(1, stored, 0)]);
+    let examination = Examination::new(database.store(), Duration::from_secs(30));
+    assert_eq!(examination.access(flavour).await.unwrap().needed, Some(Vec::new()));
+    client.batch_execute(&format!("alter database {name} owner to current_user")).await.unwrap();
+}
+
+macro_rules! with_logins {
+    ($($name:ident),+ $(,)?) => {
+        mod with_logins {
+            mod postgres {
+                $(#[tokio::test] async fn $name() { super::super::$name(db::Flavour::Postgres).await; })+
+            }
+            mod timescale {
+                $(#[tokio::test] async fn $name() {
+                    if super::super::has_logins(db::Flavour::Timescale) {
+                        super::super::$name(db::Flavour::Timescale).await;
+                    } else {
+                        eprintln!("SKIPPED: TEST_TIMESCALE_URL names no server that tells logins apart");
+                    }
+                })+
+            }
+        }
+    };
+}
+
+with_logins!(
+    a_login_of_the_daemon_can_do_what_the_daemon_does_and_nothing_else,
+    a_login_of_a_reader_sees_counts_and_no_visitor_and_changes_nothing,
+    a_schema_of_another_login_changes_hands_while_its_daemon_goes_on,
+);
+
+/// A server on which there are no roles yet.
+#[tokio::test]
+async fn who_may_make_roles_does_and_who_may_not_is_told_what_is_lacking() {
+    let dir = server_dir();
+    let server = Embedded::start(&embedded_options(dir.path(), Flavour::Postgres)).await.unwrap();
+    let superuser = connect(server.url()).await;
+    for statement in [
+        "create role poor login",
+        "create role manager login createrole",
+        "create database of_poor owner poor",
+        "create database of_manager owner manager",
+        "create database a",
+        "create database b",
+    ] {
+        superuser.batch_execute(statement).await.unwrap();
+    }
+    let url = |login: &str, database: &str| {
+        let (_, place) = server.url().split_once('@').unwrap();
+        let (_, query) = place.split_once('?').unwrap();
+        format!("postgres://{login}@/{database}?{query}")
+    };
+    let migrate = async |login: &str, database: &str| {
+        schema::migrate(&store_of(&url(login, database)), Some(Flavour::Postgres)).await.unwrap().roles
+    };
+
+    let poor = store_of(&url("poor", "of_poor"));
+    let lacking = migrate("poor", "of_poor").await.lacking;
+    assert!(lacking[0].starts_with("create role analytics_owner"), "{lacking:?}");
+    assert!(lacking.contains(&"grant analytics_owner to poor".to_owned()), "{lacking:?}");
+    store_all(&mut writer(&poor), &[click("2015-05-17T10:05:00Z", "anna")]).await;
+    settle(&poor, hour("2015-05-17T10:00:00Z")).await;
+
+    let superuser_name = server.url().split(['/', '@']).nth(2).unwrap();
+    // Roles belong to all databases of the server.
+    let (a, b, manager) =
+        tokio::join!(migrate(superuser_name, "a"), migrate(superuser_name, "b"), migrate("manager", "of_manager"));
+    assert_eq!([a.lacking, b.lacking], [const { Vec::<String>::new() }; 2]);
+    // Roles that somebody else made are somebody else's to give.
+    for statement in manager.lacking.iter().chain(&["grant analytics_owner to poor".to_owned()]) {
+        let _ = superuser.batch_execute(statement).await;
+    }
+    assert_eq!(migrate("manager", "of_manager").await.lacking, Vec::<String>::new());
+    assert_eq!(migrate("poor", "of_poor").await.lacking, Vec::<String>::new());
+    assert_eq!(poor.counts(&[hour("2015-05-17T10:00:00Z")]).await.unwrap(), [counts(1, 1, 0)]);
+    let mut again = writer(&poor);
+    store_all(&mut again, &[click("2015-05-17T10:06:00Z", "ben"), click("2020-05-17T10:06:00Z", "ben")]).await;
+    assert_counts_equal_brute_force(&poor).await;
+    server.stop().await.unwrap();
+}
