@@ -1,10 +1,17 @@
 //! The documented nginx in front of the real daemon, over TLS.
 
-use std::{fs, net::Ipv4Addr, os::unix::fs::MetadataExt, path::Path, process::Stdio, time::Duration};
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr},
+    os::unix::fs::MetadataExt,
+    path::Path,
+    process::Stdio,
+    time::Duration,
+};
 
 use chrono::Utc;
 use db::Flavour;
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Certificate, Client, ClientBuilder, Method, StatusCode};
 use tempfile::TempDir;
 use testkit::{Daemon, TestDatabase};
 use tokio::{
@@ -23,7 +30,7 @@ struct Proxy {
     address: Ipv4Addr,
     client: Client,
     _process: Child,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Proxy {
@@ -67,9 +74,8 @@ impl Proxy {
             .kill_on_drop(true)
             .spawn()
             .expect("nginx can be run: `scripts/prerequisites tests` installs it");
-        let certificate = reqwest::Certificate::from_pem(&fs::read(path("cert.pem")).unwrap()).unwrap();
-        let client = Client::builder().tls_certs_only([certificate]).redirect(reqwest::redirect::Policy::none());
-        let proxy = Self { address, client: client.build().unwrap(), _process: process, _dir: dir };
+        let client = client(dir.path()).build().unwrap();
+        let proxy = Self { address, client, _process: process, dir };
         let serves = async {
             while tokio::net::TcpStream::connect((address, 8443)).await.is_err() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -83,9 +89,20 @@ impl Proxy {
         Self::start(daemon.url().strip_prefix("http://").unwrap()).await
     }
 
+    /// A client that comes from another address of this machine.
+    fn client_from(&self, address: Ipv4Addr) -> Client {
+        client(self.dir.path()).local_address(IpAddr::from(address)).build().unwrap()
+    }
+
     fn request(&self, method: Method, path_and_query: &str) -> reqwest::RequestBuilder {
         self.client.request(method, format!("https://{}:8443{path_and_query}", self.address))
     }
+}
+
+/// A client that trusts the certificate in a folder, and no other.
+fn client(dir: &Path) -> ClientBuilder {
+    let certificate = Certificate::from_pem(&fs::read(dir.join("cert.pem")).unwrap()).unwrap();
+    Client::builder().tls_certs_only([certificate]).redirect(reqwest::redirect::Policy::none())
 }
 
 async fn make_certificate(dir: &Path, address: Ipv4Addr) {
@@ -164,6 +181,26 @@ async fn plain_http_is_sent_to_https_without_being_counted() {
     assert_eq!(plain.status(), StatusCode::PERMANENT_REDIRECT);
     assert_eq!(plain.headers()["location"], format!("https://{}{path}", proxy.address));
     assert_eq!(stored_events(&database).await, 0);
+}
+
+#[tokio::test]
+async fn the_daemon_knows_each_client_by_its_own_address_whatever_it_says() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let limits = ["--trusted-proxies", "127.0.0.1", "--rate-limit-per-address", "2/min:2"];
+    let daemon = Daemon::start_with(["--database-url", database.url()].into_iter().chain(limits)).await;
+    let proxy = Proxy::in_front_of(&daemon).await;
+    let statuses_of = async |address: [u8; 4]| {
+        let client = proxy.client_from(address.into());
+        let mut statuses = Vec::new();
+        for forged in ["203.0.113.1", "203.0.113.2", "203.0.113.3"] {
+            let url = format!("https://{}:8443{}", proxy.address, event("/analytics", "anna"));
+            let answered = client.post(url).header("x-forwarded-for", forged).send().await.unwrap();
+            statuses.push(answered.status().as_u16());
+        }
+        statuses
+    };
+    assert_eq!(statuses_of([127, 0, 0, 7]).await, [204, 204, 429], "another forged address is not another client");
+    assert_eq!(statuses_of([127, 0, 0, 8]).await, [204, 204, 429], "another client has a share of its own");
 }
 
 /// Reads the head of one request.
