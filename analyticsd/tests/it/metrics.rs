@@ -150,11 +150,13 @@ async fn the_settler_says_what_waits_and_what_it_settled(flavour: Flavour) {
     assert_eq!(daemon.metric("analyticsd_ripe_hours").await, Some(0.0), "they were written to just now");
     assert_eq!(daemon.metric("analyticsd_settler_lag_seconds").await, Some(0.0));
 
-    // Another replica is not the settler, so it knows nothing of this.
-    let second = Daemon::start_with(arguments.into_iter().chain(["1h"])).await;
-    assert_eq!(second.metric("analyticsd_settler_elected").await, Some(0.0));
-    assert_eq!(second.metric("analyticsd_open_hours").await, None);
-    assert!(second.terminate().await.success());
+    // Another replica is not the settler, so it knows nothing of this. The clients of the WebAssembly database are one session, which excludes nobody.
+    if flavour == Flavour::Postgres {
+        let second = Daemon::start_with(arguments.into_iter().chain(["1h"])).await;
+        assert_eq!(second.metric("analyticsd_settler_elected").await, Some(0.0));
+        assert_eq!(second.metric("analyticsd_open_hours").await, None);
+        assert!(second.terminate().await.success());
+    }
     assert!(daemon.terminate().await.success());
 
     let daemon = Daemon::start_with(arguments.into_iter().chain(["0s"])).await;

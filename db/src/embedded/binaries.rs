@@ -16,12 +16,10 @@ pub struct PostgresBinaries {
 }
 
 impl PostgresBinaries {
-    /// The binaries in a folder, if both are there.
+    /// The binaries in a folder, if both are there. A folder of links stands for where they lead: the other programs of the server lie there.
     pub fn within(folder: &Path) -> Option<Self> {
-        ["postgres", "initdb"]
-            .iter()
-            .all(|name| folder.join(name).is_file())
-            .then(|| Self { folder: folder.to_owned() })
+        let folder = folder.join("postgres").canonicalize().ok()?.parent()?.to_owned();
+        ["postgres", "initdb"].iter().all(|name| folder.join(name).is_file()).then_some(Self { folder })
     }
 
     /// Looks on the `PATH`, where `pg_config` points, and where distributions put them; of several versions the newest.
