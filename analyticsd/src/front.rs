@@ -31,14 +31,14 @@ pub(crate) struct NoAnswer;
 
 /// What every request and every answer of a listener passes, whatever its path.
 pub struct Front {
-    gate: Gate,
+    gate: Arc<Gate>,
     observer: Observer,
 }
 
 impl Front {
     /// The front of a listener, which lets in whom the gate lets in, and counts in `metrics` what passes.
     pub fn new(gate: Gate, metrics: Arc<Metrics>, listener: Listener) -> Self {
-        Self { gate, observer: Observer::new(metrics, listener) }
+        Self { gate: Arc::new(gate), observer: Observer::new(metrics, listener) }
     }
 
     /// Where the connections of the listener are counted.
@@ -87,6 +87,9 @@ impl Front {
         let mut entry = self.gate.enter(peer, &request);
         observed.came_from(entry.client);
         request.extensions_mut().insert(Client(entry.client));
+        if let Some(still_allowed) = self.gate.watch(&request) {
+            request.extensions_mut().insert(still_allowed);
+        }
         let mut response = if let Some(refusal) = entry.refusal.take() {
             refusal
         } else {

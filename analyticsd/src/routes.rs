@@ -12,8 +12,9 @@ use warp::{
 };
 
 use crate::{
-    body_budget::BodyBudget, front::Client, handlers, lanes::Lanes, live::Live, metrics::Metrics, openapi,
-    parameters::KeyHeader, reply, reports::Reports, request_limits::RequestLimits, visitor_names::VisitorNames,
+    access::StillAllowed, body_budget::BodyBudget, front::Client, handlers, lanes::Lanes, live::Live, metrics::Metrics,
+    openapi, parameters::KeyHeader, reply, reports::Reports, request_limits::RequestLimits,
+    visitor_names::VisitorNames,
 };
 
 /// What the handlers of the public listener work with.
@@ -143,12 +144,15 @@ fn ranges(reports: Arc<Reports>, live: Arc<Live>) -> BoxedFilter<(Response,)> {
         },
     );
 
-    let stream = warp::path!("analytics" / "stream").and(warp::method()).and(live).then(|method, live| async move {
-        match method {
-            Method::GET => handlers::get_stream(live).await,
-            _ => reply::method_not_allowed("GET"),
-        }
-    });
+    let still_allowed = warp::ext::get::<StillAllowed>();
+    let stream = warp::path!("analytics" / "stream").and(warp::method()).and(live).and(still_allowed).then(
+        |method, live, still_allowed| async move {
+            match method {
+                Method::GET => handlers::get_stream(live, still_allowed).await,
+                _ => reply::method_not_allowed("GET"),
+            }
+        },
+    );
 
     hours.or(stream).unify().boxed()
 }

@@ -66,6 +66,11 @@ impl Buckets {
         self.take(network(address))
     }
 
+    /// Counts one more of a public key at an address: everybody may have the key, so nobody may use up what it allows the others.
+    pub(super) fn take_of_public(&self, key: &str, address: IpAddr) -> Standing {
+        self.take((key, network(address)))
+    }
+
     /// Counts one more of an owner.
     pub(super) fn take(&self, owner: impl Hash) -> Standing {
         let now = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX / 2);

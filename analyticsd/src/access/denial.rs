@@ -27,6 +27,8 @@ pub(super) enum Denial {
     Scope(Scope),
     /// Its public key is for pages of other origins.
     Origin,
+    /// Its public key is for single events only.
+    PublicBatch,
     /// Nobody knows yet which tokens there are.
     NotKnownYet,
     /// A page of another origin asks whether it may ask.
@@ -81,6 +83,12 @@ impl Denial {
                 "Other origin",
                 "This public key is for pages of other origins. A browser says where a page is in the header Origin, or Referer; make a key for that \
                  origin with `analytics-cli token create NAME --public --origin ORIGIN`.",
+            )),
+            Self::PublicBatch => reply::problem(&Problem::new(
+                403,
+                "Not with a public key",
+                "A public key records single events, at /analytics and /analytics.gif. A batch needs a token with the scope write, in a header \
+                 `Authorization: Bearer TOKEN`.",
             )),
             Self::NotKnownYet => reply::because(
                 Reason::Unavailable,

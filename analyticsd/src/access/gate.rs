@@ -5,7 +5,10 @@ use std::{
 };
 
 use chrono::Utc;
-use model::access::{Credential, Origin, Scope};
+use model::{
+    access::{Credential, Origin, Scope},
+    wire,
+};
 use warp::{
     http::{
         HeaderMap, HeaderValue, Method, Request,
@@ -156,9 +159,12 @@ impl Gate {
     ) -> Option<Response> {
         match self.identify(scope, known, request) {
             Ok(None) => None,
-            Ok(Some(id)) => {
+            Ok(Some(holder)) => {
                 let limit = self.per_token.as_ref()?;
-                let standing = limit.take(id);
+                let standing = match holder {
+                    Holder::Secret(id) => limit.take(id),
+                    Holder::Public(id) => limit.take_of_public(id, entry.client),
+                };
                 entry.stands(Limit::PerToken, standing);
                 (!standing.is_allowed).then(|| denial::too_many("More requests come with this token", standing))
             }
@@ -174,13 +180,13 @@ impl Gate {
         }
     }
 
-    /// The ID of the token that lets a request in; none if it needs none.
+    /// The token that lets a request in; none if it needs none.
     fn identify<'a, B>(
         &self,
         scope: Scope,
         known: Option<&'a Known>,
         request: &Request<B>,
-    ) -> Result<Option<&'a str>, Denial> {
+    ) -> Result<Option<Holder<'a>>, Denial> {
         let mut key = String::new();
         let headers = request.headers();
         let shown = shown(headers, request.uri().query(), &mut key).map_err(Denial::Unreadable)?;
@@ -199,12 +205,52 @@ impl Gate {
         if !token.scopes.allow(scope) {
             return Err(Denial::Scope(scope));
         }
-        if let Credential::Public { .. } = shown
-            && !page_origin(headers).is_some_and(|origin| token.origins.iter().any(|allowed| allowed == origin))
-        {
+        let Credential::Public { .. } = shown else { return Ok(Some(Holder::Secret(&token.id))) };
+        if !page_origin(headers).is_some_and(|origin| token.origins.iter().any(|allowed| allowed == origin)) {
             return Err(Denial::Origin);
         }
-        Ok(Some(&token.id))
+        // Its origin can be made up, and a batch takes a share of what all have together.
+        if is_at(request, wire::BATCH_PATH) {
+            return Err(Denial::PublicBatch);
+        }
+        Ok(Some(Holder::Public(&token.id)))
+    }
+
+    /// For a request that was let in and is answered for as long as it listens; none for any other.
+    pub(crate) fn watch<B>(self: &Arc<Self>, request: &Request<B>) -> Option<StillAllowed> {
+        if self.service != Service::Public || !is_at(request, wire::STREAM_PATH) {
+            return None;
+        }
+        let mut head = Request::new(());
+        *head.uri_mut() = request.uri().clone();
+        *head.headers_mut() = request.headers().clone();
+        Some(StillAllowed { gate: Arc::clone(self), head: Arc::new(head) })
+    }
+}
+
+/// Whose token lets a request in, by its ID.
+enum Holder<'a> {
+    Secret(&'a str),
+    Public(&'a str),
+}
+
+/// Whether a request is for a path. Routes are found with a slash at their end, too.
+fn is_at<B>(request: &Request<B>, path: &str) -> bool {
+    let asked = request.uri().path();
+    asked.strip_suffix('/').unwrap_or(asked) == path
+}
+
+/// Says of a listener whether it would be let in now: its token may have been revoked, or have expired, since it was.
+#[derive(Clone)]
+pub(crate) struct StillAllowed {
+    gate: Arc<Gate>,
+    head: Arc<Request<()>>,
+}
+
+impl StillAllowed {
+    pub(crate) fn get(&self) -> bool {
+        let known = self.gate.tokens.known();
+        self.gate.identify(Scope::Read, known.as_deref(), &self.head).is_ok()
     }
 }
 

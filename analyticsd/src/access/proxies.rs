@@ -41,7 +41,12 @@ impl Proxies {
         // Several lines mean the same as one with all their parts, in their order.
         for line in headers.get_all(name).iter().rev() {
             let Some(line) = line.to_str().ok() else { return peer };
-            for part in line.rsplit(',') {
+            let parts = match self.header {
+                ForwardedHeader::XForwardedFor => Some(line.split(',').collect()),
+                ForwardedHeader::Forwarded => parts(line, ','),
+            };
+            let Some(parts) = parts else { return peer };
+            for part in parts.into_iter().rev() {
                 let part = match self.header {
                     ForwardedHeader::XForwardedFor => Some(part.trim()),
                     ForwardedHeader::Forwarded => forwarded_for(part),
@@ -62,9 +67,30 @@ impl Proxies {
     }
 }
 
+/// What stands between separators, where those within quotes do not count: a proxy may quote there what a client wrote. None if a quote is not
+/// closed.
+fn parts(text: &str, separator: char) -> Option<Vec<&str>> {
+    let (mut parts, mut begin) = (Vec::new(), 0);
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    for (at, character) in text.char_indices() {
+        match character {
+            _ if is_escaped => is_escaped = false,
+            '\\' if is_quoted => is_escaped = true,
+            '"' => is_quoted = !is_quoted,
+            _ if character == separator && !is_quoted => {
+                parts.push(&text[begin..at]);
+                begin = at + separator.len_utf8();
+            }
+            _ => {}
+        }
+    }
+    parts.push(&text[begin..]);
+    (!is_quoted).then_some(parts)
+}
+
 /// The value of `for` in one part of a header `Forwarded`, without its quotes. None if it has none, or several.
 fn forwarded_for(part: &str) -> Option<&str> {
-    let mut values = part.split(';').filter_map(|pair| {
+    let mut values = parts(part, ';')?.into_iter().filter_map(|pair| {
         let (name, value) = pair.split_once('=')?;
         name.trim().eq_ignore_ascii_case("for").then_some(value.trim())
     });
@@ -164,6 +190,9 @@ mod tests {
             (&["for=_hidden"], "10.0.0.1"),
             (&["for=1.2.3.4;for=198.51.100.1"], "10.0.0.1"),
             (&["for=\"198.51.100.1"], "10.0.0.1"),
+            (&["for=198.51.100.1;host=\"x,for=6.6.6.6;y=\""], "198.51.100.1"),
+            (&["for=198.51.100.1;host=\"a\\\"b,for=6.6.6.6\""], "198.51.100.1"),
+            (&["for=\"1.2.3.4, for=198.51.100.1"], "10.0.0.1"),
             (&["proto=https"], "10.0.0.1"),
         ];
         for (lines, expected) in table {

@@ -1,12 +1,13 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, future::ready, stream};
 use model::{Hour, HourCounts};
 use serde::Serialize;
 use utoipa::ToSchema;
 use warp::{Reply, reply::Response, sse};
 
 use crate::{
+    access::StillAllowed,
     live::{Live, News},
     openapi, reply,
 };
@@ -36,11 +37,13 @@ struct LiveCounts {
     ),
     security(("token" = ["read"]))
 )]
-pub(crate) async fn get_stream(live: Arc<Live>) -> Response {
+pub(crate) async fn get_stream(live: Arc<Live>, still_allowed: StillAllowed) -> Response {
     let Some(news) = live.listen().await else {
         return reply::problem(&reply::busy("As many listen as may."));
     };
     let first = stream::iter([sse::Event::default().retry(RETRY)]);
+    // Nothing is told any more with a token that was revoked meanwhile.
+    let news = news.take_while(move |_| ready(still_allowed.get()));
     let events = first.chain(news.map(event)).map(Ok::<_, Infallible>);
     sse::reply(sse::keep_alive().interval(KEEP_ALIVE).text("").stream(events)).into_response()
 }

@@ -326,3 +326,54 @@ async fn as_long_as_nobody_knows_which_tokens_there_are_nobody_is_let_in() {
     let kept = send(&open, Method::POST, &format!("/analytics?{EVENT}"), &[]).await;
     assert_eq!(kept.status(), StatusCode::ACCEPTED);
 }
+
+#[tokio::test]
+async fn a_stream_tells_nothing_more_once_its_token_is_revoked() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let (reader, writer) = (token(&database, &[Scope::Read]).await, token(&database, &[Scope::Write]).await);
+    let daemon = Daemon::start(database.url()).await;
+    let authorization = bearer(&reader);
+    let mut stream =
+        send(&daemon, Method::GET, "/analytics/stream", &[("authorization", authorization.as_str())]).await;
+    assert_eq!(stream.status(), StatusCode::OK);
+    let first = stream.chunk().await.unwrap().unwrap();
+    assert!(!first.is_empty());
+
+    revoke(&database, &reader).await;
+    answers(&daemon, Some(&authorization), StatusCode::UNAUTHORIZED).await;
+    // What changes now is news, with which the stream ends.
+    let now = chrono::Utc::now().timestamp_millis();
+    let event = format!("/analytics?timestamp={now}&user=after&event=click");
+    let stored = send(&daemon, Method::POST, &event, &[("authorization", bearer(&writer).as_str())]).await;
+    assert_eq!(stored.status(), StatusCode::NO_CONTENT);
+    let mut rest = Vec::new();
+    while let Some(chunk) = tokio::time::timeout(Duration::from_mins(1), stream.chunk()).await.unwrap().unwrap() {
+        rest.extend_from_slice(&chunk);
+    }
+    let rest = String::from_utf8(rest).unwrap();
+    assert!(!rest.contains("\"clicks\":1"), "{rest}");
+}
+
+#[tokio::test]
+async fn a_public_key_is_for_single_events_and_nobody_uses_up_what_it_allows_others() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let key = public_key(&database, &["https://shop.example"]).await;
+    let arguments =
+        ["--database-url", database.url(), "--rate-limit-per-token", "1/min:2", "--trusted-proxies", "127.0.0.1/32"];
+    let daemon = Daemon::start_with(arguments).await;
+    let origin = ("origin", "https://shop.example");
+    let (single, batch) = (format!("/analytics?{EVENT}&key={key}"), format!("/analytics/batch?key={key}"));
+    for path in [batch.clone(), batch.replace("batch", "batch/")] {
+        let refused = send(&daemon, Method::POST, &path, &[origin]).await;
+        assert_eq!(refused.status(), StatusCode::FORBIDDEN, "{path}");
+        assert_eq!(refused.json::<Problem>().await.unwrap().title, "Not with a public key");
+    }
+    let from =
+        async |address| send(&daemon, Method::POST, &single, &[origin, ("x-forwarded-for", address)]).await.status();
+    let mut greedy = Vec::new();
+    for _ in 0..4 {
+        greedy.push(from("192.0.2.1").await);
+    }
+    assert_eq!(greedy[3], StatusCode::TOO_MANY_REQUESTS, "{greedy:?}");
+    assert_eq!(from("192.0.2.2").await, StatusCode::NO_CONTENT, "whoever else visits is counted");
+}
