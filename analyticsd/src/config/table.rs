@@ -240,8 +240,8 @@ settings! {
             form: Form::Value,
             default: Fallback::Text("none"),
             mask: None,
-            help: "How many requests each token may make, in a second, minute or hour, by this daemon alone: none, or like 100/s, 6000/min or, with how many \
-                   at once, 100/s:500",
+            help: "How many requests each token may make, and each public key from each address, in a second, minute or hour, by this daemon alone: none, or \
+                   like 100/s, 6000/min or, with how many at once, 100/s:500",
         },
         parse: values::rate,
     };
