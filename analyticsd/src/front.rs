@@ -1,23 +1,32 @@
 //! The way in and out: what every request passes before the routes see it, and every answer on its way back.
 
-use std::{convert::Infallible, net::IpAddr, sync::Arc};
+use std::{
+    convert::Infallible,
+    net::IpAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
 use hyper::body::Body;
+use pin_project_lite::pin_project;
 use thiserror::Error;
 use tower_service::Service;
-use tracing::Instrument;
+use tracing::Span;
 use warp::{
-    http::{HeaderValue, Request, Uri, header::CONNECTION},
+    http::{HeaderValue, Method, Request, Uri, header::CONNECTION},
     reply::Response,
 };
 
 use crate::{
-    access::Gate,
+    access::{Asked, Entry, Gate},
+    body_limits,
     metrics::{Listener, Metrics, OfListener},
     observer::{Observed, Observer},
     parameters::KeyHeader,
     reply::HangUp,
-    watched_body::WatchedBody,
+    route::Route,
+    watched_body::{ReadToEnd, WatchedBody},
 };
 
 /// Who asks: the address at the other end of the connection or, if that is a trusted proxy, the one that it asks for.
@@ -32,13 +41,13 @@ pub(crate) struct NoAnswer;
 /// What every request and every answer of a listener passes, whatever its path.
 pub struct Front {
     gate: Arc<Gate>,
-    observer: Observer,
+    observer: Arc<Observer>,
 }
 
 impl Front {
     /// The front of a listener, which lets in whom the gate lets in, and counts in `metrics` what passes.
     pub fn new(gate: Gate, metrics: Arc<Metrics>, listener: Listener) -> Self {
-        Self { gate: Arc::new(gate), observer: Observer::new(metrics, listener) }
+        Self { gate: Arc::new(gate), observer: Arc::new(Observer::new(metrics, listener)) }
     }
 
     /// Where the connections of the listener are counted.
@@ -46,34 +55,12 @@ impl Front {
         self.observer.connections()
     }
 
-    /// Lets the routes `inside` answer a request, under the eyes of the observer, who sees what is refused on the way too.
-    pub(crate) async fn answer<S, B>(
-        &self,
-        inside: S,
-        client: Client,
-        request: Request<B>,
-    ) -> Result<Response, NoAnswer>
+    /// Lets the routes `inside` answer a request, if it may come in, under the eyes of the observer, who sees what is refused on the way too. The
+    /// routes are told who asks.
+    pub(crate) fn answer<S, B>(&self, mut inside: S, Client(peer): Client, request: Request<B>) -> Answering<S::Future>
     where
         S: Service<Request<WatchedBody<B>>, Response = Response, Error = Infallible>,
-        B: Body,
-    {
-        let observed = self.observer.begin(&request);
-        let answer = self.pass(inside, client, request, &observed).instrument(observed.span()).await;
-        observed.end(answer)
-    }
-
-    /// Lets the routes `inside` answer a request, if it may come in. It says who asks, closes the connection in place of an answer that is marked [`HangUp`], and
-    /// tells the client when the connection ends with the answer because the rest of the request is not read.
-    async fn pass<S, B>(
-        &self,
-        mut inside: S,
-        Client(peer): Client,
-        request: Request<B>,
-        observed: &Observed<'_>,
-    ) -> Result<Response, NoAnswer>
-    where
-        S: Service<Request<WatchedBody<B>>, Response = Response, Error = Infallible>,
-        B: Body,
+        B: Body + Unpin,
     {
         let mut request = request.map(WatchedBody::new);
         let read = request.body().read_to_end();
@@ -81,22 +68,93 @@ impl Front {
         if request.uri().path().is_empty() {
             *request.uri_mut() = Uri::from_static("/");
         }
-        if let Some(key) = KeyHeader::of(request.headers()) {
-            request.extensions_mut().insert(key);
-        }
-        let mut entry = self.gate.enter(peer, &request);
+        let route = Route::of(request.uri().path());
+        let observed = Arc::clone(&self.observer).begin(route, &request);
+        let span = observed.span();
+        let in_span = span.enter();
+        let (entry, refusal) = self.gate.enter(peer, Asked::new(observed.began, route, &request));
         observed.came_from(entry.client);
-        request.extensions_mut().insert(Client(entry.client));
-        if let Some(still_allowed) = self.gate.watch(&request) {
-            request.extensions_mut().insert(still_allowed);
-        }
-        let mut response = if let Some(refusal) = entry.refusal.take() {
-            refusal
+        let refusal = refusal.or_else(|| body_limits::refusal(route, request.body()));
+        let answer = if refusal.is_some() {
+            Answer::Known { answer: refusal }
         } else {
-            let Ok(response) = inside.call(request).await;
-            response
+            self.equip(&mut request, route, entry.client);
+            Answer::Asked { inside: inside.call(request) }
         };
-        entry.mark(&self.gate, &mut response);
+        drop(in_span);
+        Answering { answer, span, entry, gate: Arc::clone(&self.gate), read, observed: Some(observed) }
+    }
+
+    /// Gives a request along what only its own route asks for, since whatever is given takes three allocations.
+    fn equip<B>(&self, request: &mut Request<B>, route: Route, client: IpAddr) {
+        match route {
+            Route::Analytics | Route::Batch if *request.method() == Method::POST => {
+                if let Some(key) = KeyHeader::of(request.headers()) {
+                    request.extensions_mut().insert(key);
+                }
+            }
+            Route::Pixel => {
+                request.extensions_mut().insert(Client(client));
+            }
+            Route::Stream => {
+                let still_allowed = self.gate.watch(request);
+                request.extensions_mut().insert(still_allowed);
+            }
+            _ => {}
+        }
+    }
+}
+
+pin_project! {
+    /// An answer that is on its way. It is written by hand because the compiler keeps what an async function was given beside what it makes of it: as three
+    /// of those, one in another, this took three kilobytes, which were copied several times for each request.
+    pub(crate) struct Answering<F> {
+        #[pin]
+        answer: Answer<F>,
+        span: Span,
+        entry: Entry,
+        gate: Arc<Gate>,
+        read: ReadToEnd,
+        // None once the answer is there. If it is dropped before, the request counts as abandoned.
+        observed: Option<Observed>,
+    }
+}
+
+pin_project! {
+    #[project = AnswerProjection]
+    enum Answer<F> {
+        // The routes make it.
+        Asked { #[pin] inside: F },
+        // There is no need to ask them.
+        Known { answer: Option<Response> },
+    }
+}
+
+impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
+    type Output = Result<Response, NoAnswer>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let in_span = this.span.enter();
+        let response = match this.answer.project() {
+            AnswerProjection::Asked { inside } => {
+                let Ok(response) = ready!(inside.poll(context));
+                response
+            }
+            AnswerProjection::Known { answer } => answer.take().expect("an answer is asked for once"),
+        };
+        drop(in_span);
+        let answer = this.entry.let_out(this.gate, this.read, response);
+        let observed = this.observed.take().expect("an answer is asked for once");
+        Poll::Ready(observed.end(answer))
+    }
+}
+
+impl Entry {
+    /// What becomes of the answer to a request that entered so. One that is marked [`HangUp`] closes the connection, and the client is told when the
+    /// connection ends with the answer because the rest of the request is not read.
+    fn let_out(&self, gate: &Gate, read: &ReadToEnd, mut response: Response) -> Result<Response, NoAnswer> {
+        self.mark(gate, &mut response);
         if response.extensions().get::<HangUp>().is_some() {
             return Err(NoAnswer);
         }

@@ -8,6 +8,7 @@
 pub mod access;
 pub mod age_limits;
 pub mod body_budget;
+mod body_limits;
 pub mod config;
 pub mod count_lane;
 mod digest;
@@ -32,6 +33,7 @@ mod reply;
 pub mod reports;
 mod request_id;
 pub mod request_limits;
+mod route;
 pub mod routes;
 mod run;
 pub mod server;

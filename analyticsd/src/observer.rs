@@ -11,8 +11,9 @@ use warp::{http::Request, reply::Response};
 
 use crate::{
     front::NoAnswer,
-    metrics::{Held, Listener, MethodName, Metrics, OfListener, Outcome, Reason, Route},
+    metrics::{Listener, MethodName, Metrics, OfListener, Outcome, Reason},
     request_id::{self, RequestId},
+    route::Route,
 };
 
 /// The target of the line for each request, which is written where the filter of the log lets it pass: `--log info,access=debug`.
@@ -37,19 +38,19 @@ impl Observer {
     }
 
     /// A request has come. It counts as abandoned if the observed one is dropped before it ends.
-    pub(crate) fn begin<B>(&self, request: &Request<B>) -> Observed<'_> {
+    pub(crate) fn begin<B>(self: Arc<Self>, route: Route, request: &Request<B>) -> Observed {
         let path = request.uri().path();
+        self.metrics.requests.begin();
         Observed {
-            observer: self,
             id: RequestId::of(request.headers()),
-            route: Route::of(path),
+            route,
             method: MethodName::of(request.method()),
             // The query string holds users' names, and perhaps keys, which are nobody's business.
             access: tracing::enabled!(target: ACCESS, Level::DEBUG)
                 .then(|| Access { client: OnceLock::new(), path: path.to_owned() }),
             began: Instant::now(),
             is_over: false,
-            _under_way: self.metrics.requests.begin(),
+            observer: self,
         }
     }
 }
@@ -61,18 +62,18 @@ struct Access {
 }
 
 /// A request under way.
-pub(crate) struct Observed<'a> {
-    observer: &'a Observer,
+pub(crate) struct Observed {
+    /// When it came.
+    pub(crate) began: Instant,
+    observer: Arc<Observer>,
     id: RequestId,
     route: Route,
     method: MethodName,
     access: Option<Access>,
-    began: Instant,
     is_over: bool,
-    _under_way: Held<'a>,
 }
 
-impl Observed<'_> {
+impl Observed {
     /// What names the request in all lines that are written on its behalf. On the busiest route nothing is written but what this observer
     /// writes, and a span for each request would cost more than all else here.
     pub(crate) fn span(&self) -> Span {
@@ -100,7 +101,7 @@ impl Observed<'_> {
                     self.observer.metrics.refusals.count(reason);
                 }
                 self.tell(Outcome::Answered(response.status()), reason);
-                response.headers_mut().insert(request_id::HEADER, self.id.clone().into_header());
+                response.headers_mut().insert(request_id::HEADER, self.id.to_header());
                 Ok(response)
             }
             Err(no_answer) => {
@@ -130,7 +131,7 @@ impl Observed<'_> {
     }
 }
 
-impl Drop for Observed<'_> {
+impl Drop for Observed {
     fn drop(&mut self) {
         if !self.is_over {
             self.tell(Outcome::Abandoned, None);

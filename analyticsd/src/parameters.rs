@@ -175,6 +175,10 @@ pub(crate) fn optional<'a>(
     let invalid = |fault: &str| InvalidInput { parameter, fault: fault.to_owned(), accepted };
     let mut found = None;
     for pair in query.split('&') {
+        // Most pairs are another parameter's, which their first byte says, unless it is encoded.
+        if !pair.starts_with('%') && pair.as_bytes().first() != parameter.as_bytes().first() {
+            continue;
+        }
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         if name != parameter && decode(name).as_deref() != Some(parameter) {
             continue;
@@ -219,6 +223,7 @@ mod tests {
             ("timestamp", "timestamp is empty"),
             ("timestamp=1&timestamp=1", "timestamp is given more than once"),
             ("timestamp=1&time%73tamp=2", "timestamp is given more than once"),
+            ("timestamp=1&%74imestamp=2", "timestamp is given more than once"),
             ("timestamp=x", "timestamp is not an integer"),
             ("timestamp=-1", "timestamp is negative"),
             ("timestamp=99999999999999999999", "timestamp is later than the year 9999"),

@@ -10,8 +10,13 @@ pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_LENGTH: usize = 64;
 
 /// 1 to 64 letters, digits, dots, underscores and hyphens, so that it can stand anywhere.
-#[derive(Debug, Clone)]
-pub(crate) struct RequestId(HeaderValue);
+#[derive(Debug)]
+pub(crate) enum RequestId {
+    /// What the client calls it.
+    Given(HeaderValue),
+    /// Hexadecimal digits of our own.
+    Drawn([u8; 16]),
+}
 
 impl RequestId {
     /// What the client calls its request, if it does so once and in a way that can stand in a log; else 16 random digits, which take no call of the
@@ -19,7 +24,7 @@ impl RequestId {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let mut given = headers.get_all(&HEADER).iter();
         match (given.next(), given.next()) {
-            (Some(id), None) if is_sane(id.as_bytes()) => Self(id.clone()),
+            (Some(id), None) if is_sane(id.as_bytes()) => Self::Given(id.clone()),
             _ => Self::drawn(rand::random()),
         }
     }
@@ -30,18 +35,28 @@ impl RequestId {
         for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(bytes) {
             *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
         }
-        Self(HeaderValue::from_bytes(&digits).expect("digits may stand in a header"))
+        Self::Drawn(digits)
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Given(id) => id.as_bytes(),
+            Self::Drawn(digits) => digits,
+        }
     }
 
     /// What to say to the client.
-    pub(crate) fn into_header(self) -> HeaderValue {
-        self.0
+    pub(crate) fn to_header(&self) -> HeaderValue {
+        match self {
+            Self::Given(id) => id.clone(),
+            Self::Drawn(digits) => HeaderValue::from_bytes(digits).expect("digits may stand in a header"),
+        }
     }
 }
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.to_str().unwrap_or_default())
+        f.write_str(str::from_utf8(self.as_bytes()).unwrap_or_default())
     }
 }
 

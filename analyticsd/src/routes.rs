@@ -48,20 +48,18 @@ pub fn routes(services: Services) -> impl Filter<Extract = (impl Reply,), Error 
     let client = warp::ext::get::<Client>();
     let share = warp::any().map(move || budget.share());
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-    let content_length = warp::header::optional("content-length");
     // Put there by the server, because a filter for a header would take one that is not text for a request to another path.
     let key = warp::ext::optional::<KeyHeader>();
 
-    let analytics =
-        warp::path!("analytics").and(warp::method()).and(query).and(key).and(content_length).and(lanes.clone()).then(
-            move |method, query, key, content_length, lanes| async move {
-                match method {
-                    Method::GET | Method::HEAD => handlers::get_counts(query, lanes).await,
-                    Method::POST => handlers::post_event(query, key, content_length, limits.ages, lanes).await,
-                    _ => reply::method_not_allowed("GET, HEAD, POST"),
-                }
-            },
-        );
+    let analytics = warp::path!("analytics").and(warp::method()).and(query).and(key).and(lanes.clone()).then(
+        move |method, query, key, lanes| async move {
+            match method {
+                Method::GET | Method::HEAD => handlers::get_counts(query, lanes).await,
+                Method::POST => handlers::post_event(query, key, limits.ages, lanes).await,
+                _ => reply::method_not_allowed("GET, HEAD, POST"),
+            }
+        },
+    );
 
     let batch = warp::path!("analytics" / "batch")
         .and(warp::method())

@@ -1,6 +1,6 @@
 //! Accepts connections and serves them until told to stop. The caller owns the listener and decides when to stop.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{cell::RefCell, convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::{
@@ -126,13 +126,11 @@ where
         };
         front.connections().accepted.add(1);
         prepare(&stream, limits.unread_timeout);
-        let routes = warp::service(routes.clone());
-        let front = Arc::clone(&front);
+        // A connection has one request at a time.
+        let routes = RefCell::new(warp::service(routes.clone()));
         let in_use = Arc::clone(&front);
-        let service = service_fn(move |request| {
-            let (front, routes) = (Arc::clone(&front), routes.clone());
-            async move { front.answer(routes, Client(client), request).await }
-        });
+        let front = Arc::clone(&front);
+        let service = service_fn(move |request| front.answer(&mut *routes.borrow_mut(), Client(client), request));
         let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
             let _open = in_use.connections().open.hold();

@@ -23,6 +23,7 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 /// The sets have locks of their own, each held for a few instructions.
 pub(super) struct Buckets {
     rate: Rate,
+    limit: HeaderValue,
     policy: HeaderValue,
     hasher: RandomState,
     began: Instant,
@@ -54,6 +55,7 @@ impl Buckets {
         let policy = format!("{};w={window};burst={}", rate.requests, rate.burst);
         Self {
             rate,
+            limit: rate.burst.into(),
             policy: HeaderValue::try_from(policy).expect("digits and ASCII letters are a value"),
             hasher: RandomState::new(),
             began: Instant::now(),
@@ -62,18 +64,19 @@ impl Buckets {
     }
 
     /// Counts one more of an address.
-    pub(super) fn take_of(&self, address: IpAddr) -> Standing {
-        self.take(network(address))
+    pub(super) fn take_of(&self, address: IpAddr, now: Instant) -> Standing {
+        self.take(network(address), now)
     }
 
     /// Counts one more of a public key at an address: everybody may have the key, so nobody may use up what it allows the others.
-    pub(super) fn take_of_public(&self, key: &str, address: IpAddr) -> Standing {
-        self.take((key, network(address)))
+    pub(super) fn take_of_public(&self, key: &str, address: IpAddr, now: Instant) -> Standing {
+        self.take((key, network(address)), now)
     }
 
     /// Counts one more of an owner.
-    pub(super) fn take(&self, owner: impl Hash) -> Standing {
-        let now = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX / 2);
+    pub(super) fn take(&self, owner: impl Hash, now: Instant) -> Standing {
+        let now = now.saturating_duration_since(self.began);
+        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX / 2);
         self.take_at(self.hasher.hash_one(owner), now)
     }
 
@@ -111,12 +114,24 @@ impl Buckets {
         }
     }
 
-    /// Says on an answer how its asker stands.
+    /// Says on an answer how its asker stands, and to who came too often, which rate would be right. In the answer with counts this is all that the map of headers
+    /// holds before it grows.
     pub(super) fn say(&self, standing: Standing, headers: &mut HeaderMap) {
-        headers.insert(POLICY, self.policy.clone());
-        headers.insert(LIMIT, self.rate.burst.into());
+        headers.insert(LIMIT, self.limit.clone());
         headers.insert(REMAINING, standing.remaining.into());
-        headers.insert(RESET, standing.reset.into());
+        headers.insert(RESET, number(standing.reset));
+        if !standing.is_allowed {
+            headers.insert(POLICY, self.policy.clone());
+        }
+    }
+}
+
+/// The value of a number, which is nearly always one of those that take no allocation.
+fn number(number: u64) -> HeaderValue {
+    const DIGITS: &str = "0123456789";
+    match usize::try_from(number) {
+        Ok(digit @ 0..=9) => HeaderValue::from_static(&DIGITS[digit..=digit]),
+        _ => number.into(),
     }
 }
 

@@ -29,8 +29,8 @@ impl Cors {
     }
 
     /// Whether answers may differ by the origin that asks.
-    pub(super) fn is_in_use(&self, page_origins: &HashSet<String>) -> bool {
-        !self.origins.is_empty() || !page_origins.is_empty()
+    pub(super) fn is_in_use(&self, page_origins: Option<&HashSet<String>>) -> bool {
+        !self.origins.is_empty() || page_origins.is_some_and(|origins| !origins.is_empty())
     }
 
     /// The origin that asks, if its pages may read the answer: those of the setting any, those of public keys that to a write.
@@ -38,12 +38,12 @@ impl Cors {
         &self,
         headers: &'a HeaderMap,
         scope: Option<Scope>,
-        page_origins: &HashSet<String>,
+        page_origins: Option<&HashSet<String>>,
     ) -> Option<&'a HeaderValue> {
         let value = headers.get(ORIGIN)?;
         let origin = value.to_str().ok()?;
-        let is_allowed =
-            self.origins.contains(origin) || (scope == Some(Scope::Write) && page_origins.contains(origin));
+        let is_allowed = self.origins.contains(origin)
+            || (scope == Some(Scope::Write) && page_origins.is_some_and(|origins| origins.contains(origin)));
         is_allowed.then_some(value)
     }
 }

@@ -1,17 +1,14 @@
 use std::{
-    collections::HashSet,
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::Instant,
 };
 
 use chrono::Utc;
-use model::{
-    access::{Credential, Origin, Scope},
-    wire,
-};
+use model::access::{Credential, Origin, Scope};
 use warp::{
     http::{
-        HeaderMap, HeaderValue, Method, Request,
+        HeaderMap, HeaderValue, Method, Request, Uri,
         header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, REFERER},
     },
     reply::Response,
@@ -28,7 +25,7 @@ use super::{
     shown::{Shown, shown},
     tokens::Known,
 };
-use crate::reply;
+use crate::{reply, route::Route};
 
 /// How often an address may show what lets nobody in: far more than somebody who mistypes, far less than would be worth a guess. Whoever shows a
 /// valid token is let in all the same, so that nobody can lock out others who share their address.
@@ -57,12 +54,27 @@ pub struct Gate {
     guesses: Buckets,
 }
 
-/// What the gate says of a request.
+/// A request as the gate looks at it.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    /// When it came.
+    pub(crate) at: Instant,
+    pub(crate) route: Route,
+    pub(crate) method: &'a Method,
+    pub(crate) uri: &'a Uri,
+    pub(crate) headers: &'a HeaderMap,
+}
+
+impl<'a> Asked<'a> {
+    pub(crate) fn new<B>(at: Instant, route: Route, request: &'a Request<B>) -> Self {
+        Self { at, route, method: request.method(), uri: request.uri(), headers: request.headers() }
+    }
+}
+
+/// What the gate knows of a request, whether it may come in or not.
 pub(crate) struct Entry {
     /// The address it comes from.
     pub(crate) client: IpAddr,
-    /// The answer, if it may not come in or there is nothing behind the gate for it.
-    pub(crate) refusal: Option<Response>,
     origin: Option<HeaderValue>,
     varies_by_origin: bool,
     /// How it stands with the limit that leaves it the least.
@@ -93,39 +105,35 @@ impl Gate {
         }
     }
 
-    /// Looks at a request before it reaches its route.
-    pub(crate) fn enter<B>(&self, peer: IpAddr, request: &Request<B>) -> Entry {
+    /// Looks at a request before it reaches its route. Says how it came in, and the answer if it may not, or if there is nothing behind the gate for
+    /// it.
+    pub(crate) fn enter(&self, peer: IpAddr, asked: Asked<'_>) -> (Entry, Option<Response>) {
         let known = self.tokens.known();
         let known = known.as_deref();
-        let client = self.proxies.client(peer, request.headers());
-        let mut entry = Entry { client, refusal: None, origin: None, varies_by_origin: false, standing: None };
-        entry.refusal = self.refusal(known, request, &mut entry);
-        entry
+        let client = self.proxies.client(peer, asked.headers);
+        let mut entry = Entry { client, origin: None, varies_by_origin: false, standing: None };
+        let refusal = self.refusal(known, asked, &mut entry);
+        (entry, refusal)
     }
 
-    fn refusal<B>(&self, known: Option<&Known>, request: &Request<B>, entry: &mut Entry) -> Option<Response> {
-        let (path, headers) = (request.uri().path(), request.headers());
-        let asked_for = preflight_method(request);
-        let needed = self.needed(path, asked_for.as_ref().unwrap_or(request.method()));
+    fn refusal(&self, known: Option<&Known>, asked: Asked<'_>, entry: &mut Entry) -> Option<Response> {
+        let asked_for = preflight_method(asked);
+        let needed = self.needed(asked.route, asked_for.as_ref().unwrap_or(asked.method));
         let scope = match needed {
             Needed::Scope(scope) => Some(scope),
             _ => None,
         };
 
-        let nowhere = HashSet::new();
-        let page_origins = match (self.service, known) {
-            (Service::Public, Some(known)) => &known.page_origins,
-            _ => &nowhere,
-        };
+        let page_origins = known.filter(|_| self.service == Service::Public).map(|known| &known.page_origins);
         if self.cors.is_in_use(page_origins) {
             entry.varies_by_origin = true;
-            entry.origin = self.cors.allowed(headers, scope, page_origins).cloned();
+            entry.origin = self.cors.allowed(asked.headers, scope, page_origins).cloned();
         }
 
         if needed != Needed::NothingEver
             && let Some(limit) = &self.per_address
         {
-            let standing = limit.take_of(entry.client);
+            let standing = limit.take_of(entry.client, asked.at);
             entry.stands(Limit::PerAddress, standing);
             if !standing.is_allowed {
                 return Some(denial::too_many("More requests come from this address", standing));
@@ -138,38 +146,38 @@ impl Gate {
             Needed::Nothing | Needed::NothingEver => None,
             // A path has this method or not, whoever asks.
             Needed::OtherMethod(allow) => Some(reply::method_not_allowed(allow)),
-            Needed::OtherPath => Some(reply::not_found(path)),
-            Needed::Scope(scope) => self.refusal_for(scope, known, request, entry),
+            Needed::OtherPath => Some(reply::not_found(asked.uri.path())),
+            Needed::Scope(scope) => self.refusal_for(scope, known, asked, entry),
         }
     }
 
-    fn needed(&self, path: &str, method: &Method) -> Needed {
+    fn needed(&self, route: Route, method: &Method) -> Needed {
         match self.service {
-            Service::Public => needed::by_public(path, method),
-            Service::Admin => needed::by_admin(path, method),
+            Service::Public => needed::by_public(route, method),
+            Service::Admin => needed::by_admin(route, method),
         }
     }
 
-    fn refusal_for<B>(
+    fn refusal_for(
         &self,
         scope: Scope,
         known: Option<&Known>,
-        request: &Request<B>,
+        asked: Asked<'_>,
         entry: &mut Entry,
     ) -> Option<Response> {
-        match self.identify(scope, known, request) {
+        match self.identify(scope, known, asked) {
             Ok(None) => None,
             Ok(Some(holder)) => {
                 let limit = self.per_token.as_ref()?;
                 let standing = match holder {
-                    Holder::Secret(id) => limit.take(id),
-                    Holder::Public(id) => limit.take_of_public(id, entry.client),
+                    Holder::Secret(id) => limit.take(id, asked.at),
+                    Holder::Public(id) => limit.take_of_public(id, entry.client, asked.at),
                 };
                 entry.stands(Limit::PerToken, standing);
                 (!standing.is_allowed).then(|| denial::too_many("More requests come with this token", standing))
             }
             Err(denial) if denial.is_a_guess() => {
-                let standing = self.guesses.take_of(entry.client);
+                let standing = self.guesses.take_of(entry.client, asked.at);
                 if standing.is_allowed {
                     return Some(denial.answer());
                 }
@@ -181,15 +189,14 @@ impl Gate {
     }
 
     /// The token that lets a request in; none if it needs none.
-    fn identify<'a, B>(
+    fn identify<'a>(
         &self,
         scope: Scope,
         known: Option<&'a Known>,
-        request: &Request<B>,
+        Asked { route, uri, headers, .. }: Asked<'_>,
     ) -> Result<Option<Holder<'a>>, Denial> {
         let mut key = String::new();
-        let headers = request.headers();
-        let shown = shown(headers, request.uri().query(), &mut key).map_err(Denial::Unreadable)?;
+        let shown = shown(headers, uri.query(), &mut key).map_err(Denial::Unreadable)?;
         let shown = match shown {
             Shown::Nothing if self.allow_anonymous => return Ok(None),
             Shown::Nothing => {
@@ -210,21 +217,18 @@ impl Gate {
             return Err(Denial::Origin);
         }
         // Its origin can be made up, and a batch takes a share of what all have together.
-        if is_at(request, wire::BATCH_PATH) {
+        if route == Route::Batch {
             return Err(Denial::PublicBatch);
         }
         Ok(Some(Holder::Public(&token.id)))
     }
 
-    /// For a request that was let in and is answered for as long as it listens; none for any other.
-    pub(crate) fn watch<B>(self: &Arc<Self>, request: &Request<B>) -> Option<StillAllowed> {
-        if self.service != Service::Public || !is_at(request, wire::STREAM_PATH) {
-            return None;
-        }
+    /// For a request to the stream, which was let in and is answered for as long as it listens.
+    pub(crate) fn watch<B>(self: &Arc<Self>, request: &Request<B>) -> StillAllowed {
         let mut head = Request::new(());
         *head.uri_mut() = request.uri().clone();
         *head.headers_mut() = request.headers().clone();
-        Some(StillAllowed { gate: Arc::clone(self), head: Arc::new(head) })
+        StillAllowed { gate: Arc::clone(self), head: Arc::new(head) }
     }
 }
 
@@ -232,12 +236,6 @@ impl Gate {
 enum Holder<'a> {
     Secret(&'a str),
     Public(&'a str),
-}
-
-/// Whether a request is for a path. Routes are found with a slash at their end, too.
-fn is_at<B>(request: &Request<B>, path: &str) -> bool {
-    let asked = request.uri().path();
-    asked.strip_suffix('/').unwrap_or(asked) == path
 }
 
 /// Says of a listener whether it would be let in now: its token may have been revoked, or have expired, since it was.
@@ -250,7 +248,8 @@ pub(crate) struct StillAllowed {
 impl StillAllowed {
     pub(crate) fn get(&self) -> bool {
         let known = self.gate.tokens.known();
-        self.gate.identify(Scope::Read, known.as_deref(), &self.head).is_ok()
+        let asked = Asked::new(Instant::now(), Route::Stream, &self.head);
+        self.gate.identify(Scope::Read, known.as_deref(), asked).is_ok()
     }
 }
 
@@ -266,11 +265,11 @@ fn page_origin(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// The method that a browser wants to use, if it asks whether it may.
-fn preflight_method<B>(request: &Request<B>) -> Option<Method> {
-    if request.method() != Method::OPTIONS || !request.headers().contains_key(ORIGIN) {
+fn preflight_method(Asked { method, headers, .. }: Asked<'_>) -> Option<Method> {
+    if method != Method::OPTIONS || !headers.contains_key(ORIGIN) {
         return None;
     }
-    Method::from_bytes(request.headers().get(ACCESS_CONTROL_REQUEST_METHOD)?.as_bytes()).ok()
+    Method::from_bytes(headers.get(ACCESS_CONTROL_REQUEST_METHOD)?.as_bytes()).ok()
 }
 
 impl Entry {

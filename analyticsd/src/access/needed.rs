@@ -1,9 +1,9 @@
-use model::{access::Scope, wire};
+use model::access::Scope;
 use warp::http::Method;
 
-use crate::files::FILES;
+use crate::route::Route;
 
-/// What a request needs, by its path and method.
+/// What a request needs, by its route and method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Needed {
     /// Nothing: what is there is part of the program and holds no data.
@@ -19,45 +19,40 @@ pub(super) enum Needed {
 }
 
 /// The table of the public listener. What does not stand here does not exist: a route that is forgotten is not served, rather than open.
-pub(super) fn by_public(path: &str, method: &Method) -> Needed {
-    // Routes are found with a slash at their end, too.
-    let path = path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path);
-    match path {
-        wire::ANALYTICS_PATH => match *method {
+pub(super) fn by_public(route: Route, method: &Method) -> Needed {
+    match route {
+        Route::Analytics => match *method {
             Method::POST => Needed::Scope(Scope::Write),
             Method::GET | Method::HEAD => Needed::Scope(Scope::Read),
             _ => Needed::OtherMethod("GET, HEAD, POST"),
         },
-        wire::BATCH_PATH => match *method {
+        Route::Batch => match *method {
             Method::POST => Needed::Scope(Scope::Write),
             _ => Needed::OtherMethod("POST"),
         },
-        "/analytics.gif" => match *method {
+        Route::Pixel => match *method {
             Method::GET => Needed::Scope(Scope::Write),
             _ => Needed::OtherMethod("GET"),
         },
-        wire::HOURS_PATH => match *method {
+        Route::Hours => match *method {
             Method::GET | Method::HEAD => Needed::Scope(Scope::Read),
             _ => Needed::OtherMethod("GET, HEAD"),
         },
-        wire::STREAM_PATH => match *method {
+        Route::Stream => match *method {
             Method::GET => Needed::Scope(Scope::Read),
             _ => Needed::OtherMethod("GET"),
         },
-        "/healthz" => Needed::NothingEver,
-        "/readyz" | "/openapi.json" | "/docs" => Needed::Nothing,
-        _ if path.starts_with("/docs/") || FILES.iter().any(|file| file.path == path) => Needed::Nothing,
-        _ => Needed::OtherPath,
+        Route::Healthz => Needed::NothingEver,
+        Route::Readyz | Route::OpenApi | Route::Docs | Route::Page | Route::Script => Needed::Nothing,
+        Route::Metrics | Route::Unknown => Needed::OtherPath,
     }
 }
 
 /// The table of the admin listener.
-pub(super) fn by_admin(path: &str, method: &Method) -> Needed {
-    match path.strip_suffix('/').unwrap_or(path) {
-        "/metrics" => match *method {
-            Method::GET | Method::HEAD => Needed::Scope(Scope::Admin),
-            _ => Needed::OtherMethod("GET, HEAD"),
-        },
+pub(super) fn by_admin(route: Route, method: &Method) -> Needed {
+    match (route, method) {
+        (Route::Metrics, &(Method::GET | Method::HEAD)) => Needed::Scope(Scope::Admin),
+        (Route::Metrics, _) => Needed::OtherMethod("GET, HEAD"),
         _ => Needed::OtherPath,
     }
 }
@@ -67,34 +62,35 @@ mod tests {
     use model::access::Scope;
     use warp::http::Method;
 
-    use super::{Needed, by_admin, by_public};
+    use super::{Needed, Route, by_admin, by_public};
 
     #[test]
-    fn whatever_is_not_listed_does_not_exist() {
-        for path in [
-            "//analytics",
-            "/%61nalytics",
-            "/analytics;x",
-            "/ANALYTICS",
-            "/analytics//",
-            "/analytics/../metrics",
-            "/analytics/batch/x",
-            "/metrics",
-            "*",
-            "",
-        ] {
-            assert_eq!(by_public(path, &Method::GET), Needed::OtherPath, "{path:?}");
-        }
-        for path in ["/analytics", "/", "/metrics/x", ""] {
-            assert_eq!(by_admin(path, &Method::GET), Needed::OtherPath, "{path:?}");
-        }
+    fn each_listener_has_only_its_own_routes() {
+        let of = |needed: fn(Route, &Method) -> Needed| {
+            let routes = Route::ALL.into_iter().filter(|(route, _)| needed(*route, &Method::GET) != Needed::OtherPath);
+            routes.map(|(_, name)| name).collect::<Vec<_>>()
+        };
+        assert_eq!(of(by_admin), ["/metrics"]);
+        let others =
+            Route::ALL.into_iter().map(|(_, name)| name).filter(|name| !["/metrics", "unknown"].contains(name));
+        assert_eq!(of(by_public), others.collect::<Vec<_>>());
     }
 
     #[test]
-    fn a_slash_at_the_end_changes_nothing() {
-        assert_eq!(by_public("/analytics/", &Method::POST), Needed::Scope(Scope::Write));
-        assert_eq!(by_public("/analytics/hours/", &Method::GET), Needed::Scope(Scope::Read));
-        assert_eq!(by_public("/", &Method::GET), Needed::Nothing);
-        assert_eq!(by_admin("/metrics/", &Method::GET), Needed::Scope(Scope::Admin));
+    fn what_holds_data_needs_a_token() {
+        let scope = |route, method| match by_public(route, &method) {
+            Needed::Scope(scope) => Some(scope),
+            _ => None,
+        };
+        for (route, reads, writes) in [
+            (Route::Analytics, Some(Scope::Read), Some(Scope::Write)),
+            (Route::Batch, None, Some(Scope::Write)),
+            (Route::Pixel, Some(Scope::Write), None),
+            (Route::Hours, Some(Scope::Read), None),
+            (Route::Stream, Some(Scope::Read), None),
+        ] {
+            assert_eq!((scope(route, Method::GET), scope(route, Method::POST)), (reads, writes), "{}", route.name());
+        }
+        assert_eq!(by_admin(Route::Metrics, &Method::GET), Needed::Scope(Scope::Admin));
     }
 }

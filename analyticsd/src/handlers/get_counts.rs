@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{fmt::Write, sync::Arc};
 
 use model::Hour;
 use warp::reply::Response;
@@ -29,7 +29,12 @@ pub(crate) async fn get_counts(query: String, lanes: Arc<Lanes>) -> Response {
         Err(invalid) => return reply::invalid(&invalid),
     };
     match lanes.counts(Hour::containing(at)).await {
-        Ok(counts) => reply::text(counts.to_string()),
+        Ok(counts) => {
+            // So long that it need not grow while it is written.
+            let mut text = String::with_capacity(96);
+            let _ = write!(text, "{counts}");
+            reply::text(text)
+        }
         Err(reason) => reply::unanswered(reason),
     }
 }

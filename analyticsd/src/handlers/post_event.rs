@@ -11,9 +11,6 @@ use crate::{
     reply,
 };
 
-/// The largest body that is let pass, in bytes. It is not read: everything that counts is in the query string.
-const MAX_BODY_BYTES: u64 = 64 * 1024;
-
 /// `POST /analytics?timestamp=…&user=…&event=…`: 204 once the event is committed. With an idempotency key it is stored once,
 /// however often it is sent.
 #[utoipa::path(
@@ -31,21 +28,9 @@ const MAX_BODY_BYTES: u64 = 64 * 1024;
     responses(openapi::Stored, openapi::InvalidRequest, openapi::Conflict, openapi::TooLarge, openapi::TooLong, openapi::Denied, openapi::Unavailable),
     security(("token" = ["write"]), ("public_key" = []))
 )]
-pub(crate) async fn post_event(
-    query: String,
-    key: Option<KeyHeader>,
-    content_length: Option<u64>,
-    ages: AgeLimits,
-    lanes: Arc<Lanes>,
-) -> Response {
+pub(crate) async fn post_event(query: String, key: Option<KeyHeader>, ages: AgeLimits, lanes: Arc<Lanes>) -> Response {
     if query.len() > MAX_QUERY_BYTES {
         return reply::uri_too_long(MAX_QUERY_BYTES);
-    }
-    if content_length.is_some_and(|length| length > MAX_BODY_BYTES) {
-        return reply::too_large(format!(
-            "The event is in the query string; a body of more than {MAX_BODY_BYTES} bytes is not accepted. \
-             To send many events at once, POST them to /analytics/batch."
-        ));
     }
     let (event, key) = match parameters::event(&query)
         .and_then(|event| Ok((event, parameters::idempotency_key(&query, key.as_ref())?)))

@@ -30,9 +30,13 @@ impl Gauge {
         self.0.load(Ordering::Relaxed) as f64
     }
 
+    pub(crate) fn add(&self, more: i64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
     /// One more for as long as this is held.
     pub(crate) fn hold(&self) -> Held<'_> {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.add(1);
         Held(self)
     }
 }
@@ -42,6 +46,6 @@ pub(crate) struct Held<'a>(&'a Gauge);
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.add(-1);
     }
 }

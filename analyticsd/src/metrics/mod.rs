@@ -26,13 +26,13 @@ use prometheus_client::{
     registry::Registry,
 };
 
-pub(crate) use counter::{Counter, Gauge, Held};
+pub(crate) use counter::{Counter, Gauge};
 pub(crate) use histogram::Histogram;
 pub(crate) use lanes::{CommitOutcome, LaneCommits};
 pub use lanes::{LaneName, ReadLaneName};
 pub(crate) use refusals::Reason;
 pub use requests::Listener;
-pub(crate) use requests::{MethodName, OfListener, Outcome, Route};
+pub(crate) use requests::{MethodName, OfListener, Outcome};
 pub(crate) use sink::{Labels, Sink};
 pub(crate) use watched::{Queued, Watched};
 

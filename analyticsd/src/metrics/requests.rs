@@ -2,69 +2,8 @@ use std::{array, fmt, time::Instant};
 
 use warp::http::{Method, StatusCode};
 
-use super::{Counter, Gauge, Held, Histogram, Sink};
-
-/// Where a request goes, as far as it is told apart here: a small set, whatever clients ask for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Route {
-    Analytics,
-    Batch,
-    Pixel,
-    Hours,
-    Stream,
-    Script,
-    Page,
-    Docs,
-    OpenApi,
-    Healthz,
-    Readyz,
-    Metrics,
-    Unknown,
-}
-
-impl Route {
-    /// All of them, in the order of their numbers, with what they are called.
-    const ALL: [(Self, &'static str); 13] = [
-        (Self::Analytics, "/analytics"),
-        (Self::Batch, "/analytics/batch"),
-        (Self::Pixel, "/analytics.gif"),
-        (Self::Hours, "/analytics/hours"),
-        (Self::Stream, "/analytics/stream"),
-        (Self::Script, "/analytics.js"),
-        (Self::Page, "/"),
-        (Self::Docs, "/docs"),
-        (Self::OpenApi, "/openapi.json"),
-        (Self::Healthz, "/healthz"),
-        (Self::Readyz, "/readyz"),
-        (Self::Metrics, "/metrics"),
-        (Self::Unknown, "unknown"),
-    ];
-
-    /// The route of a path. The files of the page and those of the documentation are one route each.
-    pub(crate) fn of(path: &str) -> Self {
-        match path {
-            "/analytics" => Self::Analytics,
-            "/analytics/batch" => Self::Batch,
-            "/analytics.gif" => Self::Pixel,
-            "/analytics/hours" => Self::Hours,
-            "/analytics/stream" => Self::Stream,
-            "/analytics.js" => Self::Script,
-            "/" => Self::Page,
-            "/openapi.json" => Self::OpenApi,
-            "/healthz" => Self::Healthz,
-            "/readyz" => Self::Readyz,
-            "/metrics" => Self::Metrics,
-            _ if path.starts_with("/assets/") => Self::Page,
-            _ if path.strip_prefix("/docs").is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) => Self::Docs,
-            _ => Self::Unknown,
-        }
-    }
-
-    /// What it is called.
-    pub(crate) fn name(self) -> &'static str {
-        Self::ALL[self as usize].1
-    }
-}
+use super::{Counter, Gauge, Histogram, Sink};
+use crate::route::Route;
 
 /// The method of a request; whatever is no method of this daemon is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,12 +128,13 @@ impl Default for Requests {
 }
 
 impl Requests {
-    /// One more is under way for as long as this is held.
-    pub(crate) fn begin(&self) -> Held<'_> {
-        self.under_way.hold()
+    /// One more is under way, until it [ends](Self::end).
+    pub(crate) fn begin(&self) {
+        self.under_way.add(1);
     }
 
     pub(crate) fn end(&self, route: Route, method: MethodName, outcome: Outcome, began: Instant) {
+        self.under_way.add(-1);
         let route = &self.routes[route as usize];
         route.requests[method as usize][outcome.place()].add(1);
         route.seconds[method as usize].observe_since(began);
@@ -304,28 +244,8 @@ impl Connections {
 
 #[cfg(test)]
 mod tests {
-    use super::{MethodName, OTHER, Outcome, Route, STATUSES};
+    use super::{MethodName, OTHER, Outcome, STATUSES};
     use warp::http::{Method, StatusCode};
-
-    #[test]
-    fn the_number_of_a_route_is_its_place_in_the_list() {
-        for (place, (route, name)) in Route::ALL.into_iter().enumerate() {
-            assert_eq!(route as usize, place);
-            assert_eq!(route.name(), name);
-            assert_eq!(Route::of(name), route, "{name}");
-        }
-        for (path, route) in [
-            ("", Route::Unknown),
-            ("/docs/swagger-ui.css", Route::Docs),
-            ("/docsx", Route::Unknown),
-            ("/assets/page.js", Route::Page),
-            ("/analytics/", Route::Unknown),
-            ("//analytics", Route::Unknown),
-            ("/\u{9b}31m\n", Route::Unknown),
-        ] {
-            assert_eq!(Route::of(path), route, "{path:?}");
-        }
-    }
 
     #[test]
     fn methods_and_statuses_that_nobody_knows_are_one_each() {

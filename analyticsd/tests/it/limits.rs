@@ -16,12 +16,17 @@ fn said(answer: &Response, name: &str) -> Option<String> {
     answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned())
 }
 
+/// The limit, what is left of it, and the policy, which is said to who came too often.
 fn numbers(answer: &Response) -> [Option<String>; 3] {
     ["ratelimit-limit", "ratelimit-remaining", "ratelimit-policy"].map(|name| said(answer, name))
 }
 
 fn some(values: [&str; 3]) -> [Option<String>; 3] {
     values.map(|value| Some(value.to_owned()))
+}
+
+fn left(limit: &str, remaining: &str) -> [Option<String>; 3] {
+    [Some(limit.to_owned()), Some(remaining.to_owned()), None]
 }
 
 #[tokio::test]
@@ -34,7 +39,7 @@ async fn a_token_that_asks_too_often_is_told_when_to_come_back_and_others_are_no
     for remaining in ["2", "1", "0"] {
         let answer = ask(&eager).await;
         assert_eq!(answer.status(), StatusCode::OK);
-        assert_eq!(numbers(&answer), some(["3", remaining, "1;w=3600;burst=3"]));
+        assert_eq!(numbers(&answer), left("3", remaining));
         assert!(said(&answer, "ratelimit-reset").unwrap().parse::<u64>().unwrap() <= 3 * 3_600);
     }
     let refused = ask(&eager).await;
@@ -60,7 +65,7 @@ async fn an_address_that_asks_too_often_is_refused_whatever_it_says_of_itself() 
         send(&daemon, Method::GET, path, &[("x-forwarded-for", forwarded), ("forwarded", "for=1.2.3.4")]).await
     };
     let first = ask(COUNT, "198.51.100.1").await;
-    assert_eq!((first.status(), numbers(&first)), (StatusCode::OK, some(["2", "1", "1;w=3600;burst=2"])));
+    assert_eq!((first.status(), numbers(&first)), (StatusCode::OK, left("2", "1")));
     assert_eq!(ask("/docs/", "192.0.2.7, 198.51.100.1").await.status(), StatusCode::OK, "pages count as well");
     for forwarded in ["198.51.100.1", "192.0.2.8, 198.51.100.1", "192.0.2.9, 198.51.100.1:80, 10.1.2.3"] {
         for path in [COUNT, "/", "/nothing", "/readyz"] {

@@ -46,8 +46,9 @@ impl<'a> Credential<'a> {
         let (id, secret) = text.strip_prefix(Self::SECRET_PREFIX)?.split_at_checked(ID_LENGTH)?;
         let secret = secret.strip_prefix('_')?;
         let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-        (is_id(id) && secret.len() == SECRET_LENGTH && secret.bytes().all(is_base64url))
-            .then_some(Self::Secret { id, secret })
+        // All bytes are looked at, without a branch, which is quicker than to stop at the first that is wrong: hardly ever is one.
+        let is_written_well = secret.bytes().fold(true, |so_far, byte| so_far & is_base64url(byte));
+        (is_id(id) && secret.len() == SECRET_LENGTH && is_written_well).then_some(Self::Secret { id, secret })
     }
 
     /// The sum of a secret.
