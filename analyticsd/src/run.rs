@@ -101,6 +101,8 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
     let tokens = Arc::new(Tokens::new(url, config.spool.as_ref().map(|spool| spool.dir.as_path()))?);
     if is_prepared {
         patiently(patience, async || Ok(tokens.refresh().await?)).await?;
+        // Before anybody is let in by them.
+        tokens.keep().await;
         for listen in config.admin_listen.iter().chain([&config.listen]) {
             NobodyMayListen::check(&config.access, *listen, tokens.ever().unwrap_or_default())?;
         }

@@ -1,18 +1,24 @@
 use std::{
-    fs::{self, OpenOptions, Permissions},
+    fs::{self, File, OpenOptions, Permissions},
     io::{self, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
 use db::{LiveAccessToken, LiveAccessTokens};
 use model::access::{Digest, Scope, Scopes};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+/// How long after a failure it is tried again.
+const PERIOD: Duration = Duration::from_millis(500);
 
 /// What is written of the tokens: the sums of their secrets, as in the database.
 #[derive(Serialize, Deserialize)]
-struct File {
+struct Content {
     changes: i64,
     tokens: Vec<Token>,
 }
@@ -27,15 +33,17 @@ struct Token {
 }
 
 /// A file that keeps the tokens which were known last, so that a daemon with a spool which starts while the database is away knows whom to let in.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Kept {
     dir: PathBuf,
+    /// What the file is to hold, until it does.
+    unwritten: watch::Sender<Option<Arc<[u8]>>>,
 }
 
 impl Kept {
     /// In a folder that only this daemon uses.
     pub(super) fn in_folder(dir: &Path) -> Self {
-        Self { dir: dir.to_owned() }
+        Self { dir: dir.to_owned(), unwritten: watch::Sender::new(None) }
     }
 
     fn path(&self) -> PathBuf {
@@ -48,7 +56,7 @@ impl Kept {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             text => text?,
         };
-        let File { changes, tokens } = serde_json::from_slice(&text)?;
+        let Content { changes, tokens } = serde_json::from_slice(&text)?;
         let tokens = tokens.into_iter().map(|token| {
             let scopes = token.scopes.iter().map(|scope| scope.parse::<Scope>()).collect::<Result<Scopes, _>>();
             Ok(LiveAccessToken {
@@ -62,8 +70,8 @@ impl Kept {
         Ok(Some(LiveAccessTokens { changes, tokens: tokens.collect::<io::Result<_>>()? }))
     }
 
-    /// Replaces what was written, all or nothing. Nobody but the daemon's user may read it.
-    pub(super) fn write(&self, known: &LiveAccessTokens) -> io::Result<()> {
+    /// Says what is to be written.
+    pub(super) fn replace(&self, known: &LiveAccessTokens) {
         let tokens = known.tokens.iter().map(|token| Token {
             id: token.id.clone(),
             scopes: token.scopes.iter().map(|scope| scope.as_str().to_owned()).collect(),
@@ -71,21 +79,73 @@ impl Kept {
             origins: token.origins.clone(),
             expires_at: token.expires_at,
         });
-        let text = serde_json::to_vec(&File { changes: known.changes, tokens: tokens.collect() })?;
-        fs::create_dir_all(&self.dir)?;
-        let new = self.dir.join("access.json.new");
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
-        // One that was left behind may have other permissions.
-        file.set_permissions(Permissions::from_mode(0o600))?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        fs::rename(new, self.path())
+        let content = Content { changes: known.changes, tokens: tokens.collect() };
+        let text = serde_json::to_vec(&content).expect("texts, numbers and lists of them can be written as JSON");
+        self.unwritten.send_replace(Some(text.into()));
     }
+
+    /// Writes what is to be written, if anything is.
+    pub(super) async fn write(&self) -> io::Result<()> {
+        let Some(text) = self.unwritten.borrow().clone() else { return Ok(()) };
+        let writing = tokio::task::spawn_blocking({
+            let (dir, path, text) = (self.dir.clone(), self.path(), Arc::clone(&text));
+            move || write(&dir, &path, &text)
+        });
+        writing.await.map_err(io::Error::other)??;
+        // What came meanwhile is still to be written.
+        self.unwritten.send_if_modified(|unwritten| {
+            unwritten.take_if(|unwritten| *unwritten == text);
+            false
+        });
+        Ok(())
+    }
+
+    /// Writes what is to be written whenever something is, and tries again until it succeeds. Never ends by itself.
+    pub(super) async fn follow(&self) {
+        let mut unwritten = self.unwritten.subscribe();
+        let mut is_failing = false;
+        loop {
+            unwritten.mark_unchanged();
+            match self.write().await {
+                Ok(()) => {
+                    if std::mem::take(&mut is_failing) {
+                        tracing::info!("the access tokens are kept in the spool's folder again");
+                    }
+                    // It is not closed while this lives.
+                    let _ = unwritten.changed().await;
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut is_failing, true) {
+                        tracing::error!(
+                            %error,
+                            "the access tokens cannot be kept in the spool's folder, which is tried again until it succeeds; before that a start \
+                             without the database may let in whom it did before"
+                        );
+                    }
+                    tokio::time::sleep(PERIOD).await;
+                }
+            }
+        }
+    }
+}
+
+/// Replaces what was written, all or nothing, also if the machine crashes. Nobody but the daemon's user may read it.
+fn write(dir: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    let new = path.with_extension("json.new");
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
+    // One that was left behind may have other permissions.
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    fs::rename(new, path)?;
+    // Its name is the folder's.
+    File::open(dir)?.sync_all()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt};
+    use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
     use chrono::DateTime;
     use db::{LiveAccessToken, LiveAccessTokens};
@@ -93,12 +153,7 @@ mod tests {
 
     use super::Kept;
 
-    #[test]
-    fn what_is_written_is_read_again_and_only_by_the_daemons_user() {
-        let dir = tempfile::tempdir().unwrap();
-        let dir = dir.path().join("spool");
-        let kept = Kept::in_folder(&dir);
-        assert!(kept.read().unwrap().is_none());
+    fn known(changes: i64) -> LiveAccessTokens {
         let token = |digest, origins| LiveAccessToken {
             id: "0123456789ab".to_owned(),
             scopes: [Scope::Write].into_iter().collect(),
@@ -106,15 +161,59 @@ mod tests {
             origins,
             expires_at: DateTime::from_timestamp(1, 0),
         };
+        let tokens = vec![token(Some([7; 32]), vec![]), token(None, vec!["https://shop.example".to_owned()])];
+        LiveAccessTokens { changes, tokens }
+    }
+
+    fn holds(kept: &Kept, expected: &LiveAccessTokens) -> bool {
+        kept.read().ok().flatten().is_some_and(|tokens| format!("{tokens:?}") == format!("{expected:?}"))
+    }
+
+    async fn until(is_so: impl Fn() -> bool) {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn while_it_follows(kept: &Kept, test: impl Future<Output = ()>) {
+        tokio::select! {
+            () = kept.follow() => panic!("it ended"),
+            done = tokio::time::timeout(Duration::from_mins(1), test) => done.unwrap(),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_written_is_read_again_and_only_by_the_daemons_user() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("spool");
+        let kept = Kept::in_folder(&dir);
+        assert!(kept.read().unwrap().is_none());
         for changes in [1, 2] {
-            let tokens = vec![token(Some([7; 32]), vec![]), token(None, vec!["https://shop.example".to_owned()])];
-            let known = LiveAccessTokens { changes, tokens };
-            kept.write(&known).unwrap();
-            assert_eq!(format!("{:?}", kept.read().unwrap().unwrap()), format!("{known:?}"));
+            kept.replace(&known(changes));
+            while_it_follows(&kept, until(|| holds(&kept, &known(changes)))).await;
         }
         let file = dir.join("access.json");
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         fs::write(file, "{}").unwrap();
         assert!(kept.read().is_err());
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_written_is_tried_again_until_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, new) = (folder.path().join("access.json"), folder.path().join("access.json.new"));
+        let kept = Kept::in_folder(folder.path());
+        fs::create_dir_all(file.join("not empty")).unwrap();
+        kept.replace(&known(1));
+        while_it_follows(&kept, async {
+            for _ in 0..2 {
+                // It leaves behind what it could not rename.
+                until(|| new.exists()).await;
+                fs::remove_file(&new).unwrap();
+            }
+            fs::remove_dir_all(&file).unwrap();
+            until(|| holds(&kept, &known(1))).await;
+        })
+        .await;
     }
 }

@@ -55,20 +55,25 @@ impl Tokens {
         })
     }
 
-    /// Reads the table if it was changed since the last time.
+    /// Reads the table if it was changed since the last time. What it said is kept by [`Tokens::keep`] or [`Tokens::follow`].
     pub async fn refresh(&self) -> Result<(), StoreError> {
         let before = self.known.load_full();
         let tokens = AccessTokens(&self.store).changed_since(before.as_ref().map(|known| known.changes)).await?;
         if let Some(tokens) = tokens {
-            if let Some(kept) = &self.kept
-                && let Err(error) = kept.write(&tokens)
-            {
-                tracing::error!(%error, "the access tokens cannot be kept in the spool's folder; a start without the database may let in whom it did before");
+            if let Some(kept) = &self.kept {
+                kept.replace(&tokens);
             }
             let ever = before.is_some_and(|known| known.ever);
             self.known.store(Some(Arc::new(Known::new(tokens, ever))));
         }
         Ok(())
+    }
+
+    /// Keeps what was read for a start without the database. What fails is told, and tried again, by [`Tokens::follow`].
+    pub async fn keep(&self) {
+        if let Some(kept) = &self.kept {
+            let _ = kept.write().await;
+        }
     }
 
     /// Takes what was kept by the last run, where the database is not there to ask. What cannot be read lets nobody in.
@@ -85,8 +90,17 @@ impl Tokens {
         }
     }
 
-    /// Keeps the copy as the table is. While the database is away, what was known last stays in force. Never ends by itself.
+    /// Keeps the copy as the table is, and the file as the copy. While the database is away, what was known last stays in force. Never ends by itself.
     pub async fn follow(&self) {
+        let keep = async {
+            if let Some(kept) = &self.kept {
+                kept.follow().await;
+            }
+        };
+        tokio::join!(self.look(), keep);
+    }
+
+    async fn look(&self) {
         let mut is_away = false;
         loop {
             match self.refresh().await {

@@ -9,13 +9,17 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use db::Flavour;
+use model::access::Scope;
 use reqwest::{Client, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
 use testkit::{Daemon, TestDatabase, server_dir};
 use tokio::time::{sleep, timeout};
 
-use crate::raw::{connect_and_send, read_to_the_end};
+use crate::{
+    raw::{connect_and_send, read_to_the_end},
+    tokens::{answers, id, token},
+};
 
 /// A daemon whose log goes to a file.
 struct Logged {
@@ -201,4 +205,29 @@ async fn secrets_are_never_written_however_much_is_asked_for() {
         let line = log.lines().find(|line| line.contains(secret));
         assert_eq!(line, None, "{secret}");
     }
+}
+
+#[tokio::test]
+async fn tokens_that_cannot_be_kept_are_in_force_and_told_of_once_and_kept_as_soon_as_they_can_be() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let folder = server_dir();
+    let (kept, new) = (folder.path().join("access.json"), folder.path().join("access.json.new"));
+    fs::create_dir_all(kept.join("not empty")).unwrap();
+    let logged = Logged::start(database.url(), &["--spool", folder.path().to_str().unwrap()]).await;
+    let token = token(&database, &[Scope::Read]).await;
+    answers(&logged.daemon, None, StatusCode::UNAUTHORIZED).await;
+    let until_tried_again = async || {
+        // What could not be renamed is left behind.
+        while fs::remove_file(&new).is_err() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    for _ in 0..3 {
+        timeout(Duration::from_mins(1), until_tried_again()).await.expect("it is tried again");
+    }
+    fs::remove_dir_all(&kept).unwrap();
+    logged.line_with(&["the access tokens are kept in the spool's folder again"]).await;
+    assert!(fs::read_to_string(&kept).unwrap().contains(id(&token)));
+    let written = logged.all().await;
+    assert_eq!(written.matches("the access tokens cannot be kept in the spool's folder").count(), 1, "{written}");
 }
