@@ -103,9 +103,9 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
         patiently(patience, async || Ok(tokens.refresh().await?)).await?;
         // Before anybody is let in by them.
         tokens.keep().await;
-        for listen in config.admin_listen.iter().chain([&config.listen]) {
-            NobodyMayListen::check(&config.access, *listen, tokens.ever().unwrap_or_default())?;
-        }
+        let admin = config.admin_listen.map(|listen| ("admin-listen", listen));
+        let listens = [("listen", config.listen)].into_iter().chain(admin);
+        NobodyMayListen::check(&config.access, listens, tokens.ever().unwrap_or_default())?;
     } else {
         tokens.recall();
     }

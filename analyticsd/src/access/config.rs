@@ -1,4 +1,7 @@
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 use ipnet::IpNet;
 use model::access::Origin;
@@ -26,21 +29,39 @@ pub struct AccessConfig {
 /// The daemon would serve whoever reaches it, and nobody said that it should.
 #[derive(Debug, Error)]
 #[error(
-    "{listen} can be reached from other machines, and there is no token yet, so anybody could read and write; make one with `analytics-cli token create NAME --scope write,read`, \
+    "{listens} can be reached from other machines, and there is no token yet, so anybody could read and write; make one with `analytics-cli token create NAME --scope write,read`, \
      listen on 127.0.0.1 only, or let everybody in with --allow-anonymous"
 )]
 pub struct NobodyMayListen {
-    listen: SocketAddr,
+    listens: Listens,
 }
 
+/// The settings that say where to listen, with the addresses.
+#[derive(Debug)]
+struct Listens(Vec<(&'static str, SocketAddr)>);
+
 impl NobodyMayListen {
-    /// Checks an address to listen on, where it is known whether there ever was a token.
-    pub fn check(config: &AccessConfig, listen: SocketAddr, ever_had_tokens: bool) -> Result<(), Self> {
-        if config.allow_anonymous || ever_had_tokens || is_loopback(listen.ip()) {
-            Ok(())
-        } else {
-            Err(Self { listen })
+    /// Checks all settings that say where to listen, where it is known whether there ever was a token.
+    pub fn check(
+        config: &AccessConfig,
+        listens: impl IntoIterator<Item = (&'static str, SocketAddr)>,
+        ever_had_tokens: bool,
+    ) -> Result<(), Self> {
+        if config.allow_anonymous || ever_had_tokens {
+            return Ok(());
         }
+        let open: Vec<_> = listens.into_iter().filter(|(_, listen)| !is_loopback(listen.ip())).collect();
+        if open.is_empty() { Ok(()) } else { Err(Self { listens: Listens(open) }) }
+    }
+}
+
+impl fmt::Display for Listens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, (setting, listen)) in self.0.iter().enumerate() {
+            let and = if place == 0 { "" } else { " and " };
+            write!(f, "{and}{listen} (--{setting})")?;
+        }
+        Ok(())
     }
 }
 
@@ -57,7 +78,7 @@ mod tests {
     fn without_a_token_only_this_machine_is_served_unless_asked_otherwise() {
         let check = |allow_anonymous, listen: &str, ever_had_tokens| {
             let config = AccessConfig { allow_anonymous, ..AccessConfig::default() };
-            NobodyMayListen::check(&config, listen.parse().unwrap(), ever_had_tokens).is_ok()
+            NobodyMayListen::check(&config, [("listen", listen.parse().unwrap())], ever_had_tokens).is_ok()
         };
         for (listen, is_loopback) in [
             ("127.0.0.1:80", true),
@@ -73,6 +94,18 @@ mod tests {
         ] {
             assert_eq!(check(false, listen, false), is_loopback, "{listen}");
             assert!(check(false, listen, true) && check(true, listen, false), "{listen}");
+        }
+    }
+    #[test]
+    fn every_address_that_others_reach_is_told() {
+        for (listen, admin_listen, told) in [
+            ("0.0.0.0:80", "[::]:90", "0.0.0.0:80 (--listen) and [::]:90 (--admin-listen) can be reached"),
+            ("127.0.0.1:80", "[::]:90", "[::]:90 (--admin-listen) can be reached"),
+        ] {
+            let listens = [("listen", listen), ("admin-listen", admin_listen)];
+            let listens = listens.map(|(setting, listen)| (setting, listen.parse().unwrap()));
+            let error = NobodyMayListen::check(&AccessConfig::default(), listens, false).unwrap_err().to_string();
+            assert!(error.starts_with(told), "{error}");
         }
     }
 }

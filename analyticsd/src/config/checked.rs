@@ -73,11 +73,13 @@ impl Settings {
             warnings
                 .push(format!("running the embedded database, since {embedded} is given; that of {url} is not used"));
         }
-        let is_open = self.value(&table::LISTEN).is_some_and(|listen| !listen.ip().is_loopback());
+        // Behind a proxy the daemon listens on a loopback address, and others reach it all the same.
+        let is_open = self.value(&table::LISTEN).is_some_and(|listen| !listen.ip().is_loopback())
+            || self.value(&table::TRUSTED_PROXIES).is_some_and(|proxies| !proxies.is_empty());
         let takes_any_age = |setting| self.value(setting).is_some_and(|limit: Option<_>| limit.is_none());
         if is_open && takes_any_age(&table::MAX_AGE) && takes_any_age(&table::MAX_FUTURE) {
             warnings.push(
-                "whoever reaches this address can send events of any day from 1970 to 9999, and each day is a chunk or a partition of the \
+                "whoever reaches this daemon can send events of any day from 1970 to 9999, and each day is a chunk or a partition of the \
                  database; --max-age and --max-future (as in --max-age 400days --max-future 1h) set bounds"
                     .to_owned(),
             );

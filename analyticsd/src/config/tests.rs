@@ -138,6 +138,23 @@ fn a_value_that_is_not_accepted_is_told_with_its_source_and_what_is() {
 }
 
 #[test]
+fn all_that_is_wrong_in_a_list_is_told() {
+    for (flag, text, fault) in [
+        (
+            "trusted-proxies",
+            "10.0.0.0/33, ::1,proxy",
+            "has \"10.0.0.0/33\", which is not a network, and \"proxy\", which is not a network; accepted is an address, or",
+        ),
+        ("cors-origins", "https://a.example,b.example", "has \"b.example\", which "),
+    ] {
+        let faults = config(&[&format!("--{flag}"), text], &[URL]).unwrap_err();
+        let [line] = &faults[..] else { panic!("--{flag} {text:?}: {faults:?}") };
+        assert!(line.starts_with(&format!("--{flag}: {text:?} {fault}")), "{line}");
+        assert!(line.ends_with("; several with commas between"), "{line}");
+    }
+}
+
+#[test]
 fn a_fault_is_told_also_where_another_source_wins() {
     let faults = config(&["--settle-after", "1m"], &[URL, ("ANALYTICSD_SETTLE_AFTER", "later")]).unwrap_err();
     assert!(faults[0].starts_with("ANALYTICSD_SETTLE_AFTER: \"later\" is not a duration"), "{faults:?}");
@@ -190,6 +207,9 @@ fn who_listens_to_others_without_any_age_limit_is_told_so() {
         assert!(!told(&["--listen", listen, "--max-future", "0s"]), "{listen}");
         assert_eq!(told(&["--listen", listen, "--max-age", "none", "--max-future", "none"]), is_told, "{listen}");
     }
+    let behind_a_proxy = ["--listen", "127.0.0.1:80", "--trusted-proxies", "127.0.0.1"];
+    assert!(told(&behind_a_proxy));
+    assert!(!told(&[&behind_a_proxy[..], &["--max-age", "400d"]].concat()));
 }
 
 #[test]

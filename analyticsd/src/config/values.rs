@@ -98,14 +98,23 @@ pub(super) fn embedded_kind(text: &str) -> Result<EmbeddedKind, Wrong> {
     })
 }
 
-/// Several values with commas between. The fault names the one that is wrong.
+/// Several values with commas between. The fault names each one that is wrong.
 pub(super) fn list<T>(text: &str, parse: fn(&str) -> Result<T, Wrong>) -> Result<Vec<T>, Wrong> {
-    let one = |text: &str| {
-        parse(text).map_err(|Wrong { fault, accepted }| {
-            Wrong::new(format!("has {text:?}, which {fault}"), format!("{accepted}; several with commas between"))
-        })
-    };
-    text.split(',').map(str::trim).map(one).collect()
+    let mut values = Vec::new();
+    let mut wrong: Option<Wrong> = None;
+    for text in text.split(',').map(str::trim) {
+        match parse(text) {
+            Ok(value) => values.push(value),
+            Err(Wrong { fault, accepted }) => {
+                let before = wrong.map_or_else(|| "has".to_owned(), |wrong| format!("{}, and", wrong.fault));
+                wrong = Some(Wrong::new(
+                    format!("{before} {text:?}, which {fault}"),
+                    format!("{accepted}; several with commas between"),
+                ));
+            }
+        }
+    }
+    wrong.map_or(Ok(values), Err)
 }
 
 pub(super) fn origin(text: &str) -> Result<Origin, Wrong> {
