@@ -1,7 +1,7 @@
 use std::ffi::OsStr;
 
 use clap::{Arg, Command, builder::TypedValueParser, error::ErrorKind};
-use model::{BearerToken, InvalidBearerToken};
+use model::BearerToken;
 
 /// What was given as a token. A variable that is set to nothing says nothing.
 #[derive(Debug, Clone)]
@@ -15,14 +15,10 @@ impl TypedValueParser for BearerTokenParser {
     type Value = GivenToken;
 
     fn parse_ref(&self, command: &Command, flag: Option<&Arg>, value: &OsStr) -> Result<GivenToken, clap::Error> {
-        if value.is_empty() {
-            return Ok(GivenToken(None));
-        }
-        let token = value.to_string_lossy().parse().map_err(|error: InvalidBearerToken| {
+        BearerToken::given(&value.to_string_lossy()).map(GivenToken).map_err(|error| {
             let flag = flag.map(Arg::to_string).unwrap_or_default();
             let message = format!("invalid value for '{flag}': {error}\n");
             clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command)
-        });
-        Ok(GivenToken(Some(token?)))
+        })
     }
 }

@@ -1,7 +1,7 @@
 //! Loads a running analyticsd the way its users do, and proves its own result: whether every acknowledged event was counted, once, and
 //! seen by every later read.
 //!
-//! - `settings` reads the command line;
+//! - `settings` reads the command line, `token` what it says of a token;
 //! - `kind`, `mix` and `visitors` choose what is asked, and know nothing of HTTP; `replay` takes it from a file instead;
 //! - `schedule` says when, `traffic` asks it through goose and checks each answer;
 //! - `ledger` knows what must be counted, `recorder` what was measured;
@@ -22,6 +22,7 @@ mod report;
 mod run;
 mod schedule;
 mod settings;
+mod token;
 mod traffic;
 mod verdict;
 mod visitors;

@@ -8,7 +8,11 @@ use model::{BearerToken, wire::MAX_BATCH_EVENTS};
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
-use crate::{kind::Selection, mix::MixSettings};
+use crate::{
+    kind::Selection,
+    mix::MixSettings,
+    token::{BearerTokenParser, GivenToken},
+};
 
 /// Loads a running analyticsd with the traffic that it is made for, and says whether every acknowledged event was counted, once, and seen
 /// by every later read.
@@ -28,8 +32,8 @@ pub(crate) struct Args {
 
     /// The token for a daemon that asks for one, with the scopes write and read; other users of this machine may see a flag, so rather set the
     /// variable.
-    #[arg(long, env = "ANALYTICS_TOKEN", hide_env_values = true, value_name = "TOKEN")]
-    token: Option<BearerToken>,
+    #[arg(long, env = "ANALYTICS_TOKEN", hide_env_values = true, value_name = "TOKEN", value_parser = BearerTokenParser)]
+    token: Option<GivenToken>,
 
     /// How many users make requests at a time, each the next one when the last is answered.
     #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -252,7 +256,7 @@ impl Args {
         let JudgingArgs { max_p99_ms, min_rps, max_error_rate, report_dir } = judging;
         Settings {
             host: host.trim_end_matches('/').to_owned(),
-            token,
+            token: token.and_then(|given| given.0),
             users,
             run_time,
             rate,

@@ -16,6 +16,19 @@ async fn a_wrong_command_line_exits_2_and_says_what_is_accepted() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_none_is_refused_without_a_word_of_it_and_a_variable_set_to_nothing_says_nothing() {
+    let arguments = ["--host", "http://127.0.0.1:1", "--run-time", "1s"];
+    let with = async |token| told(&loadtest().args(arguments).env("ANALYTICS_TOKEN", token).output().await.unwrap());
+    let (code, told) = with("an odd secret").await;
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.contains("--token") && told.contains("accepted is 1 to 512 visible ASCII"), "{told}");
+    assert!(!told.contains("odd secret"), "{told}");
+    let (code, told) = with("").await;
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.contains("is analyticsd running?"), "{told}");
+}
+
+#[tokio::test]
 async fn the_help_says_what_the_exit_codes_and_gates_mean() {
     let (code, told) = told(&loadtest().arg("--help").output().await.unwrap());
     assert_eq!(code, Some(0));
