@@ -75,7 +75,8 @@ impl Beyond {
     }
 }
 
-fn rfc3339(at: Timestamp) -> String {
+/// As people read it, in UTC.
+pub(crate) fn rfc3339(at: Timestamp) -> String {
     at.to_utc().to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
 }
 

@@ -2,8 +2,8 @@
 //! busy one fills its commits by itself.
 //!
 //! The lane waits for nothing but the commit under way. What takes longer happens beside it: an hour that must be opened again
-//! (`reopening`), a commit whose fate is not known (`undecided`), a database that is away (`outage`). And while a commit hangs,
-//! those who wait behind it are refused in time.
+//! (`reopening`), a commit whose fate is not known (`undecided`), what to tell those who came too late (`refusing`), a database that is
+//! away (`outage`). And while a commit hangs, those who wait behind it are refused in time.
 
 use std::{
     collections::HashSet,
@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use db::{Fate, IngestError, Ingested, Store, StoreError, Undecided, Writer};
+use db::{Fate, IngestError, Ingested, Retention, Store, StoreError, Undecided, Writer};
 use model::{Event, Hour, Submission};
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -21,6 +21,7 @@ use tokio::{
 
 use crate::{
     body_budget::BodyShare,
+    expired::Expired,
     job::{Accepted, Job, NotAccepted, answer_all},
     metrics::{CommitOutcome, LaneCommits, LaneName, Metrics, Queued},
     spool::SpoolLane,
@@ -36,6 +37,8 @@ const MAX_UNDECIDED: usize = 4;
 const OUTAGE_GRACE: Duration = Duration::from_millis(500);
 /// How long each look for a database that is away may keep waiting what came meanwhile.
 const PING_PATIENCE: Duration = Duration::from_millis(50);
+/// How long an answer to what came too late may wait to say from when on events are accepted.
+const BOUND_PATIENCE: Duration = Duration::from_secs(1);
 /// The bounds of a lane.
 #[derive(Debug, Clone, Copy)]
 pub struct LaneLimits {
@@ -76,6 +79,7 @@ impl EventLane {
             writer: Writer::new(store.clone()),
             waiting: Waiting::new(queue, limits, shared),
             undecided: JoinSet::new(),
+            refusing: JoinSet::new(),
             outage: None,
         };
         tasks.spawn(lane.run());
@@ -115,6 +119,8 @@ struct Lane {
     waiting: Waiting,
     /// Each finds out what became of a commit and answers, or gives back what is not stored for another try.
     undecided: JoinSet<Vec<Job>>,
+    /// Each tells some that they came too late.
+    refusing: JoinSet<()>,
     /// Ends when the database answers again.
     outage: Option<JoinHandle<()>>,
 }
@@ -148,12 +154,14 @@ impl Lane {
         while let Some(reopened) = self.waiting.reopening.try_join_next() {
             self.waiting.reopened(reopened.ok());
         }
+        while self.refusing.try_join_next().is_some() {}
         while self.waiting.ready.is_empty() {
             self.waiting.refuse_parked();
             let patience = self.waiting.parked_deadline();
             let Waiting { queue, is_open, reopening, .. } = &mut self.waiting;
             tokio::select! {
                 Some(back) = self.undecided.join_next() => self.waiting.first(back.unwrap_or_default()),
+                Some(_) = self.refusing.join_next() => {}
                 Some(reopened) = reopening.join_next() => self.waiting.reopened(reopened.ok()),
                 job = queue.recv(), if *is_open => match job {
                     Some(job) => self.waiting.ready.push_back(job),
@@ -188,7 +196,7 @@ impl Lane {
             Ok(Ingested::Blocked { settled, expired }) => {
                 let expired: HashSet<Hour> = expired.into_iter().collect();
                 let (hopeless, rest): (Vec<Job>, _) = jobs.into_iter().partition(|job| job.touches(&expired));
-                answer_all(hopeless, Err(NotAccepted::Expired));
+                self.refuse_expired(hopeless, expired);
                 let wanted: HashSet<Hour> =
                     rest.iter().flat_map(|job| &job.submission.events).map(Event::hour).collect();
                 for hour in settled.into_iter().filter(|hour| wanted.contains(hour)) {
@@ -202,6 +210,26 @@ impl Lane {
             Err(IngestError::NotStored(error)) => self.not_stored(jobs, &error).await,
             Err(IngestError::Undecided(undecided)) => self.find_out(jobs, undecided).await,
         }
+    }
+
+    /// Answers those that came too late, for which the database has to be asked from when on events are accepted.
+    fn refuse_expired(&mut self, jobs: Vec<Job>, expired: HashSet<Hour>) {
+        if jobs.is_empty() {
+            return;
+        }
+        let store = self.store.clone();
+        self.refusing.spawn(async move {
+            // A task of its own, so that what is asked is not given up in the middle, which would leave a connection of the pool in doubt.
+            let asked = tokio::spawn(async move { Retention::accepts_from(&store).await });
+            let accepts_from = match timeout(BOUND_PATIENCE, asked).await {
+                Ok(Ok(Ok(bound))) => bound,
+                _ => None,
+            };
+            for job in jobs {
+                let Some(at) = job.first_in(&expired).map(|event| event.at) else { continue };
+                job.answer(Err(NotAccepted::Expired(Expired { at, accepts_from })));
+            }
+        });
     }
 
     /// Answers those whose keys are stored already, and leaves the rest to the next commit.

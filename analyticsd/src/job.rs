@@ -10,7 +10,7 @@ use model::{Event, Hour, IdempotencyKey, Submission, wire::MAX_BATCH_HOURS};
 use thiserror::Error;
 use tokio::{sync::oneshot, time::Instant};
 
-use crate::body_budget::BodyShare;
+use crate::{body_budget::BodyShare, expired::Expired};
 
 /// A request that has waited longer than this is refused instead of stored: its sender has probably given up.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -39,9 +39,9 @@ pub enum NotAccepted {
     /// The database, though there, did not accept them. The cause is logged.
     #[error("the database refused")]
     Refused,
-    /// The raw events of their hour are gone, so they cannot be counted exactly.
+    /// The raw events of an hour are gone, so they cannot be counted exactly.
     #[error("the raw events of that hour are no longer kept")]
-    Expired,
+    Expired(Expired),
     /// Another request was stored under the same idempotency key.
     #[error("the idempotency key belongs to another request")]
     Conflict,
@@ -96,8 +96,13 @@ impl Job {
         self.arrived.elapsed() >= LONGEST_WAIT
     }
 
+    /// Its first event that lies in one of these hours.
+    pub(crate) fn first_in(&self, hours: &HashSet<Hour>) -> Option<&Event> {
+        self.submission.events.iter().find(|event| hours.contains(&event.hour()))
+    }
+
     pub(crate) fn touches(&self, hours: &HashSet<Hour>) -> bool {
-        !hours.is_empty() && self.submission.events.iter().any(|event| hours.contains(&event.hour()))
+        !hours.is_empty() && self.first_in(hours).is_some()
     }
 
     /// Whether the other is the same request under the same keys, so that what becomes of one is true of both.

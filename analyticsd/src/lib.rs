@@ -14,6 +14,7 @@ pub mod count_lane;
 mod digest;
 mod entity_tag;
 pub mod event_lane;
+pub mod expired;
 mod files;
 pub mod front;
 mod handlers;

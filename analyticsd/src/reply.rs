@@ -109,15 +109,7 @@ fn told(reason: NotAccepted) -> Response {
                  stored. To send the same request again, send the same events; for another one, take a new key.",
             )
         }),
-        NotAccepted::Expired => problem(&Problem {
-            parameter: Some("timestamp".to_owned()),
-            ..Problem::new(
-                400,
-                "Hour no longer kept",
-                "timestamp lies in an hour whose raw events were deleted by the retention setting, so it can no longer be \
-                 counted exactly. Nothing was stored.",
-            )
-        }),
+        NotAccepted::Expired(expired) => problem(&expired.problem()),
         NotAccepted::Unknown => {
             let mut response = Response::default();
             response.extensions_mut().insert(HangUp);

@@ -55,7 +55,7 @@ impl Reason {
             NotAccepted::Rebuilding => Self::Rebuilding,
             NotAccepted::Unavailable => Self::Unavailable,
             NotAccepted::Refused => Self::Refused,
-            NotAccepted::Expired => Self::Expired,
+            NotAccepted::Expired(_) => Self::Expired,
             NotAccepted::Conflict => Self::Conflict,
             NotAccepted::Unknown => Self::Unknown,
         }

@@ -122,7 +122,7 @@ async fn an_event_of_a_day_whose_raw_events_are_no_longer_kept_gets_400_and_the_
     let store = Store::new(database.url(), StoreOptions::default()).unwrap();
     let keep = Some(std::time::Duration::from_hours(24 * 400));
     Retention { keep, columnstore_after: None }.write(&store).await.unwrap();
-    Retention::apply(&store).await.unwrap();
+    let accepts_from = Retention::apply(&store).await.unwrap();
     assert_eq!(stored_events(&database).await, 0);
 
     let url = format!("{}/analytics?timestamp={}&user=carl&event=click", daemon.url(), old.timestamp_millis());
@@ -132,7 +132,11 @@ async fn an_event_of_a_day_whose_raw_events_are_no_longer_kept_gets_400_and_the_
         assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
         let problem: Problem = answer.json().await.unwrap();
         assert_eq!(problem.parameter.as_deref(), Some("timestamp"));
-        assert!(problem.detail.contains("retention"), "{problem:?}");
+        let bound = accepts_from.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+        assert_eq!(problem.accepted, Some(format!("from {bound} on, in milliseconds since 1970")));
+        for part in ["retention", "timestamp 1431857103000 (2015-05-17T10:05:03.000Z)", &format!("from {bound} on.")] {
+            assert!(problem.detail.contains(part), "{problem:?}");
+        }
     }
     assert_eq!(stored_events(&database).await, 0);
     assert_eq!(daemon.counts(old).await, counts(2, 2, 0));

@@ -1,0 +1,38 @@
+//! What is told of events that come too late to be counted exactly.
+
+use chrono::{DateTime, Utc};
+use model::{Problem, Timestamp};
+
+use crate::age_limits::rfc3339;
+
+/// An event that lies in an hour whose raw events are gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expired {
+    /// When it happened; of several such events of a request the first.
+    pub at: Timestamp,
+    /// From when on events are accepted, if the database could be asked.
+    pub accepts_from: Option<DateTime<Utc>>,
+}
+
+impl Expired {
+    /// The answer to it.
+    pub(crate) fn problem(self) -> Problem {
+        let from = self.accepts_from.map(|from| from.to_rfc3339_opts(chrono::SecondsFormat::Millis, true));
+        let bound =
+            from.as_deref().map(|from| format!(" Accepted is what happened from {from} on.")).unwrap_or_default();
+        Problem {
+            parameter: Some(Timestamp::PARAMETER.to_owned()),
+            accepted: from.map(|from| format!("from {from} on, in milliseconds since 1970")),
+            ..Problem::new(
+                400,
+                "Hour no longer kept",
+                format!(
+                    "timestamp {} ({}) lies in an hour whose raw events were deleted by the retention setting, so it can no longer be \
+                     counted exactly.{bound} Nothing was stored.",
+                    self.at.millis(),
+                    rfc3339(self.at)
+                ),
+            )
+        }
+    }
+}
