@@ -24,13 +24,16 @@ FROM dependencies AS build
 COPY . .
 # What is copied is older than what was built of the empty programs, which must not look fresh.
 RUN find . -name '*.rs' -not -path './target/*' -exec touch {} + \
-    && cargo build --release --locked --package analyticsd --package analytics-cli
+    && cargo build --release --locked --package analyticsd --package analytics-cli \
+    && scripts/third-party analyticsd analytics-cli >THIRD-PARTY
 
 FROM build AS build-loadtest
-RUN cargo build --release --locked --package loadtest
+RUN cargo build --release --locked --package loadtest \
+    && scripts/third-party loadtest >THIRD-PARTY
 
 FROM gcr.io/distroless/cc-debian12:nonroot AS loadtest
 COPY --from=build-loadtest /src/target/release/loadtest /usr/bin/
+COPY --from=build-loadtest /src/LICENSE /src/THIRD-PARTY /usr/share/doc/analytics/
 USER 65532:65532
 ENTRYPOINT ["/usr/bin/loadtest"]
 
@@ -40,6 +43,7 @@ LABEL org.opencontainers.image.title="analytics" \
       org.opencontainers.image.description="An exact event counter: unique users, clicks and impressions of every hour" \
       org.opencontainers.image.licenses="MIT"
 COPY --from=build /src/target/release/analyticsd /src/target/release/analytics-cli /usr/bin/
+COPY --from=build /src/LICENSE /src/THIRD-PARTY /usr/share/doc/analytics/
 # A number, so that an orchestrator can see that it is not root.
 USER 65532:65532
 # A container's loopback reaches nobody. On this address the daemon wants tokens, or ANALYTICSD_ALLOW_ANONYMOUS=true.
