@@ -8,7 +8,6 @@
 pub mod access;
 pub mod age_limits;
 pub mod body_budget;
-mod body_limits;
 pub mod config;
 pub mod count_lane;
 mod digest;
@@ -44,5 +43,6 @@ pub mod spool;
 pub mod visitor_names;
 mod waiting;
 mod watched_body;
+mod well_formed;
 
 pub use run::run;

@@ -18,7 +18,7 @@ async fn a_client_beyond_the_limit_gets_503_and_there_is_room_when_another_leave
     let mut inside = Vec::new();
     for _ in 0..2 {
         let mut stream = connect(&daemon).await;
-        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
         let mut start = [0; 12];
         stream.read_exact(&mut start).await.unwrap();
         assert_eq!(&start, b"HTTP/1.1 200");
