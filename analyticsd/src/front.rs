@@ -55,6 +55,11 @@ impl Front {
         self.observer.connections()
     }
 
+    /// Whether an address is that of a proxy, which speaks for many.
+    pub(crate) fn is_proxy(&self, address: IpAddr) -> bool {
+        self.gate.is_proxy(address)
+    }
+
     /// Lets the routes `inside` answer a request, if it may come in, under the eyes of the observer, who sees what is refused on the way too. The
     /// routes are told who asks.
     pub(crate) fn answer<S, B>(&self, mut inside: S, Client(peer): Client, request: Request<B>) -> Answering<S::Future>

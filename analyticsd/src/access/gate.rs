@@ -107,6 +107,11 @@ impl Gate {
         }
     }
 
+    /// Whether an address is that of a trusted proxy.
+    pub(crate) fn is_proxy(&self, address: IpAddr) -> bool {
+        self.proxies.is_trusted(address)
+    }
+
     /// Looks at a request before it reaches its route. Says how it came in, and the answer if it may not, or if there is nothing behind the gate for
     /// it.
     pub(crate) fn enter(&self, peer: IpAddr, asked: Asked<'_>) -> (Entry, Option<Response>) {

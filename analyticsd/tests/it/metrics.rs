@@ -246,7 +246,7 @@ async fn connections_that_are_refused_and_requests_that_are_given_up_are_counted
     assert_eq!(daemon.metric("analyticsd_connections_open{listener=\"public\"}").await, Some(1.0));
     let refused = read_to_the_end(&mut connect(&daemon).await, Duration::from_secs(10)).await;
     assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
-    let refusals = "analyticsd_connections_refused_total{listener=\"public\",answer=\"503\"}";
+    let refusals = "analyticsd_connections_refused_total{listener=\"public\",limit=\"all\",answer=\"503\"}";
     assert_eq!(daemon.metric(refusals).await, Some(1.0));
 
     // A reset, not an end, after which there could still be an answer.
