@@ -43,6 +43,10 @@ fn is_local(authority: &str) -> bool {
     if !port.is_empty() && !port.starts_with(':') {
         return false;
     }
+    // What nearly all say is not taken apart.
+    if host == "127.0.0.1" {
+        return true;
+    }
     if let Ok(address) = host.parse::<IpAddr>() {
         return address.to_canonical().is_loopback();
     }
