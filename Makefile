@@ -5,7 +5,7 @@ CARGO ?= cargo
 # The one test runner that runs every test in a process of its own; cargo's own does where it is not installed.
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help run build test smoke soak screenshots lint fmt bench bench-check bench-chunks package package-test prerequisites lint-prerequisites test-prerequisites
+.PHONY: help run build test smoke soak screenshots lint fmt bench bench-check bench-chunks instructions package package-test prerequisites lint-prerequisites test-prerequisites
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -69,6 +69,10 @@ bench: ## measure beside the textbook way and a bare server, and keep the run in
 bench-check: ## measure for some minutes, and fail if a ratio is worse than in docs/performance.json beyond noise (needs wrk)
 	$(CARGO) build --release --package analyticsd --package analytics-cli --package bench
 	target/release/bench --quick --check docs/performance.json
+
+instructions: ## count the daemon's instructions for one GET, which tells small changes apart (needs valgrind and wrk)
+	$(CARGO) build --release --package analyticsd --package analytics-cli
+	scripts/instructions target/release/analyticsd target/release/analytics-cli
 
 bench-chunks: ## compare chunk intervals and indexes on an empty TimescaleDB database: DATABASE_URL=… make bench-chunks
 	psql --no-psqlrc --quiet --file db/benches/chunks.sql "$(DATABASE_URL)"

@@ -20,13 +20,13 @@ use warp::{
 
 use crate::{
     access::{Asked, Entry, Gate},
-    body_limits,
     metrics::{Listener, Metrics, OfListener},
     observer::{Observed, Observer},
     parameters::KeyHeader,
     reply::HangUp,
     route::Route,
     watched_body::{ReadToEnd, WatchedBody},
+    well_formed,
 };
 
 /// Who asks: the address at the other end of the connection or, if that is a trusted proxy, the one that it asks for.
@@ -55,6 +55,11 @@ impl Front {
         self.observer.connections()
     }
 
+    /// Whether an address is that of a proxy, which speaks for many.
+    pub(crate) fn is_proxy(&self, address: IpAddr) -> bool {
+        self.gate.is_proxy(address)
+    }
+
     /// Lets the routes `inside` answer a request, if it may come in, under the eyes of the observer, who sees what is refused on the way too. The
     /// routes are told who asks.
     pub(crate) fn answer<S, B>(&self, mut inside: S, Client(peer): Client, request: Request<B>) -> Answering<S::Future>
@@ -74,7 +79,7 @@ impl Front {
         let in_span = span.enter();
         let (entry, refusal) = self.gate.enter(peer, Asked::new(observed.began, route, &request));
         observed.came_from(entry.client);
-        let refusal = refusal.or_else(|| body_limits::refusal(route, request.body()));
+        let refusal = refusal.or_else(|| well_formed::refusal(route, &request));
         let answer = if refusal.is_some() {
             Answer::Known { answer: refusal }
         } else {

@@ -8,7 +8,6 @@
 pub mod access;
 pub mod age_limits;
 pub mod body_budget;
-mod body_limits;
 pub mod config;
 pub mod count_lane;
 mod digest;
@@ -23,11 +22,13 @@ pub mod lanes;
 pub mod live;
 pub mod log_lines;
 pub mod metrics;
+mod network;
 mod observer;
 mod open_files;
 mod openapi;
 mod own_address;
 mod parameters;
+mod places;
 mod refusal;
 mod reply;
 pub mod reports;
@@ -44,5 +45,6 @@ pub mod spool;
 pub mod visitor_names;
 mod waiting;
 mod watched_body;
+mod well_formed;
 
 pub use run::run;

@@ -22,8 +22,21 @@ const MAX_DISCARDED: u64 = 64 * 1024;
 const DISCARDED_AT_A_TIME: usize = 1024;
 
 /// A complete answer that says that this server is busy, and that the connection ends with it.
-pub(crate) fn answer() -> Vec<u8> {
-    let body = reply::body_of(&reply::busy("Nothing was stored."));
+pub(crate) fn too_many() -> Vec<u8> {
+    answer(&reply::busy("Nothing was stored."))
+}
+
+/// A complete answer that says that the client has enough connections, and that this one ends with it.
+pub(crate) fn too_many_of_one() -> Vec<u8> {
+    answer(&Problem::new(
+        503,
+        "Too many connections",
+        "This address has as many connections as one may have here. Nothing was stored. Try again after a second, on a connection that is there already.",
+    ))
+}
+
+fn answer(problem: &Problem) -> Vec<u8> {
+    let body = reply::body_of(problem);
     let head = format!(
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: {}\r\nContent-Length: {}\r\nRetry-After: {}\r\nConnection: close\r\n\r\n",
         Problem::MEDIA_TYPE,

@@ -16,6 +16,7 @@ use warp::{Filter, Reply};
 
 use crate::{
     front::{Client, Front},
+    places::{NoPlace, Places},
     refusal::{self, MAX_REFUSALS},
 };
 
@@ -27,6 +28,8 @@ use crate::{
 pub struct Limits {
     /// The most connections at a time. Further ones are answered 503 at once and closed.
     pub connections: usize,
+    /// The most of them that one address may have, unless it is a trusted proxy. Further ones are answered in the same way.
+    pub connections_per_address: Option<usize>,
     /// The longest that a client may take to send the head of a request, counted from the connection's beginning or the answer before.
     pub header_timeout: Duration,
     /// The most bytes in the head of a request, from 8,192 up. As many again may wait for a client that does not read its answers.
@@ -49,6 +52,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 10_000,
+            connections_per_address: None,
             header_timeout: Duration::from_secs(10),
             header_bytes: 16 * 1024,
             unread_timeout: Duration::from_secs(20),
@@ -85,11 +89,11 @@ where
     F::Future: Send,
     R: Reply + Send,
 {
-    let places = Arc::new(Semaphore::new(limits.connections));
+    let places = Places::new(limits.connections, limits.connections_per_address);
     let front = Arc::new(front);
     front.connections().limit.set(i64::try_from(limits.connections).unwrap_or(i64::MAX));
     let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
-    let refusal: Arc<[u8]> = refusal::answer().into();
+    let answers = [refusal::too_many(), refusal::too_many_of_one()].map(Arc::<[u8]>::from);
     let connections = GracefulShutdown::new();
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(limits.header_bytes);
@@ -111,18 +115,25 @@ where
                 }
             },
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            if let Ok(refusing) = Arc::clone(&refusals).try_acquire_owned() {
-                front.connections().refused.add(1);
-                let refusal = Arc::clone(&refusal);
-                tokio::spawn(async move {
-                    refusal::refuse(stream, &refusal).await;
-                    drop(refusing);
-                });
-            } else {
-                front.connections().dropped.add(1);
+        let place = match places.take(client, front.is_proxy(client)) {
+            Ok(place) => place,
+            Err(reason) => {
+                if let Ok(refusing) = Arc::clone(&refusals).try_acquire_owned() {
+                    let (refused, answer) = match reason {
+                        NoPlace::ForAnybody => (&front.connections().refused, &answers[0]),
+                        NoPlace::ForThisAddress => (&front.connections().refused_of_one, &answers[1]),
+                    };
+                    refused.add(1);
+                    let answer = Arc::clone(answer);
+                    tokio::spawn(async move {
+                        refusal::refuse(stream, &answer).await;
+                        drop(refusing);
+                    });
+                } else {
+                    front.connections().dropped.add(1);
+                }
+                continue;
             }
-            continue;
         };
         front.connections().accepted.add(1);
         prepare(&stream, limits.unread_timeout);

@@ -1,7 +1,7 @@
 use std::{
     hash::{BuildHasher, Hash, RandomState},
     iter,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Mutex, PoisonError},
     time::Instant,
 };
@@ -9,6 +9,7 @@ use std::{
 use warp::http::{HeaderName, HeaderValue, header::HeaderMap};
 
 use super::Rate;
+use crate::network::network;
 
 /// Places of one set. A full one gives up the place of whoever has been the least eager.
 const WAYS: usize = 8;
@@ -140,19 +141,9 @@ const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
-/// Whoever has one address of IPv6 has the 64 bits behind it as well.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-        address @ IpAddr::V4(_) => address,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
-    use super::{Buckets, NANOS_PER_SECOND, SETS, WAYS, network};
+    use super::{Buckets, NANOS_PER_SECOND, SETS, WAYS};
     use crate::access::Rate;
 
     #[test]
@@ -203,14 +194,5 @@ mod tests {
             let age = 100 * 366 * 86_400 * NANOS_PER_SECOND;
             assert!(buckets.take_at(1, age).is_allowed, "{text}");
         }
-    }
-
-    #[test]
-    fn a_network_of_ipv6_is_one_client_and_a_mapped_address_is_one_of_ipv4() {
-        let network = |text: &str| network(text.parse::<IpAddr>().unwrap());
-        assert_eq!(network("2001:db8::1"), network("2001:db8::ffff:0:0:1"));
-        assert_ne!(network("2001:db8:0:1::1"), network("2001:db8:0:2::1"));
-        assert_eq!(network("::ffff:192.0.2.1"), network("192.0.2.1"));
-        assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
     }
 }

@@ -28,6 +28,11 @@ impl Cors {
         Self { origins: origins.iter().map(ToString::to_string).collect() }
     }
 
+    /// Whether the setting names an origin.
+    pub(super) fn names(&self, origin: &str) -> bool {
+        self.origins.contains(origin)
+    }
+
     /// Whether answers may differ by the origin that asks.
     pub(super) fn is_in_use(&self, page_origins: Option<&HashSet<String>>) -> bool {
         !self.origins.is_empty() || page_origins.is_some_and(|origins| !origins.is_empty())

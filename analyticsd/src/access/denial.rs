@@ -33,6 +33,10 @@ pub(super) enum Denial {
     NotKnownYet,
     /// A page of another origin asks whether it may ask.
     Preflight,
+    /// There is no token yet, and a name is asked that is not this machine's own.
+    ForeignHost,
+    /// There is no token yet, and a page from elsewhere asks.
+    ForeignPage,
 }
 
 impl Denial {
@@ -102,6 +106,18 @@ impl Denial {
                 403,
                 "Other origin",
                 "Pages of this origin may not ask this. The setting --cors-origins names origins that may; pages with a public key may write.",
+            )),
+            Self::ForeignHost => reply::problem(&Problem::new(
+                403,
+                "Open to this machine only",
+                "There is no token yet, so this server is open to its own machine only, and answers to localhost and addresses like 127.0.0.1. To be reached by \
+                 another name, as behind a proxy, make a token with `analytics-cli token create`, or start it with --allow-anonymous.",
+            )),
+            Self::ForeignPage => reply::problem(&Problem::new(
+                403,
+                "Open to this machine only",
+                "There is no token yet, so this server is open to its own machine only, and pages from elsewhere may not ask. Make a public key for their origin \
+                 with `analytics-cli token create NAME --public --origin ORIGIN`, or start the server with --allow-anonymous.",
             )),
         }
     }

@@ -5,6 +5,7 @@ use std::{
 };
 
 use chrono::Utc;
+use db::LiveAccessToken;
 use model::access::{Credential, Origin, Scope};
 use warp::{
     http::{
@@ -20,6 +21,7 @@ use super::{
     config::is_loopback,
     cors::{self, Cors},
     denial::{self, Denial},
+    local,
     needed::{self, Needed},
     proxies::Proxies,
     shown::{Shown, shown},
@@ -105,6 +107,11 @@ impl Gate {
         }
     }
 
+    /// Whether an address is that of a trusted proxy.
+    pub(crate) fn is_proxy(&self, address: IpAddr) -> bool {
+        self.proxies.is_trusted(address)
+    }
+
     /// Looks at a request before it reaches its route. Says how it came in, and the answer if it may not, or if there is nothing behind the gate for
     /// it.
     pub(crate) fn enter(&self, peer: IpAddr, asked: Asked<'_>) -> (Entry, Option<Response>) {
@@ -165,35 +172,37 @@ impl Gate {
         asked: Asked<'_>,
         entry: &mut Entry,
     ) -> Option<Response> {
-        match self.identify(scope, known, asked) {
-            Ok(None) => None,
-            Ok(Some(holder)) => {
-                let limit = self.per_token.as_ref()?;
-                let standing = match holder {
-                    Holder::Secret(id) => limit.take(id, asked.at),
-                    Holder::Public(id) => limit.take_of_public(id, entry.client, asked.at),
-                };
-                entry.stands(Limit::PerToken, standing);
-                (!standing.is_allowed).then(|| denial::too_many("More requests come with this token", standing))
-            }
+        let holder = match self.identify(known, asked) {
+            Ok(holder) => holder?,
             Err(denial) if denial.is_a_guess() => {
                 let standing = self.guesses.take_of(entry.client, asked.at);
                 if standing.is_allowed {
                     return Some(denial.answer());
                 }
                 entry.standing = Some((Limit::Guesses, standing));
-                Some(denial::too_many("More requests without a valid token come from this address", standing))
+                return Some(denial::too_many("More requests without a valid token come from this address", standing));
             }
-            Err(denial) => Some(denial.answer()),
+            Err(denial) => return Some(denial.answer()),
+        };
+        // What a token does not allow counts as well, or its holder could ask for that without end.
+        if let Some(limit) = &self.per_token {
+            let standing = match holder {
+                Holder::Secret(token) => limit.take(&token.id, asked.at),
+                Holder::Public(key) => limit.take_of_public(&key.id, entry.client, asked.at),
+            };
+            entry.stands(Limit::PerToken, standing);
+            if !standing.is_allowed {
+                return Some(denial::too_many("More requests come with this token", standing));
+            }
         }
+        holder.may(scope, asked).err().map(|denial| denial.answer())
     }
 
-    /// The token that lets a request in; none if it needs none.
+    /// The token that a request shows; none if it needs none.
     fn identify<'a>(
         &self,
-        scope: Scope,
         known: Option<&'a Known>,
-        Asked { route, uri, headers, .. }: Asked<'_>,
+        Asked { uri, headers, .. }: Asked<'_>,
     ) -> Result<Option<Holder<'a>>, Denial> {
         let mut key = String::new();
         let shown = shown(headers, uri.query(), &mut key).map_err(Denial::Unreadable)?;
@@ -201,7 +210,10 @@ impl Gate {
             Shown::Nothing if self.allow_anonymous => return Ok(None),
             Shown::Nothing => {
                 let known = known.ok_or(Denial::NotKnownYet)?;
-                return if self.is_open_at_first && !known.ever { Ok(None) } else { Err(Denial::Missing) };
+                if !self.is_open_at_first || known.ever {
+                    return Err(Denial::Missing);
+                }
+                return local::check(uri, headers, &self.cors).map(|()| None);
             }
             Shown::SecretInUrl => return Err(Denial::SecretInUrl),
             Shown::Several => return Err(Denial::Several),
@@ -209,18 +221,10 @@ impl Gate {
             Shown::One(shown) => shown,
         };
         let token = known.ok_or(Denial::NotKnownYet)?.find(shown, Utc::now).ok_or(Denial::Invalid)?;
-        if !token.scopes.allow(scope) {
-            return Err(Denial::Scope(scope));
-        }
-        let Credential::Public { .. } = shown else { return Ok(Some(Holder::Secret(&token.id))) };
-        if !page_origin(headers).is_some_and(|origin| token.origins.iter().any(|allowed| allowed == origin)) {
-            return Err(Denial::Origin);
-        }
-        // Its origin can be made up, and a batch takes a share of what all have together.
-        if route == Route::Batch {
-            return Err(Denial::PublicBatch);
-        }
-        Ok(Some(Holder::Public(&token.id)))
+        Ok(Some(match shown {
+            Credential::Secret { .. } => Holder::Secret(token),
+            Credential::Public { .. } => Holder::Public(token),
+        }))
     }
 
     /// For a request to the stream, which was let in and is answered for as long as it listens.
@@ -232,10 +236,30 @@ impl Gate {
     }
 }
 
-/// Whose token lets a request in, by its ID.
+/// What a request showed.
+#[derive(Clone, Copy)]
 enum Holder<'a> {
-    Secret(&'a str),
-    Public(&'a str),
+    Secret(&'a LiveAccessToken),
+    Public(&'a LiveAccessToken),
+}
+
+impl Holder<'_> {
+    /// Whether its holder may do what it asks for.
+    fn may(self, scope: Scope, Asked { route, headers, .. }: Asked<'_>) -> Result<(), Denial> {
+        let (Self::Secret(token) | Self::Public(token)) = self;
+        if !token.scopes.allow(scope) {
+            return Err(Denial::Scope(scope));
+        }
+        let Self::Public(key) = self else { return Ok(()) };
+        if !page_origin(headers).is_some_and(|origin| key.origins.iter().any(|allowed| allowed == origin)) {
+            return Err(Denial::Origin);
+        }
+        // Its origin can be made up, and a batch takes a share of what all have together.
+        if route == Route::Batch {
+            return Err(Denial::PublicBatch);
+        }
+        Ok(())
+    }
 }
 
 /// Says of a listener whether it would be let in now: its token may have been revoked, or have expired, since it was.
@@ -249,13 +273,14 @@ impl StillAllowed {
     pub(crate) fn get(&self) -> bool {
         let known = self.gate.tokens.known();
         let asked = Asked::new(Instant::now(), Route::Stream, &self.head);
-        self.gate.identify(Scope::Read, known.as_deref(), asked).is_ok()
+        let holder = self.gate.identify(known.as_deref(), asked);
+        holder.and_then(|holder| holder.map_or(Ok(()), |holder| holder.may(Scope::Read, asked))).is_ok()
     }
 }
 
 /// The origin of the page that makes a browser send a request: browsers say it in `Origin`, and where they leave that out, as for an image, in
 /// `Referer`. Whoever is no browser may say anything in either, which is why a public key only writes.
-fn page_origin(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn page_origin(headers: &HeaderMap) -> Option<&str> {
     let mut origins = headers.get_all(ORIGIN).iter();
     match (origins.next(), origins.next()) {
         (Some(origin), None) => origin.to_str().ok(),

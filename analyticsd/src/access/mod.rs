@@ -2,8 +2,8 @@
 //!
 //! [`Gate`] decides. What a path needs is said in one table, `needed`; who shows what is told from the headers by `shown`, and
 //! checked against [`Tokens`], the daemon's copy of the table of tokens. `buckets` counts requests, `proxies` tells from which address they came, `cors` says
-//! what pages of other origins may see, `denial` what is answered to those who may not, and `kept` is where
-//! the copy outlives the process.
+//! what pages of other origins may see, `local` which of them may ask while there is no token yet, `denial` what is answered to those who may not, and `kept`
+//! is where the copy outlives the process.
 
 mod buckets;
 mod config;
@@ -11,6 +11,7 @@ mod cors;
 mod denial;
 mod gate;
 mod kept;
+mod local;
 mod needed;
 mod proxies;
 mod rate;

@@ -48,6 +48,7 @@ impl Settings {
             },
             limits: Limits {
                 connections: self.get(&table::MAX_CONNECTIONS),
+                connections_per_address: self.get(&table::MAX_CONNECTIONS_PER_ADDRESS),
                 header_timeout: self.get(&table::HEADER_TIMEOUT),
                 header_bytes: self.get(&table::HEADER_BYTES),
                 unread_timeout: self.get(&table::UNREAD_TIMEOUT),

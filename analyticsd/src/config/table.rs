@@ -302,6 +302,20 @@ settings! {
         parse: |text| values::number(text, 1..=1_000_000),
     };
 
+    MAX_CONNECTIONS_PER_ADDRESS: Option<usize> = Setting {
+        about: About {
+            topic: Topic::Limits,
+            name: "max-connections-per-address",
+            variable: "ANALYTICSD_MAX_CONNECTIONS_PER_ADDRESS",
+            value_name: "N",
+            form: Form::Value,
+            default: Fallback::Text("none"),
+            mask: None,
+            help: "How many of them one address (of IPv6, one network of 64 bits) may have, 1 to 1000000, unless it is a trusted proxy. none: all",
+        },
+        parse: |text| values::number_or_none(text, 1..=1_000_000),
+    };
+
     HEADER_TIMEOUT: Duration = Setting {
         about: About {
             topic: Topic::Limits,

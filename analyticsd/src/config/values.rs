@@ -49,6 +49,13 @@ pub(super) fn number<T: FromStr + PartialOrd + Display>(text: &str, range: Range
     text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| Wrong::new("is out of range", accepted()))
 }
 
+pub(super) fn number_or_none<T: FromStr + PartialOrd + Display>(
+    text: &str,
+    range: RangeInclusive<T>,
+) -> Result<Option<T>, Wrong> {
+    if text == "none" { Ok(None) } else { or_none(number(text, range)) }
+}
+
 pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Duration, Wrong> {
     let accepted = || {
         let [least, most] = [*range.start(), *range.end()].map(humantime::format_duration);
@@ -65,12 +72,11 @@ pub(super) fn database_url(text: &str) -> Result<String, Wrong> {
 }
 
 pub(super) fn duration_or_none(text: &str, range: RangeInclusive<Duration>) -> Result<Option<Duration>, Wrong> {
-    if text == "none" {
-        return Ok(None);
-    }
-    duration(text, range)
-        .map(Some)
-        .map_err(|Wrong { fault, accepted }| Wrong::new(fault, format!("{accepted}, or none")))
+    if text == "none" { Ok(None) } else { or_none(duration(text, range)) }
+}
+
+fn or_none<T>(value: Result<T, Wrong>) -> Result<Option<T>, Wrong> {
+    value.map(Some).map_err(|Wrong { fault, accepted }| Wrong::new(fault, format!("{accepted}, or none")))
 }
 
 /// Reads the URL from the file that the text names.

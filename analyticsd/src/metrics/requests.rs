@@ -195,6 +195,8 @@ pub(crate) struct OfListener {
     pub(crate) accepted: Counter,
     /// Answered 503, because all connections were taken.
     pub(crate) refused: Counter,
+    /// Answered 503, because the address had as many as one may have.
+    pub(crate) refused_of_one: Counter,
     /// Closed without a word, because so many were being refused already.
     pub(crate) dropped: Counter,
     /// The system could not hand over a connection, for example for want of open files.
@@ -226,13 +228,16 @@ impl Connections {
             "Connections of clients that were served",
             of(|listener| listener.accepted.get()),
         )?;
-        let refused = |value: fn(&OfListener) -> f64, answer| {
-            of(value).map(move |(labels, value)| ([labels, vec![("answer", answer)]].concat(), value))
+        let refused = |value: fn(&OfListener) -> f64, limit, answer| {
+            let labels = vec![("limit", limit), ("answer", answer)];
+            of(value).map(move |(listener, value)| ([listener, labels.clone()].concat(), value))
         };
         sink.counter(
             "analyticsd_connections_refused",
-            "Connections beyond the limit: answered 503, or closed without an answer where too many were being refused",
-            refused(|listener| listener.refused.get(), "503").chain(refused(|listener| listener.dropped.get(), "none")),
+            "Connections beyond the limit, of all or of one address: answered 503, or closed without an answer where too many were being refused",
+            refused(|listener| listener.refused.get(), "all", "503")
+                .chain(refused(|listener| listener.refused_of_one.get(), "address", "503"))
+                .chain(refused(|listener| listener.dropped.get(), "any", "none")),
         )?;
         sink.counter(
             "analyticsd_connections_failed",

@@ -126,6 +126,41 @@ async fn every_operation_of_the_document_that_is_about_data_needs_a_token_of_its
 }
 
 #[tokio::test]
+async fn a_daemon_that_is_open_to_its_machine_is_not_open_to_pages_from_elsewhere() {
+    const EVIL: &str = "https://evil.example";
+    const EVENT: &str = "/analytics?timestamp=0&user=anna&event=click";
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let told = async |method: Method, target: &str, headers: &[(&str, &str)]| {
+        let answer = send(&daemon, method, target, headers).await;
+        (answer.status(), answer.text().await.unwrap())
+    };
+    for (method, target) in [
+        (Method::GET, "/analytics?timestamp=0"),
+        (Method::GET, "/analytics/hours"),
+        (Method::GET, "/analytics/stream"),
+        (Method::POST, EVENT),
+        (Method::POST, "/analytics/batch"),
+        (Method::GET, "/analytics.gif"),
+    ] {
+        for header in [("host", "evil.example"), ("origin", EVIL), ("referer", EVIL), ("sec-fetch-site", "cross-site")]
+        {
+            let (status, text) = told(method.clone(), target, &[header]).await;
+            assert_eq!(status, StatusCode::FORBIDDEN, "{method} {target} {header:?}");
+            assert!(text.contains("analytics-cli token create") && text.contains("--allow-anonymous"), "{text}");
+        }
+    }
+    assert_eq!(told(Method::GET, "/", &[("host", "evil.example")]).await.0, StatusCode::OK, "the page holds no data");
+    assert_eq!(stored_events(&database).await, 0);
+    let local = [("origin", "http://localhost:3000"), ("sec-fetch-site", "cross-site")];
+    assert_eq!(told(Method::POST, EVENT, &local).await.0, StatusCode::NO_CONTENT, "a site that is being built here");
+
+    let anybody = Daemon::start_with(["--database-url", database.url(), "--allow-anonymous"]).await;
+    let answer = send(&anybody, Method::POST, EVENT, &[("host", "counts.example"), ("origin", EVIL)]).await;
+    assert_eq!(answer.status(), StatusCode::NO_CONTENT, "it was told to let everybody in");
+}
+
+#[tokio::test]
 async fn what_holds_no_data_is_there_for_everybody_and_what_does_not_exist_for_nobody() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = closed(&database, &[]).await;

@@ -99,17 +99,41 @@ async fn a_wrong_path_method_or_size_gets_its_own_status() {
     assert_eq!(stored_events(&database).await, 0);
 }
 
-#[tokio::test]
-async fn a_request_that_names_no_path_is_answered_too() {
+/// What a daemon answers to these bytes, until it closes the connection.
+async fn answer_to(daemon: &Daemon, request: &str) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let database = TestDatabase::new(Flavour::Postgres).await;
-    let daemon = Daemon::start(database.url()).await;
     let mut stream = tokio::net::TcpStream::connect(daemon.url().strip_prefix("http://").unwrap()).await.unwrap();
-    stream
-        .write_all(b"CONNECT example.org:80 HTTP/1.1\r\nHost: example.org:80\r\nConnection: close\r\n\r\n")
-        .await
-        .unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn a_request_that_names_no_path_is_answered_too() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let request = "CONNECT example.org:80 HTTP/1.1\r\nHost: example.org:80\r\nConnection: close\r\n\r\n";
+    let answer = answer_to(&daemon, request).await;
     assert!(answer.starts_with("HTTP/1.1 405"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_request_names_one_host_as_its_version_of_http_asks_for() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    for (version, hosts, status) in [
+        ("1.1", "", 400),
+        ("1.1", "Host: localhost\r\n", 200),
+        ("1.1", "Host: localhost\r\nHost: localhost\r\n", 400),
+        ("1.0", "", 200),
+        ("1.0", "Host: localhost\r\n", 200),
+        ("1.0", "Host: localhost\r\nHost: localhost\r\n", 400),
+    ] {
+        for path in ["/analytics?timestamp=0", "/healthz"] {
+            let request = format!("GET {path} HTTP/{version}\r\n{hosts}Connection: close\r\n\r\n");
+            let answer = answer_to(&daemon, &request).await;
+            assert!(answer.starts_with(&format!("HTTP/{version} {status}")), "{request}{answer}");
+        }
+    }
 }

@@ -66,7 +66,7 @@ async fn a_browser_that_asks_first_is_told_what_pages_of_an_origin_may_do() {
 async fn every_error_can_be_read_by_pages_that_may() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let token = format!("Bearer {}", token(&database, &[Scope::Write]).await);
-    let daemon = closed(&database, &["--cors-origins", ADMIN, "--rate-limit-per-token", "1/h:5"]).await;
+    let daemon = closed(&database, &["--cors-origins", ADMIN, "--rate-limit-per-token", "1/h:6"]).await;
     let mut seen = Vec::new();
     let large = vec![b'x'; 70_000];
     for (method, target, authorization, body) in [

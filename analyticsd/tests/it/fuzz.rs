@@ -137,16 +137,18 @@ fn mutate(mut bytes: Vec<u8>, mutations: &[Mutation]) -> Vec<u8> {
 /// Bytes of any kind, valid requests with arbitrary parts, and requests of the corpus with some bytes changed.
 fn request() -> impl Strategy<Value = Vec<u8>> {
     let bytes = |length| vec(any::<u8>(), 0..length);
-    let with_target = bytes(100).prop_map(|target| [b"POST /", &target[..], b" HTTP/1.1\r\nHost: x\r\n\r\n"].concat());
-    let with_query =
-        "[ -~]{0,60}".prop_map(|query| format!("POST /analytics?{query} HTTP/1.1\r\nHost: x\r\n\r\n").into_bytes());
+    let with_target =
+        bytes(100).prop_map(|target| [b"POST /", &target[..], b" HTTP/1.1\r\nHost: localhost\r\n\r\n"].concat());
+    let with_query = "[ -~]{0,60}"
+        .prop_map(|query| format!("POST /analytics?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes());
     let with_header = (bytes(20), bytes(100)).prop_map(|(name, value)| {
-        let event = &b"POST /analytics?timestamp=1&user=a&event=click HTTP/1.1\r\nHost: x\r\n"[..];
+        let event = &b"POST /analytics?timestamp=1&user=a&event=click HTTP/1.1\r\nHost: localhost\r\n"[..];
         [event, &name, b": ", &value, b"\r\n\r\n"].concat()
     });
     let with_body =
         prop_oneof![bytes(200), "[{}\\[\\]\",:0-9a-z\\\\\n]{0,200}".prop_map(String::into_bytes)].prop_map(|body| {
-            let head = format!("POST /analytics/batch HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
+            let head =
+                format!("POST /analytics/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len());
             [head.into_bytes(), body].concat()
         });
     // The largest inputs would only make it slow.

@@ -145,7 +145,7 @@ async fn asked_to_stop_it_waits_for_a_commit_that_is_held_up_and_answers_all_who
 
     let request = |user: usize| {
         let query = format!("timestamp={}&user=user-{user}&event=click", now.timestamp_millis());
-        format!("POST /analytics?{query} HTTP/1.1\r\nHost: x\r\n\r\n")
+        format!("POST /analytics?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n")
     };
     let mut clients = vec![connect_and_send(&daemon, request(0).as_bytes()).await];
     let is_held_up = "select exists (select from pg_stat_activity where datname = current_database() \

@@ -51,6 +51,19 @@ async fn a_token_that_asks_too_often_is_told_when_to_come_back_and_others_are_no
     assert_eq!(ask(&other).await.status(), StatusCode::OK);
 }
 
+#[tokio::test]
+async fn what_a_token_does_not_allow_counts_as_well() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let reads = format!("Bearer {}", token(&database, &[Scope::Read]).await);
+    let daemon = closed(&database, &["--rate-limit-per-token", "1/h:2"]).await;
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let event = "/analytics?timestamp=0&user=anna&event=click";
+        seen.push(send(&daemon, Method::POST, event, &[("authorization", &reads)]).await.status().as_u16());
+    }
+    assert_eq!(seen, [403, 403, 429]);
+}
+
 /// A daemon with a limit for each address, behind a proxy that is this test.
 async fn behind_a_proxy(database: &TestDatabase, arguments: &[&str]) -> Daemon {
     let url = ["--database-url", database.url(), "--trusted-proxies", "127.0.0.1,10.0.0.0/8"];

@@ -238,12 +238,15 @@ async fn connections_that_are_refused_and_requests_that_are_given_up_are_counted
     .await;
     // A batch that never comes to its end.
     let mut inside = connect(&daemon).await;
-    inside.write_all(b"POST /analytics/batch HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{").await.unwrap();
+    inside
+        .write_all(b"POST /analytics/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+        .await
+        .unwrap();
     wait_for(&daemon, "analyticsd_http_requests_under_way", |requests| requests == Some(2.0)).await;
     assert_eq!(daemon.metric("analyticsd_connections_open{listener=\"public\"}").await, Some(1.0));
     let refused = read_to_the_end(&mut connect(&daemon).await, Duration::from_secs(10)).await;
     assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
-    let refusals = "analyticsd_connections_refused_total{listener=\"public\",answer=\"503\"}";
+    let refusals = "analyticsd_connections_refused_total{listener=\"public\",limit=\"all\",answer=\"503\"}";
     assert_eq!(daemon.metric(refusals).await, Some(1.0));
 
     // A reset, not an end, after which there could still be an answer.

@@ -6,6 +6,7 @@ use reqwest::StatusCode;
 use testkit::{Daemon, TestDatabase};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
@@ -18,7 +19,7 @@ async fn a_client_beyond_the_limit_gets_503_and_there_is_room_when_another_leave
     let mut inside = Vec::new();
     for _ in 0..2 {
         let mut stream = connect(&daemon).await;
-        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
         let mut start = [0; 12];
         stream.read_exact(&mut start).await.unwrap();
         assert_eq!(&start, b"HTTP/1.1 200");
@@ -42,4 +43,41 @@ async fn a_client_beyond_the_limit_gets_503_and_there_is_room_when_another_leave
         }
     };
     timeout(Duration::from_secs(5), room).await.expect("there is room again");
+}
+
+/// A connection that has a place, from one of this machine's addresses.
+async fn inside(daemon: &Daemon, from: &str) -> Result<TcpStream, String> {
+    let mut stream = connect_from(daemon, from).await;
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let mut start = [0; 12];
+    stream.read_exact(&mut start).await.unwrap();
+    if &start == b"HTTP/1.1 200" { Ok(stream) } else { Err(read_to_the_end(&mut stream, Duration::from_secs(8)).await) }
+}
+
+async fn connect_from(daemon: &Daemon, address: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(format!("{address}:0").parse().unwrap()).unwrap();
+    socket.connect(daemon.url().strip_prefix("http://").unwrap().parse().unwrap()).await.unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn no_address_has_more_connections_than_it_may_unless_it_is_a_proxy() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let limits = ["--max-connections-per-address", "2", "--trusted-proxies", "127.0.0.9"];
+    let daemon = Daemon::start_with(["--database-url", database.url()].into_iter().chain(limits)).await;
+    let mut open = Vec::new();
+    for address in ["127.0.0.1", "127.0.0.1", "127.0.0.2", "127.0.0.9", "127.0.0.9", "127.0.0.9"] {
+        open.push(inside(&daemon, address).await.unwrap());
+    }
+    let refused = inside(&daemon, "127.0.0.1").await.unwrap_err();
+    assert!(refused.contains("This address has as many connections as one may have here."), "{refused}");
+
+    open.remove(0);
+    let room = async {
+        while inside(&daemon, "127.0.0.1").await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(10), room).await.expect("there is room again");
 }

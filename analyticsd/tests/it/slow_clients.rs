@@ -16,7 +16,7 @@ use crate::{
     support::{at, stored_events},
 };
 
-const BATCH_HEAD: &[u8] = b"POST /analytics/batch HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+const BATCH_HEAD: &[u8] = b"POST /analytics/batch HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
 const EVENT: &str = "{\"timestamp\":1431857103000,\"user\":\"anna\",\"event\":\"click\"}\n";
 
 #[tokio::test]
@@ -38,7 +38,7 @@ async fn whoever_does_not_send_a_whole_head_within_10_seconds_is_cut_off() {
         }
     });
     let idle = async {
-        let mut stream = connect_and_send(&daemon, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        let mut stream = connect_and_send(&daemon, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
         assert!(read_to_the_end(&mut stream, patience).await.starts_with("HTTP/1.1 200 "));
     };
     let ((), (), dripping, ()) = tokio::join!(silent, half, dripping, idle);
@@ -58,7 +58,8 @@ async fn other_limits_than_the_usual_ones_can_be_set() {
         _ = read_to_the_end(&mut with_usual, patience) => panic!("the stricter daemon has more patience"),
         said = read_to_the_end(&mut with_strict, patience) => assert_eq!(said, ""),
     }
-    let head = format!("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX: {}\r\n\r\n", "x".repeat(10_000));
+    let head =
+        format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX: {}\r\n\r\n", "x".repeat(10_000));
     for (daemon, status) in [(&usual, "HTTP/1.1 200 "), (&strict, "HTTP/1.1 431 ")] {
         let answer = read_to_the_end(&mut connect_and_send(daemon, head.as_bytes()).await, patience).await;
         assert!(answer.starts_with(status), "{answer}");
@@ -72,7 +73,7 @@ async fn an_event_whose_body_never_ends_is_answered_at_once_and_its_connection_e
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
     for body in ["Content-Length: 1000\r\n\r\nab", "Transfer-Encoding: chunked\r\n\r\n5\r\nab"] {
-        let request = format!("POST /analytics?timestamp=1&user=a&event=click HTTP/1.1\r\nHost: x\r\n{body}");
+        let request = format!("POST /analytics?timestamp=1&user=a&event=click HTTP/1.1\r\nHost: localhost\r\n{body}");
         let mut stream = connect_and_send(&daemon, request.as_bytes()).await;
         let answer = read_to_the_end(&mut stream, Duration::from_secs(5)).await;
         assert!(answer.starts_with("HTTP/1.1 204 "), "{answer}");
@@ -177,7 +178,7 @@ async fn a_client_that_never_reads_its_answers_loses_its_connection() {
     socket.set_recv_buffer_size(4096).unwrap();
     let address = daemon.url().strip_prefix("http://").unwrap().parse().unwrap();
     let mut stream = socket.connect(address).await.unwrap();
-    let requests = b"GET /nothing/at/all HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
+    let requests = b"GET /nothing/at/all HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100);
     let sending = async { while stream.write_all(&requests).await.is_ok() {} };
     timeout(Duration::from_mins(1), sending).await.expect("the connection is ended");
 }

@@ -1,0 +1,130 @@
+//! A daemon that is open to its own machine, because there is no token yet, is not open to whatever page a browser on that machine shows.
+
+use std::net::IpAddr;
+
+use warp::http::{
+    HeaderName, HeaderValue, Uri,
+    header::{HOST, HeaderMap},
+};
+
+use super::{cors::Cors, denial::Denial, gate::page_origin};
+
+/// Where a browser says how the page that asks is related to what it asks for (the W3C's Fetch Metadata).
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Checks that no page from elsewhere makes a browser ask.
+///
+/// A page can have the name of its own site lead here (DNS rebinding) and then read as if this were that site, which `Host` gives away; and it can ask
+/// without seeing the answer, which `Origin` and `Referer` give away, and where a browser leaves these out, `Sec-Fetch-Site`. Programs that
+/// send none of them are not browsers.
+pub(super) fn check(uri: &Uri, headers: &HeaderMap, cors: &Cors) -> Result<(), Denial> {
+    let host = uri.authority().map(|authority| authority.as_str().as_bytes());
+    let host = host.or_else(|| headers.get(HOST).map(HeaderValue::as_bytes));
+    if host.is_some_and(|host| !str::from_utf8(host).is_ok_and(is_local)) {
+        return Err(Denial::ForeignHost);
+    }
+    let is_foreign = match page_origin(headers) {
+        Some(origin) => !is_of_here(origin) && !cors.names(origin),
+        None => headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "cross-site"),
+    };
+    if is_foreign { Err(Denial::ForeignPage) } else { Ok(()) }
+}
+
+fn is_of_here(origin: &str) -> bool {
+    origin.split_once("://").is_some_and(|(_, authority)| is_local(authority))
+}
+
+/// Whether a host, with or without a port, is this machine by any resolver: an address of its own, or a name that RFC 6761 keeps for it.
+fn is_local(authority: &str) -> bool {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').unwrap_or_default(),
+        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+    };
+    if !port.is_empty() && !port.starts_with(':') {
+        return false;
+    }
+    // What nearly all say is not taken apart.
+    if host == "127.0.0.1" {
+        return true;
+    }
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return address.to_canonical().is_loopback();
+    }
+    let name = host.rsplit('.').next().unwrap_or_default();
+    name.eq_ignore_ascii_case("localhost")
+}
+
+#[cfg(test)]
+mod tests {
+    use warp::http::{HeaderMap, HeaderName, HeaderValue, Uri};
+
+    use super::check;
+    use crate::access::{cors::Cors, denial::Denial};
+
+    fn checked(target: &str, headers: &[(&'static str, &'static str)]) -> &'static str {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect::<HeaderMap>();
+        let cors = Cors::new(&["https://admin.example".parse().unwrap()]);
+        match check(&target.parse::<Uri>().unwrap(), &headers, &cors) {
+            Ok(()) => "in",
+            Err(Denial::ForeignHost) => "host",
+            Err(Denial::ForeignPage) => "page",
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn only_names_and_addresses_of_this_machine_are_answered_to() {
+        for host in [
+            "localhost",
+            "LOCALHOST:80",
+            "app.localhost:3000",
+            "127.0.0.1",
+            "127.8.9.1:80",
+            "[::1]:80",
+            "[::ffff:127.0.0.1]",
+        ] {
+            assert_eq!(checked("/", &[("host", host)]), "in", "{host}");
+        }
+        for host in [
+            "evil.example",
+            "evil.example:80",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "192.0.2.1",
+            "[2001:db8::1]:80",
+            "[::1",
+            "[::1].evil.example",
+            "",
+            "0x7f.1",
+        ] {
+            assert_eq!(checked("/", &[("host", host)]), "host", "{host:?}");
+        }
+        assert_eq!(
+            checked("http://evil.example/", &[("host", "localhost")]),
+            "host",
+            "the target counts, not the header"
+        );
+        assert_eq!(checked("/", &[]), "in", "browsers say where they ask");
+    }
+
+    #[test]
+    fn pages_of_this_machine_and_those_that_are_named_may_ask() {
+        for origin in ["http://localhost:3000", "http://127.0.0.1:8080", "https://[::1]", "https://admin.example"] {
+            assert_eq!(checked("/", &[("origin", origin), ("sec-fetch-site", "cross-site")]), "in", "{origin}");
+        }
+        for origin in
+            ["https://evil.example", "null", "", "http://localhost.evil.example", "https://admin.example.evil.example"]
+        {
+            assert_eq!(checked("/", &[("host", "localhost"), ("origin", origin)]), "page", "{origin}");
+        }
+        assert_eq!(checked("/", &[("referer", "http://localhost:3000/a")]), "in");
+        assert_eq!(checked("/", &[("referer", "https://evil.example/localhost")]), "page");
+        assert_eq!(checked("/", &[("sec-fetch-site", "cross-site")]), "page");
+        for site in ["same-origin", "same-site", "none"] {
+            assert_eq!(checked("/", &[("sec-fetch-site", site)]), "in", "{site}");
+        }
+    }
+}
