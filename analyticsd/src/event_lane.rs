@@ -269,7 +269,11 @@ impl Lane {
             // The one that it refuses must not take the others with it.
             return self.waiting.each_alone(jobs);
         }
-        tracing::error!(lane = self.name, %error, events, "the database is away");
+        if let StoreError::Cancelled(_) = error {
+            tracing::error!(lane = self.name, %error, events, "the database gave up storing events");
+        } else {
+            tracing::error!(lane = self.name, %error, events, "the database is away");
+        }
         let answers = tokio::select! {
             answers = timeout(OUTAGE_GRACE, self.store.answers()) => answers.is_ok(),
             never = self.waiting.refuse_stale() => match never {},

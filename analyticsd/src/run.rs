@@ -255,7 +255,9 @@ async fn patiently<T>(patience: Duration, mut call: impl AsyncFnMut() -> Result<
     let began = Instant::now();
     loop {
         match call().await {
-            Err(SchemaError::Store(error @ (StoreError::Unreachable(_) | StoreError::TimedOut(_)))) => {
+            Err(SchemaError::Store(
+                error @ (StoreError::Unreachable(_) | StoreError::TimedOut(_) | StoreError::Cancelled(_)),
+            )) => {
                 if began.elapsed() >= patience {
                     return Err(anyhow!(error).context(format!("no database after {} seconds", patience.as_secs())));
                 }

@@ -18,6 +18,10 @@ pub enum StoreError {
     /// No answer within the time that the caller allowed. Worth trying again.
     #[error("the database did not answer within {0:?}")]
     TimedOut(std::time::Duration),
+    /// The server ended the statement, which took longer than its session allows: mostly it waited for a lock that somebody holds. Or somebody
+    /// cancelled it by hand. The server itself is well. Worth trying again.
+    #[error("the database gave up a statement: {}", describe(.0))]
+    Cancelled(#[source] tokio_postgres::Error),
     /// The database holds what the schema's functions never write.
     #[error("the database is inconsistent: {0}")]
     Inconsistent(&'static str),
@@ -34,7 +38,7 @@ impl StoreError {
     /// answered that it does not accept this one call.
     pub fn is_outage(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::TimedOut(_) | Self::NotAdmitted(_) => true,
+            Self::Unreachable(_) | Self::TimedOut(_) | Self::NotAdmitted(_) | Self::Cancelled(_) => true,
             Self::Inconsistent(_) | Self::Forbidden(_) => false,
             // Classes 53 (out of resources, a full disk among them), 57 (operator intervention) and 58 (system error), see
             // PostgreSQL's appendix A; and a server that is a standby now.
@@ -84,6 +88,7 @@ impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
         match error.code() {
             Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Self::Forbidden(error),
+            Some(&SqlState::QUERY_CANCELED) => Self::Cancelled(error),
             Some(code) if !is_connection_lost(code) => Self::Refused(error),
             _ => Self::Unreachable(Box::new(error)),
         }

@@ -57,6 +57,9 @@ pub struct Access {
     pub needed: Option<Vec<String>>,
     /// The logins of daemons that are connected now and may do everything in the schema, as superusers or as its owners.
     pub mighty_daemons: Vec<String>,
+    /// The statements that are needed so that not every login of the server may connect to the database. It takes no right to hold a lock that
+    /// storing events waits for, other than to connect. Empty also where the roles are not there.
+    pub admission: Vec<String>,
 }
 
 /// How far settling is behind.
@@ -138,7 +141,7 @@ impl Examination {
         self.look(async |transaction| objects::found(transaction, flavour).await).await
     }
 
-    /// Whether roles, owners and rights are as [`roles`] says, and whether daemons have no more of them than they need.
+    /// Whether roles, owners and rights are as [`roles`] says, whether daemons have no more of them than they need, and whether everybody may connect.
     pub async fn access(&self, flavour: Flavour) -> Result<Access, StoreError> {
         self.look(async |transaction| {
             let daemons = transaction
@@ -149,8 +152,10 @@ impl Examination {
                     &[&StoreOptions::default().application_name],
                 )
                 .await?;
+            let needed = roles::needed(transaction, flavour).await?;
             Ok(Access {
-                needed: roles::needed(transaction, flavour).await?,
+                admission: if needed.is_some() { roles::admission(transaction).await? } else { Vec::new() },
+                needed,
                 mighty_daemons: daemons.iter().map(|row| row.get(0)).collect(),
             })
         })

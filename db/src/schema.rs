@@ -239,7 +239,10 @@ async fn migrate_locked(client: &mut Client, asked: Option<Flavour>) -> Result<M
     if status_of(client).await?.is_newer_but_compatible() {
         return Ok(Migrated { flavour, applied: Vec::new(), roles: Roles::default() });
     }
-    client.batch_execute("create schema if not exists analytics").await?;
+    // Even `if not exists` takes the right to make schemas, which members of the role that owns this one need not have.
+    if client.query_one("select to_regnamespace('analytics') is null", &[]).await?.get(0) {
+        client.batch_execute("create schema analytics").await?;
+    }
     let applied = apply(client, &migrations_of(flavour)).await?;
     let roles = roles::set_up(client, flavour).await?;
     Ok(Migrated { flavour, applied, roles })

@@ -109,7 +109,7 @@ impl Store {
         let deadline = Instant::now() + self.inner.options.read_timeout;
         let rows = match self.read_counts(&starts, deadline).await {
             // A connection that lay idle while the server restarted breaks at its next use. The second try gets a new one.
-            Err(StoreError::Unreachable(_)) => self.read_counts(&starts, deadline).await?,
+            Err(StoreError::Unreachable(_) | StoreError::Cancelled(_)) => self.read_counts(&starts, deadline).await?,
             rows => rows?,
         };
         if rows.len() != hours.len() {

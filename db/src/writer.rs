@@ -50,14 +50,14 @@ pub enum IngestError {
     /// Certainly nothing of the batch is stored, and nothing will be.
     #[error("nothing is stored: {0}")]
     NotStored(#[source] StoreError),
-    /// The connection died before the answer.
+    /// The connection died before the answer, or the statement was given up.
     #[error(transparent)]
     Undecided(Undecided),
 }
 
-/// A batch whose connection died before the answer: stored or not, and the database knows.
+/// A batch whose connection died before the answer, or whose statement was given up: stored or not, and the database knows.
 #[derive(Debug, Error)]
-#[error("the connection died while batch {batch} of writer {writer} was being stored: {cause}")]
+#[error("no answer says whether batch {batch} of writer {writer} is stored: {cause}")]
 #[must_use = "somebody waits to hear whether the batch is stored"]
 pub struct Undecided {
     writer: i64,
@@ -80,6 +80,11 @@ impl Undecided {
     /// Whether the database kept silent, rather than the connection being broken.
     pub fn timed_out(&self) -> bool {
         matches!(self.cause, StoreError::TimedOut(_))
+    }
+
+    /// Whether the database said that it gave the statement up.
+    pub fn was_cancelled(&self) -> bool {
+        matches!(self.cause, StoreError::Cancelled(_))
     }
 
     /// Asks the database, as soon as it answers again and for `patience` at most, whether the batch was stored. Its writer has ended,

@@ -12,7 +12,7 @@ use std::{
 };
 
 use db::{
-    Flavour, Store, StoreOptions,
+    Examination, Flavour, Store, StoreOptions,
     embedded::{Embedded, EmbeddedKind, EmbeddedOptions},
     schema,
 };
@@ -94,6 +94,14 @@ impl TestDatabase {
         }
         let (_, place) = self.url.split_once('@').expect("the URL names a user");
         format!("postgres://{login}@{place}")
+    }
+
+    /// Lets nobody connect any more but superusers, its owner and members of the roles, by the statements that `analytics-cli doctor` gives.
+    pub async fn close_to_strangers(&self, flavour: Flavour) {
+        let examination = Examination::new(&self.store, Duration::from_secs(30));
+        let access = examination.access(flavour).await.expect("the rights can be looked at");
+        assert!(!access.admission.is_empty(), "strangers may connect to a database that was just made: {access:?}");
+        self.client().await.batch_execute(&access.admission.join("; ")).await.expect("the statements can be run");
     }
 
     /// The store on this database.

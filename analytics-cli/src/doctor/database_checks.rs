@@ -141,7 +141,9 @@ fn judge_failure(check: &'static str, error: &StoreError, url_source: &Source) -
     let advice = match error {
         StoreError::Forbidden(_) => format!("give this login the rights of a reader: `grant {} to …`", roles::READER),
         StoreError::Refused(_) | StoreError::Inconsistent(_) => "see the log of the database".to_owned(),
-        StoreError::TimedOut(_) => "try again when it is less busy, or with a longer --timeout".to_owned(),
+        StoreError::TimedOut(_) | StoreError::Cancelled(_) => {
+            "try again when it is less busy, or with a longer --timeout".to_owned()
+        }
         other => failure::advise(other, Some(url_source)),
     };
     Finding::problem(check, error.to_string(), advice)
@@ -270,7 +272,7 @@ fn judge_objects(drift: &[Drift]) -> Finding {
     }
 }
 
-fn judge_rights(Access { needed, mighty_daemons }: &Access) -> Finding {
+fn judge_rights(Access { needed, mighty_daemons, admission }: &Access) -> Finding {
     match needed {
         None => Finding::warning(
             RIGHTS,
@@ -286,6 +288,15 @@ fn judge_rights(Access { needed, mighty_daemons }: &Access) -> Finding {
             RIGHTS,
             format!("a daemon is logged in as {}, who may do everything here", mighty_daemons.join(", ")),
             format!("give it a login of its own: `create role … login password '…' in role {}`", roles::DAEMON),
+        ),
+        Some(_) if !admission.is_empty() => Finding::warning(
+            RIGHTS,
+            "every login of the server may connect to this database, and hold locks that storing events waits for",
+            format!(
+                "let nobody in but who has to: as the owner of the database, or a superuser, grant connect to logins that are none of the roles' \
+                 and have business here, if there are any, then run `{}`",
+                admission.join("; ")
+            ),
         ),
         Some(_) => Finding::ok(RIGHTS, "everybody may do what they need to, and no more"),
     }
@@ -411,20 +422,24 @@ mod tests {
     }
 
     #[test]
-    fn rights_are_well_where_nothing_is_needed_and_no_daemon_may_do_everything() {
-        let access = |needed: Option<&[&str]>, daemons: &[&str]| Access {
-            needed: needed.map(|needed| needed.iter().map(|&statement| statement.to_owned()).collect()),
-            mighty_daemons: daemons.iter().map(|&login| login.to_owned()).collect(),
+    fn rights_are_well_where_nothing_is_needed_no_daemon_may_do_everything_and_strangers_may_not_connect() {
+        let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+        let access = |needed: Option<&[&str]>, daemons: &[&str], admission: &[&str]| Access {
+            needed: needed.map(texts),
+            mighty_daemons: texts(daemons),
+            admission: texts(admission),
         };
         for (access, health, told) in [
-            (access(Some(&[]), &[]), Health::Ok, "no more"),
-            (access(None, &[]), Health::Warning, "not there"),
-            (access(Some(&["grant a to b"]), &[]), Health::Warning, "grant a to b"),
-            (access(Some(&[]), &["postgres"]), Health::Warning, "logged in as postgres"),
+            (access(Some(&[]), &[], &[]), Health::Ok, "no more"),
+            (access(None, &[], &[]), Health::Warning, "not there"),
+            (access(Some(&["grant a to b"]), &[], &[]), Health::Warning, "grant a to b"),
+            (access(Some(&[]), &["postgres"], &[]), Health::Warning, "logged in as postgres"),
+            (access(Some(&[]), &[], &["grant x", "revoke y"]), Health::Warning, "run `grant x; revoke y`"),
         ] {
             let finding = judge_rights(&access);
             assert_eq!(finding.health, health, "{access:?}");
-            assert!(finding.seen.contains(told), "{}", finding.seen);
+            let line = format!("{} {}", finding.seen, finding.advice.unwrap_or_default());
+            assert!(line.contains(told), "{line}");
         }
     }
 

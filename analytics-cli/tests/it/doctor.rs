@@ -67,6 +67,7 @@ async fn a_system_that_is_well_is_found_so(flavour: Flavour) {
     // In WebAssembly everybody is the superuser.
     let has_logins = flavour == Flavour::Postgres || std::env::var_os("TEST_TIMESCALE_URL").is_some();
     let login = if has_logins { database.url_of_member(&[roles::DAEMON]).await } else { database.url().to_owned() };
+    database.close_to_strangers(flavour).await;
     let daemon = Daemon::start(&login).await;
     elected(&database).await;
     let run = doctor(daemon.url(), Some(database.url()), &[]).await;
@@ -268,6 +269,10 @@ async fn a_server_that_does_not_sync_is_a_problem() {
 async fn whoever_may_only_read_can_look_for_everything() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let url = database.url_of_member(&[roles::READER]).await;
+    let (health, seen, advice) = finding(NOBODY, Some(&url), "rights").await;
+    assert!(health == "warning" && seen.contains("every login"), "{seen}");
+    assert!(advice.contains("`grant connect on database ") && advice.contains(" from public`"), "{advice}");
+    database.close_to_strangers(Flavour::Postgres).await;
     let run = doctor(NOBODY, Some(&url), &[]).await;
     assert_eq!(run.stderr, "16 checks: problems 1, warnings 1\n", "no server, no settler: {}", run.stdout);
 }

@@ -1,6 +1,6 @@
 use std::{array, fmt, time::Instant};
 
-use db::{IngestError, Ingested};
+use db::{IngestError, Ingested, StoreError};
 use model::{Event, EventKind};
 
 use super::{Counter, Histogram, Sink};
@@ -46,6 +46,8 @@ pub(crate) enum CommitOutcome {
     Away,
     /// The connection died, so that it had to be found out what became of it.
     Undecided,
+    /// The database gave it up, because it took too long: mostly it waited for a lock that somebody holds.
+    TimedOut,
 }
 
 impl CommitOutcome {
@@ -54,8 +56,10 @@ impl CommitOutcome {
             Ok(Ingested::Stored) => Self::Stored,
             Ok(Ingested::Blocked { .. }) => Self::Blocked,
             Ok(Ingested::Claimed { .. }) => Self::Claimed,
+            Err(IngestError::NotStored(StoreError::Cancelled(_))) => Self::TimedOut,
             Err(IngestError::NotStored(error)) if error.is_outage() => Self::Away,
             Err(IngestError::NotStored(_)) => Self::Refused,
+            Err(IngestError::Undecided(undecided)) if undecided.was_cancelled() => Self::TimedOut,
             Err(IngestError::Undecided(_)) => Self::Undecided,
         }
     }
@@ -65,7 +69,7 @@ impl CommitOutcome {
         !matches!(self, Self::Away | Self::Undecided)
     }
 
-    const ALL: [&'static str; 6] = ["stored", "blocked", "claimed", "refused", "away", "undecided"];
+    const ALL: [&'static str; 7] = ["stored", "blocked", "claimed", "refused", "away", "undecided", "timed_out"];
 }
 
 /// The commits of one lane.

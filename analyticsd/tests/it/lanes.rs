@@ -48,6 +48,42 @@ async fn while_an_hour_is_rebuilt_its_events_are_refused_in_time_and_all_others_
     assert_eq!(daemon.counts(settled).await, counts(2, 2, 0));
 }
 
+/// The ten seconds of the server are not waited for: what ends a statement by hand says the same.
+#[tokio::test]
+async fn a_commit_that_waited_too_long_for_a_lock_is_told_from_a_database_that_is_away_and_loses_nothing() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon =
+        Daemon::start_with(["--database-url", database.url(), "--admin-listen", "127.0.0.1:0", "--settle-after", "1h"])
+            .await;
+    let past = at("2015-05-17T10:00:00Z");
+    assert_eq!(daemon.post(past, "anna", "click").await, StatusCode::NO_CONTENT);
+    let client = database.client().await;
+    let lock = "analytics.lock_class('hours'), analytics.hour_number('2015-05-17T10:00:00Z')";
+    client.batch_execute(&format!("select pg_advisory_lock({lock})")).await.unwrap();
+    let meanwhile = async {
+        until_waiting(&client, 1).await;
+        let cancel = "select pg_cancel_backend(pid) from pg_stat_activity \
+                      where datname = current_database() and application_name = 'analyticsd' and wait_event_type = 'Lock'";
+        client.batch_execute(cancel).await.unwrap();
+        let commits = async |outcome: &str| {
+            daemon.metric(&format!("analyticsd_commits_total{{lane=\"past\",outcome=\"{outcome}\"}}")).await
+        };
+        while commits("timed_out").await != Some(1.0) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!([commits("away").await, commits("undecided").await], [Some(0.0); 2]);
+        assert_eq!(daemon.counts(past).await, counts(1, 1, 0), "to read takes no lock");
+        assert_eq!(daemon.get("/readyz").await.status(), StatusCode::OK);
+        client.batch_execute(&format!("select pg_advisory_unlock({lock})")).await.unwrap();
+    };
+    let (status, ()) =
+        timeout(Duration::from_secs(30), async { tokio::join!(daemon.post(past, "ben", "click"), meanwhile) })
+            .await
+            .unwrap();
+    assert_eq!(status, StatusCode::NO_CONTENT, "it is tried again");
+    assert_eq!(daemon.counts(past).await, counts(2, 2, 0));
+}
+
 #[tokio::test]
 async fn an_event_that_the_database_refuses_does_not_take_along_those_that_are_stored_with_it() {
     let database = TestDatabase::new(Flavour::Postgres).await;

@@ -123,6 +123,13 @@ pub(crate) async fn needed(client: &impl GenericClient, flavour: Flavour) -> Res
     Ok(Some(needed))
 }
 
+/// What is needed for nobody to connect to the database but superusers, its owner and members of the roles; nothing where somebody saw to it that
+/// not everybody may. It is for the owner of the database to run: others may share it with us. Changes nothing.
+pub(crate) async fn admission(client: &impl GenericClient) -> Result<Vec<String>, StoreError> {
+    let rows = client.query(include_str!("needed_admission.sql"), &[]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
 /// What is to be as it should.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wanted {

@@ -275,6 +275,40 @@ async fn a_login_of_a_reader_sees_counts_and_no_visitor_and_changes_nothing(flav
     .await;
 }
 
+/// To connect is all that it takes to hold what storing events waits for.
+async fn a_login_without_a_role_is_kept_out_by_the_statements_that_doctor_gives_and_nobody_else_is(flavour: Flavour) {
+    let database = TestDatabase::new(flavour).await;
+    let [stranger, of_database] = [database.url_of_member(&[]).await, database.url_of_member(&[]).await];
+    let owner = database.url_of_member(&[roles::OWNER]).await;
+    let daemon = database.url_of_member(&[roles::DAEMON]).await;
+    let reader = database.url_of_member(&[roles::READER]).await;
+    let client = database.client().await;
+    let name: String = client.query_one("select current_database()::text", &[]).await.unwrap().get(0);
+    let login = of_database.split(['/', '@']).nth(2).unwrap();
+    client.batch_execute(&format!("alter database {name} owner to {login}")).await.unwrap();
+    let before = connect(&stranger).await;
+    before.batch_execute("select pg_advisory_lock(1, 1)").await.unwrap();
+
+    database.close_to_strangers(flavour).await;
+    let refused = tokio_postgres::connect(&stranger, tokio_postgres::NoTls).await.err().expect("it is kept out");
+    assert_eq!(refused.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{refused:?}");
+    let examination = Examination::new(&store_of(&reader), Duration::from_secs(30));
+    let access = examination.access(flavour).await.unwrap();
+    assert_eq!((access.needed, access.admission), (Some(Vec::new()), Vec::new()));
+
+    let first = hour("2015-05-17T10:00:00Z");
+    let store = store_of(&daemon);
+    store_all(&mut writer(&store), &[click("2015-05-17T10:05:00Z", "anna")]).await;
+    settle(&store, first).await;
+    store_all(&mut writer(&store), &[click("2015-05-17T10:06:00Z", "ben")]).await;
+    assert_eq!(store_of(&reader).counts(&[first]).await.unwrap(), [counts(2, 2, 0)]);
+    audits(&store_of(&reader)).await;
+    assert_eq!(schema::migrate(&store_of(&owner), None).await.unwrap().roles, Roles::default());
+    Auditor::connect(&store_of(&owner)).await.unwrap().repair(first).await.unwrap();
+    connect(&of_database).await;
+    client.batch_execute(&format!("alter database {name} owner to current_user")).await.unwrap();
+}
+
 /// An installation from before there were roles: everything belongs to the login that migrated it, and a daemon is logged in as that.
 async fn a_schema_of_another_login_changes_hands_while_its_daemon_goes_on(flavour: Flavour) {
     let database = TestDatabase::new(flavour).await;
@@ -348,6 +382,7 @@ macro_rules! with_logins {
 with_logins!(
     a_login_of_the_daemon_can_do_what_the_daemon_does_and_nothing_else,
     a_login_of_a_reader_sees_counts_and_no_visitor_and_changes_nothing,
+    a_login_without_a_role_is_kept_out_by_the_statements_that_doctor_gives_and_nobody_else_is,
     a_schema_of_another_login_changes_hands_while_its_daemon_goes_on,
 );
 
