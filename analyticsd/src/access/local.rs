@@ -1,10 +1,10 @@
 //! A daemon that is open to its own machine, because there is no token yet, is not open to whatever page a browser on that machine shows.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use warp::http::{
     HeaderName, HeaderValue, Uri,
-    header::{HOST, HeaderMap},
+    header::{HOST, HeaderMap, ORIGIN},
 };
 
 use super::{cors::Cors, denial::Denial, gate::page_origin};
@@ -25,33 +25,43 @@ pub(super) fn check(uri: &Uri, headers: &HeaderMap, cors: &Cors) -> Result<(), D
     }
     let is_foreign = match page_origin(headers) {
         Some(origin) => !is_of_here(origin) && !cors.names(origin),
-        None => headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "cross-site"),
+        // An origin that cannot be told is not one of here.
+        None if headers.contains_key(ORIGIN) => true,
+        None => headers.get_all(SEC_FETCH_SITE).iter().any(|site| site == "cross-site"),
     };
     if is_foreign { Err(Denial::ForeignPage) } else { Ok(()) }
 }
 
 fn is_of_here(origin: &str) -> bool {
-    origin.split_once("://").is_some_and(|(_, authority)| is_local(authority))
+    let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    authority.is_some_and(is_local)
 }
 
 /// Whether a host, with or without a port, is this machine by any resolver: an address of its own, or a name that RFC 6761 keeps for it.
 fn is_local(authority: &str) -> bool {
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(rest) => rest.split_once(']').unwrap_or_default(),
-        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
-    };
-    if !port.is_empty() && !port.starts_with(':') {
+    if let Some(rest) = authority.strip_prefix('[') {
+        let (address, port) = rest.split_once(']').unwrap_or_default();
+        return is_port(port)
+            && address.parse::<Ipv6Addr>().is_ok_and(|address| IpAddr::V6(address).to_canonical().is_loopback());
+    }
+    let (host, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
+    if !is_port(port) {
         return false;
     }
     // What nearly all say is not taken apart.
     if host == "127.0.0.1" {
         return true;
     }
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return address.to_canonical().is_loopback();
+    if let Ok(address) = host.parse::<Ipv4Addr>() {
+        return address.is_loopback();
     }
-    let name = host.rsplit('.').next().unwrap_or_default();
-    name.eq_ignore_ascii_case("localhost")
+    let is_name = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'));
+    is_name && host.rsplit('.').next().is_some_and(|name| name.eq_ignore_ascii_case("localhost"))
+}
+
+/// Whether this is nothing, or a port behind its colon.
+fn is_port(text: &str) -> bool {
+    text.is_empty() || text.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok())
 }
 
 #[cfg(test)]
@@ -99,6 +109,13 @@ mod tests {
             "[::1].evil.example",
             "",
             "0x7f.1",
+            "localhost:80@evil.example",
+            "evil.example@x.localhost",
+            "evil.example/x.localhost",
+            "localhost:80:80",
+            "localhost:99999",
+            "[localhost]",
+            "[127.0.0.1]",
         ] {
             assert_eq!(checked("/", &[("host", host)]), "host", "{host:?}");
         }
@@ -120,6 +137,14 @@ mod tests {
         {
             assert_eq!(checked("/", &[("host", "localhost"), ("origin", origin)]), "page", "{origin}");
         }
+        for origin in ["moz-extension://localhost", "http://localhost:80@evil.example", "localhost"] {
+            assert_eq!(checked("/", &[("origin", origin)]), "page", "{origin}");
+        }
+        let mut several = HeaderMap::new();
+        for origin in ["http://localhost", "https://evil.example"] {
+            several.append("origin", HeaderValue::from_static(origin));
+        }
+        assert!(check(&Uri::from_static("/"), &several, &Cors::default()).is_err(), "none of several is preferred");
         assert_eq!(checked("/", &[("referer", "http://localhost:3000/a")]), "in");
         assert_eq!(checked("/", &[("referer", "https://evil.example/localhost")]), "page");
         assert_eq!(checked("/", &[("sec-fetch-site", "cross-site")]), "page");
