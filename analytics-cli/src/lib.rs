@@ -32,7 +32,6 @@ mod server_events;
 mod settings;
 mod table;
 mod time;
-mod token;
 mod with_sources;
 
 use std::process::ExitCode;

@@ -4,14 +4,13 @@
 use std::{fmt, path::PathBuf};
 
 use clap::{Args, builder::NonEmptyStringValueParser};
-use model::BearerToken;
+use model::{BearerToken, BearerTokenParser, GivenToken};
 use thiserror::Error;
 
 use crate::{
     config_file::{ConfigFile, ConfigFileError, Profile},
     database::DatabaseArgs,
     server::{Access, ServerUrl, ServerUrlParser},
-    token::{BearerTokenParser, GivenToken},
     with_sources::WithSources,
 };
 

@@ -93,7 +93,7 @@ where
     let front = Arc::new(front);
     front.connections().limit.set(i64::try_from(limits.connections).unwrap_or(i64::MAX));
     let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
-    let answers = [refusal::too_many(), refusal::too_many_of_one()].map(Arc::<[u8]>::from);
+    let [too_many, too_many_of_one] = [refusal::too_many(), refusal::too_many_of_one()].map(Arc::<[u8]>::from);
     let connections = GracefulShutdown::new();
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(limits.header_bytes);
@@ -120,8 +120,8 @@ where
             Err(reason) => {
                 if let Ok(refusing) = Arc::clone(&refusals).try_acquire_owned() {
                     let (refused, answer) = match reason {
-                        NoPlace::ForAnybody => (&front.connections().refused, &answers[0]),
-                        NoPlace::ForThisAddress => (&front.connections().refused_of_one, &answers[1]),
+                        NoPlace::ForAnybody => (&front.connections().refused, &too_many),
+                        NoPlace::ForThisAddress => (&front.connections().refused_of_one, &too_many_of_one),
                     };
                     refused.add(1);
                     let answer = Arc::clone(answer);

@@ -22,7 +22,6 @@ mod report;
 mod run;
 mod schedule;
 mod settings;
-mod token;
 mod traffic;
 mod verdict;
 mod visitors;

@@ -4,15 +4,11 @@ use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Parser, ValueEnum};
 use event_files::{Format, Site};
-use model::{BearerToken, wire::MAX_BATCH_EVENTS};
+use model::{BearerToken, BearerTokenParser, GivenToken, wire::MAX_BATCH_EVENTS};
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
-use crate::{
-    kind::Selection,
-    mix::MixSettings,
-    token::{BearerTokenParser, GivenToken},
-};
+use crate::{kind::Selection, mix::MixSettings};
 
 /// Loads a running analyticsd with the traffic that it is made for, and says whether every acknowledged event was counted, once, and seen
 /// by every later read.

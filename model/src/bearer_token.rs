@@ -17,11 +17,6 @@ impl BearerToken {
     /// The most characters of a token.
     pub const MAX_BYTES: usize = 512;
 
-    /// What a flag or a variable of the environment gives. A variable that is set to nothing says nothing.
-    pub fn given(text: &str) -> Result<Option<Self>, InvalidBearerToken> {
-        if text.is_empty() { Ok(None) } else { text.parse().map(Some) }
-    }
-
     /// The value of the header `Authorization` that carries it.
     pub fn authorization(&self) -> String {
         format!("Bearer {}", self.0)
@@ -55,9 +50,6 @@ mod tests {
             assert_eq!(text.parse::<BearerToken>().is_ok(), is_token, "{text:?}");
         }
         assert!("x".repeat(BearerToken::MAX_BYTES + 1).parse::<BearerToken>().is_err());
-        assert_eq!(BearerToken::given(""), Ok(None));
-        assert_eq!(BearerToken::given("a"), Ok("a".parse().ok()));
-        assert!(BearerToken::given(" ").is_err());
         let token: BearerToken = "secret".parse().unwrap();
         assert_eq!(token.authorization(), "Bearer secret");
         assert!(!format!("{token:?}").contains("secret"));

@@ -8,6 +8,8 @@ pub mod access;
 mod bearer_token;
 mod counts;
 mod event;
+#[cfg(feature = "clap")]
+mod given_token;
 mod hour;
 mod hours_page;
 mod idempotency_key;
@@ -21,6 +23,8 @@ pub mod wire;
 pub use bearer_token::{BearerToken, InvalidBearerToken};
 pub use counts::{HourCounts, MalformedCounts};
 pub use event::{Event, EventKind};
+#[cfg(feature = "clap")]
+pub use given_token::{BearerTokenParser, GivenToken};
 pub use hour::{Hour, NotAnHour};
 pub use hours_page::{HourRow, HoursPage, Totals};
 pub use idempotency_key::IdempotencyKey;

@@ -96,6 +96,7 @@ mod tests {
             assert!(check(false, listen, true) && check(true, listen, false), "{listen}");
         }
     }
+
     #[test]
     fn every_address_that_others_reach_is_told() {
         for (listen, admin_listen, told) in [

@@ -6,11 +6,11 @@ use std::{
 
 use chrono::Utc;
 use db::LiveAccessToken;
-use model::access::{Credential, Origin, Scope};
+use model::access::{Credential, Scope};
 use warp::{
     http::{
         HeaderMap, HeaderValue, Method, Request, Uri,
-        header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, REFERER},
+        header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN},
     },
     reply::Response,
 };
@@ -23,6 +23,7 @@ use super::{
     denial::{self, Denial},
     local,
     needed::{self, Needed},
+    page,
     proxies::Proxies,
     shown::{Shown, shown},
     tokens::Known,
@@ -251,7 +252,7 @@ impl Holder<'_> {
             return Err(Denial::Scope(scope));
         }
         let Self::Public(key) = self else { return Ok(()) };
-        if !page_origin(headers).is_some_and(|origin| key.origins.iter().any(|allowed| allowed == origin)) {
+        if !page::origin(headers).is_some_and(|origin| key.origins.iter().any(|allowed| allowed == origin)) {
             return Err(Denial::Origin);
         }
         // Its origin can be made up, and a batch takes a share of what all have together.
@@ -275,17 +276,6 @@ impl StillAllowed {
         let asked = Asked::new(Instant::now(), Route::Stream, &self.head);
         let holder = self.gate.identify(known.as_deref(), asked);
         holder.and_then(|holder| holder.map_or(Ok(()), |holder| holder.may(Scope::Read, asked))).is_ok()
-    }
-}
-
-/// The origin of the page that makes a browser send a request: browsers say it in `Origin`, and where they leave that out, as for an image, in
-/// `Referer`. Whoever is no browser may say anything in either, which is why a public key only writes.
-pub(super) fn page_origin(headers: &HeaderMap) -> Option<&str> {
-    let mut origins = headers.get_all(ORIGIN).iter();
-    match (origins.next(), origins.next()) {
-        (Some(origin), None) => origin.to_str().ok(),
-        (Some(_), Some(_)) => None,
-        (None, _) => headers.get(REFERER)?.to_str().ok().map(Origin::part_of),
     }
 }
 

@@ -7,7 +7,7 @@ use warp::http::{
     header::{HOST, HeaderMap, ORIGIN},
 };
 
-use super::{cors::Cors, denial::Denial, gate::page_origin};
+use super::{cors::Cors, denial::Denial, page};
 
 /// Where a browser says how the page that asks is related to what it asks for (the W3C's Fetch Metadata).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -23,7 +23,7 @@ pub(super) fn check(uri: &Uri, headers: &HeaderMap, cors: &Cors) -> Result<(), D
     if host.is_some_and(|host| !str::from_utf8(host).is_ok_and(is_local)) {
         return Err(Denial::ForeignHost);
     }
-    let is_foreign = match page_origin(headers) {
+    let is_foreign = match page::origin(headers) {
         Some(origin) => !is_of_here(origin) && !cors.names(origin),
         // An origin that cannot be told is not one of here.
         None if headers.contains_key(ORIGIN) => true,

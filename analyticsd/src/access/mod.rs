@@ -2,7 +2,7 @@
 //!
 //! [`Gate`] decides. What a path needs is said in one table, `needed`; who shows what is told from the headers by `shown`, and
 //! checked against [`Tokens`], the daemon's copy of the table of tokens. `buckets` counts requests, `proxies` tells from which address they came, `cors` says
-//! what pages of other origins may see, `local` which of them may ask while there is no token yet, `denial` what is answered to those who may not, and `kept`
+//! what pages of other origins may see, `local` which of them may ask while there is no token yet, `page` which one asks, `denial` what is answered to those who may not, and `kept`
 //! is where the copy outlives the process.
 
 mod buckets;
@@ -13,6 +13,7 @@ mod gate;
 mod kept;
 mod local;
 mod needed;
+mod page;
 mod proxies;
 mod rate;
 mod shown;
