@@ -37,6 +37,8 @@ pub(super) enum Denial {
     ForeignHost,
     /// There is no token yet, and a page from elsewhere asks.
     ForeignPage,
+    /// There is no token yet, and a proxy asks for somebody.
+    Proxied,
 }
 
 impl Denial {
@@ -118,6 +120,12 @@ impl Denial {
                 "Open to this machine only",
                 "There is no token yet, so this server is open to its own machine only, and pages from elsewhere may not ask. Make a public key for their origin \
                  with `analytics-cli token create NAME --public --origin ORIGIN`, or start the server with --allow-anonymous.",
+            )),
+            Self::Proxied => reply::problem(&Problem::new(
+                403,
+                "Open to this machine only",
+                "There is no token yet, so this server is open to its own machine only, and this came through a proxy, which may ask for anybody. Make a token \
+                 with `analytics-cli token create`, or start the server with --allow-anonymous.",
             )),
         }
     }

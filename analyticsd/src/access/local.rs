@@ -12,7 +12,12 @@ use super::{cors::Cors, denial::Denial, page};
 /// Where a browser says how the page that asks is related to what it asks for (the W3C's Fetch Metadata).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Checks that no page from elsewhere makes a browser ask.
+/// Whether proxies write this header, for whom they ask or that they do: RFC 7239, RFC 9110 (7.6.3), and what was usual before.
+fn is_of_proxies(header: &str) -> bool {
+    header.starts_with("x-forwarded-") || ["forwarded", "via", "x-real-ip"].contains(&header)
+}
+
+/// Checks that nobody asks from elsewhere through a proxy, as far as it says so, and that no page from elsewhere makes a browser ask.
 ///
 /// A page can have the name of its own site lead here (DNS rebinding) and then read as if this were that site, which `Host` gives away; and it can ask
 /// without seeing the answer, which `Origin` and `Referer` give away, and where a browser leaves these out, `Sec-Fetch-Site`. Programs that
@@ -22,6 +27,9 @@ pub(super) fn check(uri: &Uri, headers: &HeaderMap, cors: &Cors) -> Result<(), D
     let host = host.or_else(|| headers.get(HOST).map(HeaderValue::as_bytes));
     if host.is_some_and(|host| !str::from_utf8(host).is_ok_and(is_local)) {
         return Err(Denial::ForeignHost);
+    }
+    if headers.keys().any(|name| is_of_proxies(name.as_str())) {
+        return Err(Denial::Proxied);
     }
     let is_foreign = match page::origin(headers) {
         Some(origin) => !is_of_here(origin) && !cors.names(origin),
@@ -55,6 +63,8 @@ fn is_local(authority: &str) -> bool {
     if let Ok(address) = host.parse::<Ipv4Addr>() {
         return address.is_loopback();
     }
+    // With a dot at its end, a name is the same one, and complete.
+    let host = host.strip_suffix('.').unwrap_or(host);
     let is_name = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'));
     is_name && host.rsplit('.').next().is_some_and(|name| name.eq_ignore_ascii_case("localhost"))
 }
@@ -81,6 +91,7 @@ mod tests {
             Ok(()) => "in",
             Err(Denial::ForeignHost) => "host",
             Err(Denial::ForeignPage) => "page",
+            Err(Denial::Proxied) => "proxy",
             Err(other) => panic!("{other:?}"),
         }
     }
@@ -90,6 +101,8 @@ mod tests {
         for host in [
             "localhost",
             "LOCALHOST:80",
+            "localhost.",
+            "app.localhost.:80",
             "app.localhost:3000",
             "127.0.0.1",
             "127.8.9.1:80",
@@ -101,6 +114,9 @@ mod tests {
         for host in [
             "evil.example",
             "evil.example:80",
+            "evil.example.",
+            "localhost..",
+            ".",
             "localhost.evil.example",
             "127.0.0.1.evil.example",
             "192.0.2.1",
@@ -125,6 +141,14 @@ mod tests {
             "the target counts, not the header"
         );
         assert_eq!(checked("/", &[]), "in", "browsers say where they ask");
+    }
+
+    #[test]
+    fn what_a_proxy_passes_on_does_not_come_from_this_machine() {
+        for header in ["forwarded", "via", "x-forwarded-for", "x-forwarded-server", "x-real-ip"] {
+            assert_eq!(checked("/", &[("host", "localhost"), ("accept", "*/*"), (header, "")]), "proxy", "{header}");
+        }
+        assert_eq!(checked("/", &[("host", "localhost"), ("x-request-id", "1"), ("accept", "*/*")]), "in");
     }
 
     #[test]

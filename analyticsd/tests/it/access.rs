@@ -143,8 +143,13 @@ async fn a_daemon_that_is_open_to_its_machine_is_not_open_to_pages_from_elsewher
         (Method::POST, "/analytics/batch"),
         (Method::GET, "/analytics.gif"),
     ] {
-        for header in [("host", "evil.example"), ("origin", EVIL), ("referer", EVIL), ("sec-fetch-site", "cross-site")]
-        {
+        for header in [
+            ("host", "evil.example"),
+            ("origin", EVIL),
+            ("referer", EVIL),
+            ("sec-fetch-site", "cross-site"),
+            ("x-forwarded-for", "127.0.0.1"),
+        ] {
             let (status, text) = told(method.clone(), target, &[header]).await;
             assert_eq!(status, StatusCode::FORBIDDEN, "{method} {target} {header:?}");
             assert!(text.contains("analytics-cli token create") && text.contains("--allow-anonymous"), "{text}");

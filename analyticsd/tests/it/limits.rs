@@ -66,7 +66,7 @@ async fn what_a_token_does_not_allow_counts_as_well() {
 
 /// A daemon with a limit for each address, behind a proxy that is this test.
 async fn behind_a_proxy(database: &TestDatabase, arguments: &[&str]) -> Daemon {
-    let url = ["--database-url", database.url(), "--trusted-proxies", "127.0.0.1,10.0.0.0/8"];
+    let url = ["--database-url", database.url(), "--allow-anonymous", "--trusted-proxies", "127.0.0.1,10.0.0.0/8"];
     Daemon::start_with(url.iter().chain(arguments)).await
 }
 
@@ -97,9 +97,9 @@ async fn an_address_that_asks_too_often_is_refused_whatever_it_says_of_itself() 
 #[tokio::test]
 async fn who_is_no_trusted_proxy_is_not_believed() {
     let database = TestDatabase::new(Flavour::Postgres).await;
-    let arguments =
-        ["--database-url", database.url(), "--trusted-proxies", "10.0.0.0/8", "--rate-limit-per-address", "1/h:2"];
-    let daemon = Daemon::start_with(arguments).await;
+    let limits = ["--trusted-proxies", "10.0.0.0/8", "--rate-limit-per-address", "1/h:2"];
+    let url = ["--database-url", database.url(), "--allow-anonymous"];
+    let daemon = Daemon::start_with(url.iter().chain(&limits)).await;
     let mut statuses = Vec::new();
     for address in ["198.51.100.1", "198.51.100.2", "198.51.100.3"] {
         statuses.push(send(&daemon, Method::GET, COUNT, &[("x-forwarded-for", address)]).await.status().as_u16());

@@ -124,7 +124,7 @@ fn event(path: &str, user: &str) -> String {
 #[tokio::test]
 async fn over_tls_it_counts_as_it_does_without() {
     let database = TestDatabase::new(Flavour::Postgres).await;
-    let daemon = Daemon::start(database.url()).await;
+    let daemon = Daemon::start_with(["--database-url", database.url(), "--allow-anonymous"]).await;
     let proxy = Proxy::in_front_of(&daemon).await;
     let now = Utc::now();
 
@@ -186,7 +186,7 @@ async fn plain_http_is_sent_to_https_without_being_counted() {
 #[tokio::test]
 async fn the_daemon_knows_each_client_by_its_own_address_whatever_it_says() {
     let database = TestDatabase::new(Flavour::Postgres).await;
-    let limits = ["--trusted-proxies", "127.0.0.1", "--rate-limit-per-address", "2/min:2"];
+    let limits = ["--allow-anonymous", "--trusted-proxies", "127.0.0.1", "--rate-limit-per-address", "2/min:2"];
     let daemon = Daemon::start_with(["--database-url", database.url()].into_iter().chain(limits)).await;
     let proxy = Proxy::in_front_of(&daemon).await;
     let statuses_of = async |address: [u8; 4]| {

@@ -46,6 +46,22 @@ async fn whoever_does_not_send_a_whole_head_within_10_seconds_is_cut_off() {
 }
 
 #[tokio::test]
+async fn whoever_leaves_before_a_request_is_whole_gives_the_place_back_at_once() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let limits = ["--max-connections", "1", "--header-timeout", "1h", "--body-timeout", "1h"];
+    let daemon = Daemon::start_with(["--database-url", database.url()].into_iter().chain(limits)).await;
+    for part in ["", "GET /heal", "POST /analytics/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{"] {
+        drop(connect_and_send(&daemon, part.as_bytes()).await);
+        let served = async {
+            while daemon.get("/healthz").await.status() != StatusCode::OK {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(Duration::from_secs(20), served).await.unwrap_or_else(|_| panic!("its place is free after {part:?}"));
+    }
+}
+
+#[tokio::test]
 async fn other_limits_than_the_usual_ones_can_be_set() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let usual = Daemon::start(database.url()).await;
