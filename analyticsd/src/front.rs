@@ -19,7 +19,7 @@ use warp::{
 };
 
 use crate::{
-    access::{Asked, Entry, Gate},
+    access::{Asked, Entry, Gate, Peer},
     metrics::{Listener, Metrics, OfListener},
     observer::{Observed, Observer},
     parameters::KeyHeader,
@@ -60,9 +60,14 @@ impl Front {
         self.gate.is_proxy(address)
     }
 
+    /// What the requests of a connection have in common.
+    pub(crate) fn peer(&self, address: IpAddr) -> Peer {
+        self.gate.peer(address)
+    }
+
     /// Lets the routes `inside` answer a request, if it may come in, under the eyes of the observer, who sees what is refused on the way too. The
     /// routes are told who asks.
-    pub(crate) fn answer<S, B>(&self, mut inside: S, Client(peer): Client, request: Request<B>) -> Answering<S::Future>
+    pub(crate) fn answer<S, B>(&self, mut inside: S, peer: Peer, request: Request<B>) -> Answering<S::Future>
     where
         S: Service<Request<WatchedBody<B>>, Response = Response, Error = Infallible>,
         B: Body + Unpin,

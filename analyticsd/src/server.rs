@@ -15,7 +15,7 @@ use tokio::{
 use warp::{Filter, Reply};
 
 use crate::{
-    front::{Client, Front},
+    front::Front,
     places::{NoPlace, Places},
     refusal::{self, MAX_REFUSALS},
 };
@@ -140,8 +140,9 @@ where
         // A connection has one request at a time.
         let routes = RefCell::new(warp::service(routes.clone()));
         let in_use = Arc::clone(&front);
+        let peer = front.peer(client);
         let front = Arc::clone(&front);
-        let service = service_fn(move |request| front.answer(&mut *routes.borrow_mut(), Client(client), request));
+        let service = service_fn(move |request| front.answer(&mut *routes.borrow_mut(), peer, request));
         let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
             let _open = in_use.connections().open.hold();

@@ -1,9 +1,8 @@
 use std::{
-    hash::{BuildHasher, Hash, RandomState},
+    hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState},
     iter,
     net::IpAddr,
     sync::{Mutex, PoisonError},
-    time::Instant,
 };
 
 use warp::http::{HeaderName, HeaderValue, header::HeaderMap};
@@ -23,18 +22,32 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 /// Each place holds the instant at which what its owner has asked for would have been due if it had come evenly (the generic cell rate algorithm).
 /// The sets have locks of their own, each held for a few instructions.
 pub(super) struct Buckets {
-    rate: Rate,
+    /// In nanoseconds: the time after which another one may come, and how far ahead of that somebody may be.
+    interval: u64,
+    burst: u64,
     limit: HeaderValue,
     policy: HeaderValue,
     hasher: RandomState,
-    began: Instant,
     sets: Vec<Mutex<[Place; WAYS]>>,
+}
+
+/// Whose a place is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Owner(u64);
+
+impl Owner {
+    /// The holder of a token, whose ID is random and nobody's choice.
+    pub(super) fn of_token(id: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        id.hash(&mut hasher);
+        Self(hasher.finish())
+    }
 }
 
 #[derive(Clone, Copy, Default)]
 struct Place {
-    owner: u64,
-    /// In nanoseconds since the beginning. What lies in the past has no effect any more, so a place that was never used is one of those.
+    owner: Owner,
+    /// In nanoseconds. What lies in the past has no effect any more, so a place that was never used is one of those.
     due: u64,
 }
 
@@ -55,34 +68,28 @@ impl Buckets {
         let window = rate.period.as_secs();
         let policy = format!("{};w={window};burst={}", rate.requests, rate.burst);
         Self {
-            rate,
+            interval: rate.interval(),
+            burst: rate.interval() * u64::from(rate.burst),
             limit: rate.burst.into(),
             policy: HeaderValue::try_from(policy).expect("digits and ASCII letters are a value"),
             hasher: RandomState::new(),
-            began: Instant::now(),
             sets: iter::repeat_with(Mutex::default).take(SETS).collect(),
         }
     }
 
-    /// Counts one more of an address.
-    pub(super) fn take_of(&self, address: IpAddr, now: Instant) -> Standing {
-        self.take(network(address), now)
+    /// The owner of an address, which may be chosen by somebody who wants it to fall together with another.
+    pub(super) fn owner_of(&self, address: IpAddr) -> Owner {
+        Owner(self.hasher.hash_one(network(address)))
     }
 
-    /// Counts one more of a public key at an address: everybody may have the key, so nobody may use up what it allows the others.
-    pub(super) fn take_of_public(&self, key: &str, address: IpAddr, now: Instant) -> Standing {
-        self.take((key, network(address)), now)
+    /// The owner of a public key at an address: everybody may have the key, so nobody may use up what it allows the others.
+    pub(super) fn owner_of_public(&self, key: &str, address: IpAddr) -> Owner {
+        Owner(self.hasher.hash_one((key, network(address))))
     }
 
-    /// Counts one more of an owner.
-    pub(super) fn take(&self, owner: impl Hash, now: Instant) -> Standing {
-        let now = now.saturating_duration_since(self.began);
-        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX / 2);
-        self.take_at(self.hasher.hash_one(owner), now)
-    }
-
-    fn take_at(&self, owner: u64, now: u64) -> Standing {
-        let index = usize::try_from(owner % SETS as u64).unwrap_or_default();
+    /// Counts one more of an owner. `now` is in nanoseconds since an instant that is the same each time, and not after any of them.
+    pub(super) fn take(&self, owner: Owner, now: u64) -> Standing {
+        let index = usize::try_from(owner.0 % SETS as u64).unwrap_or_default();
         let mut set = self.sets[index].lock().unwrap_or_else(PoisonError::into_inner);
         let mut least = 0;
         let mut found = None;
@@ -99,8 +106,7 @@ impl Buckets {
         if found.is_none() {
             *place = Place { owner, due: 0 };
         }
-        let interval = self.rate.interval();
-        let burst = interval * u64::from(self.rate.burst);
+        let (interval, burst) = (self.interval, self.burst);
         let due = place.due.max(now) + interval;
         let is_allowed = due <= now + burst;
         if is_allowed {
@@ -143,14 +149,14 @@ const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
 #[cfg(test)]
 mod tests {
-    use super::{Buckets, NANOS_PER_SECOND, SETS, WAYS};
+    use super::{Buckets, NANOS_PER_SECOND, Owner, SETS, WAYS};
     use crate::access::Rate;
 
     #[test]
     fn so_many_pass_at_once_and_then_one_each_interval() {
         let buckets = Buckets::new("10/s:3".parse().unwrap());
         let tenth = NANOS_PER_SECOND / 10;
-        let passed = |now| buckets.take_at(1, now).is_allowed;
+        let passed = |now| buckets.take(Owner(1), now).is_allowed;
         assert_eq!([passed(0), passed(0), passed(0), passed(0)], [true, true, true, false]);
         assert_eq!([passed(tenth - 1), passed(tenth), passed(tenth)], [false, true, false]);
         let much_later = 100 * NANOS_PER_SECOND;
@@ -159,32 +165,32 @@ mod tests {
             [true, true, true, false],
             "a pause earns no more than a burst"
         );
-        assert!(buckets.take_at(2, 0).is_allowed, "another owner has an allowance of their own");
+        assert!(buckets.take(Owner(2), 0).is_allowed, "another owner has an allowance of their own");
     }
 
     #[test]
     fn an_asker_is_told_how_much_is_left_and_when_to_come_back() {
         let buckets = Buckets::new("60/h:2".parse().unwrap());
-        let first = buckets.take_at(1, 0);
+        let first = buckets.take(Owner(1), 0);
         assert_eq!((first.remaining, first.reset), (1, 60));
-        let second = buckets.take_at(1, 0);
+        let second = buckets.take(Owner(1), 0);
         assert_eq!((second.is_allowed, second.remaining, second.reset), (true, 0, 120));
-        let third = buckets.take_at(1, 30 * NANOS_PER_SECOND);
+        let third = buckets.take(Owner(1), 30 * NANOS_PER_SECOND);
         assert_eq!((third.is_allowed, third.remaining, third.reset, third.retry_after), (false, 0, 90, 30));
-        assert!(buckets.take_at(1, 60 * NANOS_PER_SECOND).is_allowed, "it was told the truth");
+        assert!(buckets.take(Owner(1), 60 * NANOS_PER_SECOND).is_allowed, "it was told the truth");
     }
 
     #[test]
     fn however_many_come_the_most_eager_keep_their_places() {
         let buckets = Buckets::new(Rate::per_second(1, 5));
         for _ in 0..5 {
-            assert!(buckets.take_at(7, 0).is_allowed);
+            assert!(buckets.take(Owner(7), 0).is_allowed);
         }
         // All of them fall into the same set.
         for other in 1..=10 * WAYS as u64 {
-            assert!(buckets.take_at(7 + other * SETS as u64, 0).is_allowed, "nobody pays for others");
+            assert!(buckets.take(Owner(7 + other * SETS as u64), 0).is_allowed, "nobody pays for others");
         }
-        assert!(!buckets.take_at(7, 0).is_allowed);
+        assert!(!buckets.take(Owner(7), 0).is_allowed);
     }
 
     #[test]
@@ -192,7 +198,7 @@ mod tests {
         for text in ["1/h:1000000", "1000000/s:1000000", "1000000/h:1"] {
             let buckets = Buckets::new(text.parse().unwrap());
             let age = 100 * 366 * 86_400 * NANOS_PER_SECOND;
-            assert!(buckets.take_at(1, age).is_allowed, "{text}");
+            assert!(buckets.take(Owner(1), age).is_allowed, "{text}");
         }
     }
 }

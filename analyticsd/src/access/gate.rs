@@ -5,7 +5,6 @@ use std::{
 };
 
 use chrono::Utc;
-use db::LiveAccessToken;
 use model::access::{Credential, Scope};
 use warp::{
     http::{
@@ -17,7 +16,7 @@ use warp::{
 
 use super::{
     AccessConfig, Rate, Tokens,
-    buckets::{Buckets, Standing},
+    buckets::{Buckets, Owner, Standing},
     config::is_loopback,
     cors::{self, Cors},
     denial::{self, Denial},
@@ -26,7 +25,7 @@ use super::{
     page,
     proxies::Proxies,
     shown::{Shown, shown},
-    tokens::Known,
+    tokens::{Known, KnownToken},
 };
 use crate::{reply, route::Route};
 
@@ -55,6 +54,15 @@ pub struct Gate {
     per_token: Option<Buckets>,
     per_address: Option<Buckets>,
     guesses: Buckets,
+    began: Instant,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy)]
+pub(crate) struct Peer {
+    address: IpAddr,
+    /// Of the place in the limit for addresses, if there is one: it is looked up once for all requests of a connection.
+    owner: Option<Owner>,
 }
 
 /// A request as the gate looks at it.
@@ -105,6 +113,7 @@ impl Gate {
             per_token: config.rate_per_token.filter(|_| is_public).map(Buckets::new),
             per_address: config.rate_per_address.filter(|_| is_public).map(Buckets::new),
             guesses: Buckets::new(GUESSES),
+            began: Instant::now(),
         }
     }
 
@@ -113,18 +122,23 @@ impl Gate {
         self.proxies.is_trusted(address)
     }
 
+    /// What a connection's requests have in common.
+    pub(crate) fn peer(&self, address: IpAddr) -> Peer {
+        Peer { address, owner: self.per_address.as_ref().map(|limit| limit.owner_of(address)) }
+    }
+
     /// Looks at a request before it reaches its route. Says how it came in, and the answer if it may not, or if there is nothing behind the gate for
     /// it.
-    pub(crate) fn enter(&self, peer: IpAddr, asked: Asked<'_>) -> (Entry, Option<Response>) {
+    pub(crate) fn enter(&self, peer: Peer, asked: Asked<'_>) -> (Entry, Option<Response>) {
         let known = self.tokens.known();
         let known = known.as_deref();
-        let client = self.proxies.client(peer, asked.headers);
+        let client = self.proxies.client(peer.address, asked.headers);
         let mut entry = Entry { client, origin: None, varies_by_origin: false, standing: None };
-        let refusal = self.refusal(known, asked, &mut entry);
+        let refusal = self.refusal(known, peer, asked, &mut entry);
         (entry, refusal)
     }
 
-    fn refusal(&self, known: Option<&Known>, asked: Asked<'_>, entry: &mut Entry) -> Option<Response> {
+    fn refusal(&self, known: Option<&Known>, peer: Peer, asked: Asked<'_>, entry: &mut Entry) -> Option<Response> {
         let asked_for = preflight_method(asked);
         let needed = self.needed(asked.route, asked_for.as_ref().unwrap_or(asked.method));
         let scope = match needed {
@@ -141,7 +155,9 @@ impl Gate {
         if needed != Needed::NothingEver
             && let Some(limit) = &self.per_address
         {
-            let standing = limit.take_of(entry.client, asked.at);
+            let owner = peer.owner.filter(|_| entry.client == peer.address);
+            let owner = owner.unwrap_or_else(|| limit.owner_of(entry.client));
+            let standing = limit.take(owner, self.moment(asked.at));
             entry.stands(Limit::PerAddress, standing);
             if !standing.is_allowed {
                 return Some(denial::too_many("More requests come from this address", standing));
@@ -157,6 +173,12 @@ impl Gate {
             Needed::OtherPath => Some(reply::not_found(asked.uri.path())),
             Needed::Scope(scope) => self.refusal_for(scope, known, asked, entry),
         }
+    }
+
+    /// An instant as the limits count it.
+    fn moment(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.began);
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX / 2)
     }
 
     fn needed(&self, route: Route, method: &Method) -> Needed {
@@ -176,7 +198,7 @@ impl Gate {
         let holder = match self.identify(known, asked) {
             Ok(holder) => holder?,
             Err(denial) if denial.is_a_guess() => {
-                let standing = self.guesses.take_of(entry.client, asked.at);
+                let standing = self.guesses.take(self.guesses.owner_of(entry.client), self.moment(asked.at));
                 if standing.is_allowed {
                     return Some(denial.answer());
                 }
@@ -187,10 +209,11 @@ impl Gate {
         };
         // What a token does not allow counts as well, or its holder could ask for that without end.
         if let Some(limit) = &self.per_token {
-            let standing = match holder {
-                Holder::Secret(token) => limit.take(&token.id, asked.at),
-                Holder::Public(key) => limit.take_of_public(&key.id, entry.client, asked.at),
+            let owner = match holder {
+                Holder::Secret(token) => token.owner,
+                Holder::Public(key) => limit.owner_of_public(&key.token.id, entry.client),
             };
+            let standing = limit.take(owner, self.moment(asked.at));
             entry.stands(Limit::PerToken, standing);
             if !standing.is_allowed {
                 return Some(denial::too_many("More requests come with this token", standing));
@@ -240,19 +263,19 @@ impl Gate {
 /// What a request showed.
 #[derive(Clone, Copy)]
 enum Holder<'a> {
-    Secret(&'a LiveAccessToken),
-    Public(&'a LiveAccessToken),
+    Secret(&'a KnownToken),
+    Public(&'a KnownToken),
 }
 
 impl Holder<'_> {
     /// Whether its holder may do what it asks for.
     fn may(self, scope: Scope, Asked { route, headers, .. }: Asked<'_>) -> Result<(), Denial> {
-        let (Self::Secret(token) | Self::Public(token)) = self;
-        if !token.scopes.allow(scope) {
+        let (Self::Secret(known) | Self::Public(known)) = self;
+        if !known.token.scopes.allow(scope) {
             return Err(Denial::Scope(scope));
         }
         let Self::Public(key) = self else { return Ok(()) };
-        if !page::origin(headers).is_some_and(|origin| key.origins.iter().any(|allowed| allowed == origin)) {
+        if !page::origin(headers).is_some_and(|origin| key.token.origins.iter().any(|allowed| allowed == origin)) {
             return Err(Denial::Origin);
         }
         // Its origin can be made up, and a batch takes a share of what all have together.

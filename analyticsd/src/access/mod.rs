@@ -20,7 +20,7 @@ mod shown;
 mod tokens;
 
 pub use config::{AccessConfig, NobodyMayListen};
-pub(crate) use gate::{Asked, Entry, StillAllowed};
+pub(crate) use gate::{Asked, Entry, Peer, StillAllowed};
 pub use gate::{Gate, Service};
 pub use proxies::ForwardedHeader;
 pub use rate::{InvalidRate, Rate};

@@ -43,7 +43,7 @@ pub(super) fn shown<'a>(
         (None, None) => Ok(Shown::Nothing),
         (Some(_), Some(_)) => Ok(Shown::Several),
         (Some(header), None) => {
-            let token = header.to_str().ok().and_then(bearer).and_then(Credential::parse);
+            let token = bearer(header.as_bytes()).and_then(Credential::parse);
             Ok(token.map_or(Shown::Other, Shown::One))
         }
         (None, Some(given)) => {
@@ -60,9 +60,10 @@ pub(super) fn shown<'a>(
 }
 
 /// What follows the scheme `Bearer`, which may be written in any case.
-fn bearer(value: &str) -> Option<&str> {
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_matches(' '))
+fn bearer(value: &[u8]) -> Option<&str> {
+    const SCHEME: &[u8] = b"Bearer ";
+    let (scheme, token) = value.split_at_checked(SCHEME.len())?;
+    scheme.eq_ignore_ascii_case(SCHEME).then(|| str::from_utf8(token.trim_ascii()).ok()).flatten()
 }
 
 #[cfg(test)]

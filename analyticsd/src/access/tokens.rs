@@ -1,9 +1,4 @@
-use std::{
-    collections::{HashMap, HashSet},
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwapOption, Guard};
 use chrono::{DateTime, Utc};
@@ -11,7 +6,7 @@ use db::{AccessTokens, DatabaseUrlError, LiveAccessToken, LiveAccessTokens, Stor
 use model::access::{Credential, Digest};
 use subtle::ConstantTimeEq;
 
-use super::kept::Kept;
+use super::{buckets::Owner, kept::Kept};
 
 /// How often the table is looked at. What is made or revoked has its effect after this time in every replica.
 const PERIOD: Duration = Duration::from_millis(500);
@@ -32,9 +27,18 @@ pub(super) struct Known {
     changes: i64,
     /// Whether there ever was a token, as far as this daemon has seen: also not undone by a database that was restored from before.
     pub(super) ever: bool,
-    by_id: HashMap<String, LiveAccessToken>,
+    /// By their IDs.
+    tokens: Vec<KnownToken>,
     /// Where the pages are that have public keys.
     pub(super) page_origins: HashSet<String>,
+}
+
+/// A token, and what is found out about it once.
+#[derive(Debug)]
+pub(super) struct KnownToken {
+    pub(super) token: LiveAccessToken,
+    /// Of the place in the limit for tokens.
+    pub(super) owner: Owner,
 }
 
 impl Tokens {
@@ -130,22 +134,22 @@ impl Tokens {
 
 impl Known {
     fn new(LiveAccessTokens { changes, tokens }: LiveAccessTokens, ever: bool) -> Self {
-        Self {
-            changes,
-            ever: ever || changes > 0,
-            page_origins: tokens.iter().flat_map(|token| token.origins.iter().cloned()).collect(),
-            by_id: tokens.into_iter().map(|token| (token.id.clone(), token)).collect(),
-        }
+        let page_origins = tokens.iter().flat_map(|token| token.origins.iter().cloned()).collect();
+        let known = |token: LiveAccessToken| KnownToken { owner: Owner::of_token(&token.id), token };
+        let mut tokens: Vec<_> = tokens.into_iter().map(known).collect();
+        tokens.sort_unstable_by(|one, other| one.token.id.cmp(&other.token.id));
+        Self { changes, ever: ever || changes > 0, page_origins, tokens }
     }
 
     /// The token that was shown, if it is one that lets its holder in. A public key is known by its name alone.
-    pub(super) fn find(&self, shown: Credential, now: impl Fn() -> DateTime<Utc>) -> Option<&LiveAccessToken> {
+    pub(super) fn find(&self, shown: Credential, now: impl Fn() -> DateTime<Utc>) -> Option<&KnownToken> {
         let (id, secret) = match shown {
             Credential::Secret { id, secret } => (id, Some(secret)),
             Credential::Public { id } => (id, None),
         };
-        let found = self.by_id.get(id);
-        let digest = found.and_then(|token| token.digest);
+        let place = self.tokens.binary_search_by(|known| known.token.id.as_str().cmp(id));
+        let found = place.ok().map(|place| &self.tokens[place]);
+        let digest = found.and_then(|known| known.token.digest);
         let is_right = match secret {
             // Whoever does not know the secret learns nothing from the time that this takes, not even whether there is such a token.
             Some(secret) => {
@@ -154,7 +158,7 @@ impl Known {
             }
             None => digest.is_none(),
         };
-        found.filter(|token| is_right && token.expires_at.is_none_or(|end| now() < end))
+        found.filter(|known| is_right && known.token.expires_at.is_none_or(|end| now() < end))
     }
 }
 
@@ -207,7 +211,7 @@ mod tests {
         let known = Known::of(2, vec![token(&right, Some(1_000)), token(&public, None)]);
         let finds = |text: &str, now| {
             let now = || DateTime::<Utc>::from_timestamp(now, 0).unwrap();
-            known.find(Credential::parse(text).unwrap(), now).map(|token| token.id.clone())
+            known.find(Credential::parse(text).unwrap(), now).map(|known| known.token.id.clone())
         };
         assert_eq!(finds(&right.text, 999), Some(right.id.clone()));
         assert_eq!(finds(&right.text, 1_000), None, "it has expired");
