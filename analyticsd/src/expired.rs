@@ -5,7 +5,7 @@ use model::{Problem, Timestamp};
 
 use crate::age_limits::rfc3339;
 
-/// An event that lies in an hour whose raw events are gone.
+/// An event that lies in an hour whose raw events are no longer kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expired {
     /// When it happened; of several such events of a request the first.
@@ -27,7 +27,7 @@ impl Expired {
                 400,
                 "Hour no longer kept",
                 format!(
-                    "timestamp {} ({}) lies in an hour whose raw events were deleted by the retention setting, so it can no longer be \
+                    "timestamp {} ({}) lies in an hour whose raw events are no longer kept, by the retention setting, so it can no longer be \
                      counted exactly.{bound} Nothing was stored.",
                     self.at.millis(),
                     rfc3339(self.at)

@@ -50,6 +50,7 @@ async fn settle_while_elected(store: &Store, settler: &Settler, quiet: Duration,
         if tidied.is_none_or(|at| at.elapsed() >= TIDY_PAUSE) {
             tidied = Some(Instant::now());
             if let Err(error) = tidy(store, settler).await {
+                metrics.settling.tidying_failures.add(1);
                 tracing::error!(%error, "could not tidy up; trying again in an hour");
             }
         }
@@ -107,8 +108,8 @@ async fn settle_while_elected(store: &Store, settler: &Settler, quiet: Duration,
 async fn tidy(store: &Store, settler: &Settler) -> Result<(), StoreError> {
     let writers = settler.forget_idle_writers().await;
     let room = settler.make_room_ahead().await;
-    let retention = Retention::apply(store).await.map(|accepts_from| {
-        tracing::debug!(%accepts_from, "applied the retention setting");
+    let retention = Retention::apply(store).await.map(|kept_from| {
+        tracing::debug!(%kept_from, "applied the retention setting");
     });
     writers.and(room).and(retention)
 }

@@ -32,10 +32,11 @@ impl Retention {
         Ok(Self { keep: seconds(0), columnstore_after: seconds(1) })
     }
 
-    /// The instant before which no event is accepted, because raw events were deleted; none if none ever were. It lags behind [`Self::keep`] by up
-    /// to a day and for as long as an old hour is open.
+    /// The instant before which no event is accepted: the beginning of the UTC day that [`Self::keep`] reaches back to, or a later one if less was
+    /// kept before; none if everything always was.
     pub async fn accepts_from(store: &Store) -> Result<Option<DateTime<Utc>>, StoreError> {
-        let statement = "select nullif(accepts_from, timestamptz 'epoch') from analytics.settings";
+        let statement =
+            "select nullif(analytics.takes_from(accepts_from, retention), timestamptz 'epoch') from analytics.settings";
         store.on_client(async |client| Ok(client.query_one(statement, &[]).await?.get(0))).await
     }
 
@@ -62,17 +63,17 @@ impl Retention {
             .await
     }
 
-    /// Deletes the raw events that are past their time and whose hours are settled. Returns the instant before which no
-    /// event is accepted any more.
+    /// Deletes the raw events that are past their time, up to the first day that has an hour that is not settled. Returns the instant before which
+    /// they are deleted.
     pub async fn apply(store: &Store) -> Result<DateTime<Utc>, StoreError> {
         let client = store.maintenance_client().await?;
         store
             .bounded_maintenance(async {
-                let accepts_from: DateTime<Utc> =
+                let kept_from: DateTime<Utc> =
                     client.query_one("select analytics.advance_retention()", &[]).await?.get(0);
-                client.execute("call analytics.drop_events_before($1)", &[&accepts_from]).await?;
+                client.execute("call analytics.drop_events_before($1)", &[&kept_from]).await?;
                 client.execute("select analytics.forget_expired_keys()", &[]).await?;
-                Ok(accepts_from)
+                Ok(kept_from)
             })
             .await
     }

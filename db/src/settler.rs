@@ -36,6 +36,8 @@ pub struct Backlog {
     pub ripe_hours: u64,
     /// For how long the one of them that became ripe first has been so; none if there is none.
     pub lag: Option<Duration>,
+    /// How much further back raw events are kept than they are to be, because they could not be deleted yet.
+    pub overdue: Duration,
 }
 
 /// The one settler among all replicas, for as long as its connection lives.
@@ -83,7 +85,7 @@ impl Settler {
         Ok(rows.iter().map(|row| hour_in(row, 0)).collect())
     }
 
-    /// How many hours are open and ripe, all of them, and for how long the first has been.
+    /// How many hours are open and ripe, all of them, for how long the first has been, and how far deletion lags behind the retention setting.
     pub async fn backlog(&self, quiet: Duration) -> Result<Backlog, StoreError> {
         let row = self
             .store
@@ -93,7 +95,9 @@ impl Settler {
                     .query_one(
                         // An hour is ripe when the one after it is over, and it has been quiet.
                         "select count(*), count(*) filter (where ripe_at < now()), \
-                         (extract(epoch from now() - min(ripe_at) filter (where ripe_at < now())) * 1000)::bigint \
+                         (extract(epoch from now() - min(ripe_at) filter (where ripe_at < now())) * 1000)::bigint, \
+                         (select extract(epoch from analytics.takes_from(accepts_from, retention) - nullif(accepts_from, timestamptz 'epoch'))::bigint \
+                         from analytics.settings) \
                          from (select greatest(hour + interval '2 hours', max(written_at) + $1::bigint * interval '1 millisecond') as ripe_at \
                          from analytics.hour_counts group by hour) as open_hours",
                         &[&millis(quiet)],
@@ -102,11 +106,14 @@ impl Settler {
             })
             .await?;
         let number = |column| u64::try_from(row.get::<_, i64>(column)).unwrap_or_default();
-        let lag: Option<i64> = row.get(2);
+        let duration = |column, of_number: fn(u64) -> Duration| {
+            row.get::<_, Option<i64>>(column).map(|number| of_number(u64::try_from(number).unwrap_or_default()))
+        };
         Ok(Backlog {
             open_hours: number(0),
             ripe_hours: number(1),
-            lag: lag.map(|lag| Duration::from_millis(u64::try_from(lag).unwrap_or_default())),
+            lag: duration(2, Duration::from_millis),
+            overdue: duration(3, Duration::from_secs).unwrap_or_default(),
         })
     }
 

@@ -1,3 +1,4 @@
+use chrono::{DateTime, Utc};
 use db::Flavour;
 use testkit::{TestDatabase, on_both_flavours};
 
@@ -44,10 +45,16 @@ async fn a_database_is_migrated_once_and_its_status_and_checksums_are_told(flavo
 #[tokio::test]
 async fn retention_is_set_and_shown() {
     let database = TestDatabase::new(Flavour::Postgres).await;
+    let shown = run(&database, &["retention", "show"]).await;
+    assert_eq!(shown.stdout, "keep forever\ncolumnstore-after never\naccepts-events-from any time\n");
     let set = run(&database, &["retention", "set", "--keep", "400d"]).await;
     assert_eq!(set.code, 0, "{}", set.stderr);
     let shown = run(&database, &["retention", "show"]).await;
-    assert_eq!(shown.stdout, "keep 400d\ncolumnstore-after never\naccepts-events-from any time\n");
+    let from = shown.stdout.strip_prefix("keep 400d\ncolumnstore-after never\naccepts-events-from ").unwrap();
+    let from: DateTime<Utc> = from.trim_end().parse().unwrap();
+    // The beginning of a day, in which this test may have ended.
+    assert!((400..=401).contains(&(Utc::now() - from).num_days()), "{from}");
+    run(&database, &["retention", "set", "--keep", "forever"]).await;
     let moved = "update analytics.settings set accepts_from = '2015-05-17T00:00:00Z'";
     database.client().await.batch_execute(moved).await.unwrap();
     let shown = run(&database, &["retention", "show"]).await;

@@ -19,6 +19,8 @@ pub(crate) struct Settling {
     pub(crate) audit_mismatches: Counter,
     /// Open hours whose counters differ from their raw events, as far as this replica has looked while it was the settler.
     pub(crate) audit_mismatched_hours: Gauge,
+    /// How often old raw events could not be deleted, or nothing else be tidied up.
+    pub(crate) tidying_failures: Counter,
     /// When the settler last looked for hours and went through them, in milliseconds since 1970.
     last_success: Gauge,
     elected: Mutex<Option<Seen>>,
@@ -97,6 +99,16 @@ impl Settling {
             "analyticsd_settling_failures",
             "Hours that this replica could not settle, though nothing differed",
             [(vec![], self.failures.get())],
+        )?;
+        sink.gauge(
+            "analyticsd_retention_overdue_seconds",
+            "How much further back raw events are kept than they are to be, because they could not be deleted yet; shown by the settler",
+            of_backlog(|backlog| backlog.overdue.as_secs_f64()),
+        )?;
+        sink.counter(
+            "analyticsd_tidying_failures",
+            "How often this replica could not delete old raw events, or tidy up otherwise, which it does every hour",
+            [(vec![], self.tidying_failures.get())],
         )?;
         sink.gauge(
             "analyticsd_audit_mismatched_hours",

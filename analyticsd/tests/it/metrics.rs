@@ -4,7 +4,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use chrono::Utc;
-use db::Flavour;
+use db::{Flavour, Retention};
 use reqwest::{Method, StatusCode, header::CONTENT_LENGTH};
 use testkit::{Daemon, TestDatabase, on_both_flavours, server_dir};
 use tokio::{
@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::{
     raw::{connect, connect_and_send, read_to_the_end},
-    support::at,
+    support::{at, stored_events},
 };
 
 on_both_flavours!(the_metrics_are_what_was_sent, the_settler_says_what_waits_and_what_it_settled);
@@ -169,6 +169,29 @@ async fn the_settler_says_what_waits_and_what_it_settled(flavour: Flavour) {
     assert_eq!(daemon.metric("analyticsd_reopening_duration_seconds_count").await, Some(1.0));
     assert_eq!(daemon.metric("analyticsd_reopenings_under_way").await, Some(0.0));
     assert_eq!(daemon.metric("analyticsd_commits_total{lane=\"past\",outcome=\"blocked\"}").await, Some(1.0));
+}
+
+#[tokio::test]
+async fn raw_events_that_are_kept_for_too_long_are_told_of_until_they_can_go() {
+    const OVERDUE: &str = "analyticsd_retention_overdue_seconds";
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let store = database.store();
+    let arguments = ["--database-url", database.url(), "--admin-listen", "127.0.0.1:0", "--settle-after"];
+    let daemon = Daemon::start_with(arguments.into_iter().chain(["1h"])).await;
+    assert_eq!(daemon.post(at("2015-05-17T10:00:00Z"), "anna", "click").await, StatusCode::NO_CONTENT);
+    wait_for(&daemon, OVERDUE, |seconds| seconds == Some(0.0)).await;
+    Retention { keep: Some(Duration::from_hours(48)), columnstore_after: None }.write(store).await.unwrap();
+    Retention::apply(store).await.unwrap();
+    wait_for(&daemon, OVERDUE, |seconds| seconds > Some(86_400.0 * 365.0)).await;
+    assert_eq!(daemon.post(at("2015-05-17T10:00:00Z"), "ben", "click").await, StatusCode::BAD_REQUEST);
+    assert_eq!(daemon.metric("analyticsd_tidying_failures_total").await, Some(0.0));
+    assert!(daemon.terminate().await.success());
+
+    let daemon = Daemon::start_with(arguments.into_iter().chain(["0s"])).await;
+    wait_for(&daemon, "analyticsd_settled_hours_total", |hours| hours == Some(1.0)).await;
+    Retention::apply(store).await.unwrap();
+    wait_for(&daemon, OVERDUE, |seconds| seconds == Some(0.0)).await;
+    assert_eq!(stored_events(&database).await, 0);
 }
 
 #[tokio::test]

@@ -42,8 +42,17 @@ pub const FOR_THE_DAEMON: &[&str] = &[
 ];
 
 /// Those that people who read may call too: they change nothing, and name no visitor.
-pub const FOR_READERS_TOO: &[&str] =
-    &["audit", "audited_parts", "columnstore_after", "counts", "event_days", "hours", "lock_class", "unique_users"];
+pub const FOR_READERS_TOO: &[&str] = &[
+    "audit",
+    "audited_parts",
+    "columnstore_after",
+    "counts",
+    "event_days",
+    "hours",
+    "lock_class",
+    "takes_from",
+    "unique_users",
+];
 
 /// Those that only the owner calls, or that are called within others, with the rights of the owner.
 pub const FOR_THE_OWNER: &[&str] = &[

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use db::{Flavour, Ingested, Retention};
+use chrono::{Timelike, Utc};
+use db::{Flavour, Ingested, Retention, Store};
+use model::{Event, Hour, Timestamp};
 use testkit::{TestDatabase, on_both_flavours};
 
 use crate::support::{assert_counts_equal_brute_force, click, counts, hour, impression, settle, store_all, writer};
@@ -8,6 +10,7 @@ use crate::support::{assert_counts_equal_brute_force, click, counts, hour, impre
 on_both_flavours!(
     old_raw_events_go_and_their_counts_stay,
     raw_events_of_an_open_hour_are_never_deleted,
+    what_retention_has_passed_takes_no_events_from_then_on_though_it_is_still_there,
     without_a_setting_nothing_is_deleted,
 );
 
@@ -42,13 +45,56 @@ async fn raw_events_of_an_open_hour_are_never_deleted(flavour: Flavour) {
     let mut writer = writer(store);
     store_all(&mut writer, &[click("2015-05-16T10:00:00Z", "anna"), click(OLD, "anna")]).await;
     settle(store, hour("2015-05-16T10:00:00Z")).await;
-    Retention { keep: Some(30 * DAY), ..Retention::read(store).await.unwrap() }.write(store).await.unwrap();
-    let accepts_from = Retention::apply(store).await.unwrap();
+    keep_30_days(store).await;
+    let kept_from = Retention::apply(store).await.unwrap();
 
-    assert_eq!(accepts_from.to_rfc3339(), "2015-05-17T00:00:00+00:00", "it stops at the day of the open hour");
+    assert_eq!(kept_from.to_rfc3339(), "2015-05-17T00:00:00+00:00", "it stops at the day of the open hour");
     assert_eq!(raw_events(&database).await, 1);
+    assert_counts_equal_brute_force(store).await;
+    settle(store, hour(OLD)).await;
+    assert!(Retention::apply(store).await.unwrap() > kept_from);
+    assert_eq!(raw_events(&database).await, 0);
+    assert_eq!(store.counts(&[hour(OLD)]).await.unwrap(), [counts(1, 1, 0)]);
+}
+
+/// Else whoever goes on writing into one of them would keep it open, and with it all that is to be deleted.
+async fn what_retention_has_passed_takes_no_events_from_then_on_though_it_is_still_there(flavour: Flavour) {
+    const NOBODY_YET: &str = "2015-06-01T10:00:00Z";
+    let database = TestDatabase::new(flavour).await;
+    let store = database.store();
+    let mut writer = writer(store);
+    let settled = "2015-05-16T10:00:00Z";
+    store_all(&mut writer, &[click(settled, "anna"), click(OLD, "anna")]).await;
+    settle(store, hour(settled)).await;
+    assert_eq!(Retention::accepts_from(store).await.unwrap(), None);
+    keep_30_days(store).await;
+
+    let accepts_from = Retention::accepts_from(store).await.unwrap().unwrap();
+    let age = Utc::now() - accepts_from;
+    assert!((30..=31).contains(&age.num_days()) && accepts_from.num_seconds_from_midnight() == 0, "{accepts_from}");
+    for old in [settled, OLD, NOBODY_YET] {
+        let refused = Ingested::Blocked { settled: vec![], expired: vec![hour(old)] };
+        assert_eq!(writer.ingest([&click(old, "carl")]).await.unwrap(), refused, "{old}");
+    }
+    // As many as are written before they are counted.
+    let many: Vec<_> = (0..1_500).map(|user| click(OLD, &format!("user{user}"))).collect();
+    let refused = Ingested::Blocked { settled: vec![], expired: vec![hour(OLD)] };
+    assert_eq!(writer.ingest(&many).await.unwrap(), refused);
+    assert_eq!(raw_events(&database).await, 2);
+    let last_hour = Hour::containing(Timestamp::from_millis(accepts_from.timestamp_millis() - 1).unwrap());
+    let expired = Ingested::Blocked { settled: vec![], expired: vec![last_hour] };
+    let before = Event { at: last_hour.start(), ..click(OLD, "ben") };
+    assert_eq!(writer.ingest([&before]).await.unwrap(), expired);
+    let first = Event { at: last_hour.next().unwrap().start(), ..click(OLD, "ben") };
+    store_all(&mut writer, &[first]).await;
+
+    Retention { keep: None, ..Retention::read(store).await.unwrap() }.write(store).await.unwrap();
     store_all(&mut writer, &[click(OLD, "ben")]).await;
-    assert_eq!(store.counts(&[hour(OLD)]).await.unwrap(), [counts(2, 2, 0)]);
+    assert_eq!(store.counts(&[hour(OLD)]).await.unwrap(), [counts(2, 2, 0)], "nothing was deleted yet");
+}
+
+async fn keep_30_days(store: &Store) {
+    Retention { keep: Some(30 * DAY), ..Retention::read(store).await.unwrap() }.write(store).await.unwrap();
 }
 
 async fn without_a_setting_nothing_is_deleted(flavour: Flavour) {
