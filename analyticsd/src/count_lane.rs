@@ -4,7 +4,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
-use db::{Store, StoreError};
+use db::Store;
 use model::{Hour, HourCounts};
 use thiserror::Error;
 use tokio::{
@@ -12,7 +12,10 @@ use tokio::{
     task::{JoinSet, yield_now},
 };
 
-use crate::metrics::{Metrics, Queued, ReadLaneName};
+use crate::{
+    metrics::{Metrics, Queued, ReadLaneName},
+    outage::Outage,
+};
 
 /// A question that was not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -71,6 +74,7 @@ async fn answer_all(
     metrics: Arc<Metrics>,
 ) {
     let reads = metrics.reads.of(name);
+    let outage = Outage::default();
     let mut waiting = Vec::new();
     while queue.recv_many(&mut waiting, queue_length).await > 0 {
         // Requests that have arrived but were not looked at yet have their turn first, so that they join this read. Where there are
@@ -92,6 +96,9 @@ async fn answer_all(
         match counts {
             Ok(counts) => {
                 metrics.database.answered();
+                if outage.ends() {
+                    tracing::info!(lane = name.name(), "counts can be read again");
+                }
                 let counts: HashMap<Hour, HourCounts> = hours.into_iter().zip(counts).collect();
                 for Question { hour, answer } in waiting.drain(..) {
                     // Nobody listens when the client has hung up.
@@ -100,15 +107,13 @@ async fn answer_all(
             }
             Err(error) => {
                 reads.failures.add(1);
-                log_failure(&error, waiting.len());
+                if outage.begins() {
+                    tracing::error!(%error, lane = name.name(), "could not read counts; it is told when they can be read again");
+                }
                 for Question { answer, .. } in waiting.drain(..) {
                     let _ = answer.send(Err(Unanswered::Unavailable));
                 }
             }
         }
     }
-}
-
-fn log_failure(error: &StoreError, questions: usize) {
-    tracing::error!(%error, questions, "could not read counts");
 }

@@ -1,5 +1,6 @@
 //! Turns outcomes into answers. Every error answer is a problem document; nothing internal is in it.
 
+use hyper::body::Bytes;
 use model::{IdempotencyKey, InvalidInput, Problem};
 use warp::{
     http::{
@@ -13,6 +14,7 @@ use crate::{
     count_lane::Unanswered,
     job::{Accepted, NotAccepted},
     metrics::Reason,
+    pieces::in_pieces,
 };
 
 /// How long to wait before trying again, in seconds. A full queue drains in less; a database that restarts takes a little longer.
@@ -39,8 +41,8 @@ pub(crate) fn text(body: String) -> Response {
 }
 
 /// A document that is part of the program.
-pub(crate) fn json(body: Vec<u8>) -> Response {
-    let mut response = Response::new(body.into());
+pub(crate) fn json(body: Bytes) -> Response {
+    let mut response = in_pieces(body);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

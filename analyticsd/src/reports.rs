@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use crate::{
     count_lane::Unanswered,
     metrics::{Metrics, Queued},
+    outage::Outage,
 };
 
 /// How many reports are read at a time.
@@ -21,6 +22,7 @@ const PLACES: usize = 64;
 pub struct Reports {
     store: Store,
     places: Semaphore,
+    outage: Outage,
     metrics: Arc<Metrics>,
 }
 
@@ -35,6 +37,7 @@ impl Reports {
         Ok(Self {
             store: Store::new(database_url, options)?,
             places: Semaphore::new(PLACES),
+            outage: Outage::default(),
             metrics: Arc::clone(metrics),
         })
     }
@@ -69,10 +72,20 @@ impl Reports {
         let began = Instant::now();
         let answer = question.await;
         self.metrics.reports.seconds.observe_since(began);
-        answer.map_err(|error| {
-            self.metrics.reports.failures.add(1);
-            tracing::error!(%error, "could not read a report");
-            Unanswered::Unavailable
-        })
+        match answer {
+            Ok(answer) => {
+                if self.outage.ends() {
+                    tracing::info!("reports can be read again");
+                }
+                Ok(answer)
+            }
+            Err(error) => {
+                self.metrics.reports.failures.add(1);
+                if self.outage.begins() {
+                    tracing::error!(%error, "could not read a report; it is told when one can be read again");
+                }
+                Err(Unanswered::Unavailable)
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc};
 
-use db::Store;
+use hyper::body::Bytes;
 use warp::{
     Filter, Reply,
     filters::BoxedFilter,
@@ -13,7 +13,7 @@ use warp::{
 
 use crate::{
     access::StillAllowed, body_budget::BodyBudget, front::Client, handlers, lanes::Lanes, live::Live, metrics::Metrics,
-    openapi, parameters::KeyHeader, reply, reports::Reports, request_limits::RequestLimits,
+    openapi, parameters::KeyHeader, readiness::Readiness, reply, reports::Reports, request_limits::RequestLimits,
     visitor_names::VisitorNames,
 };
 
@@ -25,8 +25,8 @@ pub struct Services {
     pub live: Arc<Live>,
     /// Ranges of hours.
     pub reports: Arc<Reports>,
-    /// The database, to see whether it is there.
-    pub store: Store,
+    /// Whether the database is there.
+    pub readiness: Arc<Readiness>,
     /// The memory for the bodies of batches.
     pub budget: BodyBudget,
     /// Limits of what a request may bring.
@@ -37,13 +37,13 @@ pub struct Services {
 ///
 /// The busiest path comes first. Every alternative behind it is copied for each request, so they are packed into one box.
 pub fn routes(services: Services) -> impl Filter<Extract = (impl Reply,), Error = Infallible, Future: Send> + Clone {
-    let Services { lanes, live, reports, store, budget, limits } = services;
+    let Services { lanes, live, reports, readiness, budget, limits } = services;
     let names = Arc::new(VisitorNames::new(Arc::clone(&reports)));
     let ranges = ranges(reports, live);
 
     let lanes = warp::any().map(move || Arc::clone(&lanes));
     let names = warp::any().map(move || Arc::clone(&names));
-    let store = warp::any().map(move || store.clone());
+    let readiness = warp::any().map(move || Arc::clone(&readiness));
     let headers = warp::header::headers_cloned();
     let client = warp::ext::get::<Client>();
     let share = warp::any().map(move || budget.share());
@@ -89,9 +89,9 @@ pub fn routes(services: Services) -> impl Filter<Extract = (impl Reply,), Error 
             }
         });
 
-    let document: Arc<str> = openapi::json().into();
+    let document = Bytes::from(openapi::json());
     let document = warp::path!("openapi.json").and(warp::method()).map(move |method| match method {
-        Method::GET | Method::HEAD => reply::json(document.as_bytes().to_vec()),
+        Method::GET | Method::HEAD => reply::json(document.clone()),
         _ => reply::method_not_allowed("GET, HEAD"),
     });
 
@@ -100,9 +100,9 @@ pub fn routes(services: Services) -> impl Filter<Extract = (impl Reply,), Error 
         _ => reply::method_not_allowed("GET, HEAD"),
     });
 
-    let readyz = warp::path!("readyz").and(warp::method()).and(store).then(|method, store| async move {
+    let readyz = warp::path!("readyz").and(warp::method()).and(readiness).then(|method, readiness| async move {
         match method {
-            Method::GET | Method::HEAD => handlers::readyz(store).await,
+            Method::GET | Method::HEAD => handlers::readyz(readiness).await,
             _ => reply::method_not_allowed("GET, HEAD"),
         }
     });

@@ -21,6 +21,7 @@ use crate::{
     live::Live,
     metrics::{Listener, Metrics},
     open_files,
+    readiness::Readiness,
     reports::Reports,
     routes::{Services, admin_routes, routes},
     server::{self, Limits},
@@ -141,9 +142,9 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
     });
     let reports = Arc::new(Reports::new(url, &metrics)?);
     let budget = BodyBudget::default();
-    let services =
-        Services { lanes, live: Arc::clone(&live), reports, store: store.clone(), budget, limits: config.requests };
-    watch(&services, &metrics);
+    let readiness = Arc::new(Readiness::new(url, &metrics)?);
+    let services = Services { lanes, live: Arc::clone(&live), reports, readiness, budget, limits: config.requests };
+    watch(&services, &store, &metrics);
     let settler = tokio::spawn(settling::settle_forever(store.clone(), config.settle_after, Arc::clone(&metrics)));
     let admin = config.admin_listen.zip(admin_listener).map(|(listen, listener)| {
         let front = Front::new(gate(Service::Admin, listen), Arc::clone(&metrics), Listener::Admin);
@@ -202,12 +203,12 @@ fn serve_admin(listener: TcpListener, front: Front, metrics: &Arc<Metrics>) -> J
 }
 
 /// Lets be read among the numbers of the daemon what its parts hold.
-fn watch(services: &Services, metrics: &Metrics) {
+fn watch(services: &Services, store: &Store, metrics: &Metrics) {
     services.lanes.watch(metrics);
     services.live.watch(metrics);
     services.reports.watch();
     services.budget.watch(metrics);
-    metrics.watch_pool("events", &services.store);
+    metrics.watch_pool("events", store);
 }
 
 /// The same once the database is there. Returns what is wrong with it, and nothing if all is well.

@@ -1,5 +1,6 @@
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
+use hyper::body::Bytes;
 use utoipa_swagger_ui::Config;
 use warp::{
     http::{
@@ -8,6 +9,8 @@ use warp::{
     },
     reply::Response,
 };
+
+use crate::pieces::in_pieces;
 
 /// Where the document is that the pages below `/docs` show.
 pub(crate) const OPENAPI_PATH: &str = "/openapi.json";
@@ -25,7 +28,10 @@ pub(crate) fn get_docs(file: &str, config: &Arc<Config<'static>>) -> Option<Resp
         return Some(response);
     }
     let found = utoipa_swagger_ui::serve(file.strip_prefix('/')?, Arc::clone(config)).ok()??;
-    let mut response = Response::new(found.bytes.into_owned().into());
+    let mut response = in_pieces(match found.bytes {
+        Cow::Borrowed(of_the_program) => Bytes::from_static(of_the_program),
+        Cow::Owned(made) => Bytes::from(made),
+    });
     let said = response.headers_mut();
     said.insert(CONTENT_TYPE, HeaderValue::try_from(found.content_type).ok()?);
     said.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

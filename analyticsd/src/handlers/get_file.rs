@@ -1,3 +1,4 @@
+use hyper::body::Bytes;
 use warp::{
     http::{
         HeaderMap, HeaderValue, StatusCode,
@@ -9,7 +10,7 @@ use warp::{
     reply::Response,
 };
 
-use crate::{entity_tag, files::FILES};
+use crate::{entity_tag, files::FILES, pieces::in_pieces};
 
 /// The page needs nothing from elsewhere, and nothing that stands in it is a script.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data: blob:; \
@@ -21,7 +22,7 @@ pub(crate) fn get_file(path: &str, headers: &HeaderMap) -> Option<Response> {
     let file = FILES.iter().find(|file| file.path == path)?;
     let tag = entity_tag::of(file.content);
     let is_known = entity_tag::is_known(&tag, headers);
-    let mut response = Response::new(if is_known { Vec::new().into() } else { file.content.into() });
+    let mut response = in_pieces(Bytes::from_static(if is_known { b"" } else { file.content }));
     if is_known {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     }

@@ -1,6 +1,7 @@
 use std::{fmt::Write, ops::RangeInclusive, sync::Arc};
 
 use db::UniqueUsers;
+use hyper::body::Bytes;
 use model::{Hour, HourCounts, HourRow, HoursPage, Timestamp};
 use warp::{
     http::{
@@ -15,6 +16,7 @@ use crate::{
     count_lane::Unanswered,
     entity_tag, openapi,
     parameters::{self, HoursFormat, HoursQuery},
+    pieces::in_pieces,
     reply,
     reports::Reports,
 };
@@ -120,7 +122,7 @@ fn answer(page: &HoursPage, format: HoursFormat, headers: &HeaderMap) -> Respons
         page.hours.iter().all(|row| row.settled || (row.counts == HourCounts::default() && row.hour < current));
     let tag = is_settled.then(|| entity_tag::of(&body));
     let is_known = tag.as_ref().is_some_and(|tag| entity_tag::is_known(tag, headers));
-    let mut response = Response::new(if is_known { Vec::new().into() } else { body.into() });
+    let mut response = in_pieces(if is_known { Bytes::new() } else { body.into() });
     let said = response.headers_mut();
     said.insert(VARY, HeaderValue::from_static("accept"));
     said.insert(CACHE_CONTROL, HeaderValue::from_static(if is_settled { "no-cache" } else { "no-store" }));

@@ -1,8 +1,9 @@
-use db::{Store, schema};
+use std::sync::Arc;
+
 use model::Problem;
 use warp::reply::Response;
 
-use crate::{metrics::Reason, openapi, reply};
+use crate::{metrics::Reason, openapi, readiness::Readiness, reply};
 
 /// `GET /healthz`: the process lives. It says nothing about the database.
 #[utoipa::path(
@@ -21,16 +22,10 @@ pub(crate) fn healthz() -> Response {
         openapi::Unavailable,
     )
 )]
-pub(crate) async fn readyz(store: Store) -> Response {
-    match schema::status(&store).await {
-        Ok(status) => match status.complaint() {
-            None => reply::text("ready\n".to_owned()),
-            Some(complaint) => not_ready(complaint),
-        },
-        Err(error) => {
-            tracing::warn!(%error, "not ready");
-            not_ready("The database does not answer. The cause is in the log.".to_owned())
-        }
+pub(crate) async fn readyz(readiness: Arc<Readiness>) -> Response {
+    match readiness.ask().await {
+        Ok(()) => reply::text("ready\n".to_owned()),
+        Err(complaint) => not_ready(complaint),
     }
 }
 

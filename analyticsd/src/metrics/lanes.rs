@@ -181,6 +181,10 @@ pub enum ReadLaneName {
 
 impl ReadLaneName {
     const ALL: [&'static str; 2] = ["present", "past"];
+
+    pub(crate) fn name(self) -> &'static str {
+        Self::ALL[self as usize]
+    }
 }
 
 /// The reads of one lane.

@@ -19,6 +19,42 @@ async fn until_waiting(client: &Client, statements: i64) {
 }
 
 #[tokio::test]
+async fn however_many_ask_whether_it_is_ready_the_database_is_asked_once_and_events_and_counts_go_on() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let mut locker = database.client().await;
+    let lock = locker.transaction().await.unwrap();
+    lock.batch_execute("lock table analytics.schema_history in access exclusive mode").await.unwrap();
+
+    let mut asking = JoinSet::new();
+    for _ in 0..100 {
+        let answer = reqwest::get(format!("{}/readyz", daemon.url()));
+        asking.spawn(async move { answer.await.unwrap().status() });
+    }
+    let client = database.client().await;
+    let sessions = async |condition: &str| {
+        let count = format!(
+            "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'analyticsd readiness' {condition}"
+        );
+        client.query_one(&count, &[]).await.unwrap().get::<_, i64>(0)
+    };
+    while sessions("and wait_event_type = 'Lock'").await == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    for user in ["anna", "ben"] {
+        assert_eq!(daemon.post(Utc::now(), user, "click").await, StatusCode::NO_CONTENT);
+    }
+    assert_eq!(daemon.counts(Utc::now()).await.clicks, 2);
+    assert_eq!(sessions("").await, 1);
+    assert_eq!(asking.len(), 100);
+    assert!(asking.try_join_next().is_none(), "all of them wait for the one look");
+    lock.rollback().await.unwrap();
+    while let Some(status) = asking.join_next().await {
+        assert_eq!(status.unwrap(), StatusCode::OK);
+    }
+}
+
+#[tokio::test]
 async fn while_an_hour_is_rebuilt_its_events_are_refused_in_time_and_all_others_are_stored() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start_with(["--database-url", database.url(), "--settle-after", "1h"]).await;

@@ -117,6 +117,37 @@ async fn what_a_handler_writes_has_the_name_of_its_request() {
 }
 
 #[tokio::test]
+async fn that_counts_cannot_be_read_is_told_once_and_then_that_they_can_be_again() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let logged = Logged::start(database.url(), &[]).await;
+    let client = database.client().await;
+    let ask = async |status: StatusCode| {
+        for target in ["/analytics?timestamp=0", "/analytics?timestamp=0", "/analytics/hours", "/analytics/hours"] {
+            let answer = logged.daemon.get(target).await;
+            assert_eq!(answer.status(), status, "{target}");
+        }
+    };
+    let rename = |from: &str, to: &str| {
+        format!(
+            "alter function analytics.{from}counts(timestamptz[]) rename to {to}counts; \
+             alter function analytics.{from}hours(timestamptz, timestamptz) rename to {to}hours"
+        )
+    };
+    for _ in 0..2 {
+        client.batch_execute(&rename("", "no_")).await.unwrap();
+        ask(StatusCode::SERVICE_UNAVAILABLE).await;
+        client.batch_execute(&rename("no_", "")).await.unwrap();
+        ask(StatusCode::OK).await;
+    }
+    let log = logged.all().await;
+    for text in
+        ["could not read counts", "counts can be read again", "could not read a report", "reports can be read again"]
+    {
+        assert_eq!(log.lines().filter(|line| line.contains(text)).count(), 2, "{text}: {log}");
+    }
+}
+
+#[tokio::test]
 async fn there_is_a_line_for_each_request_for_those_who_ask_for_it() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let logged = Logged::start(database.url(), &["--log", "info,access=debug"]).await;

@@ -1,0 +1,57 @@
+//! Long answers go out in pieces. The server copies what it is given behind the head of an answer, so that it has one thing to write; of a long answer it
+//! would then hold a copy for each client that does not read.
+
+use std::{convert::Infallible, iter};
+
+use futures_util::stream;
+use hyper::body::Bytes;
+use warp::{
+    Reply,
+    http::header::CONTENT_LENGTH,
+    reply::{self, Response},
+};
+
+/// How much is given to the server at a time, in bytes. It asks for no more as long as it holds as much unsent as one head may have.
+const PIECE: usize = 16 * 1024;
+
+/// An answer that says this.
+pub(crate) fn in_pieces(mut content: Bytes) -> Response {
+    let length = content.len();
+    if length <= PIECE {
+        return Response::new(Some(content).into());
+    }
+    let pieces = iter::from_fn(move || {
+        let piece = content.split_to(content.len().min(PIECE));
+        (!piece.is_empty()).then_some(Ok::<_, Infallible>(piece))
+    });
+    let mut response = reply::stream(stream::iter(pieces)).into_response();
+    response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, pin::Pin};
+
+    use hyper::body::{Body, Bytes};
+
+    use super::{PIECE, in_pieces};
+
+    #[tokio::test]
+    async fn the_pieces_are_the_whole_and_none_is_long() {
+        for length in [0, 1, PIECE, PIECE + 1, 3 * PIECE, 3 * PIECE + 5] {
+            let content: Vec<u8> = (0..=250).cycle().take(length).collect();
+            let response = in_pieces(Bytes::from(content.clone()));
+            let said = response.headers().get("content-length").map(|length| length.to_str().unwrap().parse().unwrap());
+            assert_eq!(said.or(response.body().size_hint().exact()), Some(length as u64));
+            let mut body = response.into_body();
+            let mut whole = Vec::new();
+            while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+                let piece = frame.unwrap().into_data().unwrap();
+                assert!(piece.len() <= PIECE);
+                whole.extend_from_slice(&piece);
+            }
+            assert_eq!(whole, content);
+        }
+    }
+}

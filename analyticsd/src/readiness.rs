@@ -1,0 +1,82 @@
+//! Whether the database answers and has the schema of this build. It is asked by anybody, and so costs the database the same however many ask.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use db::{DatabaseUrlError, Store, StoreOptions, schema};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
+
+use crate::{metrics::Metrics, outage::Outage};
+
+/// For how long what was found out holds.
+const VALIDITY: Duration = Duration::from_millis(500);
+
+/// What tells whether the daemon is ready. It has a connection of its own, so that it takes none away from events and counts.
+pub struct Readiness {
+    store: Store,
+    look: Mutex<Option<Look>>,
+    outage: Arc<Outage>,
+}
+
+/// A look at the database, which all who ask meanwhile share.
+struct Look {
+    began: Instant,
+    found: Shared<BoxFuture<'static, Found>>,
+}
+
+/// Nothing if the daemon is ready, or what is wrong.
+type Found = Result<(), String>;
+
+impl Readiness {
+    /// Prepares to connect; nothing is opened yet.
+    pub fn new(database_url: &str, metrics: &Metrics) -> Result<Self, DatabaseUrlError> {
+        let options = StoreOptions {
+            application_name: "analyticsd readiness".to_owned(),
+            max_connections: 1,
+            ..StoreOptions::default()
+        };
+        let store = Store::new(database_url, options)?;
+        metrics.watch_pool("readiness", &store);
+        Ok(Self { store, look: Mutex::default(), outage: Arc::default() })
+    }
+
+    /// Whether it is ready now, or was half a second ago.
+    pub(crate) async fn ask(&self) -> Found {
+        let found = {
+            let mut look = self.look.lock().unwrap_or_else(PoisonError::into_inner);
+            let usable = look.take().filter(|look| look.found.peek().is_none() || look.began.elapsed() < VALIDITY);
+            look.insert(usable.unwrap_or_else(|| self.begin())).found.clone()
+        };
+        found.await
+    }
+
+    /// The look goes on when nobody waits for it any more, since what is given up in the middle leaves a connection in doubt.
+    fn begin(&self) -> Look {
+        let looking = tokio::spawn(look(self.store.clone(), Arc::clone(&self.outage)));
+        let found =
+            async { looking.await.unwrap_or_else(|_| Err("Whether this server is ready is not known.".to_owned())) };
+        Look { began: Instant::now(), found: found.boxed().shared() }
+    }
+}
+
+async fn look(store: Store, outage: Arc<Outage>) -> Found {
+    match schema::status(&store).await {
+        Ok(status) => {
+            if outage.ends() {
+                tracing::info!("the database can be asked again whether it is ready");
+            }
+            status.complaint().map_or(Ok(()), Err)
+        }
+        Err(error) => {
+            if outage.begins() {
+                tracing::warn!(%error, "not ready");
+            }
+            Err("The database does not answer. The cause is in the log.".to_owned())
+        }
+    }
+}
