@@ -329,9 +329,17 @@ async fn metrics_need_a_token_of_an_admin_once_there_is_a_token() {
     let write = token(&database, &[Scope::Write, Scope::Read]).await;
     let admin = token(&database, &[Scope::Admin]).await;
     answers(&daemon, Some(&bearer(&admin)), StatusCode::OK).await;
-    assert_eq!(status(None).await, StatusCode::UNAUTHORIZED);
+    let refused = http.get(&url).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+    let said = refused.json::<Problem>().await.unwrap().detail;
+    assert!(said.contains("--scope admin") && !said.contains("public key"), "{said}");
     assert_eq!(status(Some(bearer(&write))).await, StatusCode::FORBIDDEN);
     assert_eq!(status(Some(bearer(&admin))).await, StatusCode::OK);
+
+    let nothing = http.get(format!("{}/analytics", daemon.metrics_url())).send().await.unwrap();
+    assert_eq!(nothing.status(), StatusCode::NOT_FOUND);
+    let said = nothing.json::<Problem>().await.unwrap().detail;
+    assert!(said.contains("at /metrics") && !said.contains("are at /analytics"), "{said}");
 }
 
 #[tokio::test]
