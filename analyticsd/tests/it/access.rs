@@ -92,6 +92,7 @@ async fn every_operation_of_the_document_that_is_about_data_needs_a_token_of_its
         token(&database, &[Scope::Read]).await,
         token(&database, &[Scope::Admin]).await,
     ];
+    let key = public_key(&database, &["https://shop.example"]).await;
     let daemon = closed(&database, &[]).await;
     let document: Value = daemon.get("/openapi.json").await.json().await.unwrap();
     let mut public = Vec::new();
@@ -119,10 +120,15 @@ async fn every_operation_of_the_document_that_is_about_data_needs_a_token_of_its
             assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{method} {path}");
             let told = answer.headers()["www-authenticate"].to_str().unwrap();
             assert_eq!(told, format!(r#"Bearer realm="analytics", error="insufficient_scope", scope="{scope}""#));
+
+            let with_key = format!("{path}?key={key}");
+            let answer = send(&daemon, method.clone(), &with_key, &[("origin", "https://shop.example")]).await;
+            let takes_keys = security.iter().any(|alternative| alternative.get("public_key").is_some());
+            assert_eq!(answer.status() != StatusCode::FORBIDDEN, takes_keys, "{method} {path}: {answer:?}");
         }
     }
     assert_eq!(public, ["/healthz", "/readyz"], "nothing else is open");
-    assert_eq!(stored_events(&database).await, 2, "the pixels of those who may write");
+    assert_eq!(stored_events(&database).await, 3, "the pixels of those who may write");
 }
 
 #[tokio::test]
