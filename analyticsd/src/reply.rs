@@ -140,12 +140,17 @@ fn unavailable(consequence: &str) -> Problem {
 }
 
 pub(crate) fn not_found(path: &str) -> Response {
+    nothing_at(path, "Events and counts are at /analytics.")
+}
+
+/// The same on the admin listener.
+pub(crate) fn not_found_by_admin(path: &str) -> Response {
+    nothing_at(path, "Here are only the numbers of the daemon, at /metrics; events and counts are on another listener.")
+}
+
+fn nothing_at(path: &str, what_is_there: &str) -> Response {
     let shown: String = path.chars().take(200).collect();
-    problem(&Problem::new(
-        404,
-        "Not found",
-        format!("There is nothing at {shown}. Events and counts are at /analytics."),
-    ))
+    problem(&Problem::new(404, "Not found", format!("There is nothing at {shown}. {what_is_there}")))
 }
 
 pub(crate) fn method_not_allowed(allow: &'static str) -> Response {

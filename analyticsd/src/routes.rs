@@ -164,6 +164,6 @@ pub fn admin_routes(
         Method::GET | Method::HEAD => handlers::metrics(&metrics),
         _ => reply::method_not_allowed("GET, HEAD"),
     });
-    let nothing = full().map(|path: FullPath| reply::not_found(path.as_str()));
+    let nothing = full().map(|path: FullPath| reply::not_found_by_admin(path.as_str()));
     metrics.or(nothing).unify()
 }

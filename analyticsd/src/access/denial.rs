@@ -7,14 +7,14 @@ use warp::{
     reply::Response,
 };
 
-use super::buckets::Standing;
+use super::{Service, buckets::Standing};
 use crate::{metrics::Reason, reply};
 
 /// Why a request may not come in.
 #[derive(Debug)]
 pub(super) enum Denial {
-    /// It shows nothing.
-    Missing,
+    /// It shows nothing to a listener that serves this.
+    Missing(Service),
     /// It shows something that lets nobody in.
     Invalid,
     /// It shows a secret in its URL.
@@ -44,13 +44,20 @@ pub(super) enum Denial {
 impl Denial {
     /// Whether somebody may be guessing.
     pub(super) fn is_a_guess(&self) -> bool {
-        matches!(self, Self::Missing | Self::Invalid | Self::SecretInUrl | Self::Several | Self::Unreadable(_))
+        matches!(self, Self::Missing(_) | Self::Invalid | Self::SecretInUrl | Self::Several | Self::Unreadable(_))
     }
 
     /// What is answered. Nothing of what was shown is in it.
     pub(super) fn answer(&self) -> Response {
         match self {
-            Self::Missing => challenge(
+            Self::Missing(Service::Admin) => challenge(
+                401,
+                "Token missing",
+                "This needs a token with the scope admin, in a header `Authorization: Bearer TOKEN`. Who runs this server makes one with \
+                 `analytics-cli token create NAME --scope admin`.",
+                "",
+            ),
+            Self::Missing(Service::Public) => challenge(
                 401,
                 "Token missing",
                 "This needs a token, in a header `Authorization: Bearer TOKEN`; the pages of a web site have a public key instead, in the parameter \

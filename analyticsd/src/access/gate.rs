@@ -170,7 +170,10 @@ impl Gate {
             Needed::Nothing | Needed::NothingEver => None,
             // A path has this method or not, whoever asks.
             Needed::OtherMethod(allow) => Some(reply::method_not_allowed(allow)),
-            Needed::OtherPath => Some(reply::not_found(asked.uri.path())),
+            Needed::OtherPath => Some(match self.service {
+                Service::Public => reply::not_found(asked.uri.path()),
+                Service::Admin => reply::not_found_by_admin(asked.uri.path()),
+            }),
             Needed::Scope(scope) => self.refusal_for(scope, known, asked, entry),
         }
     }
@@ -235,7 +238,7 @@ impl Gate {
             Shown::Nothing => {
                 let known = known.ok_or(Denial::NotKnownYet)?;
                 if !self.is_open_at_first || known.ever {
-                    return Err(Denial::Missing);
+                    return Err(Denial::Missing(self.service));
                 }
                 return local::check(uri, headers, &self.cors).map(|()| None);
             }

@@ -22,6 +22,7 @@ mod tokens;
 pub use config::{AccessConfig, NobodyMayListen};
 pub(crate) use gate::{Asked, Entry, Peer, StillAllowed};
 pub use gate::{Gate, Service};
+pub(crate) use needed::{Needed, by_public as needed_by_public};
 pub use proxies::ForwardedHeader;
 pub use rate::{InvalidRate, Rate};
 pub use tokens::Tokens;

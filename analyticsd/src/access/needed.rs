@@ -5,7 +5,7 @@ use crate::route::Route;
 
 /// What a request needs, by its route and method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Needed {
+pub(crate) enum Needed {
     /// Nothing: what is there is part of the program and holds no data.
     Nothing,
     /// Nothing, however often it is asked: whoever looks whether the process lives must not be told to come back later.
@@ -19,7 +19,7 @@ pub(super) enum Needed {
 }
 
 /// The table of the public listener. What does not stand here does not exist: a route that is forgotten is not served, rather than open.
-pub(super) fn by_public(route: Route, method: &Method) -> Needed {
+pub(crate) fn by_public(route: Route, method: &Method) -> Needed {
     match route {
         Route::Analytics => match *method {
             Method::POST => Needed::Scope(Scope::Write),

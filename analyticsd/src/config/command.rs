@@ -75,8 +75,8 @@ pub fn command() -> Command {
     let healthcheck = Command::new("healthcheck")
         .about("Ask the daemon that listens as these settings say whether it is ready; exit 1 if it is not")
         .long_about(
-            "Ask the daemon that listens as these settings say whether it is ready: GET /readyz. Exit codes: 0 it is; 1 it is not, or does not \
-             answer; 2 for wrong settings.",
+            "Ask the daemon that listens as these settings say whether it is ready: GET /readyz. Exit codes: 0 it is, or says that its limits let this \
+             address ask no more for now (429); 1 it is not, or does not answer; 2 for wrong settings.",
         );
     let completions = Command::new("completions")
         .about("Print what completes the command line in a shell")

@@ -34,13 +34,15 @@ use crate::{
             description = "An instant of the last hour, which is included; now if not given"),
         ("format" = Option<openapi::HoursFormat>, Query, description = "How to write them; without it, as the client accepts, and JSON to whoever takes both"),
         ("unique" = Option<openapi::UniqueUsersOf>, Query, description = "Count the distinct users of all hours of the page together; only in JSON"),
-        ("If-None-Match" = Option<String>, Header, description = "The tag of what the client has"),
+        ("If-None-Match" = Option<String>, Header, nullable = false, description = "The tag of what the client has"),
     ),
     responses(
         (status = 200, description = "The hours, ascending, with zeros for those without events",
             content((HoursPage = "application/json"), (String = "text/csv; charset=utf-8")),
-            headers(("ETag" = String, description = "If all hours are settled, or over without an event"), ("Link" = String, description = "The next page, if there is one"))),
-        (status = 304, description = "All hours are settled or over without an event, and the client has what they count"),
+            headers(("ETag" = String, description = "The tag of what it says, if all hours are settled, or over without an event"),
+                ("Link" = String, description = "The next page, if there is one"))),
+        (status = 304, description = "All hours are settled or over without an event, and the client has what they count",
+            headers(("ETag" = String, description = "The tag of it"))),
         openapi::InvalidRequest, openapi::TooLong, openapi::Denied, openapi::Unavailable,
     ),
     security(("token" = ["read"]))

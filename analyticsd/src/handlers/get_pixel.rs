@@ -24,7 +24,8 @@ const GIF: &[u8] =
     params(
         ("event" = Option<openapi::EventKind>, Query, description = "An impression if not given"),
         ("user" = Option<String>, Query, min_length = 1, max_length = 256,
-            description = "Who; if not given, a name that is derived from address and browser, the same for a day"),
+            description = "Who: 1 to 256 bytes of UTF-8 without NUL, so fewer characters than `maxLength` where some take several bytes; if not \
+                           given, a name that is derived from address and browser, the same for a day"),
     ),
     responses(
         (status = 200, description = "A transparent pixel; the event is committed", body = String, content_type = "image/gif"),

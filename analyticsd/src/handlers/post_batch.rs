@@ -30,7 +30,7 @@ use crate::{
     request_body(content = String, content_type = "application/x-ndjson",
         example = "{\"timestamp\":1431857103000,\"user\":\"anna\",\"event\":\"click\"}\n"),
     responses(openapi::Stored, openapi::InvalidRequest, openapi::Late, openapi::Conflict, openapi::TooLarge, openapi::TooLong, openapi::Denied, openapi::Unavailable),
-    security(("token" = ["write"]), ("public_key" = []))
+    security(("token" = ["write"]))
 )]
 pub(crate) async fn post_batch<S, B>(
     query: String,

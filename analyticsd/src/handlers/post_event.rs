@@ -21,7 +21,8 @@ use crate::{
         ("timestamp" = i64, Query, minimum = 0, maximum = 253_402_300_799_999_i64, example = 1_431_857_103_000_i64,
             description = "When it happened, in milliseconds since 1970. A server may accept less than this range; then it says what"),
         ("user" = String, Query, min_length = 1, max_length = 256, example = "anna",
-            description = "Who: 1 to 256 bytes of UTF-8 without NUL. Two names are one user only if they are the same bytes"),
+            description = "Who: 1 to 256 bytes of UTF-8 without NUL, so fewer characters than `maxLength` where some take several bytes. Two \
+                           names are one user only if they are the same bytes"),
         ("event" = openapi::EventKind, Query, description = "What happened"),
         openapi::KeyInHeader, openapi::KeyAsParameter,
     ),

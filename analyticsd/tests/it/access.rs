@@ -92,6 +92,7 @@ async fn every_operation_of_the_document_that_is_about_data_needs_a_token_of_its
         token(&database, &[Scope::Read]).await,
         token(&database, &[Scope::Admin]).await,
     ];
+    let key = public_key(&database, &["https://shop.example"]).await;
     let daemon = closed(&database, &[]).await;
     let document: Value = daemon.get("/openapi.json").await.json().await.unwrap();
     let mut public = Vec::new();
@@ -119,10 +120,15 @@ async fn every_operation_of_the_document_that_is_about_data_needs_a_token_of_its
             assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{method} {path}");
             let told = answer.headers()["www-authenticate"].to_str().unwrap();
             assert_eq!(told, format!(r#"Bearer realm="analytics", error="insufficient_scope", scope="{scope}""#));
+
+            let with_key = format!("{path}?key={key}");
+            let answer = send(&daemon, method.clone(), &with_key, &[("origin", "https://shop.example")]).await;
+            let takes_keys = security.iter().any(|alternative| alternative.get("public_key").is_some());
+            assert_eq!(answer.status() != StatusCode::FORBIDDEN, takes_keys, "{method} {path}: {answer:?}");
         }
     }
     assert_eq!(public, ["/healthz", "/readyz"], "nothing else is open");
-    assert_eq!(stored_events(&database).await, 2, "the pixels of those who may write");
+    assert_eq!(stored_events(&database).await, 3, "the pixels of those who may write");
 }
 
 #[tokio::test]
@@ -329,9 +335,17 @@ async fn metrics_need_a_token_of_an_admin_once_there_is_a_token() {
     let write = token(&database, &[Scope::Write, Scope::Read]).await;
     let admin = token(&database, &[Scope::Admin]).await;
     answers(&daemon, Some(&bearer(&admin)), StatusCode::OK).await;
-    assert_eq!(status(None).await, StatusCode::UNAUTHORIZED);
+    let refused = http.get(&url).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+    let said = refused.json::<Problem>().await.unwrap().detail;
+    assert!(said.contains("--scope admin") && !said.contains("public key"), "{said}");
     assert_eq!(status(Some(bearer(&write))).await, StatusCode::FORBIDDEN);
     assert_eq!(status(Some(bearer(&admin))).await, StatusCode::OK);
+
+    let nothing = http.get(format!("{}/analytics", daemon.metrics_url())).send().await.unwrap();
+    assert_eq!(nothing.status(), StatusCode::NOT_FOUND);
+    let said = nothing.json::<Problem>().await.unwrap().detail;
+    assert!(said.contains("at /metrics") && !said.contains("are at /analytics"), "{said}");
 }
 
 #[tokio::test]

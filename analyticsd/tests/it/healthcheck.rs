@@ -1,4 +1,5 @@
 use db::Flavour;
+use reqwest::StatusCode;
 use testkit::{Daemon, TestDatabase};
 
 /// The exit code for a daemon that listens on an address, and what is said about it.
@@ -32,6 +33,17 @@ async fn a_daemon_is_healthy_while_it_is_ready() {
     let (code, said) = healthcheck(&address).await;
     assert_eq!(code, Some(1));
     assert!(said.contains(&address) && said.contains("does not answer"), "{said}");
+}
+
+#[tokio::test]
+async fn a_daemon_is_healthy_whoever_else_asks_from_its_address() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let limit = ["--rate-limit-per-address", "1/h:1"];
+    let daemon = Daemon::start_with(["--database-url", database.url()].into_iter().chain(limit)).await;
+    assert_eq!(daemon.get("/readyz").await.status(), StatusCode::OK);
+    assert_eq!(daemon.get("/readyz").await.status(), StatusCode::TOO_MANY_REQUESTS);
+    let address = daemon.url().strip_prefix("http://").unwrap();
+    assert_eq!(healthcheck(address).await, (Some(0), String::new()));
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod bad_input;
 mod batch;
 mod contract;
 mod cors;
+mod document;
 mod files;
 mod fuzz;
 mod healthcheck;

@@ -1,5 +1,7 @@
 //! The description of the HTTP interface, made from what stands at the handlers, and the shapes that several of them share.
 
+mod common;
+
 use model::Problem;
 use utoipa::{
     IntoParams, IntoResponses, Modify, OpenApi, ToSchema,
@@ -9,6 +11,7 @@ use utoipa::{
     },
 };
 
+use self::common::Common;
 use crate::handlers;
 
 /// The document at `/openapi.json`.
@@ -17,9 +20,11 @@ use crate::handlers;
     info(
         title = "Analytics: an exact event counter",
         description = "POST a visitor's click or impression and get 204 once it is committed; GET any hour and get its exact unique users, clicks \
-                       and impressions at once. Every error is a problem document (RFC 9457) that says what was wrong and what is accepted. \
-                       A path that is asked with another method answers 405 and names those that it has in `Allow`. Every answer \
-                       has a name in `X-Request-Id`, which is the request's own if that has 1 to 64 letters, digits, dots, underscores and hyphens.",
+                       and impressions at once. Every error is a problem document (RFC 9457) that says what was wrong and what is accepted; only \
+                       to what cannot be read as HTTP, or has too long a head, the answer is 400, 414 or 431 without a body. \
+                       A path that is asked with another method answers 405 and names those that it has in `Allow`. Every request that was read \
+                       has a name, which its answer says in `X-Request-Id`: its own if that has 1 to 64 letters, digits, dots, underscores and \
+                       hyphens. What was not read has none: a head that is too long or no HTTP, and whatever comes while all connections are taken.",
         license(name = "MIT", identifier = "MIT")
     ),
     tags(
@@ -39,7 +44,7 @@ use crate::handlers;
         handlers::health::readyz
     ),
     components(schemas(EventKind, HoursFormat, Problem, UniqueUsersOf)),
-    modifiers(&Credentials)
+    modifiers(&Credentials, &Common)
 )]
 pub(crate) struct Document;
 
@@ -54,7 +59,7 @@ impl Modify for Credentials {
         ));
         let public_key = ApiKeyValue::with_description(
             "key",
-            "A public key as `analytics-cli token create --public` prints it, for the pages of the origins that it was made for: the header `Origin`, or \
+            "A public key as `analytics-cli token create --public` prints it, for single events from the pages of the origins that it was made for: the header `Origin`, or \
              where there is none `Referer`, must name one of them.",
         );
         let components = document.components.get_or_insert_default();
@@ -101,6 +106,7 @@ pub(crate) struct KeyInHeader {
     /// Under the same key the same events are stored once, however often they are sent.
     #[param(
         rename = "Idempotency-Key",
+        nullable = false,
         min_length = 1,
         max_length = 255,
         pattern = "^[!-~]+$",
@@ -133,19 +139,13 @@ pub(crate) enum Stored {
 #[allow(dead_code, reason = "it only stands in the document")]
 pub(crate) enum Denied {
     /// No token was shown, or one that is not valid.
-    #[response(status = 401, content_type = "application/problem+json", headers(("WWW-Authenticate" = String, description = "A challenge as in RFC 6750")))]
+    #[response(status = 401, content_type = "application/problem+json")]
     Unauthorized(Problem),
     /// The token has another scope, or the public key is for other origins.
     #[response(status = 403, content_type = "application/problem+json")]
     Forbidden(Problem),
     /// More requests came than a limit of this daemon accepts, with this token, from this address, or from this address without a valid token.
-    #[response(status = 429, content_type = "application/problem+json", headers(
-        ("Retry-After" = u32, description = "Seconds"),
-        ("RateLimit-Limit" = u32, description = "How many may come at once"),
-        ("RateLimit-Remaining" = u32, description = "How many of these are left"),
-        ("RateLimit-Reset" = u32, description = "In how many seconds all of them are there again"),
-        ("RateLimit-Policy" = String, description = "How many (`w`: in how many seconds; `burst`: at once)")
-    ))]
+    #[response(status = 429, content_type = "application/problem+json")]
     TooManyRequests(Problem),
 }
 
@@ -179,8 +179,31 @@ pub(crate) struct TooLarge(Problem);
 #[allow(dead_code, reason = "it only stands in the document")]
 pub(crate) struct TooLong(Problem);
 
-/// Too busy, or the database does not answer; nothing is stored. Try again after `Retry-After` seconds.
+/// Too busy, all connections are taken, or the database does not answer; nothing is stored. Try again after `Retry-After` seconds.
 #[derive(IntoResponses)]
-#[response(status = 503, content_type = "application/problem+json", headers(("Retry-After" = u32, description = "Seconds")))]
+#[response(status = 503, content_type = "application/problem+json")]
 #[allow(dead_code, reason = "it only stands in the document")]
 pub(crate) struct Unavailable(Problem);
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    #[test]
+    fn what_clients_send_is_described_as_the_server_takes_it() {
+        let document: Value = serde_json::from_str(&super::json()).unwrap();
+        let paths = document["paths"].as_object().unwrap().values();
+        let operations = paths.flat_map(|item| item.as_object().unwrap().values());
+        let parameters: Vec<&Value> = operations.filter_map(|one| one["parameters"].as_array()).flatten().collect();
+        let of = |key: &str, value: &str| parameters.iter().filter(|one| one[key] == value).collect::<Vec<_>>();
+        let (headers, users) = (of("in", "header"), of("name", "user"));
+        assert_eq!((headers.len(), users.len()), (3, 2));
+        for header in headers {
+            assert_eq!(header["schema"]["type"], "string", "a header is never null: {header}");
+        }
+        for user in users {
+            let description = user["description"].as_str().unwrap();
+            assert!(description.contains("bytes"), "a schema counts characters: {description}");
+        }
+    }
+}
