@@ -19,6 +19,7 @@ mod progress;
 mod recorder;
 mod replay;
 mod report;
+mod retries;
 mod run;
 mod schedule;
 mod settings;

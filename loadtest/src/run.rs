@@ -17,6 +17,7 @@ use crate::{
     recorder::Recorder,
     replay::{Replay, ReplayError},
     report::{self, Report},
+    retries::Retries,
     schedule::{Pace, Schedule},
     settings::Settings,
     traffic::{Choices, Source, Traffic, scenario},
@@ -73,6 +74,7 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
     let traffic = Arc::new(Traffic {
         source,
         authorization,
+        retries: Retries::new(settings.retries),
         names,
         schedule: Schedule::new(pace, run_time),
         ledger: Ledger::new(daemon.counts_of(&hours).await?, strangers, settings.shared),

@@ -57,6 +57,11 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 100, value_name = "N")]
     freshness_every: u32,
 
+    /// Make a request again up to so many times if its connection broke or it was answered 502, 503 or 504, with events under an idempotency key;
+    /// only what fails in the end is an error, and latency counts from the first try.
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=10))]
+    retries: u32,
+
     #[command(flatten, next_help_heading = "The mix")]
     mix: MixArgs,
 
@@ -204,6 +209,8 @@ pub(crate) struct Settings {
     pub(crate) shared: bool,
     /// One POST in so many is followed by a GET; 0: none.
     pub(crate) freshness_every: u32,
+    /// How often a request is made again at most.
+    pub(crate) retries: u32,
     /// What requests are made of.
     pub(crate) mix: MixSettings,
     /// What is replayed instead.
@@ -242,7 +249,8 @@ pub(crate) struct Gates {
 impl Args {
     /// Checks what was given.
     pub(crate) fn into_settings(self) -> Settings {
-        let Self { host, token, users, run_time, rate, seed, shared, freshness_every, mix, replay, judging } = self;
+        let Self { host, token, users, run_time, rate, seed, shared, freshness_every, retries, mix, replay, judging } =
+            self;
         let ReplayArgs { replay, replay_format, sites, speed_up } = replay;
         let format = match replay_format {
             FormatName::Ndjson => Format::Ndjson,
@@ -259,6 +267,7 @@ impl Args {
             seed: seed.unwrap_or_else(rand::random),
             shared,
             freshness_every,
+            retries,
             mix: MixSettings {
                 post_share: mix.post_share,
                 post_current: mix.post_current,

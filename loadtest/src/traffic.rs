@@ -17,10 +17,7 @@ use model::{
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rand::{SeedableRng, rngs::StdRng};
-use reqwest::{
-    RequestBuilder, StatusCode,
-    header::{AUTHORIZATION, HeaderValue},
-};
+use reqwest::{StatusCode, header::HeaderValue};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
@@ -28,6 +25,7 @@ use crate::{
     ledger::{Answer, Bounds, Ledger},
     mix::{Mix, PlannedEvent, Request, Task},
     recorder::{Outcome, Recorder},
+    retries::{Asked, Exchanged, Retries},
     schedule::{Schedule, Turn},
     verdict::causes,
     visitors::Names,
@@ -52,6 +50,8 @@ pub(crate) struct Traffic {
     pub(crate) source: Source,
     /// What opens the daemon, if anything does.
     pub(crate) authorization: Option<HeaderValue>,
+    /// What is made again.
+    pub(crate) retries: Retries,
     /// The names of visitors.
     pub(crate) names: Names,
     /// When requests are due.
@@ -143,22 +143,11 @@ impl Traffic {
     async fn send(&self, user: &mut GooseUser, kind: Kind, events: &[PlannedEvent], due: Instant) -> TransactionResult {
         self.ledger.open(events);
         let began = Instant::now();
-        let answer = match kind.method {
-            Method::Batch => {
-                let builder = self.request(user, GooseMethod::Post, BATCH_PATH)?.body(self.body(events));
-                let request =
-                    GooseRequest::builder().method(GooseMethod::Post).path(BATCH_PATH).name(kind.goose_name());
-                user.request(request.expect_status_code(204).set_request_builder(builder).build()).await?
-            }
-            Method::Post | Method::Get => {
-                let path = self.path(&events[0]);
-                let builder = self.request(user, GooseMethod::Post, &path)?;
-                let request =
-                    GooseRequest::builder().method(GooseMethod::Post).path(path.as_str()).name(kind.goose_name());
-                user.request(request.expect_status_code(204).set_request_builder(builder).build()).await?
-            }
-        };
-        let (answer, outcome) = match &answer.response {
+        let path = if kind.method == Method::Batch { Cow::from(BATCH_PATH) } else { self.path(&events[0]).into() };
+        let body = if kind.method == Method::Batch { self.body(events) } else { Vec::new() };
+        let asked = Asked { kind, method: GooseMethod::Post, path: &path, body, expected: 204 };
+        let Exchanged { answer, may_be_stored } = self.exchange(user, &asked).await?;
+        let (answer, outcome) = match &answer {
             Ok(response) if response.status() == StatusCode::NO_CONTENT => (Answer::Acknowledged, Outcome::Answered),
             // It will be stored at some time, so it may be counted or not.
             Ok(response) if response.status() == StatusCode::ACCEPTED => (Answer::None, Outcome::Answered),
@@ -172,6 +161,7 @@ impl Traffic {
                 (if error.is_connect() { Answer::Refused } else { Answer::None }, Outcome::Unanswered)
             }
         };
+        let answer = if may_be_stored && answer == Answer::Refused { Answer::None } else { answer };
         self.ledger.close(events, answer);
         self.record(kind, outcome, due);
 
@@ -194,10 +184,9 @@ impl Traffic {
     ) -> Result<bool, Box<TransactionError>> {
         let least = self.ledger.bounds(hour).least;
         let path = format!("{ANALYTICS_PATH}?{}={}", Timestamp::PARAMETER, hour.start().millis());
-        let builder = self.request(user, GooseMethod::Get, &path)?;
-        let request = GooseRequest::builder().method(GooseMethod::Get).path(path.as_str()).name(kind.goose_name());
-        let answer = user.request(request.expect_status_code(200).set_request_builder(builder).build()).await?;
-        let body = match answer.response {
+        let asked = Asked { kind, method: GooseMethod::Get, path: &path, body: Vec::new(), expected: 200 };
+        let Exchanged { answer, .. } = self.exchange(user, &asked).await?;
+        let body = match answer {
             Ok(response) if response.status() == StatusCode::OK => response.text().await,
             Ok(response) => {
                 self.record(kind, Outcome::Refused, due);
@@ -227,20 +216,6 @@ impl Traffic {
         let is_right = fault.is_none();
         self.recorder.add_read(fault.map(|fault| format!("{hour}: {fault}")));
         Ok(is_right)
-    }
-
-    /// A request with what opens the daemon.
-    fn request(
-        &self,
-        user: &GooseUser,
-        method: GooseMethod,
-        path: &str,
-    ) -> Result<RequestBuilder, Box<TransactionError>> {
-        let request = user.get_request_builder(&method, path)?;
-        Ok(match &self.authorization {
-            Some(authorization) => request.header(AUTHORIZATION, authorization),
-            None => request,
-        })
     }
 
     fn record(&self, kind: Kind, outcome: Outcome, due: Instant) {

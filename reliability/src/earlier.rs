@@ -25,6 +25,10 @@ pub async fn daemon() -> anyhow::Result<Option<PathBuf>> {
     let this = env::current_exe()?;
     let target = this.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file()).context("no target folder")?;
     let home = target.join("earlier");
+    fs::create_dir_all(&home)?;
+    // Another test may want it at the same moment.
+    let lock = fs::File::create(home.join("lock"))?;
+    let lock = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock)).await??;
     let program = home.join("target/debug/analyticsd");
     if !program.is_file() {
         let source = home.join("source");
@@ -40,6 +44,7 @@ pub async fn daemon() -> anyhow::Result<Option<PathBuf>> {
             .current_dir(&source))
         .await?;
     }
+    drop(lock);
     Ok(Some(program))
 }
 

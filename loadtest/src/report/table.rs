@@ -15,6 +15,9 @@ impl fmt::Display for Report {
         }
         row(f, "all", &self.all)?;
         writeln!(f)?;
+        if self.retries_made > 0 {
+            writeln!(f, "  {} more tries were made, of requests that had failed until then", self.retries_made)?;
+        }
         for complaint in &self.complaints {
             writeln!(f, "  {complaint}")?;
         }

@@ -27,6 +27,8 @@ enum Lie {
     ReadsLate,
     /// Refuses one event in ten, and counts it all the same.
     KeepsWhatItRefuses,
+    /// Refuses one event in three: no lie, as long as it says so.
+    RefusesSome,
     /// Refuses every event.
     RefusesAll,
     /// Answers some reads 200, but with other words.
@@ -57,6 +59,9 @@ impl Memory {
             return StatusCode::SERVICE_UNAVAILABLE;
         }
         self.events += 1;
+        if lie == Lie::RefusesSome && self.events.is_multiple_of(3) {
+            return StatusCode::SERVICE_UNAVAILABLE;
+        }
         let tenth = self.events.is_multiple_of(10);
         if tenth && lie == Lie::Loses {
             return StatusCode::NO_CONTENT;
@@ -180,6 +185,24 @@ async fn a_rate_that_the_server_is_too_slow_for_fails_and_so_do_gates() {
     assert_eq!(code, Some(1), "{told}");
     assert!(told.contains("FAILED rate") && told.contains("FAILED gate: p99, ms, of all requests"), "{told}");
     assert!(told.contains("ok     ledger"), "{told}");
+}
+
+#[tokio::test]
+async fn what_is_refused_is_made_again_if_that_was_asked_for_and_only_then() {
+    let gate = ["--max-error-rate", "0"];
+    let (code, told) = run_against(Lie::RefusesSome, &gate).await;
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("ok     ledger") && !told.contains("more tries"), "{told}");
+    let (code, told) = run_against(Lie::RefusesSome, &[&gate[..], &["--retries", "10"]].concat()).await;
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("more tries were made"), "{told}");
+}
+
+#[tokio::test]
+async fn a_server_that_keeps_what_it_refuses_counts_it_again_when_it_is_made_again_unless_it_knows_the_key() {
+    let (code, told) = run_against(Lie::KeepsWhatItRefuses, &["--retries", "3"]).await;
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("FAILED ledger") && told.contains("too many"), "{told}");
 }
 
 #[tokio::test]

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod liars;
+mod proxy;
 mod real_daemon;
+mod rolling;
 mod usage;
 
 use std::process::Output;
