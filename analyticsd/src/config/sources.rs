@@ -51,7 +51,8 @@ impl fmt::Display for Source {
             Self::Flag(name) => write!(f, "--{name}"),
             Self::Variable(name) => f.write_str(name),
             Self::File { path, line, key } if key.is_empty() => write!(f, "{}:{line}", path.display()),
-            Self::File { path, line, key } => write!(f, "{}:{line} {key}", path.display()),
+            // What stands there as a key may be a value in the wrong place.
+            Self::File { path, line, key } => write!(f, "{}:{line} {}", path.display(), db::mask_passwords_in(key)),
             Self::Default => f.write_str("default"),
         }
     }

@@ -1,7 +1,10 @@
 use std::{collections::HashSet, ffi::OsString, fs, time::Duration};
 
 use super::{
-    Config, Database, Invocation, LogFormat, ShowFormat, Task, command, environment::Environment, setting::Fallback,
+    Config, Database, Invocation, LogFormat, ShowFormat, Task, command,
+    command::masked,
+    environment::Environment,
+    setting::{About, Fallback},
     table,
 };
 
@@ -210,6 +213,57 @@ fn who_listens_to_others_without_any_age_limit_is_told_so() {
     let behind_a_proxy = ["--listen", "127.0.0.1:80", "--trusted-proxies", "127.0.0.1"];
     assert!(told(&behind_a_proxy));
     assert!(!told(&[&behind_a_proxy[..], &["--max-age", "400d"]].concat()));
+}
+
+/// What is said of settings in whatever way: as a start does, and as `analyticsd config` does.
+fn told(Invocation { settings, .. }: &Invocation) -> String {
+    let faults = settings.config().err().into_iter().chain(settings.listen().err());
+    let formats = [ShowFormat::Table, ShowFormat::Json].map(|format| settings.show(format));
+    let lines: Vec<String> = faults.flatten().chain(settings.warnings()).chain(formats).collect();
+    lines.join("\n")
+}
+
+#[test]
+fn a_password_that_is_given_for_any_setting_in_any_source_is_told_by_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("settings.toml");
+    let file = ["--config", path.to_str().unwrap()];
+    let all: Vec<&About> = table::ALL.iter().map(|entry| entry.about).chain([&table::CONFIG]).collect();
+    for value in [
+        "postgres://u:hunter2@h/d",
+        "postgres://u:hun,hunter2@h/d",
+        "postgres://u:hun/hunter2@h/d",
+        "10.0.0.0/8,https://a.example,postgres://u:hunter2@h/d",
+        "postgres://u@h/d?password=hunter2",
+        "host=h user=u password=hunter2",
+        "host=h user=u password='hun, hunter2'",
+    ] {
+        for about in &all {
+            let flag = format!("--{}={value}", about.name);
+            let key = about.key();
+            let sources = [
+                (vec![flag.as_str()], vec![], String::new()),
+                (vec![], vec![(about.variable, value)], String::new()),
+                (file.to_vec(), vec![], format!("{key} = \"{value}\"")),
+                (file.to_vec(), vec![], format!("{key} = [\"{value}\", 'x']")),
+                (file.to_vec(), vec![], format!("{key} = {value}")),
+                (file.to_vec(), vec![], format!("\"{value}\" = '{key}'")),
+            ];
+            for (arguments, variables, text) in sources {
+                fs::write(&path, &text).unwrap();
+                let told = told(&invocation(&arguments, &variables));
+                assert!(!told.contains("hunter2"), "{arguments:?} {variables:?} {text}: {told}");
+            }
+        }
+        for arguments in [&[value][..], &["--embedded", value], &["config", "--format", value], &["healthcheck", value]]
+        {
+            let error = command().try_get_matches_from(["analyticsd"].iter().chain(arguments)).unwrap_err();
+            let said = masked(&error).unwrap();
+            assert!(said.contains("***") && !said.contains("hunter2"), "{arguments:?}: {said}");
+        }
+    }
+    let help = command().try_get_matches_from(["analyticsd", "--help"]).unwrap_err();
+    assert_eq!(masked(&help), None, "what stands for a password in the help stays");
 }
 
 #[test]

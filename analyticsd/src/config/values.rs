@@ -28,7 +28,18 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, Wrong> {
 }
 
 pub(super) fn path(text: &str) -> Result<PathBuf, Wrong> {
-    if text.is_empty() { Err(Wrong::new("is empty", "a path")) } else { Ok(PathBuf::from(text)) }
+    if text.is_empty() {
+        Err(Wrong::new("is empty", "a path"))
+    } else if is_url(text) || db::mask_passwords_in(text) != text {
+        // As a path it would be right, and be told with its password wherever the folder is spoken of.
+        Err(Wrong::new("is a URL or holds a password", "a path, with ./ before one that looks like a URL"))
+    } else {
+        Ok(PathBuf::from(text))
+    }
+}
+
+fn is_url(text: &str) -> bool {
+    text.split_once("://").is_some_and(|(scheme, _)| !scheme.is_empty() && !scheme.contains(['/', '.']))
 }
 
 pub(super) fn switch(text: &str) -> Result<bool, Wrong> {
@@ -104,14 +115,21 @@ pub(super) fn embedded_kind(text: &str) -> Result<EmbeddedKind, Wrong> {
     })
 }
 
-/// Several values with commas between. The fault names each one that is wrong.
+/// Several values with commas between. The fault names each one that is wrong, unless there is a password, which may have commas too.
 pub(super) fn list<T>(text: &str, parse: fn(&str) -> Result<T, Wrong>) -> Result<Vec<T>, Wrong> {
     let mut values = Vec::new();
     let mut wrong: Option<Wrong> = None;
+    let holds_password = db::mask_passwords_in(text) != text;
     for text in text.split(',').map(str::trim) {
         match parse(text) {
             Ok(value) => values.push(value),
             Err(Wrong { fault, accepted }) => {
+                if holds_password {
+                    return Err(Wrong::new(
+                        format!("has what {fault}"),
+                        format!("{accepted}; several with commas between"),
+                    ));
+                }
                 let before = wrong.map_or_else(|| "has".to_owned(), |wrong| format!("{}, and", wrong.fault));
                 wrong = Some(Wrong::new(
                     format!("{before} {text:?}, which {fault}"),
