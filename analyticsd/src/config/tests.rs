@@ -183,6 +183,34 @@ fn settings_that_exclude_each_other_are_told_with_both_names() {
 }
 
 #[test]
+fn a_file_of_a_url_holds_one_line_and_what_else_it_has_is_not_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("url");
+    let flag = format!("--database-url-file={}", path.to_str().unwrap());
+    for end in ["", "\n", "\r\n", " \n\n", "\t"] {
+        fs::write(&path, format!("postgres://ann:secret@h/db{end}")).unwrap();
+        let Database::Url(url) = config(&[&flag], &[]).unwrap().database else { panic!("it is a URL") };
+        assert_eq!(url, "postgres://ann:secret@h/db", "{end:?}");
+    }
+    for content in [
+        "postgres://u:hunter2@h/d\n# password is hunter2",
+        "postgres://u:hunter2@h/d\rhunter2\n",
+        "# hunter2\npostgres://u:hunter2@h/d\n",
+        "\npostgres://u:hunter2@h/d\n",
+    ] {
+        fs::write(&path, content).unwrap();
+        let by_file = invocation(&[&flag], &[]);
+        let faults = by_file.settings.config().unwrap_err();
+        let [line] = &faults[..] else { panic!("{content:?}: {faults:?}") };
+        assert!(line.contains("holds what is no database URL: has more than one line"), "{line}");
+        let told = [told(&by_file), told(&invocation(&[], &[("DATABASE_URL", content)]))];
+        assert!(told.iter().all(|told| !told.contains("hunter2")), "{told:?}");
+    }
+    fs::write(&path, " \n").unwrap();
+    assert!(config(&[&flag], &[]).unwrap_err()[0].contains("is empty"));
+}
+
+#[test]
 fn an_embedded_database_beside_a_url_wins_with_a_word() {
     let settings = invocation(&["--embedded"], &[URL]).settings;
     assert!(matches!(settings.config().unwrap().database, Database::Embedded(_)));

@@ -77,6 +77,10 @@ pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Du
 }
 
 pub(super) fn database_url(text: &str) -> Result<String, Wrong> {
+    // The driver would take what follows for the rest of the database's name, which is shown.
+    if text.contains(['\n', '\r']) {
+        return Err(Wrong::new("has more than one line", db::DatabaseUrlError::EXPECTED));
+    }
     db::check_database_url(text)
         .map(|()| text.to_owned())
         .map_err(|error| Wrong::new(error.fault(), db::DatabaseUrlError::EXPECTED))
@@ -96,7 +100,7 @@ pub(super) fn database_url_file(text: &str) -> Result<String, Wrong> {
     let path = path(text)?;
     let content =
         fs::read_to_string(&path).map_err(|error| Wrong::new(format!("cannot be read: {error}"), ACCEPTED))?;
-    let url = content.strip_suffix('\n').map_or(content.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+    let url = content.trim_end();
     if url.is_empty() {
         return Err(Wrong::new("is empty", ACCEPTED));
     }
