@@ -225,22 +225,32 @@ fn the_format_of_the_log_is_a_setting() {
 }
 
 #[test]
-fn who_listens_to_others_without_any_age_limit_is_told_so() {
-    let told = |arguments: &[&str]| {
-        let warnings = invocation(arguments, &[URL]).settings.warnings();
-        warnings.iter().any(|warning| warning.contains("--max-age"))
+fn who_listens_to_others_is_told_which_age_limit_is_missing() {
+    let named = |arguments: &[&str], names: [bool; 2]| {
+        let warnings = invocation(arguments, &[URL]).settings.warnings().join("\n");
+        assert_eq!(
+            ["--max-age", "--max-future"].map(|name| warnings.contains(name)),
+            names,
+            "{arguments:?}: {warnings}"
+        );
     };
     for (listen, is_told) in
         [("0.0.0.0:80", true), ("[::]:80", true), ("192.0.2.1:80", true), ("127.0.0.2:80", false), ("[::1]:80", false)]
     {
-        assert_eq!(told(&["--listen", listen]), is_told, "{listen}");
-        assert!(!told(&["--listen", listen, "--max-age", "400d"]), "{listen}");
-        assert!(!told(&["--listen", listen, "--max-future", "0s"]), "{listen}");
-        assert_eq!(told(&["--listen", listen, "--max-age", "none", "--max-future", "none"]), is_told, "{listen}");
+        let listen = ["--listen", listen];
+        for (limits, [no_age, no_future]) in [
+            (&[][..], [true, true]),
+            (&["--max-age", "none", "--max-future", "none"], [true, true]),
+            (&["--max-age", "400d"], [false, true]),
+            (&["--max-future", "0s"], [true, false]),
+            (&["--max-age", "400d", "--max-future", "0s"], [false, false]),
+        ] {
+            named(&[&listen, limits].concat(), [is_told && no_age, is_told && no_future]);
+        }
     }
     let behind_a_proxy = ["--listen", "127.0.0.1:80", "--trusted-proxies", "127.0.0.1"];
-    assert!(told(&behind_a_proxy));
-    assert!(!told(&[&behind_a_proxy[..], &["--max-age", "400d"]].concat()));
+    named(&behind_a_proxy, [true, true]);
+    named(&[&behind_a_proxy[..], &["--max-age", "400d"]].concat(), [false, true]);
 }
 
 /// What is said of settings in whatever way: as a start does, and as `analyticsd config` does.
