@@ -30,6 +30,7 @@ mod openapi;
 mod own_address;
 mod parameters;
 mod places;
+mod private_files;
 mod refusal;
 mod reply;
 pub mod reports;
