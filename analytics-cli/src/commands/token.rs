@@ -112,12 +112,20 @@ async fn create(args: CreateArgs, tokens: AccessTokens<'_>) -> Result<Verdict, F
     let issued = if public { IssuedToken::public(random) } else { IssuedToken::secret(random) };
     let scopes: Scopes = if public { Scopes::from_iter([Scope::Write]) } else { scope.into_iter().collect() };
     let token = NewAccessToken { id: issued.id, name, scopes, digest: issued.digest, origins: origin, expires_at };
+    let is_first = !tokens.ever_were().await?;
     if !tokens.create(&token).await? {
         output::error(&format!(
             "there is a token named {} already; take another name, or revoke that one first with `analytics-cli token revoke`",
             token.name.as_str()
         ));
         return Ok(Verdict::No);
+    }
+    if is_first {
+        // Said before all else: it is so whether the token can be printed or not.
+        output::talk(
+            "this is the first token: from now on every daemon of this database refuses whoever shows none, unless it was started with --allow-anonymous; \
+             revoking it does not undo that",
+        );
     }
     // If it cannot be printed, nobody will ever know it, so it must not stay.
     if let Err(failure) = output::print(&format!("{}\n", issued.text)) {

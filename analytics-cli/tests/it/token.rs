@@ -54,6 +54,23 @@ async fn a_token_is_shown_once_and_listed_without_its_secret_until_it_is_revoked
 }
 
 #[tokio::test]
+async fn whoever_makes_the_first_token_is_told_that_it_closes_every_daemon_to_those_without_one() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let is_told = async |name| {
+        let made = run(&database, &["token", "create", name, "--scope", "write"]).await;
+        assert_eq!(made.code, 0, "{}", made.stderr);
+        made.stderr
+            .contains("this is the first token: from now on every daemon of this database refuses whoever shows none")
+    };
+    assert!(is_told("first").await);
+    assert!(!is_told("second").await);
+    for name in ["first", "second"] {
+        assert_eq!(run(&database, &["token", "revoke", name]).await.code, 0);
+    }
+    assert!(!is_told("third").await, "the daemons ask for one already");
+}
+
+#[tokio::test]
 async fn a_public_key_is_listed_with_its_origins_and_can_be_read_there_again() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let arguments = [
