@@ -54,7 +54,7 @@ impl Invocation {
         };
         let text = |about: &About| matches.get_one::<String>(about.name).cloned();
         let given = table::ALL.iter().filter_map(|entry| {
-            Some(Given { entry, text: text(entry.about)?, source: Source::Flag(entry.about.name) })
+            Some(Given { entry, text: text(entry.about)?, source: Source::Flag(entry.about.name), wrong: None })
         });
         let file = text(&table::CONFIG).map(PathBuf::from);
         Self { task, settings: Settings::gather(given.collect(), environment, file) }

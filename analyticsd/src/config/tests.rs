@@ -121,6 +121,8 @@ fn a_value_that_is_not_accepted_is_told_with_its_source_and_what_is() {
         ("header-timeout", "999ms", "is out of range", "a duration from 1s to 1h".to_owned()),
         ("body-timeout", "61m", "is out of range", "a duration from 1s to 1h".to_owned()),
         ("unread-timeout", "soon", "is not a duration", "a duration from 1s to 1h".to_owned()),
+        ("settle-after", "366days", "is out of range", "a duration from 0s to 365days,".to_owned()),
+        ("shutdown-timeout", "25h", "is out of range", "a duration from 0s to 1day,".to_owned()),
         ("max-age", "999ms", "is out of range", "a duration from 1s to 10000years".to_owned()),
         ("max-future", "never", "is not a duration", ", or none".to_owned()),
         ("spool", "", "is empty", "a path".to_owned()),
@@ -302,6 +304,37 @@ fn a_password_that_is_given_for_any_setting_in_any_source_is_told_by_none() {
     }
     let help = command().try_get_matches_from(["analyticsd", "--help"]).unwrap_err();
     assert_eq!(masked(&help), None, "what stands for a password in the help stays");
+}
+
+#[test]
+fn what_is_wrong_in_the_file_is_shown_as_it_stands_there_and_not_as_what_would_apply_without_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("settings.toml");
+    let file = ["--config", path.to_str().unwrap()];
+    for (line, shown) in [
+        ("allow_anonymous = \"perhaps\"", "\"perhaps\""),
+        ("migrate = 1 # or not", "1"),
+        ("settle_after = 1.5", "1.5"),
+        ("header_bytes = 0x4000", "0x4000"),
+        ("listen = [\n'x' ]", "\"[\\n'x' ]\""),
+        ("max_connections = 0", "0"),
+        ("database_url = ['postgres://h/db']", "***"),
+    ] {
+        fs::write(&path, line).unwrap();
+        let settings = invocation(&file, &[]).settings;
+        assert!(settings.config().is_err(), "{line}");
+        let key = line.split_once(" =").unwrap().0;
+        let table = settings.show(ShowFormat::Table);
+        let row = table.lines().find(|row| row.starts_with(&format!("{key} "))).unwrap();
+        let rest = row[key.len()..].trim_start();
+        assert!(rest.strip_prefix(shown).is_some_and(|rest| rest.trim_start().starts_with(file[1])), "{line}: {row}");
+    }
+    fs::write(&path, "max_connections = 0x10").unwrap();
+    let table = invocation(&[&file[..], &["--max-connections", "5"]].concat(), &[URL]).settings.show(ShowFormat::Table);
+    assert!(
+        table.lines().any(|row| row.starts_with("max_connections ") && row.ends_with("  --max-connections")),
+        "{table}"
+    );
 }
 
 #[test]

@@ -69,11 +69,18 @@ pub(super) fn number_or_none<T: FromStr + PartialOrd + Display>(
 
 pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Duration, Wrong> {
     let accepted = || {
-        let [least, most] = [*range.start(), *range.end()].map(humantime::format_duration);
+        let [least, most] = [*range.start(), *range.end()].map(bound);
         format!("a duration from {least} to {most}, like 90s, 10m or 1h 30m")
     };
     let duration = humantime::parse_duration(text).map_err(|_| Wrong::new("is not a duration", accepted()))?;
     if range.contains(&duration) { Ok(duration) } else { Err(Wrong::new("is out of range", accepted())) }
+}
+
+/// A bound as people say it: in days where humantime, whose months have 30.44 of them, would make a list of units of it.
+fn bound(duration: Duration) -> String {
+    let text = humantime::format_duration(duration).to_string();
+    let days = duration.as_secs() / 86_400;
+    if text.contains(' ') && duration == Duration::from_hours(24 * days) { format!("{days}days") } else { text }
 }
 
 pub(super) fn database_url(text: &str) -> Result<String, Wrong> {
