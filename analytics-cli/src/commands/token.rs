@@ -166,6 +166,8 @@ fn state(row: &AccessTokenRow, now: DateTime<Utc>) -> &'static str {
 #[derive(Serialize)]
 struct Listed<'a> {
     id: &'a str,
+    /// What pages of a public key give, which is no secret and may be needed again. None of any other token.
+    key: Option<String>,
     name: &'a str,
     public: bool,
     scopes: &'a [String],
@@ -176,6 +178,10 @@ struct Listed<'a> {
     state: &'a str,
 }
 
+fn public_key(row: &AccessTokenRow) -> Option<String> {
+    row.is_public.then(|| format!("pk_{}", row.id))
+}
+
 fn write(rows: &[AccessTokenRow], now: DateTime<Utc>, format: ReportFormat, palette: Palette) -> String {
     match format {
         ReportFormat::Json => {
@@ -183,6 +189,7 @@ fn write(rows: &[AccessTokenRow], now: DateTime<Utc>, format: ReportFormat, pale
                 .iter()
                 .map(|row| Listed {
                     id: &row.id,
+                    key: public_key(row),
                     name: &row.name,
                     public: row.is_public,
                     scopes: &row.scopes,
@@ -201,10 +208,8 @@ fn write(rows: &[AccessTokenRow], now: DateTime<Utc>, format: ReportFormat, pale
             let cells: Vec<_> = rows
                 .iter()
                 .map(|row| {
-                    // A public key is no secret, and may be needed again.
-                    let id = if row.is_public { format!("pk_{}", row.id) } else { row.id.clone() };
                     [
-                        id,
+                        public_key(row).unwrap_or_else(|| row.id.clone()),
                         row.name.clone(),
                         row.scopes.join(","),
                         row.origins.join(","),
