@@ -126,6 +126,7 @@ fn a_value_that_is_not_accepted_is_told_with_its_source_and_what_is() {
         ("max-age", "999ms", "is out of range", "a duration from 1s to 10000years".to_owned()),
         ("max-future", "never", "is not a duration", ", or none".to_owned()),
         ("spool", "", "is empty", "a path".to_owned()),
+        ("spool", "file:///spool", "is a URL", "a path, with ./ before".to_owned()),
         ("embedded-kind", "docker", "is unknown", "native".to_owned()),
         ("log", "analyticsd=loud", "is not a filter", "info,".to_owned()),
         ("log-format", "xml", "is unknown", "human or json".to_owned()),
@@ -135,9 +136,13 @@ fn a_value_that_is_not_accepted_is_told_with_its_source_and_what_is() {
         let expected = format!("--{flag}: {text:?} {fault}; accepted is ");
         assert!(line.strip_prefix(&expected).is_some_and(|rest| rest.contains(&accepted)), "{line}");
     }
-    for (flag, text) in
-        [("max-connections", "1000000"), ("header-timeout", "1h"), ("log-format", "json"), ("header-bytes", "8192")]
-    {
+    for (flag, text) in [
+        ("max-connections", "1000000"),
+        ("header-timeout", "1h"),
+        ("log-format", "json"),
+        ("header-bytes", "8192"),
+        ("spool", "./file:///spool"),
+    ] {
         assert!(config(&[&format!("--{flag}"), text], &[URL]).is_ok(), "--{flag} {text}");
     }
 }
@@ -210,6 +215,11 @@ fn a_file_of_a_url_holds_one_line_and_what_else_it_has_is_not_told() {
     }
     fs::write(&path, " \n").unwrap();
     assert!(config(&[&flag], &[]).unwrap_err()[0].contains("is empty"));
+    let given_itself = config(&["--database-url-file", "postgres://h/db"], &[]).unwrap_err();
+    assert!(
+        given_itself[0].contains("is a URL; ") && given_itself[0].ends_with("is for --database-url"),
+        "{given_itself:?}"
+    );
 }
 
 #[test]

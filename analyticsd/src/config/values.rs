@@ -30,9 +30,11 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, Wrong> {
 pub(super) fn path(text: &str) -> Result<PathBuf, Wrong> {
     if text.is_empty() {
         Err(Wrong::new("is empty", "a path"))
-    } else if is_url(text) || db::mask_passwords_in(text) != text {
+    } else if is_url(text) {
+        Err(Wrong::new("is a URL", "a path, with ./ before one that looks like a URL"))
+    } else if db::mask_passwords_in(text) != text {
         // As a path it would be right, and be told with its password wherever the folder is spoken of.
-        Err(Wrong::new("is a URL or holds a password", "a path, with ./ before one that looks like a URL"))
+        Err(Wrong::new("holds a password", "a path"))
     } else {
         Ok(PathBuf::from(text))
     }
@@ -104,6 +106,9 @@ fn or_none<T>(value: Result<T, Wrong>) -> Result<Option<T>, Wrong> {
 /// Reads the URL from the file that the text names.
 pub(super) fn database_url_file(text: &str) -> Result<String, Wrong> {
     const ACCEPTED: &str = "a file that can be read and holds nothing but a database URL";
+    if is_url(text) {
+        return Err(Wrong::new("is a URL", format!("{ACCEPTED}; the URL itself is for --database-url")));
+    }
     let path = path(text)?;
     let content =
         fs::read_to_string(&path).map_err(|error| Wrong::new(format!("cannot be read: {error}"), ACCEPTED))?;
