@@ -73,8 +73,9 @@ pub(crate) enum Command {
     /// Delete a visitor's raw events, and count the hours that had them anew.
     ///
     /// Shows the hours in which the visitor has raw events and, with --yes, deletes those and rebuilds each hour from what is left of it. The
-    /// daemon may run meanwhile; what it stores of the visitor afterwards, also from a spool, is kept until the command is given again. Hours whose raw events are no
-    /// longer kept have counts that name nobody, and stay as they are.
+    /// daemon may run meanwhile; what it stores of the visitor afterwards, also from a spool, is kept until the command is given again. It does not reach
+    /// rejected.ndjson in the folders of spools, which holds what could never be stored. Hours whose raw events are no longer kept have counts that name
+    /// nobody, and stay as they are.
     ///
     /// Exits 0, or 1 if an hour still counts the visitor because its other raw events are no longer kept.
     Forget(ForgetArgs),

@@ -32,6 +32,7 @@ mod own_address;
 mod parameters;
 mod pieces;
 mod places;
+mod private_files;
 pub mod readiness;
 mod refusal;
 mod reply;

@@ -70,6 +70,13 @@ pub struct LiveAccessTokens {
 pub struct AccessTokens<'a>(pub &'a Store);
 
 impl AccessTokens<'_> {
+    /// Whether there ever was a token, so that daemons ask for one.
+    pub async fn ever_were(self) -> Result<bool, StoreError> {
+        self.0
+            .on_client(async |client| Ok(client.query_one("select analytics.access_changes() > 0", &[]).await?.get(0)))
+            .await
+    }
+
     /// Puts a token into the table. False if another that is not revoked has its name.
     pub async fn create(self, token: &NewAccessToken) -> Result<bool, StoreError> {
         let scopes: Vec<&str> = token.scopes.iter().map(Scope::as_str).collect();

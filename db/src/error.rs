@@ -2,7 +2,11 @@ use std::{error::Error, fmt::Write};
 
 use deadpool_postgres::PoolError;
 use thiserror::Error;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::{
+    Config,
+    config::{ChannelBinding, SslMode},
+    error::SqlState,
+};
 
 use crate::has_password;
 
@@ -76,7 +80,25 @@ impl DatabaseUrlError {
 
 /// Says what is wrong with a database URL, or a connection string, that no connection could be tried with.
 pub fn check_database_url(url: &str) -> Result<(), DatabaseUrlError> {
-    url.parse::<tokio_postgres::Config>().map(drop).map_err(|error| DatabaseUrlError::new(url, &error))
+    read_database_url(url).map(drop)
+}
+
+/// What a database URL says, unless it asks for what no connection could be made with.
+pub(crate) fn read_database_url(url: &str) -> Result<Config, DatabaseUrlError> {
+    let config: Config = url.parse().map_err(|error| DatabaseUrlError::new(url, &error))?;
+    let asks_for = if config.get_ssl_mode() == SslMode::Require {
+        "sslmode=require"
+    } else if config.get_channel_binding() == ChannelBinding::Require {
+        "channel_binding=require"
+    } else {
+        return Ok(config);
+    };
+    Err(DatabaseUrlError {
+        fault: format!(
+            "{asks_for} asks for TLS, which this program does not speak to a database: leave it out where the database is on this machine or a network \
+             that you trust, else lay a tunnel that does, as by stunnel or ssh, and name its end here"
+        ),
+    })
 }
 
 /// What stands between the first two backticks.
@@ -139,5 +161,20 @@ mod tests {
         assert!(!fault("postgres://ann:se@h/db?cret=x").contains("cret=x"));
         let broken = fault("postgres://ann:secret@h/db?tail=x");
         assert!(!broken.contains("tail") && broken.contains("expected is postgres://"), "{broken}");
+    }
+
+    #[test]
+    fn a_url_that_asks_for_tls_is_refused_with_what_to_do() {
+        for (url, asks_for) in [
+            ("postgres://ann:secret@h/db?sslmode=require", "sslmode=require asks for TLS"),
+            ("host=h sslmode=require", "sslmode=require asks for TLS"),
+            ("postgres://h/db?channel_binding=require", "channel_binding=require asks for TLS"),
+        ] {
+            let fault = Store::new(url, StoreOptions::default()).err().unwrap().to_string();
+            assert!(fault.contains(asks_for) && fault.contains("tunnel") && !fault.contains("secret"), "{fault}");
+        }
+        for mode in ["disable", "prefer"] {
+            assert!(Store::new(&format!("postgres://h/db?sslmode={mode}"), StoreOptions::default()).is_ok(), "{mode}");
+        }
     }
 }

@@ -43,7 +43,7 @@ pub use error::{DatabaseUrlError, StoreError, check_database_url, describe};
 pub use examination::{Access, Clock, Examination, Platform, Settling, Timescale};
 pub use flavour::Flavour;
 pub use forgetting::{Forgotten, Traces};
-pub use password::{has_password, mask_password};
+pub use password::{has_password, mask_password, mask_passwords_in};
 pub use reports::UniqueUsers;
 pub use retention::Retention;
 pub use settler::{Backlog, SettleOutcome, Settler};

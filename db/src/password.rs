@@ -77,6 +77,27 @@ fn value_length(value: &str) -> usize {
     value.len()
 }
 
+/// Any text with the passwords masked that it may hold, for what was given in a place where no database URL belongs: all between the first name
+/// of a URL and the last `@`, and what follows `password=`. A text without a password stays as it is.
+pub fn mask_passwords_in(text: &str) -> String {
+    let masked = mask_credentials(text);
+    // Its pairs begin at the first password, so that nothing before it is taken for the rest of one.
+    let is_key = |at: usize| masked[at + "password".len()..].trim_start().starts_with('=');
+    match masked.match_indices("password").map(|(at, _)| at).find(|&at| is_key(at)) {
+        Some(at) => format!("{}{}", &masked[..at], mask_pairs(&masked[at..])),
+        None => masked,
+    }
+}
+
+/// Masks what stands as in `scheme://user:password@`. There may be several in a list, and a password may hold whatever separates them.
+fn mask_credentials(text: &str) -> String {
+    let Some(host) = text.find("://").map(|at| at + "://".len()) else { return text.to_owned() };
+    match (text[host..].find(':'), text[host..].rfind('@')) {
+        (Some(colon), Some(at)) if colon < at => format!("{}:{MASK}{}", &text[..host + colon], &text[host + at..]),
+        _ => text.to_owned(),
+    }
+}
+
 /// Whether a database URL, or a connection string, holds a password.
 pub fn has_password(url: &str) -> bool {
     mask_password(url) != url
@@ -84,7 +105,7 @@ pub fn has_password(url: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{has_password, mask_password};
+    use super::{has_password, mask_password, mask_passwords_in};
 
     #[test]
     fn a_password_is_masked_wherever_a_connection_string_may_have_it() {
@@ -135,6 +156,35 @@ mod tests {
         ] {
             let masked = mask_password(url);
             assert!(!masked.contains("cret"), "{url} is shown as {masked}");
+        }
+    }
+
+    #[test]
+    fn passwords_are_masked_in_any_text_and_the_rest_is_left() {
+        for (text, masked) in [
+            ("postgres://ann:secret@h/db", "postgres://ann:***@h/db"),
+            ("postgres://ann:se,cr/et?@h/db", "postgres://ann:***@h/db"),
+            ("postgres://ann:se@cret@h/db", "postgres://ann:***@h/db"),
+            ("'postgres://ann:secret@h/db' is wrong", "'postgres://ann:***@h/db' is wrong"),
+            ("10.0.0.0/8,postgres://ann:secret@h/db", "10.0.0.0/8,postgres://ann:***@h/db"),
+            ("https://a.example,postgres://ann:secret@h", "https://a.example,postgres:***@h"),
+            ("postgres://a:secret@h/d?x=1,postgres://b:secret@i", "postgres://a:***@i"),
+            ("postgres://ann@h/db?password=secret&x=y", "postgres://ann@h/db?password=***"),
+            ("host=h password=secret user=ann", "host=h password=*** user=ann"),
+            ("host=h password = 'secret more'", "host=h password =***"),
+            ("a password, and password=a secret", "a password, and password=*** ***"),
+        ] {
+            assert_eq!(mask_passwords_in(text), masked, "{text}");
+        }
+        for text in [
+            "127.0.0.1:8080",
+            "https://shop.example:8443,http://localhost:3000",
+            "https://ann@h/db",
+            "/run/secrets/password",
+            "a@b: c",
+            "",
+        ] {
+            assert_eq!(mask_passwords_in(text), text);
         }
     }
 }

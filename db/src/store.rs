@@ -6,7 +6,7 @@ use model::{Hour, HourCounts};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_postgres::{Client, Config, NoTls, Row};
 
-use crate::{DatabaseUrlError, StoreError};
+use crate::{DatabaseUrlError, StoreError, error::read_database_url};
 
 /// Limits of a [`Store`]. All are bounds, none is a delay.
 #[derive(Debug, Clone)]
@@ -71,7 +71,7 @@ struct Inner {
 impl Store {
     /// Prepares to connect; nothing is opened yet.
     pub fn new(database_url: &str, options: StoreOptions) -> Result<Self, DatabaseUrlError> {
-        let mut config: Config = database_url.parse().map_err(|error| DatabaseUrlError::new(database_url, &error))?;
+        let mut config = read_database_url(database_url)?;
         config
             .application_name(&options.application_name)
             .connect_timeout(options.connect_timeout)

@@ -112,12 +112,20 @@ async fn create(args: CreateArgs, tokens: AccessTokens<'_>) -> Result<Verdict, F
     let issued = if public { IssuedToken::public(random) } else { IssuedToken::secret(random) };
     let scopes: Scopes = if public { Scopes::from_iter([Scope::Write]) } else { scope.into_iter().collect() };
     let token = NewAccessToken { id: issued.id, name, scopes, digest: issued.digest, origins: origin, expires_at };
+    let is_first = !tokens.ever_were().await?;
     if !tokens.create(&token).await? {
         output::error(&format!(
             "there is a token named {} already; take another name, or revoke that one first with `analytics-cli token revoke`",
             token.name.as_str()
         ));
         return Ok(Verdict::No);
+    }
+    if is_first {
+        // Said before all else: it is so whether the token can be printed or not.
+        output::talk(
+            "this is the first token: from now on every daemon of this database refuses whoever shows none, unless it was started with --allow-anonymous; \
+             revoking it does not undo that",
+        );
     }
     // If it cannot be printed, nobody will ever know it, so it must not stay.
     if let Err(failure) = output::print(&format!("{}\n", issued.text)) {
@@ -158,6 +166,8 @@ fn state(row: &AccessTokenRow, now: DateTime<Utc>) -> &'static str {
 #[derive(Serialize)]
 struct Listed<'a> {
     id: &'a str,
+    /// What pages of a public key give, which is no secret and may be needed again. None of any other token.
+    key: Option<String>,
     name: &'a str,
     public: bool,
     scopes: &'a [String],
@@ -168,6 +178,10 @@ struct Listed<'a> {
     state: &'a str,
 }
 
+fn public_key(row: &AccessTokenRow) -> Option<String> {
+    row.is_public.then(|| format!("pk_{}", row.id))
+}
+
 fn write(rows: &[AccessTokenRow], now: DateTime<Utc>, format: ReportFormat, palette: Palette) -> String {
     match format {
         ReportFormat::Json => {
@@ -175,6 +189,7 @@ fn write(rows: &[AccessTokenRow], now: DateTime<Utc>, format: ReportFormat, pale
                 .iter()
                 .map(|row| Listed {
                     id: &row.id,
+                    key: public_key(row),
                     name: &row.name,
                     public: row.is_public,
                     scopes: &row.scopes,
@@ -193,10 +208,8 @@ fn write(rows: &[AccessTokenRow], now: DateTime<Utc>, format: ReportFormat, pale
             let cells: Vec<_> = rows
                 .iter()
                 .map(|row| {
-                    // A public key is no secret, and may be needed again.
-                    let id = if row.is_public { format!("pk_{}", row.id) } else { row.id.clone() };
                     [
-                        id,
+                        public_key(row).unwrap_or_else(|| row.id.clone()),
                         row.name.clone(),
                         row.scopes.join(","),
                         row.origins.join(","),

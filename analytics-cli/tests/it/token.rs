@@ -33,6 +33,7 @@ async fn a_token_is_shown_once_and_listed_without_its_secret_until_it_is_revoked
     let [one] = &list[..] else { panic!("{list:?}") };
     assert_eq!((&one["name"], &one["state"]), (&"shop import".into(), &"valid".into()));
     assert_eq!(one["scopes"], serde_json::json!(["write", "read"]));
+    assert!(one["key"].is_null(), "what a page may show is not what a secret token is");
     let id = one["id"].as_str().unwrap();
     assert!(token.contains(id));
     let secret = token.strip_prefix(&format!("an_{id}_")).unwrap();
@@ -54,6 +55,23 @@ async fn a_token_is_shown_once_and_listed_without_its_secret_until_it_is_revoked
 }
 
 #[tokio::test]
+async fn whoever_makes_the_first_token_is_told_that_it_closes_every_daemon_to_those_without_one() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let is_told = async |name| {
+        let made = run(&database, &["token", "create", name, "--scope", "write"]).await;
+        assert_eq!(made.code, 0, "{}", made.stderr);
+        made.stderr
+            .contains("this is the first token: from now on every daemon of this database refuses whoever shows none")
+    };
+    assert!(is_told("first").await);
+    assert!(!is_told("second").await);
+    for name in ["first", "second"] {
+        assert_eq!(run(&database, &["token", "revoke", name]).await.code, 0);
+    }
+    assert!(!is_told("third").await, "the daemons ask for one already");
+}
+
+#[tokio::test]
 async fn a_public_key_is_listed_with_its_origins_and_can_be_read_there_again() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let arguments = [
@@ -70,6 +88,9 @@ async fn a_public_key_is_listed_with_its_origins_and_can_be_read_there_again() {
     assert!(key.starts_with("pk_"), "{key}");
     let table = run(&database, &["token", "list"]).await.stdout;
     assert!(table.contains(key.trim_end()) && table.contains("https://shop.example,http://localhost:3000"), "{table}");
+    let [one] = &listed(&database).await[..] else { panic!("one key") };
+    assert_eq!((&one["key"], &one["public"]), (&key.trim_end().into(), &true.into()));
+    assert_eq!(format!("pk_{}", one["id"].as_str().unwrap()), key.trim_end());
 }
 
 /// The command line is given the token in each of the ways that it takes one.

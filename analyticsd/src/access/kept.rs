@@ -1,7 +1,6 @@
 use std::{
-    fs::{self, File, OpenOptions, Permissions},
+    fs::{self, File},
     io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -12,6 +11,8 @@ use db::{LiveAccessToken, LiveAccessTokens};
 use model::access::{Digest, Scope, Scopes};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+
+use crate::private_files;
 
 /// How long after a failure it is tried again.
 const PERIOD: Duration = Duration::from_millis(500);
@@ -131,11 +132,10 @@ impl Kept {
 
 /// Replaces what was written, all or nothing, also if the machine crashes. Nobody but the daemon's user may read it.
 fn write(dir: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
-    fs::create_dir_all(dir)?;
+    // It may be the first to need the folder, in which the spool will be.
+    private_files::make_folder(dir)?;
     let new = path.with_extension("json.new");
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
-    // One that was left behind may have other permissions.
-    file.set_permissions(Permissions::from_mode(0o600))?;
+    let mut file = private_files::open(File::options().truncate(true).write(true), &new)?;
     file.write_all(text)?;
     file.sync_all()?;
     fs::rename(new, path)?;

@@ -77,15 +77,26 @@ impl Settings {
         // Behind a proxy the daemon listens on a loopback address, and others reach it all the same.
         let is_open = self.value(&table::LISTEN).is_some_and(|listen| !listen.ip().is_loopback())
             || self.value(&table::TRUSTED_PROXIES).is_some_and(|proxies| !proxies.is_empty());
-        let takes_any_age = |setting| self.value(setting).is_some_and(|limit: Option<_>| limit.is_none());
-        if is_open && takes_any_age(&table::MAX_AGE) && takes_any_age(&table::MAX_FUTURE) {
-            warnings.push(
-                "whoever reaches this daemon can send events of any day from 1970 to 9999, and each day is a chunk or a partition of the \
-                 database; --max-age and --max-future (as in --max-age 400days --max-future 1h) set bounds"
-                    .to_owned(),
-            );
+        if is_open {
+            warnings.extend(self.unbounded_days());
         }
         warnings
+    }
+
+    /// What to say of days that nothing bounds.
+    fn unbounded_days(&self) -> Option<String> {
+        let is_unbounded = |setting| self.value(setting).is_some_and(|limit: Option<_>| limit.is_none());
+        let (days, setters) = match (is_unbounded(&table::MAX_AGE), is_unbounded(&table::MAX_FUTURE)) {
+            (false, false) => return None,
+            (true, true) => {
+                ("from 1970 to 9999", "--max-age and --max-future (as in --max-age 400days --max-future 1h) set bounds")
+            }
+            (true, false) => ("back to 1970", "--max-age (as in --max-age 400days) sets a bound"),
+            (false, true) => ("up to 9999", "--max-future (as in --max-future 1h) sets a bound"),
+        };
+        Some(format!(
+            "whoever reaches this daemon can send events of any day {days}, and each day is a chunk or a partition of the database; {setters}"
+        ))
     }
 
     /// The database's URL, itself or from its file.

@@ -25,7 +25,8 @@ impl Invocation {
     /// Reads the command line and the other sources. Where the command line asks for help or cannot be understood, this says so and
     /// ends the process.
     pub fn read() -> Self {
-        Self::of(&command().get_matches(), &Environment::of_this_process())
+        let matches = command().try_get_matches().unwrap_or_else(|error| refuse(&error));
+        Self::of(&matches, &Environment::of_this_process())
     }
 
     /// The same from sources that a test has.
@@ -53,7 +54,7 @@ impl Invocation {
         };
         let text = |about: &About| matches.get_one::<String>(about.name).cloned();
         let given = table::ALL.iter().filter_map(|entry| {
-            Some(Given { entry, text: text(entry.about)?, source: Source::Flag(entry.about.name) })
+            Some(Given { entry, text: text(entry.about)?, source: Source::Flag(entry.about.name), wrong: None })
         });
         let file = text(&table::CONFIG).map(PathBuf::from);
         Self { task, settings: Settings::gather(given.collect(), environment, file) }
@@ -105,6 +106,22 @@ pub fn command() -> Command {
         .args([flag(&table::CONFIG)])
         .args(table::ALL.iter().map(|entry| flag(entry.about)))
         .subcommands([show_config, healthcheck, completions, man])
+}
+
+/// Says what clap says, but for a password in what it repeats of the command line, and ends the process.
+fn refuse(error: &clap::Error) -> ! {
+    if let Some(masked) = masked(error) {
+        eprint!("{masked}");
+        std::process::exit(error.exit_code());
+    }
+    error.exit()
+}
+
+/// What an error says without the passwords in it; none if there are none. The help, an error too, is no secret.
+pub(super) fn masked(error: &clap::Error) -> Option<String> {
+    let said = error.render().to_string();
+    let masked = db::mask_passwords_in(&said);
+    (error.use_stderr() && masked != said).then_some(masked)
 }
 
 fn flag(about: &About) -> Arg {

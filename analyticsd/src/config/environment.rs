@@ -8,7 +8,6 @@ use std::{
 };
 
 use super::{
-    fault::Fault,
     nearest::nearest,
     setting::Wrong,
     sources::{Given, Source},
@@ -35,17 +34,13 @@ impl Environment {
     }
 
     /// What it says of each setting.
-    pub(super) fn given(&self, faults: &mut Vec<Fault>) -> Vec<Given> {
-        let mut given = Vec::new();
-        for entry in table::ALL {
-            let Some(value) = self.0.get(OsStr::new(entry.about.variable)) else { continue };
-            let source = Source::Variable(entry.about.variable);
-            match value.to_str() {
-                Some(text) => given.push(Given { entry, text: text.to_owned(), source }),
-                None => faults.push(Fault::new(source, None, Wrong::new("is not UTF-8", "a text in UTF-8"))),
-            }
-        }
-        given
+    pub(super) fn given(&self) -> impl Iterator<Item = Given> {
+        table::ALL.iter().filter_map(|entry| {
+            let value = self.0.get(OsStr::new(entry.about.variable))?;
+            let wrong = value.to_str().is_none().then(|| Wrong::new("is not UTF-8", "a text in UTF-8"));
+            let text = value.to_string_lossy().into_owned();
+            Some(Given { entry, text, source: Source::Variable(entry.about.variable), wrong })
+        })
     }
 
     /// What to say of variables that look like the daemon's and are not. Another program may have set them, so they are no faults.

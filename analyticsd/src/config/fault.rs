@@ -20,7 +20,7 @@ pub(super) struct Fault {
 }
 
 impl Fault {
-    /// Of one source. The text must not hold a secret.
+    /// Of one source. The text must not be that of a secret; what looks like one in any other is masked.
     pub(super) fn new(source: Source, text: Option<String>, wrong: Wrong) -> Self {
         Self { place: Place::Source(source), text, wrong }
     }
@@ -48,7 +48,7 @@ impl fmt::Display for Fault {
         }
         if let Some(text) = text {
             // Quoted as in Rust, so that it is one line whatever it holds.
-            write!(f, "{text:?} ")?;
+            write!(f, "{:?} ", db::mask_passwords_in(text))?;
         }
         write!(f, "{fault}; accepted is {accepted}")
     }

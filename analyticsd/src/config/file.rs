@@ -50,8 +50,15 @@ fn settings(path: &Path, text: &str, faults: &mut Vec<Fault>) -> Vec<Given> {
             continue;
         }
         let source = source(offset, key.get_ref());
-        match known(key.get_ref()).and_then(|entry| Ok((entry, raw(entry.about, value.get_ref())?))) {
-            Ok((entry, text)) => given.push(Given { entry, text, source }),
+        match known(key.get_ref()) {
+            Ok(entry) => {
+                let (text, wrong) = match raw(entry.about, value.get_ref()) {
+                    Ok(text) => (text, None),
+                    // As it stands there.
+                    Err(wrong) => (text.get(value.span()).unwrap_or_default().to_owned(), Some(wrong)),
+                };
+                given.push(Given { entry, text, source, wrong });
+            }
             Err(fault) => wrong.push((offset, Fault::new(source, None, fault))),
         }
     }

@@ -23,7 +23,7 @@ pub(super) struct About {
     pub(super) form: Form,
     /// What applies if no source says anything.
     pub(super) default: Fallback,
-    /// For a secret, or what may hold one: what may be shown of it.
+    /// For what is meant to hold a secret: what may be shown of it.
     pub(super) mask: Option<fn(&str) -> String>,
     /// What it is for, with its unit and range.
     pub(super) help: &'static str,
@@ -35,9 +35,9 @@ impl About {
         self.name.replace('-', "_")
     }
 
-    /// What may be shown of its text, on one line.
+    /// What may be shown of its text, on one line. A database URL may have been given for any setting by mistake.
     pub(super) fn shown(&self, text: &str) -> String {
-        let shown = self.mask.map_or_else(|| text.to_owned(), |mask| mask(text));
+        let shown = self.mask.unwrap_or(db::mask_passwords_in)(text);
         if shown.contains(char::is_control) { format!("{shown:?}") } else { shown }
     }
 }

@@ -42,7 +42,11 @@ impl Settings {
     fn shown_file(&self) -> Shown {
         let file = self.file();
         let source = self.named_by().map_or(Source::Default.to_string(), Source::to_string);
-        Shown { setting: table::CONFIG.key(), value: file.map(|path| path.display().to_string()), source }
+        Shown {
+            setting: table::CONFIG.key(),
+            value: file.map(|path| table::CONFIG.shown(&path.display().to_string())),
+            source,
+        }
     }
 
     fn shown(&self, Entry { about, check }: &Entry) -> Shown {

@@ -9,7 +9,7 @@ use super::{
     environment::Environment,
     fault::Fault,
     file,
-    setting::{About, Setting},
+    setting::{About, Setting, Wrong},
     table::{self, Entry},
 };
 
@@ -18,6 +18,8 @@ pub(super) struct Given {
     pub(super) entry: &'static Entry,
     pub(super) text: String,
     pub(super) source: Source,
+    /// What is wrong with how it is written, where that is known before the text is read.
+    pub(super) wrong: Option<Wrong>,
 }
 
 /// Where a text came from.
@@ -51,7 +53,8 @@ impl fmt::Display for Source {
             Self::Flag(name) => write!(f, "--{name}"),
             Self::Variable(name) => f.write_str(name),
             Self::File { path, line, key } if key.is_empty() => write!(f, "{}:{line}", path.display()),
-            Self::File { path, line, key } => write!(f, "{}:{line} {key}", path.display()),
+            // What stands there as a key may be a value in the wrong place.
+            Self::File { path, line, key } => write!(f, "{}:{line} {}", path.display(), db::mask_passwords_in(key)),
             Self::Default => f.write_str("default"),
         }
     }
@@ -74,7 +77,7 @@ impl Settings {
     pub(super) fn gather(mut given: Vec<Given>, environment: &Environment, file: Option<PathBuf>) -> Self {
         let mut faults = Vec::new();
         let mut warnings = environment.warnings();
-        given.extend(environment.given(&mut faults));
+        given.extend(environment.given());
         let named = match file {
             Some(path) => Some((path, Source::Flag(table::CONFIG.name))),
             None => environment.file().map(|path| (path, Source::Variable(table::CONFIG.variable))),
@@ -84,7 +87,11 @@ impl Settings {
             warnings.extend(file::exposed(path, &in_file));
             given.extend(in_file);
         }
-        let checked = given.iter().filter_map(|Given { entry, text, source }| {
+        let checked = given.iter_mut().filter_map(|Given { entry, text, source, wrong }| {
+            // What is not even written as it should be is told by what it is, and not repeated.
+            if let Some(wrong) = wrong.take() {
+                return Some(Fault::new(source.clone(), None, wrong));
+            }
             let wrong = (entry.check)(text).err()?;
             Some(Fault::new(source.clone(), entry.about.mask.is_none().then(|| text.clone()), wrong))
         });

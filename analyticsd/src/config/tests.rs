@@ -1,7 +1,10 @@
 use std::{collections::HashSet, ffi::OsString, fs, time::Duration};
 
 use super::{
-    Config, Database, Invocation, LogFormat, ShowFormat, Task, command, environment::Environment, setting::Fallback,
+    Config, Database, Invocation, LogFormat, ShowFormat, Task, command,
+    command::masked,
+    environment::Environment,
+    setting::{About, Fallback},
     table,
 };
 
@@ -118,9 +121,12 @@ fn a_value_that_is_not_accepted_is_told_with_its_source_and_what_is() {
         ("header-timeout", "999ms", "is out of range", "a duration from 1s to 1h".to_owned()),
         ("body-timeout", "61m", "is out of range", "a duration from 1s to 1h".to_owned()),
         ("unread-timeout", "soon", "is not a duration", "a duration from 1s to 1h".to_owned()),
+        ("settle-after", "366days", "is out of range", "a duration from 0s to 365days,".to_owned()),
+        ("shutdown-timeout", "25h", "is out of range", "a duration from 0s to 1day,".to_owned()),
         ("max-age", "999ms", "is out of range", "a duration from 1s to 10000years".to_owned()),
         ("max-future", "never", "is not a duration", ", or none".to_owned()),
         ("spool", "", "is empty", "a path".to_owned()),
+        ("spool", "file:///spool", "is a URL", "a path, with ./ before".to_owned()),
         ("embedded-kind", "docker", "is unknown", "native".to_owned()),
         ("log", "analyticsd=loud", "is not a filter", "info,".to_owned()),
         ("log-format", "xml", "is unknown", "human or json".to_owned()),
@@ -130,9 +136,13 @@ fn a_value_that_is_not_accepted_is_told_with_its_source_and_what_is() {
         let expected = format!("--{flag}: {text:?} {fault}; accepted is ");
         assert!(line.strip_prefix(&expected).is_some_and(|rest| rest.contains(&accepted)), "{line}");
     }
-    for (flag, text) in
-        [("max-connections", "1000000"), ("header-timeout", "1h"), ("log-format", "json"), ("header-bytes", "8192")]
-    {
+    for (flag, text) in [
+        ("max-connections", "1000000"),
+        ("header-timeout", "1h"),
+        ("log-format", "json"),
+        ("header-bytes", "8192"),
+        ("spool", "./file:///spool"),
+    ] {
         assert!(config(&[&format!("--{flag}"), text], &[URL]).is_ok(), "--{flag} {text}");
     }
 }
@@ -180,6 +190,39 @@ fn settings_that_exclude_each_other_are_told_with_both_names() {
 }
 
 #[test]
+fn a_file_of_a_url_holds_one_line_and_what_else_it_has_is_not_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("url");
+    let flag = format!("--database-url-file={}", path.to_str().unwrap());
+    for end in ["", "\n", "\r\n", " \n\n", "\t"] {
+        fs::write(&path, format!("postgres://ann:secret@h/db{end}")).unwrap();
+        let Database::Url(url) = config(&[&flag], &[]).unwrap().database else { panic!("it is a URL") };
+        assert_eq!(url, "postgres://ann:secret@h/db", "{end:?}");
+    }
+    for content in [
+        "postgres://u:hunter2@h/d\n# password is hunter2",
+        "postgres://u:hunter2@h/d\rhunter2\n",
+        "# hunter2\npostgres://u:hunter2@h/d\n",
+        "\npostgres://u:hunter2@h/d\n",
+    ] {
+        fs::write(&path, content).unwrap();
+        let by_file = invocation(&[&flag], &[]);
+        let faults = by_file.settings.config().unwrap_err();
+        let [line] = &faults[..] else { panic!("{content:?}: {faults:?}") };
+        assert!(line.contains("holds what is no database URL: has more than one line"), "{line}");
+        let told = [told(&by_file), told(&invocation(&[], &[("DATABASE_URL", content)]))];
+        assert!(told.iter().all(|told| !told.contains("hunter2")), "{told:?}");
+    }
+    fs::write(&path, " \n").unwrap();
+    assert!(config(&[&flag], &[]).unwrap_err()[0].contains("is empty"));
+    let given_itself = config(&["--database-url-file", "postgres://h/db"], &[]).unwrap_err();
+    assert!(
+        given_itself[0].contains("is a URL; ") && given_itself[0].ends_with("is for --database-url"),
+        "{given_itself:?}"
+    );
+}
+
+#[test]
 fn an_embedded_database_beside_a_url_wins_with_a_word() {
     let settings = invocation(&["--embedded"], &[URL]).settings;
     assert!(matches!(settings.config().unwrap().database, Database::Embedded(_)));
@@ -194,22 +237,114 @@ fn the_format_of_the_log_is_a_setting() {
 }
 
 #[test]
-fn who_listens_to_others_without_any_age_limit_is_told_so() {
-    let told = |arguments: &[&str]| {
-        let warnings = invocation(arguments, &[URL]).settings.warnings();
-        warnings.iter().any(|warning| warning.contains("--max-age"))
+fn who_listens_to_others_is_told_which_age_limit_is_missing() {
+    let named = |arguments: &[&str], names: [bool; 2]| {
+        let warnings = invocation(arguments, &[URL]).settings.warnings().join("\n");
+        assert_eq!(
+            ["--max-age", "--max-future"].map(|name| warnings.contains(name)),
+            names,
+            "{arguments:?}: {warnings}"
+        );
     };
     for (listen, is_told) in
         [("0.0.0.0:80", true), ("[::]:80", true), ("192.0.2.1:80", true), ("127.0.0.2:80", false), ("[::1]:80", false)]
     {
-        assert_eq!(told(&["--listen", listen]), is_told, "{listen}");
-        assert!(!told(&["--listen", listen, "--max-age", "400d"]), "{listen}");
-        assert!(!told(&["--listen", listen, "--max-future", "0s"]), "{listen}");
-        assert_eq!(told(&["--listen", listen, "--max-age", "none", "--max-future", "none"]), is_told, "{listen}");
+        let listen = ["--listen", listen];
+        for (limits, [no_age, no_future]) in [
+            (&[][..], [true, true]),
+            (&["--max-age", "none", "--max-future", "none"], [true, true]),
+            (&["--max-age", "400d"], [false, true]),
+            (&["--max-future", "0s"], [true, false]),
+            (&["--max-age", "400d", "--max-future", "0s"], [false, false]),
+        ] {
+            named(&[&listen, limits].concat(), [is_told && no_age, is_told && no_future]);
+        }
     }
     let behind_a_proxy = ["--listen", "127.0.0.1:80", "--trusted-proxies", "127.0.0.1"];
-    assert!(told(&behind_a_proxy));
-    assert!(!told(&[&behind_a_proxy[..], &["--max-age", "400d"]].concat()));
+    named(&behind_a_proxy, [true, true]);
+    named(&[&behind_a_proxy[..], &["--max-age", "400d"]].concat(), [false, true]);
+}
+
+/// What is said of settings in whatever way: as a start does, and as `analyticsd config` does.
+fn told(Invocation { settings, .. }: &Invocation) -> String {
+    let faults = settings.config().err().into_iter().chain(settings.listen().err());
+    let formats = [ShowFormat::Table, ShowFormat::Json].map(|format| settings.show(format));
+    let lines: Vec<String> = faults.flatten().chain(settings.warnings()).chain(formats).collect();
+    lines.join("\n")
+}
+
+#[test]
+fn a_password_that_is_given_for_any_setting_in_any_source_is_told_by_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("settings.toml");
+    let file = ["--config", path.to_str().unwrap()];
+    let all: Vec<&About> = table::ALL.iter().map(|entry| entry.about).chain([&table::CONFIG]).collect();
+    for value in [
+        "postgres://u:hunter2@h/d",
+        "postgres://u:hun,hunter2@h/d",
+        "postgres://u:hun/hunter2@h/d",
+        "10.0.0.0/8,https://a.example,postgres://u:hunter2@h/d",
+        "postgres://u@h/d?password=hunter2",
+        "host=h user=u password=hunter2",
+        "host=h user=u password='hun, hunter2'",
+    ] {
+        for about in &all {
+            let flag = format!("--{}={value}", about.name);
+            let key = about.key();
+            let sources = [
+                (vec![flag.as_str()], vec![], String::new()),
+                (vec![], vec![(about.variable, value)], String::new()),
+                (file.to_vec(), vec![], format!("{key} = \"{value}\"")),
+                (file.to_vec(), vec![], format!("{key} = [\"{value}\", 'x']")),
+                (file.to_vec(), vec![], format!("{key} = {value}")),
+                (file.to_vec(), vec![], format!("\"{value}\" = '{key}'")),
+            ];
+            for (arguments, variables, text) in sources {
+                fs::write(&path, &text).unwrap();
+                let told = told(&invocation(&arguments, &variables));
+                assert!(!told.contains("hunter2"), "{arguments:?} {variables:?} {text}: {told}");
+            }
+        }
+        for arguments in [&[value][..], &["--embedded", value], &["config", "--format", value], &["healthcheck", value]]
+        {
+            let error = command().try_get_matches_from(["analyticsd"].iter().chain(arguments)).unwrap_err();
+            let said = masked(&error).unwrap();
+            assert!(said.contains("***") && !said.contains("hunter2"), "{arguments:?}: {said}");
+        }
+    }
+    let help = command().try_get_matches_from(["analyticsd", "--help"]).unwrap_err();
+    assert_eq!(masked(&help), None, "what stands for a password in the help stays");
+}
+
+#[test]
+fn what_is_wrong_in_the_file_is_shown_as_it_stands_there_and_not_as_what_would_apply_without_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("settings.toml");
+    let file = ["--config", path.to_str().unwrap()];
+    for (line, shown) in [
+        ("allow_anonymous = \"perhaps\"", "\"perhaps\""),
+        ("migrate = 1 # or not", "1"),
+        ("settle_after = 1.5", "1.5"),
+        ("header_bytes = 0x4000", "0x4000"),
+        ("listen = [\n'x' ]", "\"[\\n'x' ]\""),
+        ("max_connections = 0", "0"),
+        ("database_url = ['postgres://h/db']", "***"),
+    ] {
+        fs::write(&path, line).unwrap();
+        let settings = invocation(&file, &[]).settings;
+        assert!(settings.config().is_err(), "{line}");
+        let key = line.split_once(" =").unwrap().0;
+        let table = settings.show(ShowFormat::Table);
+        let row = table.lines().find(|row| row.starts_with(&format!("{key} "))).unwrap();
+        let rest = row[key.len()..].trim_start();
+        assert!(rest.strip_prefix(shown).is_some_and(|rest| rest.trim_start().starts_with(file[1])), "{line}: {row}");
+    }
+    fs::write(&path, "max_connections = 0x10").unwrap();
+    let table = invocation(&[&file[..], &["--max-connections", "5"]].concat(), &[URL]).settings.show(ShowFormat::Table);
+    assert!(
+        table.lines().any(|row| row.starts_with("max_connections ") && row.ends_with("  --max-connections")),
+        "{table}"
+    );
 }
 
 #[test]

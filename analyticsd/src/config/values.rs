@@ -28,7 +28,20 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, Wrong> {
 }
 
 pub(super) fn path(text: &str) -> Result<PathBuf, Wrong> {
-    if text.is_empty() { Err(Wrong::new("is empty", "a path")) } else { Ok(PathBuf::from(text)) }
+    if text.is_empty() {
+        Err(Wrong::new("is empty", "a path"))
+    } else if is_url(text) {
+        Err(Wrong::new("is a URL", "a path, with ./ before one that looks like a URL"))
+    } else if db::mask_passwords_in(text) != text {
+        // As a path it would be right, and be told with its password wherever the folder is spoken of.
+        Err(Wrong::new("holds a password", "a path"))
+    } else {
+        Ok(PathBuf::from(text))
+    }
+}
+
+fn is_url(text: &str) -> bool {
+    text.split_once("://").is_some_and(|(scheme, _)| !scheme.is_empty() && !scheme.contains(['/', '.']))
 }
 
 pub(super) fn switch(text: &str) -> Result<bool, Wrong> {
@@ -58,14 +71,25 @@ pub(super) fn number_or_none<T: FromStr + PartialOrd + Display>(
 
 pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Duration, Wrong> {
     let accepted = || {
-        let [least, most] = [*range.start(), *range.end()].map(humantime::format_duration);
+        let [least, most] = [*range.start(), *range.end()].map(bound);
         format!("a duration from {least} to {most}, like 90s, 10m or 1h 30m")
     };
     let duration = humantime::parse_duration(text).map_err(|_| Wrong::new("is not a duration", accepted()))?;
     if range.contains(&duration) { Ok(duration) } else { Err(Wrong::new("is out of range", accepted())) }
 }
 
+/// A bound as people say it: in days where humantime, whose months have 30.44 of them, would make a list of units of it.
+fn bound(duration: Duration) -> String {
+    let text = humantime::format_duration(duration).to_string();
+    let days = duration.as_secs() / 86_400;
+    if text.contains(' ') && duration == Duration::from_hours(24 * days) { format!("{days}days") } else { text }
+}
+
 pub(super) fn database_url(text: &str) -> Result<String, Wrong> {
+    // The driver would take what follows for the rest of the database's name, which is shown.
+    if text.contains(['\n', '\r']) {
+        return Err(Wrong::new("has more than one line", db::DatabaseUrlError::EXPECTED));
+    }
     db::check_database_url(text)
         .map(|()| text.to_owned())
         .map_err(|error| Wrong::new(error.fault(), db::DatabaseUrlError::EXPECTED))
@@ -82,10 +106,13 @@ fn or_none<T>(value: Result<T, Wrong>) -> Result<Option<T>, Wrong> {
 /// Reads the URL from the file that the text names.
 pub(super) fn database_url_file(text: &str) -> Result<String, Wrong> {
     const ACCEPTED: &str = "a file that can be read and holds nothing but a database URL";
+    if is_url(text) {
+        return Err(Wrong::new("is a URL", format!("{ACCEPTED}; the URL itself is for --database-url")));
+    }
     let path = path(text)?;
     let content =
         fs::read_to_string(&path).map_err(|error| Wrong::new(format!("cannot be read: {error}"), ACCEPTED))?;
-    let url = content.strip_suffix('\n').map_or(content.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+    let url = content.trim_end();
     if url.is_empty() {
         return Err(Wrong::new("is empty", ACCEPTED));
     }
@@ -104,14 +131,21 @@ pub(super) fn embedded_kind(text: &str) -> Result<EmbeddedKind, Wrong> {
     })
 }
 
-/// Several values with commas between. The fault names each one that is wrong.
+/// Several values with commas between. The fault names each one that is wrong, unless there is a password, which may have commas too.
 pub(super) fn list<T>(text: &str, parse: fn(&str) -> Result<T, Wrong>) -> Result<Vec<T>, Wrong> {
     let mut values = Vec::new();
     let mut wrong: Option<Wrong> = None;
+    let holds_password = db::mask_passwords_in(text) != text;
     for text in text.split(',').map(str::trim) {
         match parse(text) {
             Ok(value) => values.push(value),
             Err(Wrong { fault, accepted }) => {
+                if holds_password {
+                    return Err(Wrong::new(
+                        format!("has what {fault}"),
+                        format!("{accepted}; several with commas between"),
+                    ));
+                }
                 let before = wrong.map_or_else(|| "has".to_owned(), |wrong| format!("{}, and", wrong.fault));
                 wrong = Some(Wrong::new(
                     format!("{before} {text:?}, which {fault}"),

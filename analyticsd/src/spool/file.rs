@@ -5,12 +5,13 @@ use std::{
     path::Path,
 };
 
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, backends::FileBackend};
 
 use super::{
     error::FileError,
     names::{Names, if_there},
 };
+use crate::private_files;
 
 const RECORDS: TableDefinition<u64, &[u8]> = TableDefinition::new("records");
 /// The number of the next record, which grows even when all records are gone.
@@ -34,8 +35,11 @@ pub(super) struct SpoolFile {
 impl SpoolFile {
     pub(super) fn open(path: &Path) -> Result<Self, FileError> {
         let is_new = !path.exists();
+        let file = private_files::open(File::options().read(true).write(true).truncate(false), path)?;
+        let backend = FileBackend::new(file)?;
         // Without the check redb trusts a file that was closed in good order, and damage would be read as records, or panic.
-        let database = Database::builder().set_check_integrity_on_open(true).create(path).inspect_err(|error| {
+        let created = Database::builder().set_check_integrity_on_open(true).create_with_backend(backend);
+        let database = created.inspect_err(|error| {
             if is_new && !matches!(error, DatabaseError::DatabaseAlreadyOpen) {
                 // Nothing is in it, and what was begun could not be opened later, when there is room.
                 let _ = remove_file(path);

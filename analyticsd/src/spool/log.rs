@@ -2,8 +2,6 @@
 //! opened anew after each failure.
 
 use std::{
-    fs::DirBuilder,
-    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -15,7 +13,10 @@ use super::{
     error::{FileError, SpoolError},
     file::SpoolFile,
 };
-use crate::metrics::{self, Metrics};
+use crate::{
+    metrics::{self, Metrics},
+    private_files,
+};
 
 const FILE: &str = "spool.redb";
 
@@ -41,9 +42,7 @@ struct State {
 
 impl SpoolLog {
     pub(crate) fn open(dir: &Path, max_bytes: u64) -> Result<Self, SpoolError> {
-        // Users' names are nobody else's business.
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
-        made.map_err(|error| SpoolError::Folder { path: dir.to_owned(), error })?;
+        private_files::make_folder(dir).map_err(|error| SpoolError::Folder { path: dir.to_owned(), error })?;
         let state = Mutex::new(State { file: None, stored: None });
         let log = Self {
             path: dir.join(FILE),

@@ -9,6 +9,7 @@ use std::{
 use model::Submission;
 
 use super::record;
+use crate::private_files;
 
 /// The file of the spool's folder that holds what could not be stored.
 const FILE: &str = "rejected.ndjson";
@@ -24,7 +25,7 @@ impl Rejects {
 
     /// Appends requests durably. After a crash the same ones may be there twice.
     pub(crate) fn add(&self, submissions: &[Submission]) -> io::Result<()> {
-        let mut file = File::options().create(true).append(true).open(&self.path)?;
+        let mut file = private_files::open(File::options().append(true), &self.path)?;
         for submission in submissions {
             file.write_all(&record::encode(submission))?;
         }

@@ -48,6 +48,9 @@ impl Proxy {
             ("server 127.0.0.1:8080;", format!("server {upstream};")),
             ("listen 80;", format!("listen {address}:8080;")),
             ("listen 443 ssl http2;", format!("listen {address}:8443 ssl http2;")),
+            // Its loopback has only one address, which the tests beside this one would take too.
+            ("listen [::]:80;", String::new()),
+            ("listen [::]:443 ssl http2;", String::new()),
             ("server_name counter.example;", format!("server_name {address};")),
             ("/etc/ssl/counter.example/fullchain.pem", path("cert.pem")),
             ("/etc/ssl/counter.example/key.pem", path("key.pem")),

@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::{os::unix::fs::PermissionsExt, path::Path};
 
 use chrono::Utc;
 use db::{Flavour, Retention, Store, StoreOptions, embedded::Embedded, schema};
@@ -151,4 +151,29 @@ async fn what_can_never_be_stored_is_kept_for_people_to_look_at_and_holds_nothin
     assert_eq!(daemon.metric("analyticsd_spool_rejected_requests_total").await, Some(2.0));
     let rejected = std::fs::read_to_string(database.dir.path().join("spool/rejected.ndjson")).unwrap();
     assert!(rejected.contains("too-old") && rejected.contains("conflict") && !rejected.contains("ben"), "{rejected}");
+}
+
+#[tokio::test]
+async fn what_is_on_disk_of_visitors_only_the_daemons_user_may_read() {
+    let mut database = Away::not_yet().await;
+    let keep = Some(std::time::Duration::from_hours(24));
+    Retention { keep, columnstore_after: None }.write(&store(&database.url)).await.unwrap();
+    Retention::apply(&store(&database.url)).await.unwrap();
+    let folder = database.dir.path().join("above/spool");
+    // As a shell leaves it, and not as a unit of systemd may.
+    let mut command = Daemon::command_of(Path::new("sh"));
+    command.args(["-c", "umask 022 && exec \"$0\" \"$@\""]).arg(Daemon::command().as_std().get_program());
+    command.args(["--database-url", &database.url, "--admin-listen", "127.0.0.1:0", "--spool"]).arg(&folder);
+    let daemon = Daemon::start_command(command).await;
+    database.go().await;
+    assert_eq!(daemon.post(at("2015-05-17T10:00:00Z"), "too-old", "click").await, StatusCode::ACCEPTED);
+    database.come_back().await;
+    until_replayed(&daemon).await;
+
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!([mode(folder.parent().unwrap()), mode(&folder)], [0o700, 0o700]);
+    let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let modes: Vec<_> = files.iter().map(|path| (path.file_name().unwrap().to_str().unwrap(), mode(path))).collect();
+    assert_eq!(modes, [("access.json", 0o600), ("rejected.ndjson", 0o600), ("spool.redb", 0o600)]);
 }
