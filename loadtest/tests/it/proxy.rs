@@ -112,14 +112,15 @@ fn site(address: &str, daemons: &[&str]) -> String {
     let one = "server 127.0.0.1:8080;";
     let tls = "listen 443 ssl http2;";
     assert!(CONFIGURATION.contains(one) && CONFIGURATION.contains(tls));
-    let servers: String =
+    let servers: Vec<String> =
         daemons.iter().map(|url| format!("server {};", url.strip_prefix("http://").unwrap())).collect();
-    let plain = CONFIGURATION.replace(one, &servers).replace(tls, &format!("listen {address};"));
+    let plain = CONFIGURATION.replace(one, &servers.concat()).replace(tls, &format!("listen {address};"));
     let is_left = |line: &&str| {
         let line = line.trim_start();
         !line.starts_with("ssl_") && !line.starts_with("listen 80") && !line.starts_with("listen [::]")
     };
     let (upstream, servers) = plain.split_once("server {\n").expect("the first server sends to the second");
     let (_, second) = servers.split_once("server {\n").expect("there are two");
-    format!("{upstream}server {{\n{second}").lines().filter(is_left).map(|line| format!("{line}\n")).collect()
+    let lines = upstream.lines().chain(["server {"]).chain(second.lines());
+    lines.filter(is_left).collect::<Vec<_>>().join("\n")
 }
