@@ -14,7 +14,7 @@ use crate::{
     body_budget::BodyShare,
     lanes::Lanes,
     openapi,
-    parameters::{self, KeyHeader},
+    parameters::{self, KeySource},
     reply,
     request_limits::RequestLimits,
 };
@@ -34,7 +34,7 @@ use crate::{
 )]
 pub(crate) async fn post_batch<S, B>(
     query: String,
-    key: Option<KeyHeader>,
+    key: Option<KeySource>,
     body: S,
     limits: RequestLimits,
     lanes: Arc<Lanes>,
