@@ -147,6 +147,7 @@ where
         tokio::spawn(async move {
             let _open = in_use.connections().open.hold();
             if let Err(error) = connection.await {
+                in_use.connections().broken.count(&error);
                 tracing::debug!(%error, "a connection ended early");
             }
             drop(place);
