@@ -399,6 +399,20 @@ async fn a_stream_tells_nothing_more_once_its_token_is_revoked() {
 }
 
 #[tokio::test]
+async fn a_stream_on_which_nothing_happens_ends_too_once_its_token_is_revoked() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let reader = token(&database, &[Scope::Read]).await;
+    let daemon = Daemon::start(database.url()).await;
+    let authorization = bearer(&reader);
+    let mut stream =
+        send(&daemon, Method::GET, "/analytics/stream", &[("authorization", authorization.as_str())]).await;
+    assert_eq!(stream.status(), StatusCode::OK);
+    revoke(&database, &reader).await;
+    let ends = async { while stream.chunk().await.unwrap().is_some() {} };
+    tokio::time::timeout(Duration::from_mins(1), ends).await.expect("the stream ends");
+}
+
+#[tokio::test]
 async fn a_public_key_is_for_single_events_and_nobody_uses_up_what_it_allows_others() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let key = public_key(&database, &["https://shop.example"]).await;
