@@ -4,7 +4,7 @@ use model::{IdempotencyKey, InvalidInput, Problem};
 use warp::{
     http::{
         HeaderValue, StatusCode,
-        header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS},
+        header::{ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS},
     },
     reply::Response,
 };
@@ -159,3 +159,11 @@ pub(crate) fn too_large(detail: String) -> Response {
 pub(crate) fn uri_too_long(limit: usize) -> Response {
     problem(&Problem::new(414, "URI too long", format!("The query string may have at most {limit} bytes.")))
 }
+/// RFC 9110, section 15.5.16: the answer says which coding there is.
+pub(crate) fn encoded() -> Response {
+    let detail = "A batch is read as it is: send it without Content-Encoding, or with identity. Nothing was stored.";
+    let mut response = problem(&Problem::new(415, "Content coding not supported", detail));
+    response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    response
+}
+

@@ -128,6 +128,10 @@ async fn answers(daemon: &Daemon, database: &TestDatabase) -> BTreeSet<String> {
         seen.insert(format!("{method} {path} {}", answer.status().as_u16()));
     }
 
+    let encoded = http.post(format!("{}/analytics/batch", daemon.url())).header("content-encoding", "gzip").body(batch);
+    assert_eq!(encoded.send().await.unwrap().status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    seen.insert("POST /analytics/batch 415".to_owned());
+
     let client = database.client().await;
     client.batch_execute("call analytics.refresh_hour('2015-05-17T10:00:00Z')").await.unwrap();
     client.batch_execute("select analytics.settle('2015-05-17T10:00:00Z')").await.unwrap();
