@@ -42,6 +42,7 @@ pub(crate) fn text(body: String) -> Response {
 pub(crate) fn json(body: Vec<u8>) -> Response {
     let mut response = Response::new(body.into());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 
@@ -53,6 +54,8 @@ pub(crate) fn problem(problem: &Problem) -> Response {
     let mut response = Response::new(body_of(problem).into());
     *response.status_mut() = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(Problem::MEDIA_TYPE));
+    // What is refused to one may be served to another, or a moment later.
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // Some of them repeat a path that was asked for.
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if response.status() == StatusCode::SERVICE_UNAVAILABLE {
@@ -156,9 +159,6 @@ pub(crate) fn too_large(detail: String) -> Response {
     problem(&Problem::new(413, "Content too large", detail))
 }
 
-pub(crate) fn uri_too_long(limit: usize) -> Response {
-    problem(&Problem::new(414, "URI too long", format!("The query string may have at most {limit} bytes.")))
-}
 /// RFC 9110, section 15.5.16: the answer says which coding there is.
 pub(crate) fn encoded() -> Response {
     let detail = "A batch is read as it is: send it without Content-Encoding, or with identity. Nothing was stored.";
@@ -167,3 +167,6 @@ pub(crate) fn encoded() -> Response {
     response
 }
 
+pub(crate) fn uri_too_long(limit: usize) -> Response {
+    problem(&Problem::new(414, "URI too long", format!("The query string may have at most {limit} bytes.")))
+}
