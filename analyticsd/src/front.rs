@@ -22,7 +22,7 @@ use crate::{
     access::{Asked, Entry, Gate, Peer},
     metrics::{Listener, Metrics, OfListener},
     observer::{Observed, Observer},
-    parameters::KeyHeader,
+    parameters::KeySource,
     reply::HangUp,
     route::Route,
     watched_body::{ReadToEnd, WatchedBody},
@@ -82,13 +82,13 @@ impl Front {
         let observed = Arc::clone(&self.observer).begin(route, &request);
         let span = observed.span();
         let in_span = span.enter();
-        let (entry, refusal) = self.gate.enter(peer, Asked::new(observed.began, route, &request));
+        let (mut entry, refusal) = self.gate.enter(peer, Asked::new(observed.began, route, &request));
         observed.came_from(entry.client);
         let refusal = refusal.or_else(|| well_formed::refusal(route, &request));
         let answer = if refusal.is_some() {
             Answer::Known { answer: refusal }
         } else {
-            self.equip(&mut request, route, entry.client);
+            self.equip(&mut request, route, &mut entry);
             Answer::Asked { inside: inside.call(request) }
         };
         drop(in_span);
@@ -96,15 +96,15 @@ impl Front {
     }
 
     /// Gives a request along what only its own route asks for, since whatever is given takes three allocations.
-    fn equip<B>(&self, request: &mut Request<B>, route: Route, client: IpAddr) {
+    fn equip<B>(&self, request: &mut Request<B>, route: Route, entry: &mut Entry) {
         match route {
             Route::Analytics | Route::Batch if *request.method() == Method::POST => {
-                if let Some(key) = KeyHeader::of(request.headers()) {
-                    request.extensions_mut().insert(key);
+                if let Some(source) = KeySource::of(request.headers(), entry.public_key.take()) {
+                    request.extensions_mut().insert(source);
                 }
             }
             Route::Pixel => {
-                request.extensions_mut().insert(Client(client));
+                request.extensions_mut().insert(Client(entry.client));
             }
             Route::Stream => {
                 let still_allowed = self.gate.watch(request);

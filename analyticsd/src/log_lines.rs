@@ -55,9 +55,10 @@ fn one_line(event: &str, has_colours: bool) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Also what only some readers take for the end of a line.
+/// Also what only some readers take for the end of a line, and what turns the text after it around, so that a line would read as another.
 fn is_control(character: char) -> bool {
-    character.is_control() || matches!(character, '\u{2028}' | '\u{2029}')
+    character.is_control()
+        || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Whether a sequence begins here that does nothing but choose how the text after it looks.
@@ -81,6 +82,11 @@ mod tests {
                 "\u{9b}2J\u{2028}\0\x7f\t\n",
                 "\\u009b2J\\u2028\\u0000\\u007f\\t\n",
                 "\\u009b2J\\u2028\\u0000\\u007f\\t\n",
+            ),
+            (
+                "{\"path\":\"/\u{202e}a\u{2066}\u{200f}\u{61c}\u{5d0}\"}\n",
+                "{\"path\":\"/\\u202ea\\u2066\\u200f\\u061c\u{5d0}\"}\n",
+                "{\"path\":\"/\\u202ea\\u2066\\u200f\\u061c\u{5d0}\"}\n",
             ),
             ("\x1b[2;31mdim\x1b[0m\n", "\\u001b[2;31mdim\\u001b[0m\n", "\x1b[2;31mdim\x1b[0m\n"),
             (

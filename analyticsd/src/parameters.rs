@@ -5,27 +5,48 @@ use percent_encoding::percent_decode_str;
 use warp::http::{HeaderMap, HeaderValue, header::ACCEPT};
 
 /// Reads the idempotency key that a request came under, if any: from its header, or from the parameter `id`.
-pub(crate) fn idempotency_key(query: &str, header: Option<&KeyHeader>) -> Result<Option<IdempotencyKey>, InvalidInput> {
-    let in_header = match header {
+pub(crate) fn idempotency_key(query: &str, source: Option<&KeySource>) -> Result<Option<IdempotencyKey>, InvalidInput> {
+    let in_header = match source.and_then(|source| source.header.as_ref()) {
         Some(KeyHeader::Once(value)) => Some(IdempotencyKey::from_header(value.as_bytes())?),
         Some(KeyHeader::Repeated) => return Err(more_than_once(IdempotencyKey::HEADER, IdempotencyKey::ACCEPTED)),
         None => None,
     };
     let in_query = optional(query, IdempotencyKey::PARAMETER, IdempotencyKey::ACCEPTED)?;
     let in_query = in_query.map(IdempotencyKey::new).transpose()?;
-    match (in_header, in_query) {
+    let key = match (in_header, in_query) {
         (Some(header), Some(parameter)) if header != parameter => Err(InvalidInput {
             parameter: IdempotencyKey::PARAMETER,
             fault: "is another key than the header Idempotency-Key".to_owned(),
             accepted: "one of the two, or the same key in both",
         }),
         (header, parameter) => Ok(header.or(parameter)),
+    }?;
+    Ok(match source.and_then(|source| source.public_key.as_deref()) {
+        Some(id) => key.map(|key| key.of_public_key(id)),
+        None => key,
+    })
+}
+
+/// What is known of an idempotency key before the query is read.
+#[derive(Debug, Clone)]
+pub(crate) struct KeySource {
+    header: Option<KeyHeader>,
+    /// The ID of the public key that the request came with. It stands in a page for all to read, and who takes it from there must not take the
+    /// idempotency keys of others.
+    public_key: Option<Box<str>>,
+}
+
+impl KeySource {
+    /// None if there is nothing to know.
+    pub(crate) fn of(headers: &HeaderMap, public_key: Option<Box<str>>) -> Option<Self> {
+        let header = KeyHeader::of(headers);
+        (header.is_some() || public_key.is_some()).then_some(Self { header, public_key })
     }
 }
 
 /// What stands in the header `Idempotency-Key`.
 #[derive(Debug, Clone)]
-pub(crate) enum KeyHeader {
+enum KeyHeader {
     /// One value.
     Once(HeaderValue),
     /// Several, of which none can be preferred.
@@ -34,7 +55,7 @@ pub(crate) enum KeyHeader {
 
 impl KeyHeader {
     /// None where there is no such header.
-    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
+    fn of(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(IdempotencyKey::HEADER).iter();
         let first = values.next()?;
         Some(if values.next().is_none() { Self::Once(first.clone()) } else { Self::Repeated })

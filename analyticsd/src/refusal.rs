@@ -38,7 +38,7 @@ pub(crate) fn too_many_of_one() -> Vec<u8> {
 fn answer(problem: &Problem) -> Vec<u8> {
     let body = reply::body_of(problem);
     let head = format!(
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: {}\r\nContent-Length: {}\r\nRetry-After: {}\r\nConnection: close\r\n\r\n",
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: {}\r\nX-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nContent-Length: {}\r\nRetry-After: {}\r\nConnection: close\r\n\r\n",
         Problem::MEDIA_TYPE,
         body.len(),
         reply::RETRY_AFTER_SECONDS,
@@ -60,4 +60,20 @@ pub(crate) async fn refuse(mut stream: TcpStream, answer: &[u8]) {
         std::io::Result::Ok(())
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{too_many, too_many_of_one};
+
+    #[test]
+    fn no_cache_keeps_it_and_it_is_taken_for_nothing_else() {
+        for answer in [too_many(), too_many_of_one()] {
+            let answer = String::from_utf8(answer).unwrap();
+            let (head, _) = answer.split_once("\r\n\r\n").unwrap();
+            for header in ["Cache-Control: no-store", "X-Content-Type-Options: nosniff", "Connection: close"] {
+                assert!(head.lines().any(|line| line == header), "{head}");
+            }
+        }
+    }
 }

@@ -5,7 +5,7 @@ use model::{IdempotencyKey, InvalidInput, Problem};
 use warp::{
     http::{
         HeaderValue, StatusCode,
-        header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS},
+        header::{ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS},
     },
     reply::Response,
 };
@@ -44,6 +44,7 @@ pub(crate) fn text(body: String) -> Response {
 pub(crate) fn json(body: Bytes) -> Response {
     let mut response = in_pieces(body);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 
@@ -55,6 +56,8 @@ pub(crate) fn problem(problem: &Problem) -> Response {
     let mut response = Response::new(body_of(problem).into());
     *response.status_mut() = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(Problem::MEDIA_TYPE));
+    // What is refused to one may be served to another, or a moment later.
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // Some of them repeat a path that was asked for.
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if response.status() == StatusCode::SERVICE_UNAVAILABLE {
@@ -161,6 +164,14 @@ pub(crate) fn method_not_allowed(allow: &'static str) -> Response {
 
 pub(crate) fn too_large(detail: String) -> Response {
     problem(&Problem::new(413, "Content too large", detail))
+}
+
+/// RFC 9110, section 15.5.16: the answer says which coding there is.
+pub(crate) fn encoded() -> Response {
+    let detail = "A batch is read as it is: send it without Content-Encoding, or with identity. Nothing was stored.";
+    let mut response = problem(&Problem::new(415, "Content coding not supported", detail));
+    response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    response
 }
 
 pub(crate) fn uri_too_long(limit: usize) -> Response {

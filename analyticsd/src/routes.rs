@@ -13,7 +13,7 @@ use warp::{
 
 use crate::{
     access::StillAllowed, body_budget::BodyBudget, front::Client, handlers, lanes::Lanes, live::Live, metrics::Metrics,
-    openapi, parameters::KeyHeader, readiness::Readiness, reply, reports::Reports, request_limits::RequestLimits,
+    openapi, parameters::KeySource, readiness::Readiness, reply, reports::Reports, request_limits::RequestLimits,
     visitor_names::VisitorNames,
 };
 
@@ -49,7 +49,7 @@ pub fn routes(services: Services) -> impl Filter<Extract = (impl Reply,), Error 
     let share = warp::any().map(move || budget.share());
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     // Put there by the server, because a filter for a header would take one that is not text for a request to another path.
-    let key = warp::ext::optional::<KeyHeader>();
+    let key = warp::ext::optional::<KeySource>();
 
     let analytics = warp::path!("analytics").and(warp::method()).and(query).and(key).and(lanes.clone()).then(
         move |method, query, key, lanes| async move {

@@ -42,9 +42,9 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// For the few who ask what the daemon counts about itself.
+    /// For the few who ask what the daemon counts about itself. One of them needs one connection, and keeps no others out with idle ones.
     pub fn admin() -> Self {
-        Self { connections: 16, ..Self::default() }
+        Self { connections: 16, connections_per_address: Some(4), ..Self::default() }
     }
 }
 
@@ -147,6 +147,7 @@ where
         tokio::spawn(async move {
             let _open = in_use.connections().open.hold();
             if let Err(error) = connection.await {
+                in_use.connections().broken.count(&error);
                 tracing::debug!(%error, "a connection ended early");
             }
             drop(place);

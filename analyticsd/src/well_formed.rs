@@ -3,7 +3,10 @@
 use hyper::body::Body;
 use model::Problem;
 use warp::{
-    http::{HeaderMap, Request, Version, header::HOST},
+    http::{
+        HeaderMap, Request, Version,
+        header::{CONTENT_ENCODING, HOST, TRANSFER_ENCODING},
+    },
     reply::Response,
 };
 
@@ -20,6 +23,17 @@ pub(crate) fn refusal(route: Route, request: &Request<impl Body>) -> Option<Resp
             "Invalid request",
             "A request of HTTP/1.1 names the host that it is for in one header Host, and one of HTTP/1.0 may do so.",
         )));
+    }
+    // Only a body whose length is not told beforehand has a transfer coding, so nothing is looked up for any other.
+    if request.body().size_hint().exact().is_none() && !is_only_chunked(request.headers()) {
+        return Some(reply::problem(&Problem::new(
+            400,
+            "Invalid request",
+            "A body comes with its length in Content-Length, or in chunks, which one header says: Transfer-Encoding: chunked. Nothing was stored.",
+        )));
+    }
+    if route == Route::Batch && !is_not_encoded(request.headers()) {
+        return Some(reply::encoded());
     }
     // A batch is read until it is too long, because a client that still sends when its connection is closed may never see the answer.
     let is_too_long = route != Route::Batch && request.body().size_hint().lower() > MAX_IGNORED_BYTES;
@@ -39,4 +53,21 @@ fn names_one_host(version: Version, headers: &HeaderMap) -> bool {
         (None, _) => version != Version::HTTP_11,
         (Some(_), Some(_)) => false,
     }
+}
+
+/// RFC 9112, section 6.1: what was compressed besides would be read as if it were not, and whoever disagrees with a proxy about where a request ends can
+/// be made to read its body as another request. The connection is closed, since the body is not read.
+fn is_only_chunked(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        _ => false,
+    }
+}
+
+/// RFC 9110, section 8.4: a coding that is not undone makes other content of it.
+fn is_not_encoded(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(CONTENT_ENCODING).iter();
+    let mut codings = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b',')).map(<[u8]>::trim_ascii);
+    codings.all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity"))
 }

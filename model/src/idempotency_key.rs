@@ -1,9 +1,12 @@
 use std::{fmt, sync::Arc};
 
-use crate::InvalidInput;
+use crate::{InvalidInput, access::Credential};
 
 /// A name that a client gives to what it sends, so that sending it again counts nothing again: 1 to 255 visible characters of
 /// ASCII. The same key means the same thing only within one hour.
+///
+/// What comes with a public key, which whoever looks at a page may use, has keys of its own: `pk_ID KEY`. No client can give such a key, because of its
+/// space, so that it is nobody else's.
 ///
 /// In the header `Idempotency-Key` it may stand in double quotes, as draft-ietf-httpapi-idempotency-key-header writes it, or without.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +44,20 @@ impl IdempotencyKey {
         Self::new(String::from_utf8_lossy(value)).map_err(|invalid| InvalidInput { parameter: Self::HEADER, ..invalid })
     }
 
+    /// The same key among those of a public key, which is named by its ID.
+    #[must_use]
+    pub fn of_public_key(&self, id: &str) -> Self {
+        Self(format!("{}{id} {}", Credential::PUBLIC_PREFIX, self.0).into())
+    }
+
+    /// Reads what [`as_str`](Self::as_str) wrote, where it was kept: also a key of a public key.
+    pub fn from_kept(text: &str) -> Result<Self, InvalidInput> {
+        match text.split_once(' ').map(|(holder, key)| (Credential::parse(holder), key)) {
+            Some((Some(Credential::Public { id }), key)) => Ok(Self::new(key)?.of_public_key(id)),
+            _ => Self::new(text),
+        }
+    }
+
     /// The key as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -76,5 +93,21 @@ mod tests {
         assert_eq!(read(b" abc ").unwrap(), "abc");
         assert_eq!(read(b"\"\"").unwrap_err().fault, "is empty");
         assert_eq!(read(b"\xff").unwrap_err().parameter, "idempotency-key");
+    }
+
+    #[test]
+    fn a_key_of_a_public_key_is_one_that_nobody_can_give_and_survives_being_kept() {
+        let given = IdempotencyKey::new("x".repeat(255)).unwrap();
+        let [one, other] = ["0123456789ab", "0123456789ac"].map(|id| given.of_public_key(id));
+        assert_ne!(one, other);
+        assert_ne!(one, given);
+        for key in [&one, &other, &given] {
+            assert_eq!(IdempotencyKey::from_kept(key.as_str()).as_ref(), Ok(key));
+        }
+        assert!(IdempotencyKey::new(one.as_str()).is_err());
+        assert!(IdempotencyKey::from_header(one.as_str().as_bytes()).is_err());
+        for bad in ["", "a b", "pk_0123456789ab ", "pk_0123456789ab a b", "pk_0123456789ab  a", "pk_x a"] {
+            assert!(IdempotencyKey::from_kept(bad).is_err(), "{bad:?}");
+        }
     }
 }

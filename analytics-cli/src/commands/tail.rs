@@ -15,7 +15,7 @@ use crate::{
     server_events::{ServerEvent, ServerEvents},
 };
 
-/// How long the server may say nothing; it sends something every 10 seconds.
+/// How long the server may say nothing; it sends something every 2 seconds.
 const LONGEST_SILENCE: Duration = Duration::from_secs(30);
 /// How long to wait before listening anew after the stream broke.
 const PAUSE: Duration = Duration::from_secs(2);

@@ -86,6 +86,8 @@ impl<'a> Asked<'a> {
 pub(crate) struct Entry {
     /// The address it comes from.
     pub(crate) client: IpAddr,
+    /// The ID of the public key that an event comes with.
+    pub(crate) public_key: Option<Box<str>>,
     origin: Option<HeaderValue>,
     varies_by_origin: bool,
     /// How it stands with the limit that leaves it the least.
@@ -133,7 +135,7 @@ impl Gate {
         let known = self.tokens.known();
         let known = known.as_deref();
         let client = self.proxies.client(peer.address, asked.headers);
-        let mut entry = Entry { client, origin: None, varies_by_origin: false, standing: None };
+        let mut entry = Entry { client, public_key: None, origin: None, varies_by_origin: false, standing: None };
         let refusal = self.refusal(known, peer, asked, &mut entry);
         (entry, refusal)
     }
@@ -222,6 +224,11 @@ impl Gate {
                 return Some(denial::too_many("More requests come with this token", standing));
             }
         }
+        if let Holder::Public(key) = holder
+            && asked.route == Route::Analytics
+        {
+            entry.public_key = Some(key.token.id.as_str().into());
+        }
         holder.may(scope, asked).err().map(|denial| denial.answer())
     }
 
@@ -278,7 +285,8 @@ impl Holder<'_> {
             return Err(Denial::Scope(scope));
         }
         let Self::Public(key) = self else { return Ok(()) };
-        if !page::origin(headers).is_some_and(|origin| key.token.origins.iter().any(|allowed| allowed == origin)) {
+        let origin = page::origin(headers).ok().flatten();
+        if !origin.is_some_and(|origin| key.token.origins.iter().any(|allowed| allowed == origin)) {
             return Err(Denial::Origin);
         }
         // Its origin can be made up, and a batch takes a share of what all have together.

@@ -4,10 +4,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use warp::http::{
     HeaderName, HeaderValue, Uri,
-    header::{HOST, HeaderMap, ORIGIN},
+    header::{HOST, HeaderMap},
 };
 
-use super::{cors::Cors, denial::Denial, page};
+use super::{
+    cors::Cors,
+    denial::Denial,
+    page::{self, Unclear},
+};
 
 /// Where a browser says how the page that asks is related to what it asks for (the W3C's Fetch Metadata).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -32,10 +36,13 @@ pub(super) fn check(uri: &Uri, headers: &HeaderMap, cors: &Cors) -> Result<(), D
         return Err(Denial::Proxied);
     }
     let is_foreign = match page::origin(headers) {
-        Some(origin) => !is_of_here(origin) && !cors.names(origin),
-        // An origin that cannot be told is not one of here.
-        None if headers.contains_key(ORIGIN) => true,
-        None => headers.get_all(SEC_FETCH_SITE).iter().any(|site| site == "cross-site"),
+        Ok(Some(origin)) => !is_of_here(origin) && !cors.names(origin),
+        // A page that cannot be told is not one of here.
+        Err(Unclear) => true,
+        Ok(None) => {
+            let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
+            sites.any(|site| site.as_bytes().eq_ignore_ascii_case(b"cross-site"))
+        }
     };
     if is_foreign { Err(Denial::ForeignPage) } else { Ok(()) }
 }
@@ -164,14 +171,18 @@ mod tests {
         for origin in ["moz-extension://localhost", "http://localhost:80@evil.example", "localhost"] {
             assert_eq!(checked("/", &[("origin", origin)]), "page", "{origin}");
         }
-        let mut several = HeaderMap::new();
-        for origin in ["http://localhost", "https://evil.example"] {
-            several.append("origin", HeaderValue::from_static(origin));
+        for name in ["origin", "referer"] {
+            let mut several = HeaderMap::new();
+            for page in ["http://localhost", "https://evil.example"] {
+                several.append(name, HeaderValue::from_static(page));
+            }
+            assert!(check(&Uri::from_static("/"), &several, &Cors::default()).is_err(), "none of several is preferred");
         }
-        assert!(check(&Uri::from_static("/"), &several, &Cors::default()).is_err(), "none of several is preferred");
         assert_eq!(checked("/", &[("referer", "http://localhost:3000/a")]), "in");
         assert_eq!(checked("/", &[("referer", "https://evil.example/localhost")]), "page");
-        assert_eq!(checked("/", &[("sec-fetch-site", "cross-site")]), "page");
+        for site in ["cross-site", "Cross-Site", "CROSS-SITE"] {
+            assert_eq!(checked("/", &[("sec-fetch-site", site)]), "page", "{site}");
+        }
         for site in ["same-origin", "same-site", "none"] {
             assert_eq!(checked("/", &[("sec-fetch-site", site)]), "in", "{site}");
         }

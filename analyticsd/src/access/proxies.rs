@@ -40,16 +40,15 @@ impl Proxies {
         let mut client = peer;
         // Several lines mean the same as one with all their parts, in their order.
         for line in headers.get_all(name).iter().rev() {
-            let Some(line) = line.to_str().ok() else { return peer };
-            let parts = match self.header {
-                ForwardedHeader::XForwardedFor => Some(line.split(',').collect()),
-                ForwardedHeader::Forwarded => parts(line, ','),
-            };
-            let Some(parts) = parts else { return peer };
-            for part in parts.into_iter().rev() {
+            let mut rest = Some(line.as_bytes());
+            // Only as far as it is looked at is a line made text: what a client wrote into it before the proxy did must not spoil what the proxy says.
+            while let Some(line) = rest {
+                let part;
+                (rest, part) = last_part(line, self.header == ForwardedHeader::Forwarded);
+                let part = String::from_utf8_lossy(part);
                 let part = match self.header {
                     ForwardedHeader::XForwardedFor => Some(part.trim()),
-                    ForwardedHeader::Forwarded => forwarded_for(part),
+                    ForwardedHeader::Forwarded => forwarded_for(&part),
                 };
                 let Some(address) = part.and_then(node) else { return peer };
                 client = address;
@@ -68,30 +67,48 @@ impl Proxies {
     }
 }
 
-/// What stands between separators, where those within quotes do not count: a proxy may quote there what a client wrote. None if a quote is not
-/// closed.
-fn parts(text: &str, separator: char) -> Option<Vec<&str>> {
-    let (mut parts, mut begin) = (Vec::new(), 0);
+/// Cuts off what stands behind the last comma, where those within quotes do not count if there may be any: a proxy may quote there what a client wrote.
+/// It is looked for from the end, so that a quote that the client did not close hides nothing that stands behind it.
+fn last_part(line: &[u8], has_quotes: bool) -> (Option<&[u8]>, &[u8]) {
+    let mut is_quoted = false;
+    for (at, byte) in line.iter().enumerate().rev() {
+        match byte {
+            b'"' if has_quotes => is_quoted = !is_quoted || is_escaped(&line[..at]),
+            b',' if !is_quoted => return (Some(&line[..at]), &line[at + 1..]),
+            _ => {}
+        }
+    }
+    (None, line)
+}
+
+/// Whether what follows stands behind a backslash that is not itself behind one.
+fn is_escaped(before: &[u8]) -> bool {
+    before.iter().rev().take_while(|&&byte| byte == b'\\').count() % 2 == 1
+}
+
+/// What stands between semicolons that are not within quotes. None if a quote is not closed.
+fn pairs(text: &str) -> Option<Vec<&str>> {
+    let (mut pairs, mut begin) = (Vec::new(), 0);
     let (mut is_quoted, mut is_escaped) = (false, false);
     for (at, character) in text.char_indices() {
         match character {
             _ if is_escaped => is_escaped = false,
             '\\' if is_quoted => is_escaped = true,
             '"' => is_quoted = !is_quoted,
-            _ if character == separator && !is_quoted => {
-                parts.push(&text[begin..at]);
-                begin = at + separator.len_utf8();
+            ';' if !is_quoted => {
+                pairs.push(&text[begin..at]);
+                begin = at + 1;
             }
             _ => {}
         }
     }
-    parts.push(&text[begin..]);
-    (!is_quoted).then_some(parts)
+    pairs.push(&text[begin..]);
+    (!is_quoted).then_some(pairs)
 }
 
 /// The value of `for` in one part of a header `Forwarded`, without its quotes. None if it has none, or several.
 fn forwarded_for(part: &str) -> Option<&str> {
-    let mut values = parts(part, ';')?.into_iter().filter_map(|pair| {
+    let mut values = pairs(part)?.into_iter().filter_map(|pair| {
         let (name, value) = pair.split_once('=')?;
         name.trim().eq_ignore_ascii_case("for").then_some(value.trim())
     });
@@ -134,7 +151,7 @@ mod tests {
         let trusted = ["10.0.0.0/8", "fd00::/8", "127.0.0.1/32"].map(|network| network.parse().unwrap()).to_vec();
         let mut headers = HeaderMap::new();
         for line in lines {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_str(line).unwrap());
+            headers.append(HeaderName::from_static(name), HeaderValue::from_bytes(line.as_bytes()).unwrap());
         }
         Proxies { trusted, header }.client(peer.parse::<IpAddr>().unwrap(), &headers).to_string()
     }
@@ -163,6 +180,12 @@ mod tests {
             ("10.0.0.1", &["[198.51.100.1"], "10.0.0.1"),
             ("10.0.0.1", &["198.51.100.1:"], "10.0.0.1"),
             ("10.0.0.1", &["198.51.100.1:http"], "10.0.0.1"),
+            ("10.0.0.1", &["\u{e9}, 198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["\u{e9}, 198.51.100.1, 10.0.0.2"], "198.51.100.1"),
+            ("10.0.0.1", &["\u{e9}", "198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["\", 198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["198.51.100.1, \u{e9}"], "10.0.0.1"),
+            ("10.0.0.1", &["198.51.100.1\u{e9}"], "10.0.0.1"),
         ];
         for (peer, lines, expected) in table {
             assert_eq!(
@@ -193,7 +216,11 @@ mod tests {
             (&["for=\"198.51.100.1"], "10.0.0.1"),
             (&["for=198.51.100.1;host=\"x,for=6.6.6.6;y=\""], "198.51.100.1"),
             (&["for=198.51.100.1;host=\"a\\\"b,for=6.6.6.6\""], "198.51.100.1"),
-            (&["for=\"1.2.3.4, for=198.51.100.1"], "10.0.0.1"),
+            (&["for=198.51.100.1;host=\"a\\\\\", for=10.0.0.2"], "198.51.100.1"),
+            (&["for=\"1.2.3.4, for=198.51.100.1"], "198.51.100.1"),
+            (&["for=\"1.2.3.4", "for=198.51.100.1"], "198.51.100.1"),
+            (&["for=\"1.2.3.4, for=10.0.0.2"], "10.0.0.1"),
+            (&["\u{e9}, for=198.51.100.1;host=\"\u{e9}\""], "198.51.100.1"),
             (&["proto=https"], "10.0.0.1"),
         ];
         for (lines, expected) in table {
@@ -203,7 +230,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_value_makes_it_panic(value in "[ -~]{0,60}") {
+        fn no_value_makes_it_panic(value in "[ -~\u{e9}]{0,60}") {
             client(ForwardedHeader::XForwardedFor, "10.0.0.1", "x-forwarded-for", &[&value]);
             client(ForwardedHeader::Forwarded, "10.0.0.1", "forwarded", &[&value]);
         }

@@ -6,7 +6,7 @@ use model::{Hour, HourCounts, HourRow, HoursPage, Timestamp};
 use warp::{
     http::{
         HeaderMap, HeaderValue, StatusCode,
-        header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, LINK, VARY},
+        header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, LINK, VARY, X_CONTENT_TYPE_OPTIONS},
     },
     reply::Response,
 };
@@ -136,6 +136,7 @@ fn answer(page: &HoursPage, format: HoursFormat, headers: &HeaderMap) -> Respons
         return response;
     }
     said.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    said.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Some(link) =
         page.next.as_ref().and_then(|next| HeaderValue::try_from(format!("<{next}>; rel=\"next\"")).ok())
     {

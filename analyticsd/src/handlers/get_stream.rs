@@ -3,6 +3,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use futures_util::{StreamExt, future::ready, stream};
 use model::{Hour, HourCounts};
 use serde::Serialize;
+use tokio::time::sleep;
 use utoipa::ToSchema;
 use warp::{Reply, reply::Response, sse};
 
@@ -14,8 +15,9 @@ use crate::{
 
 /// After how long a client that lost its connection tries again.
 const RETRY: Duration = Duration::from_secs(2);
-/// How long nothing may be sent: what lies between closes connections that say nothing.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// How long nothing may be sent: what lies between closes connections that say nothing, and only what cannot be delivered tells that a listener is
+/// gone, whose place others may want. As often it is asked whether a listener that is told nothing may still listen.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
 
 /// What stands in the data of an event `counts`.
 #[derive(Serialize, ToSchema)]
@@ -43,9 +45,17 @@ pub(crate) async fn get_stream(live: Arc<Live>, still_allowed: StillAllowed) -> 
     };
     let first = stream::iter([sse::Event::default().retry(RETRY)]);
     // Nothing is told any more with a token that was revoked meanwhile.
-    let news = news.take_while(move |_| ready(still_allowed.get()));
+    let news =
+        news.take_until(no_longer_allowed(still_allowed.clone())).take_while(move |_| ready(still_allowed.get()));
     let events = first.chain(news.map(event)).map(Ok::<_, Infallible>);
     sse::reply(sse::keep_alive().interval(KEEP_ALIVE).text("").stream(events)).into_response()
+}
+
+/// Ends once a listener would not be let in any more.
+async fn no_longer_allowed(still_allowed: StillAllowed) {
+    while still_allowed.get() {
+        sleep(KEEP_ALIVE).await;
+    }
 }
 
 fn event(news: News) -> sse::Event {

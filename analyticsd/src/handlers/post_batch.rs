@@ -14,7 +14,7 @@ use crate::{
     body_budget::BodyShare,
     lanes::Lanes,
     openapi,
-    parameters::{self, KeyHeader},
+    parameters::{self, KeySource},
     reply,
     request_limits::RequestLimits,
 };
@@ -29,12 +29,14 @@ use crate::{
     params(openapi::KeyInHeader, openapi::KeyAsParameter),
     request_body(content = String, content_type = "application/x-ndjson",
         example = "{\"timestamp\":1431857103000,\"user\":\"anna\",\"event\":\"click\"}\n"),
-    responses(openapi::Stored, openapi::InvalidRequest, openapi::Late, openapi::Conflict, openapi::TooLarge, openapi::TooLong, openapi::Denied, openapi::Unavailable),
+    responses(openapi::Stored, openapi::InvalidRequest, openapi::Late, openapi::Conflict, openapi::TooLarge, openapi::TooLong, openapi::Denied, openapi::Unavailable,
+        (status = 415, description = "The body has a `Content-Encoding` other than `identity`; nothing is stored.", body = Problem,
+            content_type = "application/problem+json", headers(("Accept-Encoding" = String, description = "`identity`")))),
     security(("token" = ["write"]))
 )]
 pub(crate) async fn post_batch<S, B>(
     query: String,
-    key: Option<KeyHeader>,
+    key: Option<KeySource>,
     body: S,
     limits: RequestLimits,
     lanes: Arc<Lanes>,

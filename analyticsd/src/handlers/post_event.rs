@@ -7,7 +7,7 @@ use crate::{
     age_limits::AgeLimits,
     lanes::Lanes,
     openapi,
-    parameters::{self, KeyHeader},
+    parameters::{self, KeySource},
     reply,
 };
 
@@ -29,7 +29,7 @@ use crate::{
     responses(openapi::Stored, openapi::InvalidRequest, openapi::Conflict, openapi::TooLarge, openapi::TooLong, openapi::Denied, openapi::Unavailable),
     security(("token" = ["write"]), ("public_key" = []))
 )]
-pub(crate) async fn post_event(query: String, key: Option<KeyHeader>, ages: AgeLimits, lanes: Arc<Lanes>) -> Response {
+pub(crate) async fn post_event(query: String, key: Option<KeySource>, ages: AgeLimits, lanes: Arc<Lanes>) -> Response {
     if query.len() > MAX_QUERY_BYTES {
         return reply::uri_too_long(MAX_QUERY_BYTES);
     }

@@ -3,6 +3,7 @@
 //!
 //! docs/operations.md explains every number; a test holds the two together.
 
+mod broken;
 mod counter;
 mod histogram;
 mod lanes;

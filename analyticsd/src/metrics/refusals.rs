@@ -71,7 +71,7 @@ impl Reason {
 
     fn told_by(status: StatusCode) -> Self {
         match status.as_u16() {
-            400 => Self::Invalid,
+            400 | 415 => Self::Invalid,
             401 => Self::Unauthenticated,
             403 => Self::Forbidden,
             404 => Self::NotFound,

@@ -2,7 +2,7 @@ use std::{array, fmt, time::Instant};
 
 use warp::http::{Method, StatusCode};
 
-use super::{Counter, Gauge, Histogram, Sink};
+use super::{Counter, Gauge, Histogram, Sink, broken::BrokenConnections};
 use crate::route::Route;
 
 /// The method of a request; whatever is no method of this daemon is one.
@@ -201,6 +201,8 @@ pub(crate) struct OfListener {
     pub(crate) dropped: Counter,
     /// The system could not hand over a connection, for example for want of open files.
     pub(crate) failed: Counter,
+    /// Ended otherwise than after an answer.
+    pub(crate) broken: BrokenConnections,
 }
 
 /// Connections of clients.
@@ -243,6 +245,15 @@ impl Connections {
             "analyticsd_connections_failed",
             "Connections that the system could not hand over, as when there are too few open files",
             of(|listener| listener.failed.get()),
+        )?;
+        let broken = self.0.iter().zip(Listener::ALL).flat_map(|(of_listener, listener)| {
+            let each = of_listener.broken.each();
+            each.map(move |(reason, count)| (vec![("listener", listener), ("reason", reason)], count))
+        });
+        sink.counter(
+            "analyticsd_connections_broken",
+            "Connections that ended otherwise than after an answer to a request, by reason",
+            broken,
         )
     }
 }

@@ -30,7 +30,7 @@ pub(crate) fn decode(record: &[u8]) -> Result<Submission, Unreadable> {
     let keyed = keyed
         .into_iter()
         .map(|(key, first, end)| {
-            let key = IdempotencyKey::new(key).map_err(|error| Unreadable(error.to_string()))?;
+            let key = IdempotencyKey::from_kept(&key).map_err(|error| Unreadable(error.to_string()))?;
             if first <= end && end <= events.len() {
                 Ok(Keyed { key, events: first..end })
             } else {
@@ -56,8 +56,8 @@ mod tests {
         };
         let key = || IdempotencyKey::new("\"\\k").unwrap();
         let plain = Submission { events: vec![event("a\nb"), event("\u{202e}x")], keyed: vec![] };
-        let keyed = Submission { keyed: vec![Keyed { key: key(), events: 1..2 }], ..plain.clone() };
-        for submission in [plain, keyed] {
+        let keyed = |key| Submission { keyed: vec![Keyed { key, events: 1..2 }], ..plain.clone() };
+        for submission in [keyed(key()), keyed(key().of_public_key("0123456789ab")), plain.clone()] {
             assert_eq!(decode(&encode(&submission)).unwrap(), submission);
         }
     }

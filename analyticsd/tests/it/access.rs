@@ -413,6 +413,20 @@ async fn a_stream_tells_nothing_more_once_its_token_is_revoked() {
 }
 
 #[tokio::test]
+async fn a_stream_on_which_nothing_happens_ends_too_once_its_token_is_revoked() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let reader = token(&database, &[Scope::Read]).await;
+    let daemon = Daemon::start(database.url()).await;
+    let authorization = bearer(&reader);
+    let mut stream =
+        send(&daemon, Method::GET, "/analytics/stream", &[("authorization", authorization.as_str())]).await;
+    assert_eq!(stream.status(), StatusCode::OK);
+    revoke(&database, &reader).await;
+    let ends = async { while stream.chunk().await.unwrap().is_some() {} };
+    tokio::time::timeout(Duration::from_mins(1), ends).await.expect("the stream ends");
+}
+
+#[tokio::test]
 async fn a_public_key_is_for_single_events_and_nobody_uses_up_what_it_allows_others() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let key = public_key(&database, &["https://shop.example"]).await;
@@ -434,4 +448,29 @@ async fn a_public_key_is_for_single_events_and_nobody_uses_up_what_it_allows_oth
     }
     assert_eq!(greedy[3], StatusCode::TOO_MANY_REQUESTS, "{greedy:?}");
     assert_eq!(from("192.0.2.2").await, StatusCode::NO_CONTENT, "whoever else visits is counted");
+}
+
+#[tokio::test]
+async fn no_cache_keeps_what_was_refused_and_no_browser_takes_an_answer_for_something_else() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let (read, write) = (token(&database, &[Scope::Read]).await, token(&database, &[Scope::Write]).await);
+    let daemon = closed(&database, &[]).await;
+    let (read, write) = (bearer(&read), bearer(&write));
+    for (method, target, token, status) in [
+        (Method::GET, "/analytics?timestamp=0", "Bearer x", 401),
+        (Method::GET, "/analytics?timestamp=0", &write, 403),
+        (Method::GET, "/analytics?timestamp=x", &read, 400),
+        (Method::GET, "/nothing", &read, 404),
+        (Method::PUT, "/analytics", &read, 405),
+    ] {
+        let answer = send(&daemon, method, target, &[("authorization", token)]).await;
+        assert_eq!(answer.status(), status);
+        assert_eq!(answer.headers()["cache-control"], "no-store", "{status}");
+        assert_eq!(answer.headers()["x-content-type-options"], "nosniff", "{status}");
+    }
+    for target in ["/openapi.json", "/analytics/hours", "/analytics/hours?format=csv"] {
+        let answer = send(&daemon, Method::GET, target, &[("authorization", &read)]).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert_eq!(answer.headers()["x-content-type-options"], "nosniff", "{target}");
+    }
 }

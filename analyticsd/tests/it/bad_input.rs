@@ -137,3 +137,58 @@ async fn a_request_names_one_host_as_its_version_of_http_asks_for() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_request_says_once_and_in_one_way_where_it_ends_or_its_connection_does() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let line = "{\"timestamp\":1431857103000,\"user\":\"anna\",\"event\":\"click\"}";
+    let chunked = format!("{:x}\r\n{line}\r\n0\r\n\r\n", line.len());
+    let next = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    for (headers, body, statuses) in [
+        ("Transfer-Encoding: chunked", chunked.as_str(), &[204, 200][..]),
+        ("Transfer-Encoding: Chunked ", &chunked, &[204, 200]),
+        (&format!("Content-Length: {}", line.len()), line, &[204, 200]),
+        ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", &chunked, &[400]),
+        ("Transfer-Encoding: chunked, chunked", &chunked, &[400]),
+        ("Transfer-Encoding: gzip, chunked", &chunked, &[400]),
+        ("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked", &chunked, &[400]),
+        ("Transfer-Encoding: chunked, gzip", &chunked, &[400]),
+        ("Transfer-Encoding: identity", &chunked, &[400]),
+        // The chunks count, and the connection ends, as RFC 9112, section 6.3, asks for.
+        ("Transfer-Encoding: chunked\r\nContent-Length: 3", &chunked, &[204]),
+        ("Content-Length: 3\r\nTransfer-Encoding: chunked", &chunked, &[204]),
+        ("Content-Length: 1\r\nContent-Length: 2", line, &[400]),
+        ("Content-Length: 1, 1", line, &[400]),
+        ("Content-Length: +1", line, &[400]),
+    ] {
+        let request = format!("POST /analytics/batch HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n\r\n{body}{next}");
+        let answer = answer_to(&daemon, &request).await;
+        let told: Vec<u16> = answer.split("HTTP/1.1 ").skip(1).map(|answer| answer[..3].parse().unwrap()).collect();
+        assert_eq!(told, statuses, "{headers}\n{answer}");
+    }
+    assert_eq!(stored_events(&database).await, 5);
+    let request = format!(
+        "POST /analytics?timestamp=1&user=a&event=click HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n{chunked}{next}"
+    );
+    let answer = answer_to(&daemon, &request).await;
+    assert!(answer.starts_with("HTTP/1.1 400") && answer.matches("HTTP/1.1 ").count() == 1, "{answer}");
+}
+
+#[tokio::test]
+async fn a_batch_that_is_compressed_gets_415_and_what_is_accepted() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let line = "{\"timestamp\":1431857103000,\"user\":\"anna\",\"event\":\"click\"}";
+    for (coding, status) in [("identity", 204), ("Identity, ", 204), ("gzip", 415), ("identity, gzip", 415), ("x", 415)]
+    {
+        let request = reqwest::Client::new().post(format!("{}/analytics/batch", daemon.url())).body(line);
+        let answer = request.header("content-encoding", coding).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{coding}");
+        if status == 415 {
+            assert_eq!(answer.headers()["accept-encoding"], "identity");
+            assert!(answer.json::<Problem>().await.unwrap().detail.contains("identity"));
+        }
+    }
+    assert_eq!(stored_events(&database).await, 2);
+}

@@ -1,19 +1,29 @@
 use chrono::{DateTime, Utc};
-use db::Flavour;
-use model::Problem;
-use reqwest::StatusCode;
+use db::{AccessTokens, Flavour, NewAccessToken, Store, StoreOptions};
+use model::{
+    Problem,
+    access::{IssuedToken, Scope},
+};
+use reqwest::{Method, StatusCode};
 use testkit::{Daemon, TestDatabase, on_both_flavours};
 use tokio::task::JoinSet;
 
-use crate::support::{at, counts, stored_events};
+use crate::{
+    spool::{Away, until_replayed},
+    support::{at, counts, stored_events},
+    tokens::{closed, public_key, send, token},
+};
 
 on_both_flavours!(
     a_request_that_is_sent_again_under_its_key_is_stored_once_by_whichever_replica_and_after_settling,
     another_event_under_a_key_that_is_taken_gets_409_and_is_not_stored,
     a_batch_counts_once_under_its_key_and_its_lines_under_theirs,
+    what_comes_with_a_public_key_takes_the_keys_of_nobody_else,
 );
 
 const TEN: &str = "2015-05-17T10:00:00Z";
+/// The page that the public keys of these tests are for.
+const SHOP: (&str, &str) = ("origin", "https://shop.example");
 
 /// How the key of a request is given.
 enum Key<'a> {
@@ -192,4 +202,74 @@ async fn clients_that_repeat_one_key_again_and_again_are_answered_and_keep_nobod
     assert!(repeaters.try_join_next().is_none(), "every repetition was answered 204");
     repeaters.shutdown().await;
     assert_eq!(daemon.counts(at(TEN)).await, counts(3, 41, 0));
+}
+
+async fn what_comes_with_a_public_key_takes_the_keys_of_nobody_else(flavour: Flavour) {
+    let database = TestDatabase::new(flavour).await;
+    let secret = format!("Bearer {}", token(&database, &[Scope::Write]).await);
+    let keys = [
+        public_key(&database, &["https://shop.example"]).await,
+        public_key(&database, &["https://shop.example"]).await,
+    ];
+    let daemon = closed(&database, &[]).await;
+    let longest = "x".repeat(255);
+    let event = format!("timestamp={}&event=click", at(TEN).timestamp_millis());
+    let page = async |key: &str, user: &str, id: &str| {
+        let target = format!("/analytics?{event}&user={user}&key={key}");
+        let parameter = send(&daemon, Method::POST, &format!("{target}&id={id}"), &[SHOP]).await.status();
+        let header = send(&daemon, Method::POST, &target, &[SHOP, ("idempotency-key", id)]).await.status();
+        assert_eq!(parameter, header, "it is the same key wherever it stands");
+        header
+    };
+    let server = async |user: &str, id: &str| {
+        let target = format!("/analytics?{event}&user={user}");
+        let headers = [("authorization", secret.as_str()), ("idempotency-key", id)];
+        send(&daemon, Method::POST, &target, &headers).await.status()
+    };
+    for id in ["order-1", &longest] {
+        assert_eq!(page(&keys[0], "mallory", id).await, StatusCode::NO_CONTENT);
+        assert_eq!(server("anna", id).await, StatusCode::NO_CONTENT, "no page takes the key of a server");
+        assert_eq!(page(&keys[1], "ben", id).await, StatusCode::NO_CONTENT, "nor of another site");
+        assert_eq!(page(&keys[0], "carl", id).await, StatusCode::CONFLICT, "those of one public key share theirs");
+        assert_eq!(server("dora", id).await, StatusCode::CONFLICT, "and so do tokens, as ever");
+    }
+    assert_eq!(page(&keys[0], "mallory", &format!("{longest}x")).await, StatusCode::BAD_REQUEST);
+    let batch = format!("{{\"timestamp\":{},\"user\":\"anna\",\"event\":\"click\"}}", at(TEN).timestamp_millis());
+    let url = format!("{}/analytics/batch?id=order-1", daemon.url());
+    let batch = reqwest::Client::new().post(url).header("authorization", &secret).body(batch).send().await.unwrap();
+    assert_eq!(batch.status(), StatusCode::NO_CONTENT, "the same event under the same key of tokens");
+    assert_eq!(stored_events(&database).await, 6);
+}
+
+#[tokio::test]
+async fn what_comes_with_a_public_key_has_keys_of_its_own_also_in_a_spool() {
+    let mut database = Away::not_yet().await;
+    let issued = IssuedToken::public([3; IssuedToken::RANDOM_BYTES]);
+    let key = NewAccessToken {
+        id: issued.id.clone(),
+        name: "shop".parse().unwrap(),
+        scopes: [Scope::Write].into_iter().collect(),
+        digest: issued.digest,
+        origins: vec![SHOP.1.parse().unwrap()],
+        expires_at: None,
+    };
+    let store = Store::new(database.url(), StoreOptions::default()).unwrap();
+    assert!(AccessTokens(&store).create(&key).await.unwrap());
+    let daemon = database.daemon(&["--allow-anonymous"]).await;
+    let event = format!("/analytics?timestamp={}&event=click&id=order-1", at(TEN).timestamp_millis());
+    let page = format!("{event}&user=mallory&key={}", issued.text);
+    let nobody = format!("{event}&user=anna");
+    database.go().await;
+    for target in [&page, &nobody] {
+        assert_eq!(send(&daemon, Method::POST, target, &[SHOP]).await.status(), StatusCode::ACCEPTED);
+    }
+    database.come_back().await;
+    until_replayed(&daemon).await;
+    assert_eq!(daemon.counts(at(TEN)).await, counts(2, 2, 0), "neither is taken for the other's");
+    for target in [&page, &nobody] {
+        while send(&daemon, Method::POST, target, &[SHOP]).await.status() != StatusCode::NO_CONTENT {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+    assert_eq!(daemon.counts(at(TEN)).await, counts(2, 2, 0), "both are known again");
 }

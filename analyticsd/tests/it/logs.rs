@@ -203,14 +203,17 @@ async fn log_of_an_evil_client(format: &str) -> String {
     logged.daemon.get("/%0A2026-01-01T00:00:00Z%20ERROR%20forged").await;
     for bytes in [
         &b"GET /\xc2\x9b31m\xe2\x80\xa8 HTTP/1.1\r\nHost: \x1b[2J\r\nX-Request-Id: a\x1b[2J\r\nConnection: close\r\n\r\n"[..],
+        b"GET /turned\xe2\x80\xaearound\xe2\x81\xa6 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
         b"GET /\xc2\x9b31m\xe2\x80\xa8 HTTP/1.1\r\nHost: x\r\nUser-Agent: \xc2\x9b31m\r\nConnection: close\r\n\r\n",
     ] {
         read_to_the_end(&mut connect_and_send(&logged.daemon, bytes).await, Duration::from_secs(10)).await;
     }
     logged.line_with(&["the database refused events", "forged"]).await;
     let log = logged.all().await;
-    let strange = log.chars().find(|&c| c != '\n' && (c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')));
+    let is_strange = |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let strange = log.chars().find(|&c| c != '\n' && is_strange(c));
     assert_eq!(strange, None, "{log:?}");
+    assert!(log.contains("/turned\\u"), "{log}");
     log
 }
 

@@ -282,6 +282,33 @@ async fn connections_that_are_refused_and_requests_that_are_given_up_are_counted
 }
 
 #[tokio::test]
+async fn what_never_became_a_request_is_counted_by_what_was_wrong_with_it() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let arguments = ["--admin-listen", "127.0.0.1:0", "--header-timeout", "1s", "--header-bytes", "8192"];
+    let daemon = Daemon::start_with(["--database-url", database.url()].iter().chain(&arguments)).await;
+    let long_head = format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(10_000));
+    for (sent, reason) in [
+        ("nonsense\r\n\r\n", "malformed"),
+        (&long_head, "too_large"),
+        ("GET / HTTP/1.1\r\n", "timeout"),
+        ("GET / HTTP/1.1\r\nHo", "incomplete"),
+    ] {
+        let mut stream = connect_and_send(&daemon, sent.as_bytes()).await;
+        if reason == "incomplete" {
+            stream.shutdown().await.unwrap();
+        }
+        read_to_the_end(&mut stream, Duration::from_secs(20)).await;
+        let counter = format!("analyticsd_connections_broken_total{{listener=\"public\",reason=\"{reason}\"}}");
+        wait_for(&daemon, &counter, |broken| broken == Some(1.0)).await;
+    }
+    let good = connect_and_send(&daemon, b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
+    read_to_the_end(&mut { good }, Duration::from_secs(20)).await;
+    wait_for(&daemon, "analyticsd_connections_open{listener=\"public\"}", |open| open == Some(0.0)).await;
+    let broken = sum(&daemon.metrics().await, "analyticsd_connections_broken_total", &[r#"listener="public""#]);
+    assert_eq!(broken, 4.0, "one that ends with its answer is not broken");
+}
+
+#[tokio::test]
 async fn what_waits_in_the_spool_and_why_others_were_refused_is_told() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let dir = server_dir();

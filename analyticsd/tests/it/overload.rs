@@ -81,3 +81,23 @@ async fn no_address_has_more_connections_than_it_may_unless_it_is_a_proxy() {
     };
     timeout(Duration::from_secs(10), room).await.expect("there is room again");
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn idle_connections_of_one_address_leave_others_room_on_the_admin_listener() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start_with(["--database-url", database.url(), "--admin-listen", "127.0.0.1:0"]).await;
+    let listener = daemon.metrics_url().strip_prefix("http://").unwrap().parse().unwrap();
+    let connect = async |address: &str| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{address}:0").parse().unwrap()).unwrap();
+        socket.connect(listener).await.unwrap()
+    };
+    let mut idle = Vec::new();
+    for _ in 0..4 {
+        idle.push(connect("127.0.0.2").await);
+    }
+    let refused = read_to_the_end(&mut connect("127.0.0.2").await, Duration::from_secs(10)).await;
+    assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("This address has"), "{refused}");
+    assert!(daemon.metrics().await.contains("analyticsd_build_info"), "who asks from another address is answered");
+}

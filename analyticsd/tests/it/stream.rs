@@ -92,6 +92,18 @@ async fn the_stream_ends_when_the_daemon_stops_and_does_not_hold_it_up() {
 }
 
 #[tokio::test]
+async fn a_listener_that_is_gone_gives_its_place_back_within_seconds() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start_with(["--database-url", database.url(), "--admin-listen", "127.0.0.1:0"]).await;
+    let listeners = async || daemon.metric("analyticsd_stream_listeners").await;
+    let gone = [Events::of(&daemon).await, Events::of(&daemon).await];
+    assert_eq!(listeners().await, Some(2.0));
+    drop(gone);
+    let places = async { while listeners().await != Some(0.0) {} };
+    timeout(Duration::from_secs(9), places).await.expect("what cannot be delivered is noticed");
+}
+
+#[tokio::test]
 async fn no_more_listen_than_may() {
     rlimit::increase_nofile_limit(4_096).unwrap();
     let database = TestDatabase::new(Flavour::Postgres).await;

@@ -1,0 +1,51 @@
+use super::Counter;
+
+/// Why a connection ended otherwise than after an answer. What is told here reached no route, so that no request counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Broken {
+    /// What came is no request of HTTP/1; answered 400, if anything had come.
+    Malformed,
+    /// A head or a target too long; answered 431 or 414.
+    TooLarge,
+    /// No whole head came in time.
+    Timeout,
+    /// The client left within a head.
+    Incomplete,
+    /// The network failed, the client reset the connection, or no answer could be given.
+    Other,
+}
+
+impl Broken {
+    /// All of them, in the order of their numbers.
+    pub(super) const ALL: [&'static str; 5] = ["malformed", "too_large", "timeout", "incomplete", "other"];
+
+    fn of(error: &hyper::Error) -> Self {
+        if error.is_parse_too_large() {
+            Self::TooLarge
+        } else if error.is_parse() {
+            Self::Malformed
+        } else if error.is_timeout() {
+            Self::Timeout
+        } else if error.is_incomplete_message() {
+            Self::Incomplete
+        } else {
+            Self::Other
+        }
+    }
+}
+
+/// How many connections of a listener ended so, by reason.
+#[derive(Default)]
+pub(crate) struct BrokenConnections([Counter; Broken::ALL.len()]);
+
+impl BrokenConnections {
+    /// One ended with this error.
+    pub(crate) fn count(&self, error: &hyper::Error) {
+        self.0[Broken::of(error) as usize].add(1);
+    }
+
+    /// Each reason with its number.
+    pub(super) fn each(&self) -> impl Iterator<Item = (&'static str, f64)> {
+        Broken::ALL.into_iter().zip(self.0.iter().map(Counter::get))
+    }
+}
