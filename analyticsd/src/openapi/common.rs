@@ -126,8 +126,8 @@ const HEADERS: &[Header] = &[
     Header {
         name: "Cache-Control",
         of: Type::String,
-        description: "`no-cache` for what may be kept and has to be asked for each time, `no-store` for what is true only now",
-        may_have: |answer| *answer.method == Method::GET && !answer.is_error(),
+        description: "`no-cache` for what may be kept and has to be asked for each time, `no-store` for what is true only now, as every refusal is",
+        may_have: |answer| *answer.method == Method::GET || answer.is_error(),
     },
     Header {
         name: "X-Content-Type-Options",
@@ -186,7 +186,9 @@ fn complete(operation: &mut Operation, method: &Method, needed: Needed) {
     answers.insert(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.as_str().to_owned(), too_long.into());
     answers.entry(StatusCode::SERVICE_UNAVAILABLE.as_str().to_owned()).or_insert_with(|| {
         let mut busy = problem("All connections are taken. Try again after `Retry-After` seconds.");
-        busy.headers.insert("Retry-After".to_owned(), header("Retry-After"));
+        for name in ["Retry-After", "Cache-Control", "X-Content-Type-Options"] {
+            busy.headers.insert(name.to_owned(), header(name));
+        }
         busy.into()
     });
 }

@@ -205,6 +205,8 @@ async fn handlers(seen: &mut Answers, daemon: &Daemon, database: &TestDatabase, 
     ] {
         ask(seen, (daemon, Some(token)), &method, (path, query), (&[], body)).await;
     }
+    let compressed = [("content-encoding", "gzip")];
+    ask(seen, (daemon, Some(token)), &Method::POST, ("/analytics/batch", ""), (&compressed, batch)).await;
 
     let client = database.client().await;
     client.batch_execute("call analytics.refresh_hour('2015-05-17T10:00:00Z')").await.unwrap();
