@@ -1,4 +1,4 @@
-use std::env;
+use std::{env, process};
 
 use clap::{ColorChoice, Parser, Subcommand};
 
@@ -43,8 +43,19 @@ impl Cli {
     /// Reads the command line. Where it asks for help or cannot be understood, this says so and ends the process.
     pub fn read() -> Self {
         palette::choose(palette::asked_for(env::args_os()));
-        Self::parse()
+        Self::try_parse().unwrap_or_else(|error| refuse(&error))
     }
+}
+
+/// Says what clap says, but for a password in what it repeats of the command line, and ends the process. The help, an error too, is no secret.
+fn refuse(error: &clap::Error) -> ! {
+    let said = error.render().to_string();
+    let masked = db::mask_passwords_in(&said);
+    if error.use_stderr() && masked != said {
+        eprint!("{masked}");
+        process::exit(error.exit_code());
+    }
+    error.exit()
 }
 
 #[derive(Debug, Subcommand)]

@@ -22,6 +22,17 @@ fn the_help_documents_commands_and_exit_codes() {
 }
 
 #[test]
+fn a_password_is_not_repeated_wherever_a_url_was_given_by_mistake() {
+    const URL: &str = "postgres://ann:hunter2@db.example/analytics";
+    for arguments in [&[URL][..], &["send", URL], &["query", "--last", URL], &["retention", "set", "--keep", URL]] {
+        let output = command(arguments).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(!said.contains("hunter2") && said.contains("db.example"), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
 fn the_help_of_every_command_documents_its_flags() {
     for path in [
         &["send"][..],
