@@ -159,7 +159,7 @@ async fn a_long_answer_that_nobody_reads_is_not_held_once_for_each_client() {
         assert_eq!(stream.read_u8().await.unwrap(), b'H', "the answer has begun");
         clients.push(stream);
     }
-    // Some 80 KiB for each, of which most are the connection's own; it was 1.5 MiB.
+    // A tenth of what a copy for each would take.
     let grown = memory().await - before;
     #[allow(clippy::cast_precision_loss)]
     let most = (CLIENTS * length / 10) as f64;
