@@ -115,7 +115,9 @@ pub(crate) fn advise(error: &StoreError, url_source: Option<&Source>) -> String 
     match error {
         StoreError::Unreachable(_) => format!("does the server run, and is {url} right?"),
         StoreError::NotAdmitted(_) => format!("is {url} right?"),
-        StoreError::TimedOut(_) | StoreError::Cancelled(_) => "try again when it is less busy".to_owned(),
+        StoreError::TimedOut(_) | StoreError::Cancelled(_) | StoreError::Stuck(_) => {
+            "try again when it is less busy".to_owned()
+        }
         StoreError::Forbidden(_) => {
             format!("migrating, repairing, forgetting and setting take a login in role {}", roles::OWNER)
         }

@@ -2,7 +2,11 @@
 //! read, never one under way, so it counts every event that was acknowledged before it was asked. There is nothing to
 //! invalidate, because nothing is kept.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use db::Store;
 use model::{Hour, HourCounts};
@@ -10,12 +14,17 @@ use thiserror::Error;
 use tokio::{
     sync::{mpsc, oneshot},
     task::{JoinSet, yield_now},
+    time::sleep,
 };
 
 use crate::{
     metrics::{Metrics, Queued, ReadLaneName},
     outage::Outage,
 };
+
+/// Pauses after a read that failed: doubled each time, from the first to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// A question that was not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -75,6 +84,7 @@ async fn answer_all(
 ) {
     let reads = metrics.reads.of(name);
     let outage = Outage::default();
+    let mut pause = FIRST_PAUSE;
     let mut waiting = Vec::new();
     while queue.recv_many(&mut waiting, queue_length).await > 0 {
         // Requests that have arrived but were not looked at yet have their turn first, so that they join this read. Where there are
@@ -96,6 +106,7 @@ async fn answer_all(
         match counts {
             Ok(counts) => {
                 metrics.database.answered();
+                pause = FIRST_PAUSE;
                 if outage.ends() {
                     tracing::info!(lane = name.name(), "counts can be read again");
                 }
@@ -113,6 +124,9 @@ async fn answer_all(
                 for Question { answer, .. } in waiting.drain(..) {
                     let _ = answer.send(Err(Unanswered::Unavailable));
                 }
+                // Each failure costs the database a session.
+                sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
     }

@@ -7,38 +7,49 @@
 
 use std::{
     collections::HashSet,
+    future::pending,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use db::{Fate, IngestError, Ingested, Retention, Store, StoreError, Undecided, Writer};
+use futures_util::FutureExt;
 use model::{Event, Hour, Submission};
 use tokio::{
     sync::{Semaphore, mpsc},
-    task::{JoinHandle, JoinSet},
-    time::timeout,
+    task::{JoinError, JoinSet},
+    time::{sleep, timeout},
 };
 
 use crate::{
     body_budget::BodyShare,
     expired::Expired,
     job::{Accepted, Job, NotAccepted, answer_all},
+    losses,
     metrics::{CommitOutcome, LaneCommits, LaneName, Metrics, Queued},
+    setbacks::Setbacks,
     spool::SpoolLane,
-    waiting::{Waiting, refuse, until},
+    storing::{LaneStoring, Proof, Storing},
+    waiting::{Waiting, until},
 };
 
-/// How long to try to find out what became of a commit whose connection died.
+/// How long to try to find out what became of a commit that nobody was told of.
 const FATE_PATIENCE: Duration = Duration::from_secs(30);
 /// The most commits of one lane whose fate is being found out. With more of them the lane waits.
 const MAX_UNDECIDED: usize = 4;
-/// How long a lane waits for a database that has just gone, before it refuses what it holds. A connection that was ended, or a pool
-/// whose connections are all dead, is replaced within it.
+/// How long a lane waits for a proof that something can be stored after a commit that was not, before it refuses what it holds. A connection that was
+/// ended, or a pool whose connections are all dead or useless, is replaced within it.
 const OUTAGE_GRACE: Duration = Duration::from_millis(500);
-/// How long each look for a database that is away may keep waiting what came meanwhile.
-const PING_PATIENCE: Duration = Duration::from_millis(50);
+/// The longest pause of a lane after a commit that failed while others can be stored. Each failure costs the database a session.
+const LONGEST_SETBACK: Duration = Duration::from_millis(40);
+/// How often a request is tried again while connections break and the database is well.
+const MAX_TRIES: u8 = 3;
 /// How long an answer to what came too late may wait to say from when on events are accepted.
 const BOUND_PATIENCE: Duration = Duration::from_secs(1);
+/// How long the lane of the present may have stored nothing before it proves that it can: a replica that is not ready gets no traffic to learn from.
+const QUIET: Duration = Duration::from_secs(5);
+/// The same for the others, once they have stored anything: what the database lost of theirs is noticed then.
+const QUIET_OF_OTHERS: Duration = Duration::from_mins(1);
 /// The bounds of a lane.
 #[derive(Debug, Clone, Copy)]
 pub struct LaneLimits {
@@ -56,6 +67,8 @@ pub struct Shared<'a> {
     pub spool: Option<&'a SpoolLane>,
     /// Where what happens is counted.
     pub metrics: &'a Arc<Metrics>,
+    /// What they know of whether events can be stored.
+    pub storing: &'a Arc<Storing>,
     /// How many hours may be opened again at a time; each takes a connection and reads a whole hour.
     pub reopening_places: Arc<Semaphore>,
 }
@@ -72,15 +85,19 @@ impl EventLane {
         let (jobs, queue) = mpsc::channel(limits.queue_length);
         let (store, spool) = (shared.store, shared.spool.cloned());
         let lane = Lane {
-            name: name.name(),
+            name,
             metrics: Arc::clone(shared.metrics),
             commits: shared.metrics.commits.of(name),
+            storing: shared.storing.lane(name, shared.metrics),
             store: store.clone(),
             writer: Writer::new(store.clone()),
             waiting: Waiting::new(queue, limits, shared),
             undecided: JoinSet::new(),
             refusing: JoinSet::new(),
             outage: None,
+            setbacks: Setbacks::default(),
+            // The present does so at once.
+            proves_next: Instant::now() + if name == LaneName::Present { Duration::ZERO } else { QUIET_OF_OTHERS },
         };
         tasks.spawn(lane.run());
         Self { jobs, spool }
@@ -111,67 +128,99 @@ impl EventLane {
 }
 
 struct Lane {
-    name: &'static str,
+    name: LaneName,
     metrics: Arc<Metrics>,
     commits: Arc<LaneCommits>,
+    storing: Arc<LaneStoring>,
     store: Store,
     writer: Writer,
     waiting: Waiting,
-    /// Each finds out what became of a commit and answers, or gives back what is not stored for another try.
-    undecided: JoinSet<Vec<Job>>,
+    /// Each finds out what became of a commit and answers, or gives back what is not stored, and why.
+    undecided: JoinSet<Option<(Vec<Job>, StoreError)>>,
     /// Each tells some that they came too late.
     refusing: JoinSet<()>,
-    /// Ends when the database answers again.
-    outage: Option<JoinHandle<()>>,
+    /// Ends when something can be stored again.
+    outage: Option<Proof>,
+    setbacks: Setbacks,
+    /// When it proves that it can store, unless it stores something before.
+    proves_next: Instant,
+}
+
+/// What a lane does next.
+enum Turn {
+    /// Something waits to be stored.
+    Commit,
+    /// Nothing was stored for so long that nobody knows whether it could be.
+    Prove,
+    /// It ends.
+    End,
 }
 
 impl Lane {
     async fn run(mut self) {
-        while self.wait().await {
-            let jobs = self.waiting.gather();
-            if jobs.is_empty() {
-                continue;
+        loop {
+            match self.wait().await {
+                Turn::Commit => {
+                    let jobs = self.waiting.gather();
+                    if jobs.is_empty() {
+                        continue;
+                    }
+                    if self.is_away() {
+                        self.waiting.refuse(jobs);
+                    } else {
+                        self.commit(jobs).await;
+                    }
+                }
+                Turn::Prove => self.prove().await,
+                Turn::End => break,
             }
-            if self.is_away().await {
-                self.waiting.refuse(jobs);
-            } else {
-                self.commit(jobs).await;
-            }
-        }
-        if let Some(outage) = self.outage {
-            outage.abort();
         }
         if let Err(error) = self.writer.retire().await {
-            tracing::debug!(lane = self.name, %error, "the writer's row stays behind until the settler tidies it up");
+            tracing::debug!(lane = self.name.name(), %error, "the writer's row stays behind until the settler tidies it up");
         }
     }
 
-    /// Waits until there is something to store, and takes in what came back meanwhile. False when the lane has ended.
-    async fn wait(&mut self) -> bool {
+    /// Waits until there is something to do, and takes in what came back meanwhile.
+    async fn wait(&mut self) -> Turn {
         while let Some(back) = self.undecided.try_join_next() {
-            self.waiting.first(back.unwrap_or_default());
+            self.decided(back).await;
         }
         while let Some(reopened) = self.waiting.reopening.try_join_next() {
             self.waiting.reopened(reopened.ok());
         }
         while self.refusing.try_join_next().is_some() {}
-        while self.waiting.ready.is_empty() {
+        loop {
+            if self.is_to_prove() {
+                return Turn::Prove;
+            }
+            if !self.waiting.ready.is_empty() {
+                return Turn::Commit;
+            }
             self.waiting.refuse_parked();
             let patience = self.waiting.parked_deadline();
+            let proves_next = self.proves_by_itself().then_some(self.proves_next.into());
             let Waiting { queue, is_open, reopening, .. } = &mut self.waiting;
+            if !*is_open
+                && self.undecided.is_empty()
+                && self.refusing.is_empty()
+                && reopening.is_empty()
+                && patience.is_none()
+            {
+                return Turn::End;
+            }
             tokio::select! {
-                Some(back) = self.undecided.join_next() => self.waiting.first(back.unwrap_or_default()),
+                Some(back) = self.undecided.join_next() => self.decided(back).await,
                 Some(_) = self.refusing.join_next() => {}
                 Some(reopened) = reopening.join_next() => self.waiting.reopened(reopened.ok()),
+                () = returned(&mut self.outage) => self.is_back(),
                 job = queue.recv(), if *is_open => match job {
                     Some(job) => self.waiting.ready.push_back(job),
                     None => *is_open = false,
                 },
                 () = until(patience), if patience.is_some() => {}
-                else => return false,
+                () = until(proves_next), if proves_next.is_some() => {}
             }
         }
-        true
     }
 
     /// Stores jobs in one commit and answers them, or puts them where they wait for what keeps them from being stored.
@@ -179,17 +228,23 @@ impl Lane {
         let claims: Vec<_> = jobs.iter().flat_map(|job| &job.claims).cloned().collect();
         let events = jobs.iter().flat_map(|job| &job.submission.events);
         let began = Instant::now();
+        self.storing.begins();
         let outcome = tokio::select! {
             biased;
             outcome = self.writer.ingest_once(events, &claims, None) => outcome,
             never = self.waiting.refuse_stale() => match never {},
         };
+        self.storing.ends();
         self.commits.tried(CommitOutcome::of(&outcome), began);
         if CommitOutcome::of(&outcome).is_answer() {
             self.metrics.database.answered();
         }
+        if let Some(loss) = self.writer.take_loss() {
+            losses::report(loss, &self.store, &self.metrics);
+        }
         match outcome {
             Ok(Ingested::Stored) => {
+                self.stores();
                 self.commits.stored(jobs.iter().flat_map(|job| &job.submission.events));
                 answer_all(jobs, Ok(Accepted::Committed));
             }
@@ -200,7 +255,7 @@ impl Lane {
                 let wanted: HashSet<Hour> =
                     rest.iter().flat_map(|job| &job.submission.events).map(Event::hour).collect();
                 for hour in settled.into_iter().filter(|hour| wanted.contains(hour)) {
-                    tracing::debug!(lane = self.name, %hour, "reopening for a late event");
+                    tracing::debug!(lane = self.name.name(), %hour, "reopening for a late event");
                     self.waiting.reopen(hour, &self.store);
                 }
                 // Those that touch these hours are parked when they are gathered again.
@@ -209,6 +264,46 @@ impl Lane {
             Ok(Ingested::Claimed { repeated, conflicting }) => self.resolve_claims(jobs, &repeated, &conflicting),
             Err(IngestError::NotStored(error)) => self.not_stored(jobs, &error).await,
             Err(IngestError::Undecided(undecided)) => self.find_out(jobs, undecided).await,
+        }
+    }
+
+    /// Proves that events could be stored, where nothing was stored for a while.
+    async fn prove(&mut self) {
+        self.storing.begins();
+        let proof = tokio::select! {
+            biased;
+            proof = self.writer.prove() => proof,
+            never = self.waiting.refuse_stale() => match never {},
+        };
+        self.storing.ends();
+        if let Some(loss) = self.writer.take_loss() {
+            losses::report(loss, &self.store, &self.metrics);
+        }
+        match proof {
+            Ok(()) => {
+                self.metrics.database.answered();
+                self.stores();
+            }
+            Err(error) => self.not_stored(Vec::new(), &error).await,
+        }
+    }
+
+    /// Whether it proves that it can store when nothing is stored for a while. What is away is proven by the task that waits for it.
+    fn proves_by_itself(&self) -> bool {
+        self.outage.is_none() && self.waiting.is_open && (self.name == LaneName::Present || self.writer.is_registered())
+    }
+
+    fn is_to_prove(&self) -> bool {
+        self.proves_by_itself() && Instant::now() >= self.proves_next
+    }
+
+    /// Something was committed.
+    fn stores(&mut self) {
+        let quiet = if self.name == LaneName::Present { QUIET } else { QUIET_OF_OTHERS };
+        self.proves_next = Instant::now() + quiet;
+        self.setbacks = Setbacks::default();
+        if self.storing.stores() {
+            tracing::info!(lane = self.name.name(), "events can be stored again");
         }
     }
 
@@ -259,91 +354,136 @@ impl Lane {
         self.waiting.by_themselves(rest);
     }
 
+    /// Tries again what is certainly not stored, if anything can be stored now; otherwise refuses it, or keeps it in the spool.
     async fn not_stored(&mut self, mut jobs: Vec<Job>, error: &StoreError) {
+        if self.is_away() {
+            return self.waiting.refuse(jobs);
+        }
         let events: usize = jobs.iter().map(|job| job.submission.events.len()).sum();
-        if !error.is_outage() {
-            tracing::error!(lane = self.name, %error, events, "the database refused events");
-            if jobs.len() == 1 {
-                return answer_all(jobs, Err(NotAccepted::Refused));
-            }
-            // The one that it refuses must not take the others with it.
-            return self.waiting.each_alone(jobs);
-        }
-        if let StoreError::Cancelled(_) = error {
-            tracing::error!(lane = self.name, %error, events, "the database gave up storing events");
-        } else {
-            tracing::error!(lane = self.name, %error, events, "the database is away");
-        }
-        let answers = tokio::select! {
-            answers = timeout(OUTAGE_GRACE, self.store.answers()) => answers.is_ok(),
+        tracing::warn!(lane = self.name.name(), %error, events, "a commit failed, and nothing of it is stored");
+        self.await_return();
+        let pause = self.setbacks.pause().min(LONGEST_SETBACK);
+        let was_alone = jobs.len() == 1;
+        let is_back = tokio::select! {
+            is_back = async {
+                let is_back = timeout(OUTAGE_GRACE, returned(&mut self.outage)).await.is_ok();
+                if is_back {
+                    sleep(pause).await;
+                }
+                is_back
+            } => is_back,
             never = self.waiting.refuse_stale() => match never {},
         };
-        if !answers {
-            self.await_return();
+        if !is_back {
+            self.fails(error);
+            return self.waiting.refuse(jobs);
         }
-        let again = if answers {
-            jobs.extract_if(.., |job| !std::mem::replace(&mut job.tried, true)).collect()
-        } else {
-            Vec::new()
-        };
-        self.waiting.refuse(jobs);
-        self.waiting.first(again);
+        self.is_back();
+        for job in &mut jobs {
+            job.tries += 1;
+        }
+        if error.is_outage() {
+            let again = jobs.extract_if(.., |job| job.tries <= MAX_TRIES).collect();
+            self.waiting.refuse(jobs);
+            self.waiting.first(again);
+            return;
+        }
+        // Something can be stored, so it may be one of them that cannot, and must not take the others with it: all are tried once more, then each alone.
+        let together = jobs.extract_if(.., |job| job.tries <= 1).collect();
+        let (alone, refused): (Vec<Job>, _) = jobs.into_iter().partition(|job| job.tries == 2 && !was_alone);
+        if !refused.is_empty() {
+            tracing::error!(lane = self.name.name(), %error, requests = refused.len(), "the database refused events");
+        }
+        answer_all(refused, Err(NotAccepted::Refused));
+        self.waiting.first(together);
+        self.waiting.each_alone(alone);
     }
 
-    /// What comes from now on is refused until the database answers again, rather than finding out for itself in the time that a
+    /// Nothing can be stored for now.
+    fn fails(&self, error: &StoreError) {
+        if self.storing.fails(error) {
+            tracing::error!(lane = self.name.name(), %error, "events cannot be stored; it is logged when they can be again");
+        }
+    }
+
+    /// What comes from now on is refused until something can be stored again, rather than finding out for itself in the time that a
     /// hanging database takes.
     fn await_return(&mut self) {
-        let store = self.store.clone();
-        self.outage = Some(tokio::spawn(async move { store.answers().await }));
+        if self.outage.is_none() {
+            self.outage = Some(self.storing.proof(&self.store));
+        }
     }
 
-    /// Whether the database is known to be away. A short look sees at once that it is back; the task sees it too, however long
-    /// connecting takes.
-    async fn is_away(&mut self) -> bool {
-        let Some(outage) = &self.outage else { return false };
-        let is_back = outage.is_finished() || matches!(timeout(PING_PATIENCE, self.store.ping()).await, Ok(Ok(())));
-        if is_back {
-            tracing::info!(lane = self.name, "the database is back");
-            outage.abort();
-            self.outage = None;
+    /// Whether nothing can be stored, as far as is known.
+    fn is_away(&mut self) -> bool {
+        if returned(&mut self.outage).now_or_never().is_some() {
+            self.is_back();
         }
-        !is_back
+        self.outage.is_some()
+    }
+
+    /// Something could be stored just now.
+    fn is_back(&mut self) {
+        self.outage = None;
+        self.metrics.database.answered();
+        if self.storing.stores() {
+            tracing::info!(lane = self.name.name(), "events can be stored again");
+        }
+    }
+
+    /// Takes up again what was found not to be stored.
+    async fn decided(&mut self, back: Result<Option<(Vec<Job>, StoreError)>, JoinError>) {
+        if let Ok(Some((jobs, cause))) = back {
+            self.not_stored(jobs, &cause).await;
+        }
     }
 
     /// Leaves finding out, and answering, to a task of its own.
-    async fn find_out(&mut self, mut jobs: Vec<Job>, undecided: Undecided) {
-        tracing::warn!(lane = self.name, %undecided, "finding out whether a commit went through");
+    async fn find_out(&mut self, jobs: Vec<Job>, undecided: Undecided) {
+        let lane = self.name.name();
+        tracing::warn!(lane, %undecided, "finding out whether a commit went through");
         if undecided.timed_out() {
+            self.fails(undecided.cause());
             self.await_return();
         }
         while self.undecided.len() >= MAX_UNDECIDED {
-            tokio::select! {
-                back = self.undecided.join_next() => self.waiting.first(back.and_then(Result::ok).unwrap_or_default()),
+            let back = tokio::select! {
+                back = self.undecided.join_next() => back,
                 never = self.waiting.refuse_stale() => match never {},
+            };
+            if let Some(back) = back {
+                self.decided(back).await;
             }
         }
-        let (lane, store, spool, commits) =
-            (self.name, self.store.clone(), self.waiting.spool.clone(), Arc::clone(&self.commits));
+        let (store, commits, metrics) = (self.store.clone(), Arc::clone(&self.commits), Arc::clone(&self.metrics));
         self.undecided.spawn(async move {
             match undecided.find_out(&store, FATE_PATIENCE).await {
                 Fate::Stored => {
                     tracing::info!(lane, "the commit went through");
                     commits.stored(jobs.iter().flat_map(|job| &job.submission.events));
                     answer_all(jobs, Ok(Accepted::Committed));
-                    Vec::new()
+                    None
                 }
-                Fate::NotStored => {
-                    tracing::info!(lane, "the commit did not go through");
-                    let again = jobs.extract_if(.., |job| !std::mem::replace(&mut job.tried, true)).collect();
-                    refuse(jobs, spool.as_ref());
-                    again
+                Fate::NotStored { cause, loss } => {
+                    if let Some(loss) = loss {
+                        losses::report(loss, &store, &metrics);
+                    }
+                    Some((jobs, cause))
                 }
                 Fate::Unknown(error) => {
                     tracing::error!(lane, %error, requests = jobs.len(), "nobody knows whether a commit went through; hanging up");
                     answer_all(jobs, Err(NotAccepted::Unknown));
-                    Vec::new()
+                    None
                 }
             }
         });
+    }
+}
+
+/// Resolves when what an outage waits for has come; never where there is no outage.
+async fn returned(outage: &mut Option<Proof>) {
+    match outage {
+        Some(proof) => proof.await,
+        None => pending().await,
     }
 }

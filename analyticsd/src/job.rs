@@ -54,8 +54,8 @@ pub enum NotAccepted {
 pub(crate) struct Job {
     pub(crate) submission: Submission,
     pub(crate) claims: Vec<Claim>,
-    /// Whether it went into a commit already of which the database knows nothing.
-    pub(crate) tried: bool,
+    /// How many commits it went into of which nothing was stored.
+    pub(crate) tries: u8,
     /// The same request, sent by others: they are told what this one is told.
     followers: Vec<Job>,
     arrived: Instant,
@@ -73,7 +73,7 @@ impl Job {
         let job = Self {
             submission,
             claims,
-            tried: false,
+            tries: 0,
             followers: Vec::new(),
             arrived: Instant::now(),
             _share: share,

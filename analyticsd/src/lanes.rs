@@ -13,6 +13,7 @@ use crate::{
     job::{Accepted, NotAccepted},
     metrics::{LaneName, Metrics, Queued, ReadLaneName},
     spool::SpoolLane,
+    storing::Storing,
 };
 
 /// The most events that wait for one lane's next commit, and the most questions that wait for one lane's next read. Beyond it
@@ -39,13 +40,16 @@ pub struct Lanes {
     keyed_bulk_events: EventLane,
     present_counts: CountLane,
     past_counts: CountLane,
+    storing: Arc<Storing>,
 }
 
 impl Lanes {
     /// Starts the lanes' tasks in `tasks`. They end, with all that they accepted answered, once the [`Lanes`] are dropped.
     /// With a spool, events are kept there while the database is away.
     pub fn start(store: &Store, spool: Option<&SpoolLane>, metrics: &Arc<Metrics>, tasks: &mut JoinSet<()>) -> Self {
-        let shared = Shared { store, spool, metrics, reopening_places: Arc::new(Semaphore::new(MAX_REOPENING)) };
+        let storing = Arc::<Storing>::default();
+        let reopening_places = Arc::new(Semaphore::new(MAX_REOPENING));
+        let shared = Shared { store, spool, metrics, storing: &storing, reopening_places };
         let counts = |name, tasks: &mut _| CountLane::start(store.clone(), QUEUE_LENGTH, name, metrics, tasks);
         let events = |name, limits, tasks: &mut _| EventLane::start(name, limits, &shared, tasks);
         Self {
@@ -56,7 +60,13 @@ impl Lanes {
             keyed_bulk_events: events(LaneName::KeyedBulk, BULK, tasks),
             present_counts: counts(ReadLaneName::Present, tasks),
             past_counts: counts(ReadLaneName::Past, tasks),
+            storing,
         }
+    }
+
+    /// What they know of whether events can be stored.
+    pub fn storing(&self) -> Arc<Storing> {
+        Arc::clone(&self.storing)
     }
 
     /// Lets the lengths of all queues be read among the numbers of the daemon, for as long as the lanes are there.

@@ -1,4 +1,5 @@
-//! Whether the database answers and has the schema of this build. It is asked by anybody, and so costs the database the same however many ask.
+//! Whether events can be stored, and the database answers and has the schema of this build. It is asked by anybody, and so costs the database the same
+//! however many ask.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -11,13 +12,14 @@ use futures_util::{
     future::{BoxFuture, Shared},
 };
 
-use crate::{metrics::Metrics, outage::Outage};
+use crate::{metrics::Metrics, outage::Outage, storing::Storing};
 
 /// For how long what was found out holds.
 const VALIDITY: Duration = Duration::from_millis(500);
 
 /// What tells whether the daemon is ready. It has a connection of its own, so that it takes none away from events and counts.
 pub struct Readiness {
+    storing: Arc<Storing>,
     store: Store,
     look: Mutex<Option<Look>>,
     outage: Arc<Outage>,
@@ -34,19 +36,22 @@ type Found = Result<(), String>;
 
 impl Readiness {
     /// Prepares to connect; nothing is opened yet.
-    pub fn new(database_url: &str, metrics: &Metrics) -> Result<Self, DatabaseUrlError> {
+    pub fn new(database_url: &str, storing: Arc<Storing>, metrics: &Metrics) -> Result<Self, DatabaseUrlError> {
         let options = StoreOptions {
             application_name: "analyticsd readiness".to_owned(),
             max_connections: 1,
             ..StoreOptions::default()
         };
         let store = Store::new(database_url, options)?;
-        metrics.watch_pool("readiness", &store);
-        Ok(Self { store, look: Mutex::default(), outage: Arc::default() })
+        metrics.watch_pool("readiness", &store, Store::pool_use);
+        Ok(Self { storing, store, look: Mutex::default(), outage: Arc::default() })
     }
 
     /// Whether it is ready now, or was half a second ago.
     pub(crate) async fn ask(&self) -> Found {
+        if let Some(trouble) = self.storing.trouble().await {
+            return Err(format!("No event can be stored: {trouble}. The cause is in the log."));
+        }
         let found = {
             let mut look = self.look.lock().unwrap_or_else(PoisonError::into_inner);
             let usable = look.take().filter(|look| look.found.peek().is_none() || look.began.elapsed() < VALIDITY);

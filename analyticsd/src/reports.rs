@@ -49,7 +49,7 @@ impl Reports {
             let waiting = PLACES - reports.upgrade()?.places.available_permits();
             Some(Queued { waiting, limit: PLACES })
         });
-        self.metrics.watch_pool("reports", &self.store);
+        self.metrics.watch_pool("reports", &self.store, Store::pool_use);
     }
 
     /// Every hour of a range, at one instant.

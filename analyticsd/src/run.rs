@@ -142,7 +142,7 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
     });
     let reports = Arc::new(Reports::new(url, &metrics)?);
     let budget = BodyBudget::default();
-    let readiness = Arc::new(Readiness::new(url, &metrics)?);
+    let readiness = Arc::new(Readiness::new(url, lanes.storing(), &metrics)?);
     let services = Services { lanes, live: Arc::clone(&live), reports, readiness, budget, limits: config.requests };
     watch(&services, &store, &metrics);
     let settler = tokio::spawn(settling::settle_forever(store.clone(), config.settle_after, Arc::clone(&metrics)));
@@ -208,7 +208,8 @@ fn watch(services: &Services, store: &Store, metrics: &Metrics) {
     services.live.watch(metrics);
     services.reports.watch();
     services.budget.watch(metrics);
-    metrics.watch_pool("events", store);
+    metrics.watch_pool("events", store, Store::pool_use);
+    metrics.watch_pool("counts", store, Store::read_pool_use);
 }
 
 /// The same once the database is there. Returns what is wrong with it, and nothing if all is well.

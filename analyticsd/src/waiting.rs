@@ -99,7 +99,7 @@ impl Waiting {
             left -= 1;
             if job.is_stale() {
                 // What was tried already did not wait for its turn, but for the database.
-                if job.tried {
+                if job.tries > 0 {
                     self.refuse(vec![job]);
                 } else {
                     job.answer(Err(NotAccepted::TooBusy));
@@ -210,7 +210,7 @@ pub(crate) async fn until(deadline: Option<Instant>) {
 }
 
 /// Tells them that the database is away, or keeps their events for when it is back.
-pub(crate) fn refuse(jobs: Vec<Job>, spool: Option<&SpoolLane>) {
+fn refuse(jobs: Vec<Job>, spool: Option<&SpoolLane>) {
     match spool {
         Some(spool) => jobs.into_iter().for_each(|job| spool.keep(job)),
         None => answer_all(jobs, Err(NotAccepted::Unavailable)),

@@ -5,10 +5,10 @@ use thiserror::Error;
 use tokio_postgres::{
     Config,
     config::{ChannelBinding, SslMode},
-    error::SqlState,
+    error::{Severity, SqlState},
 };
 
-use crate::has_password;
+use crate::{has_password, rollbacks};
 
 /// A call to the database that brought no answer. Nothing was changed by it, except where a method says otherwise.
 #[derive(Debug, Error)]
@@ -26,6 +26,12 @@ pub enum StoreError {
     /// cancelled it by hand. The server itself is well. Worth trying again.
     #[error("the database gave up a statement: {}", describe(.0))]
     Cancelled(#[source] tokio_postgres::Error),
+    /// Too many calls that were given up are still under way in the database, so that no other is begun. Worth trying again.
+    #[error(
+        "{0} calls that were given up are still under way in the database, as commits are that wait for a synchronous standby; \
+         `select pid, wait_event, state, query from pg_stat_activity` shows what they wait for"
+    )]
+    Stuck(usize),
     /// The database holds what the schema's functions never write.
     #[error("the database is inconsistent: {0}")]
     Inconsistent(&'static str),
@@ -42,7 +48,9 @@ impl StoreError {
     /// answered that it does not accept this one call.
     pub fn is_outage(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::TimedOut(_) | Self::NotAdmitted(_) | Self::Cancelled(_) => true,
+            Self::Unreachable(_) | Self::TimedOut(_) | Self::NotAdmitted(_) | Self::Cancelled(_) | Self::Stuck(_) => {
+                true
+            }
             Self::Inconsistent(_) | Self::Forbidden(_) => false,
             // Classes 53 (out of resources, a full disk among them), 57 (operator intervention) and 58 (system error), see
             // PostgreSQL's appendix A; and a server that is a standby now.
@@ -51,6 +59,33 @@ impl StoreError {
                     || *code == SqlState::READ_ONLY_SQL_TRANSACTION
             }),
         }
+    }
+
+    /// The code that the server answered with, see PostgreSQL's appendix A.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Refused(error) | Self::Forbidden(error) | Self::Cancelled(error) | Self::NotAdmitted(error) => {
+                error.code().map(SqlState::code)
+            }
+            Self::Unreachable(_) | Self::TimedOut(_) | Self::Stuck(_) | Self::Inconsistent(_) => None,
+        }
+    }
+
+    /// Whether the session that it came from is not to be trusted any more: one that was open while the extension was updated, or while the database
+    /// was read-only, goes on failing when others do not. False for what the schema's own functions raise.
+    pub(crate) fn is_of_session(&self) -> bool {
+        match self {
+            Self::Refused(error) | Self::Forbidden(error) | Self::Cancelled(error) => {
+                !error.as_db_error().is_some_and(rollbacks::is_own)
+            }
+            Self::Unreachable(_) | Self::NotAdmitted(_) | Self::TimedOut(_) => true,
+            Self::Stuck(_) | Self::Inconsistent(_) => false,
+        }
+    }
+
+    /// Whether the other sessions that were open at the time may be as bad as the one that it came from.
+    pub(crate) fn is_of_all_sessions(&self) -> bool {
+        self.is_of_session() && matches!(self, Self::Refused(_) | Self::Forbidden(_))
     }
 }
 
@@ -108,6 +143,12 @@ fn quoted(text: &str) -> &str {
 
 impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
+        if error
+            .as_db_error()
+            .is_some_and(|error| matches!(error.parsed_severity(), Some(Severity::Fatal | Severity::Panic)))
+        {
+            return Self::Unreachable(Box::new(error));
+        }
         match error.code() {
             Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Self::Forbidden(error),
             Some(&SqlState::QUERY_CANCELED) => Self::Cancelled(error),
@@ -120,9 +161,10 @@ impl From<tokio_postgres::Error> for StoreError {
 impl From<PoolError> for StoreError {
     fn from(error: PoolError) -> Self {
         match error {
-            PoolError::Backend(error) => match Self::from(error) {
-                Self::Refused(error) => Self::NotAdmitted(error),
-                other => other,
+            PoolError::Backend(error) => match error.code() {
+                Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Self::Forbidden(error),
+                Some(code) if !is_connection_lost(code) => Self::NotAdmitted(error),
+                _ => Self::Unreachable(Box::new(error)),
             },
             other => Self::Unreachable(Box::new(other)),
         }

@@ -1,21 +1,29 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use model::{Hour, HourCounts};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep, timeout, timeout_at},
+};
 use tokio_postgres::{Client, Config, NoTls, Row};
 
-use crate::{DatabaseUrlError, StoreError, error::read_database_url};
+use crate::{DatabaseUrlError, StoreError, error::read_database_url, session::Session};
 
 /// Limits of a [`Store`]. All are bounds, none is a delay.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
     /// The name that the connections carry in `pg_stat_activity`.
     pub application_name: String,
-    /// The most connections for reading and writing; those of the settler, of
-    /// deleting old events and of reopening in three lanes come on top, five at most.
+    /// The most connections for anything but reading counts. As many again may be open because a call was given up that the server goes on with; those
+    /// of the settler, of deleting old events and of reopening in three lanes come on top, five at most.
     pub max_connections: usize,
+    /// The most connections for reading counts, which go on when all others wait for commits.
+    pub max_read_connections: usize,
     /// The longest that opening a connection, or waiting for a free one, may take.
     pub connect_timeout: Duration,
     /// The longest that a read of counts may take, a second try on a new connection included.
@@ -31,6 +39,7 @@ impl Default for StoreOptions {
         Self {
             application_name: "analyticsd".to_owned(),
             max_connections: 8,
+            max_read_connections: 2,
             connect_timeout: Duration::from_secs(3),
             read_timeout: Duration::from_millis(2_500),
             statement_timeout: Duration::from_secs(10),
@@ -66,6 +75,24 @@ struct Inner {
     config: Config,
     options: StoreOptions,
     pool: Pool,
+    reads: Pool,
+    /// For connections of the pool that are used, or were given up and are still open.
+    places: Arc<Semaphore>,
+    sound_since: Arc<SoundSince>,
+}
+
+/// From when on sessions can be trusted. One that was opened before is not used again.
+#[derive(Default)]
+struct SoundSince(Mutex<Option<std::time::Instant>>);
+
+impl SoundSince {
+    fn now(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(std::time::Instant::now());
+    }
+
+    fn has(&self, opened: std::time::Instant) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_none_or(|since| opened >= since)
+    }
 }
 
 impl Store {
@@ -81,26 +108,11 @@ impl Store {
             .keepalives_retries(3)
             .tcp_user_timeout(options.statement_timeout * 2);
 
-        let manager =
-            Manager::from_config(config.clone(), NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
-        let statement_timeout = options.statement_timeout;
-        let pool = Pool::builder(manager)
-            .max_size(options.max_connections)
-            .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(options.connect_timeout))
-            .create_timeout(Some(options.connect_timeout))
-            .recycle_timeout(Some(options.connect_timeout))
-            .post_create(Hook::async_fn(move |client, _| {
-                Box::pin(async move {
-                    prepare_session(client, statement_timeout).await.map_err(HookError::Backend)?;
-                    // The planner would otherwise plan each call anew, because it takes an array of known length to be worth it;
-                    // planning takes as long as storing a batch of 30 events.
-                    client.batch_execute("set plan_cache_mode = force_generic_plan").await.map_err(HookError::Backend)
-                })
-            }))
-            .build()
-            .expect("a pool with timeouts has a runtime");
-        Ok(Self { inner: Arc::new(Inner { config, options, pool }) })
+        let sound_since = Arc::<SoundSince>::default();
+        let pool = pool_of(&config, &options, options.max_connections, &sound_since);
+        let reads = pool_of(&config, &options, options.max_read_connections, &sound_since);
+        let places = Arc::new(Semaphore::new(2 * options.max_connections));
+        Ok(Self { inner: Arc::new(Inner { config, options, pool, reads, places, sound_since }) })
     }
 
     /// The exact counts of the given hours, in the order given. Whatever was committed before the call is counted.
@@ -108,8 +120,9 @@ impl Store {
         let starts: Vec<DateTime<Utc>> = hours.iter().map(|hour| hour.start().to_utc()).collect();
         let deadline = Instant::now() + self.inner.options.read_timeout;
         let rows = match self.read_counts(&starts, deadline).await {
-            // A connection that lay idle while the server restarted breaks at its next use. The second try gets a new one.
-            Err(StoreError::Unreachable(_) | StoreError::Cancelled(_)) => self.read_counts(&starts, deadline).await?,
+            // A connection that lay idle while the server restarted breaks at its next use, and a session may have become useless meanwhile. The second
+            // try gets a new one.
+            Err(error) if error.is_of_session() => self.read_counts(&starts, deadline).await?,
             rows => rows?,
         };
         if rows.len() != hours.len() {
@@ -122,18 +135,35 @@ impl Store {
     async fn read_counts(&self, starts: &[DateTime<Utc>], deadline: Instant) -> Result<Vec<Row>, StoreError> {
         let limit = self.inner.options.read_timeout;
         let timed_out = |_| StoreError::TimedOut(limit);
-        let client = timeout_at(deadline, self.client()).await.map_err(timed_out)??;
-        within(deadline, limit, client, async |client| {
+        let client = timeout_at(deadline, self.inner.reads.get()).await.map_err(timed_out)??;
+        let call = async {
             let statement =
                 client.prepare_cached("select unique_users, clicks, impressions from analytics.counts($1)").await?;
             Ok(client.query(&statement, &[&starts]).await?)
-        })
-        .await
+        };
+        let read = timeout_at(deadline, call).await.unwrap_or(Err(StoreError::TimedOut(limit)));
+        if let Err(error) = &read
+            && error.is_of_session()
+        {
+            // Also where it was given up: a read holds nothing up, and the server ends it by itself.
+            drop(Object::take(client));
+            self.distrust(error);
+        }
+        read
     }
 
-    /// How much of the pool is used at this moment. Asks nobody, so it costs nothing.
+    /// How much of the pool for everything but reading counts is used at this moment. Asks nobody, so it costs nothing.
     pub fn pool_use(&self) -> PoolUse {
-        let status = self.inner.pool.status();
+        Self::use_of(&self.inner.pool)
+    }
+
+    /// The same of the connections that counts are read through.
+    pub fn read_pool_use(&self) -> PoolUse {
+        Self::use_of(&self.inner.reads)
+    }
+
+    fn use_of(pool: &Pool) -> PoolUse {
+        let status = pool.status();
         let idle = status.available.min(status.size);
         PoolUse { max: status.max_size, in_use: status.size - idle, idle, waiting: status.waiting }
     }
@@ -153,9 +183,20 @@ impl Store {
     }
 
     /// A connection from the pool.
-    pub(crate) async fn client(&self) -> Result<Object, StoreError> {
+    pub(crate) async fn session(&self) -> Result<Session, StoreError> {
         // The pool bounds its waits, but not what is said on a new connection before its first use.
-        self.bounded(async { Ok(self.inner.pool.get().await?) }).await
+        let client = self.bounded(async { Ok(self.inner.pool.get().await?) }).await?;
+        match Arc::clone(&self.inner.places).try_acquire_owned() {
+            Ok(place) => Ok(Session::new(client, place)),
+            Err(_) => Err(StoreError::Stuck(self.inner.options.max_connections)),
+        }
+    }
+
+    /// After an error that may come from a session's own state, no session is used again that was open at the time.
+    pub(crate) fn distrust(&self, error: &StoreError) {
+        if error.is_of_all_sessions() {
+            self.inner.sound_since.now();
+        }
     }
 
     /// Does something on a connection of the pool, within the time that a statement may take.
@@ -163,9 +204,20 @@ impl Store {
         &self,
         call: impl AsyncFnOnce(&mut Object) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let client = self.client().await?;
+        let mut session = self.session().await?;
         let limit = self.statement_limit();
-        within(Instant::now() + limit, limit, client, call).await
+        match timeout(limit, call(&mut session)).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => {
+                session.end_after(&error);
+                self.distrust(&error);
+                Err(error)
+            }
+            Err(_) => {
+                session.give_up();
+                Err(StoreError::TimedOut(limit))
+            }
+        }
     }
 
     /// A connection of its own, for work that takes longer than a statement of the pool may.
@@ -210,19 +262,35 @@ impl Store {
     }
 }
 
-/// Does something on a connection of the pool until a deadline, which is also told as the `limit` that it comes from.
-async fn within<T>(
-    deadline: Instant,
-    limit: Duration,
-    mut client: Object,
-    call: impl AsyncFnOnce(&mut Object) -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
-    if let Ok(outcome) = timeout_at(deadline, call(&mut client)).await {
-        return outcome;
-    }
-    // The connection has a call under way that nobody waits for any more, so it must not go back to the pool.
-    drop(Object::take(client));
-    Err(StoreError::TimedOut(limit))
+/// A pool of connections whose sessions are all prepared alike.
+fn pool_of(config: &Config, options: &StoreOptions, max: usize, sound_since: &Arc<SoundSince>) -> Pool {
+    let manager =
+        Manager::from_config(config.clone(), NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+    let statement_timeout = options.statement_timeout;
+    let sound_since = Arc::clone(sound_since);
+    Pool::builder(manager)
+        .max_size(max)
+        .runtime(Runtime::Tokio1)
+        .wait_timeout(Some(options.connect_timeout))
+        .create_timeout(Some(options.connect_timeout))
+        .recycle_timeout(Some(options.connect_timeout))
+        .post_create(Hook::async_fn(move |client, _| {
+            Box::pin(async move {
+                prepare_session(client, statement_timeout).await.map_err(HookError::Backend)?;
+                // The planner would otherwise plan each call anew, because it takes an array of known length to be worth it;
+                // planning takes as long as storing a batch of 30 events.
+                client.batch_execute("set plan_cache_mode = force_generic_plan").await.map_err(HookError::Backend)
+            })
+        }))
+        .pre_recycle(Hook::sync_fn(move |_, metrics| {
+            if sound_since.has(metrics.created) {
+                Ok(())
+            } else {
+                Err(HookError::message("it is not trusted any more"))
+            }
+        }))
+        .build()
+        .expect("a pool with timeouts has a runtime")
 }
 
 /// Opens one connection and lets it be driven in the background until its client is dropped.

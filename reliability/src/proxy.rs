@@ -48,6 +48,32 @@ pub enum Fault {
     DelayReply(Duration),
     /// The statement is held back until [`Proxy::let_go`], and then reaches the server, however long nobody has waited for it.
     HoldStatement,
+    /// The proxy itself answers with an error, as poolers do that lose their server.
+    Answer(FalseError),
+}
+
+/// An error that no server raised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FalseError {
+    /// Where it stands.
+    pub place: ErrorPlace,
+    /// Five letters or digits, see PostgreSQL's appendix A.
+    pub code: &'static str,
+    /// FATAL and PANIC end the connection. So may an ERROR that comes from a pooler.
+    pub severity: &'static str,
+    /// Whether the connection goes on after it.
+    pub goes_on: bool,
+}
+
+/// Where a [`FalseError`] stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorPlace {
+    /// In place of the statement, of which the server hears nothing: it is not stored.
+    InsteadOfStatement,
+    /// In place of the answer to a commit that is complete: it is stored.
+    InsteadOfAnswer,
+    /// Behind the answer of a commit that is complete, before the server is ready for the next statement: it is stored.
+    AfterAnswer,
 }
 
 /// A running proxy. It ends, and with it all connections through it, when it is dropped.
@@ -227,6 +253,9 @@ impl<'a> Session<'a> {
             }
             _ => {}
         }
+        if let Some(Fault::Answer(error @ FalseError { place: ErrorPlace::InsteadOfStatement, .. })) = self.fault {
+            return if message.kind == b'S' { self.answer(error).await } else { Ok(Next::GoOn) };
+        }
         match (self.fault, message.kind) {
             (Some(Fault::CutBeforeStatement), _) | (Some(Fault::CutBeforeCommit), b'S') => return Ok(Next::Cut),
             (Some(Fault::HoldStatement), b'B') => self.control.let_go().await,
@@ -266,12 +295,48 @@ impl<'a> Session<'a> {
                 self.fault = None;
             }
             Some(Fault::HoldStatement) if is_last => self.fault = None,
+            Some(Fault::Answer(error)) if is_last => return self.answer(error).await,
+            Some(Fault::Answer(FalseError { place: ErrorPlace::InsteadOfAnswer, .. })) => return Ok(Next::GoOn),
             _ => {}
         }
         self.to_client.write_all(&message.bytes).await?;
         Ok(Next::GoOn)
     }
+
+    /// Answers in the name of the server.
+    async fn answer(&mut self, error: FalseError) -> io::Result<Next> {
+        self.fault = None;
+        self.to_client.write_all(&error.to_message()).await?;
+        if !error.goes_on {
+            return Ok(Next::Cut);
+        }
+        self.to_client.write_all(&READY).await?;
+        Ok(Next::GoOn)
+    }
 }
+
+impl FalseError {
+    /// As the protocol writes it: a field is a letter and a text that ends with a zero.
+    fn to_message(self) -> Vec<u8> {
+        let mut fields = Vec::new();
+        for (field, text) in [
+            (b'S', self.severity),
+            (b'V', self.severity),
+            (b'C', self.code),
+            (b'M', "the proxy answers in the name of the server"),
+        ] {
+            fields.push(field);
+            fields.extend_from_slice(text.as_bytes());
+            fields.push(0);
+        }
+        fields.push(0);
+        let length = u32::try_from(fields.len() + 4).unwrap_or(u32::MAX);
+        [&[b'E'][..], &length.to_be_bytes(), &fields].concat()
+    }
+}
+
+/// Says that the server is ready for the next statement, outside a transaction.
+const READY: [u8; 6] = [b'Z', 0, 0, 0, 5, b'I'];
 
 /// Asks the server to send what it has answered, without committing.
 const FLUSH: [u8; 5] = [b'H', 0, 0, 0, 4];

@@ -58,6 +58,7 @@ pub struct Metrics {
     pub(crate) settling: Settling,
     pub(crate) spool: Spool,
     pub(crate) database: Database,
+    pub(crate) losses: Losses,
     pub(crate) watched: Watched,
     process: Process,
 }
@@ -80,6 +81,13 @@ pub(crate) struct Reports {
 pub(crate) struct Spool {
     /// Requests that were spooled and could not be stored.
     pub(crate) rejected_requests: Counter,
+}
+
+/// What the database lost of what it had acknowledged to this daemon.
+#[derive(Default)]
+pub(crate) struct Losses {
+    pub(crate) batches: Counter,
+    pub(crate) events: Counter,
 }
 
 /// What is known of the database without asking it.
@@ -125,6 +133,7 @@ impl Metrics {
             settling: Settling::default(),
             spool: Spool::default(),
             database: Database::default(),
+            losses: Losses::default(),
             watched: Watched::default(),
             process: Process::since_now(),
         }
@@ -146,7 +155,7 @@ impl Metrics {
 
     /// Lets the use of a pool of connections be read.
     #[allow(clippy::cast_precision_loss)]
-    pub(crate) fn watch_pool(&self, pool: &'static str, store: &Store) {
+    pub(crate) fn watch_pool(&self, pool: &'static str, store: &Store, pool_use: fn(&Store) -> PoolUse) {
         type Value = (&'static str, &'static str, Labels, fn(PoolUse) -> usize);
         let values: [Value; 4] = [
             (CONNECTIONS.0, CONNECTIONS.1, vec![("state", "in_use")], |pool| pool.in_use),
@@ -159,8 +168,18 @@ impl Metrics {
         for (name, help, labels, read) in values {
             let store = store.clone();
             let labels = [vec![("pool", pool)], labels].concat();
-            self.watched.gauge(name, help, labels, move || Some(read(store.pool_use()) as f64));
+            self.watched.gauge(name, help, labels, move || Some(read(pool_use(&store)) as f64));
         }
+    }
+
+    /// Lets it be read whether the lanes of a name store what comes.
+    pub(crate) fn watch_storing(&self, lane: LaneName, read: impl Fn() -> Option<bool> + Send + Sync + 'static) {
+        self.watched.gauge(
+            "analyticsd_lane_storing",
+            "1 while a lane can store events, 0 while it refuses or spools them",
+            vec![("lane", lane.name())],
+            move || read().map(|stores| if stores { 1.0 } else { 0.0 }),
+        );
     }
 
     /// Lets it be read how much is used of something that is limited. Each of the two numbers has a name and an explanation.
@@ -206,6 +225,7 @@ impl Collector for Metrics {
         self.settling.encode(&mut sink)?;
         self.spool.encode(&mut sink)?;
         self.database.encode(&mut sink)?;
+        self.losses.encode(&mut sink)?;
         self.watched.encode(&mut sink)?;
         sink.gauge(
             "analyticsd_build_info",
@@ -270,6 +290,17 @@ impl Spool {
             "Requests that were spooled and could not be stored; they are in rejected.ndjson",
             [(vec![], self.rejected_requests.get())],
         )
+    }
+}
+
+impl Losses {
+    fn encode(&self, sink: &mut Sink<'_>) -> fmt::Result {
+        sink.counter(
+            "analyticsd_lost_batches",
+            "Commits that the database had acknowledged to this daemon and does not have any more",
+            [(vec![], self.batches.get())],
+        )?;
+        sink.counter("analyticsd_lost_events", "Events in those commits", [(vec![], self.events.get())])
     }
 }
 

@@ -19,6 +19,7 @@ use tokio::{
 use super::{log::SpoolLog, record, rejects::Rejects};
 use crate::{
     job::{Fit, Room},
+    losses,
     metrics::{CommitOutcome, LaneName, Metrics},
     spool::SpoolError,
 };
@@ -150,6 +151,9 @@ impl Replay {
             let began = Instant::now();
             let outcome = writer.ingest_once(events, &all_claims, Some(at)).await;
             commits.tried(CommitOutcome::of(&outcome), began);
+            if let Some(loss) = writer.take_loss() {
+                losses::report(loss, &self.store, &self.metrics);
+            }
             match outcome? {
                 Ingested::Stored => {
                     commits.stored(submissions.iter().flat_map(|submission| &submission.events));

@@ -4,7 +4,10 @@ use chrono::Utc;
 use db::{Flavour, Store, StoreOptions, embedded::Embedded, schema};
 use reqwest::StatusCode;
 use testkit::{Daemon, TestDatabase, embedded_options, server_dir};
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 use crate::{
     raw::{connect_and_send, read_to_the_end},
@@ -293,8 +296,11 @@ async fn while_the_database_is_away_the_answer_is_503_and_when_it_is_back_it_is_
 
     let server = Embedded::start(&options).await.unwrap();
     assert_eq!(daemon.counts(now).await, counts(1, 1, 0), "what was refused is not stored");
-    assert_eq!(daemon.post(now, "ben", "click").await, StatusCode::NO_CONTENT);
+    while daemon.post(now, "ben", "click").await != StatusCode::NO_CONTENT {
+        sleep(Duration::from_millis(10)).await;
+    }
     assert_eq!(daemon.counts(now).await, counts(2, 2, 0));
+    assert_eq!(daemon.get("/readyz").await.status(), StatusCode::OK);
     assert!(daemon.terminate().await.success());
     server.stop().await.unwrap();
 }

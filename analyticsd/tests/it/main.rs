@@ -39,6 +39,7 @@ mod small_disk;
 mod spool;
 mod spool_copies;
 mod spool_disk_full;
+mod storing;
 mod stream;
 mod support;
 mod tokens;

@@ -35,8 +35,10 @@ pub const FOR_THE_DAEMON: &[&str] = &[
     "ingest_once",
     "live_access_tokens",
     "make_room",
+    "note_loss",
     "refresh_hour",
     "register_writer",
+    "rehearse",
     "reopen",
     "settle",
 ];
@@ -76,8 +78,9 @@ pub const FOR_THE_OWNER: &[&str] = &[
 
 /// What the daemon reads without a function. There is nothing in them but counts, and what is known of the schema and of spools.
 const READ_BY_THE_DAEMON: &[&str] =
-    &["events_hourly", "hour_counts", "hourly", "schema_history", "settled_hours", "spools"];
-const READ_BY_READERS: &[&str] = &["events_hourly", "hour_counts", "hourly", "schema_history", "settled_hours"];
+    &["events_hourly", "hour_counts", "hourly", "losses", "schema_history", "settled_hours", "spools"];
+const READ_BY_READERS: &[&str] =
+    &["events_hourly", "hour_counts", "hourly", "losses", "schema_history", "settled_hours"];
 const SETTINGS_OF_THE_DAEMON: &[&str] = &["accepts_from", "flavour", "oldest_compatible", "retention", "visitor_salt"];
 /// The salt is a secret.
 const SETTINGS_OF_READERS: &[&str] = &["accepts_from", "flavour", "oldest_compatible", "retention"];

@@ -68,7 +68,7 @@ async fn a_batch_whose_connection_dies_before_the_commit_is_found_not_to_be_stor
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let Err(IngestError::Undecided(undecided)) = attempt.await.unwrap() else { panic!("the connection did not die") };
-    assert!(matches!(undecided.find_out(store, Duration::from_secs(10)).await, Fate::NotStored));
+    assert!(matches!(undecided.find_out(store, Duration::from_secs(10)).await, Fate::NotStored { .. }));
     blocking.rollback().await.unwrap();
     assert_eq!(store.counts(&[hour(TEN)]).await.unwrap(), [counts(1, 1, 0)]);
 }

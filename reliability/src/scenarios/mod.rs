@@ -8,6 +8,7 @@ pub mod daemon_stopped;
 pub mod database_crashed;
 pub mod database_hangs;
 pub mod disk_full;
+pub mod false_errors;
 pub mod hour_under_attack;
 pub mod outage_spooled;
 pub mod overload;
@@ -31,6 +32,8 @@ pub enum Scenario {
     ConnectionsKilled,
     /// Connections cut at every point of a commit.
     CommitFates,
+    /// Commits answered with errors that a proxy makes up.
+    FalseErrors,
     /// A database that hangs without closing anything.
     DatabaseHangs,
     /// A full disk. Needs the right to mount.
@@ -60,6 +63,7 @@ impl Scenario {
             Self::DatabaseCrashed => database_crashed::run(options).await,
             Self::ConnectionsKilled => connections_killed::run(options).await,
             Self::CommitFates => commit_fates::run(options).await,
+            Self::FalseErrors => false_errors::run(options).await,
             Self::DatabaseHangs => database_hangs::run(options).await,
             Self::DiskFull => disk_full::run(options).await,
             Self::OutageSpooled => outage_spooled::run(options).await,

@@ -1,6 +1,6 @@
 use reliability::scenarios::{
     clock_jumps, commit_fates, connections_killed, daemon_killed, daemon_stopped, database_crashed, database_hangs,
-    disk_full, outage_spooled, overload, replicas,
+    disk_full, false_errors, outage_spooled, overload, replicas,
 };
 
 use crate::support::options;
@@ -20,6 +20,7 @@ every_promise_is_kept! {
     a_daemon_that_is_asked_to_stop_under_load_answers_all_that_it_stores: daemon_stopped,
     the_daemon_outlives_crashes_of_the_database_and_loses_nothing_in_them: database_crashed,
     a_connection_that_dies_during_a_commit_leaves_no_doubt_about_it: commit_fates,
+    an_error_that_a_proxy_makes_up_is_taken_for_no_proof_of_anything: false_errors,
     a_database_that_hangs_holds_nobody_up_for_long_and_stores_nothing_afterwards: database_hangs,
     connections_ended_at_random_lose_nothing: connections_killed,
     clocks_that_are_years_off_are_counted_where_they_say: clock_jumps,

@@ -1,0 +1,32 @@
+use std::time::Duration;
+
+/// What failed in a row, and how long to leave the database alone after each.
+#[derive(Debug, Default)]
+pub(crate) struct Setbacks(u32);
+
+impl Setbacks {
+    const FIRST_PAUSE: Duration = Duration::from_millis(20);
+    const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+    /// One more. How long to wait after it: twice as long as after the last, within bounds.
+    pub(crate) fn pause(&mut self) -> Duration {
+        let pause = Self::FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(self.0)).min(Self::LONGEST_PAUSE);
+        self.0 = self.0.saturating_add(1);
+        pause
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::Setbacks;
+
+    #[test]
+    fn the_pause_after_each_setback_is_twice_the_last_one_until_it_is_long_enough() {
+        let mut setbacks = Setbacks::default();
+        let pauses: Vec<u128> = (0..6).map(|_| setbacks.pause().as_millis()).collect();
+        assert_eq!(pauses, [20, 40, 80, 160, 250, 250]);
+        assert_eq!((0..100).map(|_| setbacks.pause()).max(), Some(Duration::from_millis(250)));
+    }
+}

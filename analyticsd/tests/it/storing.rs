@@ -1,0 +1,204 @@
+//! What cannot store an event says so at `/readyz`, makes no fault worse, and goes on by itself when it can.
+
+use std::{path::Path, time::Duration};
+
+use chrono::{DateTime, Utc};
+use db::{
+    Flavour, Store, StoreOptions,
+    embedded::{Embedded, EmbeddedOptions},
+    schema,
+};
+use reqwest::StatusCode;
+use tempfile::TempDir;
+use testkit::{Daemon, TestDatabase, embedded_options, server_dir};
+use tokio::time::{Instant, sleep};
+use tokio_postgres::{Client, NoTls};
+
+use crate::support::{at, counts, stored_events};
+
+/// What an operator and a load balancer may have to wait until they see that something changed. It is only there for a failing test to end.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A server whose settings a test may change, and a daemon on it.
+struct Private {
+    server: Embedded,
+    options: EmbeddedOptions,
+    daemon: Daemon,
+    _dir: TempDir,
+}
+
+impl Private {
+    async fn start() -> Self {
+        let dir = server_dir();
+        let options = embedded_options(dir.path(), Flavour::Postgres);
+        let server = Embedded::start(&options).await.unwrap();
+        schema::migrate(&Store::new(server.url(), StoreOptions::default()).unwrap(), None).await.unwrap();
+        let daemon = Daemon::start_with(["--database-url", server.url(), "--admin-listen", "127.0.0.1:0"]).await;
+        Self { server, options, daemon, _dir: dir }
+    }
+
+    async fn client(&self) -> Client {
+        let (client, connection) =
+            tokio_postgres::connect(self.server.url(), NoTls).await.expect("there is a place for one more");
+        tokio::spawn(connection);
+        client
+    }
+
+    /// Changes a setting for every session, those that are open too.
+    async fn set(&self, setting: &str) {
+        let client = self.client().await;
+        client.batch_execute("set default_transaction_read_only = off").await.unwrap();
+        for statement in [setting, "select pg_reload_conf()"] {
+            client.batch_execute(statement).await.unwrap();
+        }
+    }
+}
+
+async fn until_ready(daemon: &Daemon, wanted: StatusCode) -> String {
+    let began = Instant::now();
+    loop {
+        let answer = daemon.get("/readyz").await;
+        if answer.status() == wanted {
+            return answer.text().await.unwrap();
+        }
+        assert!(began.elapsed() < PATIENCE, "/readyz does not become {wanted}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn until_stored(daemon: &Daemon, at: DateTime<Utc>, user: &str) {
+    let began = Instant::now();
+    while daemon.post(at, user, "click").await != StatusCode::NO_CONTENT {
+        assert!(began.elapsed() < PATIENCE, "nothing is stored");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Sessions keep the setting that was in force when they were opened.
+#[tokio::test]
+async fn sessions_that_were_read_only_are_replaced_and_few_are_tried_until_others_are_to_be_had() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let client = database.client().await;
+    let name: String = client.query_one("select current_database()", &[]).await.unwrap().get(0);
+    client.batch_execute(&format!("alter database {name} set default_transaction_read_only = on")).await.unwrap();
+    let daemon = Daemon::start(database.url()).await;
+
+    let sessions = async || -> i64 {
+        client.batch_execute("select pg_stat_clear_snapshot()").await.unwrap();
+        let opened = "select sessions from pg_stat_database where datname = current_database()";
+        client.query_one(opened, &[]).await.unwrap().get(0)
+    };
+    let before = sessions().await;
+    let (began, mut refused) = (Instant::now(), 0);
+    while began.elapsed() < Duration::from_secs(3) {
+        assert_eq!(daemon.post(Utc::now(), "anna", "click").await, StatusCode::SERVICE_UNAVAILABLE);
+        refused += 1;
+    }
+    let said = until_ready(&daemon, StatusCode::SERVICE_UNAVAILABLE).await;
+    assert!(said.contains("the database is read-only"), "{said}");
+    let opened = sessions().await - before;
+    assert!(refused > 10 && opened <= 60, "{opened} sessions were opened while {refused} requests were refused");
+
+    client.batch_execute(&format!("alter database {name} reset default_transaction_read_only")).await.unwrap();
+    until_ready(&daemon, StatusCode::OK).await;
+    assert_eq!(daemon.post(Utc::now(), "ben", "click").await, StatusCode::NO_CONTENT);
+    assert_eq!(stored_events(&database).await, 1, "what was refused is not stored");
+}
+
+#[tokio::test]
+async fn a_daemon_that_gets_no_traffic_notices_that_nothing_could_be_stored_and_that_it_can_be_again() {
+    let private = Private::start().await;
+    until_ready(&private.daemon, StatusCode::OK).await;
+    private.set("alter system set default_transaction_read_only = on").await;
+    until_ready(&private.daemon, StatusCode::SERVICE_UNAVAILABLE).await;
+    assert_eq!(private.daemon.metric("analyticsd_lane_storing{lane=\"present\"}").await, Some(0.0));
+    private.set("alter system reset default_transaction_read_only").await;
+    until_ready(&private.daemon, StatusCode::OK).await;
+    assert_eq!(private.daemon.metric("analyticsd_lane_storing{lane=\"present\"}").await, Some(1.0));
+    let client = private.client().await;
+    let events: i64 = client.query_one("select count(*) from analytics.events", &[]).await.unwrap().get(0);
+    let hours: i64 = client.query_one("select count(*) from analytics.hour_counts", &[]).await.unwrap().get(0);
+    assert_eq!((events, hours), (0, 0), "what it tried left nothing behind");
+}
+
+/// Whoever waits for a standby that is gone waits for ever, and keeps a connection.
+#[tokio::test]
+async fn commits_that_wait_for_a_standby_that_is_gone_take_few_connections_and_counts_are_read() {
+    let private = Private::start().await;
+    let daemon = &private.daemon;
+    let past = at("2015-05-17T10:00:00Z");
+    until_stored(daemon, past, "anna").await;
+    private.set("alter system set synchronous_standby_names = 'nobody'").await;
+
+    let client = private.client().await;
+    let began = Instant::now();
+    let mut most = 0;
+    while began.elapsed() < Duration::from_secs(25) {
+        let requests = async {
+            let batch = format!("{{\"timestamp\":{},\"user\":\"ben\",\"event\":\"click\"}}", past.timestamp_millis());
+            tokio::join!(
+                daemon.post(Utc::now(), "ben", "click"),
+                daemon.post(past, "ben", "click"),
+                daemon.post_batch(batch)
+            );
+        };
+        // They may be hung up on, or wait.
+        let _ = tokio::time::timeout(Duration::from_millis(200), requests).await;
+        let open = "select count(*) from pg_stat_activity where application_name like 'analyticsd%'";
+        most = most.max(client.query_one(open, &[]).await.unwrap().get::<_, i64>(0));
+    }
+    assert!(most <= 30, "{most} connections of the server were taken");
+    assert_eq!(daemon.get("/readyz").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(daemon.get(&format!("/analytics?timestamp={}", past.timestamp_millis())).await.status(), StatusCode::OK);
+
+    private.set("alter system reset synchronous_standby_names").await;
+    until_stored(daemon, past, "carl").await;
+    until_ready(daemon, StatusCode::OK).await;
+}
+
+/// As a standby that lagged behind does not have the last commits when it takes over.
+#[tokio::test]
+async fn what_a_database_lost_that_went_back_to_an_earlier_state_is_counted_and_noted() {
+    let private = Private::start().await;
+    let Private { server, options, daemon, _dir: dir } = private;
+    let now = Utc::now();
+    until_stored(&daemon, now, "anna").await;
+    server.stop().await.unwrap();
+    let earlier = server_dir();
+    copy(dir.path(), earlier.path());
+
+    let server = Embedded::start(&options).await.unwrap();
+    for user in ["ben", "carl", "dora"] {
+        until_stored(&daemon, now, user).await;
+    }
+    server.stop().await.unwrap();
+    std::fs::remove_dir_all(dir.path().join("native")).unwrap();
+    copy(earlier.path(), dir.path());
+
+    let server = Embedded::start(&options).await.unwrap();
+    let began = Instant::now();
+    while daemon.metric("analyticsd_lost_events_total").await != Some(3.0) {
+        assert!(
+            began.elapsed() < PATIENCE,
+            "the loss is not noticed: {:?}",
+            daemon.metric("analyticsd_lost_events_total").await
+        );
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(daemon.metric("analyticsd_lost_batches_total").await, Some(3.0));
+    let (client, connection) = tokio_postgres::connect(server.url(), NoTls).await.unwrap();
+    tokio::spawn(connection);
+    while client.query("select from analytics.losses where batches = 3 and events = 3", &[]).await.unwrap().is_empty() {
+        assert!(began.elapsed() < PATIENCE, "the loss is not noted");
+        sleep(Duration::from_millis(50)).await;
+    }
+    until_stored(&daemon, now, "ben").await;
+    assert_eq!(daemon.counts(now).await, counts(2, 2, 0), "what is left, and what came since");
+    assert!(daemon.terminate().await.success());
+    server.stop().await.unwrap();
+}
+
+fn copy(from: &Path, to: &Path) {
+    let status = std::process::Command::new("cp").arg("-a").arg(from.join("native")).arg(to).status().unwrap();
+    assert!(status.success());
+}

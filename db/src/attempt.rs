@@ -1,0 +1,91 @@
+//! One statement that stores something, and what its answer proves.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::{Store, StoreError, rollbacks, session::Session};
+
+/// Says that the writer's row is gone or stands elsewhere: see `ingest` in the migrations.
+const NOT_REGISTERED: &str = "AN001";
+/// Says that another transaction stored the same at the same moment: see `ingest_once` in the migrations.
+const STORED_AT_THE_SAME_MOMENT: &str = "AN006";
+
+/// How long an attempt to see whether a session goes on may take.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+
+/// What a statement came to that stored nothing, or of which nobody knows whether it did.
+pub(crate) enum Attempt {
+    /// No statement reached the server.
+    NotSent(StoreError),
+    /// The server answered that it rolled back.
+    Refused(StoreError),
+    /// The server answered that this writer has no row, or one that stands elsewhere, and rolled back.
+    NotRegistered(StoreError),
+    /// The server answered that another transaction stored the same, and rolled back.
+    StoredByAnother(StoreError),
+    /// What came, if anything did, proves nothing.
+    FateUnknown(StoreError),
+}
+
+impl Attempt {
+    pub(crate) fn into_cause(self) -> StoreError {
+        match self {
+            Self::NotSent(cause)
+            | Self::Refused(cause)
+            | Self::NotRegistered(cause)
+            | Self::StoredByAnother(cause)
+            | Self::FateUnknown(cause) => cause,
+        }
+    }
+}
+
+/// What went wrong with a statement.
+pub(crate) enum Fault {
+    /// It could not be prepared, so that it was not sent.
+    Preparing(tokio_postgres::Error),
+    /// It was sent.
+    Sent(tokio_postgres::Error),
+}
+
+/// Sends a statement on a connection of the pool. What `send` returns it must return after the server was ready for the next statement, which is after the
+/// commit.
+pub(crate) async fn attempt<T>(
+    store: &Store,
+    send: impl AsyncFnOnce(&Session) -> Result<T, Fault>,
+) -> Result<T, Attempt> {
+    let session = store.session().await.map_err(Attempt::NotSent)?;
+    let limit = store.statement_limit();
+    let Ok(answer) = timeout(limit, send(&session)).await else {
+        session.give_up();
+        return Err(Attempt::FateUnknown(StoreError::TimedOut(limit)));
+    };
+    let error = match answer {
+        Ok(value) => return Ok(value),
+        Err(Fault::Preparing(error)) => {
+            let error = StoreError::from(error);
+            session.end_after(&error);
+            store.distrust(&error);
+            return Err(Attempt::NotSent(error));
+        }
+        Err(Fault::Sent(error)) => error,
+    };
+    if let Some(own) = error.as_db_error().filter(|error| rollbacks::is_own(error)) {
+        return Err(match own.code().code() {
+            NOT_REGISTERED => Attempt::NotRegistered(error.into()),
+            STORED_AT_THE_SAME_MOMENT => Attempt::StoredByAnother(error.into()),
+            _ => Attempt::Refused(error.into()),
+        });
+    }
+    // An error behind which the connection ends may have come from whoever ended it.
+    let is_proof = error.as_db_error().is_some_and(rollbacks::is_proof) && goes_on(&session).await;
+    let error = StoreError::from(error);
+    session.end_after(&error);
+    store.distrust(&error);
+    Err(if is_proof { Attempt::Refused(error) } else { Attempt::FateUnknown(error) })
+}
+
+/// Whether the session takes another statement, an empty one.
+async fn goes_on(session: &Session) -> bool {
+    matches!(timeout(SIGN_OF_LIFE, session.batch_execute("")).await, Ok(Ok(())))
+}

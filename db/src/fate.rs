@@ -1,0 +1,96 @@
+//! What became of a batch that nobody was told of. Its writer's row knows: it holds the number of the last batch that was stored in its name, and a
+//! number is given to one attempt only.
+
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::{
+    Store, StoreError,
+    losses::{Loss, StoredBatches},
+};
+
+/// Pauses between attempts to find out what became of a batch: doubled each time, from the first to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// A batch whose connection died before the answer, whose statement was given up, or that was answered with an error that proves nothing: stored or not,
+/// and the database knows.
+#[derive(Debug, Error)]
+#[error("no answer says whether batch {batch} of writer {writer} is stored: {cause}")]
+#[must_use = "somebody waits to hear whether the batch is stored"]
+pub struct Undecided {
+    pub(crate) writer: i64,
+    pub(crate) batch: i64,
+    /// What the writer stored before.
+    pub(crate) before: StoredBatches,
+    pub(crate) cause: StoreError,
+}
+
+/// What became of an [`Undecided`] batch.
+#[derive(Debug)]
+pub enum Fate {
+    /// It is committed.
+    Stored,
+    /// Certainly nothing of it is stored, and nothing will be.
+    NotStored {
+        /// What came in place of an answer.
+        cause: StoreError,
+        /// What else is not stored, though it was: the database has gone back to an earlier state.
+        loss: Option<Loss>,
+    },
+    /// The database did not tell in time.
+    Unknown(StoreError),
+}
+
+impl Undecided {
+    /// What came in place of an answer.
+    pub fn cause(&self) -> &StoreError {
+        &self.cause
+    }
+
+    /// Whether the database kept silent, rather than the connection being broken.
+    pub fn timed_out(&self) -> bool {
+        matches!(self.cause, StoreError::TimedOut(_))
+    }
+
+    /// Whether the database said that it gave the statement up.
+    pub fn was_cancelled(&self) -> bool {
+        matches!(self.cause, StoreError::Cancelled(_))
+    }
+
+    /// Asks the database, as soon as it answers again and for `patience` at most, whether the batch was stored. Its writer has ended,
+    /// so that what is still on its way cannot be stored after the answer.
+    pub async fn find_out(self, store: &Store, patience: Duration) -> Fate {
+        let began = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let left = patience.saturating_sub(began.elapsed());
+            let cause = match timeout(left, fence(store, self.writer)).await {
+                Ok(Ok(Some(last_stored))) if last_stored == self.batch => return Fate::Stored,
+                Ok(Ok(stands)) => {
+                    let loss = self.before.missing(self.writer, stands);
+                    return Fate::NotStored { cause: self.cause, loss };
+                }
+                Ok(Err(cause)) => cause,
+                Err(_) => StoreError::TimedOut(patience),
+            };
+            if began.elapsed() + pause > patience {
+                return Fate::Unknown(cause);
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+/// Ends the writer of that number, and returns the number of the last batch that it stored, 0 if it stored none. None if it has no row, without which
+/// nothing of it can be stored.
+pub(crate) async fn fence(store: &Store, writer: i64) -> Result<Option<i64>, StoreError> {
+    store
+        .on_client(async |client| {
+            Ok(client.query_one("select analytics.fence_writer($1)", &[&writer]).await?.try_get::<_, Option<i64>>(0)?)
+        })
+        .await
+}
