@@ -205,7 +205,7 @@ impl Examination {
         .await
     }
 
-    async fn look<T>(
+    pub(crate) async fn look<T>(
         &self,
         look: impl AsyncFnOnce(&Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {

@@ -8,7 +8,7 @@ use db::{
     schema::{MigrationState, OLDEST_SOUND_TIMESCALE, SchemaError, SchemaStatus, is_sound_timescale},
 };
 
-use super::{clock::Skew, finding::Finding, report::Report};
+use super::{clock::Skew, finding::Finding, raw_events, report::Report};
 use crate::{
     database,
     failure::{self, Failure},
@@ -98,7 +98,7 @@ impl Database {
         })?;
 
         if flavour.is_none() {
-            for check in [SETTLER, OPEN_HOURS] {
+            for check in [SETTLER, OPEN_HOURS].into_iter().chain(raw_events::ALL) {
                 report.add(Finding::skipped(check, "there is no schema yet", MIGRATE_FIRST))?;
             }
             return Ok(clock.ok());
@@ -117,6 +117,9 @@ impl Database {
                 ))?;
             }
         }
+        for finding in raw_events::look(&self.examination, |check, error| self.failed(check, error)).await {
+            report.add(finding)?;
+        }
         Ok(clock.ok())
     }
 
@@ -134,6 +137,7 @@ pub(crate) fn skip(report: &mut Report, why: &str, advice: &str) -> Result<(), F
 fn skip_all_but_the_first(report: &mut Report, why: &str, advice: &str) -> Result<(), Failure> {
     [POSTGRESQL, ENCODING, DURABILITY, TIMESCALEDB, MIGRATIONS, OBJECTS, RIGHTS, CLOCK, SETTLER, OPEN_HOURS]
         .into_iter()
+        .chain(raw_events::ALL)
         .try_for_each(|check| report.add(Finding::skipped(check, why, advice)))
 }
 

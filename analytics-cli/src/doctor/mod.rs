@@ -6,6 +6,7 @@
 mod clock;
 mod database_checks;
 mod finding;
+mod raw_events;
 mod report;
 mod server_checks;
 

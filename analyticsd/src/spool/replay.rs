@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use db::{Claim, IngestError, Ingested, SpoolPosition, Store, StoreError, Writer};
+use db::{Claim, IngestError, Ingested, Reopened, SpoolPosition, Store, StoreError, Writer};
 use model::{Hour, Submission, wire::MAX_BATCH_EVENTS};
 use thiserror::Error;
 use tokio::{
@@ -21,6 +21,7 @@ use crate::{
     job::{Fit, Room},
     metrics::{CommitOutcome, LaneName, Metrics},
     spool::SpoolError,
+    waiting::log_missing_events,
 };
 
 /// Pauses after a failure: doubled each time, from the first to the longest.
@@ -160,10 +161,12 @@ impl Replay {
                     let (gone, rest) = submissions
                         .into_iter()
                         .partition(|submission| submission.events.iter().any(|event| expired.contains(&event.hour())));
-                    self.reject(gone, "the raw events of their hour are no longer kept").await?;
+                    self.reject(gone, "the raw events of their hour are no longer all kept").await?;
                     submissions = rest;
                     for hour in settled {
-                        self.metrics.reopenings.count(self.store.reopen(hour)).await?;
+                        if self.metrics.reopenings.count(self.store.reopen(hour)).await? == Reopened::EventsMissing {
+                            log_missing_events(hour);
+                        }
                     }
                 }
                 Ingested::Claimed { repeated, conflicting } => {
