@@ -26,6 +26,7 @@ struct JsonHour {
     state: &'static str,
     raw: Tally,
     counters: Option<Tally>,
+    settled: Option<Tally>,
     aggregate: Option<Tally>,
     user_rows: i64,
     missing_users: i64,
@@ -39,7 +40,7 @@ impl Format {
         match self {
             Self::Csv => {
                 "hour,state,raw_users,raw_clicks,raw_impressions,counted_users,counted_clicks,counted_impressions,\
-                 aggregate_users,aggregate_clicks,aggregate_impressions,user_rows,missing_users,strange_users,differences\n"
+                 settled_users,settled_clicks,settled_impressions,aggregate_users,aggregate_clicks,aggregate_impressions,user_rows,missing_users,strange_users,differences\n"
             }
             Self::Table | Self::Json => "",
         }
@@ -47,7 +48,8 @@ impl Format {
 
     /// One hour with everything that is wrong with it.
     pub(crate) fn write(self, audited: &AuditedHour, palette: Palette) -> String {
-        let AuditedHour { hour, raw, counters, aggregate, user_rows, missing_users, strange_users, .. } = *audited;
+        let AuditedHour { hour, raw, counters, settled, aggregate, user_rows, missing_users, strange_users, .. } =
+            *audited;
         let state = state(audited);
         let differences: Vec<String> = audited.differences().iter().map(ToString::to_string).collect();
         match self {
@@ -62,6 +64,7 @@ impl Format {
                 let rows = [
                     numbers("raw events", Some(raw)),
                     numbers("counters", counters),
+                    numbers("settled", settled),
                     numbers("aggregate", aggregate),
                     ["user names kept".to_owned(), user_rows.to_string(), String::new(), String::new()],
                 ];
@@ -71,7 +74,7 @@ impl Format {
                 text
             }
             Self::Csv => {
-                let columns = [Some(raw), counters, aggregate].map(|tally| {
+                let columns = [Some(raw), counters, settled, aggregate].map(|tally| {
                     tally.map_or(",,".to_owned(), |Tally { unique_users, clicks, impressions }| {
                         format!("{unique_users},{clicks},{impressions}")
                     })
@@ -85,6 +88,7 @@ impl Format {
                     state,
                     raw,
                     counters,
+                    settled,
                     aggregate,
                     user_rows,
                     missing_users,
@@ -99,7 +103,7 @@ impl Format {
 }
 
 fn state(audited: &AuditedHour) -> &'static str {
-    match (audited.is_open(), audited.is_settled) {
+    match (audited.is_open(), audited.is_settled()) {
         (true, false) => "open",
         (false, true) => "settled",
         (true, true) => "open and settled",
@@ -124,7 +128,8 @@ mod tests {
         AuditedHour {
             hour: Hour::containing(Timestamp::from_millis(1_431_857_103_000).unwrap()),
             is_verifiable: true,
-            is_settled: false,
+            settled: None,
+            is_closed: false,
             raw: Tally { unique_users: 2, clicks: 12, impressions: 1 },
             counters: Some(Tally { unique_users: 2, clicks: 13, impressions: -1 }),
             aggregate: None,
@@ -141,6 +146,7 @@ mod tests {
                            unique_users  clicks  impressions
           raw events                  2      12            1
           counters                    2      13           -1
+          settled                     -       -            -
           aggregate                   -       -            -
           user names kept             2
         "#);
@@ -149,13 +155,13 @@ mod tests {
     #[test]
     fn csv_has_as_many_columns_as_its_header() {
         insta::assert_snapshot!(format!("{}{}", Format::Csv.header(), Format::Csv.write(&audited(), Palette::PLAIN)), @r#"
-        hour,state,raw_users,raw_clicks,raw_impressions,counted_users,counted_clicks,counted_impressions,aggregate_users,aggregate_clicks,aggregate_impressions,user_rows,missing_users,strange_users,differences
-        2015-05-17T10:00:00Z,open,2,12,1,2,13,-1,,,,2,1,1,"its counters differ from its raw events; its kept user names differ from its raw events (1 missing, 1 that no raw event has)"
+        hour,state,raw_users,raw_clicks,raw_impressions,counted_users,counted_clicks,counted_impressions,settled_users,settled_clicks,settled_impressions,aggregate_users,aggregate_clicks,aggregate_impressions,user_rows,missing_users,strange_users,differences
+        2015-05-17T10:00:00Z,open,2,12,1,2,13,-1,,,,,,,2,1,1,"its counters differ from its raw events; its kept user names differ from its raw events (1 missing, 1 that no raw event has)"
         "#);
     }
 
     #[test]
     fn json_is_an_object_a_line() {
-        insta::assert_snapshot!(Format::Json.write(&audited(), Palette::PLAIN), @r#"{"hour":"2015-05-17T10:00:00Z","state":"open","raw":{"unique_users":2,"clicks":12,"impressions":1},"counters":{"unique_users":2,"clicks":13,"impressions":-1},"aggregate":null,"user_rows":2,"missing_users":1,"strange_users":1,"differences":["its counters differ from its raw events","its kept user names differ from its raw events (1 missing, 1 that no raw event has)"]}"#);
+        insta::assert_snapshot!(Format::Json.write(&audited(), Palette::PLAIN), @r#"{"hour":"2015-05-17T10:00:00Z","state":"open","raw":{"unique_users":2,"clicks":12,"impressions":1},"counters":{"unique_users":2,"clicks":13,"impressions":-1},"settled":null,"aggregate":null,"user_rows":2,"missing_users":1,"strange_users":1,"differences":["its counters differ from its raw events","its kept user names differ from its raw events (1 missing, 1 that no raw event has)"]}"#);
     }
 }

@@ -317,7 +317,7 @@ impl Lane {
             // A task of its own, so that what is asked is not given up in the middle, which would leave a connection of the pool in doubt.
             let asked = tokio::spawn(async move { Retention::accepts_from(&store).await });
             let accepts_from = match timeout(BOUND_PATIENCE, asked).await {
-                Ok(Ok(Ok(bound))) => bound,
+                Ok(Ok(Ok(bound))) => Some(bound.unwrap_or_default()),
                 _ => None,
             };
             for job in jobs {

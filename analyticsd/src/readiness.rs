@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use db::{DatabaseUrlError, Store, StoreOptions, schema};
+use db::{
+    DatabaseUrlError, Retention, Store, StoreOptions,
+    schema::{self, SchemaError},
+};
 use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared},
@@ -70,12 +73,12 @@ impl Readiness {
 }
 
 async fn look(store: Store, outage: Arc<Outage>) -> Found {
-    match schema::status(&store).await {
-        Ok(status) => {
+    match complaint(&store).await {
+        Ok(complaint) => {
             if outage.ends() {
                 tracing::info!("the database can be asked again whether it is ready");
             }
-            status.complaint().map_or(Ok(()), Err)
+            complaint.map_or(Ok(()), Err)
         }
         Err(error) => {
             if outage.begins() {
@@ -84,4 +87,15 @@ async fn look(store: Store, outage: Arc<Outage>) -> Found {
             Err("The database does not answer. The cause is in the log.".to_owned())
         }
     }
+}
+
+/// What keeps events of now from being stored though the database answers.
+async fn complaint(store: &Store) -> Result<Option<String>, SchemaError> {
+    if let Some(complaint) = schema::status(store).await?.complaint() {
+        return Ok(Some(complaint));
+    }
+    let due = Retention::due(store).await?;
+    Ok(due.in_the_future().map(|from| {
+        format!("Events before {from} are refused, which is in the future: `analytics-cli retention confirm` takes that back.")
+    }))
 }

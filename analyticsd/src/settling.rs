@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use db::{Retention, SettleOutcome, Settler, Store, StoreError};
+use db::{Applied, Retention, SettleOutcome, Settler, Store, StoreError};
 use model::Hour;
 use tokio::time::{Instant, sleep};
 
@@ -25,12 +25,13 @@ const HOURS_AT_A_TIME: u32 = 100;
 
 /// Settles hours that have been quiet for `quiet`, for ever. To be dropped to stop: every step is a transaction.
 pub async fn settle_forever(store: Store, quiet: Duration, metrics: Arc<Metrics>) {
+    let mut setbacks = Setbacks::default();
     loop {
         match Settler::elect(&store).await {
             Ok(Some(settler)) => {
                 tracing::info!("this replica settles hours now");
                 metrics.settling.elected(true);
-                let error = settle_while_elected(&store, &settler, quiet, &metrics).await;
+                let error = settle_while_elected(&store, &settler, quiet, &mut setbacks, &metrics).await;
                 metrics.settling.elected(false);
                 tracing::warn!(%error, "this replica stops settling hours; whichever is first goes on");
             }
@@ -42,9 +43,14 @@ pub async fn settle_forever(store: Store, quiet: Duration, metrics: Arc<Metrics>
 }
 
 /// Goes on until the connection that makes this replica the settler is lost, or does not serve to look for hours; returns why.
-async fn settle_while_elected(store: &Store, settler: &Settler, quiet: Duration, metrics: &Metrics) -> StoreError {
+async fn settle_while_elected(
+    store: &Store,
+    settler: &Settler,
+    quiet: Duration,
+    setbacks: &mut Setbacks,
+    metrics: &Metrics,
+) -> StoreError {
     let mut tidied: Option<Instant> = None;
-    let mut setbacks = Setbacks::default();
     let mut mismatched = HashSet::new();
     loop {
         if tidied.is_none_or(|at| at.elapsed() >= TIDY_PAUSE) {
@@ -59,10 +65,13 @@ async fn settle_while_elected(store: &Store, settler: &Settler, quiet: Duration,
             Ok(ripe) => ripe,
             Err(error) => return error,
         };
-        match settler.backlog(quiet).await {
-            Ok(backlog) => metrics.settling.saw(backlog),
+        let closed = match settler.backlog(quiet).await {
+            Ok(backlog) => {
+                metrics.settling.saw(backlog);
+                backlog.closed_hours
+            }
             Err(error) => return error,
-        }
+        };
         metrics.database.answered();
         // What is no longer ripe was repaired, or has new events and will be looked at when it is quiet.
         mismatched.retain(|hour| resting.contains(hour) || ripe.contains(hour));
@@ -95,11 +104,14 @@ async fn settle_while_elected(store: &Store, settler: &Settler, quiet: Duration,
                     metrics.settling.failures.add(1);
                     tracing::error!(%hour, %error, "could not settle an hour; it stays open");
                     setbacks.note(hour);
+                    // The session may be what is wrong, as after an update of the extension.
+                    return error;
                 }
             }
         }
         metrics.settling.succeeded();
-        metrics.settling.audit_mismatched_hours.set(i64::try_from(mismatched.len()).unwrap_or(i64::MAX));
+        let differing = mismatched.len() as u64 + closed;
+        metrics.settling.audit_mismatched_hours.set(i64::try_from(differing).unwrap_or(i64::MAX));
         sleep(quiet.clamp(LOOK_PAUSES.0, LOOK_PAUSES.1)).await;
     }
 }
@@ -108,8 +120,20 @@ async fn settle_while_elected(store: &Store, settler: &Settler, quiet: Duration,
 async fn tidy(store: &Store, settler: &Settler) -> Result<(), StoreError> {
     let writers = settler.forget_idle_writers().await;
     let room = settler.make_room_ahead().await;
-    let retention = Retention::apply(store).await.map(|kept_from| {
+    let retention = Retention::apply(store).await.map(|Applied { kept_from, due }| {
         tracing::debug!(%kept_from, "applied the retention setting");
+        if let Some(from) = due.in_the_future() {
+            tracing::error!(
+                accepts_from = %from,
+                "events of now are refused, because a wrong clock moved retention into the future. `analytics-cli retention confirm` takes that back"
+            );
+        } else if let Some(wanted) = due.unconfirmed() {
+            tracing::error!(
+                due_before = ?due.before, %wanted,
+                "raw events of more than two days are due at once, which may be a wrong clock, so none of them is deleted. If it is right, \
+                 `analytics-cli retention confirm` says so"
+            );
+        }
     });
     writers.and(room).and(retention)
 }

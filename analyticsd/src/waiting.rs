@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use db::{Store, StoreError};
+use db::{Reopened, Store, StoreError};
 use model::Hour;
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -37,7 +37,7 @@ pub(crate) struct Waiting {
     /// Waiting for hours that are being opened again.
     parked: Vec<Job>,
     reopening_hours: HashSet<Hour>,
-    pub(crate) reopening: JoinSet<(Hour, Result<(), StoreError>)>,
+    pub(crate) reopening: JoinSet<(Hour, Result<Reopened, StoreError>)>,
     reopening_places: Arc<Semaphore>,
     pub(crate) spool: Option<SpoolLane>,
     metrics: Arc<Metrics>,
@@ -143,7 +143,7 @@ impl Waiting {
     }
 
     /// Takes the jobs up again that waited for an hour. `done` is none if the task itself failed, which it never should.
-    pub(crate) fn reopened(&mut self, done: Option<(Hour, Result<(), StoreError>)>) {
+    pub(crate) fn reopened(&mut self, done: Option<(Hour, Result<Reopened, StoreError>)>) {
         let hours: HashSet<Hour> = match &done {
             Some((hour, _)) => [*hour].into(),
             None => std::mem::take(&mut self.reopening_hours),
@@ -151,7 +151,13 @@ impl Waiting {
         self.reopening_hours.retain(|hour| !hours.contains(hour));
         let waited: Vec<Job> = self.parked.extract_if(.., |job| job.touches(&hours)).collect();
         match done {
-            Some((_, Ok(()))) => self.first(waited),
+            Some((hour, Ok(reopened))) => {
+                // Once for each hour: from now on the database says by itself that it takes no events.
+                if reopened == Reopened::EventsMissing {
+                    log_missing_events(hour);
+                }
+                self.first(waited);
+            }
             Some((hour, Err(error))) => {
                 tracing::error!(%hour, %error, "could not reopen an hour; its events are refused");
                 if error.is_outage() { self.refuse(waited) } else { answer_all(waited, Err(NotAccepted::Refused)) }
@@ -207,6 +213,15 @@ pub(crate) async fn until(deadline: Option<Instant>) {
         Some(deadline) => sleep_until(deadline).await,
         None => pending().await,
     }
+}
+
+/// Raw events of an hour are missing, which nothing of ours deletes.
+pub(crate) fn log_missing_events(hour: Hour) {
+    tracing::error!(
+        %hour,
+        "raw events of a settled hour are missing, so it cannot be opened again for a late event; its counts stay as they are, and its events are \
+         refused. `analytics-cli verify` shows what is left of it"
+    );
 }
 
 /// Tells them that the database is away, or keeps their events for when it is back.

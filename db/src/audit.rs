@@ -20,13 +20,15 @@ pub struct AuditedHour {
     pub hour: Hour,
     /// Whether all of its raw events are still kept. If not, nothing can be concluded from them.
     pub is_verifiable: bool,
-    /// Whether it is in the list of settled hours, so that the aggregate answers for it.
-    pub is_settled: bool,
+    /// What was settled, which answers for the hour; none if it is not settled.
+    pub settled: Option<Tally>,
+    /// Whether it is settled and takes no events, because raw events of it were found to be missing.
+    pub is_closed: bool,
     /// The brute-force count of the raw events.
     pub raw: Tally,
     /// What the counters say, which answer for the hour while it is open; none if it is not open.
     pub counters: Option<Tally>,
-    /// What the aggregate says, if it has the hour. It may be old or missing unless the hour is settled.
+    /// What the aggregate says, if it has the hour, which was computed from the raw events. It may be old or missing unless the hour is settled.
     pub aggregate: Option<Tally>,
     /// How many user names are kept to recognize who was seen before.
     pub user_rows: i64,
@@ -47,7 +49,7 @@ pub struct Tally {
     pub impressions: i64,
 }
 
-/// One thing about an hour that does not agree with its raw events.
+/// One thing about an hour that does not agree with its raw events, or with what is left of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Difference {
     /// It has raw events, but neither counters nor an entry among the settled hours: it is read as zeros.
@@ -67,6 +69,12 @@ pub enum Difference {
     },
     /// So many names are kept although it is not open.
     UsersLeftOver(i64),
+    /// It is settled, and what was settled is not what the raw events add up to.
+    Settled,
+    /// It takes no events, because raw events were found to be missing when one came.
+    TakesNoEvents,
+    /// Its raw events are no longer kept, and the aggregate that was computed from them says more than what answers for it.
+    AnswersLess,
     /// It is settled, and the aggregate does not have it.
     NoAggregate,
     /// It is settled, and the aggregate is not what the raw events add up to.
@@ -117,7 +125,8 @@ impl Auditor {
                         "select hour, is_verifiable, is_open, is_settled, raw_users, raw_clicks, raw_impressions, \
                          counted_users, counted_clicks, counted_impressions, \
                          aggregate_users, aggregate_clicks, aggregate_impressions, \
-                         user_rows, missing_users, strange_users from analytics.audit($1, $2)",
+                         user_rows, missing_users, strange_users, \
+                         settled_users, settled_clicks, settled_impressions, is_closed from analytics.audit_hours($1, $2)",
                         &[&first, &last],
                     )
                     .await?)
@@ -127,18 +136,52 @@ impl Auditor {
     }
 
     /// Replaces everything that is derived from the raw events of an hour by what they say, in one transaction. The hour is open
-    /// afterwards, and settles like any other. It is refused where raw events are no longer kept.
-    pub async fn repair(&self, hour: Hour) -> Result<(), StoreError> {
+    /// afterwards, and settles like any other. Nothing changes where raw events are no longer kept, or where a number would fall, unless that
+    /// is accepted.
+    pub async fn repair(&self, hour: Hour, accepts_loss: bool) -> Result<Repaired, StoreError> {
         self.store
             .bounded_maintenance(async {
-                self.client.execute("select analytics.repair($1)", &[&hour.start().to_utc()]).await?;
-                Ok(())
+                let statement = "select analytics.repair($1, $2)";
+                let done = self.client.execute(statement, &[&hour.start().to_utc(), &accepts_loss]).await;
+                match done.map_err(|error| (refusal(&error), error)) {
+                    Ok(_) => Ok(Repaired::Done),
+                    Err((Some((WOULD_FALL, reason)), _)) => Ok(Repaired::WouldFall(reason)),
+                    Err((Some((NO_LONGER_KEPT, reason)), _)) => Ok(Repaired::NoLongerKept(reason)),
+                    Err((_, error)) => Err(error.into()),
+                }
             })
             .await
     }
 }
 
+/// Why `analytics.repair` changed nothing, by the codes that it raises.
+const WOULD_FALL: &str = "AN007";
+const NO_LONGER_KEPT: &str = "AN004";
+
+/// What came of rebuilding an hour.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Repaired {
+    /// It says what its raw events say.
+    Done,
+    /// Nothing changed, because a number would have fallen; with both sides.
+    WouldFall(String),
+    /// Nothing changed, because its raw events are no longer kept.
+    NoLongerKept(String),
+}
+
+/// One of our own codes, and what was said with it.
+fn refusal(error: &tokio_postgres::Error) -> Option<(&'static str, String)> {
+    let error = error.as_db_error()?;
+    let code = [WOULD_FALL, NO_LONGER_KEPT].into_iter().find(|code| error.code().code() == *code)?;
+    Some((code, error.message().to_owned()))
+}
+
 impl AuditedHour {
+    /// Whether it is settled, so that what was settled answers for it.
+    pub fn is_settled(&self) -> bool {
+        self.settled.is_some()
+    }
+
     /// Whether it is open, so that its counters answer for it.
     pub fn is_open(&self) -> bool {
         self.counters.is_some()
@@ -147,10 +190,10 @@ impl AuditedHour {
     /// What does not agree with the raw events; nothing if all does, or if nothing can be concluded from them.
     pub fn differences(&self) -> Vec<Difference> {
         if !self.is_verifiable {
-            return Vec::new();
+            return self.answers_less().then_some(Difference::AnswersLess).into_iter().collect();
         }
         let has_events = self.raw != Tally::default();
-        let state = match (self.counters, self.is_settled) {
+        let state = match (self.counters, self.is_settled()) {
             (Some(_), true) => Some(Difference::OpenAndSettled),
             (None, false) if has_events => Some(Difference::NotCounted),
             _ => None,
@@ -166,12 +209,22 @@ impl AuditedHour {
         } else {
             (self.user_rows != 0).then_some(Difference::UsersLeftOver(self.user_rows))
         };
+        let settled = self.settled.filter(|settled| *settled != self.raw).map(|_| Difference::Settled);
+        let closed = self.is_closed.then_some(Difference::TakesNoEvents);
         let aggregate = match self.aggregate {
-            None if self.is_settled => Some(Difference::NoAggregate),
-            Some(aggregate) if self.is_settled && aggregate != self.raw => Some(Difference::Aggregate),
+            None if self.is_settled() => Some(Difference::NoAggregate),
+            Some(aggregate) if self.is_settled() && aggregate != self.raw => Some(Difference::Aggregate),
             _ => None,
         };
-        [state, counters, users, aggregate].into_iter().flatten().collect()
+        [state, counters, users, settled, closed, aggregate].into_iter().flatten().collect()
+    }
+
+    /// Whether the aggregate says more in any number than what is answered. It may well say less, since it can be computed anew from what is left.
+    fn answers_less(&self) -> bool {
+        let (Some(settled), Some(aggregate)) = (self.settled, self.aggregate) else { return false };
+        aggregate.unique_users > settled.unique_users
+            || aggregate.clicks > settled.clicks
+            || aggregate.impressions > settled.impressions
     }
 
     fn read(row: &Row) -> Result<Self, StoreError> {
@@ -179,7 +232,8 @@ impl AuditedHour {
         Ok(Self {
             hour: whole_hour(row, 0)?,
             is_verifiable: row.get(1),
-            is_settled: row.get(3),
+            settled: tally(row, 16),
+            is_closed: row.get(19),
             raw: tally(row, 4).unwrap_or_default(),
             counters: is_open.then(|| tally(row, 7).unwrap_or_default()),
             aggregate: tally(row, 10),
@@ -205,6 +259,13 @@ impl fmt::Display for Difference {
                 "its kept user names differ from its raw events ({missing} missing, {strange} that no raw event has)"
             ),
             Self::UsersLeftOver(rows) => write!(f, "it has {rows} kept user names although it is not open"),
+            Self::Settled => f.write_str("it is settled and its counts differ from its raw events"),
+            Self::TakesNoEvents => {
+                f.write_str("it takes no events, because raw events of it were found to be missing when one came")
+            }
+            Self::AnswersLess => f.write_str(
+                "its raw events are no longer kept, and the aggregate of them says more than what is answered",
+            ),
             Self::NoAggregate => f.write_str("it is settled but the aggregate does not have it"),
             Self::Aggregate => f.write_str("it is settled and its aggregate differs from its raw events"),
         }

@@ -1,8 +1,12 @@
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio_postgres::GenericClient;
 
 use crate::{Store, StoreError};
+
+/// The greatest step by which what is due moves by itself.
+const GREATEST_STEP: TimeDelta = TimeDelta::days(2);
 
 /// How long raw events are kept, and in which form. Settled counts are kept for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +15,41 @@ pub struct Retention {
     pub keep: Option<Duration>,
     /// Chunks that ended longer ago than this are turned into columns. None: never. Only with TimescaleDB.
     pub columnstore_after: Option<Duration>,
+}
+
+/// What is due by the clocks, beside what is due in fact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Due {
+    /// No event before this instant is taken, and its raw events are due; none if that was never so.
+    pub before: Option<DateTime<Utc>>,
+    /// What it would be by the setting and the earlier of the two clocks, the database's and this machine's; none without a setting.
+    pub wanted: Option<DateTime<Utc>>,
+    /// The instant before which no event is taken, for whichever reason; none if every event is.
+    pub accepts_from: Option<DateTime<Utc>>,
+    /// The later of the two clocks.
+    pub latest_clock: DateTime<Utc>,
+}
+
+impl Due {
+    /// The bound that somebody has to confirm, since it is more than two days from where raw events are due now; none if nothing has to be.
+    pub fn unconfirmed(&self) -> Option<DateTime<Utc>> {
+        let before = self.before.unwrap_or_default();
+        self.wanted.filter(|wanted| *wanted - before > GREATEST_STEP)
+    }
+
+    /// The instant in the future from which on events are accepted, where events of now are refused; none if they are not.
+    pub fn in_the_future(&self) -> Option<DateTime<Utc>> {
+        self.accepts_from.filter(|from| *from > self.latest_clock)
+    }
+}
+
+/// What deleting old raw events came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Applied {
+    /// The instant before which they are deleted.
+    pub kept_from: DateTime<Utc>,
+    /// What is due.
+    pub due: Due,
 }
 
 impl Retention {
@@ -32,15 +71,31 @@ impl Retention {
         Ok(Self { keep: seconds(0), columnstore_after: seconds(1) })
     }
 
-    /// The instant before which no event is accepted: the beginning of the UTC day that [`Self::keep`] reaches back to, or a later one if less was
-    /// kept before; none if everything always was.
+    /// The instant before which no event is accepted: the beginning of the UTC day that [`Self::keep`] reached back to when that was last looked at,
+    /// or a later one if less was kept before; none if everything always was.
     pub async fn accepts_from(store: &Store) -> Result<Option<DateTime<Utc>>, StoreError> {
         let statement =
-            "select nullif(analytics.takes_from(accepts_from, retention), timestamptz 'epoch') from analytics.settings";
+            "select nullif(greatest(accepts_from, due_before), timestamptz 'epoch') from analytics.settings";
         store.on_client(async |client| Ok(client.query_one(statement, &[]).await?.get(0))).await
     }
 
-    /// Puts this in force. Nothing is deleted at once: the settler does that.
+    /// What is due now.
+    pub async fn due(store: &Store) -> Result<Due, StoreError> {
+        store.on_client(async |client| read_due(&***client).await).await
+    }
+
+    /// Lets raw events be due as the setting says, however many that are, and takes back what a wrong clock moved into the future. It is refused where
+    /// this machine's clock and the database's do not agree.
+    pub async fn confirm(store: &Store) -> Result<(), StoreError> {
+        store
+            .on_client(async |client| {
+                client.execute("select analytics.confirm_retention($1)", &[&Utc::now()]).await?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Puts this in force, and confirms what is due by it. Nothing is deleted at once: the settler does that.
     pub async fn write(&self, store: &Store) -> Result<(), StoreError> {
         let seconds = |d: Option<Duration>| d.map(|d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX));
         store
@@ -58,23 +113,35 @@ impl Retention {
                         &[&seconds(self.columnstore_after)],
                     )
                     .await?;
+                transaction.execute("select analytics.confirm_retention($1)", &[&Utc::now()]).await?;
                 Ok(transaction.commit().await?)
             })
             .await
     }
 
-    /// Deletes the raw events that are past their time, up to the first day that has an hour that is not settled. Returns the instant before which
-    /// they are deleted.
-    pub async fn apply(store: &Store) -> Result<DateTime<Utc>, StoreError> {
+    /// Deletes the raw events that are due, up to the first day that has an hour that is not settled.
+    pub async fn apply(store: &Store) -> Result<Applied, StoreError> {
         let client = store.maintenance_client().await?;
         store
             .bounded_maintenance(async {
-                let kept_from: DateTime<Utc> =
-                    client.query_one("select analytics.advance_retention()", &[]).await?.get(0);
+                let advance = "select analytics.advance_retention($1::timestamptz)";
+                let kept_from: DateTime<Utc> = client.query_one(advance, &[&Utc::now()]).await?.get(0);
                 client.execute("call analytics.drop_events_before($1)", &[&kept_from]).await?;
                 client.execute("select analytics.forget_expired_keys()", &[]).await?;
-                Ok(kept_from)
+                Ok(Applied { kept_from, due: read_due(&client).await? })
             })
             .await
     }
+}
+
+pub(crate) async fn read_due(client: &impl GenericClient) -> Result<Due, StoreError> {
+    let now = Utc::now();
+    let row = client
+        .query_one(
+            "select nullif(due_before, timestamptz 'epoch'), date_trunc('day', least(now(), $1) - retention, 'UTC'), \
+             nullif(greatest(accepts_from, due_before), timestamptz 'epoch'), greatest(now(), $1) from analytics.settings",
+            &[&now],
+        )
+        .await?;
+    Ok(Due { before: row.get(0), wanted: row.get(1), accepts_from: row.get(2), latest_clock: row.get(3) })
 }

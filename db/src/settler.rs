@@ -36,8 +36,10 @@ pub struct Backlog {
     pub ripe_hours: u64,
     /// For how long the one of them that became ripe first has been so; none if there is none.
     pub lag: Option<Duration>,
-    /// How much further back raw events are kept than they are to be, because they could not be deleted yet.
+    /// How much further back raw events are kept than they are to be, because they could not be deleted yet, or wait for somebody's word.
     pub overdue: Duration,
+    /// Settled hours that take no events, because raw events of them were found to be missing.
+    pub closed_hours: u64,
 }
 
 /// The one settler among all replicas, for as long as its connection lives.
@@ -96,8 +98,9 @@ impl Settler {
                         // An hour is ripe when the one after it is over, and it has been quiet.
                         "select count(*), count(*) filter (where ripe_at < now()), \
                          (extract(epoch from now() - min(ripe_at) filter (where ripe_at < now())) * 1000)::bigint, \
-                         (select extract(epoch from analytics.takes_from(accepts_from, retention) - nullif(accepts_from, timestamptz 'epoch'))::bigint \
-                         from analytics.settings) \
+                         (select extract(epoch from date_trunc('day', now() - retention, 'UTC') - accepts_from)::bigint from analytics.settings \
+                         where accepts_from > timestamptz 'epoch' or due_before = timestamptz 'epoch'), \
+                         (select count(*) from analytics.settled_hours where events_missing_since is not null) \
                          from (select greatest(hour + interval '2 hours', max(written_at) + $1::bigint * interval '1 millisecond') as ripe_at \
                          from analytics.hour_counts group by hour) as open_hours",
                         &[&millis(quiet)],
@@ -114,6 +117,7 @@ impl Settler {
             ripe_hours: number(1),
             lag: duration(2, Duration::from_millis),
             overdue: duration(3, Duration::from_secs).unwrap_or_default(),
+            closed_hours: number(4),
         })
     }
 

@@ -54,7 +54,7 @@ pub(crate) async fn run(args: ForgetArgs, store: &Store) -> Result<Verdict, Fail
     output::talk(&format!("events: {events}, in hours: {hours}; {done}"));
     if left > 0 {
         output::warn(&format!(
-            "{left} of these hours still count this visitor: their other raw events are no longer kept"
+            "{left} of these hours still count this visitor: their other raw events are no longer kept, or some are missing"
         ));
     }
     if let Some(kept_from) = auditor.kept_from().await? {

@@ -2,7 +2,7 @@ use std::{str::FromStr, time::Duration};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Args, Subcommand};
-use db::{Flavour, Retention, Store, schema};
+use db::{Due, Flavour, Retention, Store, schema};
 use thiserror::Error;
 
 use crate::{
@@ -27,6 +27,11 @@ pub(crate) struct RetentionArgs {
 enum Action {
     /// Show what is in force.
     Show,
+    /// Let raw events be deleted that are due all at once, more than two days of them, and take back what a wrong clock moved into the future.
+    ///
+    /// `retention set` does this too. It is needed after a daemon was off for days, after a restore of an older backup, or after a clock was wrong:
+    /// look at `retention show` first.
+    Confirm,
     /// Change what is given, and leave the rest as it is. Settled counts are kept for ever in any case.
     #[command(group(clap::ArgGroup::new("change").required(true).multiple(true)))]
     Set {
@@ -46,11 +51,11 @@ pub(crate) async fn run(args: RetentionArgs, store: &Store) -> Result<Verdict, F
         return Err(Failure::CannotRun(complaint));
     }
     let mut retention = Retention::read(store).await?;
-    if let Action::Set { keep, columnstore_after } = args.action {
-        if let Some(Keep(keep)) = keep {
+    if let Action::Set { keep, columnstore_after } = &args.action {
+        if let &Some(Keep(keep)) = keep {
             retention.keep = keep;
         }
-        if let Some(ColumnstoreAfter(age)) = columnstore_after {
+        if let &Some(ColumnstoreAfter(age)) = columnstore_after {
             if age.is_some() && status.flavour == Some(Flavour::Postgres) {
                 return Err(Failure::CannotRun(
                     "--columnstore-after needs TimescaleDB, and this schema was made without it; accepted is never"
@@ -60,9 +65,34 @@ pub(crate) async fn run(args: RetentionArgs, store: &Store) -> Result<Verdict, F
             retention.columnstore_after = age;
         }
         retention.write(store).await?;
+    } else if let Action::Confirm = args.action {
+        Retention::confirm(store).await?;
     }
-    output::print(&describe(&retention, Retention::accepts_from(store).await?))?;
+    let due = Retention::due(store).await?;
+    output::print(&describe(&retention, due.accepts_from))?;
+    if let Some(warning) = warning(&due) {
+        output::warn(&warning);
+    }
     Ok(Verdict::Yes)
+}
+
+/// What waits for somebody's word.
+pub(crate) fn warning(due: &Due) -> Option<String> {
+    let day = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
+    if let Some(from) = due.in_the_future() {
+        return Some(format!(
+            "events of now are refused: a wrong clock moved what is accepted to {}. Once all clocks are right, `analytics-cli retention confirm` \
+             takes that back",
+            day(from)
+        ));
+    }
+    let wanted = due.unconfirmed()?;
+    let before = due.before.map_or_else(|| "none yet".to_owned(), |before| format!("now those before {}", day(before)));
+    Some(format!(
+        "raw events before {} are to be deleted by the clocks and the setting ({before}): more than two days at once, so this waits for \
+         `analytics-cli retention confirm`",
+        day(wanted)
+    ))
 }
 
 /// What is in force, and from when on events are accepted by now.

@@ -1,11 +1,12 @@
 use std::{
+    collections::HashSet,
     fmt,
     io::{self, IsTerminal},
     ops::RangeInclusive,
 };
 
 use clap::Args;
-use db::{AuditedHour, Auditor, Store, schema};
+use db::{AuditedHour, Auditor, Repaired, Store, schema};
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use model::{Hour, Timestamp};
 
@@ -34,8 +35,14 @@ pub(crate) struct VerifyArgs {
     to: Option<TimeArgument>,
 
     /// Rebuild every hour that differs from its raw events, each in a transaction, and check it again.
+    ///
+    /// An hour of which a number would fall stays as it is.
     #[arg(long)]
     repair: bool,
+
+    /// Rebuild the hour that holds this time though its numbers fall, because raw events of it are lost. May be given several times, or with commas.
+    #[arg(long, value_name = "HOUR", requires = "repair", value_delimiter = ',')]
+    accept_loss: Vec<TimeArgument>,
 
     /// How to write the hours that differ.
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -45,6 +52,10 @@ pub(crate) struct VerifyArgs {
 /// Audits a day at a time, so that what is kept in memory does not grow with the database.
 pub(crate) async fn run(args: VerifyArgs, store: &Store) -> Result<Verdict, Failure> {
     let hours = span(args.from.as_ref(), args.to.as_ref())?;
+    let mut lost = HashSet::new();
+    for time in &args.accept_loss {
+        lost.insert(Hour::containing(time.resolve("--accept-loss", Timestamp::now())?));
+    }
     if let Some(complaint) = schema::status(store).await?.complaint() {
         return Err(Failure::CannotRun(complaint));
     }
@@ -62,12 +73,9 @@ pub(crate) async fn run(args: VerifyArgs, store: &Store) -> Result<Verdict, Fail
             }
             progress.suspend(|| output::print_while_read(&args.format.write(&audited, output::palette())))?;
             if args.repair {
-                let told = if repair(&auditor, audited.hour).await? {
-                    summary.repaired += 1;
-                    "repaired"
-                } else {
-                    "still differs after its repair; is it being tampered with?"
-                };
+                let told = repair(&auditor, audited.hour, lost.contains(&audited.hour)).await?;
+                summary.repaired += u64::from(told.is_ok());
+                let told = told.unwrap_or_else(|why| why);
                 progress.suspend(|| output::talk(&format!("{}: {told}", audited.hour)));
             }
         }
@@ -89,11 +97,24 @@ fn span(from: Option<&TimeArgument>, to: Option<&TimeArgument>) -> Result<RangeI
     Ok(Hour::containing(from)..=Hour::containing(to))
 }
 
-/// Rebuilds an hour, and returns whether it agrees with its raw events now.
-async fn repair(auditor: &Auditor, hour: Hour) -> Result<bool, Failure> {
-    auditor.repair(hour).await?;
+/// Rebuilds an hour, and says whether it agrees with its raw events now, or why it does not.
+async fn repair(auditor: &Auditor, hour: Hour, accepts_loss: bool) -> Result<Result<String, String>, Failure> {
+    match auditor.repair(hour, accepts_loss).await? {
+        Repaired::Done => {}
+        Repaired::WouldFall(both_sides) => {
+            return Ok(Err(format!(
+                "left as it is: {both_sides}. Put the raw events back from a backup and repair it then, or accept the loss with \
+                 `--repair --accept-loss {hour}`"
+            )));
+        }
+        Repaired::NoLongerKept(why) => return Ok(Err(format!("left as it is: {why}"))),
+    }
     let again = auditor.audit(&(hour..=hour)).await?;
-    Ok(again.iter().all(|hour| hour.differences().is_empty()))
+    Ok(if again.iter().all(|hour| hour.differences().is_empty()) {
+        Ok("repaired".to_owned())
+    } else {
+        Err("still differs after its repair; is it being tampered with?".to_owned())
+    })
 }
 
 /// How far it is, drawn on standard error if that is a terminal.
@@ -117,13 +138,13 @@ struct Summary {
 impl Summary {
     /// Counts an hour, and returns whether it differs.
     fn add(&mut self, audited: &AuditedHour) -> bool {
-        if !audited.is_verifiable {
+        let differs = !audited.differences().is_empty();
+        if !audited.is_verifiable && !differs {
             self.skipped += 1;
             return false;
         }
         self.hours += 1;
         self.events += u64::try_from(audited.raw.clicks + audited.raw.impressions).unwrap_or_default();
-        let differs = !audited.differences().is_empty();
         self.differing += u64::from(differs);
         differs
     }

@@ -8,7 +8,7 @@ use db::{
     schema::{MigrationState, OLDEST_SOUND_TIMESCALE, SchemaError, SchemaStatus, is_sound_timescale},
 };
 
-use super::{clock::Skew, finding::Finding, losses, report::Report};
+use super::{clock::Skew, finding::Finding, losses, raw_events, report::Report};
 use crate::{
     database,
     failure::{self, Failure},
@@ -98,7 +98,7 @@ impl Database {
         })?;
 
         if flavour.is_none() {
-            for check in [SETTLER, OPEN_HOURS, losses::LOSSES] {
+            for check in [SETTLER, OPEN_HOURS].into_iter().chain(raw_events::ALL).chain([losses::LOSSES]) {
                 report.add(Finding::skipped(check, "there is no schema yet", MIGRATE_FIRST))?;
             }
             return Ok(clock.ok());
@@ -116,6 +116,9 @@ impl Database {
                     "mend that first",
                 ))?;
             }
+        }
+        for finding in raw_events::look(&self.examination, |check, error| self.failed(check, error)).await {
+            report.add(finding)?;
         }
         report.add(losses::look(&self.examination, |check, error| self.failed(check, error)).await)?;
         Ok(clock.ok())
@@ -135,6 +138,7 @@ pub(crate) fn skip(report: &mut Report, why: &str, advice: &str) -> Result<(), F
 fn skip_all_but_the_first(report: &mut Report, why: &str, advice: &str) -> Result<(), Failure> {
     [POSTGRESQL, ENCODING, DURABILITY, TIMESCALEDB, MIGRATIONS, OBJECTS, RIGHTS, CLOCK, SETTLER, OPEN_HOURS]
         .into_iter()
+        .chain(raw_events::ALL)
         .chain([losses::LOSSES])
         .try_for_each(|check| report.add(Finding::skipped(check, why, advice)))
 }

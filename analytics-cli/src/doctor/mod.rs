@@ -7,6 +7,7 @@ mod clock;
 mod database_checks;
 mod finding;
 mod losses;
+mod raw_events;
 mod report;
 mod server_checks;
 

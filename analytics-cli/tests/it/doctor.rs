@@ -149,7 +149,7 @@ async fn without_a_server_and_without_a_database_there_is_little_to_look_at() {
     let server = format!("http://127.0.0.1:{port}");
     let run = doctor(&server, None, &[]).await;
     assert_eq!(run.code, 1);
-    assert_eq!(run.stderr, "16 checks: problems 1, warnings 0\n");
+    assert_eq!(run.stderr, "19 checks: problems 1, warnings 0\n");
     insta::assert_snapshot!("nothing_there", normalised(&run.stdout, &[(&server, "SERVER")]));
 
     let url = format!("postgres://ann:secret@127.0.0.1:{port}/x");
@@ -167,7 +167,7 @@ async fn whoever_never_answers_is_given_up_and_the_other_checks_go_on() {
     let url = format!("postgres://127.0.0.1:{port}/x");
     let run = doctor(&format!("http://127.0.0.1:{port}"), Some(&url), &["--timeout", "100ms"]).await;
     assert_eq!(run.code, 1);
-    assert_eq!(run.stderr, "16 checks: problems 2, warnings 0\n", "{}", run.stdout);
+    assert_eq!(run.stderr, "19 checks: problems 2, warnings 0\n", "{}", run.stdout);
     assert!(run.stdout.contains("with a longer --timeout"), "{}", run.stdout);
 }
 
@@ -192,7 +192,7 @@ async fn hours_that_wait_to_be_settled_are_told_and_what_contradicts_itself_is_a
         ("select 1", "ok", "1 ended hours wait to be settled, the oldest 2015-05-17T10:00:00Z"),
         ("update analytics.hour_counts set written_at = now() - interval '2 hours'", "warning", "start analyticsd"),
         (
-            "insert into analytics.settled_hours select hour, now() from analytics.hour_counts",
+            "insert into analytics.settled_hours select hour, now(), unique_users, clicks, impressions from analytics.hour_counts",
             "problem",
             "verify --repair",
         ),
@@ -274,5 +274,75 @@ async fn whoever_may_only_read_can_look_for_everything() {
     assert!(advice.contains("`grant connect on database ") && advice.contains(" from public`"), "{advice}");
     database.close_to_strangers(Flavour::Postgres).await;
     let run = doctor(NOBODY, Some(&url), &[]).await;
-    assert_eq!(run.stderr, "16 checks: problems 1, warnings 1\n", "no server, no settler: {}", run.stdout);
+    assert_eq!(run.stderr, "19 checks: problems 1, warnings 1\n", "no server, no settler: {}", run.stdout);
+}
+
+/// What each of these programs is told to do is what `drop_chunks` does behind the daemon's back.
+#[tokio::test]
+async fn a_retention_policy_of_the_extension_is_a_problem_and_a_refresh_policy_a_warning() {
+    let database = TestDatabase::new(Flavour::Timescale).await;
+    let client = database.client().await;
+    assert_eq!(finding(NOBODY, Some(database.url()), "foreign jobs").await.0, "ok");
+    for (statement, health, named) in [
+        (
+            // A job needs an owner who may log in.
+            "alter materialized view analytics.events_hourly owner to current_user; \
+             select add_continuous_aggregate_policy('analytics.events_hourly', interval '3 days', interval '1 hour', interval '1 hour')",
+            "warning",
+            "refresh policy ",
+        ),
+        ("select add_retention_policy('analytics.events', interval '30 days')", "problem", "retention policy "),
+    ] {
+        client.batch_execute(statement).await.unwrap();
+        let (found, seen, advice) = finding(NOBODY, Some(database.url()), "foreign jobs").await;
+        assert_eq!(found, health, "{seen}");
+        assert!(seen.contains(named) && advice.contains("remove them"), "{seen}; {advice}");
+    }
+}
+
+/// Debian's packages `postgresql-15-partman` and `postgresql-15-cron`; the latter only where the server loads it.
+#[tokio::test]
+async fn a_job_of_another_program_is_a_problem_where_that_is_installed() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let client = database.client().await;
+    let is_there = "select exists (select from pg_available_extensions where name = 'pg_partman')";
+    if !client.query_one(is_there, &[]).await.unwrap().get::<_, bool>(0) {
+        eprintln!("SKIPPED: pg_partman is not installed");
+        return;
+    }
+    client.batch_execute("create schema partman; create extension pg_partman schema partman").await.unwrap();
+    let (health, seen, _) = finding(NOBODY, Some(database.url()), "foreign jobs").await;
+    assert_eq!(health, "ok", "it manages others: {seen}");
+    let manages = "insert into partman.part_config (parent_table, control, partition_type, partition_interval, retention) \
+                   values ('analytics.events', 'at', 'native', '1 day', '30 days')";
+    client.batch_execute(manages).await.unwrap();
+    let (health, seen, _) = finding(NOBODY, Some(database.url()), "foreign jobs").await;
+    assert!(health == "problem" && seen.contains("pg_partman"), "{health}: {seen}");
+}
+
+#[tokio::test]
+async fn hours_that_lack_raw_events_and_a_bound_in_the_future_are_named() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let client = database.client().await;
+    for (check, statement, health, told) in [
+        (
+            "closed hours",
+            "insert into analytics.settled_hours values ('2015-05-17 10:00+00', now(), 1, 1, 0, now())",
+            "problem",
+            "2015-05-17T10:00:00Z",
+        ),
+        ("retention", "update analytics.settings set retention = interval '720 hours'", "warning", "retention confirm"),
+        (
+            "retention",
+            "update analytics.settings set accepts_from = now() + interval '470 days'",
+            "problem",
+            "retention confirm",
+        ),
+    ] {
+        assert_ne!(finding(NOBODY, Some(database.url()), check).await.0, health);
+        client.batch_execute(statement).await.unwrap();
+        let (found, seen, advice) = finding(NOBODY, Some(database.url()), check).await;
+        assert_eq!(found, health, "{seen}");
+        assert!(format!("{seen}; {advice}").contains(told), "{seen}; {advice}");
+    }
 }

@@ -17,7 +17,8 @@ pub(crate) struct Settling {
     pub(crate) failures: Counter,
     /// How often the counters of an hour differed from its raw events.
     pub(crate) audit_mismatches: Counter,
-    /// Open hours whose counters differ from their raw events, as far as this replica has looked while it was the settler.
+    /// Hours that differ from their raw events: open ones that this replica has looked at while it was the settler, and settled ones that take no
+    /// events because some are missing.
     pub(crate) audit_mismatched_hours: Gauge,
     /// How often old raw events could not be deleted, or nothing else be tidied up.
     pub(crate) tidying_failures: Counter,
@@ -112,7 +113,7 @@ impl Settling {
         )?;
         sink.gauge(
             "analyticsd_audit_mismatched_hours",
-            "Open hours whose counters differ from their raw events, as far as this replica has looked while it was the settler",
+            "Hours that differ from their raw events: open ones that this replica looked at as the settler, and settled ones that take no events because raw events are missing",
             [(vec![], self.audit_mismatched_hours.get())],
         )?;
         sink.counter(

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use db::{Claim, IngestError, Ingested, SpoolPosition, Store, StoreError, Writer};
+use db::{Claim, IngestError, Ingested, Reopened, SpoolPosition, Store, StoreError, Writer};
 use model::{Hour, Submission, wire::MAX_BATCH_EVENTS};
 use thiserror::Error;
 use tokio::{
@@ -22,6 +22,7 @@ use crate::{
     losses,
     metrics::{CommitOutcome, LaneName, Metrics},
     spool::SpoolError,
+    waiting::log_missing_events,
 };
 
 /// Pauses after a failure: doubled each time, from the first to the longest.
@@ -164,10 +165,12 @@ impl Replay {
                     let (gone, rest) = submissions
                         .into_iter()
                         .partition(|submission| submission.events.iter().any(|event| expired.contains(&event.hour())));
-                    self.reject(gone, "the raw events of their hour are no longer kept").await?;
+                    self.reject(gone, "the raw events of their hour are no longer all kept").await?;
                     submissions = rest;
                     for hour in settled {
-                        self.metrics.reopenings.count(self.store.reopen(hour)).await?;
+                        if self.metrics.reopenings.count(self.store.reopen(hour)).await? == Reopened::EventsMissing {
+                            log_missing_events(hour);
+                        }
                     }
                 }
                 Ingested::Claimed { repeated, conflicting } => {

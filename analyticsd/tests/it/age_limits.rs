@@ -122,7 +122,7 @@ async fn an_event_of_a_day_whose_raw_events_are_no_longer_kept_gets_400_and_the_
     let store = Store::new(database.url(), StoreOptions::default()).unwrap();
     let keep = Some(std::time::Duration::from_hours(24 * 400));
     Retention { keep, columnstore_after: None }.write(&store).await.unwrap();
-    let accepts_from = Retention::apply(&store).await.unwrap();
+    let accepts_from = Retention::apply(&store).await.unwrap().kept_from;
     assert_eq!(stored_events(&database).await, 0);
 
     let url = format!("{}/analytics?timestamp={}&user=carl&event=click", daemon.url(), old.timestamp_millis());

@@ -26,7 +26,7 @@ begin
         null;
     end;
     if is_expired then
-        select analytics.takes_from(s.accepts_from, s.retention) into taken_from from analytics.settings as s;
+        select greatest(s.accepts_from, s.due_before) into taken_from from analytics.settings as s;
         raise exception 'events before % are refused, because raw events are not kept so long, and it is now %', taken_from, now()
             using errcode = 'AN009';
     end if;

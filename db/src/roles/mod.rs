@@ -46,6 +46,7 @@ pub const FOR_THE_DAEMON: &[&str] = &[
 /// Those that people who read may call too: they change nothing, and name no visitor.
 pub const FOR_READERS_TOO: &[&str] = &[
     "audit",
+    "audit_hours",
     "audited_parts",
     "columnstore_after",
     "counts",
@@ -58,10 +59,13 @@ pub const FOR_READERS_TOO: &[&str] = &[
 
 /// Those that only the owner calls, or that are called within others, with the rights of the owner.
 pub const FOR_THE_OWNER: &[&str] = &[
+    "answer",
     "blocked",
+    "confirm_retention",
     "count_access_change",
     "create_access_token",
     "fence_all_writers",
+    "first_uncounted_hour",
     "forget",
     "has_room",
     "hour_number",
@@ -71,6 +75,7 @@ pub const FOR_THE_OWNER: &[&str] = &[
     "make_partition",
     "partition_of",
     "rebuild",
+    "rebuild_to_at_least",
     "repair",
     "revoke_access_token",
     "set_columnstore_after",
@@ -81,9 +86,10 @@ const READ_BY_THE_DAEMON: &[&str] =
     &["events_hourly", "hour_counts", "hourly", "losses", "schema_history", "settled_hours", "spools"];
 const READ_BY_READERS: &[&str] =
     &["events_hourly", "hour_counts", "hourly", "losses", "schema_history", "settled_hours"];
-const SETTINGS_OF_THE_DAEMON: &[&str] = &["accepts_from", "flavour", "oldest_compatible", "retention", "visitor_salt"];
+const SETTINGS_OF_THE_DAEMON: &[&str] =
+    &["accepts_from", "due_before", "flavour", "oldest_compatible", "retention", "visitor_salt"];
 /// The salt is a secret.
-const SETTINGS_OF_READERS: &[&str] = &["accepts_from", "flavour", "oldest_compatible", "retention"];
+const SETTINGS_OF_READERS: &[&str] = &["accepts_from", "due_before", "flavour", "oldest_compatible", "retention"];
 
 /// How often what is needed is looked at anew: after each round nothing should be left, unless somebody else does the same for another database of
 /// the server at that moment.

@@ -1,6 +1,6 @@
 use std::{ops::RangeInclusive, time::Duration};
 
-use db::{AuditedHour, Auditor, Difference, Flavour, Ingested, Retention, SettleOutcome, Store, Tally};
+use db::{AuditedHour, Auditor, Difference, Flavour, Ingested, Repaired, Retention, SettleOutcome, Store, Tally};
 use model::{Hour, Timestamp};
 use testkit::{TestDatabase, on_both_flavours};
 use tokio::{task::JoinSet, time::timeout};
@@ -58,7 +58,8 @@ async fn open_and_settled_hours_that_nobody_touched_equal_their_raw_events(flavo
     let same = |hour, raw| AuditedHour {
         hour,
         is_verifiable: true,
-        is_settled: false,
+        settled: None,
+        is_closed: false,
         raw,
         counters: Some(raw),
         aggregate: None,
@@ -69,7 +70,7 @@ async fn open_and_settled_hours_that_nobody_touched_equal_their_raw_events(flavo
     let first = tally(1, 2, 0);
     let expected = [
         AuditedHour {
-            is_settled: true,
+            settled: Some(first),
             counters: None,
             aggregate: Some(first),
             user_rows: 0,
@@ -96,8 +97,10 @@ enum Before {
 fn tamperings(flavour: Flavour) -> Vec<(Before, &'static str, Vec<Difference>)> {
     use Before::{Empty, Open, Settled};
     use Difference::{
-        Aggregate, Counters, CountersWithoutEvents, NoAggregate, NotCounted, OpenAndSettled, Users, UsersLeftOver,
+        Aggregate, Counters, CountersWithoutEvents, NoAggregate, NotCounted, OpenAndSettled, TakesNoEvents, Users,
+        UsersLeftOver,
     };
+    let settled = Difference::Settled;
     let mut table = vec![
         (Open, "update analytics.hour_counts set clicks = clicks + 1 where hour = $1", vec![Counters]),
         (Open, "update analytics.hour_counts set impressions = impressions - 1 where hour = $1", vec![Counters]),
@@ -119,7 +122,7 @@ fn tamperings(flavour: Flavour) -> Vec<(Before, &'static str, Vec<Difference>)> 
             "with gone as (delete from analytics.hour_counts where hour = $1) delete from analytics.hour_users where hour = $1",
             vec![NotCounted],
         ),
-        (Open, "insert into analytics.settled_hours values ($1, now())", vec![OpenAndSettled]),
+        (Open, "insert into analytics.settled_hours values ($1, now(), 2, 2, 1)", vec![OpenAndSettled]),
         (
             Open,
             "delete from analytics.events where at = $1 and user_name = 'ben'",
@@ -132,9 +135,15 @@ fn tamperings(flavour: Flavour) -> Vec<(Before, &'static str, Vec<Difference>)> 
         ),
         (Open, "insert into analytics.events values ($1, 'click', 'anna')", vec![Counters]),
         (Settled, "delete from analytics.settled_hours where hour = $1", vec![NotCounted]),
-        (Settled, "delete from analytics.events where at = $1 and user_name = 'ben'", vec![Aggregate]),
-        (Settled, "delete from analytics.events where at = $1", vec![Aggregate]),
-        (Settled, "insert into analytics.events values ($1, 'click', 'anna')", vec![Aggregate]),
+        (Settled, "delete from analytics.events where at = $1 and user_name = 'ben'", vec![settled, Aggregate]),
+        (Settled, "delete from analytics.events where at = $1", vec![settled, Aggregate]),
+        (Settled, "insert into analytics.events values ($1, 'click', 'anna')", vec![settled, Aggregate]),
+        (Settled, "update analytics.settled_hours set clicks = clicks - 1 where hour = $1", vec![settled]),
+        (
+            Settled,
+            "update analytics.settled_hours set events_missing_since = now() where hour = $1",
+            vec![TakesNoEvents],
+        ),
         (Settled, "insert into analytics.hour_users values ($1, 'anna')", vec![UsersLeftOver(1)]),
         (
             Settled,
@@ -143,7 +152,7 @@ fn tamperings(flavour: Flavour) -> Vec<(Before, &'static str, Vec<Difference>)> 
         ),
         (Empty, "insert into analytics.hour_counts values ($1, 1, 1, 1, 0, now())", vec![CountersWithoutEvents]),
         (Empty, "insert into analytics.hour_users values ($1, 'eve')", vec![UsersLeftOver(1)]),
-        (Empty, "insert into analytics.settled_hours values ($1, now())", vec![NoAggregate]),
+        (Empty, "insert into analytics.settled_hours values ($1, now(), 0, 0, 0)", vec![NoAggregate]),
     ];
     if flavour == Flavour::Postgres {
         table.push((Settled, "update analytics.events_hourly set clicks = 0 where hour = $1", vec![Aggregate]));
@@ -182,7 +191,7 @@ async fn every_kind_of_tampering_is_named_and_mended_by_a_repair(flavour: Flavou
 
     let auditor = Auditor::connect(store).await.unwrap();
     for (hour, found) in &expected {
-        auditor.repair(*hour).await.unwrap();
+        assert_eq!(auditor.repair(*hour, true).await.unwrap(), Repaired::Done);
         let left = auditor.audit(&(*hour..=*hour)).await.unwrap();
         assert!(left.iter().all(|hour| hour.differences().is_empty()), "{found:?} became {left:?}");
     }
@@ -194,7 +203,7 @@ async fn every_kind_of_tampering_is_named_and_mended_by_a_repair(flavour: Flavou
         let outcome = settler.settle(hour).await.unwrap();
         assert!(matches!(outcome, SettleOutcome::Settled | SettleOutcome::NotOpen), "{hour}: {outcome:?}");
     }
-    assert!(audit(&auditor).await.iter().all(|hour| hour.is_settled && hour.differences().is_empty()));
+    assert!(audit(&auditor).await.iter().all(|hour| hour.is_settled() && hour.differences().is_empty()));
     assert_counts_equal_brute_force(store).await;
 }
 
@@ -211,7 +220,14 @@ async fn a_tampered_hour_is_not_settled_until_it_is_repaired(flavour: Flavour) {
     assert_eq!(store.counts(&[ten]).await.unwrap(), [counts(2, 5, 0)], "it stays open, with the counters it has");
     assert_eq!(differences(store).await, [(ten, vec![Difference::Counters])]);
 
-    Auditor::connect(store).await.unwrap().repair(ten).await.unwrap();
+    let auditor = Auditor::connect(store).await.unwrap();
+    let less = auditor.repair(ten, false).await.unwrap();
+    assert!(
+        matches!(&less, Repaired::WouldFall(both) if both.contains("2 clicks") && both.contains("the 2, 5 and 0")),
+        "{less:?}"
+    );
+    assert_eq!(store.counts(&[ten]).await.unwrap(), [counts(2, 5, 0)], "nobody accepted that");
+    assert_eq!(auditor.repair(ten, true).await.unwrap(), Repaired::Done);
     assert_eq!(store.counts(&[ten]).await.unwrap(), [counts(2, 2, 0)]);
     assert_eq!(settler.settle(ten).await.unwrap(), SettleOutcome::Settled);
     assert_eq!(differences(store).await, []);
@@ -225,7 +241,7 @@ async fn only_days_that_have_something_are_audited_and_only_hours_that_were_aske
     for statement in [
         "insert into analytics.hour_counts values ('2016-01-01T05:00Z', 1, 1, 1, 1, now())",
         "insert into analytics.hour_users values ('2016-02-01T23:00Z', 'anna')",
-        "insert into analytics.settled_hours values ('2016-03-01T00:00Z', now())",
+        "insert into analytics.settled_hours values ('2016-03-01T00:00Z', now(), 1, 1, 0)",
     ] {
         client.batch_execute(statement).await.unwrap();
     }
@@ -266,8 +282,11 @@ async fn nothing_is_concluded_where_raw_events_are_no_longer_kept(flavour: Flavo
     let hours = audit(&auditor).await;
     assert_eq!(hours.iter().map(|hour| (hour.hour, hour.is_verifiable)).collect::<Vec<_>>(), [(ten, false)]);
     assert_eq!(differences(store).await, []);
-    let refused = auditor.repair(ten).await.unwrap_err().to_string();
-    assert!(refused.contains("2015-05-17T10:00:00Z cannot be rebuilt"), "{refused}");
+    let refused = auditor.repair(ten, true).await.unwrap();
+    assert!(
+        matches!(&refused, Repaired::NoLongerKept(why) if why.contains("2015-05-17T10:00:00Z cannot be rebuilt")),
+        "{refused:?}"
+    );
     writer.store().reopen(ten).await.unwrap();
     assert_eq!(
         writer.ingest([&click(TEN, "carl")]).await.unwrap(),
@@ -316,7 +335,7 @@ async fn an_audit_while_hours_are_written_settled_and_reopened_finds_no_differen
         }
         audits += 1;
         seen_open += hours.iter().filter(|hour| hour.is_open()).count();
-        seen_settled += hours.iter().filter(|hour| hour.is_settled).count();
+        seen_settled += hours.iter().filter(|hour| hour.is_settled()).count();
         while let Some(ended) = writers.try_join_next() {
             ended.unwrap();
         }
@@ -353,7 +372,7 @@ async fn repairing_while_events_come_in_loses_nothing(flavour: Flavour) {
     let auditor = Auditor::connect(store).await.unwrap();
     let mut repairs = 0;
     while !writers.is_empty() {
-        auditor.repair(ten).await.unwrap();
+        assert_eq!(auditor.repair(ten, false).await.unwrap(), Repaired::Done);
         repairs += 1;
         while let Some(ended) = writers.try_join_next() {
             ended.unwrap();
@@ -410,12 +429,13 @@ async fn retention_does_not_wait_for_an_hour_that_is_being_rebuilt() {
     let rebuilding = client.transaction().await.unwrap();
     rebuilding.execute("select analytics.repair($1)", &[&hour(TEN).start().to_utc()]).await.unwrap();
     let applied = timeout(Duration::from_secs(30), Retention::apply(store)).await.expect("it does not wait").unwrap();
-    assert_eq!(applied.to_rfc3339(), "1970-01-01T00:00:00+00:00", "it left things as they are");
+    assert_eq!(applied.kept_from.to_rfc3339(), "1970-01-01T00:00:00+00:00", "it left things as they are");
     rebuilding.commit().await.unwrap();
 
     let applied = Retention::apply(store).await.unwrap();
-    assert_eq!(applied.to_rfc3339(), "2015-05-17T00:00:00+00:00", "it stops at the day of the hour that is open now");
+    let day = "2015-05-17T00:00:00+00:00";
+    assert_eq!(applied.kept_from.to_rfc3339(), day, "it stops at the day of the hour that is open now");
     assert_eq!(differences(store).await, []);
     settle(store, hour(TEN)).await;
-    assert!(Retention::apply(store).await.unwrap() > hour(TEN).start().to_utc());
+    assert!(Retention::apply(store).await.unwrap().kept_from > hour(TEN).start().to_utc());
 }

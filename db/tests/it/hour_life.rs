@@ -42,7 +42,7 @@ async fn an_hour_is_open_then_settled_then_reopened_by_a_late_event_then_settled
         "a settled hour has no rows of its own"
     );
 
-    // The aggregate answers now: what it says is what is read.
+    // The aggregate says the same as what was settled, which answers now.
     let aggregate = "select unique_users from analytics.events_hourly where hour = $1";
     let aggregate = client.query_one(aggregate, &[&ten.start().to_utc()]).await.unwrap();
     assert_eq!(aggregate.get::<_, i64>(0), 2);

@@ -56,7 +56,7 @@ async fn a_repair_after_raw_events_were_deleted_counts_the_same_visitor_anew(fla
     let mut writer = writer(store);
     store_all(&mut writer, &[click(TEN, "anna"), click(TEN, "ben")]).await;
     database.client().await.batch_execute("delete from analytics.events where user_name = 'anna'").await.unwrap();
-    Auditor::connect(store).await.unwrap().repair(hour(TEN)).await.unwrap();
+    Auditor::connect(store).await.unwrap().repair(hour(TEN), true).await.unwrap();
     assert_eq!(store.counts(&[hour(TEN)]).await.unwrap(), [counts(1, 1, 0)]);
 
     store_all(&mut writer, &[click(TEN, "anna")]).await;

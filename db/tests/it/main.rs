@@ -4,6 +4,8 @@
 
 mod access_tokens;
 mod audit;
+mod clock_steps;
+mod counts_never_fall;
 mod documented;
 mod embedded;
 mod forgetting;

@@ -3,7 +3,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use db::{Flavour, SettleOutcome, Settler, Store};
+use db::{Flavour, Reopened, SettleOutcome, Settler, Store};
 use model::{Event, EventKind, Hour, HourCounts, Timestamp, UserName};
 use proptest::{
     prelude::*,
@@ -88,7 +88,7 @@ async fn take(store: &Store, settler: &Settler, base: i64, steps: &[Step]) -> Re
                 let expected = matches!(outcome, SettleOutcome::Settled | SettleOutcome::NotOpen);
                 prop_assert!(expected, "{outcome:?} after step {number}, {step:?}");
             }
-            Step::Reopen(n) => store.reopen(hour_at(*n)).await.unwrap(),
+            Step::Reopen(n) => assert_eq!(store.reopen(hour_at(*n)).await.unwrap(), Reopened::Done),
         }
         let expected: Vec<HourCounts> = hours.iter().map(|&hour| model.counts(hour)).collect();
         prop_assert_eq!(store.counts(&hours).await.unwrap(), expected, "after step {}, {:?}", number, step);

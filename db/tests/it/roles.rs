@@ -214,7 +214,7 @@ async fn a_login_of_the_daemon_can_do_what_the_daemon_does_and_nothing_else(flav
         .write(database.store())
         .await
         .unwrap();
-    let accepts_from = Retention::apply(&store).await.unwrap();
+    let accepts_from = Retention::apply(&store).await.unwrap().kept_from;
     assert!(accepts_from > first.start().to_utc());
     let left: i64 =
         database.client().await.query_one("select count(*) from analytics.events", &[]).await.unwrap().get(0);
@@ -304,7 +304,7 @@ async fn a_login_without_a_role_is_kept_out_by_the_statements_that_doctor_gives_
     assert_eq!(store_of(&reader).counts(&[first]).await.unwrap(), [counts(2, 2, 0)]);
     audits(&store_of(&reader)).await;
     assert_eq!(schema::migrate(&store_of(&owner), None).await.unwrap().roles, Roles::default());
-    Auditor::connect(&store_of(&owner)).await.unwrap().repair(first).await.unwrap();
+    Auditor::connect(&store_of(&owner)).await.unwrap().repair(first, false).await.unwrap();
     connect(&of_database).await;
     client.batch_execute(&format!("alter database {name} owner to current_user")).await.unwrap();
 }
