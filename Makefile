@@ -1,29 +1,32 @@
 # The tasks of this project. `make run` and `make test` work on a fresh machine with a Rust toolchain: each first installs
-# what it needs and may, and says what it cannot.
+# what it needs and may, and says what it cannot. YES=1 answers the question before that.
 
 CARGO ?= cargo
-# The one test runner that runs every test in a process of its own; cargo's own does where it is not installed.
-NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
+export YES
+# Of the daemon that `make run` builds: release, or dev, which is built sooner and answers later.
+PROFILE ?= release
 
-.PHONY: help run build test smoke soak screenshots lint fmt bench bench-check bench-chunks instructions package package-test prerequisites lint-prerequisites test-prerequisites
+.PHONY: help run build test smoke soak screenshots lint fmt bench bench-check bench-chunks instructions package package-test bare-test prerequisites lint-prerequisites test-prerequisites
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 run: prerequisites ## start the daemon on its embedded database, at http://127.0.0.1:8080
-	$(CARGO) run --release --package analyticsd -- --embedded
+	folder=$$(scripts/trial-folder) && $(CARGO) run --profile $(PROFILE) --package analyticsd -- --embedded="$$folder"
 
 build: ## build everything, optimized
 	$(CARGO) build --release --workspace
 
 test: test-prerequisites ## run every test: on native PostgreSQL, on TimescaleDB in WebAssembly, and in a real browser
 	$(CARGO) build --workspace --all-targets
-ifeq ($(NEXTEST),yes)
-	$(CARGO) run --quiet --package testkit --bin with-database -- $(CARGO) nextest run --workspace
-else
-	@echo "cargo-nextest is not installed; running with cargo test (to install it: cargo install --locked cargo-nextest)"
-	$(CARGO) run --quiet --package testkit --bin with-database -- $(CARGO) test --workspace
-endif
+# cargo-nextest runs every test in a process of its own; cargo's own runner does where it is not installed.
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+	    runner='nextest run'; \
+	else \
+	    echo 'cargo-nextest is not installed, so the tests run with cargo test; CONTRIBUTING.md says how to get it'; \
+	    runner='test --quiet --lib --bins --tests'; \
+	fi && \
+	$(CARGO) run --quiet --package testkit --bin with-database -- $(CARGO) $$runner --workspace
 	$(CARGO) test --workspace --doc
 	scripts/browser-tests debug
 	@test -f ../shared/data/apache_access.log || echo "SKIPPED: the test of a real access log, which is not at ../shared/data/apache_access.log"
@@ -58,6 +61,11 @@ package-test: ## install, start, upgrade and remove the package on a bare Debian
 	@scripts/prerequisites package
 	$(CARGO) build --workspace --all-targets
 	scripts/package-test debug
+
+bare-test: ## run README's two commands on a bare Debian 12 in a container (as root)
+	@scripts/prerequisites package
+	$(CARGO) build --package analyticsd
+	scripts/bare-test
 
 fmt: ## format the code
 	$(CARGO) fmt --all

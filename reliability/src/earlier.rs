@@ -21,9 +21,8 @@ pub async fn daemon() -> anyhow::Result<Option<PathBuf>> {
         return Ok(None);
     }
 
-    // Programs lie in target/PROFILE, tests in target/PROFILE/deps.
     let this = env::current_exe()?;
-    let target = this.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file()).context("no target folder")?;
+    let target = target_of(&this).context("the program does not lie in a target folder")?;
     let home = target.join("earlier");
     fs::create_dir_all(&home)?;
     // Another test may want it at the same moment.
@@ -48,8 +47,36 @@ pub async fn daemon() -> anyhow::Result<Option<PathBuf>> {
     Ok(Some(program))
 }
 
+/// The target folder that a program was built into: programs lie in target/PROFILE, tests in target/PROFILE/deps, both one deeper where the
+/// target's name is given. Cargo marks the folder with CACHEDIR.TAG when it makes it; one that was there before, such as a mounted volume, has no such mark.
+fn target_of(program: &Path) -> Option<&Path> {
+    let marked = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    let profile = || program.ancestors().skip(1).find(|folder| !folder.ends_with("deps"));
+    marked.or_else(|| profile()?.parent())
+}
+
 async fn run(command: &mut Command) -> anyhow::Result<()> {
     let output = command.output().await?;
     ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_target_folder_is_found_with_cargos_mark_and_without() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("target");
+        let [program, test] = ["debug/reliability", "debug/deps/it-0123"].map(|path| target.join(path));
+        for program in [&program, &test] {
+            assert_eq!(target_of(program), Some(&*target));
+        }
+        fs::create_dir(&target).unwrap();
+        fs::write(target.join("CACHEDIR.TAG"), "").unwrap();
+        for program in [program, test, target.join("x86_64-unknown-linux-musl/debug/deps/it-0123")] {
+            assert_eq!(target_of(&program), Some(&*target));
+        }
+    }
 }

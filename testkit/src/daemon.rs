@@ -15,6 +15,8 @@ use tokio::{
     time::timeout,
 };
 
+use crate::PrintedLog;
+
 /// How long a test waits for the daemon to start or stop before it fails. Starting includes starting an embedded database.
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -24,6 +26,8 @@ pub struct Daemon {
     url: String,
     metrics_url: Option<String>,
     http: reqwest::Client,
+    // Dropped last: what the process says in its last moments is printed too.
+    _log: Option<PrintedLog>,
 }
 
 impl Daemon {
@@ -39,8 +43,15 @@ impl Daemon {
         Self::start_command(command).await
     }
 
-    /// Starts the daemon by a command of the caller's, which may say for example where its log goes, and returns once it serves.
+    /// Starts the daemon by a command of the caller's, and returns once it serves. Its log is printed as output of the test.
     pub async fn start_command(mut command: Command) -> Self {
+        let log = PrintedLog::of(&mut command);
+        let daemon = Self::start_command_with_log(command).await;
+        Self { _log: Some(log), ..daemon }
+    }
+
+    /// The same for a command that says where the log goes.
+    pub async fn start_command_with_log(mut command: Command) -> Self {
         let mut process = command
             .args(["--listen", "127.0.0.1:0"])
             .stdout(Stdio::piped())
@@ -61,7 +72,7 @@ impl Daemon {
         };
         // A daemon whose output nobody reads would be another daemon than the one that users run.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { process, url, metrics_url, http: reqwest::Client::new() }
+        Self { process, url, metrics_url, http: reqwest::Client::new(), _log: None }
     }
 
     /// The daemon's command, without arguments and with an environment that says nothing about it.

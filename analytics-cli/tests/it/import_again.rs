@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use db::Flavour;
 use model::HourCounts;
 use tempfile::TempDir;
-use testkit::{Daemon, TestDatabase};
+use testkit::{Daemon, PrintedLog, TestDatabase};
 use tokio::process::{Child, Command};
 
 use crate::{Run, command};
@@ -104,7 +104,8 @@ async fn an_import_outlives_a_daemon_that_is_killed_and_started_again() {
     daemon.kill().await;
     let mut again = Daemon::command();
     again.args(["--database-url", database.url(), "--listen", &format!("127.0.0.1:{port}")]);
-    let _again = again.kill_on_drop(true).spawn().unwrap();
+    again.kill_on_drop(true);
+    let _again = PrintedLog::spawn(again);
 
     let imported = ended(importing).await;
     assert_eq!(imported.code, 0, "{}", imported.stderr);

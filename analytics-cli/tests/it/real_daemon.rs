@@ -1,5 +1,5 @@
 use db::Flavour;
-use testkit::{Daemon, TestDatabase, on_both_flavours};
+use testkit::{Daemon, PrintedLog, TestDatabase, on_both_flavours};
 
 use crate::{
     Run, command,
@@ -130,7 +130,8 @@ async fn the_current_hour_is_followed_as_it_changes_also_after_the_daemon_was_aw
     assert!(daemon.terminate().await.success());
     let mut again = Daemon::command();
     again.args(["--database-url", database.url(), "--listen", &format!("127.0.0.1:{port}")]);
-    let mut again = again.kill_on_drop(true).spawn().unwrap();
+    again.kill_on_drop(true);
+    let (mut again, _log) = PrintedLog::spawn(again);
     let url = format!("http://127.0.0.1:{port}/analytics?timestamp={}", chrono::Utc::now().timestamp_millis());
     while reqwest::Client::new().post(format!("{url}&user=ben&event=click")).send().await.is_err() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;

@@ -254,7 +254,7 @@ async fn a_webassembly_database_that_outlives_its_daemon_is_waited_for_and_does_
 
         let mut next = Daemon::command();
         next.args(arguments).args(["--log", "info"]).stderr(fs::File::create(&log).unwrap());
-        let mut next = pin!(Daemon::start_command(next));
+        let mut next = pin!(Daemon::start_command_with_log(next));
         let waits = async {
             while !fs::read_to_string(&log).unwrap().contains("waiting for the last run's WebAssembly database") {
                 tokio::time::sleep(Duration::from_millis(10)).await;

@@ -34,7 +34,7 @@ impl Logged {
         let log = dir.path().join("log");
         let mut command = Daemon::command();
         command.args(["--database-url", database_url]).args(arguments).stderr(File::create(&log).unwrap());
-        Self { daemon: Daemon::start_command(command).await, log, _dir: dir }
+        Self { daemon: Daemon::start_command_with_log(command).await, log, _dir: dir }
     }
 
     /// The first line that holds all these texts.

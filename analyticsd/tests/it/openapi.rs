@@ -36,6 +36,8 @@ async fn the_document_and_the_server_agree() {
     let output = Command::new(program)
         .current_dir(dir.path())
         .env("SCHEMATHESIS_HOOKS", Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/openapi/hooks.py"))
+        // Compiled hooks would stay beside the hooks.
+        .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("NO_PROXY", "127.0.0.1")
         .arg("run")
         .arg(format!("{}/openapi.json", daemon.url()))

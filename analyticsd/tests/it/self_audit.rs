@@ -46,7 +46,7 @@ async fn an_hour_whose_counters_were_tampered_with_is_told_of_and_stays_open(fla
     command
         .args(["--database-url", database.url(), "--settle-after", "0s", "--admin-listen", "127.0.0.1:0"])
         .stderr(File::create(&log).unwrap());
-    let daemon = Daemon::start_command(command).await;
+    let daemon = Daemon::start_command_with_log(command).await;
     let line = line_with(&log, "the counters of an hour differ from its raw events").await;
     assert!(line.contains("ERROR") && line.contains("hour=2015-05-17T10:00:00Z"), "{line}");
     assert!(line.contains("clicks: 8") && line.contains("clicks: 1,"), "both sides are told: {line}");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use db::Flavour;
 use reqwest::StatusCode;
-use testkit::{Daemon, TestDatabase};
+use testkit::{Daemon, PrintedLog, TestDatabase};
 use tokio::{net::UnixDatagram, process::Command, time::timeout};
 
 /// Listens where a service manager would.
@@ -53,7 +53,7 @@ async fn it_is_told_when_the_daemon_serves_that_it_lives_and_that_it_stops() {
     let manager = ServiceManager::new();
     let mut command = manager.command();
     command.args(["--listen", "127.0.0.1:0", "--database-url", database.url()]).kill_on_drop(true);
-    let mut process = command.spawn().unwrap();
+    let (mut process, _log) = PrintedLog::spawn(command);
 
     assert_eq!(manager.told().await, "STATUS=waiting for the database\n");
     let ready = manager.told_line("READY=1").await;

@@ -109,7 +109,7 @@ async fn it_serves_by_a_file_of_settings_whose_database_url_is_in_another_file()
     write(&file, &format!("database_url_file = {:?}\nlog_format = \"json\"\n", url.to_str().unwrap()));
     let mut command = Daemon::command();
     command.env("ANALYTICSD_CONFIG", &file).env("ANALYTICSD_LISTN", "[::]:80").stderr(fs::File::create(&log).unwrap());
-    let daemon = Daemon::start_command(command).await;
+    let daemon = Daemon::start_command_with_log(command).await;
     assert_eq!(daemon.get("/readyz").await.status(), StatusCode::OK);
     assert!(daemon.terminate().await.success());
 

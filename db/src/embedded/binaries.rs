@@ -24,13 +24,16 @@ impl PostgresBinaries {
 
     /// Looks on the `PATH`, where `pg_config` points, and where distributions put them; of several versions the newest.
     pub fn find() -> Option<Self> {
-        let on_path = env::var_os("PATH").map(|path| env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
-        on_path
-            .into_iter()
-            .chain(pg_config_bindir())
-            .chain(VERSIONED.iter().flat_map(|folder| versions_in(Path::new(folder))))
-            .chain(PLAIN.iter().map(PathBuf::from))
-            .find_map(|folder| Self::within(&folder))
+        installed().next()
+    }
+
+    /// Looks in the same places for a major version, as a data folder has it in its `PG_VERSION`. A server refuses the data of any other.
+    pub fn find_major(major: &str) -> Option<Self> {
+        installed().find(|binaries| binaries.is_major(major))
+    }
+
+    fn is_major(&self, major: &str) -> bool {
+        self.version().as_deref().and_then(major_of) == Some(major)
     }
 
     /// The path of one of the binaries.
@@ -52,6 +55,24 @@ impl PostgresBinaries {
     }
 }
 
+/// The servers on this machine, the one to use for new data first.
+fn installed() -> impl Iterator<Item = PostgresBinaries> {
+    let on_path = env::var_os("PATH").map(|path| env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
+    on_path
+        .into_iter()
+        .chain(pg_config_bindir())
+        .chain(VERSIONED.iter().flat_map(|folder| versions_in(Path::new(folder))))
+        .chain(PLAIN.iter().map(PathBuf::from))
+        .filter_map(|folder| PostgresBinaries::within(&folder))
+}
+
+/// The major version in what `postgres --version` prints, such as `postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)`; `18` in `18beta1`.
+fn major_of(printed: &str) -> Option<&str> {
+    let (_, version) = printed.split_once("(PostgreSQL) ")?;
+    let end = version.find(|c: char| !c.is_ascii_digit()).unwrap_or(version.len());
+    Some(&version[..end])
+}
+
 fn pg_config_bindir() -> Option<PathBuf> {
     let output = Command::new("pg_config").arg("--bindir").output().ok()?;
     output.status.success().then(|| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
@@ -71,4 +92,30 @@ fn versions_in(folder: &Path) -> Vec<PathBuf> {
         .collect();
     found.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
     found.into_iter().map(|(_, path)| path).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_major_version_is_read_from_what_the_server_prints() {
+        for (printed, expected) in [
+            ("postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)", Some("15")),
+            ("postgres (PostgreSQL) 17.0", Some("17")),
+            ("postgres (PostgreSQL) 18beta1", Some("18")),
+            ("postgres (PostgreSQL) 16", Some("16")),
+            ("postgres (EnterpriseDB) 16.1", None),
+        ] {
+            assert_eq!(major_of(printed), expected, "{printed}");
+        }
+    }
+
+    #[test]
+    fn the_server_that_is_found_has_the_version_that_was_asked_for() {
+        let newest = PostgresBinaries::find().expect("PostgreSQL is installed");
+        let version = newest.version().unwrap();
+        assert_eq!(PostgresBinaries::find_major(major_of(&version).unwrap()), Some(newest));
+        assert_eq!(PostgresBinaries::find_major("9"), None);
+    }
 }

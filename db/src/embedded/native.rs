@@ -36,14 +36,20 @@ struct Owner {
 /// What starting needs, or why it cannot work here.
 pub(super) fn prerequisites(dir: &Path, postgres_bin: Option<&Path>) -> Result<Prerequisites, EmbeddedError> {
     let missing = |reason: String| EmbeddedError::Missing { kind: EmbeddedKind::Native, reason };
-    let binaries = match postgres_bin {
-        Some(folder) => PostgresBinaries::within(folder)
+    let home = dir.join("native");
+    let binaries = match (postgres_bin, major_of_data(&home)) {
+        (Some(folder), _) => PostgresBinaries::within(folder)
             .ok_or_else(|| missing(format!("{} does not hold postgres and initdb", folder.display())))?,
-        None => PostgresBinaries::find().ok_or_else(|| {
+        (None, Some(major)) => PostgresBinaries::find_major(&major).ok_or_else(|| {
+            missing(format!(
+                "{} is of PostgreSQL {major}, whose server is not installed (on Debian: apt-get install postgresql-{major})",
+                home.join("data").display()
+            ))
+        })?,
+        (None, None) => PostgresBinaries::find().ok_or_else(|| {
             missing("PostgreSQL's server is not installed (on Debian: apt-get install postgresql)".to_owned())
         })?,
     };
-    let home = dir.join("native");
     fs::create_dir_all(&home).map_err(EmbeddedError::folder(&home))?;
     let owner = if id(&["-u"]) == Some(0) {
         Some(unprivileged_owner().ok_or_else(|| missing(
@@ -66,6 +72,11 @@ pub(super) fn prerequisites(dir: &Path, postgres_bin: Option<&Path>) -> Result<P
         }
     }
     Ok(Prerequisites { binaries, owner })
+}
+
+/// The major version of the server that made the data in the folder, if there are any.
+fn major_of_data(home: &Path) -> Option<String> {
+    Some(fs::read_to_string(home.join("data/PG_VERSION")).ok()?.trim().to_owned())
 }
 
 pub(super) async fn start(dir: &Path, postgres_bin: Option<&Path>, lock: File) -> Result<Embedded, EmbeddedError> {

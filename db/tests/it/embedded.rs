@@ -65,6 +65,17 @@ async fn a_folder_whose_path_will_not_do_for_a_socket_works_all_the_same() {
 }
 
 #[tokio::test]
+async fn data_of_a_version_that_is_not_installed_are_not_given_to_another() {
+    let dir = server_dir();
+    let options = embedded_options(dir.path(), Flavour::Postgres);
+    Embedded::start(&options).await.unwrap().stop().await.unwrap();
+    std::fs::write(dir.path().join("native/data/PG_VERSION"), "9\n").unwrap();
+    let Err(error) = Embedded::start(&options).await else { panic!("it started") };
+    assert!(matches!(&error, EmbeddedError::Missing { kind: EmbeddedKind::Native, .. }), "{error}");
+    assert!(error.to_string().contains("is of PostgreSQL 9, whose server is not installed"), "{error}");
+}
+
+#[tokio::test]
 async fn a_first_start_that_was_interrupted_leaves_nothing_that_the_next_one_trips_over() {
     for (flavour, kind) in [(Flavour::Postgres, "native"), (Flavour::Timescale, "wasm")] {
         let dir = server_dir();
