@@ -99,9 +99,9 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
         },
     };
 
-    let tokens = Arc::new(Tokens::new(url, config.spool.as_ref().map(|spool| spool.dir.as_path()))?);
-    if is_prepared {
-        patiently(patience, async || Ok(tokens.refresh().await?)).await?;
+    let folder = config.spool.as_ref().map(|spool| spool.dir.as_path());
+    let tokens = Arc::new(Tokens::new(url, config.access.tokens_valid_for, folder)?);
+    if is_prepared && read_tokens(&tokens, patience, config.spool.is_some()).await? {
         // Before anybody is let in by them.
         tokens.keep().await;
         let admin = config.admin_listen.map(|listen| ("admin-listen", listen));
@@ -229,6 +229,18 @@ async fn prepare_schema_later(store: &Store, migrate: bool, address: SocketAddr,
 
 fn is_outage(error: &anyhow::Error) -> bool {
     error.downcast_ref::<StoreError>().is_some_and(StoreError::is_outage)
+}
+
+/// Whether the tokens could be read. With a spool the daemon is of use without.
+async fn read_tokens(tokens: &Tokens, patience: Duration, has_spool: bool) -> anyhow::Result<bool> {
+    match patiently(patience, async || Ok(tokens.refresh().await?)).await {
+        Ok(()) => Ok(true),
+        Err(error) if has_spool && is_outage(&error) => {
+            tracing::warn!("{error:#}; the access tokens cannot be read");
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Brings the schema to this version if asked to, and refuses any other.

@@ -1,6 +1,7 @@
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
+    time::Duration,
 };
 
 use ipnet::IpNet;
@@ -14,6 +15,8 @@ use super::{ForwardedHeader, Rate};
 pub struct AccessConfig {
     /// Whether those may come in who show no token.
     pub allow_anonymous: bool,
+    /// How long tokens stay in force after they were last read.
+    pub tokens_valid_for: Duration,
     /// Whose pages may read answers, besides those of public keys.
     pub cors_origins: Vec<Origin>,
     /// How often each token may ask.

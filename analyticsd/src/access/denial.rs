@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use model::{InvalidInput, Problem, access::Scope};
 use warp::{
     http::{
@@ -31,6 +33,10 @@ pub(super) enum Denial {
     PublicBatch,
     /// Nobody knows yet which tokens there are.
     NotKnownYet,
+    /// It shows nothing, and whether there is a first token by now cannot be read.
+    NotKnownNow,
+    /// Its token was valid when tokens were last read, which is longer ago than they stay in force.
+    KnownTooLongAgo(Duration),
     /// A page of another origin asks whether it may ask.
     Preflight,
     /// There is no token yet, and a name is asked that is not this machine's own.
@@ -109,6 +115,27 @@ impl Denial {
                     503,
                     "Tokens not known yet",
                     "The database has not answered since this server started, so it cannot tell who may come in. Nothing was stored. Try again after a second.",
+                )),
+            ),
+            Self::NotKnownNow => reply::because(
+                Reason::Unavailable,
+                reply::problem(&Problem::new(
+                    503,
+                    "Tokens not known now",
+                    "The database does not say which tokens there are, so this server does not let in who shows none, unless it is started with \
+                     --allow-anonymous. Nothing was stored. Try again after a second.",
+                )),
+            ),
+            Self::KnownTooLongAgo(valid_for) => reply::because(
+                Reason::Unavailable,
+                reply::problem(&Problem::new(
+                    503,
+                    "Tokens not known now",
+                    format!(
+                        "The database has not said for {} which tokens there are, and for no longer those that it said last stay in force \
+                         (--tokens-valid-for). Nothing was stored. Try again after a second.",
+                        humantime::format_duration(*valid_for)
+                    ),
                 )),
             ),
             Self::Preflight => reply::problem(&Problem::new(

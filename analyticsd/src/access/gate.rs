@@ -236,8 +236,9 @@ impl Gate {
     fn identify<'a>(
         &self,
         known: Option<&'a Known>,
-        Asked { uri, headers, .. }: Asked<'_>,
+        Asked { at, uri, headers, .. }: Asked<'_>,
     ) -> Result<Option<Holder<'a>>, Denial> {
+        let freshness = self.tokens.freshness();
         let mut key = String::new();
         let shown = shown(headers, uri.query(), &mut key).map_err(Denial::Unreadable)?;
         let shown = match shown {
@@ -247,7 +248,9 @@ impl Gate {
                 if !self.is_open_at_first || known.ever {
                     return Err(Denial::Missing(self.service));
                 }
-                return local::check(uri, headers, &self.cors).map(|()| None);
+                local::check(uri, headers, &self.cors)?;
+                // There may be a first token by now.
+                return if freshness.is_recent(at) { Ok(None) } else { Err(Denial::NotKnownNow) };
             }
             Shown::SecretInUrl => return Err(Denial::SecretInUrl),
             Shown::Several => return Err(Denial::Several),
@@ -255,6 +258,9 @@ impl Gate {
             Shown::One(shown) => shown,
         };
         let token = known.ok_or(Denial::NotKnownYet)?.find(shown, Utc::now).ok_or(Denial::Invalid)?;
+        if !freshness.is_in_force(at) {
+            return Err(Denial::KnownTooLongAgo(freshness.valid_for()));
+        }
         Ok(Some(match shown {
             Credential::Secret { .. } => Holder::Secret(token),
             Credential::Public { .. } => Holder::Public(token),

@@ -2,11 +2,11 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use db::{LiveAccessToken, LiveAccessTokens};
 use model::access::{Digest, Scope, Scopes};
 use serde::{Deserialize, Serialize};
@@ -16,15 +16,19 @@ use crate::private_files;
 
 /// How long after a failure it is tried again.
 const PERIOD: Duration = Duration::from_millis(500);
+/// How old the time in the file may be while the same tokens are read again and again.
+const CONFIRMATION: TimeDelta = TimeDelta::minutes(1);
 
 /// What is written of the tokens: the sums of their secrets, as in the database.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Content {
     changes: i64,
     tokens: Vec<Token>,
+    /// When they were last read. Files of earlier versions do not say it.
+    read_at: Option<DateTime<Utc>>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Token {
     id: String,
     scopes: Vec<String>,
@@ -33,10 +37,18 @@ struct Token {
     expires_at: Option<DateTime<Utc>>,
 }
 
-/// A file that keeps the tokens which were known last, so that a daemon with a spool which starts while the database is away knows whom to let in.
+/// What was kept, and when it was last true.
 #[derive(Debug)]
+pub(super) struct Recalled {
+    pub(super) tokens: LiveAccessTokens,
+    pub(super) read_at: DateTime<Utc>,
+}
+
+/// A file that keeps the tokens which were known last, so that a daemon with a spool which starts while the database is away knows whom to let in.
 pub(super) struct Kept {
     dir: PathBuf,
+    /// What the file holds or is to hold.
+    last: Mutex<Option<Content>>,
     /// What the file is to hold, until it does.
     unwritten: watch::Sender<Option<Arc<[u8]>>>,
 }
@@ -44,7 +56,7 @@ pub(super) struct Kept {
 impl Kept {
     /// In a folder that only this daemon uses.
     pub(super) fn in_folder(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), unwritten: watch::Sender::new(None) }
+        Self { dir: dir.to_owned(), last: Mutex::default(), unwritten: watch::Sender::new(None) }
     }
 
     fn path(&self) -> PathBuf {
@@ -52,12 +64,16 @@ impl Kept {
     }
 
     /// What was written last; none if nothing ever was.
-    pub(super) fn read(&self) -> io::Result<Option<LiveAccessTokens>> {
+    pub(super) fn read(&self) -> io::Result<Option<Recalled>> {
         let text = match fs::read(self.path()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             text => text?,
         };
-        let Content { changes, tokens } = serde_json::from_slice(&text)?;
+        let Content { changes, tokens, read_at } = serde_json::from_slice(&text)?;
+        let read_at = match read_at {
+            Some(read_at) => read_at,
+            None => fs::metadata(self.path())?.modified()?.into(),
+        };
         let tokens = tokens.into_iter().map(|token| {
             let scopes = token.scopes.iter().map(|scope| scope.parse::<Scope>()).collect::<Result<Scopes, _>>();
             Ok(LiveAccessToken {
@@ -68,11 +84,12 @@ impl Kept {
                 expires_at: token.expires_at,
             })
         });
-        Ok(Some(LiveAccessTokens { changes, tokens: tokens.collect::<io::Result<_>>()? }))
+        let tokens = LiveAccessTokens { changes, tokens: tokens.collect::<io::Result<_>>()? };
+        Ok(Some(Recalled { tokens, read_at }))
     }
 
-    /// Says what is to be written.
-    pub(super) fn replace(&self, known: &LiveAccessTokens) {
+    /// Says what is to be written, which was read just now.
+    pub(super) fn replace(&self, known: &LiveAccessTokens, now: DateTime<Utc>) {
         let tokens = known.tokens.iter().map(|token| Token {
             id: token.id.clone(),
             scopes: token.scopes.iter().map(|scope| scope.as_str().to_owned()).collect(),
@@ -80,8 +97,24 @@ impl Kept {
             origins: token.origins.clone(),
             expires_at: token.expires_at,
         });
-        let content = Content { changes: known.changes, tokens: tokens.collect() };
-        let text = serde_json::to_vec(&content).expect("texts, numbers and lists of them can be written as JSON");
+        let content = Content { changes: known.changes, tokens: tokens.collect(), read_at: Some(now) };
+        self.put(&content);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(content);
+    }
+
+    /// What was read just now is what was read before. Each minute that is written too.
+    pub(super) fn confirm(&self, now: DateTime<Utc>) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(content) = last.as_mut()
+            && content.read_at.is_none_or(|before| (now - before).abs() >= CONFIRMATION)
+        {
+            content.read_at = Some(now);
+            self.put(content);
+        }
+    }
+
+    fn put(&self, content: &Content) {
+        let text = serde_json::to_vec(content).expect("texts, numbers and lists of them can be written as JSON");
         self.unwritten.send_replace(Some(text.into()));
     }
 
@@ -147,7 +180,7 @@ fn write(dir: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
-    use chrono::DateTime;
+    use chrono::{DateTime, TimeDelta, Utc};
     use db::{LiveAccessToken, LiveAccessTokens};
     use model::access::Scope;
 
@@ -166,7 +199,7 @@ mod tests {
     }
 
     fn holds(kept: &Kept, expected: &LiveAccessTokens) -> bool {
-        kept.read().ok().flatten().is_some_and(|tokens| format!("{tokens:?}") == format!("{expected:?}"))
+        kept.read().ok().flatten().is_some_and(|kept| format!("{:?}", kept.tokens) == format!("{expected:?}"))
     }
 
     async fn until(is_so: impl Fn() -> bool) {
@@ -189,7 +222,7 @@ mod tests {
         let kept = Kept::in_folder(&dir);
         assert!(kept.read().unwrap().is_none());
         for changes in [1, 2] {
-            kept.replace(&known(changes));
+            kept.replace(&known(changes), Utc::now());
             while_it_follows(&kept, until(|| holds(&kept, &known(changes)))).await;
         }
         let file = dir.join("access.json");
@@ -199,12 +232,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn when_it_was_last_true_is_written_each_minute_and_else_told_by_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = Kept::in_folder(folder.path());
+        let at = |seconds: i64| DateTime::from_timestamp(1_000_000 + seconds, 0).unwrap();
+        let read_at = || kept.read().unwrap().unwrap().read_at;
+        kept.confirm(at(0));
+        kept.write().await.unwrap();
+        assert!(kept.read().unwrap().is_none(), "there is nothing to confirm");
+        kept.replace(&known(1), at(0));
+        for (now, expected) in [(59, 0), (60, 60), (119, 60), (120, 120), (0, 0)] {
+            kept.confirm(at(now));
+            kept.write().await.unwrap();
+            assert_eq!(read_at(), at(expected), "{now}");
+        }
+        fs::write(folder.path().join("access.json"), r#"{"changes":0,"tokens":[]}"#).unwrap();
+        assert!(Utc::now() - read_at() < TimeDelta::minutes(1), "as files of earlier versions have none");
+    }
+
+    #[tokio::test]
     async fn what_cannot_be_written_is_tried_again_until_it_is() {
         let folder = tempfile::tempdir().unwrap();
         let (file, new) = (folder.path().join("access.json"), folder.path().join("access.json.new"));
         let kept = Kept::in_folder(folder.path());
         fs::create_dir_all(file.join("not empty")).unwrap();
-        kept.replace(&known(1));
+        kept.replace(&known(1), Utc::now());
         while_it_follows(&kept, async {
             for _ in 0..2 {
                 // It leaves behind what it could not rename.

@@ -1,7 +1,7 @@
 //! Who may come in, and how often: what [`front`](crate::front) asks before a request reaches its route.
 //!
 //! [`Gate`] decides. What a path needs is said in one table, `needed`; who shows what is told from the headers by `shown`, and
-//! checked against [`Tokens`], the daemon's copy of the table of tokens. `buckets` counts requests, `proxies` tells from which address they came, `cors` says
+//! checked against [`Tokens`], the daemon's copy of the table of tokens, which `freshness` says how long to rely on. `buckets` counts requests, `proxies` tells from which address they came, `cors` says
 //! what pages of other origins may see, `local` which of them may ask while there is no token yet, `page` which one asks, `denial` what is answered to those who may not, and `kept`
 //! is where the copy outlives the process.
 
@@ -9,6 +9,7 @@ mod buckets;
 mod config;
 mod cors;
 mod denial;
+mod freshness;
 mod gate;
 mod kept;
 mod local;

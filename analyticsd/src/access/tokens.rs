@@ -1,4 +1,9 @@
-use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use arc_swap::{ArcSwapOption, Guard};
 use chrono::{DateTime, Utc};
@@ -6,18 +11,25 @@ use db::{AccessTokens, DatabaseUrlError, LiveAccessToken, LiveAccessTokens, Stor
 use model::access::{Credential, Digest};
 use subtle::ConstantTimeEq;
 
-use super::{buckets::Owner, kept::Kept};
+use super::{
+    buckets::Owner,
+    freshness::{ANONYMOUS_PATIENCE, Freshness},
+    kept::{Kept, Recalled},
+};
 
 /// How often the table is looked at. What is made or revoked has its effect after this time in every replica.
 const PERIOD: Duration = Duration::from_millis(500);
+/// How long opening the connection for it may take, which is six ways there and back where a password is asked for.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a look may take.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The daemon's copy of the table of tokens. Requests look at it without a lock; what the database says replaces it as a whole.
 pub struct Tokens {
     store: Store,
     /// None until the database has answered for the first time.
     known: ArcSwapOption<Known>,
+    freshness: Freshness,
     kept: Option<Kept>,
 }
 
@@ -43,18 +55,20 @@ pub(super) struct KnownToken {
 
 impl Tokens {
     /// Prepares to connect, by a connection of its own, so that a busy daemon still hears of what is revoked; nothing is opened yet.
-    /// What is heard is also kept in `folder`, if there is one, for a start without the database: see [`Tokens::recall`].
-    pub fn new(database_url: &str, folder: Option<&Path>) -> Result<Self, DatabaseUrlError> {
+    /// What is heard holds for `valid_for` after it was last heard, and is also kept in `folder`, if there is one, for a start without the database: see
+    /// [`Tokens::recall`].
+    pub fn new(database_url: &str, valid_for: Duration, folder: Option<&Path>) -> Result<Self, DatabaseUrlError> {
         let options = StoreOptions {
             application_name: "analyticsd access".to_owned(),
             max_connections: 1,
-            connect_timeout: PATIENCE,
+            connect_timeout: CONNECT_PATIENCE,
             statement_timeout: PATIENCE,
             ..StoreOptions::default()
         };
         Ok(Self {
             store: Store::new(database_url, options)?,
             known: ArcSwapOption::empty(),
+            freshness: Freshness::new(valid_for),
             kept: folder.map(Kept::in_folder),
         })
     }
@@ -62,14 +76,22 @@ impl Tokens {
     /// Reads the table if it was changed since the last time. What it said is kept by [`Tokens::keep`] or [`Tokens::follow`].
     pub async fn refresh(&self) -> Result<(), StoreError> {
         let before = self.known.load_full();
-        let tokens = AccessTokens(&self.store).changed_since(before.as_ref().map(|known| known.changes)).await?;
-        if let Some(tokens) = tokens {
+        let read = AccessTokens(&self.store).changed_since(before.as_ref().map(|known| known.changes)).await;
+        if read.is_err() {
+            // A session that lost what was prepared on it, or kept an old library of the server, would fail for ever.
+            self.store.close_idle();
+        }
+        let read = read?;
+        if let Some(tokens) = read {
             if let Some(kept) = &self.kept {
-                kept.replace(&tokens);
+                kept.replace(&tokens, Utc::now());
             }
             let ever = before.is_some_and(|known| known.ever);
             self.known.store(Some(Arc::new(Known::new(tokens, ever))));
+        } else if let Some(kept) = &self.kept {
+            kept.confirm(Utc::now());
         }
+        self.freshness.read(Instant::now());
         Ok(())
     }
 
@@ -83,7 +105,19 @@ impl Tokens {
     /// Takes what was kept by the last run, where the database is not there to ask. What cannot be read lets nobody in.
     pub fn recall(&self) {
         match self.kept.as_ref().map(Kept::read) {
-            Some(Ok(Some(tokens))) => self.known.store(Some(Arc::new(Known::new(tokens, false)))),
+            Some(Ok(Some(Recalled { tokens, read_at }))) => {
+                // A time that is still to come is that of a clock that was put right since.
+                let age = (Utc::now() - read_at).to_std().unwrap_or_default();
+                self.freshness.recalled(Instant::now(), age);
+                self.known.store(Some(Arc::new(Known::new(tokens, false))));
+                if age >= self.freshness.valid_for() {
+                    tracing::warn!(
+                        %read_at,
+                        "the access tokens of the last run were read longer ago than --tokens-valid-for says; nobody is let in with them until the \
+                         database is there"
+                    );
+                }
+            }
             Some(Err(error)) => {
                 tracing::error!(%error, "the access tokens of the last run cannot be read; nobody is let in until the database is there");
             }
@@ -94,7 +128,7 @@ impl Tokens {
         }
     }
 
-    /// Keeps the copy as the table is, and the file as the copy. While the database is away, what was known last stays in force. Never ends by itself.
+    /// Keeps the copy as the table is, and the file as the copy. While the database is away, what was known last stays in force for a time. Never ends by itself.
     pub async fn follow(&self) {
         let keep = async {
             if let Some(kept) = &self.kept {
@@ -114,7 +148,13 @@ impl Tokens {
                 }
                 Err(error) if !is_away => {
                     is_away = true;
-                    tracing::warn!(%error, "the access tokens cannot be read; those that were known last stay in force");
+                    tracing::warn!(
+                        %error,
+                        "the access tokens cannot be read; those that were known last stay in force for {}, and who shows none is refused after {}, unless \
+                         --allow-anonymous lets everybody in",
+                        humantime::format_duration(self.freshness.valid_for()),
+                        humantime::format_duration(ANONYMOUS_PATIENCE)
+                    );
                 }
                 _ => {}
             }
@@ -129,6 +169,10 @@ impl Tokens {
 
     pub(super) fn known(&self) -> Guard<Option<Arc<Known>>> {
         self.known.load()
+    }
+
+    pub(super) fn freshness(&self) -> &Freshness {
+        &self.freshness
     }
 }
 

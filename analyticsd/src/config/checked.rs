@@ -40,6 +40,7 @@ impl Settings {
             worker_threads: self.get(&table::WORKER_THREADS),
             access: AccessConfig {
                 allow_anonymous: self.get(&table::ALLOW_ANONYMOUS),
+                tokens_valid_for: self.get(&table::TOKENS_VALID_FOR),
                 cors_origins: self.value(&table::CORS_ORIGINS).unwrap_or_default(),
                 rate_per_token: self.get(&table::RATE_LIMIT_PER_TOKEN),
                 rate_per_address: self.get(&table::RATE_LIMIT_PER_ADDRESS),

@@ -212,9 +212,24 @@ settings! {
             default: Fallback::Text("false"),
             mask: None,
             help: "Let everybody in, also those who show no token. Without it, only those with one once there is a token, and before that only this machine, by \
-                   a loopback address",
+                   a loopback address, as long as the database says that there is none",
         },
         parse: values::switch,
+    };
+
+    TOKENS_VALID_FOR: Duration = Setting {
+        about: About {
+            topic: Topic::Access,
+            name: "tokens-valid-for",
+            variable: "ANALYTICSD_TOKENS_VALID_FOR",
+            value_name: "DURATION",
+            form: Form::Value,
+            default: Fallback::Text("1day"),
+            mask: None,
+            help: "How long tokens stay in force after the database last said which there are, 5s to 365days: so long a token that is revoked in an outage may \
+                   still be used, and so long a spool is of use",
+        },
+        parse: |text| values::duration(text, Duration::from_secs(5)..=365 * DAY),
     };
 
     CORS_ORIGINS: Vec<Origin> = Setting {

@@ -357,9 +357,9 @@ async fn a_start_while_the_database_is_away_lets_in_whom_the_last_run_did() {
     let scopes = [Scope::Write].into_iter().collect();
     let token = NewAccessToken { id, name: "shop".parse().unwrap(), scopes, digest, origins: vec![], expires_at: None };
     assert!(AccessTokens(&store).create(&token).await.unwrap());
-    database.daemon(&[]).await.kill().await;
+    database.daemon_that_may_close(&[]).await.kill().await;
     database.go().await;
-    let daemon = database.daemon(&[]).await;
+    let daemon = database.daemon_that_may_close(&[]).await;
     let target = format!("/analytics?{EVENT}");
     let kept = send(&daemon, Method::POST, &target, &[("authorization", &bearer(&issued.text))]).await;
     assert_eq!(kept.status(), StatusCode::ACCEPTED);

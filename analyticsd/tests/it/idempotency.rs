@@ -255,7 +255,7 @@ async fn what_comes_with_a_public_key_has_keys_of_its_own_also_in_a_spool() {
     };
     let store = Store::new(database.url(), StoreOptions::default()).unwrap();
     assert!(AccessTokens(&store).create(&key).await.unwrap());
-    let daemon = database.daemon(&["--allow-anonymous"]).await;
+    let daemon = database.daemon(&[]).await;
     let event = format!("/analytics?timestamp={}&event=click&id=order-1", at(TEN).timestamp_millis());
     let page = format!("{event}&user=mallory&key={}", issued.text);
     let nobody = format!("{event}&user=anna");

@@ -282,7 +282,7 @@ async fn while_the_database_is_away_the_answer_is_503_and_when_it_is_back_it_is_
     let options = embedded_options(dir.path(), Flavour::Postgres);
     let server = Embedded::start(&options).await.unwrap();
     schema::migrate(&Store::new(server.url(), StoreOptions::default()).unwrap(), None).await.unwrap();
-    let daemon = Daemon::start(server.url()).await;
+    let daemon = Daemon::start_with(["--database-url", server.url(), "--allow-anonymous"]).await;
     let now = Utc::now();
     assert_eq!(daemon.post(now, "anna", "click").await, StatusCode::NO_CONTENT);
     server.stop().await.unwrap();

@@ -4,6 +4,7 @@
 
 mod abuse;
 mod access;
+mod access_in_outage;
 mod access_log;
 mod age_limits;
 mod backup;

@@ -36,7 +36,14 @@ impl Away {
         self.server = Some(Embedded::start(&embedded_options(self.dir.path(), Flavour::Postgres)).await.unwrap());
     }
 
+    /// A daemon with a spool that lets everybody in, whether or not the database can be asked who may come in.
     pub(crate) async fn daemon(&self, more: &[&str]) -> Daemon {
+        let arguments: Vec<_> = more.iter().copied().chain(["--allow-anonymous"]).collect();
+        self.daemon_that_may_close(&arguments).await
+    }
+
+    /// The same that lets in whom the database says.
+    pub(crate) async fn daemon_that_may_close(&self, more: &[&str]) -> Daemon {
         self.daemon_with_spool(&self.dir.path().join("spool"), more).await
     }
 
@@ -88,12 +95,11 @@ async fn while_the_database_is_away_events_get_202_and_are_counted_when_it_is_ba
 async fn what_was_spooled_survives_a_kill_and_a_start_without_a_database() {
     let mut database = Away::not_yet().await;
     database.go().await;
-    // It never saw the database, so it knows nothing of tokens.
-    let daemon = database.daemon(&["--allow-anonymous"]).await;
+    let daemon = database.daemon(&[]).await;
     let now = Utc::now();
     assert_eq!(daemon.post(now, "anna", "click").await, StatusCode::ACCEPTED);
     daemon.kill().await;
-    let daemon = database.daemon(&["--allow-anonymous"]).await;
+    let daemon = database.daemon(&[]).await;
     assert_eq!(daemon.post(now, "ben", "click").await, StatusCode::ACCEPTED);
     database.come_back().await;
     until_replayed(&daemon).await;
@@ -163,7 +169,8 @@ async fn what_is_on_disk_of_visitors_only_the_daemons_user_may_read() {
     // As a shell leaves it, and not as a unit of systemd may.
     let mut command = Daemon::command_of(Path::new("sh"));
     command.args(["-c", "umask 022 && exec \"$0\" \"$@\""]).arg(Daemon::command().as_std().get_program());
-    command.args(["--database-url", &database.url, "--admin-listen", "127.0.0.1:0", "--spool"]).arg(&folder);
+    command.args(["--database-url", &database.url, "--admin-listen", "127.0.0.1:0", "--allow-anonymous", "--spool"]);
+    command.arg(&folder);
     let daemon = Daemon::start_command(command).await;
     database.go().await;
     assert_eq!(daemon.post(at("2015-05-17T10:00:00Z"), "too-old", "click").await, StatusCode::ACCEPTED);

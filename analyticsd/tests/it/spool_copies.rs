@@ -10,7 +10,7 @@ use crate::{
     support::counts,
 };
 
-/// For daemons that start before they ever saw the database, so that they know nothing of tokens.
+/// For a daemon that starts before it ever saw the database, so that it knows nothing of tokens.
 const OPEN: &[&str] = &["--allow-anonymous"];
 
 #[tokio::test]
@@ -19,11 +19,11 @@ async fn what_is_spooled_into_an_older_copy_of_the_file_is_stored_though_its_num
     database.go().await;
     let (file, older) = (database.dir.path().join("spool/spool.redb"), database.dir.path().join("older"));
     let now = Utc::now();
-    let daemon = database.daemon(OPEN).await;
+    let daemon = database.daemon(&[]).await;
     assert_eq!(daemon.post(now, "first", "click").await, StatusCode::ACCEPTED);
     daemon.kill().await;
     fs::copy(&file, &older).unwrap();
-    let daemon = database.daemon(OPEN).await;
+    let daemon = database.daemon(&[]).await;
     for user in ["second", "third", "fourth"] {
         assert_eq!(daemon.post(now, user, "click").await, StatusCode::ACCEPTED);
     }
@@ -34,7 +34,7 @@ async fn what_is_spooled_into_an_older_copy_of_the_file_is_stored_though_its_num
 
     database.go().await;
     fs::copy(&older, &file).unwrap();
-    let daemon = database.daemon(OPEN).await;
+    let daemon = database.daemon(&[]).await;
     for user in ["fifth", "sixth"] {
         assert_eq!(daemon.post(now, user, "click").await, StatusCode::ACCEPTED);
     }
@@ -53,14 +53,14 @@ async fn two_daemons_with_copies_of_one_spool_store_what_both_hold_once_and_what
     database.go().await;
     let (spool, twins) = (database.dir.path().join("spool"), database.dir.path().join("twin"));
     let now = Utc::now();
-    let daemon = database.daemon(OPEN).await;
+    let daemon = database.daemon(&[]).await;
     for user in ["a", "b", "c"] {
         assert_eq!(daemon.post(now, user, "click").await, StatusCode::ACCEPTED);
     }
     daemon.kill().await;
     fs::create_dir(&twins).unwrap();
     fs::copy(spool.join("spool.redb"), twins.join("spool.redb")).unwrap();
-    let (daemon, twin) = tokio::join!(database.daemon(OPEN), database.daemon_with_spool(&twins, OPEN));
+    let (daemon, twin) = tokio::join!(database.daemon(&[]), database.daemon_with_spool(&twins, OPEN));
     for (daemon, user) in [(&daemon, "d"), (&twin, "e"), (&twin, "f")] {
         assert_eq!(daemon.post(now, user, "click").await, StatusCode::ACCEPTED);
     }

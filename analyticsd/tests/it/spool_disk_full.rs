@@ -48,7 +48,7 @@ async fn a_full_disk_under_the_spool_keeps_nothing_up_that_the_database_can_take
     let Some(disk) = SmallDisk::mount(&database.dir.path().join("disk"), 6) else { return };
     let folder = disk.folder().join("spool");
     let now = Utc::now();
-    let daemon = database.daemon_with_spool(&folder, &[]).await;
+    let daemon = database.daemon_with_spool(&folder, &["--allow-anonymous"]).await;
     database.go().await;
     assert_eq!(spool(&daemon, now, SPOOLED).await, SPOOLED);
     disk.fill();
@@ -70,7 +70,7 @@ async fn a_full_disk_under_the_spool_keeps_nothing_up_that_the_database_can_take
     assert_eq!(post_under_key(&daemon, now, "k").await, StatusCode::NO_CONTENT);
     daemon.kill().await;
 
-    let daemon = database.daemon_with_spool(&folder, &[]).await;
+    let daemon = database.daemon_with_spool(&folder, &["--allow-anonymous"]).await;
     assert_eq!(daemon.post(now, "anna", "click").await, StatusCode::NO_CONTENT);
     until_replayed(&daemon).await;
     assert_eq!(post_under_key(&daemon, now, "l").await, StatusCode::NO_CONTENT);

@@ -71,7 +71,7 @@ async fn a_database_that_goes_away_is_told_and_counts_follow_when_it_is_back() {
     let dir = server_dir();
     let options = embedded_options(dir.path(), Flavour::Postgres);
     let server = Embedded::start(&options).await.unwrap();
-    let daemon = Daemon::start_with(["--database-url", server.url(), "--migrate"]).await;
+    let daemon = Daemon::start_with(["--database-url", server.url(), "--migrate", "--allow-anonymous"]).await;
     let mut events = Events::of(&daemon).await;
     events.until(counts(0, 0, 0)).await;
     server.stop().await.unwrap();

@@ -1,0 +1,125 @@
+//! Who may come in while the database cannot be asked which tokens there are.
+
+use std::time::Duration;
+
+use db::{AccessTokens, NewAccessToken, StoreOptions};
+use model::access::{IssuedToken, Scope};
+use reqwest::{Method, Response, StatusCode};
+use testkit::Daemon;
+
+use crate::{spool::Away, tokens::send};
+
+const EVENT: &str = "/analytics?timestamp=1431857103000&user=anna&event=click";
+
+async fn post(daemon: &Daemon, authorization: Option<&str>) -> Response {
+    let headers: Vec<_> = authorization.map(|value| ("authorization", value)).into_iter().collect();
+    send(daemon, Method::POST, EVENT, &headers).await
+}
+
+/// Sends an event again and again until it is answered with a status that is not one of these.
+async fn until_other_than(statuses: &[u16], daemon: &Daemon, authorization: Option<&str>) -> Response {
+    let changes = async {
+        loop {
+            let answer = post(daemon, authorization).await;
+            if !statuses.contains(&answer.status().as_u16()) {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), changes).await.expect("the daemon answers something else in time")
+}
+
+/// Makes a token that may write, and returns what its holder sends.
+async fn token(database: &Away) -> String {
+    let issued = IssuedToken::secret([5; IssuedToken::RANDOM_BYTES]);
+    let store = db::Store::new(database.url(), StoreOptions::default()).unwrap();
+    let (id, digest) = (issued.id.clone(), issued.digest);
+    let scopes = [Scope::Write].into_iter().collect();
+    let token = NewAccessToken { id, name: "shop".parse().unwrap(), scopes, digest, origins: vec![], expires_at: None };
+    assert!(AccessTokens(&store).create(&token).await.unwrap());
+    format!("Bearer {}", issued.text)
+}
+
+#[tokio::test]
+async fn anonymous_access_closes_while_tokens_cannot_be_read_and_opens_again_afterwards() {
+    let mut database = Away::not_yet().await;
+    let daemon = database.daemon_that_may_close(&[]).await;
+    assert_eq!(post(&daemon, None).await.status(), StatusCode::NO_CONTENT);
+    database.go().await;
+    let closed = until_other_than(&[202], &daemon, None).await;
+    assert_eq!(closed.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(closed.headers()["retry-after"], "1");
+    let told = closed.text().await.unwrap();
+    assert!(told.contains("which tokens there are") && told.contains("--allow-anonymous"), "{told}");
+    assert_eq!(daemon.get("/analytics?timestamp=0").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(daemon.get("/").await.status(), StatusCode::OK, "the page holds no data");
+
+    database.come_back().await;
+    // Until the spool is empty there is more to say than yes.
+    let opened = until_other_than(&[503], &daemon, None).await;
+    assert!([202, 204].contains(&opened.status().as_u16()), "{opened:?}");
+}
+
+#[tokio::test]
+async fn a_start_without_the_database_does_not_open_a_daemon_that_had_no_token_when_it_was_last_seen() {
+    let mut database = Away::not_yet().await;
+    database.daemon_that_may_close(&[]).await.kill().await;
+    database.go().await;
+    let daemon = database.daemon_that_may_close(&[]).await;
+    let closed = post(&daemon, None).await;
+    assert_eq!(closed.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(closed.text().await.unwrap().contains("--allow-anonymous"));
+}
+
+#[tokio::test]
+async fn a_daemon_that_lets_everybody_in_does_so_while_tokens_cannot_be_read() {
+    let mut database = Away::not_yet().await;
+    let closes = database.daemon_that_may_close(&[]).await;
+    let open = database.daemon_with_spool(&database.dir.path().join("other"), &["--allow-anonymous"]).await;
+    database.go().await;
+    until_other_than(&[202], &closes, None).await;
+    assert_eq!(post(&open, None).await.status(), StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn tokens_stay_in_force_through_an_outage_for_as_long_as_the_setting_says() {
+    let mut database = Away::not_yet().await;
+    let shop = token(&database).await;
+    let usual = database.daemon_that_may_close(&[]).await;
+    let strict = ["--tokens-valid-for", "8s"];
+    let strict = database.daemon_with_spool(&database.dir.path().join("strict"), &strict).await;
+    database.go().await;
+    assert_eq!(post(&strict, Some(&shop)).await.status(), StatusCode::ACCEPTED);
+    let refused = until_other_than(&[202], &strict, Some(&shop)).await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(refused.text().await.unwrap().contains("for 8s"));
+    assert_eq!(post(&strict, None).await.status(), StatusCode::UNAUTHORIZED, "there is a token, as far as it knows");
+    assert_eq!(post(&usual, Some(&shop)).await.status(), StatusCode::ACCEPTED, "the spool is of use for a day");
+
+    database.come_back().await;
+    let back = until_other_than(&[503], &strict, Some(&shop)).await;
+    assert!([202, 204].contains(&back.status().as_u16()), "{back:?}");
+}
+
+#[tokio::test]
+async fn a_restart_does_not_make_tokens_last_longer() {
+    let mut database = Away::not_yet().await;
+    let shop = token(&database).await;
+    database.daemon_that_may_close(&[]).await.kill().await;
+    database.go().await;
+    let file = database.dir.path().join("spool/access.json");
+    let mut kept: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let was_read_at: chrono::DateTime<chrono::Utc> = serde_json::from_value(kept["read_at"].clone()).unwrap();
+    let daemon = database.daemon_that_may_close(&[]).await;
+    assert_eq!(post(&daemon, Some(&shop)).await.status(), StatusCode::ACCEPTED);
+    daemon.kill().await;
+
+    kept["read_at"] = serde_json::to_value(was_read_at - Duration::from_hours(25)).unwrap();
+    std::fs::write(&file, kept.to_string()).unwrap();
+    let daemon = database.daemon_that_may_close(&[]).await;
+    assert_eq!(post(&daemon, Some(&shop)).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let longer = database.daemon_that_may_close(&["--tokens-valid-for", "2days"]);
+    daemon.kill().await;
+    assert_eq!(post(&longer.await, Some(&shop)).await.status(), StatusCode::ACCEPTED);
+}
