@@ -26,12 +26,13 @@ const HOURS_AT_A_TIME: u32 = 100;
 /// Settles hours that have been quiet for `quiet`, for ever. To be dropped to stop: every step is a transaction.
 pub async fn settle_forever(store: Store, quiet: Duration, metrics: Arc<Metrics>) {
     let mut setbacks = Setbacks::default();
+    let mut tidied: Option<Instant> = None;
     loop {
         match Settler::elect(&store).await {
             Ok(Some(settler)) => {
                 tracing::info!("this replica settles hours now");
                 metrics.settling.elected(true);
-                let error = settle_while_elected(&store, &settler, quiet, &mut setbacks, &metrics).await;
+                let error = settle_while_elected(&store, &settler, quiet, &mut setbacks, &mut tidied, &metrics).await;
                 metrics.settling.elected(false);
                 tracing::warn!(%error, "this replica stops settling hours; whichever is first goes on");
             }
@@ -48,13 +49,13 @@ async fn settle_while_elected(
     settler: &Settler,
     quiet: Duration,
     setbacks: &mut Setbacks,
+    tidied: &mut Option<Instant>,
     metrics: &Metrics,
 ) -> StoreError {
-    let mut tidied: Option<Instant> = None;
     let mut mismatched = HashSet::new();
     loop {
         if tidied.is_none_or(|at| at.elapsed() >= TIDY_PAUSE) {
-            tidied = Some(Instant::now());
+            *tidied = Some(Instant::now());
             if let Err(error) = tidy(store, settler).await {
                 metrics.settling.tidying_failures.add(1);
                 tracing::error!(%error, "could not tidy up; trying again in an hour");

@@ -1,6 +1,6 @@
--- What tells a daemon whether an event could be stored now, and doctor what was lost.
+-- What tells a daemon whether an event could be stored now, and doctor what was lost; and rows of writers that no clock deletes by itself.
 --
--- New functions and a new table, so daemons of the version before go on.
+-- Signatures stay, so daemons of the version before go on.
 
 -- Goes through the storing of an event of the current hour, undoes it, and commits nothing but the writer's number: every permission, every table, the space
 -- for a row and the commit itself are tried, and no count changes. For a lane that has had nothing to store for a while, or whose last batch failed.
@@ -21,8 +21,8 @@ begin
         from analytics.ingest(
             writer, after_batch, batch, array[now()], array[visitor], array[true],
             array[current_hour], array[1::bigint], array[0::bigint], array[current_hour], array[visitor]) as i;
-        raise exception 'this was a rehearsal' using errcode = 'AN008';
-    exception when sqlstate 'AN008' then
+        raise exception 'this was a rehearsal' using errcode = 'AN010';
+    exception when sqlstate 'AN010' then
         null;
     end;
     if is_expired then
@@ -52,4 +52,23 @@ create table analytics.losses (
 create function analytics.note_loss(writer bigint, batches bigint, events bigint) returns void
 language sql security definer set search_path = pg_catalog, pg_temp as $$
     insert into analytics.losses (writer, batches, events) values (writer, batches, events)
+$$;
+
+-- How often a writer was looked at without having stored anything since the last look. A clock alone does not tell that it is idle: where the clock
+-- goes forward by a day, the row would go that says what became of a batch.
+alter table analytics.writers
+    add column batch_at_last_look bigint not null default 0,
+    add column idle_looks integer not null default 0;
+
+-- As before (see V12), where a writer was found idle at 24 looks, which the settler takes once an hour. One whose row is locked stores something.
+create or replace function analytics.forget_idle_writers() returns void
+language sql security definer set search_path = pg_catalog, pg_temp as $$
+    update analytics.writers as w
+    set idle_looks = case when w.last_batch = w.batch_at_last_look then w.idle_looks + 1 else 0 end, batch_at_last_look = w.last_batch
+    where w.id in (select o.id from analytics.writers as o for update skip locked);
+
+    delete from analytics.writers as w
+    where w.id in (
+        select o.id from analytics.writers as o
+        where o.idle_looks >= 24 and o.written_at < now() - interval '1 day' for update skip locked)
 $$;

@@ -48,6 +48,24 @@ async fn a_writer_whose_row_was_tidied_up_registers_anew(flavour: Flavour) {
     assert_eq!(database.store().counts(&[hour(TEN)]).await.unwrap(), [counts(1, 2, 0)]);
 }
 
+/// A clock that goes forward by months makes every row look idle, and the row tells what became of a batch.
+#[tokio::test]
+async fn no_step_of_the_clock_alone_deletes_the_row_of_a_writer() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let mut writer = writer(database.store());
+    store_all(&mut writer, &[click(TEN, "anna")]).await;
+    let client = database.client().await;
+    let rows =
+        async || -> i64 { client.query_one("select count(*) from analytics.writers", &[]).await.unwrap().get(0) };
+    client.batch_execute("update analytics.writers set written_at = now() - interval '500 days'").await.unwrap();
+    for _ in 0..24 {
+        client.batch_execute("select analytics.forget_idle_writers()").await.unwrap();
+    }
+    assert_eq!(rows().await, 1, "the first look found that it had stored something");
+    client.batch_execute("select analytics.forget_idle_writers()").await.unwrap();
+    assert_eq!(rows().await, 0, "it has stored nothing for a day of looks");
+}
+
 /// Ends every connection of the store, as a restart of the server would, while a batch waits for a lock inside its transaction.
 #[tokio::test]
 async fn a_batch_whose_connection_dies_before_the_commit_is_found_not_to_be_stored() {
