@@ -1,5 +1,5 @@
 use std::{
-    io::{BufRead, BufReader, pipe},
+    io::{self, BufRead, BufReader, pipe},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -17,9 +17,9 @@ pub struct PrintedLog(Option<JoinHandle<()>>);
 
 impl PrintedLog {
     /// Starts a program.
-    pub fn spawn(mut command: Command) -> (Child, Self) {
+    pub fn spawn(mut command: Command) -> io::Result<(Child, Self)> {
         let log = Self::of(&mut command);
-        (command.spawn().expect("the program can be run"), log)
+        Ok((command.spawn()?, log))
     }
 
     /// Of the programs that a command starts from now on.

@@ -104,8 +104,8 @@ async fn an_import_outlives_a_daemon_that_is_killed_and_started_again() {
     daemon.kill().await;
     let mut again = Daemon::command();
     again.args(["--database-url", database.url(), "--listen", &format!("127.0.0.1:{port}")]);
-    again.kill_on_drop(true);
-    let _again = PrintedLog::spawn(again);
+    again.stdout(Stdio::null()).kill_on_drop(true);
+    let _again = PrintedLog::spawn(again).unwrap();
 
     let imported = ended(importing).await;
     assert_eq!(imported.code, 0, "{}", imported.stderr);

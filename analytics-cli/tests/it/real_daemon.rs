@@ -113,7 +113,8 @@ async fn the_current_hour_is_followed_as_it_changes_also_after_the_daemon_was_aw
     let daemon = Daemon::start(database.url()).await;
     let port = daemon.url().rsplit(':').next().unwrap().to_owned();
     let mut command = tokio::process::Command::from(command(&["tail", "--format", "ndjson", "--server", daemon.url()]));
-    let mut tail = command.stdout(std::process::Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    command.stdout(std::process::Stdio::piped()).kill_on_drop(true);
+    let (mut tail, _said) = PrintedLog::spawn(command).unwrap();
     let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
     let mut until = async |clicks: u64| loop {
         let line = tokio::time::timeout(std::time::Duration::from_mins(1), lines.next_line()).await;
@@ -130,8 +131,8 @@ async fn the_current_hour_is_followed_as_it_changes_also_after_the_daemon_was_aw
     assert!(daemon.terminate().await.success());
     let mut again = Daemon::command();
     again.args(["--database-url", database.url(), "--listen", &format!("127.0.0.1:{port}")]);
-    again.kill_on_drop(true);
-    let (mut again, _log) = PrintedLog::spawn(again);
+    again.stdout(std::process::Stdio::null()).kill_on_drop(true);
+    let (mut again, _log) = PrintedLog::spawn(again).unwrap();
     let url = format!("http://127.0.0.1:{port}/analytics?timestamp={}", chrono::Utc::now().timestamp_millis());
     while reqwest::Client::new().post(format!("{url}&user=ben&event=click")).send().await.is_err() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;

@@ -107,13 +107,15 @@ async fn a_reader_that_has_seen_enough_does_not_make_differences_a_success() {
     let tamper = "update analytics.hour_counts set clicks = clicks + 1";
     database.client().await.batch_execute(tamper).await.unwrap();
     let mut command = command(&["verify", "--format", "csv"]);
-    command.env("DATABASE_URL", database.url()).stdout(std::process::Stdio::piped());
-    let status = tokio::task::spawn_blocking(move || {
+    command.env("DATABASE_URL", database.url());
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let output = tokio::task::spawn_blocking(move || {
         let mut child = command.spawn().unwrap();
         drop(child.stdout.take());
-        child.wait().unwrap()
+        child.wait_with_output().unwrap()
     });
-    assert_eq!(status.await.unwrap().code(), Some(1));
+    let output = output.await.unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[tokio::test]

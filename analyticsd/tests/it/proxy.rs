@@ -13,7 +13,7 @@ use chrono::Utc;
 use db::Flavour;
 use reqwest::{Certificate, Client, ClientBuilder, Method, StatusCode};
 use tempfile::TempDir;
-use testkit::{Daemon, TestDatabase};
+use testkit::{Daemon, PrintedLog, TestDatabase};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -29,7 +29,7 @@ const CONFIGURATION: &str = include_str!("../../../packaging/nginx.conf");
 struct Proxy {
     address: Ipv4Addr,
     client: Client,
-    _process: Child,
+    _process: (Child, PrintedLog),
     dir: TempDir,
 }
 
@@ -71,12 +71,9 @@ impl Proxy {
         fs::write(path("nginx.conf"), main).unwrap();
         // Debian has it where a user's PATH does not look.
         let program = ["/usr/sbin/nginx", "/usr/local/sbin/nginx"].into_iter().find(|path| Path::new(path).exists());
-        let process = Command::new(program.unwrap_or("nginx"))
-            .args(["-p", &path(""), "-c", &path("nginx.conf")])
-            .stdout(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("nginx can be run: `scripts/prerequisites tests` installs it");
+        let mut command = Command::new(program.unwrap_or("nginx"));
+        command.args(["-p", &path(""), "-c", &path("nginx.conf")]).stdout(Stdio::null()).kill_on_drop(true);
+        let process = PrintedLog::spawn(command).expect("nginx can be run: `scripts/prerequisites tests` installs it");
         let client = client(dir.path()).build().unwrap();
         let proxy = Self { address, client, _process: process, dir };
         let serves = async {

@@ -52,8 +52,9 @@ async fn it_is_told_when_the_daemon_serves_that_it_lives_and_that_it_stops() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let manager = ServiceManager::new();
     let mut command = manager.command();
-    command.args(["--listen", "127.0.0.1:0", "--database-url", database.url()]).kill_on_drop(true);
-    let (mut process, _log) = PrintedLog::spawn(command);
+    command.args(["--listen", "127.0.0.1:0", "--database-url", database.url()]);
+    command.stdout(std::process::Stdio::null()).kill_on_drop(true);
+    let (mut process, _log) = PrintedLog::spawn(command).unwrap();
 
     assert_eq!(manager.told().await, "STATUS=waiting for the database\n");
     let ready = manager.told_line("READY=1").await;
