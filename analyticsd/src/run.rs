@@ -158,7 +158,7 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
     } else {
         service_manager::serves_with(address, "the database is away, events go into the spool");
     }
-    let limits = Limits { connections: open_files::make_room_for(config.limits.connections), ..config.limits };
+    let limits = open_files::make_room_for(config.limits);
     let front = Front::new(gate(Service::Public, config.listen), Arc::clone(&metrics), Listener::Public);
     let mut broken = None;
     let stopped_or_broken = async {

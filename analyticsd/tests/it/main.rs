@@ -24,6 +24,7 @@ mod lifecycle;
 mod limits;
 mod logs;
 mod metrics;
+mod open_files;
 mod openapi;
 mod operations;
 mod overload;
