@@ -43,3 +43,4 @@ mod spool_disk_full;
 mod stream;
 mod support;
 mod tokens;
+mod unwritable_log;
