@@ -1,4 +1,4 @@
-use std::{env, process};
+use std::{env, io::Write, process};
 
 use clap::{ColorChoice, Parser, Subcommand};
 
@@ -52,7 +52,7 @@ fn refuse(error: &clap::Error) -> ! {
     let said = error.render().to_string();
     let masked = db::mask_passwords_in(&said);
     if error.use_stderr() && masked != said {
-        eprint!("{masked}");
+        let _ = write!(std::io::stderr(), "{masked}");
         process::exit(error.exit_code());
     }
     error.exit()

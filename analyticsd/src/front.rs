@@ -20,6 +20,7 @@ use warp::{
 
 use crate::{
     access::{Asked, Entry, Gate, Peer},
+    body_budget::Holder,
     metrics::{Listener, Metrics, OfListener},
     observer::{Observed, Observer},
     parameters::KeySource,
@@ -97,6 +98,9 @@ impl Front {
 
     /// Gives a request along what only its own route asks for, since whatever is given takes three allocations.
     fn equip<B>(&self, request: &mut Request<B>, route: Route, entry: &mut Entry) {
+        if route == Route::Batch {
+            request.extensions_mut().insert(Holder::new(entry.token.take(), entry.client));
+        }
         match route {
             Route::Analytics | Route::Batch if *request.method() == Method::POST => {
                 if let Some(source) = KeySource::of(request.headers(), entry.public_key.take()) {

@@ -1,20 +1,69 @@
-//! Where the log goes: to standard error, each event in one line, whatever a client or the database put into it.
+//! Each event of the log is one line, whatever a client or the database put into it.
 
 use std::{
     borrow::Cow,
     fmt::Write as _,
-    io::{self, IsTerminal, Stderr, Write},
+    io::{self, Write},
 };
 
-/// Standard error, in which no text can begin a line of its own, move a terminal's cursor or write its title. On a terminal there may be colours.
-pub fn stderr() -> OneLine<Stderr> {
-    let stderr = io::stderr();
-    OneLine { has_colours: stderr.is_terminal(), inside: stderr }
+use tracing::{Level, Metadata};
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::line_writer::{LineWriter, Room};
+
+/// The target of what is said about lines that were dropped.
+pub(crate) const DROPPED: &str = "analyticsd::log";
+
+/// Makes lines of events, in which no text can begin a line of its own, move a terminal's cursor or write its title, and leaves them to be written.
+pub(crate) struct LogLines {
+    /// Where they are left.
+    pub(crate) writer: LineWriter,
+    /// Whether there may be colours, as on a terminal.
+    pub(crate) has_colours: bool,
+}
+
+impl LogLines {
+    fn writer(&self, room: Room) -> OneLine<Left<'_>> {
+        OneLine { has_colours: self.has_colours, inside: Left { writer: &self.writer, room } }
+    }
+}
+
+impl<'a> MakeWriter<'a> for LogLines {
+    type Writer = OneLine<Left<'a>>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        self.writer(Room::Told)
+    }
+
+    fn make_writer_for(&'a self, event: &Metadata<'_>) -> Self::Writer {
+        self.writer(match event {
+            event if event.target() == DROPPED => Room::Reserved,
+            event if *event.level() > Level::INFO => Room::Asked,
+            _ => Room::Told,
+        })
+    }
+}
+
+/// Takes one line for a [`LineWriter`]. This never fails.
+pub(crate) struct Left<'a> {
+    writer: &'a LineWriter,
+    room: Room,
+}
+
+impl Write for Left<'_> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.writer.leave(line, self.room);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Writes each event, which comes as one piece that ends with a newline, as exactly one line: other control characters in it are written as JSON writes
 /// them, `\n` or `\u009b`, so that a line of JSON stays one. The formatter itself lets those of most fields pass.
-pub struct OneLine<W> {
+pub(crate) struct OneLine<W> {
     /// Whether sequences that only choose colours may pass. They may be a client's, too, who can then make a line colourful.
     has_colours: bool,
     inside: W,

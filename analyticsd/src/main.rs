@@ -2,14 +2,15 @@
 
 use std::{
     fs,
-    io::{IsTerminal, Write},
+    io::{self, Write},
     process::ExitCode,
 };
 
 use analyticsd::{
     access::NobodyMayListen,
-    config::{Config, Invocation, LogConfig, LogFormat, Settings, ShowFormat, Task, command},
+    config::{Config, Invocation, Settings, ShowFormat, Task, command},
     healthcheck,
+    output::Output,
 };
 
 /// A wrong command line, or other wrong settings.
@@ -26,7 +27,7 @@ fn main() -> ExitCode {
         Task::Healthcheck => match settings.listen().map(healthcheck::check) {
             Ok(Ok(())) => ExitCode::SUCCESS,
             Ok(Err(unhealthy)) => {
-                eprintln!("error: {unhealthy}");
+                say(&format!("error: {unhealthy}"));
                 ExitCode::FAILURE
             }
             Err(faults) => refuse(&faults),
@@ -34,13 +35,16 @@ fn main() -> ExitCode {
         Task::Completions(shell) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut command(), "analyticsd", &mut script);
-            let _ = std::io::stdout().write_all(&script);
+            let _ = io::stdout().write_all(&script);
             ExitCode::SUCCESS
         }
         Task::Man(dir) => match fs::create_dir_all(&dir).and_then(|()| clap_mangen::generate_to(command(), &dir)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("error: cannot write to {}: {error}; give a folder that can be written to", dir.display());
+                say(&format!(
+                    "error: cannot write to {}: {error}; give a folder that can be written to",
+                    dir.display()
+                ));
                 ExitCode::FAILURE
             }
         },
@@ -48,7 +52,13 @@ fn main() -> ExitCode {
 }
 
 fn serve(config: Config, warnings: &[String]) -> ExitCode {
-    start_log(&config.log);
+    let output = match Output::start(&config.log) {
+        Ok(output) => output,
+        Err(error) => {
+            say(&format!("error: the log cannot be written: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -57,14 +67,14 @@ fn serve(config: Config, warnings: &[String]) -> ExitCode {
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: the runtime cannot start: {error}");
+            output.say_error(&format!("the runtime cannot start: {error}"));
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(analyticsd::run(config)) {
+    match runtime.block_on(analyticsd::run(config, &output)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            output.say_error(&format!("{error:#}"));
             // It takes another setting to start.
             if error.is::<NobodyMayListen>() { ExitCode::from(WRONG_SETTINGS) } else { ExitCode::FAILURE }
         }
@@ -73,9 +83,9 @@ fn serve(config: Config, warnings: &[String]) -> ExitCode {
 
 fn show_config(settings: &Settings, format: ShowFormat) -> ExitCode {
     // Whoever reads this may be gone.
-    let _ = std::io::stdout().write_all(settings.show(format).as_bytes());
+    let _ = io::stdout().write_all(settings.show(format).as_bytes());
     for warning in settings.warnings() {
-        eprintln!("warning: {warning}");
+        say(&format!("warning: {warning}"));
     }
     settings.config().map_or_else(|faults| refuse(&faults), |_| ExitCode::SUCCESS)
 }
@@ -83,15 +93,12 @@ fn show_config(settings: &Settings, format: ShowFormat) -> ExitCode {
 /// Says everything that is wrong with the settings.
 fn refuse(faults: &[String]) -> ExitCode {
     for fault in faults {
-        eprintln!("error: {fault}");
+        say(&format!("error: {fault}"));
     }
     ExitCode::from(WRONG_SETTINGS)
 }
 
-fn start_log(log: &LogConfig) {
-    let lines = tracing_subscriber::fmt().with_env_filter(log.filter()).with_writer(analyticsd::log_lines::stderr);
-    match log.format {
-        LogFormat::Human => lines.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).init(),
-    }
+/// Says something on standard error. Whoever reads it may be gone, which changes nothing.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
 }

@@ -40,10 +40,10 @@ impl Route {
         (Self::Unknown, "unknown"),
     ];
 
-    /// The route of a path, with or without a slash at its end. The files of the page are one route, and so are those of the documentation; what nobody
-    /// serves is another.
+    /// The route of a path, in the one spelling that it has: the filters behind the gate would also take one with a slash at its end. The files of the
+    /// page are one route, and so are those of the documentation; what nobody serves is another.
     pub(crate) fn of(path: &str) -> Self {
-        match path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path) {
+        match path {
             wire::ANALYTICS_PATH => Self::Analytics,
             wire::BATCH_PATH => Self::Batch,
             "/analytics.gif" => Self::Pixel,
@@ -55,7 +55,7 @@ impl Route {
             "/readyz" => Self::Readyz,
             "/metrics" => Self::Metrics,
             "/docs" => Self::Docs,
-            path if path.starts_with("/docs/") => Self::Docs,
+            path if path.strip_prefix("/docs/").is_some_and(|file| !file.starts_with('/')) => Self::Docs,
             path if FILES.iter().any(|file| file.path == path) => Self::Page,
             _ => Self::Unknown,
         }
@@ -85,10 +85,15 @@ mod tests {
             ("/assets/page.js", Route::Page),
             ("/assets/", Route::Unknown),
             ("/assets/other.js", Route::Unknown),
-            ("/analytics/", Route::Analytics),
-            ("/analytics/hours/", Route::Hours),
+            ("/analytics/", Route::Unknown),
+            ("/analytics/hours/", Route::Unknown),
+            ("/analytics.gif/", Route::Unknown),
+            ("/healthz/", Route::Unknown),
+            ("/assets/page.js/", Route::Unknown),
             ("/docs/", Route::Docs),
-            ("//", Route::Page),
+            ("/docs//", Route::Unknown),
+            ("/docs//index.html", Route::Unknown),
+            ("//", Route::Unknown),
             ("//analytics", Route::Unknown),
             ("/%61nalytics", Route::Unknown),
             ("/analytics;x", Route::Unknown),

@@ -12,8 +12,19 @@ use warp::{
 };
 
 use crate::{
-    access::StillAllowed, body_budget::BodyBudget, front::Client, handlers, lanes::Lanes, live::Live, metrics::Metrics,
-    openapi, parameters::KeySource, readiness::Readiness, reply, reports::Reports, request_limits::RequestLimits,
+    access::StillAllowed,
+    body_budget::{BodyBudget, Holder},
+    front::Client,
+    handlers,
+    lanes::Lanes,
+    live::Live,
+    metrics::Metrics,
+    openapi,
+    parameters::KeySource,
+    readiness::Readiness,
+    reply,
+    reports::Reports,
+    request_limits::RequestLimits,
     visitor_names::VisitorNames,
 };
 
@@ -46,7 +57,7 @@ pub fn routes(services: Services) -> impl Filter<Extract = (impl Reply,), Error 
     let readiness = warp::any().map(move || Arc::clone(&readiness));
     let headers = warp::header::headers_cloned();
     let client = warp::ext::get::<Client>();
-    let share = warp::any().map(move || budget.share());
+    let share = warp::ext::get::<Holder>().map(move |holder| budget.share(holder));
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     // Put there by the server, because a filter for a header would take one that is not text for a request to another path.
     let key = warp::ext::optional::<KeySource>();

@@ -1,4 +1,4 @@
-use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow, bail};
 use db::{
@@ -21,6 +21,7 @@ use crate::{
     live::Live,
     metrics::{Listener, Metrics},
     open_files,
+    output::Output,
     readiness::Readiness,
     reports::Reports,
     routes::{Services, admin_routes, routes},
@@ -36,8 +37,9 @@ const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
 const LANE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs the daemon until it is asked to stop, and stops it in an orderly way.
-pub async fn run(config: Config) -> anyhow::Result<()> {
+pub async fn run(config: Config, output: &Output) -> anyhow::Result<()> {
     let stop = signals::stop_requested().context("cannot listen for signals")?;
+    tokio::spawn(output.repeated.clone().tell());
     tokio::pin!(stop);
     let (url, mut embedded) = match &config.database {
         Database::Url(url) => (url.clone(), None),
@@ -61,7 +63,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             () = ended(embedded.as_mut()) => database_ended = true,
         }
     };
-    let served = serve_until(stop_or_end, &config, &url).await;
+    let served = serve_until(stop_or_end, &config, &url, output).await;
     if database_ended {
         bail!("the embedded database ended by itself, so the daemon stopped; its log is in the folder of --embedded");
     }
@@ -80,10 +82,15 @@ async fn ended(embedded: Option<&mut Embedded>) {
     }
 }
 
-async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str) -> anyhow::Result<()> {
+async fn serve_until(
+    stop: impl Future<Output = ()>,
+    config: &Config,
+    url: &str,
+    output: &Output,
+) -> anyhow::Result<()> {
     tokio::pin!(stop);
     let store = Store::new(url, StoreOptions::default())?;
-    let metrics = Arc::new(Metrics::new());
+    let metrics = Arc::new(Metrics::of_log(output.log.dropped()));
     // With a spool the daemon is of use before the database is there.
     let patience = if config.spool.is_some() { Duration::ZERO } else { DATABASE_PATIENCE };
     service_manager::waits("waiting for the database");
@@ -134,7 +141,7 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
     let lanes = Arc::new(Lanes::start(&store, spool.as_ref(), &metrics, &mut lane_tasks));
     // The lanes hold it for as long as they may need it.
     drop(spool);
-    let mut watchdog = Watchdog::start(address, &lanes);
+    let mut watchdog = Watchdog::start(address);
     let live = Arc::new(Live::new(Arc::clone(&lanes)));
     let looking = tokio::spawn({
         let live = Arc::clone(&live);
@@ -148,17 +155,16 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
     let settler = tokio::spawn(settling::settle_forever(store.clone(), config.settle_after, Arc::clone(&metrics)));
     let admin = config.admin_listen.zip(admin_listener).map(|(listen, listener)| {
         let front = Front::new(gate(Service::Admin, listen), Arc::clone(&metrics), Listener::Admin);
-        serve_admin(listener, front, &metrics)
+        serve_admin(listener, front, &metrics, output)
     });
 
-    // Whoever reads this line may be gone, which must not end the daemon.
-    let _ = writeln!(std::io::stdout(), "listening on http://{address}");
+    output.say(&format!("listening on http://{address}"));
     if is_prepared {
         service_manager::serves(address);
     } else {
         service_manager::serves_with(address, "the database is away, events go into the spool");
     }
-    let limits = Limits { connections: open_files::make_room_for(config.limits.connections), ..config.limits };
+    let limits = open_files::make_room_for(config.limits);
     let front = Front::new(gate(Service::Public, config.listen), Arc::clone(&metrics), Listener::Public);
     let mut broken = None;
     let stopped_or_broken = async {
@@ -194,9 +200,9 @@ async fn serve_until(stop: impl Future<Output = ()>, config: &Config, url: &str)
 }
 
 /// Serves what the daemon counts about itself until the task is aborted.
-fn serve_admin(listener: TcpListener, front: Front, metrics: &Arc<Metrics>) -> JoinHandle<bool> {
+fn serve_admin(listener: TcpListener, front: Front, metrics: &Arc<Metrics>, output: &Output) -> JoinHandle<bool> {
     if let Ok(address) = listener.local_addr() {
-        let _ = writeln!(std::io::stdout(), "metrics on http://{address}");
+        output.say(&format!("metrics on http://{address}"));
     }
     let routes = admin_routes(Arc::clone(metrics));
     tokio::spawn(server::serve(listener, front, routes, Limits::admin(), std::future::pending()))

@@ -30,6 +30,8 @@ pub struct Limits {
     pub connections: usize,
     /// The most of them that one address may have, unless it is a trusted proxy. Further ones are answered in the same way.
     pub connections_per_address: Option<usize>,
+    /// The most connections beyond these limits that are being refused at a time. Further ones are closed without a word.
+    pub refusals: usize,
     /// The longest that a client may take to send the head of a request, counted from the connection's beginning or the answer before.
     pub header_timeout: Duration,
     /// The most bytes in the head of a request, from 8,192 up. As many again may wait for a client that does not read its answers.
@@ -44,7 +46,7 @@ pub struct Limits {
 impl Limits {
     /// For the few who ask what the daemon counts about itself. One of them needs one connection, and keeps no others out with idle ones.
     pub fn admin() -> Self {
-        Self { connections: 16, connections_per_address: Some(4), ..Self::default() }
+        Self { connections: 16, connections_per_address: Some(4), refusals: 16, ..Self::default() }
     }
 }
 
@@ -53,6 +55,7 @@ impl Default for Limits {
         Self {
             connections: 10_000,
             connections_per_address: None,
+            refusals: MAX_REFUSALS,
             header_timeout: Duration::from_secs(10),
             header_bytes: 16 * 1024,
             unread_timeout: Duration::from_secs(20),
@@ -92,7 +95,7 @@ where
     let places = Places::new(limits.connections, limits.connections_per_address);
     let front = Arc::new(front);
     front.connections().limit.set(i64::try_from(limits.connections).unwrap_or(i64::MAX));
-    let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
+    let refusals = Arc::new(Semaphore::new(limits.refusals));
     let [too_many, too_many_of_one] = [refusal::too_many(), refusal::too_many_of_one()].map(Arc::<[u8]>::from);
     let connections = GracefulShutdown::new();
     let mut http = http1::Builder::new();

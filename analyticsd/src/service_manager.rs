@@ -1,9 +1,12 @@
 //! What a service manager such as systemd is told of the daemon: that it serves, that it is alive, that it stops. Without one, which is without
 //! `NOTIFY_SOCKET` in the environment, nothing is told and nothing looked at.
 
-use std::{io::ErrorKind, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    time::Duration,
+};
 
-use model::{Hour, Timestamp};
 use sd_notify::NotifyState;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -12,7 +15,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, timeout_at},
 };
 
-use crate::{lanes::Lanes, own_address};
+use crate::own_address;
 
 /// How many looks fit into the time that the service manager waits. It loses patience only when as many in a row have failed.
 const LOOKS: u32 = 4;
@@ -50,12 +53,10 @@ pub(crate) struct Watchdog {
 }
 
 impl Watchdog {
-    /// Looks at a daemon that serves at `address` with `lanes`.
-    pub(crate) fn start(address: SocketAddr, lanes: &Arc<Lanes>) -> Self {
+    /// Looks at a daemon that serves at `address`.
+    pub(crate) fn start(address: SocketAddr) -> Self {
         let patience = sd_notify::watchdog_enabled();
-        let task = patience.map(|patience| {
-            tokio::spawn(ping_while_alive(patience, own_address::reaching(address), Arc::clone(lanes)))
-        });
+        let task = patience.map(|patience| tokio::spawn(ping_while_alive(patience, own_address::reaching(address))));
         Self { patience, task }
     }
 
@@ -78,16 +79,18 @@ impl Drop for Watchdog {
     }
 }
 
-async fn ping_while_alive(patience: Duration, address: SocketAddr, lanes: Arc<Lanes>) {
+/// Asks nothing that would have to ask the database, which may hang for as long as it likes: a restart would not mend it, and would lose what waits.
+async fn ping_while_alive(patience: Duration, address: SocketAddr) {
     let mut looks = interval(patience / LOOKS);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let deadline = looks.tick().await + patience / LOOKS;
-        match is_alive(deadline, address, &lanes).await {
-            Ok(()) => tell(&[NotifyState::Watchdog]),
-            Err(missing) => {
-                tracing::warn!("{missing}; the service manager is not told that the daemon is alive");
-            }
+        if answers(deadline, address).await {
+            tell(&[NotifyState::Watchdog]);
+        } else {
+            tracing::warn!(
+                "the daemon does not answer its own request; the service manager is not told that the daemon is alive"
+            );
         }
     }
 }
@@ -100,23 +103,16 @@ async fn ping(patience: Duration) {
     }
 }
 
-/// That connections are accepted and answered, and that the lanes answer. What they answer does not matter: that the database is away, or that
-/// there are too many connections, is nothing that a restart would mend.
-async fn is_alive(deadline: Instant, address: SocketAddr, lanes: &Lanes) -> Result<(), &'static str> {
-    if !answers(deadline, address).await {
-        return Err("the daemon does not answer its own request");
-    }
-    let now = Hour::containing(Timestamp::now());
-    timeout_at(deadline, lanes.counts(now)).await.map(|_| ()).map_err(|_| "no answer came from a lane")
-}
-
 /// Any answer in HTTP will do, and so will a connection that is closed without one, as in a flood of them: the system takes connections by itself, but only a
-/// process that lives ends them.
+/// process that lives ends them. That no file can be opened for one is no sign of death either, and this task goes on.
 async fn answers(deadline: Instant, address: SocketAddr) -> bool {
     const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     const BEGINNING: &[u8] = b"HTTP/1.";
     let ask = async {
-        let Ok(mut connection) = TcpStream::connect(address).await else { return false };
+        let mut connection = match TcpStream::connect(address).await {
+            Ok(connection) => connection,
+            Err(error) => return is_want_of_files(&error),
+        };
         // Whether it was taken is seen by what comes back.
         let _ = connection.write_all(REQUEST).await;
         let mut answer = Vec::new();
@@ -127,6 +123,11 @@ async fn answers(deadline: Instant, address: SocketAddr) -> bool {
         }
     };
     timeout_at(deadline, ask).await.unwrap_or(false)
+}
+
+/// EMFILE and ENFILE, of which the standard library makes no kind of their own.
+fn is_want_of_files(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(24 | 23))
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ async fn main() -> ExitCode {
             // Whoever reads this may be gone, which changes nothing about the verdict.
             let _ = write!(std::io::stdout(), "{report}");
             if let Some(error) = &unwritten {
-                eprintln!("error: {error}");
+                logging::talk(&format!("error: {error}"));
             }
             match unwritten {
                 _ if !report.passed() => ExitCode::FAILURE,
@@ -51,7 +51,7 @@ async fn main() -> ExitCode {
             }
         }
         Err(error) => {
-            eprintln!("error: {error}");
+            logging::talk(&format!("error: {error}"));
             ExitCode::from(2)
         }
     }

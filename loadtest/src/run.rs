@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use crate::{
     ledger::{Ledger, Strangers},
+    logging,
     mix::{Mix, PlannedEvent},
     progress,
     recorder::Recorder,
@@ -84,13 +85,13 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
         choices: Choices::new(settings.seed, settings.users),
     });
 
-    eprintln!(
+    logging::talk(&format!(
         "{} users on {} for {} s at most; seed {}",
         settings.users,
         settings.host,
         run_time.as_secs(),
         settings.seed
-    );
+    ));
     let began_at = Utc::now();
     let telling = tokio::spawn(progress::tell(Arc::clone(&traffic), run_time));
     let attack = GooseAttack::initialize_with_config(configuration(&settings, longest)).map_err(Box::new)?;
@@ -131,7 +132,11 @@ fn prepare(settings: &Settings) -> Result<Prepared, RunError> {
     if let Some(replay) = &settings.replay {
         let Replay { events, times, names, skipped } = Replay::read(replay, now)?;
         let span = times.last().copied().unwrap_or_default();
-        eprintln!("replaying {} events within {} s; {skipped} lines hold none", events.len(), span.as_secs());
+        logging::talk(&format!(
+            "replaying {} events within {} s; {skipped} lines hold none",
+            events.len(),
+            span.as_secs()
+        ));
         let mut hours: Vec<Hour> = events.iter().map(PlannedEvent::hour).collect();
         hours.dedup();
         return Ok(Prepared {

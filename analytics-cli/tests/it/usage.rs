@@ -209,3 +209,19 @@ fn a_full_disk_behind_standard_output_is_told_with_what_to_do() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("redirect it to where there is room"));
 }
+
+#[test]
+fn a_reader_of_what_went_wrong_who_is_gone_changes_nothing_about_the_exit_code() {
+    for arguments in [
+        // The first is told with the password masked, the others as they are.
+        &["migrate", "--database-url", "postgres://analytics:secret@db/analytics", "postgres://analytics:secret@db/x"]
+            [..],
+        &["no-such-command"],
+        &["query", "--at", "nonsense"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let status = command(arguments).stdin(Stdio::null()).stderr(writer).status().unwrap();
+        assert_eq!(status.code(), Some(2), "{arguments:?}");
+    }
+}

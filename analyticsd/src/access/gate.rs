@@ -86,6 +86,8 @@ impl<'a> Asked<'a> {
 pub(crate) struct Entry {
     /// The address it comes from.
     pub(crate) client: IpAddr,
+    /// The ID of the token that a batch comes with.
+    pub(crate) token: Option<Box<str>>,
     /// The ID of the public key that an event comes with.
     pub(crate) public_key: Option<Box<str>>,
     origin: Option<HeaderValue>,
@@ -135,7 +137,8 @@ impl Gate {
         let known = self.tokens.known();
         let known = known.as_deref();
         let client = self.proxies.client(peer.address, asked.headers);
-        let mut entry = Entry { client, public_key: None, origin: None, varies_by_origin: false, standing: None };
+        let mut entry =
+            Entry { client, token: None, public_key: None, origin: None, varies_by_origin: false, standing: None };
         let refusal = self.refusal(known, peer, asked, &mut entry);
         (entry, refusal)
     }
@@ -223,6 +226,11 @@ impl Gate {
             if !standing.is_allowed {
                 return Some(denial::too_many("More requests come with this token", standing));
             }
+        }
+        if let Holder::Secret(known) = holder
+            && asked.route == Route::Batch
+        {
+            entry.token = Some(known.token.id.as_str().into());
         }
         if let Holder::Public(key) = holder
             && asked.route == Route::Analytics

@@ -54,6 +54,7 @@ impl Settings {
                 header_bytes: self.get(&table::HEADER_BYTES),
                 unread_timeout: self.get(&table::UNREAD_TIMEOUT),
                 shutdown_timeout: self.get(&table::SHUTDOWN_TIMEOUT),
+                ..Limits::default()
             },
             requests: RequestLimits {
                 body_timeout: self.get(&table::BODY_TIMEOUT),

@@ -1,6 +1,6 @@
 //! The command line, made from the table.
 
-use std::path::PathBuf;
+use std::{io::Write, path::PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use clap_complete::Shell;
@@ -111,7 +111,7 @@ pub fn command() -> Command {
 /// Says what clap says, but for a password in what it repeats of the command line, and ends the process.
 fn refuse(error: &clap::Error) -> ! {
     if let Some(masked) = masked(error) {
-        eprint!("{masked}");
+        let _ = write!(std::io::stderr(), "{masked}");
         std::process::exit(error.exit_code());
     }
     error.exit()

@@ -60,6 +60,7 @@ pub struct Metrics {
     pub(crate) database: Database,
     pub(crate) losses: Losses,
     pub(crate) watched: Watched,
+    dropped_log_lines: Arc<Counter>,
     process: Process,
 }
 
@@ -118,6 +119,11 @@ impl Metrics {
 
     /// All at zero.
     pub fn new() -> Self {
+        Self::of_log(Arc::default())
+    }
+
+    /// The same, beside the number of lines that the log dropped.
+    pub(crate) fn of_log(dropped_log_lines: Arc<Counter>) -> Self {
         Self {
             requests: Requests::default(),
             refusals: Refusals::default(),
@@ -135,6 +141,7 @@ impl Metrics {
             database: Database::default(),
             losses: Losses::default(),
             watched: Watched::default(),
+            dropped_log_lines,
             process: Process::since_now(),
         }
     }
@@ -231,6 +238,11 @@ impl Collector for Metrics {
             "analyticsd_build_info",
             "Always 1; the label says which version of the daemon this is",
             [(vec![("version", env!("CARGO_PKG_VERSION"))], 1.0)],
+        )?;
+        sink.counter(
+            "analyticsd_log_lines_dropped",
+            "Lines of the log that could not be written, or not as quickly as they came",
+            [(vec![], self.dropped_log_lines.get())],
         )?;
         self.process.encode(&mut sink)
     }

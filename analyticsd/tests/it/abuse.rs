@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use db::Flavour;
 use model::access::Scope;
+use serde_json::Value;
 use testkit::{Daemon, TestDatabase};
-use tokio::io::AsyncWriteExt;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::{
     raw::{connect, read_to_the_end},
@@ -152,4 +153,49 @@ async fn what_a_request_says_never_gets_into_the_head_of_an_answer() {
     }
     let huge = format!("GET /analytics HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n", "x".repeat(40_000));
     assert_eq!(statuses(&exchange(&daemon, huge.as_bytes()).await), ["431"]);
+}
+
+#[tokio::test]
+async fn every_path_has_one_spelling() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start_with(["--database-url", database.url(), "--admin-listen", "127.0.0.1:0"]).await;
+    let document: Value = daemon.get("/openapi.json").await.json().await.unwrap();
+    let documented = document["paths"].as_object().unwrap().keys().map(String::as_str);
+    let paths = documented.chain(["/openapi.json", "/analytics.js", "/assets/page.js", "/docs/swagger-ui.css"]);
+    let public = daemon.url().strip_prefix("http://").unwrap();
+    let admin = daemon.metrics_url().strip_prefix("http://").unwrap();
+    for (listener, path) in paths.map(|path| (public, path)).chain([(admin, "/metrics"), (public, "/docs/")]) {
+        let path = path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path);
+        let (first, rest) = path[1..].split_at(path.len().min(2) - 1);
+        let encoded = first.bytes().fold("/".to_owned(), |encoded, byte| format!("{encoded}%{byte:02x}"));
+        let mut spellings = vec![
+            format!("/{path}"),
+            format!("//{path}"),
+            format!("{path}//"),
+            format!("/.{path}"),
+            format!("/x/..{path}"),
+            format!("{path}%2f"),
+            format!("{path};x"),
+            format!("http://localhost/{path}"),
+        ];
+        if path != "/" {
+            spellings.extend([format!("{encoded}{rest}"), path.to_uppercase()]);
+            // Behind this one is the first page of the documentation.
+            spellings.extend((path != "/docs").then(|| format!("{path}/")));
+            spellings.extend((path != "/docs").then(|| format!("http://localhost{path}/")));
+            spellings.extend(path[1..].find('/').map(|at| format!("{}/{}", &path[..=at], &path[1 + at..])));
+        }
+        for spelling in spellings {
+            for method in ["GET", "POST", "HEAD"] {
+                let query = "timestamp=0&user=anna&event=click";
+                let request =
+                    format!("{method} {spelling}?{query} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+                let mut stream = TcpStream::connect(listener).await.unwrap();
+                stream.write_all(request.as_bytes()).await.unwrap();
+                let answer = read_to_the_end(&mut stream, Duration::from_secs(10)).await;
+                assert!(answer.starts_with("HTTP/1.1 404 "), "{request}{answer}");
+            }
+        }
+    }
+    assert_eq!(stored_events(&database).await, 0);
 }

@@ -435,11 +435,11 @@ async fn a_public_key_is_for_single_events_and_nobody_uses_up_what_it_allows_oth
     let daemon = Daemon::start_with(arguments).await;
     let origin = ("origin", "https://shop.example");
     let (single, batch) = (format!("/analytics?{EVENT}&key={key}"), format!("/analytics/batch?key={key}"));
-    for path in [batch.clone(), batch.replace("batch", "batch/")] {
-        let refused = send(&daemon, Method::POST, &path, &[origin]).await;
-        assert_eq!(refused.status(), StatusCode::FORBIDDEN, "{path}");
-        assert_eq!(refused.json::<Problem>().await.unwrap().title, "Not with a public key");
-    }
+    let refused = send(&daemon, Method::POST, &batch, &[origin]).await;
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    assert_eq!(refused.json::<Problem>().await.unwrap().title, "Not with a public key");
+    let other = send(&daemon, Method::POST, &batch.replace("batch", "batch/"), &[origin]).await;
+    assert_eq!(other.status(), StatusCode::NOT_FOUND);
     let from =
         async |address| send(&daemon, Method::POST, &single, &[origin, ("x-forwarded-for", address)]).await.status();
     let mut greedy = Vec::new();

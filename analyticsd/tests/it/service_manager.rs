@@ -2,10 +2,20 @@
 
 use std::time::Duration;
 
+use chrono::Utc;
 use db::Flavour;
 use reqwest::StatusCode;
 use testkit::{Daemon, PrintedLog, TestDatabase};
-use tokio::{net::UnixDatagram, process::Command, time::timeout};
+use tokio::{
+    net::UnixDatagram,
+    process::Command,
+    time::{Instant, timeout},
+};
+
+use crate::unwritable_log::full_pipe;
+
+/// How long the service manager waits for a sign of life.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Listens where a service manager would.
 struct ServiceManager {
@@ -93,4 +103,36 @@ async fn a_daemon_whose_database_is_away_lives_and_says_so() {
     manager.told_line("WATCHDOG=1").await;
     manager.told_line("WATCHDOG=1").await;
     assert!(daemon.terminate().await.success());
+}
+
+#[tokio::test]
+async fn a_database_that_hangs_and_output_that_nobody_reads_are_no_reason_to_end_a_daemon() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let manager = ServiceManager::new();
+    let mut command = manager.command();
+    // As in a container, both go the same way, on which there is no room from the beginning.
+    let (reader, writer) = full_pipe();
+    command.args(["--listen", "127.0.0.1:0", "--log", "trace", "--database-url", database.url()]).kill_on_drop(true);
+    command.stdout(writer.try_clone().unwrap()).stderr(writer);
+    let mut process = command.spawn().unwrap();
+    let ready = manager.told_line("READY=1").await;
+    let url = ready.lines().find_map(|line| line.strip_prefix("STATUS=serving ")).expect("it says where it serves");
+
+    let mut client = database.client().await;
+    let locked = client.transaction().await.unwrap();
+    locked.batch_execute("lock table analytics.hour_counts in access exclusive mode").await.unwrap();
+    let count = tokio::spawn(reqwest::get(format!("{url}/analytics?timestamp={}", Utc::now().timestamp_millis())));
+    let began = Instant::now();
+    while began.elapsed() < 3 * PATIENCE {
+        timeout(PATIENCE, manager.told_line("WATCHDOG=1")).await.expect("it says in time that it is alive");
+        assert_eq!(reqwest::get(format!("{url}/healthz")).await.unwrap().status(), StatusCode::OK);
+    }
+    locked.rollback().await.unwrap();
+    count.await.unwrap().unwrap();
+
+    let pid = process.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+    let ended = timeout(Duration::from_secs(10), process.wait()).await.expect("it stops in time");
+    assert!(ended.unwrap().success());
+    drop(reader);
 }

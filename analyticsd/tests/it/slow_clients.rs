@@ -1,7 +1,7 @@
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use db::Flavour;
-use model::wire::MAX_BATCH_BYTES;
+use model::{access::Scope, wire::MAX_BATCH_BYTES};
 use reqwest::StatusCode;
 use testkit::{Daemon, TestDatabase};
 use tokio::{
@@ -14,6 +14,7 @@ use tokio::{
 use crate::{
     raw::{connect, connect_and_send, read_to_the_end},
     support::{at, stored_events},
+    tokens::token,
 };
 
 const BATCH_HEAD: &[u8] = b"POST /analytics/batch HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -167,13 +168,13 @@ async fn a_long_answer_that_nobody_reads_is_not_held_once_for_each_client() {
 }
 
 /// Sends all of a batch but its last KiB, and begins anew should it be refused.
-async fn hold_a_share(address: String) {
+async fn hold_a_share(address: String, headers: String) {
     let body = vec![b'x'; MAX_BATCH_BYTES - 1_024];
     loop {
         let mut stream = TcpStream::connect(&address).await.unwrap();
         let sending = async {
-            stream.write_all(BATCH_HEAD).await?;
-            stream.write_all(format!("{MAX_BATCH_BYTES:x}\r\n").as_bytes()).await?;
+            stream.write_all(BATCH_HEAD.strip_suffix(b"\r\n").unwrap()).await?;
+            stream.write_all(format!("{headers}\r\n{MAX_BATCH_BYTES:x}\r\n").as_bytes()).await?;
             stream.write_all(&body).await?;
             stream.read_u8().await
         };
@@ -181,16 +182,24 @@ async fn hold_a_share(address: String) {
     }
 }
 
+/// Four clients, which hold all that one address or token may have, but for 4 KiB.
+fn four_holders(daemon: &Daemon, headers: &str) -> JoinSet<()> {
+    let address = daemon.url().strip_prefix("http://").unwrap();
+    (0..4).map(|_| hold_a_share(address.to_owned(), headers.to_owned())).collect()
+}
+
+/// One event, and as many empty lines as there may be.
+fn largest_batch() -> String {
+    format!("{EVENT}{}", "\n".repeat(MAX_BATCH_BYTES - EVENT.len()))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_beyond_the_budget_get_503_and_are_accepted_again_when_others_are_gone() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
-    let mut holders = JoinSet::new();
-    // They leave 8 KiB of the budget, which is less than the next batch needs.
+    let mut holders = four_holders(&daemon, "");
+    // They leave less than the next batch needs.
     let batch = format!("{EVENT}{}", "\n".repeat(10_000));
-    for _ in 0..8 {
-        holders.spawn(hold_a_share(daemon.url().strip_prefix("http://").unwrap().to_owned()));
-    }
     let mut stored = 0;
     let refused = async {
         loop {
@@ -208,9 +217,38 @@ async fn bodies_beyond_the_budget_get_503_and_are_accepted_again_when_others_are
     assert_eq!(daemon.post(at("2015-05-17T10:05:03Z"), "ben", "click").await, StatusCode::NO_CONTENT);
     assert_eq!(stored_events(&database).await, stored + 1, "the refused batch is not stored");
 
+    let elsewhere = reqwest::Client::builder().local_address(IpAddr::from([127, 0, 0, 2])).build().unwrap();
+    for _ in 0..5 {
+        let batch = elsewhere.post(format!("{}/analytics/batch", daemon.url())).body(largest_batch());
+        assert_eq!(batch.send().await.unwrap().status(), StatusCode::NO_CONTENT, "another address has its own share");
+    }
+
     holders.shutdown().await;
     let accepted = async { while daemon.post_batch(batch.clone()).await.status() != StatusCode::NO_CONTENT {} };
     timeout(Duration::from_secs(20), accepted).await.expect("the budget comes back");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_writes_large_batches_with_one_token_leaves_room_for_those_with_others() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let [greedy, other] = [token(&database, &[Scope::Write]).await, token(&database, &[Scope::Write]).await];
+    let daemon =
+        Daemon::start_with(["--database-url", database.url(), "--admin-listen", "127.0.0.1:0", "--allow-anonymous"])
+            .await;
+    let mut holders = four_holders(&daemon, &format!("Authorization: Bearer {greedy}\r\n"));
+    let held = async {
+        // Half of the memory, but for some KiB.
+        while daemon.metric("analyticsd_body_budget_used_bytes").await < Some(32.0 * 1_048_576.0 - 8_192.0) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), held).await.expect("they hold what they may");
+    for token in [Some(other), None] {
+        let batch = reqwest::Client::new().post(format!("{}/analytics/batch", daemon.url())).body(largest_batch());
+        let batch = token.iter().fold(batch, |batch, token| batch.bearer_auth(token));
+        assert_eq!(batch.send().await.unwrap().status(), StatusCode::NO_CONTENT, "{token:?}");
+    }
+    holders.shutdown().await;
 }
 
 #[tokio::test]

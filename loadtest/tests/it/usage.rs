@@ -8,6 +8,15 @@ async fn where_no_server_is_there_is_no_run() {
 }
 
 #[tokio::test]
+async fn a_reader_of_what_it_tells_who_is_gone_changes_nothing_about_how_it_ends() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = loadtest();
+    command.args(["--host", "http://127.0.0.1:1", "--run-time", "1s"]).stderr(writer);
+    assert_eq!(command.status().await.unwrap().code(), Some(2));
+}
+
+#[tokio::test]
 async fn a_wrong_command_line_exits_2_and_says_what_is_accepted() {
     let output = loadtest().args(["--post-share", "2"]).output().await.unwrap();
     let (code, told) = told(&output);
