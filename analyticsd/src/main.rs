@@ -12,6 +12,7 @@ use analyticsd::{
     healthcheck,
     output::Output,
 };
+use db::schema::SchemaError;
 
 /// A wrong command line, or other wrong settings.
 const WRONG_SETTINGS: u8 = 2;
@@ -76,7 +77,9 @@ fn serve(config: Config, warnings: &[String]) -> ExitCode {
         Err(error) => {
             output.say_error(&format!("{error:#}"));
             // It takes another setting to start.
-            if error.is::<NobodyMayListen>() { ExitCode::from(WRONG_SETTINGS) } else { ExitCode::FAILURE }
+            let takes_another =
+                error.is::<NobodyMayListen>() || matches!(error.downcast_ref(), Some(SchemaError::SharedSessions(_)));
+            if takes_another { ExitCode::from(WRONG_SETTINGS) } else { ExitCode::FAILURE }
         }
     }
 }

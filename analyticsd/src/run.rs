@@ -4,6 +4,7 @@ use anyhow::{Context, anyhow, bail};
 use db::{
     Store, StoreError, StoreOptions,
     embedded::Embedded,
+    pooler,
     schema::{self, SchemaError, SchemaStatus},
 };
 use tokio::{
@@ -257,6 +258,9 @@ async fn prepare_schema(store: &Store, migrate: bool, patience: Duration, metric
         if !migrated.roles.lacking.is_empty() {
             tracing::info!("the roles of the schema are not all set up; `analytics-cli doctor` says what is lacking");
         }
+    } else {
+        // Else migrating looked at that.
+        patiently(patience, async || Ok(pooler::sessions(store).await??)).await?;
     }
     let status: SchemaStatus = patiently(patience, async || schema::status(store).await).await?;
     metrics.database.schema_version.set(status.version().into());

@@ -8,6 +8,7 @@ use tokio_postgres::Transaction;
 use crate::{
     Flavour, Store, StoreError, StoreOptions,
     objects::{self, Drift, Objects},
+    pooler::{self, SharedSessions},
     roles,
     schema::{self, SchemaError, SchemaStatus},
     store::hour_in,
@@ -108,6 +109,11 @@ impl Examination {
             })
         })
         .await
+    }
+
+    /// Whether connections are sessions of their own.
+    pub async fn sessions(&self) -> Result<Result<(), SharedSessions>, StoreError> {
+        timeout(self.limit, pooler::sessions(&self.store)).await.unwrap_or(Err(StoreError::TimedOut(self.limit)))
     }
 
     /// The extension.

@@ -9,6 +9,7 @@
 //! - [`Retention`] deletes old raw events, and says which events can no longer be accepted;
 //! - [`AccessTokens`] is the table of those who may come in;
 //! - [`schema`] brings a database to the schema that this build knows, or says how it differs;
+//! - [`pooler`] finds out whether connections are sessions of their own;
 //! - [`roles`] say who may do what in it;
 //! - [`Examination`] looks at a database for what may be wrong with it, [`objects`] are what its schema is made of;
 //! - [`embedded`] runs a private database for trials and tests.
@@ -28,6 +29,7 @@ mod known_visitors;
 mod losses;
 pub mod objects;
 mod password;
+pub mod pooler;
 mod raw;
 mod raw_events_examination;
 mod reopening;

@@ -9,6 +9,7 @@ use tokio_postgres::{Client, GenericClient, Row, error::SqlState};
 
 use crate::{
     Flavour, Store, StoreError, describe,
+    pooler::{self, SharedSessions},
     roles::{self, Roles},
 };
 
@@ -41,6 +42,9 @@ pub enum SchemaError {
     /// The database did not answer as it should.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Something between hands out sessions by the transaction.
+    #[error(transparent)]
+    SharedSessions(#[from] SharedSessions),
     /// The server offers TimescaleDB, but not in a form that this product can use.
     #[error(
         "TimescaleDB is there but cannot be used: {reason}. {remedy}, or choose `--flavour postgres` to do without it"
@@ -200,6 +204,8 @@ pub async fn status(store: &Store) -> Result<SchemaStatus, SchemaError> {
 /// Applies what is pending, and sets up roles and rights. `flavour` chooses by hand; otherwise the server's offer decides for a new
 /// schema, and the schema itself for one that is there. A newer schema on which this build can run is left as it is.
 pub async fn migrate(store: &Store, flavour: Option<Flavour>) -> Result<Migrated, SchemaError> {
+    // The lock is one of a session.
+    pooler::sessions(store).await??;
     let mut client = store.maintenance_client().await?;
     store
         .bounded_maintenance(async {

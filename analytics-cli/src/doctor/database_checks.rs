@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 use db::{
     Access, Examination, Flavour, Platform, Settling, StoreError, Timescale, mask_password,
     objects::{Drift, DriftKind},
+    pooler::SharedSessions,
     roles,
     schema::{MigrationState, OLDEST_SOUND_TIMESCALE, SchemaError, SchemaStatus, is_sound_timescale},
 };
@@ -16,6 +17,7 @@ use crate::{
 };
 
 const REACHED: &str = "database";
+const SESSIONS: &str = "sessions";
 const POSTGRESQL: &str = "postgresql";
 const ENCODING: &str = "encoding";
 const DURABILITY: &str = "durability";
@@ -59,6 +61,9 @@ impl Database {
             }
         };
         report.add(Finding::ok(REACHED, format!("{} answers", mask_password(&self.url.value))))?;
+        let sessions = self.examination.sessions().await;
+        report
+            .add(sessions.map_or_else(|error| self.failed(SESSIONS, &error), |sessions| judge_sessions(&sessions)))?;
         report.add(judge_version(&platform))?;
         report.add(judge_encoding(&platform))?;
         report.add(judge_durability(&platform))?;
@@ -136,7 +141,7 @@ pub(crate) fn skip(report: &mut Report, why: &str, advice: &str) -> Result<(), F
 }
 
 fn skip_all_but_the_first(report: &mut Report, why: &str, advice: &str) -> Result<(), Failure> {
-    [POSTGRESQL, ENCODING, DURABILITY, TIMESCALEDB, MIGRATIONS, OBJECTS, RIGHTS, CLOCK, SETTLER, OPEN_HOURS]
+    [SESSIONS, POSTGRESQL, ENCODING, DURABILITY, TIMESCALEDB, MIGRATIONS, OBJECTS, RIGHTS, CLOCK, SETTLER, OPEN_HOURS]
         .into_iter()
         .chain(raw_events::ALL)
         .chain([losses::LOSSES])
@@ -153,6 +158,16 @@ fn judge_failure(check: &'static str, error: &StoreError, url_source: &Source) -
         other => failure::advise(other, Some(url_source)),
     };
     Finding::problem(check, error.to_string(), advice)
+}
+
+fn judge_sessions(sessions: &Result<(), SharedSessions>) -> Finding {
+    match sessions {
+        Ok(()) => Finding::ok(SESSIONS, "each connection has one of its own"),
+        Err(shared) => {
+            let seen = format!("{}: something between hands them out by the transaction", shared.seen);
+            Finding::problem(SESSIONS, seen, SharedSessions::REMEDY)
+        }
+    }
 }
 
 fn judge_version(Platform { version, major_version, .. }: &Platform) -> Finding {

@@ -3,7 +3,7 @@ use std::net::TcpListener;
 use db::{Flavour, Ingested, Writer, embedded::Embedded, roles, schema};
 use model::{Event, EventKind, Timestamp, UserName};
 use serde_json::Value;
-use testkit::{Daemon, TestDatabase, embedded_options, on_both_flavours, server_dir};
+use testkit::{Daemon, PoolMode, Pooler, TestDatabase, embedded_options, on_both_flavours, server_dir};
 
 use crate::{
     Run, command,
@@ -149,7 +149,7 @@ async fn without_a_server_and_without_a_database_there_is_little_to_look_at() {
     let server = format!("http://127.0.0.1:{port}");
     let run = doctor(&server, None, &[]).await;
     assert_eq!(run.code, 1);
-    assert_eq!(run.stderr, "19 checks: problems 1, warnings 0\n");
+    assert_eq!(run.stderr, "21 checks: problems 1, warnings 0\n");
     insta::assert_snapshot!("nothing_there", normalised(&run.stdout, &[(&server, "SERVER")]));
 
     let url = format!("postgres://ann:secret@127.0.0.1:{port}/x");
@@ -167,7 +167,7 @@ async fn whoever_never_answers_is_given_up_and_the_other_checks_go_on() {
     let url = format!("postgres://127.0.0.1:{port}/x");
     let run = doctor(&format!("http://127.0.0.1:{port}"), Some(&url), &["--timeout", "100ms"]).await;
     assert_eq!(run.code, 1);
-    assert_eq!(run.stderr, "19 checks: problems 2, warnings 0\n", "{}", run.stdout);
+    assert_eq!(run.stderr, "21 checks: problems 2, warnings 0\n", "{}", run.stdout);
     assert!(run.stdout.contains("with a longer --timeout"), "{}", run.stdout);
 }
 
@@ -274,7 +274,7 @@ async fn whoever_may_only_read_can_look_for_everything() {
     assert!(advice.contains("`grant connect on database ") && advice.contains(" from public`"), "{advice}");
     database.close_to_strangers(Flavour::Postgres).await;
     let run = doctor(NOBODY, Some(&url), &[]).await;
-    assert_eq!(run.stderr, "19 checks: problems 1, warnings 1\n", "no server, no settler: {}", run.stdout);
+    assert_eq!(run.stderr, "21 checks: problems 1, warnings 1\n", "no server, no settler: {}", run.stdout);
 }
 
 /// What each of these programs is told to do is what `drop_chunks` does behind the daemon's back.
@@ -345,4 +345,20 @@ async fn hours_that_lack_raw_events_and_a_bound_in_the_future_are_named() {
         assert_eq!(found, health, "{seen}");
         assert!(format!("{seen}; {advice}").contains(told), "{seen}; {advice}");
     }
+}
+
+#[tokio::test]
+async fn a_pool_of_transactions_is_a_problem_and_migrating_through_it_is_refused() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let sessions = Pooler::start(database.url(), PoolMode::Session, 20, "").await;
+    assert_eq!(finding(NOBODY, Some(sessions.url()), "sessions").await.0, "ok");
+    let transactions = Pooler::start(database.url(), PoolMode::Transaction, 8, "").await;
+    let (health, seen, advice) = finding(NOBODY, Some(transactions.url()), "sessions").await;
+    assert_eq!(health, "problem", "{seen}");
+    assert!(advice.contains("pool_mode = session"), "{advice}");
+    let mut migrate = command(&["migrate", "up"]);
+    migrate.env("DATABASE_URL", transactions.url());
+    let run: Run = tokio::task::spawn_blocking(move || migrate.output().unwrap().into()).await.unwrap();
+    assert_eq!(run.code, 2, "{}", run.stderr);
+    assert!(run.stderr.contains("pool_mode = session"), "{}", run.stderr);
 }

@@ -31,6 +31,7 @@ mod openapi;
 mod operations;
 mod overload;
 mod pixel;
+mod poolers;
 mod proxy;
 mod raw;
 mod request_ids;

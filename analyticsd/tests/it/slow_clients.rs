@@ -245,7 +245,7 @@ async fn whoever_writes_large_batches_with_one_token_leaves_room_for_those_with_
     timeout(Duration::from_secs(30), held).await.expect("they hold what they may");
     for token in [Some(other), None] {
         let batch = reqwest::Client::new().post(format!("{}/analytics/batch", daemon.url())).body(largest_batch());
-        let batch = token.iter().fold(batch, |batch, token| batch.bearer_auth(token));
+        let batch = token.iter().fold(batch, reqwest::RequestBuilder::bearer_auth);
         assert_eq!(batch.send().await.unwrap().status(), StatusCode::NO_CONTENT, "{token:?}");
     }
     holders.shutdown().await;

@@ -15,6 +15,7 @@ mod ingest_once;
 mod known_visitors;
 mod objects;
 mod partitions;
+mod pooler;
 mod random_interleavings;
 mod reports;
 mod retention;

@@ -1,0 +1,86 @@
+//! The daemon behind poolers of connections.
+
+use std::{process::Stdio, time::Duration};
+
+use chrono::Utc;
+use db::Flavour;
+use model::access::Scope;
+use reqwest::StatusCode;
+use testkit::{Daemon, PoolMode, Pooler, TestDatabase};
+
+use crate::{
+    support::{at, counts},
+    tokens::{answers, token},
+};
+
+/// Starts a daemon that must end by itself, and returns its exit code and what it said.
+async fn ends(arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Daemon::command();
+    command.args(["--listen", "127.0.0.1:0"]).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = command.kill_on_drop(true).output();
+    let output = tokio::time::timeout(Duration::from_mins(1), output).await.expect("it ends").unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[tokio::test]
+async fn a_daemon_behind_a_pool_of_sessions_stores_counts_settles_and_hears_of_tokens() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let pooler = Pooler::start(database.url(), PoolMode::Session, 20, "").await;
+    let daemon = Daemon::start_with(["--migrate", "--settle-after", "0s", "--database-url", pooler.url()]).await;
+    let (now, late) = (Utc::now(), at("2015-05-17T10:00:00Z"));
+    for at in [now, late] {
+        for user in 0..50 {
+            assert_eq!(daemon.post(at, &format!("user-{user}"), "click").await, StatusCode::NO_CONTENT);
+            assert_eq!(daemon.counts(at).await, counts(user + 1, user + 1, 0));
+        }
+    }
+    let client = database.client().await;
+    let settles = async {
+        while client.query("select from analytics.settled_hours", &[]).await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), settles).await.expect("the hour is settled");
+    assert_eq!(daemon.post(late, "late", "click").await, StatusCode::NO_CONTENT);
+    assert_eq!(daemon.counts(late).await, counts(51, 51, 0));
+    token(&database, &[Scope::Read]).await;
+    answers(&daemon, None, StatusCode::UNAUTHORIZED).await;
+}
+
+#[tokio::test]
+async fn a_daemon_behind_a_pool_of_transactions_does_not_start_and_says_why() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let pooler = Pooler::start(database.url(), PoolMode::Transaction, 8, "").await;
+    let dir = testkit::server_dir();
+    let spool = dir.path().join("spool");
+    for more in [&[][..], &["--migrate"], &["--spool", spool.to_str().unwrap()]] {
+        let arguments: Vec<_> = ["--database-url", pooler.url()].iter().chain(more).copied().collect();
+        let (code, said) = ends(&arguments).await;
+        assert_eq!(code, Some(2), "{more:?}: {said}");
+        assert!(said.contains("pool_mode = session") && said.contains("pool_mode = transaction"), "{more:?}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_daemon_that_spools_stops_when_what_comes_back_is_a_pool_of_transactions() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let dir = testkit::server_dir();
+    let spool = dir.path().join("spool");
+    let mut pooler = Pooler::start(database.url(), PoolMode::Transaction, 8, "").await;
+    pooler.stop();
+    let mut command = Daemon::command();
+    command.args(["--database-url", pooler.url(), "--allow-anonymous", "--spool"]).arg(&spool);
+    let daemon = Daemon::start_command(command).await;
+    assert_eq!(daemon.post(Utc::now(), "anna", "click").await, StatusCode::ACCEPTED);
+    pooler.start_again().await;
+    assert_eq!(daemon.ended().await.code(), Some(2), "its events stay in the spool");
+
+    // Whoever then names the database itself loses nothing.
+    let daemon = Daemon::start_with(["--database-url", database.url(), "--spool", spool.to_str().unwrap()]).await;
+    let stored = async {
+        while daemon.counts(Utc::now()).await != counts(1, 1, 0) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), stored).await.expect("what was spooled is stored");
+}
