@@ -11,6 +11,7 @@ mod hour_life;
 mod ingest;
 mod ingest_once;
 mod known_visitors;
+mod new_days;
 mod objects;
 mod partitions;
 mod random_interleavings;
