@@ -53,7 +53,7 @@ pub enum SchemaError {
         /// What is missing.
         reason: String,
         /// What to do about it.
-        remedy: &'static str,
+        remedy: String,
     },
     /// The schema was made in one flavour, and another was asked for.
     #[error(
@@ -204,6 +204,22 @@ pub async fn status(store: &Store) -> Result<SchemaStatus, SchemaError> {
 /// Applies what is pending, and sets up roles and rights. `flavour` chooses by hand; otherwise the server's offer decides for a new
 /// schema, and the schema itself for one that is there. A newer schema on which this build can run is left as it is.
 pub async fn migrate(store: &Store, flavour: Option<Flavour>) -> Result<Migrated, SchemaError> {
+    migrate_as(store, flavour, RolesAre::SetUp).await
+}
+
+/// The same, but for the roles: everything stays with the login that migrates, which daemons then use too.
+pub async fn migrate_without_roles(store: &Store, flavour: Option<Flavour>) -> Result<Migrated, SchemaError> {
+    migrate_as(store, flavour, RolesAre::LeftAlone).await
+}
+
+/// Whether migrating is to set up roles, owners and rights.
+#[derive(Debug, Clone, Copy)]
+enum RolesAre {
+    SetUp,
+    LeftAlone,
+}
+
+async fn migrate_as(store: &Store, flavour: Option<Flavour>, roles_are: RolesAre) -> Result<Migrated, SchemaError> {
     // The lock is one of a session.
     pooler::sessions(store).await??;
     let mut client = store.maintenance_client().await?;
@@ -212,7 +228,7 @@ pub async fn migrate(store: &Store, flavour: Option<Flavour>) -> Result<Migrated
             client.execute("select pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await?;
             // Only now, since this one lock keeps nobody else waiting.
             client.batch_execute(&format!("set lock_timeout = '{LOCK_TIMEOUT}'")).await?;
-            let migrated = migrate_locked(&mut client, flavour).await;
+            let migrated = migrate_locked(&mut client, flavour, roles_are).await;
             client.batch_execute("reset lock_timeout").await?;
             client.execute("select pg_advisory_unlock($1)", &[&MIGRATION_LOCK]).await?;
             Ok(migrated)
@@ -220,7 +236,11 @@ pub async fn migrate(store: &Store, flavour: Option<Flavour>) -> Result<Migrated
         .await?
 }
 
-async fn migrate_locked(client: &mut Client, asked: Option<Flavour>) -> Result<Migrated, SchemaError> {
+async fn migrate_locked(
+    client: &mut Client,
+    asked: Option<Flavour>,
+    roles_are: RolesAre,
+) -> Result<Migrated, SchemaError> {
     let encoding: String = client.query_one("select current_setting('server_encoding')", &[]).await?.get(0);
     if encoding != "UTF8" {
         return Err(SchemaError::Encoding(encoding));
@@ -250,7 +270,13 @@ async fn migrate_locked(client: &mut Client, asked: Option<Flavour>) -> Result<M
         client.batch_execute("create schema analytics").await?;
     }
     let applied = apply(client, &migrations_of(flavour)).await?;
-    let roles = roles::set_up(client, flavour).await?;
+    let roles = match roles_are {
+        RolesAre::SetUp => roles::set_up(client, flavour).await?,
+        RolesAre::LeftAlone => {
+            roles::close_to_all(client, flavour).await?;
+            Roles::default()
+        }
+    };
     Ok(Migrated { flavour, applied, roles })
 }
 
@@ -385,9 +411,11 @@ async fn prepare_timescale(client: &Client) -> Result<(), SchemaError> {
         SchemaError::UnusableTimescale {
             reason: describe(&error),
             remedy: "Let a superuser run `create extension timescaledb` in this database, with \
-                     shared_preload_libraries = 'timescaledb' in postgresql.conf",
+                     shared_preload_libraries = 'timescaledb' in postgresql.conf"
+                .to_owned(),
         }
     })?;
+    be_found(client).await?;
     let license: Option<String> =
         client.query_one("select current_setting('timescaledb.license', true)", &[]).await?.get(0);
     let version: String =
@@ -406,9 +434,34 @@ async fn prepare_timescale(client: &Client) -> Result<(), SchemaError> {
                 "timescaledb.license is {}, and the Apache-only edition has no continuous aggregates",
                 other.unwrap_or("not set")
             ),
-            remedy: "Install the community edition and set timescaledb.license = 'timescale'",
+            remedy: "Install the community edition and set timescaledb.license = 'timescale'".to_owned(),
         }),
     }
+}
+
+/// Refuses an extension whose functions not every session of this database finds, or may call: migrations and the settler call them without naming
+/// their schema.
+async fn be_found(client: &Client) -> Result<(), SchemaError> {
+    let lacking = client
+        .query_opt(
+            "select schema, concat_ws('; ', \
+                 case when not is_open then format('grant usage on schema %I to public', schema) end, \
+                 case when not is_searched then format('alter database %I set search_path = %s, %I', current_database(), \
+                     coalesce(nullif(current_setting('search_path'), ''), '\"$user\", public'), schema) end) \
+             from ( \
+                 select n.nspname::text as schema, n.nspname = any (current_schemas(true)) as is_searched, \
+                     exists (select from aclexplode(n.nspacl) as a where a.grantee = 0 and a.privilege_type = 'USAGE') as is_open \
+                 from pg_extension as e join pg_namespace as n on n.oid = e.extnamespace where e.extname = 'timescaledb' \
+             ) as extension where not (is_searched and is_open)",
+            &[],
+        )
+        .await?;
+    let Some(row) = lacking else { return Ok(()) };
+    let (schema, statements): (&str, &str) = (row.get(0), row.get(1));
+    Err(SchemaError::UnusableTimescale {
+        reason: format!("it is in the schema {schema}, in which not every session looks for it or may use it"),
+        remedy: format!("As the owner of the database, or a superuser, run `{statements}`, and then the command again"),
+    })
 }
 
 /// Whether a version of the extension counts distinct users right in every chunk.

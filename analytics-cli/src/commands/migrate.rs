@@ -30,11 +30,14 @@ pub(crate) struct MigrateArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Apply what is pending.
+    /// Apply what is pending, and set up the roles; exit 1 as long as somebody else has to do something for them.
     Up {
         /// How raw events are partitioned, chosen once for a new schema; without it, the server's offer decides.
         #[arg(long, value_parser = PossibleValuesParser::new(["timescale", "postgres"]).try_map(|name| name.parse::<Flavour>()))]
         flavour: Option<Flavour>,
+        /// Set up no roles: everything stays with this login, which the daemons use too. For a server on which nobody is a superuser.
+        #[arg(long)]
+        without_roles: bool,
     },
     /// Show every migration and how it stands; exit 1 unless all are applied as this build knows them.
     Status,
@@ -45,13 +48,18 @@ enum Action {
 /// Migrates, or looks at the schema.
 pub(crate) async fn run(args: MigrateArgs, store: &Store) -> Result<Verdict, Failure> {
     match args.action {
-        Action::Up { flavour } => {
-            let Migrated { flavour, applied, roles } = schema::migrate(store, flavour).await?;
+        Action::Up { flavour, without_roles } => {
+            let migrated = if without_roles {
+                schema::migrate_without_roles(store, flavour).await?
+            } else {
+                schema::migrate(store, flavour).await?
+            };
+            let Migrated { flavour, applied, roles } = migrated;
             output::print(&describe_up(flavour, &applied))?;
             if let Some(remark) = remark_on_roles(&roles) {
                 output::talk(&remark);
             }
-            Ok(Verdict::Yes)
+            Ok(if roles.lacking.is_empty() { Verdict::Yes } else { Verdict::No })
         }
         Action::Status => {
             let status = schema::status(store).await?;
@@ -93,8 +101,9 @@ fn remark_on_roles(Roles { made, lacking }: &Roles) -> Option<String> {
     if !lacking.is_empty() {
         let statements = lacking.join(";\n    ");
         return Some(format!(
-            "The schema is usable, but only by this login, which may not set up the roles of daemons and readers. A superuser has to run the command \
-             once, or, connected to this database:\n    {statements};\nand then this login the command again."
+            "This is not done: the schema is usable, but only by this login, which may not set up the roles of daemons and readers. A superuser has to \
+             run, connected to this database:\n    {statements};\nand then this login the command again, which does the rest. Or a superuser runs the \
+             command once. Where there is no superuser, `--without-roles` leaves everything with this login, which the daemons then use too."
         ));
     }
     (!made.is_empty()).then(|| {

@@ -300,9 +300,13 @@ fn judge_rights(Access { needed, mighty_daemons, admission }: &Access) -> Findin
             "the roles that let daemons and readers do no more than they need are not there",
             "run `analytics-cli migrate up` with a login that may create roles",
         ),
-        Some(needed) if !needed.is_empty() => Finding::warning(
+        Some(needed) if !needed.is_empty() => Finding::problem(
             RIGHTS,
-            format!("{} statements are needed for all to be as they should be, the first: {}", needed.len(), needed[0]),
+            format!(
+                "owners or rights are not what daemons need: {} statements are lacking, the first: {}",
+                needed.len(),
+                needed[0]
+            ),
             "run `analytics-cli migrate up`, which runs them, or says who has to",
         ),
         Some(_) if !mighty_daemons.is_empty() => Finding::warning(
@@ -453,7 +457,7 @@ mod tests {
         for (access, health, told) in [
             (access(Some(&[]), &[], &[]), Health::Ok, "no more"),
             (access(None, &[], &[]), Health::Warning, "not there"),
-            (access(Some(&["grant a to b"]), &[], &[]), Health::Warning, "grant a to b"),
+            (access(Some(&["grant a to b"]), &[], &[]), Health::Problem, "grant a to b"),
             (access(Some(&[]), &["postgres"], &[]), Health::Warning, "logged in as postgres"),
             (access(Some(&[]), &[], &["grant x", "revoke y"]), Health::Warning, "run `grant x; revoke y`"),
         ] {

@@ -83,3 +83,34 @@ async fn what_takes_the_owner_says_so_to_others_and_changes_nothing() {
         assert!(run.stderr.contains("analytics_owner"), "{arguments:?}: {}", run.stderr);
     }
 }
+
+#[tokio::test]
+async fn migrating_exits_1_until_what_takes_somebody_else_is_done() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let url = database.url_of_member(&[]).await;
+    let login = url.split(['/', '@']).nth(2).unwrap().to_owned();
+    let superuser = database.client().await;
+    // A database of its own with nothing in it yet.
+    superuser.batch_execute("drop schema analytics cascade").await.unwrap();
+    let name: String = superuser.query_one("select current_database()::text", &[]).await.unwrap().get(0);
+    superuser.batch_execute(&format!("alter database {name} owner to {login}")).await.unwrap();
+    let migrate = async |arguments: &[&str]| -> Run {
+        let mut command = command(arguments);
+        command.env("DATABASE_URL", &url);
+        tokio::task::spawn_blocking(move || command.output().unwrap().into()).await.unwrap()
+    };
+    let up = &["migrate", "up", "--flavour", "postgres"];
+    for _ in 0..2 {
+        let run = migrate(up).await;
+        assert_eq!(run.code, 1, "{}", run.stderr);
+        let statement = format!("    grant analytics_owner to {login};");
+        assert!(run.stderr.contains(&statement) && run.stderr.contains("--without-roles"), "{}", run.stderr);
+    }
+    assert_eq!(migrate(&["migrate", "up", "--without-roles"]).await.code, 0);
+    let doctor = migrate(&["doctor"]).await;
+    assert!(doctor.stdout.contains("owners or rights are not what daemons need"), "{}", doctor.stdout);
+    superuser.batch_execute(&format!("grant analytics_owner to {login}")).await.unwrap();
+    let run = migrate(up).await;
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    superuser.batch_execute(&format!("alter database {name} owner to current_user")).await.unwrap();
+}

@@ -61,18 +61,22 @@ pub const FOR_READERS_TOO: &[&str] = &[
 pub const FOR_THE_OWNER: &[&str] = &[
     "answer",
     "blocked",
+    "chunk_of",
     "confirm_retention",
     "count_access_change",
     "create_access_token",
     "fence_all_writers",
     "first_uncounted_hour",
     "forget",
+    "has_chunk",
     "has_room",
     "hour_number",
     "hours_of",
     "list_access_tokens",
     "lock_for_rebuild",
+    "make_chunk",
     "make_partition",
+    "note_chunk",
     "partition_of",
     "rebuild",
     "rebuild_to_at_least",
@@ -113,16 +117,18 @@ pub(crate) async fn set_up(client: &Client, flavour: Flavour) -> Result<Roles, S
         missing.iter().filter(|statement| !lacking.contains(statement)).filter_map(|s| role_made_by(s)).collect();
     if !lacking.is_empty() {
         // A schema whose objects belong to the login that migrates works as before; only nobody else has any rights in it.
-        lacking.extend(Wanted::Privacy.run(client, flavour).await?);
+        close_to_all(client, flavour).await?;
         return Ok(Roles { made, lacking });
     }
-    lacking = if may_change_owners(client, flavour).await? {
-        Wanted::Owners.run(client, flavour).await?
-    } else {
-        Wanted::Owners.needed(client, flavour).await?
-    };
+    lacking = Wanted::Owners.run(client, flavour).await?;
     lacking.extend(Wanted::Rights.run(client, flavour).await?);
     Ok(Roles { made, lacking })
+}
+
+/// Lets nobody but who migrates call what there is, where no roles are set up.
+pub(crate) async fn close_to_all(client: &Client, flavour: Flavour) -> Result<(), StoreError> {
+    Wanted::Privacy.run(client, flavour).await?;
+    Ok(())
 }
 
 /// What is needed for owners and rights to be as they should be; nothing where there are no roles, since a login that owns everything needs
@@ -212,22 +218,6 @@ impl Wanted {
 const CLOSE_TO_ALL: &str = "select distinct 'revoke execute on all routines in schema analytics from public' from pg_proc as p, \
      aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) as a \
      where p.pronamespace = to_regnamespace('analytics') and a.grantee = 0";
-
-/// The extension keeps the chunks of its tables in a schema in which nobody but a superuser may give something to another role. There everything
-/// stays as it is, since functions of one owner over tables of another would lack rights.
-async fn may_change_owners(client: &Client, flavour: Flavour) -> Result<bool, StoreError> {
-    if flavour == Flavour::Postgres {
-        return Ok(true);
-    }
-    let row = client
-        .query_one(
-            "select (select rolsuper from pg_roles where rolname = current_user) \
-             or (has_schema_privilege($1, '_timescaledb_internal', 'create') and has_schema_privilege($2, '_timescaledb_internal', 'create'))",
-            &[&OWNER, &REFRESHER],
-        )
-        .await?;
-    Ok(row.get(0))
-}
 
 /// Roles are shared by all databases of a server: somebody else may have made or changed the same at the same moment, or hold a lock for a while.
 fn is_passing(error: &tokio_postgres::Error) -> bool {

@@ -1,5 +1,5 @@
--- The statements that are still needed for the roles to be there, and for whoever asks to act for those that own something, in the order in which
--- they are to be run. No row: all is as it should be. Roles belong to the whole server, so those of one database serve all of it.
+-- The statements that are still needed for the roles to be there, and for whoever asks to act for those that own something and to give them what there
+-- is, in the order in which they are to be run: all that takes more rights than whoever asks has. No row: all is as it should be. Roles belong to the whole server, so those of one database serve all of it.
 --
 -- $1: whether the schema has TimescaleDB.
 --
@@ -16,13 +16,26 @@ select statement from (
     union all
     select 3, 'create role analytics_refresher' where $1 and to_regrole('analytics_refresher') is null
     union all
-    -- Only the owner of a continuous aggregate may refresh it.
-    select 4, 'grant analytics_refresher to analytics_daemon' where $1 and not exists (
+    -- Only the owner of a continuous aggregate may refresh it. Who may do everything in the schema may do that too.
+    select 4, format('grant analytics_refresher to %I', r.name) from unnest(array['analytics_daemon', 'analytics_owner']) as r (name)
+    where $1 and not exists (
         select from pg_auth_members as m
-        where m.roleid = to_regrole('analytics_refresher') and m.member = to_regrole('analytics_daemon'))
+        where m.roleid = to_regrole('analytics_refresher') and m.member = to_regrole(r.name))
     union all
-    select 5, format('grant %I to %I', r.name, current_user)
-    from unnest(array['analytics_owner', 'analytics_refresher']) as r (name)
-    where (r.name = 'analytics_owner' or $1) and not coalesce(pg_has_role(current_user, to_regrole(r.name), 'usage'), false)
+    select 5, format('grant analytics_owner to %I', current_user)
+    where not coalesce(pg_has_role(current_user, to_regrole('analytics_owner'), 'usage'), false)
+    union all
+    -- The extension keeps the chunks of its tables in a schema of its own, and whoever is to own something must be allowed to make it where it is.
+    -- A superuser needs none of this.
+    select 6, 'grant create on schema _timescaledb_internal to analytics_owner, analytics_refresher'
+    where $1
+        and not (select rolsuper from pg_roles where rolname = current_user)
+        and not coalesce(
+            has_schema_privilege(to_regrole('analytics_owner'), '_timescaledb_internal', 'create')
+            and has_schema_privilege(to_regrole('analytics_refresher'), '_timescaledb_internal', 'create'), false)
+        and exists (
+            select from pg_class as c
+            where c.relnamespace = to_regnamespace('analytics') and c.relkind in ('r', 'p', 'v', 'm') and c.relowner is distinct from to_regrole(
+                case when c.relname = 'events_hourly' then 'analytics_refresher' else 'analytics_owner' end))
 ) as needed
 order by n, statement

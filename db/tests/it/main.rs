@@ -13,6 +13,7 @@ mod hour_life;
 mod ingest;
 mod ingest_once;
 mod known_visitors;
+mod new_days;
 mod objects;
 mod partitions;
 mod pooler;

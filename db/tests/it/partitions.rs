@@ -1,10 +1,7 @@
-use std::time::Duration;
-
 use db::Flavour;
 use testkit::TestDatabase;
-use tokio::{task::JoinSet, time::timeout};
 
-use crate::support::{assert_counts_equal_brute_force, click, hour, store_all, writer};
+use crate::support::{assert_counts_equal_brute_force, click, store_all, writer};
 
 async fn partitions(database: &TestDatabase) -> Vec<String> {
     let client = database.client().await;
@@ -28,47 +25,6 @@ async fn a_partition_is_made_for_each_utc_day_that_events_come_for() {
     let expected = ["19700101", "20150517", "99991231"].map(|day| format!("events_{day}"));
     assert_eq!(partitions(&database).await, expected);
     assert_counts_equal_brute_force(database.store()).await;
-}
-
-#[tokio::test]
-async fn writers_that_miss_the_same_partition_at_the_same_time_all_store() {
-    let database = TestDatabase::new(Flavour::Postgres).await;
-    let mut tasks = JoinSet::new();
-    for number in 0..6 {
-        let mut writer = writer(database.store());
-        tasks.spawn(async move {
-            for day in 1..=9 {
-                store_all(&mut writer, &[click(&format!("2015-05-0{day}T10:00:00Z"), &format!("user-{number}"))]).await;
-            }
-        });
-    }
-    while let Some(ended) = tasks.join_next().await {
-        ended.unwrap();
-    }
-    assert_eq!(partitions(&database).await.len(), 9);
-    let counted = database.store().counts(&[hour("2015-05-09T10:00:00Z")]).await.unwrap();
-    assert_eq!(counted[0].unique_users, 6);
-}
-
-#[tokio::test]
-async fn making_a_partition_does_not_wait_for_an_insert_nor_an_insert_for_it() {
-    let database = TestDatabase::new(Flavour::Postgres).await;
-    store_all(&mut writer(database.store()), &[click("2015-05-17T10:00:00Z", "a")]).await;
-
-    // One transaction has inserted, another has made a partition; neither has committed.
-    let (mut one, mut other) = (database.client().await, database.client().await);
-    let inserting = one.transaction().await.unwrap();
-    inserting.batch_execute("insert into analytics.events values ('2015-05-17T10:00Z', 'click', 'x')").await.unwrap();
-    let making = other.transaction().await.unwrap();
-    let make = making.batch_execute("select analytics.make_room(array['2015-06-01T00:00Z'::timestamptz])");
-    timeout(Duration::from_secs(30), make).await.expect("it does not wait for the insert").unwrap();
-
-    let mut writer = writer(database.store());
-    let events = [click("2015-05-17T10:30:00Z", "b")];
-    let insert = store_all(&mut writer, &events);
-    timeout(Duration::from_secs(30), insert).await.expect("it does not wait for the partition");
-    making.commit().await.unwrap();
-    inserting.rollback().await.unwrap();
 }
 
 #[tokio::test]

@@ -28,11 +28,6 @@ on_both_flavours!(
     what_runs_with_the_rights_of_its_owner_searches_no_schema_that_others_write_to,
 );
 
-/// Whether logins can be told apart: in WebAssembly everybody is the superuser.
-fn has_logins(flavour: Flavour) -> bool {
-    flavour == Flavour::Postgres || std::env::var_os("TEST_TIMESCALE_URL").is_some()
-}
-
 async fn names(client: &Client, query: &str) -> BTreeSet<String> {
     client.query(query, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
 }
@@ -49,9 +44,13 @@ async fn every_function_is_in_exactly_one_list_and_each_of_a_list_is_there(flavo
     assert_eq!(listed.len(), lists.iter().map(|list| list.len()).sum::<usize>(), "a function is in two lists");
     let unlisted: Vec<_> = there.difference(&listed).collect();
     assert!(unlisted.is_empty(), "say in db/src/roles who may call {unlisted:?}");
-    // The other flavour has some functions of its own.
-    let only_of_postgres = ["drop_oldest_events_before", "make_partition", "partition_of"];
-    let missing: Vec<_> = listed.difference(&there).filter(|name| !only_of_postgres.contains(&name.as_str())).collect();
+    // Each flavour has some functions of its own.
+    let only_of_the_other = match flavour {
+        Flavour::Postgres => &["chunk_of", "has_chunk", "make_chunk", "note_chunk"][..],
+        Flavour::Timescale => &["drop_oldest_events_before", "make_partition", "partition_of"],
+    };
+    let missing: Vec<_> =
+        listed.difference(&there).filter(|name| !only_of_the_other.contains(&name.as_str())).collect();
     assert!(missing.is_empty(), "{missing:?} are not there");
 }
 
@@ -360,6 +359,74 @@ async fn a_schema_of_another_login_changes_hands_while_its_daemon_goes_on(flavou
     client.batch_execute(&format!("alter database {name} owner to current_user")).await.unwrap();
 }
 
+/// On a server where somebody else is the superuser.
+async fn an_owner_of_the_database_is_given_one_list_once_and_does_the_rest(flavour: Flavour) {
+    let database = TestDatabase::without_schema(flavour).await;
+    let owner = database.url_of_member(&[]).await;
+    let (login, superuser) = (owner.split(['/', '@']).nth(2).unwrap(), database.client().await);
+    let name: String = superuser.query_one("select current_database()::text", &[]).await.unwrap().get(0);
+    superuser.batch_execute(&format!("alter database {name} owner to {login}")).await.unwrap();
+
+    let owner = store_of(&owner);
+    let first = schema::migrate(&owner, Some(flavour)).await.unwrap();
+    assert!(!first.applied.is_empty());
+    let lacking = first.roles.lacking;
+    let mut expected = vec![format!("grant analytics_owner to {login}")];
+    if flavour == Flavour::Timescale {
+        expected
+            .push("grant create on schema _timescaledb_internal to analytics_owner, analytics_refresher".to_owned());
+    }
+    // The roles may be there, since they belong to all databases of the server.
+    let about_this_database: Vec<_> = lacking
+        .iter()
+        .filter(|s| !s.starts_with("create role") && !s.starts_with("grant analytics_refresher"))
+        .collect();
+    assert_eq!(about_this_database, expected.iter().collect::<Vec<_>>());
+    // Meanwhile a daemon that is logged in as the owner works.
+    let hour_of_it = hour("2015-05-17T10:00:00Z");
+    store_all(&mut writer(&owner), &[click("2015-05-17T10:05:00Z", "anna")]).await;
+    settle(&owner, hour_of_it).await;
+
+    for statement in &lacking {
+        // Another test may make the same role at the same moment.
+        let _ = superuser.batch_execute(statement).await;
+    }
+    assert_eq!(schema::migrate(&owner, None).await.unwrap().roles, Roles::default());
+    let access = Examination::new(database.store(), Duration::from_secs(30)).access(flavour).await.unwrap();
+    assert_eq!(access.needed, Some(Vec::new()));
+    let daemon = store_of(&database.url_of_member(&[roles::DAEMON]).await);
+    store_all(&mut writer(&daemon), &[click("2015-05-17T10:06:00Z", "ben"), click("2020-05-17T10:06:00Z", "ben")])
+        .await;
+    settle(&daemon, hour_of_it).await;
+    assert_eq!(daemon.counts(&[hour_of_it]).await.unwrap(), [counts(2, 2, 0)]);
+    assert_counts_equal_brute_force(database.store()).await;
+    superuser.batch_execute(&format!("alter database {name} owner to current_user")).await.unwrap();
+    let reassign = format!("reassign owned by {login} to current_user; drop owned by {login}");
+    superuser.batch_execute(&reassign).await.unwrap();
+}
+
+/// Where nobody may set up roles, and nobody needs them.
+async fn a_login_that_owns_everything_does_without_roles(flavour: Flavour) {
+    let database = TestDatabase::without_schema(flavour).await;
+    let owner = database.url_of_member(&[]).await;
+    let (login, superuser) = (owner.split(['/', '@']).nth(2).unwrap(), database.client().await);
+    let name: String = superuser.query_one("select current_database()::text", &[]).await.unwrap().get(0);
+    superuser.batch_execute(&format!("alter database {name} owner to {login}")).await.unwrap();
+    let store = store_of(&owner);
+    let migrated = schema::migrate_without_roles(&store, Some(flavour)).await.unwrap();
+    assert_eq!(migrated.roles, Roles::default());
+    let open_to_all = "select count(*) from pg_proc as p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) as a \
+                       where p.pronamespace = 'analytics'::regnamespace and a.grantee = 0";
+    assert_eq!(superuser.query_one(open_to_all, &[]).await.unwrap().get::<_, i64>(0), 0);
+    store_all(&mut writer(&store), &[click("2015-05-17T10:05:00Z", "anna")]).await;
+    settle(&store, hour("2015-05-17T10:00:00Z")).await;
+    settler(&store).await.make_room_ahead().await.unwrap();
+    assert_counts_equal_brute_force(&store).await;
+    superuser.batch_execute(&format!("alter database {name} owner to current_user")).await.unwrap();
+    let reassign = format!("reassign owned by {login} to current_user; drop owned by {login}");
+    superuser.batch_execute(&reassign).await.unwrap();
+}
+
 macro_rules! with_logins {
     ($($name:ident),+ $(,)?) => {
         mod with_logins {
@@ -368,7 +435,7 @@ macro_rules! with_logins {
             }
             mod timescale {
                 $(#[tokio::test] async fn $name() {
-                    if super::super::has_logins(db::Flavour::Timescale) {
+                    if crate::support::has_logins(db::Flavour::Timescale) {
                         super::super::$name(db::Flavour::Timescale).await;
                     } else {
                         eprintln!("SKIPPED: TEST_TIMESCALE_URL names no server that tells logins apart");
@@ -384,6 +451,8 @@ with_logins!(
     a_login_of_a_reader_sees_counts_and_no_visitor_and_changes_nothing,
     a_login_without_a_role_is_kept_out_by_the_statements_that_doctor_gives_and_nobody_else_is,
     a_schema_of_another_login_changes_hands_while_its_daemon_goes_on,
+    an_owner_of_the_database_is_given_one_list_once_and_does_the_rest,
+    a_login_that_owns_everything_does_without_roles,
 );
 
 /// A server on which there are no roles yet.

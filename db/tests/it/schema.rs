@@ -1,12 +1,12 @@
 use std::time::Duration;
 
 use db::{
-    Flavour, Store, StoreOptions,
+    Flavour, Retention, Store, StoreOptions,
     schema::{self, MigrationState, SchemaError},
 };
 use testkit::{TestDatabase, on_both_flavours};
 
-use crate::support::{click, store_all, writer};
+use crate::support::{assert_counts_equal_brute_force, click, has_logins, hour, settle, store_all, writer};
 
 on_both_flavours!(
     migrating_an_empty_database_makes_it_current_and_again_changes_nothing,
@@ -141,4 +141,42 @@ async fn a_database_that_cannot_hold_every_name_is_refused_with_what_to_do() {
     let error = refused.unwrap_err();
     assert!(matches!(error, SchemaError::Encoding(_)));
     assert!(error.to_string().contains("SQL_ASCII") && error.to_string().contains("UTF8"), "{error}");
+}
+
+#[tokio::test]
+async fn an_extension_that_sessions_do_not_find_is_refused_before_the_first_migration_with_what_to_do() {
+    let database = TestDatabase::without_schema(Flavour::Timescale).await;
+    database
+        .client()
+        .await
+        .batch_execute("drop extension if exists timescaledb cascade; create schema ts")
+        .await
+        .unwrap();
+    database.client().await.batch_execute("create extension timescaledb schema ts").await.unwrap();
+    let error = schema::migrate(database.store(), None).await.unwrap_err();
+    assert!(matches!(error, SchemaError::UnusableTimescale { .. }), "{error}");
+    assert!(error.to_string().contains("in the schema ts"), "{error}");
+    let client = database.client().await;
+    let made: bool = client.query_one("select to_regnamespace('analytics') is not null", &[]).await.unwrap().get(0);
+    assert!(!made, "nothing was applied");
+
+    // What the message says to run, and all works.
+    let remedy = error.to_string();
+    let remedy = remedy.split('`').nth(1).unwrap();
+    assert!(remedy.contains("alter database ") && remedy.contains("grant usage on schema ts"), "{remedy}");
+    for statement in remedy.split("; ") {
+        client.batch_execute(statement).await.unwrap();
+    }
+    if !has_logins(Flavour::Timescale) {
+        // In WebAssembly all clients share the one session that there is, which has begun already.
+        client.batch_execute("set search_path = \"$user\", public, ts").await.unwrap();
+    }
+    let store = Store::new(database.url(), StoreOptions::default()).unwrap();
+    schema::migrate(&store, None).await.unwrap();
+    store_all(&mut writer(&store), &[click("2015-05-17T10:00:00Z", "anna")]).await;
+    settle(&store, hour("2015-05-17T10:00:00Z")).await;
+    assert_counts_equal_brute_force(&store).await;
+    let columnstore_after = Some(Duration::from_hours(24));
+    Retention { keep: Some(Duration::from_hours(24 * 365)), columnstore_after }.write(&store).await.unwrap();
+    Retention::apply(&store).await.unwrap();
 }

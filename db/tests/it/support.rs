@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use db::{Ingested, SettleOutcome, Settler, Store, Writer};
+use db::{Flavour, Ingested, SettleOutcome, Settler, Store, Writer};
 use model::{Event, EventKind, Hour, HourCounts, Timestamp, UserName};
 
 pub(crate) fn at(rfc3339: &str) -> Timestamp {
@@ -66,4 +66,9 @@ pub(crate) async fn assert_counts_equal_brute_force(store: &Store) {
     for (hour, expected) in store.brute_force_counts().await.unwrap() {
         assert_eq!(store.counts(&[hour]).await.unwrap(), [expected], "{hour}");
     }
+}
+
+/// Whether logins and transactions can be told apart: in WebAssembly everybody is the superuser, in one session.
+pub(crate) fn has_logins(flavour: Flavour) -> bool {
+    flavour == Flavour::Postgres || std::env::var_os("TEST_TIMESCALE_URL").is_some()
 }
