@@ -88,7 +88,8 @@ impl Store {
             .max_size(options.max_connections)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(options.connect_timeout))
-            .create_timeout(Some(options.connect_timeout))
+            // A password takes four ways there and back more than the connection itself, which has the limit of its own.
+            .create_timeout(Some(options.connect_timeout * 3))
             .recycle_timeout(Some(options.connect_timeout))
             .post_create(Hook::async_fn(move |client, _| {
                 Box::pin(async move {
@@ -160,7 +161,17 @@ impl Store {
     /// A connection from the pool.
     pub(crate) async fn client(&self) -> Result<Object, StoreError> {
         // The pool bounds its waits, but not what is said on a new connection before its first use.
-        self.bounded(async { Ok(self.inner.pool.get().await?) }).await
+        self.bounded(async {
+            if self.inner.pool.status().available > 0 {
+                return Ok(self.inner.pool.get().await?);
+            }
+            // One that takes long to open goes to the pool when it is there, also if whoever asked has given up meanwhile: else nobody on a slow
+            // way to the database would ever have one.
+            let pool = self.inner.pool.clone();
+            let opening = tokio::spawn(async move { pool.get().await });
+            Ok(opening.await.expect("nobody aborts it, and opening does not panic")?)
+        })
+        .await
     }
 
     /// Does something on a connection of the pool, within the time that a statement may take.

@@ -37,6 +37,7 @@ mod self_audit;
 mod service_manager;
 mod settings;
 mod slow_clients;
+mod slow_database;
 mod small_disk;
 mod spool;
 mod spool_copies;
