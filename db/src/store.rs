@@ -135,7 +135,7 @@ impl Store {
     async fn read_counts(&self, starts: &[DateTime<Utc>], deadline: Instant) -> Result<Vec<Row>, StoreError> {
         let limit = self.inner.options.read_timeout;
         let timed_out = |_| StoreError::TimedOut(limit);
-        let client = timeout_at(deadline, self.inner.reads.get()).await.map_err(timed_out)??;
+        let client = timeout_at(deadline, take_from(&self.inner.reads)).await.map_err(timed_out)??;
         let call = async {
             let statement =
                 client.prepare_cached("select unique_users, clicks, impressions from analytics.counts($1)").await?;
@@ -190,7 +190,7 @@ impl Store {
     /// A connection from the pool.
     pub(crate) async fn session(&self) -> Result<Session, StoreError> {
         // The pool bounds its waits, but not what is said on a new connection before its first use.
-        let client = self.bounded(async { Ok(self.inner.pool.get().await?) }).await?;
+        let client = self.bounded(take_from(&self.inner.pool)).await?;
         match Arc::clone(&self.inner.places).try_acquire_owned() {
             Ok(place) => Ok(Session::new(client, place)),
             Err(_) => Err(StoreError::Stuck(self.inner.options.max_connections)),
@@ -267,6 +267,17 @@ impl Store {
     }
 }
 
+/// A connection of a pool. One that takes long to open goes to the pool when it is there, also if whoever asked has given up meanwhile: else nobody on a
+/// slow way to the database would ever have one.
+async fn take_from(pool: &Pool) -> Result<Object, StoreError> {
+    if pool.status().available > 0 {
+        return Ok(pool.get().await?);
+    }
+    let pool = pool.clone();
+    let opening = tokio::spawn(async move { pool.get().await });
+    Ok(opening.await.expect("nobody aborts it, and opening does not panic")?)
+}
+
 /// A pool of connections whose sessions are all prepared alike.
 fn pool_of(config: &Config, options: &StoreOptions, max: usize, sound_since: &Arc<SoundSince>) -> Pool {
     let manager =
@@ -277,7 +288,8 @@ fn pool_of(config: &Config, options: &StoreOptions, max: usize, sound_since: &Ar
         .max_size(max)
         .runtime(Runtime::Tokio1)
         .wait_timeout(Some(options.connect_timeout))
-        .create_timeout(Some(options.connect_timeout))
+        // A password takes four ways there and back more than the connection itself, which has the limit of its own.
+        .create_timeout(Some(options.connect_timeout * 3))
         .recycle_timeout(Some(options.connect_timeout))
         .post_create(Hook::async_fn(move |client, _| {
             Box::pin(async move {

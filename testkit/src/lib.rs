@@ -11,11 +11,13 @@ mod daemon;
 mod database;
 mod pooler;
 mod printed_log;
+mod slow_link;
 
 pub use daemon::{Daemon, program};
 pub use database::{TIMESCALE_TEMPLATE, TestDatabase, embedded_options, make_timescale_template, server_dir};
 pub use pooler::{PoolMode, Pooler};
 pub use printed_log::PrintedLog;
+pub use slow_link::SlowLink;
 
 /// Makes a test of each named function for each flavour: `postgres::NAME` and `timescale::NAME`. The functions are asynchronous
 /// and take a [`db::Flavour`].

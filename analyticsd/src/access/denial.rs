@@ -109,20 +109,20 @@ impl Denial {
                 "A public key records single events, at /analytics and /analytics.gif. A batch needs a token with the scope write, in a header \
                  `Authorization: Bearer TOKEN`.",
             )),
-            Self::NotKnownYet => unavailable(
+            Self::NotKnownYet => not_known(
                 "Tokens not known yet",
-                "The database has not answered since this server started, so it cannot tell who may come in. Nothing was stored. Try again after a second.",
+                "The database has not answered since this server started, so it cannot tell who may come in.",
             ),
-            Self::NotKnownNow => unavailable(
+            Self::NotKnownNow => not_known(
                 "Tokens not known now",
                 "The database does not say which tokens there are, so this server does not let in who shows none, unless it is started with \
-                 --allow-anonymous. Nothing was stored. Try again after a second.",
+                 --allow-anonymous.",
             ),
-            Self::KnownTooLongAgo(valid_for) => unavailable(
+            Self::KnownTooLongAgo(valid_for) => not_known(
                 "Tokens not known now",
                 &format!(
                     "The database has not said for {} which tokens there are, and for no longer those that it said last stay in force \
-                     (--tokens-valid-for). Nothing was stored. Try again after a second.",
+                     (--tokens-valid-for).",
                     humantime::format_duration(*valid_for)
                 ),
             ),
@@ -153,7 +153,9 @@ impl Denial {
     }
 }
 
-fn unavailable(title: &str, detail: &str) -> Response {
+/// It may come in as soon as the database says so again.
+fn not_known(title: &str, why: &str) -> Response {
+    let detail = format!("{why} Nothing was stored. Try again after a second.");
     reply::because(Reason::Unavailable, reply::problem(&Problem::new(503, title, detail)))
 }
 

@@ -39,6 +39,7 @@ mod self_audit;
 mod service_manager;
 mod settings;
 mod slow_clients;
+mod slow_database;
 mod small_disk;
 mod spool;
 mod spool_copies;

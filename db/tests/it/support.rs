@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use db::{Flavour, Ingested, SettleOutcome, Settler, Store, Writer};
+use db::{Fate, Flavour, IngestError, Ingested, SettleOutcome, Settler, Store, Writer};
 use model::{Event, EventKind, Hour, HourCounts, Timestamp, UserName};
 
 pub(crate) fn at(rfc3339: &str) -> Timestamp {
@@ -32,7 +32,18 @@ pub(crate) fn writer(store: &Store) -> Writer {
 /// Stores events as the daemon does: hours that are settled are reopened first.
 pub(crate) async fn store_all(writer: &mut Writer, events: &[Event]) {
     loop {
-        match writer.ingest(events).await.unwrap() {
+        let outcome = match writer.ingest(events).await {
+            // As on the partition of a day that another session just made, of which this one has not been told yet.
+            Err(IngestError::Undecided(undecided)) => {
+                match undecided.find_out(&writer.store().clone(), Duration::from_secs(10)).await {
+                    Fate::Stored => return,
+                    Fate::NotStored { .. } => continue,
+                    Fate::Unknown(error) => panic!("{error}"),
+                }
+            }
+            outcome => outcome.unwrap(),
+        };
+        match outcome {
             Ingested::Stored => return,
             Ingested::Blocked { settled, expired } => {
                 assert_eq!(expired, [], "no hour of this test is past its retention");

@@ -1,0 +1,64 @@
+//! A database that is far away.
+
+use std::time::Duration;
+
+use chrono::Utc;
+use db::{AccessTokens, Flavour, NewAccessToken, Store, StoreOptions, embedded::Embedded, roles, schema};
+use model::access::{IssuedToken, Scope};
+use reqwest::StatusCode;
+use testkit::{Daemon, SlowLink, embedded_options, server_dir};
+
+use crate::{support::counts, tokens::answers};
+
+/// One way.
+const DELAY: Duration = Duration::from_millis(300);
+
+#[tokio::test]
+async fn a_daemon_starts_and_serves_over_a_slow_way_to_a_database_that_asks_for_a_password() {
+    let dir = server_dir();
+    let server = Embedded::start(&embedded_options(dir.path(), Flavour::Postgres)).await.unwrap();
+    let store = Store::new(server.url(), StoreOptions::default()).unwrap();
+    schema::migrate(&store, None).await.unwrap();
+    let (client, connection) = tokio_postgres::connect(server.url(), tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let login = format!("create role far login password 'a secret' in role {}", roles::DAEMON);
+    client.batch_execute(&login).await.unwrap();
+    let rules = dir.path().join("native/data/pg_hba.conf");
+    let others = std::fs::read_to_string(&rules).unwrap();
+    std::fs::write(&rules, format!("local all far scram-sha-256\n{others}")).unwrap();
+    client.batch_execute("select pg_reload_conf()").await.unwrap();
+    let link = SlowLink::start(server.url(), DELAY).await;
+    let url = format!("postgres://far:a%20secret@127.0.0.1:{}/analytics", link.port());
+
+    let daemon = Daemon::start(&url).await;
+    let now = Utc::now();
+    for user in 0..5 {
+        assert_eq!(daemon.post(now, &format!("user-{user}"), "click").await, StatusCode::NO_CONTENT);
+    }
+    // Longer than access without a token stays open by itself.
+    let end = tokio::time::Instant::now() + Duration::from_secs(8);
+    while tokio::time::Instant::now() < end {
+        assert_eq!(daemon.counts(now).await, counts(5, 5, 0));
+        assert_eq!(daemon.get("/readyz").await.status(), StatusCode::OK);
+    }
+    // When the connections break, all find new ones by themselves.
+    let others = "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'far'";
+    client.batch_execute(others).await.unwrap();
+    let serves = async {
+        while daemon.post(now, "later", "click").await != StatusCode::NO_CONTENT
+            || daemon.get("/analytics?timestamp=0").await.status() != StatusCode::OK
+            || daemon.get("/readyz").await.status() != StatusCode::OK
+        {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), serves).await.expect("it serves again");
+
+    let issued = IssuedToken::secret([6; IssuedToken::RANDOM_BYTES]);
+    let (id, digest) = (issued.id.clone(), issued.digest);
+    let scopes = [Scope::Read].into_iter().collect();
+    let token = NewAccessToken { id, name: "far".parse().unwrap(), scopes, digest, origins: vec![], expires_at: None };
+    assert!(AccessTokens(&store).create(&token).await.unwrap());
+    answers(&daemon, Some(&format!("Bearer {}", issued.text)), StatusCode::OK).await;
+    answers(&daemon, None, StatusCode::UNAUTHORIZED).await;
+}

@@ -1,0 +1,75 @@
+use std::{path::PathBuf, time::Duration};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, UnixStream},
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, sleep, sleep_until},
+};
+use tokio_postgres::{Config, config::Host};
+
+/// A long way to a database: whatever goes over it arrives later, in either direction. It ends when it is dropped.
+pub struct SlowLink {
+    port: u16,
+    task: JoinHandle<()>,
+}
+
+impl SlowLink {
+    /// A way to the socket that a URL names, of so long one way.
+    pub async fn start(database_url: &str, delay: Duration) -> Self {
+        let config: Config = database_url.parse().expect("the URL is valid");
+        let [Host::Unix(folder)] = config.get_hosts() else { panic!("{database_url} names no socket") };
+        let port = config.get_ports().first().copied().unwrap_or(5432);
+        let socket = folder.join(format!(".s.PGSQL.{port}"));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let port = listener.local_addr().expect("it has an address").port();
+        Self { port, task: tokio::spawn(accept(listener, socket, delay)) }
+    }
+
+    /// Where it begins, on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl Drop for SlowLink {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, socket: PathBuf, delay: Duration) {
+    while let Ok((client, _)) = listener.accept().await {
+        let socket = socket.clone();
+        tokio::spawn(async move {
+            // What opening a connection takes before anything can be said on it.
+            sleep(delay * 2).await;
+            let Ok(server) = UnixStream::connect(socket).await else { return };
+            let (from_client, to_client) = client.into_split();
+            let (from_server, to_server) = server.into_split();
+            tokio::spawn(carry(from_client, to_server, delay));
+            carry(from_server, to_client, delay).await;
+        });
+    }
+}
+
+/// Carries everything, each piece as late as the others, until either side ends.
+async fn carry(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin + Send + 'static, delay: Duration) {
+    let (sender, mut under_way) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
+    tokio::spawn(async move {
+        while let Some((arrives, piece)) = under_way.recv().await {
+            sleep_until(arrives).await;
+            if to.write_all(&piece).await.is_err() {
+                return;
+            }
+        }
+        let _ = to.shutdown().await;
+    });
+    let mut piece = vec![0; 64 * 1024];
+    while let Ok(length) = from.read(&mut piece).await {
+        if length == 0 || sender.send((Instant::now() + delay, piece[..length].to_vec())).is_err() {
+            return;
+        }
+    }
+}
