@@ -19,6 +19,7 @@ pub mod history;
 pub mod ledger;
 pub mod operation;
 pub mod options;
+pub mod pgpool;
 pub mod postgres;
 pub mod proxy;
 pub mod report;

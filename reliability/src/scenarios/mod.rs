@@ -12,6 +12,7 @@ pub mod false_errors;
 pub mod hour_under_attack;
 pub mod outage_spooled;
 pub mod overload;
+pub mod pgpool_kills;
 pub mod replicas;
 pub mod rolling;
 
@@ -30,6 +31,8 @@ pub enum Scenario {
     DatabaseCrashed,
     /// The daemon's connections ended by the database, at random.
     ConnectionsKilled,
+    /// The same behind pgpool-II.
+    PgpoolKills,
     /// Connections cut at every point of a commit.
     CommitFates,
     /// Commits answered with errors that a proxy makes up.
@@ -62,6 +65,7 @@ impl Scenario {
             Self::DaemonStopped => daemon_stopped::run(options).await,
             Self::DatabaseCrashed => database_crashed::run(options).await,
             Self::ConnectionsKilled => connections_killed::run(options).await,
+            Self::PgpoolKills => pgpool_kills::run(options).await,
             Self::CommitFates => commit_fates::run(options).await,
             Self::FalseErrors => false_errors::run(options).await,
             Self::DatabaseHangs => database_hangs::run(options).await,

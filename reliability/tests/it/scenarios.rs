@@ -1,6 +1,6 @@
 use reliability::scenarios::{
     clock_jumps, commit_fates, connections_killed, daemon_killed, daemon_stopped, database_crashed, database_hangs,
-    disk_full, false_errors, outage_spooled, overload, replicas,
+    disk_full, false_errors, outage_spooled, overload, pgpool_kills, replicas,
 };
 
 use crate::support::options;
@@ -23,6 +23,7 @@ every_promise_is_kept! {
     an_error_that_a_proxy_makes_up_is_taken_for_no_proof_of_anything: false_errors,
     a_database_that_hangs_holds_nobody_up_for_long_and_stores_nothing_afterwards: database_hangs,
     connections_ended_at_random_lose_nothing: connections_killed,
+    connections_ended_behind_pgpool_lose_nothing: pgpool_kills,
     clocks_that_are_years_off_are_counted_where_they_say: clock_jumps,
     a_full_disk_refuses_events_and_loses_none_and_space_given_back_is_used: disk_full,
     what_is_taken_while_the_database_is_away_is_stored_exactly_once: outage_spooled,
