@@ -61,8 +61,8 @@ impl Pgpool {
         };
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777))?;
         chown(&file, Some(uid), Some(gid))?;
-        let (reuid, regid) = (format!("--reuid={uid}"), format!("--regid={gid}"));
-        command.args([reuid.as_str(), &regid, "--clear-groups", PROGRAM, "-n", "-f"]).arg(&file);
+        let (as_user, with_group) = (format!("--reuid={uid}"), format!("--regid={gid}"));
+        command.args([as_user.as_str(), &with_group, "--clear-groups", PROGRAM, "-n", "-f"]).arg(&file);
         let process = command.stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).spawn()?;
         let url = format!("postgres://{user}@/{database}?host={folder}&port=9999");
         let mut pgpool = Self { process, url, _dir: dir };
