@@ -30,7 +30,7 @@ pub(crate) struct MigrateArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Apply what is pending, and set up the roles; exit 1 as long as somebody else has to do something for them.
+    /// Apply what is pending and set up the roles; exit 1 until what takes more rights is done.
     Up {
         /// How raw events are partitioned, chosen once for a new schema; without it, the server's offer decides.
         #[arg(long, value_parser = PossibleValuesParser::new(["timescale", "postgres"]).try_map(|name| name.parse::<Flavour>()))]

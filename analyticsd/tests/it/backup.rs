@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -17,8 +17,26 @@ use tokio::process::Command;
 
 use crate::support::{at, counts};
 
-async fn run(program: &str, arguments: &[&str]) {
-    let path = PostgresBinaries::find().expect("PostgreSQL is installed").path(program);
+/// A program of PostgreSQL's. That of another version than the server's does not do.
+fn path_of(program: &str, flavour: Flavour) -> PathBuf {
+    match env::var_os("TEST_TIMESCALE_BIN") {
+        Some(folder) if flavour == Flavour::Timescale => Path::new(&folder).join(program),
+        _ => PostgresBinaries::find().expect("PostgreSQL is installed").path(program),
+    }
+}
+
+/// Whether `pg_dump` is at least as new as the server.
+async fn can_dump(database: &TestDatabase, flavour: Flavour) -> bool {
+    let output = Command::new(path_of("pg_dump", flavour)).arg("--version").output().await.unwrap();
+    let version = String::from_utf8_lossy(&output.stdout);
+    let major = version.split([' ', '.']).find_map(|part| part.parse::<i32>().ok()).expect("it says its version");
+    let row =
+        database.client().await.query_one("select current_setting('server_version_num')::integer / 10000", &[]).await;
+    major >= row.unwrap().get::<_, i32>(0)
+}
+
+async fn run(program: &str, flavour: Flavour, arguments: &[&str]) {
+    let path = path_of(program, flavour);
     let output = Command::new(path).args(arguments).output().await.unwrap();
     assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
 }
@@ -28,12 +46,12 @@ async fn restore(dump: &Path, database: &TestDatabase, flavour: Flavour) {
     let from = dump.to_str().unwrap();
     let into = format!("--dbname={}", database.url());
     if flavour == Flavour::Postgres {
-        run("pg_restore", &["--exit-on-error", &into, from]).await;
+        run("pg_restore", flavour, &["--exit-on-error", &into, from]).await;
         return;
     }
     client.batch_execute("create extension if not exists timescaledb").await.unwrap();
     client.execute("select timescaledb_pre_restore()", &[]).await.unwrap();
-    run("pg_restore", &["--exit-on-error", &into, from]).await;
+    run("pg_restore", flavour, &["--exit-on-error", &into, from]).await;
     client.execute("select timescaledb_post_restore()", &[]).await.unwrap();
 }
 
@@ -47,6 +65,10 @@ async fn send(daemon: &Daemon, number: u64) -> StatusCode {
 
 async fn a_dump_taken_under_load_is_restored_whole_and_a_daemon_serves_from_it(flavour: Flavour) {
     let database = TestDatabase::new(flavour).await;
+    if !can_dump(&database, flavour).await {
+        eprintln!("SKIPPED: pg_dump is older than the server; TEST_TIMESCALE_BIN names the folder of one that is not");
+        return;
+    }
     database.close_to_strangers(flavour).await;
     let daemon = Arc::new(Daemon::start_with(["--database-url", database.url(), "--settle-after", "0s"]).await);
     let settled = at("2015-05-17T10:00:00Z");
@@ -82,7 +104,7 @@ async fn a_dump_taken_under_load_is_restored_whole_and_a_daemon_serves_from_it(f
         // Not all of the extension's tables are the owner's.
         Flavour::Timescale => database.url().to_owned(),
     };
-    run("pg_dump", &["--format=custom", "--file", dump.to_str().unwrap(), &url]).await;
+    run("pg_dump", flavour, &["--format=custom", "--file", dump.to_str().unwrap(), &url]).await;
     reached(acknowledged.load(Ordering::Relaxed) + 1).await;
     is_done.store(true, Ordering::Relaxed);
     load.await.unwrap();
