@@ -2,7 +2,7 @@ use std::{net::IpAddr, time::Duration};
 
 use db::Flavour;
 use model::{access::Scope, wire::MAX_BATCH_BYTES};
-use reqwest::StatusCode;
+use reqwest::{RequestBuilder, StatusCode};
 use testkit::{Daemon, TestDatabase};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -253,7 +253,7 @@ async fn whoever_writes_large_batches_with_one_token_leaves_room_for_those_with_
     wait_until(async || used().await > 63.98 || refused().await).await;
     for token in [Some(other), None] {
         let batch = reqwest::Client::new().post(format!("{}/analytics/batch", daemon.url())).body(largest_batch());
-        let batch = token.iter().fold(batch, |batch, token| batch.bearer_auth(token));
+        let batch = token.iter().fold(batch, RequestBuilder::bearer_auth);
         assert_eq!(batch.send().await.unwrap().status(), StatusCode::NO_CONTENT, "{token:?}");
     }
     more.shutdown().await;
