@@ -17,6 +17,10 @@ const MAX_BYTES: usize = 1024 * 1024;
 const MAX_ASKED_BYTES: usize = MAX_BYTES / 4 * 3;
 /// How many bytes more may wait if they tell about what was dropped.
 const RESERVE_BYTES: usize = 64 * 1024;
+/// How long lines gather, so that under load one call of the system writes many, and neither those who leave lines nor the thread pay for each.
+const GATHER: Duration = Duration::from_millis(5);
+/// With how many bytes there is no need to gather more.
+const ENOUGH_BYTES: usize = 64 * 1024;
 /// How many bytes of memory are kept while nothing is to be written.
 const KEPT_BYTES: usize = 16 * 1024;
 /// How long the thread pauses after it could not write, and how long it waits for a reader of a pipe that blocks nobody.
@@ -103,9 +107,11 @@ impl LineWriter {
             return;
         }
         let was_idle = waiting.lines.is_empty() && !waiting.is_busy;
+        let was_enough = waiting.lines.len() >= ENOUGH_BYTES;
         waiting.lines.extend_from_slice(line);
+        let is_enough = waiting.lines.len() >= ENOUGH_BYTES;
         drop(waiting);
-        if was_idle {
+        if was_idle || is_enough != was_enough {
             self.shared.more.notify_one();
         }
     }
@@ -177,6 +183,9 @@ impl Shared {
                 return Next::Tell(std::mem::take(&mut waiting.untold));
             }
             if !waiting.lines.is_empty() {
+                let gathers = |waiting: &mut Waiting| !waiting.is_last && waiting.lines.len() < ENOUGH_BYTES;
+                let gathered = self.more.wait_timeout_while(waiting, GATHER, gathers);
+                waiting = gathered.unwrap_or_else(PoisonError::into_inner).0;
                 waiting.is_busy = true;
                 std::mem::swap(lines, &mut waiting.lines);
                 return Next::Write;

@@ -68,13 +68,13 @@ async fn a_bad_question_gets_400_and_what_it_does_not_ask_about_is_ignored() {
 async fn a_wrong_path_method_or_size_gets_its_own_status() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
-    for path in ["/nothing", "/analytics/x", "/Analytics", "/analytics/batch/x"] {
+    for path in ["/nothing", "/analytics/", "/analytics/x", "/Analytics", "/analytics/batch/x"] {
         problem(&daemon, Method::GET, path, 404).await;
     }
     let table = [
         (Method::PUT, "/analytics?timestamp=1&user=a&event=click", "GET, HEAD, POST"),
         (Method::DELETE, "/analytics", "GET, HEAD, POST"),
-        (Method::OPTIONS, "/analytics/", "GET, HEAD, POST"),
+        (Method::OPTIONS, "/analytics", "GET, HEAD, POST"),
         (Method::GET, "/analytics/batch", "POST"),
         (Method::POST, "/", "GET, HEAD"),
         (Method::POST, "/analytics/hours", "GET, HEAD"),

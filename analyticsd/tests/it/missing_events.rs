@@ -22,7 +22,7 @@ async fn a_late_event_into_an_hour_that_lost_raw_events_is_refused_told_of_once_
     command
         .args(["--database-url", database.url(), "--settle-after", "0s", "--admin-listen", "127.0.0.1:0"])
         .stderr(File::create(&log).unwrap());
-    let daemon = Daemon::start_command(command).await;
+    let daemon = Daemon::start_command_with_log(command).await;
     for user in ["a", "b", "c", "d", "e"] {
         assert_eq!(daemon.post(hour, user, "click").await, StatusCode::NO_CONTENT);
     }

@@ -97,7 +97,7 @@ async fn a_daemon_whose_database_is_away_lives_and_says_so() {
     let mut command = manager.command();
     // Nobody listens on port 9 of this address.
     command.args(["--database-url", "postgres://nobody@127.0.0.9:9/nothing", "--spool"]).arg(spool.path());
-    let daemon = Daemon::start_command(command).await;
+    let daemon = Daemon::start_command_with_log(command).await;
     let ready = manager.told_line("READY=1").await;
     assert!(ready.contains("the database is away"), "{ready}");
     manager.told_line("WATCHDOG=1").await;

@@ -2,7 +2,7 @@ use std::{net::IpAddr, time::Duration};
 
 use db::Flavour;
 use model::{access::Scope, wire::MAX_BATCH_BYTES};
-use reqwest::StatusCode;
+use reqwest::{RequestBuilder, StatusCode};
 use testkit::{Daemon, TestDatabase};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -228,6 +228,15 @@ async fn bodies_beyond_the_budget_get_503_and_are_accepted_again_when_others_are
     timeout(Duration::from_secs(20), accepted).await.expect("the budget comes back");
 }
 
+async fn wait_until(condition: impl AsyncFn() -> bool) {
+    let comes = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(25), comes).await.expect("it comes to that");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_writes_large_batches_with_one_token_leaves_room_for_those_with_others() {
     let database = TestDatabase::new(Flavour::Postgres).await;
@@ -235,19 +244,19 @@ async fn whoever_writes_large_batches_with_one_token_leaves_room_for_those_with_
     let daemon =
         Daemon::start_with(["--database-url", database.url(), "--admin-listen", "127.0.0.1:0", "--allow-anonymous"])
             .await;
-    let mut holders = four_holders(&daemon, &format!("Authorization: Bearer {greedy}\r\n"));
-    let held = async {
-        // Half of the memory, but for some KiB.
-        while daemon.metric("analyticsd_body_budget_used_bytes").await < Some(32.0 * 1_048_576.0 - 8_192.0) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(Duration::from_secs(30), held).await.expect("they hold what they may");
+    let headers = format!("Authorization: Bearer {greedy}\r\n");
+    let used = async || daemon.metric("analyticsd_body_budget_used_bytes").await.unwrap() / 1_048_576.0;
+    let mut holders = four_holders(&daemon, &headers);
+    wait_until(async || used().await > 31.99).await;
+    let mut more = four_holders(&daemon, &headers);
+    let refused = async || daemon.metric("analyticsd_refusals_total{reason=\"too_busy\"}").await > Some(4.0);
+    wait_until(async || used().await > 63.98 || refused().await).await;
     for token in [Some(other), None] {
         let batch = reqwest::Client::new().post(format!("{}/analytics/batch", daemon.url())).body(largest_batch());
-        let batch = token.iter().fold(batch, reqwest::RequestBuilder::bearer_auth);
+        let batch = token.iter().fold(batch, RequestBuilder::bearer_auth);
         assert_eq!(batch.send().await.unwrap().status(), StatusCode::NO_CONTENT, "{token:?}");
     }
+    more.shutdown().await;
     holders.shutdown().await;
 }
 

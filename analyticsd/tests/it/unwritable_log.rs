@@ -24,7 +24,7 @@ async fn start(database: &TestDatabase, stderr: impl Into<Stdio>) -> Daemon {
     let mut command = Daemon::command();
     command.args(["--database-url", database.url(), "--admin-listen", "127.0.0.1:0", "--settle-after", "0s"]);
     command.args(["--log", "info,access=debug"]).stderr(stderr);
-    Daemon::start_command(command).await
+    Daemon::start_command_with_log(command).await
 }
 
 /// A path that makes a long line.
