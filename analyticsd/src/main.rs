@@ -65,7 +65,8 @@ fn serve(config: Config, warnings: &[String]) -> ExitCode {
     match runtime.block_on(analyticsd::run(config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            // Errors of the database say their causes themselves; `describe` says none twice.
+            eprintln!("error: {}", db::describe(error.as_ref()));
             // It takes another setting to start.
             let takes_another =
                 error.is::<NobodyMayListen>() || matches!(error.downcast_ref(), Some(SchemaError::SharedSessions(_)));

@@ -21,6 +21,7 @@ mod columns;
 pub mod embedded;
 mod error;
 mod examination;
+mod fault;
 mod flavour;
 mod forgetting;
 mod known_visitors;

@@ -44,7 +44,7 @@ async fn a_daemon_starts_and_serves_over_a_slow_way_to_a_database_that_asks_for_
     // When the connections break, all find new ones by themselves.
     let others = "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'far'";
     client.batch_execute(others).await.unwrap();
-    let serves = async {
+    let until_served = async {
         while daemon.post(now, "later", "click").await != StatusCode::NO_CONTENT
             || daemon.get("/analytics?timestamp=0").await.status() != StatusCode::OK
             || daemon.get("/readyz").await.status() != StatusCode::OK
@@ -52,7 +52,7 @@ async fn a_daemon_starts_and_serves_over_a_slow_way_to_a_database_that_asks_for_
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(Duration::from_mins(1), serves).await.expect("it serves again");
+    tokio::time::timeout(Duration::from_mins(1), until_served).await.expect("it serves again");
 
     let issued = IssuedToken::secret([6; IssuedToken::RANDOM_BYTES]);
     let (id, digest) = (issued.id.clone(), issued.digest);

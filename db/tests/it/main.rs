@@ -6,6 +6,7 @@ mod access_tokens;
 mod audit;
 mod documented;
 mod embedded;
+mod faults;
 mod forgetting;
 mod hour_life;
 mod ingest;
