@@ -48,7 +48,7 @@ pub(crate) enum Failure {
         error: DatabaseUrlError,
     },
     /// The database did not do what was asked.
-    #[error("{error}; {advice}", advice = advise(.error, .url_source.as_ref()))]
+    #[error("{}; {advice}", .error.parts().0, advice = advise(.error, .url_source.as_ref()))]
     Store {
         /// What happened.
         error: StoreError,
@@ -108,6 +108,9 @@ fn advise_on_server(error: &ServerError) -> &'static str {
 
 /// What to do about a database that does not do what was asked.
 pub(crate) fn advise(error: &StoreError, url_source: Option<&Source>) -> String {
+    if let (_, Some(remedy)) = error.parts() {
+        return remedy.to_owned();
+    }
     let url = match url_source {
         Some(source @ Source::Profile { .. }) => format!("database_url of {source}"),
         _ => "--database-url (or DATABASE_URL)".to_owned(),

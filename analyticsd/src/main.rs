@@ -75,7 +75,8 @@ fn serve(config: Config, warnings: &[String]) -> ExitCode {
     match runtime.block_on(analyticsd::run(config, &output)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            output.say_error(&format!("{error:#}"));
+            // Errors of the database say their causes themselves; `describe` says none twice.
+            output.say_error(&db::describe(error.as_ref()));
             // It takes another setting to start.
             let takes_another =
                 error.is::<NobodyMayListen>() || matches!(error.downcast_ref(), Some(SchemaError::SharedSessions(_)));

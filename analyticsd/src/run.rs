@@ -100,7 +100,7 @@ async fn serve_until(
         prepared = prepare_schema(&store, config.migrate, patience, &metrics) => match prepared {
             Ok(()) => true,
             Err(error) if config.spool.is_some() && is_outage(&error) => {
-                tracing::warn!("{error:#}; events go into the spool until it is there");
+                tracing::warn!("{}; events go into the spool until it is there", db::describe(error.as_ref()));
                 false
             }
             Err(error) => return Err(error),
@@ -243,7 +243,7 @@ async fn read_tokens(tokens: &Tokens, patience: Duration, has_spool: bool) -> an
     match patiently(patience, async || Ok(tokens.refresh().await?)).await {
         Ok(()) => Ok(true),
         Err(error) if has_spool && is_outage(&error) => {
-            tracing::warn!("{error:#}; the access tokens cannot be read");
+            tracing::warn!("{}; the access tokens cannot be read", db::describe(error.as_ref()));
             Ok(false)
         }
         Err(error) => Err(error),

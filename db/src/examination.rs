@@ -49,6 +49,8 @@ pub struct Timescale {
     pub available: Option<String>,
     /// The setting `timescaledb.license`; none where the extension is not loaded.
     pub license: Option<String>,
+    /// Whether the server loads the library at its start, without which the extension can do nothing.
+    pub is_preloaded: bool,
 }
 
 /// Who may do what.
@@ -123,11 +125,17 @@ impl Examination {
                 .query_one(
                     "select (select extversion from pg_extension where extname = 'timescaledb'), \
                      (select default_version from pg_available_extensions where name = 'timescaledb'), \
-                     current_setting('timescaledb.license', true)",
+                     current_setting('timescaledb.license', true), \
+                     exists (select from pg_settings where name like 'timescaledb.%')",
                     &[],
                 )
                 .await?;
-            Ok(Timescale { installed: row.get(0), available: row.get(1), license: row.get(2) })
+            Ok(Timescale {
+                installed: row.get(0),
+                available: row.get(1),
+                license: row.get(2),
+                is_preloaded: row.get(3),
+            })
         })
         .await
     }

@@ -23,6 +23,7 @@ pub mod embedded;
 mod error;
 mod examination;
 mod fate;
+mod fault;
 mod flavour;
 mod forgetting;
 mod known_visitors;

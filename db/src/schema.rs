@@ -229,9 +229,15 @@ async fn migrate_as(store: &Store, flavour: Option<Flavour>, roles_are: RolesAre
             // Only now, since this one lock keeps nobody else waiting.
             client.batch_execute(&format!("set lock_timeout = '{LOCK_TIMEOUT}'")).await?;
             let migrated = migrate_locked(&mut client, flavour, roles_are).await;
-            client.batch_execute("reset lock_timeout").await?;
-            client.execute("select pg_advisory_unlock($1)", &[&MIGRATION_LOCK]).await?;
-            Ok(migrated)
+            let ended = async {
+                client.batch_execute("reset lock_timeout").await?;
+                client.execute("select pg_advisory_unlock($1)", &[&MIGRATION_LOCK]).await
+            };
+            match (migrated, ended.await) {
+                // What ended the session says more than that it is ended.
+                (Err(error), _) => Ok(Err(error)),
+                (Ok(migrated), ended) => Ok(ended.map(|_| Ok(migrated))?),
+            }
         })
         .await?
 }
@@ -405,16 +411,27 @@ async fn offers_timescale(client: &Client) -> Result<bool, SchemaError> {
         .get(0))
 }
 
+const PRELOAD: &str = "Set shared_preload_libraries = 'timescaledb' in postgresql.conf, and restart the server";
+
 /// Makes sure that the extension is there, in the edition that has continuous aggregates.
 async fn prepare_timescale(client: &Client) -> Result<(), SchemaError> {
     client.batch_execute("create extension if not exists timescaledb").await.map_err(|error| {
-        SchemaError::UnusableTimescale {
-            reason: describe(&error),
-            remedy: "Let a superuser run `create extension timescaledb` in this database, with \
-                     shared_preload_libraries = 'timescaledb' in postgresql.conf"
-                .to_owned(),
-        }
+        // Its hint is longer than what is to be done.
+        let reason = describe(&error).lines().next().unwrap_or_default().to_owned();
+        let remedy = if reason.contains("must be preloaded") {
+            PRELOAD
+        } else {
+            "Let a superuser run `create extension timescaledb` in this database, with \
+             shared_preload_libraries = 'timescaledb' in postgresql.conf"
+        };
+        SchemaError::UnusableTimescale { reason, remedy: remedy.to_owned() }
     })?;
+    // Where it was made before, nothing has asked for its library yet.
+    let is_loaded = "select exists (select from pg_settings where name like 'timescaledb.%')";
+    if !client.query_one(is_loaded, &[]).await?.get::<_, bool>(0) {
+        let reason = "it is installed, and the server does not load it".to_owned();
+        return Err(SchemaError::UnusableTimescale { reason, remedy: PRELOAD.to_owned() });
+    }
     be_found(client).await?;
     let license: Option<String> =
         client.query_one("select current_setting('timescaledb.license', true)", &[]).await?.get(0);

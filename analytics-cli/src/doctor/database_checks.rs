@@ -149,7 +149,9 @@ fn skip_all_but_the_first(report: &mut Report, why: &str, advice: &str) -> Resul
 }
 
 fn judge_failure(check: &'static str, error: &StoreError, url_source: &Source) -> Finding {
+    let (seen, remedy) = error.parts();
     let advice = match error {
+        _ if remedy.is_some() => remedy.unwrap_or_default().to_owned(),
         StoreError::Forbidden(_) => format!("give this login the rights of a reader: `grant {} to …`", roles::READER),
         StoreError::Refused(_) | StoreError::Inconsistent(_) => "see the log of the database".to_owned(),
         StoreError::TimedOut(_) | StoreError::Cancelled(_) => {
@@ -157,7 +159,7 @@ fn judge_failure(check: &'static str, error: &StoreError, url_source: &Source) -
         }
         other => failure::advise(other, Some(url_source)),
     };
-    Finding::problem(check, error.to_string(), advice)
+    Finding::problem(check, seen, advice)
 }
 
 fn judge_sessions(sessions: &Result<(), SharedSessions>) -> Finding {
@@ -216,8 +218,10 @@ fn judge_durability(platform: &Platform) -> Finding {
     Finding::ok(DURABILITY, seen)
 }
 
+const PRELOAD: &str = "set shared_preload_libraries = 'timescaledb' in postgresql.conf, and restart the server";
+
 fn judge_timescale(flavour: Option<Flavour>, timescale: &Timescale) -> Finding {
-    let Timescale { installed, available, license } = timescale;
+    let Timescale { installed, available, license, is_preloaded } = timescale;
     let license = license.as_deref().unwrap_or("not set");
     let lacks = "lacks continuous aggregates and the columnstore";
     match (flavour, installed, available) {
@@ -226,6 +230,15 @@ fn judge_timescale(flavour: Option<Flavour>, timescale: &Timescale) -> Finding {
             TIMESCALEDB,
             "the schema is of the flavour timescale, and the extension is gone",
             "restore the database from a backup, or migrate an empty one and import into it",
+        ),
+        (_, Some(version), _) | (None, _, Some(version)) if !is_preloaded => Finding::problem(
+            TIMESCALEDB,
+            format!("{version} is installed, and the server does not load it"),
+            if flavour.is_some() {
+                PRELOAD.to_owned()
+            } else {
+                format!("{PRELOAD}; or migrate with `--flavour postgres`")
+            },
         ),
         (Some(Flavour::Timescale), Some(version), _) if license != "timescale" => Finding::problem(
             TIMESCALEDB,
@@ -417,7 +430,9 @@ mod tests {
             installed: installed.map(str::to_owned),
             available: Some("2.30.0".to_owned()),
             license: license.map(str::to_owned),
+            is_preloaded: true,
         };
+        let idle = |installed| Timescale { is_preloaded: false, ..timescale(installed, None) };
         let (made, plain) = (Some(Flavour::Timescale), Some(Flavour::Postgres));
         for (flavour, timescale, health, seen) in [
             (made, timescale(Some("2.30.0"), Some("timescale")), Health::Ok, "community"),
@@ -427,6 +442,10 @@ mod tests {
             (plain, timescale(None, None), Health::Ok, "not used"),
             (None, timescale(None, None), Health::Ok, "will choose the flavour timescale"),
             (None, timescale(Some("2.30.0"), Some("apache")), Health::Warning, "lacks"),
+            (made, idle(Some("2.30.0")), Health::Problem, "does not load it"),
+            (None, idle(Some("2.30.0")), Health::Problem, "does not load it"),
+            (None, idle(None), Health::Problem, "does not load it"),
+            (plain, idle(Some("2.30.0")), Health::Ok, "not used"),
             (None, Timescale::default(), Health::Ok, "will choose the flavour postgres"),
         ] {
             let finding = judge_timescale(flavour, &timescale);

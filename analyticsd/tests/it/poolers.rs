@@ -70,7 +70,7 @@ async fn a_daemon_that_spools_stops_when_what_comes_back_is_a_pool_of_transactio
     pooler.stop();
     let mut command = Daemon::command();
     command.args(["--database-url", pooler.url(), "--allow-anonymous", "--spool"]).arg(&spool);
-    let daemon = Daemon::start_command_with_log(command).await;
+    let daemon = Daemon::start_command(command).await;
     assert_eq!(daemon.post(Utc::now(), "anna", "click").await, StatusCode::ACCEPTED);
     pooler.start_again().await;
     assert_eq!(daemon.ended().await.code(), Some(2), "its events stay in the spool");

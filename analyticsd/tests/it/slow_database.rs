@@ -52,7 +52,7 @@ async fn a_daemon_starts_and_serves_over_a_slow_way_to_a_database_that_asks_for_
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(Duration::from_mins(1), until_served).await.expect("it until_served again");
+    tokio::time::timeout(Duration::from_mins(1), until_served).await.expect("it serves again");
 
     let issued = IssuedToken::secret([6; IssuedToken::RANDOM_BYTES]);
     let (id, digest) = (issued.id.clone(), issued.digest);

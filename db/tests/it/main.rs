@@ -8,6 +8,7 @@ mod clock_steps;
 mod counts_never_fall;
 mod documented;
 mod embedded;
+mod faults;
 mod forgetting;
 mod hour_life;
 mod ingest;

@@ -1,0 +1,91 @@
+//! What is wrong with a database is told as what it is, once, with what to do.
+
+use std::{fs, path::PathBuf};
+
+use db::{AccessTokens, Flavour, NewAccessToken, Store, StoreError, StoreOptions, embedded::Embedded, schema};
+use model::access::{IssuedToken, Scope};
+use tempfile::TempDir;
+use testkit::{embedded_options, server_dir};
+
+/// A server of its own, with a login `own` whose password is `right`, and the rules by which it lets people in.
+struct Server {
+    embedded: Embedded,
+    client: tokio_postgres::Client,
+    rules: PathBuf,
+    dir: TempDir,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let dir = server_dir();
+        let embedded = Embedded::start(&embedded_options(dir.path(), Flavour::Postgres)).await.unwrap();
+        let store = Store::new(embedded.url(), StoreOptions::default()).unwrap();
+        schema::migrate(&store, None).await.unwrap();
+        let (client, connection) = tokio_postgres::connect(embedded.url(), tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client.batch_execute("create role own login password 'right' in role analytics_owner").await.unwrap();
+        let rules = dir.path().join("native/data/pg_hba.conf");
+        Self { embedded, client, rules, dir }
+    }
+
+    /// Has the login come in by this rule alone.
+    async fn let_in_by(&self, rule: &str) {
+        let others = "local all analytics trust\n";
+        fs::write(&self.rules, format!("{rule}\n{others}")).unwrap();
+        self.client.batch_execute("select pg_reload_conf()").await.unwrap();
+    }
+
+    /// What comes of making a token as the login, with a URL in which something may be replaced.
+    async fn told(&self, from: &str, to: &str) -> StoreError {
+        let url =
+            self.embedded.url().replacen("postgres://analytics@", "postgres://own:right@", 1).replacen(from, to, 1);
+        let store = Store::new(&url, StoreOptions::default()).unwrap();
+        let IssuedToken { id, digest, .. } = IssuedToken::secret([1; IssuedToken::RANDOM_BYTES]);
+        let scopes = [Scope::Write].into_iter().collect();
+        let token =
+            NewAccessToken { id, name: "x".parse().unwrap(), scopes, digest, origins: vec![], expires_at: None };
+        AccessTokens(&store).create(&token).await.unwrap_err()
+    }
+}
+
+/// Checks what is said as a whole, and in its two parts.
+fn check(error: &StoreError, what: &str, said: &str, remedy: &str) {
+    let told = error.to_string();
+    assert!(told.starts_with(what), "{told}");
+    assert_eq!(told.matches(said).count(), 1, "{told}");
+    assert!(told.contains(remedy) && !told.contains("db error"), "{told}");
+    assert_eq!(db::describe(error), told, "nothing is told twice");
+    let (seen, to_do) = error.parts();
+    assert_eq!(format!("{seen}; {}", to_do.unwrap()), told);
+}
+
+#[tokio::test]
+async fn what_keeps_a_login_out_is_told_as_what_it_is() {
+    let server = Server::start().await;
+    server.let_in_by("local all own scram-sha-256").await;
+    let failed = "password authentication failed";
+    check(&server.told(":right@", ":wrong@").await, "the server does not accept the password", failed, "in the URL");
+    check(&server.told(":right@", "@").await, "the server asks for a password, and none was given", "asks for", "URL");
+    let no_database = "database \"nothing\" does not exist";
+    check(&server.told("/analytics?", "/nothing?").await, "there is no such database", no_database, "create database");
+    server.let_in_by("hostssl all own all scram-sha-256").await;
+    check(
+        &server.told("", "").await,
+        "the server lets this login in from here with TLS",
+        "no pg_hba.conf entry",
+        "tunnel",
+    );
+    server.let_in_by("local all own scram-sha-256").await;
+    server.client.batch_execute("alter role own connection limit 0").await.unwrap();
+    check(&server.told("", "").await, "the server has no connection left", "too many connections", "max_connections");
+    drop(server.dir);
+}
+
+#[tokio::test]
+async fn a_database_that_is_read_only_is_told_as_that() {
+    let server = Server::start().await;
+    server.client.batch_execute("alter role own set default_transaction_read_only = on").await.unwrap();
+    let told = server.told("", "").await;
+    check(&told, "the database is read-only", "read-only transaction", "default_transaction_read_only = off");
+    assert!(told.is_outage(), "what could not be stored may be stored later");
+}
