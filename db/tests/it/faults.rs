@@ -9,7 +9,7 @@ use testkit::{embedded_options, server_dir};
 
 /// A server of its own, with a login `own` whose password is `right`, and the rules by which it lets people in.
 struct Server {
-    server: Embedded,
+    embedded: Embedded,
     client: tokio_postgres::Client,
     rules: PathBuf,
     dir: TempDir,
@@ -18,14 +18,14 @@ struct Server {
 impl Server {
     async fn start() -> Self {
         let dir = server_dir();
-        let server = Embedded::start(&embedded_options(dir.path(), Flavour::Postgres)).await.unwrap();
-        let store = Store::new(server.url(), StoreOptions::default()).unwrap();
+        let embedded = Embedded::start(&embedded_options(dir.path(), Flavour::Postgres)).await.unwrap();
+        let store = Store::new(embedded.url(), StoreOptions::default()).unwrap();
         schema::migrate(&store, None).await.unwrap();
-        let (client, connection) = tokio_postgres::connect(server.url(), tokio_postgres::NoTls).await.unwrap();
+        let (client, connection) = tokio_postgres::connect(embedded.url(), tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(connection);
         client.batch_execute("create role own login password 'right' in role analytics_owner").await.unwrap();
         let rules = dir.path().join("native/data/pg_hba.conf");
-        Self { server, client, rules, dir }
+        Self { embedded, client, rules, dir }
     }
 
     /// Has the login come in by this rule alone.
@@ -37,7 +37,8 @@ impl Server {
 
     /// What comes of making a token as the login, with a URL in which something may be replaced.
     async fn told(&self, from: &str, to: &str) -> StoreError {
-        let url = self.server.url().replacen("postgres://analytics@", "postgres://own:right@", 1).replacen(from, to, 1);
+        let url =
+            self.embedded.url().replacen("postgres://analytics@", "postgres://own:right@", 1).replacen(from, to, 1);
         let store = Store::new(&url, StoreOptions::default()).unwrap();
         let IssuedToken { id, digest, .. } = IssuedToken::secret([1; IssuedToken::RANDOM_BYTES]);
         let scopes = [Scope::Write].into_iter().collect();
