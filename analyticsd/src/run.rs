@@ -271,6 +271,9 @@ async fn prepare_schema(store: &Store, migrate: bool, patience: Duration, metric
     if status.is_newer_but_compatible() {
         tracing::warn!("a newer version made the schema, which this one can go on with; upgrade this daemon too");
     }
+    if let Err(error) = store.open_read_connections().await {
+        tracing::warn!(%error, "the connections for reading counts are not open yet; the first who ask wait for them");
+    }
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, R
 use model::{Hour, HourCounts};
 use tokio::{
     sync::Semaphore,
+    task::JoinSet,
     time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_postgres::{Client, Config, NoTls, Row};
@@ -150,6 +151,22 @@ impl Store {
             self.distrust(error);
         }
         read
+    }
+
+    /// Opens the connections that counts are read through, so that the first who ask need not wait for them, which on a slow way to the database takes
+    /// longer than a read may.
+    pub async fn open_read_connections(&self) -> Result<(), StoreError> {
+        let mut opening = JoinSet::new();
+        for _ in 0..self.inner.options.max_read_connections {
+            let pool = self.inner.reads.clone();
+            opening.spawn(async move { pool.get().await });
+        }
+        // All are held until the last is there, so that each is another.
+        let opened = self.bounded(async { Ok(opening.join_all().await) }).await?;
+        for connection in opened {
+            drop(connection?);
+        }
+        Ok(())
     }
 
     /// How much of the pool for everything but reading counts is used at this moment. Asks nobody, so it costs nothing.
