@@ -185,11 +185,6 @@ impl Store {
         PoolUse { max: status.max_size, in_use: status.size - idle, idle, waiting: status.waiting }
     }
 
-    /// Closes the connections that nobody works on, for whoever doubts that what they hold is still good.
-    pub fn close_idle(&self) {
-        self.inner.pool.retain(|_, _| false);
-    }
-
     /// Resolves once the database answers, however long that takes. Tries again with growing pauses, of a second at most.
     pub async fn answers(&self) {
         let mut pause = Duration::from_millis(20);

@@ -76,13 +76,8 @@ impl Tokens {
     /// Reads the table if it was changed since the last time. What it said is kept by [`Tokens::keep`] or [`Tokens::follow`].
     pub async fn refresh(&self) -> Result<(), StoreError> {
         let before = self.known.load_full();
-        let read = AccessTokens(&self.store).changed_since(before.as_ref().map(|known| known.changes)).await;
-        if read.is_err() {
-            // A session that lost what was prepared on it, or kept an old library of the server, would fail for ever.
-            self.store.close_idle();
-        }
-        let read = read?;
-        if let Some(tokens) = read {
+        let changed = AccessTokens(&self.store).changed_since(before.as_ref().map(|known| known.changes)).await?;
+        if let Some(tokens) = changed {
             if let Some(kept) = &self.kept {
                 kept.replace(&tokens, Utc::now());
             }

@@ -20,11 +20,20 @@ const FEWEST: u64 = 50;
 
 /// `pg_terminate_backend` on the daemon's connections at random, under load. The database is well, so every fate can be found out.
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
-    let mut report = Report::new("pg_terminate_backend at random");
-    let mut rng = StdRng::seed_from_u64(options.seed);
     let server = Server::start(options).await?;
+    kill_under_load(Report::new("pg_terminate_backend at random"), options, &server, server.url()).await
+}
+
+/// The same for a daemon that reaches the server at this URL.
+pub(super) async fn kill_under_load(
+    mut report: Report,
+    options: &Options,
+    server: &Server,
+    database_url: &str,
+) -> anyhow::Result<Report> {
+    let mut rng = StdRng::seed_from_u64(options.seed);
     let saboteur = Saboteur::connect(server.url()).await?;
-    let daemon = options.start_daemon(server.url(), &["--settle-after", "10ms"]).await;
+    let daemon = options.start_daemon(database_url, &["--settle-after", "10ms"]).await;
     let traffic = Traffic::start(options.seed, 0, options.clients, &Mix::usual(), &[daemon.url()]);
     traffic.acknowledge(100).await?;
 
