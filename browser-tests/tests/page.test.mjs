@@ -181,10 +181,10 @@ test("hours that are over are compared with those of the period before", async (
   assert.equal(now.length, then.length);
   for (const name of ["clicks", "impressions"]) {
     const [before, after] = [sum(then, name), sum(now, name)];
-    const share = (after - before) / before;
+    const share = Math.round(((after - before) / before) * 1_000) / 1_000;
     const shown = (await page.locator(`[data-change=${name}]`).textContent()).replaceAll(",", "");
     assert.match(shown, new RegExp(`${before} → ${after}$`));
-    const expected = `${share > 0 ? "▲ up" : "▼ down"} ${percent(Math.abs(share))}`;
+    const expected = share === 0 ? "unchanged" : `${share > 0 ? "▲ up" : "▼ down"} ${percent(Math.abs(share))}`;
     assert.ok(shown.startsWith(expected), `${shown} should begin with ${expected}`);
   }
   const rates = [then, now].map((rows) => percent(sum(rows, "clicks") / sum(rows, "impressions")));
