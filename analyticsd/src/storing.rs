@@ -21,7 +21,8 @@ use crate::{
     setbacks::Setbacks,
 };
 
-/// A commit that takes longer is trouble: from then on those who wait behind it are refused.
+/// A commit of the present that takes longer is trouble: from then on those who wait behind it are refused. Of the other lanes one that is
+/// long may be large, or wait for another; the present tells meanwhile whether anything can be stored.
 const LONGEST_COMMIT: Duration = Duration::from_secs(5);
 /// How long a daemon that has just started may be asked before it knows.
 const FIRST_PROOF: Duration = Duration::from_secs(5);
@@ -130,7 +131,8 @@ impl LaneStoring {
         let state = lock(&self.state);
         let hangs = || {
             let since = state.commits_since.filter(|since| since.elapsed() > LONGEST_COMMIT)?;
-            Some(format!("a commit has been under way for {} seconds", since.elapsed().as_secs()))
+            (self.name == LaneName::Present)
+                .then(|| format!("a commit has been under way for {} seconds", since.elapsed().as_secs()))
         };
         state.trouble.clone().or_else(hangs)
     }
@@ -171,11 +173,32 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::{
+        sync::Arc,
+        time::{Duration, Instant},
+    };
 
     use db::StoreError;
 
-    use super::{LaneName, Metrics, Storing};
+    use super::{LONGEST_COMMIT, LaneName, Metrics, Storing, lock};
+
+    #[tokio::test]
+    async fn a_commit_that_hangs_is_trouble_where_it_keeps_the_present_from_being_stored() {
+        let (storing, metrics) = (Arc::new(Storing::default()), Arc::new(Metrics::new()));
+        let [present, bulk] = [LaneName::Present, LaneName::Bulk].map(|name| storing.lane(name, &metrics));
+        let long_ago = Instant::now().checked_sub(LONGEST_COMMIT + Duration::from_secs(1));
+        assert!(!present.stores());
+
+        lock(&bulk.state).commits_since = long_ago;
+        assert_eq!(storing.trouble().await, None);
+
+        lock(&present.state).commits_since = long_ago;
+        let trouble = storing.trouble().await.unwrap();
+        assert!(trouble.contains("a commit has been under way for 6 seconds"), "{trouble}");
+
+        present.ends();
+        assert_eq!(storing.trouble().await, None);
+    }
 
     #[tokio::test]
     async fn one_lane_that_cannot_store_is_trouble_until_it_can() {

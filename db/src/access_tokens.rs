@@ -73,7 +73,7 @@ impl AccessTokens<'_> {
     /// Whether there ever was a token, so that daemons ask for one.
     pub async fn ever_were(self) -> Result<bool, StoreError> {
         self.0
-            .on_client(async |client| Ok(client.query_one("select analytics.access_changes() > 0", &[]).await?.get(0)))
+            .read(async |client| Ok(client.query_one("select analytics.access_changes() > 0", &[]).await?.get(0)))
             .await
     }
 
@@ -99,7 +99,7 @@ impl AccessTokens<'_> {
     pub async fn list(self) -> Result<Vec<AccessTokenRow>, StoreError> {
         let rows = self
             .0
-            .on_client(async |client| {
+            .read(async |client| {
                 Ok(client
                     .query(
                         "select id, name, scopes, is_public, origins, created_at, expires_at, revoked_at from analytics.list_access_tokens()",
@@ -135,7 +135,7 @@ impl AccessTokens<'_> {
     /// Those that let somebody in, unless the table was changed no more often than the caller knows.
     pub async fn changed_since(self, known: Option<i64>) -> Result<Option<LiveAccessTokens>, StoreError> {
         self.0
-            .on_client(async |client| {
+            .read(async |client| {
                 let statement = client.prepare_cached("select analytics.access_changes()").await?;
                 // Asked for before the tokens: if they change in between, they are read once more than needed, and never once less.
                 let changes: i64 = client.query_one(&statement, &[]).await?.get(0);

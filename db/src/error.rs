@@ -86,7 +86,16 @@ impl StoreError {
 
     /// Whether the other sessions that were open at the time may be as bad as the one that it came from.
     pub(crate) fn is_of_all_sessions(&self) -> bool {
-        self.is_of_session() && matches!(self, Self::Refused(_) | Self::Forbidden(_))
+        match self {
+            Self::Refused(_) | Self::Forbidden(_) => self.is_of_session(),
+            // What ended the session was no operator and no limit, but what the session had become: TimescaleDB ends those that have the library of
+            // another version.
+            Self::Unreachable(error) => error
+                .downcast_ref::<tokio_postgres::Error>()
+                .and_then(tokio_postgres::Error::code)
+                .is_some_and(|code| !is_connection_lost(code)),
+            _ => false,
+        }
     }
 }
 

@@ -26,7 +26,7 @@ impl Store {
     pub async fn hours(&self, range: &RangeInclusive<Hour>) -> Result<Vec<HourRow>, StoreError> {
         let (first, last) = bounds(range);
         let rows = self
-            .on_client(async |client| {
+            .read(async |client| {
                 let statement = client.prepare_cached("select * from analytics.hours($1, $2)").await?;
                 Ok(client.query(&statement, &[&first, &last]).await?)
             })
@@ -44,7 +44,7 @@ impl Store {
     /// The distinct users of a range of hours, counted from its raw events, which takes the longer the more there are.
     pub async fn unique_users(&self, range: &RangeInclusive<Hour>) -> Result<UniqueUsers, StoreError> {
         let (first, last) = bounds(range);
-        self.on_client(async |client| {
+        self.read(async |client| {
             client.batch_execute(COUNT_SOUNDLY).await?;
             let statement =
                 client.prepare_cached("select unique_users, kept_from from analytics.unique_users($1, $2)").await?;
@@ -64,10 +64,8 @@ impl Store {
 
     /// What the names of visitors without a script are derived with.
     pub async fn visitor_salt(&self) -> Result<String, StoreError> {
-        self.on_client(async |client| {
-            Ok(client.query_one("select visitor_salt from analytics.settings", &[]).await?.get(0))
-        })
-        .await
+        self.read(async |client| Ok(client.query_one("select visitor_salt from analytics.settings", &[]).await?.get(0)))
+            .await
     }
 }
 

@@ -56,7 +56,7 @@ impl Retention {
     /// What is in force.
     pub async fn read(store: &Store) -> Result<Self, StoreError> {
         let row = store
-            .on_client(async |client| {
+            .read(async |client| {
                 Ok(client
                     .query_one(
                         "select extract(epoch from retention)::bigint, extract(epoch from analytics.columnstore_after())::bigint \
@@ -76,12 +76,12 @@ impl Retention {
     pub async fn accepts_from(store: &Store) -> Result<Option<DateTime<Utc>>, StoreError> {
         let statement =
             "select nullif(greatest(accepts_from, due_before), timestamptz 'epoch') from analytics.settings";
-        store.on_client(async |client| Ok(client.query_one(statement, &[]).await?.get(0))).await
+        store.read(async |client| Ok(client.query_one(statement, &[]).await?.get(0))).await
     }
 
     /// What is due now.
     pub async fn due(store: &Store) -> Result<Due, StoreError> {
-        store.on_client(async |client| read_due(&***client).await).await
+        store.read(async |client| read_due(&***client).await).await
     }
 
     /// Lets raw events be due as the setting says, however many that are, and takes back what a wrong clock moved into the future. It is refused where

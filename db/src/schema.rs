@@ -198,7 +198,12 @@ impl SchemaStatus {
 
 /// Compares the schema of a database with the one that this build knows. Changes nothing.
 pub async fn status(store: &Store) -> Result<SchemaStatus, SchemaError> {
-    store.on_client(async |client| Ok(status_of(&**client.as_ref()).await)).await?
+    let read = store.read(async |client| match status_of(&**client.as_ref()).await {
+        Err(SchemaError::Store(error)) => Err(error),
+        // What the schema is, is no fault of the session's.
+        status => Ok(status),
+    });
+    read.await?
 }
 
 /// Applies what is pending, and sets up roles and rights. `flavour` chooses by hand; otherwise the server's offer decides for a new

@@ -14,7 +14,7 @@ pub struct SpoolPosition<'a> {
 impl Store {
     /// Up to which record a spool is stored; 0 for one that the database has never heard of.
     pub async fn spool_stored_to(&self, spool: &str) -> Result<i64, StoreError> {
-        self.on_client(async |client| {
+        self.read(async |client| {
             let row = client.query_opt("select stored_to from analytics.spools where id = $1", &[&spool]).await?;
             Ok(row.map_or(0, |row| row.get(0)))
         })

@@ -119,11 +119,15 @@ impl Store {
     /// The exact counts of the given hours, in the order given. Whatever was committed before the call is counted.
     pub async fn counts(&self, hours: &[Hour]) -> Result<Vec<HourCounts>, StoreError> {
         let starts: Vec<DateTime<Utc>> = hours.iter().map(|hour| hour.start().to_utc()).collect();
-        let deadline = Instant::now() + self.inner.options.read_timeout;
+        let began = std::time::Instant::now();
+        let deadline = Instant::from(began) + self.inner.options.read_timeout;
         let rows = match self.read_counts(&starts, deadline).await {
             // A connection that lay idle while the server restarted breaks at its next use, and a session may have become useless meanwhile. The second
-            // try gets a new one.
-            Err(error) if error.is_of_session() => self.read_counts(&starts, deadline).await?,
+            // try gets a new one: the others that lay idle are as bad.
+            Err(error) if error.is_of_session() => {
+                self.inner.reads.retain(|_, metrics| metrics.created >= began);
+                self.read_counts(&starts, deadline).await?
+            }
             rows => rows?,
         };
         if rows.len() != hours.len() {
@@ -234,6 +238,22 @@ impl Store {
                 session.give_up();
                 Err(StoreError::TimedOut(limit))
             }
+        }
+    }
+
+    /// Reads something on a connection of the pool. A session may have become useless since it was used last, and others with it, which says nothing
+    /// about the database: what it was asked is asked once more, on a new one.
+    pub(crate) async fn read<T>(
+        &self,
+        call: impl AsyncFnOnce(&mut Object) -> Result<T, StoreError> + Clone,
+    ) -> Result<T, StoreError> {
+        let began = std::time::Instant::now();
+        match self.on_client(call.clone()).await {
+            Err(StoreError::Unreachable(_) | StoreError::Refused(_) | StoreError::Forbidden(_)) => {
+                self.inner.pool.retain(|_, metrics| metrics.created >= began);
+                self.on_client(call).await
+            }
+            read => read,
         }
     }
 

@@ -12,12 +12,14 @@ mod database;
 mod pooler;
 mod printed_log;
 mod slow_link;
+mod stale_link;
 
 pub use daemon::{Daemon, program};
 pub use database::{TIMESCALE_TEMPLATE, TestDatabase, embedded_options, make_timescale_template, server_dir};
 pub use pooler::{PoolMode, Pooler};
 pub use printed_log::PrintedLog;
 pub use slow_link::SlowLink;
+pub use stale_link::StaleLink;
 
 /// Makes a test of each named function for each flavour: `postgres::NAME` and `timescale::NAME`. The functions are asynchronous
 /// and take a [`db::Flavour`].

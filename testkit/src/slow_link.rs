@@ -19,9 +19,7 @@ impl SlowLink {
     /// A way to the socket that a URL names, of so long one way.
     pub async fn start(database_url: &str, delay: Duration) -> Self {
         let config: Config = database_url.parse().expect("the URL is valid");
-        let [Host::Unix(folder)] = config.get_hosts() else { panic!("{database_url} names no socket") };
-        let port = config.get_ports().first().copied().unwrap_or(5432);
-        let socket = folder.join(format!(".s.PGSQL.{port}"));
+        let socket = socket_of(&config);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let port = listener.local_addr().expect("it has an address").port();
         Self { port, task: tokio::spawn(accept(listener, socket, delay)) }
@@ -37,6 +35,13 @@ impl Drop for SlowLink {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// The path of the socket that a database's address is of.
+pub(crate) fn socket_of(config: &Config) -> PathBuf {
+    let [Host::Unix(folder)] = config.get_hosts() else { panic!("the URL names no socket") };
+    let port = config.get_ports().first().copied().unwrap_or(5432);
+    folder.join(format!(".s.PGSQL.{port}"))
 }
 
 async fn accept(listener: TcpListener, socket: PathBuf, delay: Duration) {

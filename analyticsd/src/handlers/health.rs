@@ -14,9 +14,9 @@ pub(crate) fn healthz() -> Response {
     reply::text("ok\n".to_owned())
 }
 
-/// `GET /readyz`: the database answers and its schema is the one that this build knows.
+/// `GET /readyz`: events can be stored, the database answers and its schema is the one that this build knows.
 #[utoipa::path(
-    get, path = "/readyz", operation_id = "readyz", tag = "health", summary = "The database answers and its schema is current",
+    get, path = "/readyz", operation_id = "readyz", tag = "health", summary = "Events can be stored and the schema is current",
     responses(
         (status = 200, description = "It is ready", body = String, content_type = "text/plain; charset=utf-8", example = "ready\n"),
         openapi::Unavailable,

@@ -10,7 +10,7 @@ use db::{
 };
 use reqwest::StatusCode;
 use tempfile::TempDir;
-use testkit::{Daemon, TestDatabase, embedded_options, server_dir};
+use testkit::{Daemon, StaleLink, TestDatabase, embedded_options, server_dir};
 use tokio::time::{Instant, sleep};
 use tokio_postgres::{Client, NoTls};
 
@@ -18,6 +18,7 @@ use crate::support::{at, counts, stored_events};
 
 /// What an operator and a load balancer may have to wait until they see that something changed. It is only there for a failing test to end.
 const PATIENCE: Duration = Duration::from_mins(1);
+const PAST: &str = "2015-05-17T10:00:00Z";
 
 /// A server whose settings a test may change, and a daemon on it.
 struct Private {
@@ -105,6 +106,27 @@ async fn sessions_that_were_read_only_are_replaced_and_few_are_tried_until_other
     assert_eq!(stored_events(&database).await, 1, "what was refused is not stored");
 }
 
+/// As those do that were open while the extension was updated.
+#[tokio::test]
+async fn sessions_that_end_at_whatever_is_said_next_are_replaced_and_nobody_notices() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let link = StaleLink::start(database.url()).await;
+    let daemon = Daemon::start(link.url()).await;
+    let now = Utc::now();
+    until_ready(&daemon, StatusCode::OK).await;
+    for round in 1..=5 {
+        for instant in [now, at(PAST)] {
+            assert_eq!(daemon.post(instant, "anna", "click").await, StatusCode::NO_CONTENT);
+        }
+        link.make_stale();
+        // What `/readyz` found out before is told for half a second.
+        sleep(Duration::from_millis(600)).await;
+        let (ready, present, past) = tokio::join!(daemon.get("/readyz"), daemon.counts(now), daemon.counts(at(PAST)));
+        assert_eq!(ready.status(), StatusCode::OK);
+        assert_eq!([present, past], [counts(1, round, 0); 2]);
+    }
+}
+
 #[tokio::test]
 async fn a_daemon_that_gets_no_traffic_notices_that_nothing_could_be_stored_and_that_it_can_be_again() {
     let private = Private::start().await;
@@ -126,7 +148,7 @@ async fn a_daemon_that_gets_no_traffic_notices_that_nothing_could_be_stored_and_
 async fn commits_that_wait_for_a_standby_that_is_gone_take_few_connections_and_counts_are_read() {
     let private = Private::start().await;
     let daemon = &private.daemon;
-    let past = at("2015-05-17T10:00:00Z");
+    let past = at(PAST);
     until_stored(daemon, past, "anna").await;
     private.set("alter system set synchronous_standby_names = 'nobody'").await;
 
