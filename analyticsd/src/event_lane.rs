@@ -234,7 +234,11 @@ impl Lane {
             outcome = self.writer.ingest_once(events, &claims, None) => outcome,
             never = self.waiting.refuse_stale() => match never {},
         };
-        self.storing.ends();
+        self.ends(match &outcome {
+            Ok(_) => None,
+            Err(IngestError::NotStored(error)) => Some(error),
+            Err(IngestError::Undecided(undecided)) => Some(undecided.cause()),
+        });
         self.commits.tried(CommitOutcome::of(&outcome), began);
         if CommitOutcome::of(&outcome).is_answer() {
             self.metrics.database.answered();
@@ -275,7 +279,7 @@ impl Lane {
             proof = self.writer.prove() => proof,
             never = self.waiting.refuse_stale() => match never {},
         };
-        self.storing.ends();
+        self.ends(proof.as_ref().err());
         if let Some(loss) = self.writer.take_loss() {
             losses::report(loss, &self.store, &self.metrics);
         }
@@ -286,6 +290,15 @@ impl Lane {
             }
             Err(error) => self.not_stored(Vec::new(), &error).await,
         }
+    }
+
+    /// A commit is over. One that hung and failed is trouble until something can be stored, also while its fate is being found out.
+    fn ends(&mut self, failed: Option<&StoreError>) {
+        if let Some(error) = failed.filter(|error| error.is_silence() || self.storing.hangs()) {
+            self.fails(error);
+            self.await_return();
+        }
+        self.storing.ends();
     }
 
     /// Whether it proves that it can store when nothing is stored for a while. What is away is proven by the task that waits for it.
@@ -442,10 +455,6 @@ impl Lane {
     async fn find_out(&mut self, jobs: Vec<Job>, undecided: Undecided) {
         let lane = self.name.name();
         tracing::warn!(lane, %undecided, "finding out whether a commit went through");
-        if undecided.timed_out() {
-            self.fails(undecided.cause());
-            self.await_return();
-        }
         while self.undecided.len() >= MAX_UNDECIDED {
             let back = tokio::select! {
                 back = self.undecided.join_next() => back,

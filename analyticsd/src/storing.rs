@@ -95,6 +95,13 @@ struct State {
     commits_since: Option<Instant>,
 }
 
+impl State {
+    /// For how long a commit has been under way, if that is too long.
+    fn hangs_for(&self) -> Option<Duration> {
+        self.commits_since.map(|since| since.elapsed()).filter(|duration| *duration > LONGEST_COMMIT)
+    }
+}
+
 impl LaneStoring {
     /// A commit has begun.
     pub(crate) fn begins(&self) {
@@ -104,6 +111,11 @@ impl LaneStoring {
     /// A commit is over, whatever came of it.
     pub(crate) fn ends(&self) {
         lock(&self.state).commits_since = None;
+    }
+
+    /// Whether a commit is under way that takes too long.
+    pub(crate) fn hangs(&self) -> bool {
+        lock(&self.state).hangs_for().is_some()
     }
 
     /// Something was committed. Whether nothing could be before.
@@ -130,9 +142,8 @@ impl LaneStoring {
     fn trouble(&self) -> Option<String> {
         let state = lock(&self.state);
         let hangs = || {
-            let since = state.commits_since.filter(|since| since.elapsed() > LONGEST_COMMIT)?;
-            (self.name == LaneName::Present)
-                .then(|| format!("a commit has been under way for {} seconds", since.elapsed().as_secs()))
+            let duration = state.hangs_for().filter(|_| self.name == LaneName::Present)?;
+            Some(format!("a commit has been under way for {} seconds", duration.as_secs()))
         };
         state.trouble.clone().or_else(hangs)
     }

@@ -62,6 +62,11 @@ impl StoreError {
         }
     }
 
+    /// Whether the database kept silent for longer than it may.
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Self::TimedOut(_))
+    }
+
     /// The code that the server answered with, see PostgreSQL's appendix A.
     pub fn code(&self) -> Option<&str> {
         match self {

@@ -50,11 +50,6 @@ impl Undecided {
         &self.cause
     }
 
-    /// Whether the database kept silent, rather than the connection being broken.
-    pub fn timed_out(&self) -> bool {
-        matches!(self.cause, StoreError::TimedOut(_))
-    }
-
     /// Whether the database said that it gave the statement up.
     pub fn was_cancelled(&self) -> bool {
         matches!(self.cause, StoreError::Cancelled(_))

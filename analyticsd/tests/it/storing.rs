@@ -143,6 +143,26 @@ async fn a_daemon_that_gets_no_traffic_notices_that_nothing_could_be_stored_and_
     assert_eq!((events, hours), (0, 0), "what it tried left nothing behind");
 }
 
+/// The server ends a commit that waits for a lock after 10 s, and the next one waits again.
+#[tokio::test]
+async fn a_lock_that_keeps_everything_from_being_stored_is_told_at_every_moment() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    until_ready(&daemon, StatusCode::OK).await;
+    let mut client = database.client().await;
+    let lock = client.transaction().await.unwrap();
+    lock.batch_execute("lock table analytics.events in access exclusive mode").await.unwrap();
+    until_ready(&daemon, StatusCode::SERVICE_UNAVAILABLE).await;
+    let end = Instant::now() + Duration::from_secs(8);
+    while Instant::now() < end {
+        assert_eq!(daemon.get("/readyz").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+        sleep(Duration::from_millis(5)).await;
+    }
+    lock.rollback().await.unwrap();
+    until_ready(&daemon, StatusCode::OK).await;
+    assert_eq!(daemon.post(Utc::now(), "anna", "click").await, StatusCode::NO_CONTENT);
+}
+
 /// Whoever waits for a standby that is gone waits for ever, and keeps a connection.
 #[tokio::test]
 async fn commits_that_wait_for_a_standby_that_is_gone_take_few_connections_and_counts_are_read() {
