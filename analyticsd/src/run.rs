@@ -256,7 +256,7 @@ async fn prepare_schema(store: &Store, migrate: bool, patience: Duration, metric
         let migrated = patiently(patience, async || schema::migrate(store, None).await).await?;
         tracing::info!(flavour = %migrated.flavour, migrations = migrated.applied.len(), "the schema is up to date");
         if !migrated.roles.lacking.is_empty() {
-            tracing::info!("the roles of the schema are not all set up; `analytics-cli doctor` says what is lacking");
+            tracing::warn!("the roles of the schema are not all set up; `analytics-cli doctor` says what is lacking");
         }
     } else {
         // Else migrating looked at that.
