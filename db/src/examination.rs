@@ -194,7 +194,7 @@ impl Examination {
             let row = transaction
                 .query_one(
                     "with waiting as ( \
-                         select hour, max(written_at) < now() - interval '1 hour' as is_overdue from analytics.hour_counts \
+                         select hour, not bool_or(written_at between now() - interval '1 hour' and now() + interval '1 hour') as is_overdue from analytics.hour_counts \
                          where hour < date_bin(interval '1 hour', now(), timestamptz 'epoch') - interval '1 hour' group by hour \
                      ) \
                      select min(hour), count(*), count(*) filter (where is_overdue), \

@@ -42,6 +42,11 @@ pub struct Backlog {
     pub closed_hours: u64,
 }
 
+/// When an hour is ripe, in SQL: when the one after it is over, and it has been quiet for `$1` milliseconds. What was written while the clock of the
+/// database was ahead says nothing of when that was.
+const RIPE_AT: &str = "greatest(hour + interval '2 hours', \
+                       max(written_at) filter (where written_at < now() + interval '1 hour') + $1::bigint * interval '1 millisecond')";
+
 /// The one settler among all replicas, for as long as its connection lives.
 pub struct Settler {
     store: Store,
@@ -75,10 +80,11 @@ impl Settler {
                 Ok(self
                     .client
                     .query(
-                        "select hour from analytics.hour_counts \
-                         where hour < date_bin(interval '1 hour', now(), timestamptz 'epoch') - interval '1 hour' and hour <> all ($3) \
-                         group by hour having max(written_at) < now() - $1::bigint * interval '1 millisecond' \
-                         order by hour limit $2",
+                        &format!(
+                            "select hour from analytics.hour_counts \
+                             where hour < date_bin(interval '1 hour', now(), timestamptz 'epoch') - interval '1 hour' and hour <> all ($3) \
+                             group by hour having {RIPE_AT} < now() order by hour limit $2"
+                        ),
                         &[&millis(quiet), &i64::from(limit), &except],
                     )
                     .await?)
@@ -95,14 +101,14 @@ impl Settler {
                 Ok(self
                     .client
                     .query_one(
-                        // An hour is ripe when the one after it is over, and it has been quiet.
-                        "select count(*), count(*) filter (where ripe_at < now()), \
+                        &format!(
+                            "select count(*), count(*) filter (where ripe_at < now()), \
                          (extract(epoch from now() - min(ripe_at) filter (where ripe_at < now())) * 1000)::bigint, \
                          (select extract(epoch from date_trunc('day', now() - retention, 'UTC') - accepts_from)::bigint from analytics.settings \
                          where accepts_from > timestamptz 'epoch' or due_before = timestamptz 'epoch'), \
                          (select count(*) from analytics.settled_hours where events_missing_since is not null) \
-                         from (select greatest(hour + interval '2 hours', max(written_at) + $1::bigint * interval '1 millisecond') as ripe_at \
-                         from analytics.hour_counts group by hour) as open_hours",
+                         from (select {RIPE_AT} as ripe_at from analytics.hour_counts group by hour) as open_hours"
+                        ),
                         &[&millis(quiet)],
                     )
                     .await?)

@@ -227,12 +227,12 @@ async fn registered<'a>(store: &Store, row: &'a mut Option<Registered>) -> Resul
     Ok(row.insert(registered))
 }
 
-/// Goes through the storing of an event without storing it, see `rehearse` in the migrations.
+/// Goes through the storing of an event of now, by this machine's clock, without storing it: see `rehearse` in the migrations.
 async fn rehearse(store: &Store, writer: i64, after: i64, number: i64) -> Result<(), Attempt> {
     attempt(store, async |session| {
-        let prepared = session.prepare_cached("select analytics.rehearse($1, $2, $3)").await;
+        let prepared = session.prepare_cached("select analytics.rehearse($1, $2, $3, $4)").await;
         let statement = prepared.map_err(Fault::Preparing)?;
-        session.query(&statement, &[&writer, &after, &number]).await.map_err(Fault::Sent)
+        session.query(&statement, &[&writer, &after, &number, &Utc::now()]).await.map_err(Fault::Sent)
     })
     .await
     .map(drop)

@@ -2,14 +2,14 @@
 --
 -- Signatures stay, so daemons of the version before go on.
 
--- Goes through the storing of an event of the current hour, undoes it, and commits nothing but the writer's number: every permission, every table, the space
+-- Goes through the storing of an event of the daemon's current hour, undoes it, and commits nothing but the writer's number: every permission, every table, the space
 -- for a row and the commit itself are tried, and no count changes. For a lane that has had nothing to store for a while, or whose last batch failed.
 --
--- Raises what `ingest` raises, and AN009 where events of the current hour are refused.
-create function analytics.rehearse(writer bigint, after_batch bigint, batch bigint) returns void
+-- Raises what `ingest` raises, and AN009 where events of that hour are refused.
+create function analytics.rehearse(writer bigint, after_batch bigint, batch bigint, at timestamptz) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    current_hour timestamptz := date_bin(interval '1 hour', now(), timestamptz 'epoch');
+    current_hour timestamptz := date_bin(interval '1 hour', at, timestamptz 'epoch');
     -- Of its own, so that rehearsals of several lanes do not wait for one another.
     visitor text := writer;
     taken_from timestamptz;
@@ -19,7 +19,7 @@ begin
         -- What is assigned stays when the rest is undone.
         select i.expired is not null into is_expired
         from analytics.ingest(
-            writer, after_batch, batch, array[now()], array[visitor], array[true],
+            writer, after_batch, batch, array[at], array[visitor], array[true],
             array[current_hour], array[1::bigint], array[0::bigint], array[current_hour], array[visitor]) as i;
         raise exception 'this was a rehearsal' using errcode = 'AN010';
     exception when sqlstate 'AN010' then
@@ -27,7 +27,7 @@ begin
     end;
     if is_expired then
         select greatest(s.accepts_from, s.due_before) into taken_from from analytics.settings as s;
-        raise exception 'events before % are refused, because raw events are not kept so long, and it is now %', taken_from, now()
+        raise exception 'events before % are refused, because raw events are not kept so long, and it is now %', taken_from, at
             using errcode = 'AN009';
     end if;
 

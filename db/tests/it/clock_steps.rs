@@ -9,7 +9,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use db::{
-    Flavour, Ingested, Retention, Store, StoreOptions,
+    Flavour, Ingested, Retention, Settler, Store, StoreOptions,
     embedded::{Embedded, EmbeddedKind, EmbeddedOptions},
     schema,
 };
@@ -167,7 +167,7 @@ impl SteppedServer {
     /// Moves the clock, and returns when the server goes by it.
     async fn step(&self, client: &Client, days: i64) {
         let unfinished = self.clock.with_extension("new");
-        fs::write(&unfinished, format!("+{days}d")).unwrap();
+        fs::write(&unfinished, format!("{days:+}d")).unwrap();
         fs::rename(&unfinished, &self.clock).unwrap();
         loop {
             let says: DateTime<Utc> = client.query_one("select clock_timestamp()", &[]).await.unwrap().get(0);
@@ -180,7 +180,7 @@ impl SteppedServer {
 
 /// It deleted every raw event, and every event was refused for months afterwards.
 #[tokio::test]
-async fn a_database_whose_clock_is_500_days_ahead_for_a_while_deletes_nothing_and_refuses_nothing() {
+async fn a_database_whose_clock_is_500_days_ahead_for_a_while_deletes_nothing_refuses_nothing_and_settles_afterwards() {
     let Some(stepped) = SteppedServer::start().await else {
         eprintln!("SKIPPED: Debian's package faketime is not installed");
         return;
@@ -214,5 +214,14 @@ async fn a_database_whose_clock_is_500_days_ahead_for_a_while_deletes_nothing_an
     assert_counts_equal_brute_force(&store).await;
     let left = client.query_one("select count(*) from analytics.events", &[]).await.unwrap();
     assert_eq!(left.get::<_, i64>(0), 4, "those of 2015 were due");
+    // That it was written when the clock was ahead says nothing.
+    let settler = Settler::elect(&store).await.unwrap().unwrap();
+    assert_eq!(settler.ripe_hours(Duration::ZERO, &[], 10).await.unwrap(), [yesterday.hour()]);
+    assert_eq!(settler.backlog(Duration::ZERO).await.unwrap().ripe_hours, 1);
+
+    // Events are of the daemon's now, whatever the database believes that it is.
+    stepped.step(&client, -100).await;
+    store_all(&mut events, &[event_at(Utc::now(), "dora")]).await;
+    events.prove().await.unwrap();
     stepped.server.stop().await.unwrap();
 }
