@@ -101,7 +101,7 @@ fn remark_on_roles(Roles { made, lacking }: &Roles) -> Option<String> {
     if !lacking.is_empty() {
         let statements = lacking.join(";\n    ");
         return Some(format!(
-            "This is not done: the schema is usable, but only by this login, which may not set up the roles of daemons and readers. A superuser has to \
+            "This is not done: the roles of daemons and readers are not all set up, which takes more rights than this login has. A superuser has to \
              run, connected to this database:\n    {statements};\nand then this login the command again, which does the rest. Or a superuser runs the \
              command once. Where there is no superuser, `--without-roles` leaves everything with this login, which the daemons then use too."
         ));

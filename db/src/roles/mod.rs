@@ -112,17 +112,31 @@ pub struct Roles {
 /// Sets up roles, owners and rights, as far as this login may.
 pub(crate) async fn set_up(client: &Client, flavour: Flavour) -> Result<Roles, StoreError> {
     let missing = Wanted::Roles.needed(client, flavour).await?;
-    let mut lacking = Wanted::Roles.run(client, flavour).await?;
+    let lacking = Wanted::Roles.run(client, flavour).await?;
     let made =
         missing.iter().filter(|statement| !lacking.contains(statement)).filter_map(|s| role_made_by(s)).collect();
-    if !lacking.is_empty() {
+    if !acts_for_the_owner(client, flavour).await? {
         // A schema whose objects belong to the login that migrates works as before; only nobody else has any rights in it.
         close_to_all(client, flavour).await?;
         return Ok(Roles { made, lacking });
     }
-    lacking = Wanted::Owners.run(client, flavour).await?;
-    lacking.extend(Wanted::Rights.run(client, flavour).await?);
-    Ok(Roles { made, lacking })
+    // Also where something else is lacking: what a migration made, daemons that run are to use.
+    let mut left = Wanted::Owners.run(client, flavour).await?;
+    left.extend(Wanted::Rights.run(client, flavour).await?);
+    // Once somebody ran what is lacking, the next time does the rest.
+    Ok(Roles { made, lacking: if lacking.is_empty() { left } else { lacking } })
+}
+
+/// Whether all roles are there and this login may do what their owner may.
+async fn acts_for_the_owner(client: &impl GenericClient, flavour: Flavour) -> Result<bool, StoreError> {
+    let statement = "select pg_has_role(to_regrole($1), 'usage')";
+    Ok(are_there(client, flavour).await? && client.query_one(statement, &[&OWNER]).await?.get(0))
+}
+
+async fn are_there(client: &impl GenericClient, flavour: Flavour) -> Result<bool, StoreError> {
+    let roles = if flavour == Flavour::Timescale { &ALL[..] } else { &ALL[..3] };
+    let statement = "select bool_and(to_regrole(name) is not null) from unnest($1::text[]) as r (name)";
+    Ok(client.query_one(statement, &[&roles]).await?.get(0))
 }
 
 /// Lets nobody but who migrates call what there is, where no roles are set up.
@@ -134,12 +148,7 @@ pub(crate) async fn close_to_all(client: &Client, flavour: Flavour) -> Result<()
 /// What is needed for owners and rights to be as they should be; nothing where there are no roles, since a login that owns everything needs
 /// none. Changes nothing.
 pub(crate) async fn needed(client: &impl GenericClient, flavour: Flavour) -> Result<Option<Vec<String>>, StoreError> {
-    let roles = if flavour == Flavour::Timescale { &ALL[..] } else { &ALL[..3] };
-    let there: bool = client
-        .query_one("select bool_and(to_regrole(name) is not null) from unnest($1::text[]) as r (name)", &[&roles])
-        .await?
-        .get(0);
-    if !there {
+    if !are_there(client, flavour).await? {
         return Ok(None);
     }
     let mut needed = Wanted::Owners.needed(client, flavour).await?;

@@ -35,7 +35,8 @@ select statement from (
             and has_schema_privilege(to_regrole('analytics_refresher'), '_timescaledb_internal', 'create'), false)
         and exists (
             select from pg_class as c
-            where c.relnamespace = to_regnamespace('analytics') and c.relkind in ('r', 'p', 'v', 'm') and c.relowner is distinct from to_regrole(
+            -- The others have no chunks.
+            where c.relnamespace = to_regnamespace('analytics') and c.relname in ('events', 'events_hourly') and c.relowner is distinct from to_regrole(
                 case when c.relname = 'events_hourly' then 'analytics_refresher' else 'analytics_owner' end))
 ) as needed
 order by n, statement
