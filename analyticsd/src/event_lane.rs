@@ -25,7 +25,7 @@ use crate::{
     body_budget::BodyShare,
     expired::Expired,
     job::{Accepted, Job, NotAccepted, answer_all},
-    losses,
+    losses::Losses,
     metrics::{CommitOutcome, LaneCommits, LaneName, Metrics, Queued},
     setbacks::Setbacks,
     spool::SpoolLane,
@@ -69,6 +69,8 @@ pub struct Shared<'a> {
     pub metrics: &'a Arc<Metrics>,
     /// What they know of whether events can be stored.
     pub storing: &'a Arc<Storing>,
+    /// What notices that the database lost what they stored.
+    pub losses: Losses,
     /// How many hours may be opened again at a time; each takes a connection and reads a whole hour.
     pub reopening_places: Arc<Semaphore>,
 }
@@ -89,6 +91,7 @@ impl EventLane {
             metrics: Arc::clone(shared.metrics),
             commits: shared.metrics.commits.of(name),
             storing: shared.storing.lane(name, shared.metrics),
+            losses: shared.losses.clone(),
             store: store.clone(),
             writer: Writer::new(store.clone()),
             waiting: Waiting::new(queue, limits, shared),
@@ -132,6 +135,7 @@ struct Lane {
     metrics: Arc<Metrics>,
     commits: Arc<LaneCommits>,
     storing: Arc<LaneStoring>,
+    losses: Losses,
     store: Store,
     writer: Writer,
     waiting: Waiting,
@@ -175,8 +179,12 @@ impl Lane {
                 Turn::End => break,
             }
         }
-        if let Err(error) = self.writer.retire().await {
-            tracing::debug!(lane = self.name.name(), %error, "the writer's row stays behind until the settler tidies it up");
+        match self.writer.retire().await {
+            Ok(Some(loss)) => self.losses.report(loss).await,
+            Ok(None) => {}
+            Err(error) => {
+                tracing::debug!(lane = self.name.name(), %error, "the writer's row stays behind until the settler tidies it up");
+            }
         }
     }
 
@@ -243,9 +251,7 @@ impl Lane {
         if CommitOutcome::of(&outcome).is_answer() {
             self.metrics.database.answered();
         }
-        if let Some(loss) = self.writer.take_loss() {
-            losses::report(loss, &self.store, &self.metrics);
-        }
+        self.losses.look_for(self.writer.take_left());
         match outcome {
             Ok(Ingested::Stored) => {
                 self.stores();
@@ -280,9 +286,7 @@ impl Lane {
             never = self.waiting.refuse_stale() => match never {},
         };
         self.ends(proof.as_ref().err());
-        if let Some(loss) = self.writer.take_loss() {
-            losses::report(loss, &self.store, &self.metrics);
-        }
+        self.losses.look_for(self.writer.take_left());
         match proof {
             Ok(()) => {
                 self.metrics.database.answered();
@@ -464,7 +468,7 @@ impl Lane {
                 self.decided(back).await;
             }
         }
-        let (store, commits, metrics) = (self.store.clone(), Arc::clone(&self.commits), Arc::clone(&self.metrics));
+        let (store, commits, losses) = (self.store.clone(), Arc::clone(&self.commits), self.losses.clone());
         self.undecided.spawn(async move {
             match undecided.find_out(&store, FATE_PATIENCE).await {
                 Fate::Stored => {
@@ -475,12 +479,13 @@ impl Lane {
                 }
                 Fate::NotStored { cause, loss } => {
                     if let Some(loss) = loss {
-                        losses::report(loss, &store, &metrics);
+                        losses.report(loss).await;
                     }
                     Some((jobs, cause))
                 }
-                Fate::Unknown(error) => {
-                    tracing::error!(lane, %error, requests = jobs.len(), "nobody knows whether a commit went through; hanging up");
+                Fate::Unknown { cause, before } => {
+                    losses.look_for(Some(before));
+                    tracing::error!(lane, error = %cause, requests = jobs.len(), "nobody knows whether a commit went through; hanging up");
                     answer_all(jobs, Err(NotAccepted::Unknown));
                     None
                 }

@@ -11,6 +11,7 @@ use crate::{
     count_lane::{CountLane, Unanswered},
     event_lane::{EventLane, LaneLimits, Shared},
     job::{Accepted, NotAccepted},
+    losses::Losses,
     metrics::{LaneName, Metrics, Queued, ReadLaneName},
     spool::SpoolLane,
     storing::Storing,
@@ -46,10 +47,16 @@ pub struct Lanes {
 impl Lanes {
     /// Starts the lanes' tasks in `tasks`. They end, with all that they accepted answered, once the [`Lanes`] are dropped.
     /// With a spool, events are kept there while the database is away.
-    pub fn start(store: &Store, spool: Option<&SpoolLane>, metrics: &Arc<Metrics>, tasks: &mut JoinSet<()>) -> Self {
+    pub fn start(
+        store: &Store,
+        spool: Option<&SpoolLane>,
+        metrics: &Arc<Metrics>,
+        losses: Losses,
+        tasks: &mut JoinSet<()>,
+    ) -> Self {
         let storing = Arc::<Storing>::default();
         let reopening_places = Arc::new(Semaphore::new(MAX_REOPENING));
-        let shared = Shared { store, spool, metrics, storing: &storing, reopening_places };
+        let shared = Shared { store, spool, metrics, storing: &storing, losses, reopening_places };
         let counts = |name, tasks: &mut _| CountLane::start(store.clone(), QUEUE_LENGTH, name, metrics, tasks);
         let events = |name, limits, tasks: &mut _| EventLane::start(name, limits, &shared, tasks);
         Self {

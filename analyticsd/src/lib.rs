@@ -23,7 +23,7 @@ pub mod lanes;
 mod line_writer;
 pub mod live;
 mod log_lines;
-mod losses;
+pub mod losses;
 pub mod metrics;
 mod network;
 mod observer;

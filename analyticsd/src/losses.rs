@@ -1,11 +1,74 @@
-use std::sync::Arc;
+//! Notices what the database lost of what it had acknowledged, as when a standby that lagged behind is promoted, or a backup is restored.
 
-use db::{Loss, Store};
+use std::{sync::Arc, time::Duration};
+
+use db::{Acknowledged, Loss, Store};
+use tokio::{sync::mpsc, time::sleep};
 
 use crate::metrics::Metrics;
 
-/// Tells all who may want to know that the database lost what it had acknowledged: the log, the metrics and, in the database, `doctor`.
-pub(crate) fn report(loss: Loss, store: &Store, metrics: &Arc<Metrics>) {
+/// The most rows of writers that wait to be looked at. A lane leaves one when the database goes away, and few while it is.
+const MAX_WAITING: usize = 64;
+/// Pauses between two tries of the same look: doubled each time, from the first to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Looks whether the database still has what writers stored that were left. Cheap to clone; it ends with the last clone.
+#[derive(Clone)]
+pub struct Losses {
+    store: Store,
+    metrics: Arc<Metrics>,
+    left: mpsc::Sender<Acknowledged>,
+}
+
+impl Losses {
+    /// Begins to look. One look is taken at a time, so that a database that hangs has few of them.
+    pub fn start(store: &Store, metrics: &Arc<Metrics>) -> Self {
+        let (left, mut waiting) = mpsc::channel::<Acknowledged>(MAX_WAITING);
+        let (store, metrics) = (store.clone(), Arc::clone(metrics));
+        tokio::spawn({
+            let (store, metrics) = (store.clone(), Arc::clone(&metrics));
+            async move {
+                while let Some(acknowledged) = waiting.recv().await {
+                    if let Some(loss) = look(&acknowledged, &store).await {
+                        report(loss, &store, &metrics).await;
+                    }
+                }
+            }
+        });
+        Self { store, metrics, left }
+    }
+
+    /// Looks, as soon as the database answers, whether it has what a writer stored, if one was left.
+    pub(crate) fn look_for(&self, left: Option<Acknowledged>) {
+        if left.is_some_and(|acknowledged| self.left.try_send(acknowledged).is_err()) {
+            tracing::warn!(
+                most = MAX_WAITING,
+                "too many rows of writers wait to be looked at: if the database lost what one of them stored, nobody is told"
+            );
+        }
+    }
+
+    /// Tells all who may want to know of a loss.
+    pub(crate) async fn report(&self, loss: Loss) {
+        report(loss, &self.store, &self.metrics).await;
+    }
+}
+
+async fn look(acknowledged: &Acknowledged, store: &Store) -> Option<Loss> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match acknowledged.missing(store).await {
+            Ok(loss) => return loss,
+            Err(error) => tracing::debug!(%error, "whether the database lost something is looked at again"),
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Tells the log, the metrics and, in the database, `doctor`.
+async fn report(loss: Loss, store: &Store, metrics: &Metrics) {
     let Loss { writer, batches, events, at_least } = loss;
     tracing::error!(
         writer,
@@ -16,10 +79,7 @@ pub(crate) fn report(loss: Loss, store: &Store, metrics: &Arc<Metrics>) {
     );
     metrics.losses.batches.add(usize::try_from(batches).unwrap_or(usize::MAX));
     metrics.losses.events.add(usize::try_from(events).unwrap_or(usize::MAX));
-    let store = store.clone();
-    tokio::spawn(async move {
-        if let Err(error) = store.note_loss(loss).await {
-            tracing::error!(%error, writer, batches, events, "could not note the loss in the database, where doctor would find it");
-        }
-    });
+    if let Err(error) = store.note_loss(loss).await {
+        tracing::error!(%error, writer, batches, events, "could not note the loss in the database, where doctor would find it");
+    }
 }

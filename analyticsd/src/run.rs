@@ -20,6 +20,7 @@ use crate::{
     front::Front,
     lanes::Lanes,
     live::Live,
+    losses::Losses,
     metrics::{Listener, Metrics},
     open_files,
     output::Output,
@@ -133,13 +134,13 @@ async fn serve_until(
     };
 
     let mut lane_tasks = JoinSet::new();
-    let spool = match &config.spool {
-        Some(spool) => Some(
-            SpoolLane::start(&spool.dir, spool.max_bytes, &store, &metrics, &mut lane_tasks).context("cannot spool")?,
-        ),
-        None => None,
-    };
-    let lanes = Arc::new(Lanes::start(&store, spool.as_ref(), &metrics, &mut lane_tasks));
+    let losses = Losses::start(&store, &metrics);
+    let spool = config
+        .spool
+        .as_ref()
+        .map(|spool| SpoolLane::start(&spool.dir, spool.max_bytes, &store, &metrics, &losses, &mut lane_tasks));
+    let spool = spool.transpose().context("cannot spool")?;
+    let lanes = Arc::new(Lanes::start(&store, spool.as_ref(), &metrics, losses, &mut lane_tasks));
     // The lanes hold it for as long as they may need it.
     drop(spool);
     let mut watchdog = Watchdog::start(address);

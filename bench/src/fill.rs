@@ -74,7 +74,8 @@ pub(crate) async fn fill(store: &Store, hours: &[FilledHour]) -> anyhow::Result<
             }
         }
     }
-    Ok(writer.retire().await?)
+    writer.retire().await?;
+    Ok(())
 }
 
 /// Settles hours, as long as no daemon does.

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     Store, StoreError,
-    losses::{Loss, StoredBatches},
+    losses::{Acknowledged, Loss},
 };
 
 /// Pauses between attempts to find out what became of a batch: doubled each time, from the first to the longest.
@@ -18,13 +18,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// A batch whose connection died before the answer, whose statement was given up, or that was answered with an error that proves nothing: stored or not,
 /// and the database knows.
 #[derive(Debug, Error)]
-#[error("no answer says whether batch {batch} of writer {writer} is stored: {cause}")]
+#[error("no answer says whether batch {batch} of writer {} is stored: {cause}", before.writer)]
 #[must_use = "somebody waits to hear whether the batch is stored"]
 pub struct Undecided {
-    pub(crate) writer: i64,
     pub(crate) batch: i64,
-    /// What the writer stored before.
-    pub(crate) before: StoredBatches,
+    /// What its writer stored before.
+    pub(crate) before: Acknowledged,
     pub(crate) cause: StoreError,
 }
 
@@ -41,13 +40,23 @@ pub enum Fate {
         loss: Option<Loss>,
     },
     /// The database did not tell in time.
-    Unknown(StoreError),
+    Unknown {
+        /// What it said, or that it said nothing.
+        cause: StoreError,
+        /// What its writer stored before.
+        before: Acknowledged,
+    },
 }
 
 impl Undecided {
     /// What came in place of an answer.
     pub fn cause(&self) -> &StoreError {
         &self.cause
+    }
+
+    /// What its writer stored before, for those who do not find out what became of the batch itself.
+    pub fn take_before(&mut self) -> Acknowledged {
+        Acknowledged { writer: self.before.writer, stored: std::mem::take(&mut self.before.stored) }
     }
 
     /// Whether the database said that it gave the statement up.
@@ -62,17 +71,17 @@ impl Undecided {
         let mut pause = FIRST_PAUSE;
         loop {
             let left = patience.saturating_sub(began.elapsed());
-            let cause = match timeout(left, fence(store, self.writer)).await {
+            let cause = match timeout(left, fence(store, self.before.writer)).await {
                 Ok(Ok(Some(last_stored))) if last_stored == self.batch => return Fate::Stored,
                 Ok(Ok(stands)) => {
-                    let loss = self.before.missing(self.writer, stands);
+                    let loss = self.before.missing_behind(stands);
                     return Fate::NotStored { cause: self.cause, loss };
                 }
                 Ok(Err(cause)) => cause,
                 Err(_) => StoreError::TimedOut(patience),
             };
             if began.elapsed() + pause > patience {
-                return Fate::Unknown(cause);
+                return Fate::Unknown { cause, before: self.before };
             }
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);

@@ -53,7 +53,7 @@ pub use examination::{Access, Clock, Examination, Platform, Settling, Timescale}
 pub use fate::{Fate, Undecided};
 pub use flavour::Flavour;
 pub use forgetting::{Forgotten, Traces};
-pub use losses::{Loss, NotedLosses};
+pub use losses::{Acknowledged, Loss, NotedLosses};
 pub use password::{has_password, mask_password, mask_passwords_in};
 pub use raw_events_examination::{ClosedHours, ForeignJob};
 pub use reopening::Reopened;

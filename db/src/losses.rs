@@ -6,7 +6,7 @@ use std::{collections::VecDeque, time::Duration};
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
-use crate::{Examination, Store, StoreError};
+use crate::{Examination, Store, StoreError, fate::fence};
 
 /// How many of its last batches a writer remembers. A standby that lagged behind by more lost more than can be told.
 const MAX_REMEMBERED: usize = 65_536;
@@ -48,7 +48,31 @@ pub(crate) struct StoredBatches {
     last_at: Option<Instant>,
 }
 
+/// What one writer was told is committed. Whoever leaves the writer keeps it until the database has said that it has all of that.
+#[derive(Debug)]
+#[must_use = "nobody else can tell whether the database lost it"]
+pub struct Acknowledged {
+    pub(crate) writer: i64,
+    pub(crate) stored: StoredBatches,
+}
+
+impl Acknowledged {
+    /// What of it the database does not have any more. Ends the writer.
+    pub async fn missing(&self, store: &Store) -> Result<Option<Loss>, StoreError> {
+        Ok(self.missing_behind(fence(store, self.writer).await?))
+    }
+
+    /// The same where the writer's row says that the last stored batch was `stands`; none: the row is not there.
+    pub(crate) fn missing_behind(&self, stands: Option<i64>) -> Option<Loss> {
+        self.stored.missing(self.writer, stands)
+    }
+}
+
 impl StoredBatches {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.remembered.is_empty()
+    }
+
     pub(crate) fn add(&mut self, batch: i64, events: u64) {
         if self.remembered.len() == MAX_REMEMBERED {
             self.remembered.pop_front();
@@ -64,7 +88,7 @@ impl StoredBatches {
     }
 
     /// Which of them are missing where the writer's row says that the last stored batch was `stands`; none: the row is not there.
-    pub(crate) fn missing(&self, writer: i64, stands: Option<i64>) -> Option<Loss> {
+    fn missing(&self, writer: i64, stands: Option<i64>) -> Option<Loss> {
         let is_tidied_up = stands.is_none() && self.last_at.is_none_or(|at| at.elapsed() > ROW_LIVES);
         if is_tidied_up {
             return None;

@@ -4,11 +4,10 @@ use thiserror::Error;
 use tokio_postgres::{Row, types::ToSql};
 
 use crate::{
-    Claim, Loss, SpoolPosition, Store, StoreError, Undecided,
+    Acknowledged, Claim, Loss, SpoolPosition, Store, StoreError, Undecided,
     attempt::{Attempt, Fault, attempt},
     claims::ClaimColumns,
     columns::Columns,
-    fate::fence,
     known_visitors::KnownVisitors,
     losses::StoredBatches,
     session::Session,
@@ -53,7 +52,7 @@ pub enum IngestError {
 pub struct Writer {
     store: Store,
     registered: Option<Registered>,
-    loss: Option<Loss>,
+    left: Option<Acknowledged>,
 }
 
 /// A row in `analytics.writers`, and what holds for as long as it stands where the writer left it.
@@ -82,6 +81,10 @@ impl Registered {
         })
     }
 
+    fn into_acknowledged(self) -> Acknowledged {
+        Acknowledged { writer: self.id, stored: self.stored }
+    }
+
     fn next_number(&mut self) -> i64 {
         self.last_number += 1;
         self.last_number
@@ -91,7 +94,7 @@ impl Registered {
 impl Writer {
     /// A writer that registers itself with its first batch, and anew after one whose fate was not known.
     pub fn new(store: Store) -> Self {
-        Self { store, registered: None, loss: None }
+        Self { store, registered: None, left: None }
     }
 
     /// The connections that it stores through.
@@ -99,9 +102,9 @@ impl Writer {
         &self.store
     }
 
-    /// What the database lost of what this writer stored, if it was noticed since this was asked the last time.
-    pub fn take_loss(&mut self) -> Option<Loss> {
-        self.loss.take()
+    /// What it stored by a row that it left since this was asked the last time: the database may have lost some of it.
+    pub fn take_left(&mut self) -> Option<Acknowledged> {
+        self.left.take()
     }
 
     /// Stores and counts a batch, all or nothing. When this returns [`Ingested::Stored`] the batch is committed.
@@ -141,7 +144,7 @@ impl Writer {
                 Ok(not_stored) => return Ok(not_stored),
                 Err(failed) => failed,
             };
-            let cause = self.after(number, failed).await?;
+            let cause = self.after(number, failed)?;
             if attempts == MAX_ATTEMPTS {
                 return Err(IngestError::NotStored(cause));
             }
@@ -162,13 +165,12 @@ impl Writer {
                     row.stored.stands();
                     return Ok(());
                 }
-                Err(Attempt::NotRegistered(_)) if attempts < MAX_ATTEMPTS => self.begin_anew().await?,
-                Err(Attempt::FateUnknown(cause @ StoreError::TimedOut(_))) => {
-                    // It may still be under way, and holds the row.
-                    self.registered = None;
+                Err(Attempt::NotRegistered(_)) if attempts < MAX_ATTEMPTS => self.begin_anew(),
+                // It holds nothing, so that it does not matter whether it was committed. But it may still be under way, and holds the row.
+                Err(Attempt::FateUnknown(cause)) => {
+                    self.begin_anew();
                     return Err(cause);
                 }
-                // It does not matter whether it was committed: it holds nothing, and if it was, the row stands elsewhere, which the next attempt is told.
                 Err(failed) => return Err(failed.into_cause()),
             }
             attempts += 1;
@@ -181,39 +183,37 @@ impl Writer {
     }
 
     /// What comes after an attempt that failed: why it may be made again, or what the caller is told.
-    async fn after(&mut self, number: i64, failed: Attempt) -> Result<StoreError, IngestError> {
+    fn after(&mut self, number: i64, failed: Attempt) -> Result<StoreError, IngestError> {
         match failed {
             Attempt::NotSent(cause) | Attempt::Refused(cause) => Err(IngestError::NotStored(cause)),
             Attempt::StoredByAnother(cause) => Ok(cause),
             Attempt::NotRegistered(cause) => {
-                self.begin_anew().await.map_err(IngestError::NotStored)?;
+                self.begin_anew();
                 Ok(cause)
             }
             Attempt::FateUnknown(cause) => Err(match self.registered.take() {
-                Some(Registered { id, stored, .. }) => {
-                    IngestError::Undecided(Undecided { writer: id, batch: number, before: stored, cause })
+                Some(row) => {
+                    IngestError::Undecided(Undecided { batch: number, before: row.into_acknowledged(), cause })
                 }
                 None => IngestError::NotStored(cause),
             }),
         }
     }
 
-    /// Leaves a row that is gone, fenced or stands elsewhere. A row that is fenced only stands where it was left; one that stands before that tells that the
-    /// database has gone back.
-    async fn begin_anew(&mut self) -> Result<(), StoreError> {
-        if let Some(row) = &self.registered {
-            let stands = fence(&self.store, row.id).await?;
-            self.loss = row.stored.missing(row.id, stands).or(self.loss);
-            self.registered = None;
+    /// Leaves a row that is gone, fenced or stands elsewhere, or that may be held.
+    fn begin_anew(&mut self) {
+        // One by which nothing was stored tells of no loss.
+        if let Some(row) = self.registered.take().filter(|row| !row.stored.is_empty()) {
+            self.left = Some(row.into_acknowledged());
         }
-        Ok(())
     }
 
-    /// Ends the writer, so that nothing can be stored in its name any more. The settler tidies its row up.
-    pub async fn retire(self) -> Result<(), StoreError> {
+    /// Ends the writer, so that nothing can be stored in its name any more, and returns what the database lost of what it stored. The settler tidies its
+    /// row up.
+    pub async fn retire(self) -> Result<Option<Loss>, StoreError> {
         match self.registered {
-            Some(registered) => fence(&self.store, registered.id).await.map(|_| ()),
-            None => Ok(()),
+            Some(row) => row.into_acknowledged().missing(&self.store).await,
+            None => Ok(None),
         }
     }
 }

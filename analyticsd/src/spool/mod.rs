@@ -22,6 +22,7 @@ use log::SpoolLog;
 
 use crate::{
     job::{Accepted, Job, NotAccepted, answer_all},
+    losses::Losses,
     metrics::{Metrics, Queued},
 };
 
@@ -47,6 +48,7 @@ impl SpoolLane {
         max_bytes: u64,
         store: &Store,
         metrics: &Arc<Metrics>,
+        losses: &Losses,
         tasks: &mut JoinSet<()>,
     ) -> Result<Self, SpoolError> {
         let log = Arc::new(SpoolLog::open(dir, max_bytes)?);
@@ -58,6 +60,7 @@ impl SpoolLane {
             Arc::clone(&appended),
             rejects::Rejects::in_folder(dir),
             Arc::clone(metrics),
+            losses.clone(),
         ));
         let (jobs, queue) = mpsc::channel(QUEUE_LENGTH);
         let waiting = jobs.downgrade();

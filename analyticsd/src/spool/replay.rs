@@ -19,7 +19,7 @@ use tokio::{
 use super::{log::SpoolLog, record, rejects::Rejects};
 use crate::{
     job::{Fit, Room},
-    losses,
+    losses::Losses,
     metrics::{CommitOutcome, LaneName, Metrics},
     spool::SpoolError,
     waiting::log_missing_events,
@@ -61,8 +61,9 @@ pub(crate) async fn replay_forever(
     appended: Arc<Notify>,
     rejects: Rejects,
     metrics: Arc<Metrics>,
+    losses: Losses,
 ) {
-    let mut replay = Replay { store, log, rejects: Arc::new(rejects), metrics, cannot_remove: false };
+    let mut replay = Replay { store, log, rejects: Arc::new(rejects), metrics, losses, cannot_remove: false };
     let mut pause = FIRST_PAUSE;
     let mut most = MAX_RECORDS;
     loop {
@@ -98,6 +99,7 @@ struct Replay {
     log: Arc<SpoolLog>,
     rejects: Arc<Rejects>,
     metrics: Arc<Metrics>,
+    losses: Losses,
     /// Whether what is stored could not be removed from the file the last time. It is enough to know what is stored.
     cannot_remove: bool,
 }
@@ -110,8 +112,10 @@ impl Replay {
         while let Some(name) = self.on_log(SpoolLog::oldest_name).await?? {
             requests += self.run_name(&mut writer, &name, most).await?;
         }
-        if let Err(error) = writer.retire().await {
-            tracing::debug!(%error, "the spool's writer stays behind until the settler tidies it up");
+        match writer.retire().await {
+            Ok(Some(loss)) => self.losses.report(loss).await,
+            Ok(None) => {}
+            Err(error) => tracing::debug!(%error, "the spool's writer stays behind until the settler tidies it up"),
         }
         Ok(requests)
     }
@@ -150,10 +154,12 @@ impl Replay {
             let events = submissions.iter().flat_map(|submission| &submission.events);
             let commits = self.metrics.commits.of(LaneName::Spool);
             let began = Instant::now();
-            let outcome = writer.ingest_once(events, &all_claims, Some(at)).await;
+            let mut outcome = writer.ingest_once(events, &all_claims, Some(at)).await;
             commits.tried(CommitOutcome::of(&outcome), began);
-            if let Some(loss) = writer.take_loss() {
-                losses::report(loss, &self.store, &self.metrics);
+            self.losses.look_for(writer.take_left());
+            // The batch itself is found out by its place in the spool.
+            if let Err(IngestError::Undecided(undecided)) = &mut outcome {
+                self.losses.look_for(Some(undecided.take_before()));
             }
             match outcome? {
                 Ingested::Stored => {

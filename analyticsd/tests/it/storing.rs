@@ -199,8 +199,19 @@ async fn commits_that_wait_for_a_standby_that_is_gone_take_few_connections_and_c
 }
 
 /// As a standby that lagged behind does not have the last commits when it takes over.
+
 #[tokio::test]
 async fn what_a_database_lost_that_went_back_to_an_earlier_state_is_counted_and_noted() {
+    a_loss_is_counted_and_noted(false).await;
+}
+
+/// As in most failovers.
+#[tokio::test]
+async fn what_a_database_lost_is_counted_and_noted_also_where_it_went_away_in_the_middle_of_a_commit_and_for_long() {
+    a_loss_is_counted_and_noted(true).await;
+}
+
+async fn a_loss_is_counted_and_noted(goes_away_in_the_middle_of_a_commit: bool) {
     let private = Private::start().await;
     let Private { server, options, daemon, _dir: dir } = private;
     let now = Utc::now();
@@ -213,7 +224,26 @@ async fn what_a_database_lost_that_went_back_to_an_earlier_state_is_counted_and_
     for user in ["ben", "carl", "dora"] {
         until_stored(&daemon, now, user).await;
     }
-    server.stop().await.unwrap();
+    if goes_away_in_the_middle_of_a_commit {
+        let (mut client, connection) = tokio_postgres::connect(server.url(), NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let lock = client.transaction().await.unwrap();
+        lock.batch_execute("lock table analytics.hour_counts in exclusive mode").await.unwrap();
+        let path = format!("{}/analytics?timestamp={}&user=eve&event=click", daemon.url(), now.timestamp_millis());
+        let sent = reqwest::Client::new().post(path).send();
+        let (sent, stopped) = tokio::join!(sent, async {
+            let waits =
+                "select from pg_stat_activity where application_name = 'analyticsd' and wait_event_type = 'Lock'";
+            while lock.query(waits, &[]).await.unwrap().is_empty() {
+                sleep(Duration::from_millis(10)).await;
+            }
+            server.stop().await
+        });
+        stopped.unwrap();
+        assert!(sent.is_err(), "nobody knows what became of it: {sent:?}");
+    } else {
+        server.stop().await.unwrap();
+    }
     std::fs::remove_dir_all(dir.path().join("native")).unwrap();
     copy(earlier.path(), dir.path());
 

@@ -38,7 +38,7 @@ pub(crate) async fn store_all(writer: &mut Writer, events: &[Event]) {
                 match undecided.find_out(&writer.store().clone(), Duration::from_secs(10)).await {
                     Fate::Stored => return,
                     Fate::NotStored { .. } => continue,
-                    Fate::Unknown(error) => panic!("{error}"),
+                    Fate::Unknown { cause, .. } => panic!("{cause}"),
                 }
             }
             outcome => outcome.unwrap(),
