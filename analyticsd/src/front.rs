@@ -47,8 +47,8 @@ pub struct Front {
 
 impl Front {
     /// The front of a listener, which lets in whom the gate lets in, and counts in `metrics` what passes.
-    pub fn new(gate: Gate, metrics: Arc<Metrics>, listener: Listener) -> Self {
-        Self { gate: Arc::new(gate), observer: Arc::new(Observer::new(metrics, listener)) }
+    pub fn new(gate: Arc<Gate>, metrics: Arc<Metrics>, listener: Listener) -> Self {
+        Self { gate, observer: Arc::new(Observer::new(metrics, listener)) }
     }
 
     /// Where the connections of the listener are counted.

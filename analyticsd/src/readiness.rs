@@ -1,4 +1,4 @@
-//! Whether events can be stored, and the database answers and has the schema of this build. It is asked by anybody, and so costs the database the same
+//! Whether events can be stored, somebody is let in to send them, and the database answers and has the schema of this build. It is asked by anybody, and so costs the database the same
 //! however many ask.
 
 use std::{
@@ -15,7 +15,7 @@ use futures_util::{
     future::{BoxFuture, Shared},
 };
 
-use crate::{metrics::Metrics, outage::Outage, storing::Storing};
+use crate::{access::Gate, metrics::Metrics, outage::Outage, storing::Storing};
 
 /// For how long what was found out holds.
 const VALIDITY: Duration = Duration::from_millis(500);
@@ -23,6 +23,7 @@ const VALIDITY: Duration = Duration::from_millis(500);
 /// What tells whether the daemon is ready. It has a connection of its own, so that it takes none away from events and counts.
 pub struct Readiness {
     storing: Arc<Storing>,
+    gate: Arc<Gate>,
     store: Store,
     look: Mutex<Option<Look>>,
     outage: Arc<Outage>,
@@ -39,7 +40,12 @@ type Found = Result<(), String>;
 
 impl Readiness {
     /// Prepares to connect; nothing is opened yet.
-    pub fn new(database_url: &str, storing: Arc<Storing>, metrics: &Metrics) -> Result<Self, DatabaseUrlError> {
+    pub fn new(
+        database_url: &str,
+        storing: Arc<Storing>,
+        gate: Arc<Gate>,
+        metrics: &Metrics,
+    ) -> Result<Self, DatabaseUrlError> {
         let options = StoreOptions {
             application_name: "analyticsd readiness".to_owned(),
             max_connections: 1,
@@ -47,13 +53,19 @@ impl Readiness {
         };
         let store = Store::new(database_url, options)?;
         metrics.watch_pool("readiness", &store, Store::pool_use);
-        Ok(Self { storing, store, look: Mutex::default(), outage: Arc::default() })
+        Ok(Self { storing, gate, store, look: Mutex::default(), outage: Arc::default() })
     }
 
     /// Whether it is ready now, or was half a second ago.
     pub(crate) async fn ask(&self) -> Found {
         if let Some(trouble) = self.storing.trouble().await {
             return Err(format!("No event can be stored: {trouble}. The cause is in the log."));
+        }
+        if self.gate.is_closed() {
+            return Err(
+                "Nobody is let in: the database does not say which access tokens there are. The cause is in the log."
+                    .to_owned(),
+            );
         }
         let found = {
             let mut look = self.look.lock().unwrap_or_else(PoisonError::into_inner);

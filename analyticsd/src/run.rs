@@ -119,19 +119,18 @@ async fn serve_until(
     } else {
         tokens.recall();
     }
-    let gate = |service, listen| Gate::new(service, listen, &config.access, Arc::clone(&tokens));
-    let following = tokio::spawn({
+    let gate = |service, listen| Arc::new(Gate::new(service, listen, &config.access, Arc::clone(&tokens)));
+    // None of these ends by itself.
+    let mut background = JoinSet::new();
+    background.spawn({
         let tokens = Arc::clone(&tokens);
         async move { tokens.follow().await }
     });
 
-    let listener = server::listen(config.listen).with_context(|| format!("cannot listen on {}", config.listen))?;
+    let listen = |address| server::listen(address).with_context(|| format!("cannot listen on {address}"));
+    let listener = listen(config.listen)?;
     let address = listener.local_addr().context("cannot tell which port was taken")?;
-
-    let admin_listener = match config.admin_listen {
-        Some(address) => Some(server::listen(address).with_context(|| format!("cannot listen on {address}"))?),
-        None => None,
-    };
+    let admin_listener = config.admin_listen.map(listen).transpose()?;
 
     let mut lane_tasks = JoinSet::new();
     let losses = Losses::start(&store, &metrics);
@@ -145,16 +144,17 @@ async fn serve_until(
     drop(spool);
     let mut watchdog = Watchdog::start(address);
     let live = Arc::new(Live::new(Arc::clone(&lanes)));
-    let looking = tokio::spawn({
+    let looking = background.spawn({
         let live = Arc::clone(&live);
         async move { live.look().await }
     });
     let reports = Arc::new(Reports::new(url, &metrics)?);
     let budget = BodyBudget::default();
-    let readiness = Arc::new(Readiness::new(url, lanes.storing(), &metrics)?);
+    let public = gate(Service::Public, config.listen);
+    let readiness = Arc::new(Readiness::new(url, lanes.storing(), Arc::clone(&public), &metrics)?);
     let services = Services { lanes, live: Arc::clone(&live), reports, readiness, budget, limits: config.requests };
     watch(&services, &store, &metrics);
-    let settler = tokio::spawn(settling::settle_forever(store.clone(), config.settle_after, Arc::clone(&metrics)));
+    background.spawn(settling::settle_forever(store.clone(), config.settle_after, Arc::clone(&metrics)));
     let admin = config.admin_listen.zip(admin_listener).map(|(listen, listener)| {
         let front = Front::new(gate(Service::Admin, listen), Arc::clone(&metrics), Listener::Admin);
         serve_admin(listener, front, &metrics, output)
@@ -167,12 +167,13 @@ async fn serve_until(
         service_manager::serves_with(address, "the database is away, events go into the spool");
     }
     let limits = open_files::make_room_for(config.limits);
-    let front = Front::new(gate(Service::Public, config.listen), Arc::clone(&metrics), Listener::Public);
+    let front = Front::new(public, Arc::clone(&metrics), Listener::Public);
     let mut broken = None;
     let stopped_or_broken = async {
         tokio::select! {
             () = &mut stop => {}
             _ = lane_tasks.join_next() => broken = Some(anyhow!("a lane ended by itself, which is a bug; the daemon stopped")),
+            _ = background.join_next() => broken = Some(anyhow!("a task in the background ended by itself, which is a bug; the daemon stopped")),
             error = prepare_schema_later(&store, config.migrate, address, &metrics), if !is_prepared => broken = Some(error),
         }
         watchdog.stopping();
@@ -182,8 +183,7 @@ async fn serve_until(
         looking.abort();
     };
     let all_answered = server::serve(listener, front, routes(services), limits, stopped_or_broken).await;
-    following.abort();
-    settler.abort();
+    background.abort_all();
     if let Some(admin) = admin {
         admin.abort();
     }

@@ -73,7 +73,7 @@ impl AccessTokens<'_> {
     /// Whether there ever was a token, so that daemons ask for one.
     pub async fn ever_were(self) -> Result<bool, StoreError> {
         self.0
-            .read(async |client| Ok(client.query_one("select analytics.access_changes() > 0", &[]).await?.get(0)))
+            .read(async |client| Ok(changes(&client.query_one("select analytics.access_changes()", &[]).await?)? > 0))
             .await
     }
 
@@ -138,7 +138,7 @@ impl AccessTokens<'_> {
             .read(async |client| {
                 let statement = client.prepare_cached("select analytics.access_changes()").await?;
                 // Asked for before the tokens: if they change in between, they are read once more than needed, and never once less.
-                let changes: i64 = client.query_one(&statement, &[]).await?.get(0);
+                let changes = changes(&client.query_one(&statement, &[]).await?)?;
                 if known == Some(changes) {
                     return Ok(None);
                 }
@@ -152,6 +152,11 @@ impl AccessTokens<'_> {
             })
             .await
     }
+}
+
+/// How often the tables of tokens were changed. There is none while a backup is restored under the daemon.
+fn changes(row: &tokio_postgres::Row) -> Result<i64, StoreError> {
+    row.get::<_, Option<i64>>(0).ok_or(StoreError::Inconsistent("how often access tokens were changed is not there"))
 }
 
 /// A token of the table. None if it has anything that this build does not know, so that it lets nobody in.

@@ -126,6 +126,16 @@ impl Gate {
         self.proxies.is_trusted(address)
     }
 
+    /// Whether nobody is let in at this moment, whatever they show, because the database has not said for long which tokens there are.
+    pub(crate) fn is_closed(&self) -> bool {
+        let (freshness, at) = (self.tokens.freshness(), Instant::now());
+        !self.allow_anonymous
+            && match self.tokens.known().as_ref() {
+                Some(known) if known.ever || !self.is_open_at_first => !freshness.is_in_force(at),
+                _ => !freshness.is_recent(at),
+            }
+    }
+
     /// What a connection's requests have in common.
     pub(crate) fn peer(&self, address: IpAddr) -> Peer {
         Peer { address, owner: self.per_address.as_ref().map(|limit| limit.owner_of(address)) }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use db::{AccessTokens, NewAccessToken, StoreOptions};
+use db::{AccessTokens, Flavour, NewAccessToken, StoreOptions};
 use model::access::{IssuedToken, Scope};
 use reqwest::{Method, Response, StatusCode};
-use testkit::Daemon;
+use testkit::{Daemon, TestDatabase};
 
 use crate::{spool::Away, tokens::send};
 
@@ -59,6 +59,28 @@ async fn anonymous_access_closes_while_tokens_cannot_be_read_and_opens_again_aft
     // Until the spool is empty there is more to say than yes.
     let opened = until_other_than(&[503], &daemon, None).await;
     assert!([202, 204].contains(&opened.status().as_u16()), "{opened:?}");
+}
+
+/// As for a moment while a backup is restored under it.
+#[tokio::test]
+async fn a_daemon_whose_database_does_not_know_its_tokens_lets_nobody_in_says_so_and_goes_on_when_it_does() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    assert_eq!(post(&daemon, None).await.status(), StatusCode::NO_CONTENT);
+    let client = database.client().await;
+    client
+        .batch_execute("create table kept as table analytics.access_changes; delete from analytics.access_changes")
+        .await
+        .unwrap();
+    assert_eq!(until_other_than(&[204], &daemon, None).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let ready = daemon.get("/readyz").await;
+    assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let told = ready.text().await.unwrap();
+    assert!(told.contains("which access tokens there are"), "{told}");
+
+    client.batch_execute("insert into analytics.access_changes select * from kept").await.unwrap();
+    assert_eq!(until_other_than(&[503], &daemon, None).await.status(), StatusCode::NO_CONTENT);
+    assert_eq!(daemon.get("/readyz").await.status(), StatusCode::OK);
 }
 
 #[tokio::test]

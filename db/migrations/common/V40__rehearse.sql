@@ -2,12 +2,13 @@
 --
 -- Signatures stay, so daemons of the version before go on.
 
--- Goes through the storing of an event of the daemon's current hour, undoes it, and commits nothing but the writer's number: every permission, every table, the space
--- for a row and the commit itself are tried, and no count changes. For a lane that has had nothing to store for a while, or whose last batch failed.
+-- Goes through the storing of an event of the daemon's current hour, undoes it, and commits nothing but the writer's number: every permission, every table,
+-- the space for a row and the commit itself are tried, and no count changes. For a lane that has had nothing to store for a while, or whose last batch
+-- failed. It has the rights of whoever calls it, so that theirs are tried too.
 --
 -- Raises what `ingest` raises, and AN009 where events of that hour are refused.
 create function analytics.rehearse(writer bigint, after_batch bigint, batch bigint, at timestamptz) returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     current_hour timestamptz := date_bin(interval '1 hour', at, timestamptz 'epoch');
     -- Of its own, so that rehearsals of several lanes do not wait for one another.
@@ -30,9 +31,16 @@ begin
         raise exception 'events before % are refused, because raw events are not kept so long, and it is now %', taken_from, at
             using errcode = 'AN009';
     end if;
+    perform analytics.advance_writer(writer, after_batch, batch);
+end
+$$;
 
-    update analytics.writers as w set last_batch = rehearse.batch, written_at = now()
-    where w.id = rehearse.writer and not w.fenced and w.last_batch = rehearse.after_batch;
+-- Notes that a writer stands behind a batch of no events. Raises AN001 as `ingest` does.
+create function analytics.advance_writer(writer bigint, after_batch bigint, batch bigint) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    update analytics.writers as w set last_batch = advance_writer.batch, written_at = now()
+    where w.id = advance_writer.writer and not w.fenced and w.last_batch = advance_writer.after_batch;
     if not found then
         raise exception 'writer % is not registered, was fenced off, or stands behind another batch than %', writer, after_batch
             using errcode = 'AN001';

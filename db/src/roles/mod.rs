@@ -26,6 +26,7 @@ pub const FOR_THE_DAEMON: &[&str] = &[
     "access_changes",
     "advance_retention",
     "advance_spool",
+    "advance_writer",
     "drop_events_before",
     "drop_oldest_events_before",
     "fence_writer",

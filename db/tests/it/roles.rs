@@ -308,13 +308,23 @@ async fn a_login_without_a_role_is_kept_out_by_the_statements_that_doctor_gives_
     client.batch_execute(&format!("alter database {name} owner to current_user")).await.unwrap();
 }
 
+/// Else a daemon that may not store would say that it is ready.
+async fn a_proof_is_made_with_the_rights_of_whoever_asks_for_it(flavour: Flavour) {
+    let database = TestDatabase::new(flavour).await;
+    let mut daemon = writer(&store_of(&database.url_of_member(&[roles::DAEMON]).await));
+    daemon.prove().await.unwrap();
+    let revoke = "do $$ begin execute format('revoke execute on function %s from analytics_daemon', (select oid::regprocedure from pg_proc where proname = 'ingest' order by pronargs limit 1)); end $$";
+    database.client().await.batch_execute(revoke).await.unwrap();
+    assert!(matches!(daemon.prove().await.unwrap_err(), StoreError::Forbidden(_)));
+}
+
 /// A new version is put in by whoever has the owner's role, while daemons go on.
 async fn a_login_in_the_owners_role_migrates_and_what_is_new_is_there_for_daemons(flavour: Flavour) {
     let database = TestDatabase::new(flavour).await;
     let owner = store_of(&database.url_of_member(&[roles::OWNER]).await);
     let mut daemon = writer(&store_of(&database.url_of_member(&[roles::DAEMON]).await));
     let client = database.client().await;
-    let as_before_the_last_migration = "drop function analytics.rehearse, analytics.note_loss; drop table analytics.losses; \
+    let as_before_the_last_migration = "drop function analytics.rehearse, analytics.advance_writer, analytics.note_loss; drop table analytics.losses; \
                                         alter table analytics.writers drop column batch_at_last_look, drop column idle_looks; \
                                         delete from analytics.schema_history where version = 40";
     client.batch_execute(as_before_the_last_migration).await.unwrap();
@@ -471,6 +481,7 @@ with_logins!(
     a_login_of_the_daemon_can_do_what_the_daemon_does_and_nothing_else,
     a_login_of_a_reader_sees_counts_and_no_visitor_and_changes_nothing,
     a_login_without_a_role_is_kept_out_by_the_statements_that_doctor_gives_and_nobody_else_is,
+    a_proof_is_made_with_the_rights_of_whoever_asks_for_it,
     a_login_in_the_owners_role_migrates_and_what_is_new_is_there_for_daemons,
     a_schema_of_another_login_changes_hands_while_its_daemon_goes_on,
     an_owner_of_the_database_is_given_one_list_once_and_does_the_rest,
