@@ -170,6 +170,9 @@ fn reason(cause: &StoreError) -> String {
     match (cause, cause.code()) {
         (_, Some("25006")) => "the database is read-only".to_owned(),
         (_, Some("53100")) => "the database's disk is full".to_owned(),
+        (_, Some("55000")) => {
+            "the server does not load TimescaleDB, or a backup is being restored into the database".to_owned()
+        }
         (_, Some("AN009")) => "the database takes no events of the current hour".to_owned(),
         (_, Some(code)) => format!("the database refuses commits, with SQLSTATE {code}"),
         (StoreError::TimedOut(limit), None) => format!("the database did not answer a commit within {limit:?}"),

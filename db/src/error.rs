@@ -1,6 +1,6 @@
 use std::{error::Error, fmt::Write};
 
-use deadpool_postgres::PoolError;
+use deadpool_postgres::{HookError, PoolError};
 use thiserror::Error;
 use tokio_postgres::{
     Config,
@@ -176,7 +176,7 @@ impl From<tokio_postgres::Error> for StoreError {
 impl From<PoolError> for StoreError {
     fn from(error: PoolError) -> Self {
         match error {
-            PoolError::Backend(error) => match error.code() {
+            PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => match error.code() {
                 Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Self::Forbidden(error),
                 Some(code) if !is_connection_lost(code) => Self::NotAdmitted(error),
                 _ => Self::Unreachable(Box::new(error)),

@@ -125,7 +125,8 @@ impl Retention {
         store
             .bounded_maintenance(async {
                 let advance = "select analytics.advance_retention($1::timestamptz)";
-                let kept_from: DateTime<Utc> = client.query_one(advance, &[&Utc::now()]).await?.get(0);
+                let kept_from: Option<DateTime<Utc>> = client.query_one(advance, &[&Utc::now()]).await?.get(0);
+                let kept_from = kept_from.ok_or(StoreError::Inconsistent("there are no settings"))?;
                 client.execute("call analytics.drop_events_before($1)", &[&kept_from]).await?;
                 client.execute("select analytics.forget_expired_keys()", &[]).await?;
                 Ok(Applied { kept_from, due: read_due(&client).await? })

@@ -66,6 +66,21 @@ pub struct PoolUse {
 /// way of this feature.
 pub(crate) const COUNT_SOUNDLY: &str = "select set_config('timescaledb.enable_skipscan', 'off', false)";
 
+/// For a session that works on raw events. Without its library, and while a backup is restored, TimescaleDB takes no part in what a session does: events
+/// would go where it does not look for them afterwards, and those in chunks would not all be found. Which it is stays so for as long as the session lives.
+const REFUSE_TO_MISS_CHUNKS: &str = "do $$ begin \
+    if exists ( \
+        select from pg_catalog.pg_class \
+        where relname = 'foreign_chunks' and relnamespace = pg_catalog.to_regnamespace('analytics') \
+    ) and current_setting('timescaledb.restoring', true) is distinct from 'off' then \
+        if current_setting('timescaledb.restoring', true) is null then \
+            raise exception 'extension \"timescaledb\" must be preloaded' using errcode = '55000'; \
+        end if; \
+        raise exception 'a backup is being restored into this database' using errcode = '55000', \
+            hint = 'It is done with `select timescaledb_post_restore()`.'; \
+    end if; \
+end $$";
+
 /// The connections to one database. Cheap to clone; clones share the connections.
 #[derive(Clone)]
 pub struct Store {
@@ -110,8 +125,9 @@ impl Store {
             .tcp_user_timeout(options.statement_timeout * 2);
 
         let sound_since = Arc::<SoundSince>::default();
-        let pool = pool_of(&config, &options, options.max_connections, &sound_since);
-        let reads = pool_of(&config, &options, options.max_read_connections, &sound_since);
+        let pool = pool_of(&config, &options, options.max_connections, REFUSE_TO_MISS_CHUNKS, &sound_since);
+        // Counts are not read from raw events.
+        let reads = pool_of(&config, &options, options.max_read_connections, "", &sound_since);
         let places = Arc::new(Semaphore::new(2 * options.max_connections));
         Ok(Self { inner: Arc::new(Inner { config, options, pool, reads, places, sound_since }) })
     }
@@ -262,6 +278,7 @@ impl Store {
         self.bounded(async {
             let client = connect(&self.inner.config).await?;
             prepare_session(&client, self.inner.options.maintenance_timeout).await?;
+            client.batch_execute(REFUSE_TO_MISS_CHUNKS).await?;
             // A wrong count would be noticed, but noticing does not settle the hour.
             client.batch_execute(COUNT_SOUNDLY).await?;
             Ok(client)
@@ -310,8 +327,14 @@ async fn take_from(pool: &Pool) -> Result<Object, StoreError> {
     Ok(opening.await.expect("nobody aborts it, and opening does not panic")?)
 }
 
-/// A pool of connections whose sessions are all prepared alike.
-fn pool_of(config: &Config, options: &StoreOptions, max: usize, sound_since: &Arc<SoundSince>) -> Pool {
+/// A pool of connections whose sessions are all prepared alike, and by some statements more.
+fn pool_of(
+    config: &Config,
+    options: &StoreOptions,
+    max: usize,
+    more_to_prepare: &'static str,
+    sound_since: &Arc<SoundSince>,
+) -> Pool {
     let manager =
         Manager::from_config(config.clone(), NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
     let statement_timeout = options.statement_timeout;
@@ -328,7 +351,8 @@ fn pool_of(config: &Config, options: &StoreOptions, max: usize, sound_since: &Ar
                 prepare_session(client, statement_timeout).await.map_err(HookError::Backend)?;
                 // The planner would otherwise plan each call anew, because it takes an array of known length to be worth it;
                 // planning takes as long as storing a batch of 30 events.
-                client.batch_execute("set plan_cache_mode = force_generic_plan").await.map_err(HookError::Backend)
+                let prepare = format!("set plan_cache_mode = force_generic_plan; {more_to_prepare}");
+                client.batch_execute(&prepare).await.map_err(HookError::Backend)
             })
         }))
         .pre_recycle(Hook::sync_fn(move |_, metrics| {

@@ -5,7 +5,9 @@ use std::{fs, path::PathBuf};
 use db::{AccessTokens, Flavour, NewAccessToken, Store, StoreError, StoreOptions, embedded::Embedded, schema};
 use model::access::{IssuedToken, Scope};
 use tempfile::TempDir;
-use testkit::{embedded_options, server_dir};
+use testkit::{TestDatabase, embedded_options, server_dir};
+
+use crate::support::{assert_counts_equal_brute_force, click, has_logins, hour, store_all, writer};
 
 /// A server of its own, with a login `own` whose password is `right`, and the rules by which it lets people in.
 struct Server {
@@ -57,6 +59,46 @@ fn check(error: &StoreError, what: &str, said: &str, remedy: &str) {
     assert_eq!(db::describe(error), told, "nothing is told twice");
     let (seen, to_do) = error.parts();
     assert_eq!(format!("{seen}; {}", to_do.unwrap()), told);
+}
+
+/// Events would be stored where the extension does not find them when it is loaded again.
+#[tokio::test]
+async fn a_schema_of_timescaledb_is_not_worked_on_without_it() {
+    let server = Server::start().await;
+    let store = Store::new(server.embedded.url(), StoreOptions::default()).unwrap();
+    // What only a schema with TimescaleDB has.
+    server.client.batch_execute("create table analytics.foreign_chunks ()").await.unwrap();
+    let refused = writer(&store).prove().await.unwrap_err();
+    check(
+        &refused,
+        "TimescaleDB is installed, and the server does not load it",
+        "must be preloaded",
+        "restart the server",
+    );
+    let migrates = schema::migrate(&store, None).await.unwrap_err().to_string();
+    assert!(migrates.contains("does not load it"), "{migrates}");
+    assert!(store.counts(&[hour("2015-05-17T10:00:00Z")]).await.is_ok(), "counts are not among the raw events");
+}
+
+/// A server that tells logins apart is a native one.
+#[tokio::test]
+async fn nothing_is_stored_while_a_backup_is_restored_under_a_daemon() {
+    if !has_logins(Flavour::Timescale) {
+        eprintln!("SKIPPED: TEST_TIMESCALE_URL names no native server");
+        return;
+    }
+    let database = TestDatabase::new(Flavour::Timescale).await;
+    let mut before = writer(database.store());
+    store_all(&mut before, &[click("2015-05-17T10:00:00Z", "anna")]).await;
+    let client = database.client().await;
+    client.batch_execute("select timescaledb_pre_restore()").await.unwrap();
+    store_all(&mut before, &[click("2015-05-17T10:00:00Z", "ben")]).await;
+    let store = Store::new(database.url(), StoreOptions::default()).unwrap();
+    let refused = writer(&store).prove().await.unwrap_err().to_string();
+    assert!(refused.contains("a backup is being restored"), "{refused}");
+    client.batch_execute("select timescaledb_post_restore()").await.unwrap();
+    store_all(&mut writer(&store), &[click("2015-05-17T10:00:00Z", "carl")]).await;
+    assert_counts_equal_brute_force(&store).await;
 }
 
 #[tokio::test]

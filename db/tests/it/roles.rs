@@ -313,7 +313,7 @@ async fn a_proof_is_made_with_the_rights_of_whoever_asks_for_it(flavour: Flavour
     let database = TestDatabase::new(flavour).await;
     let mut daemon = writer(&store_of(&database.url_of_member(&[roles::DAEMON]).await));
     daemon.prove().await.unwrap();
-    let revoke = "do $$ begin execute format('revoke execute on function %s from analytics_daemon', (select oid::regprocedure from pg_proc where proname = 'ingest' order by pronargs limit 1)); end $$";
+    let revoke = "do $$ begin execute format('revoke execute on function %s from analytics_daemon', (select oid::regprocedure from pg_proc where proname = 'ingest' order by pronargs desc limit 1)); end $$";
     database.client().await.batch_execute(revoke).await.unwrap();
     assert!(matches!(daemon.prove().await.unwrap_err(), StoreError::Forbidden(_)));
 }
