@@ -57,20 +57,23 @@ pub(crate) async fn attempt<T>(
     let session = store.session().await.map_err(Attempt::NotSent)?;
     let limit = store.statement_limit();
     let Ok(answer) = timeout(limit, send(&session)).await else {
-        session.give_up();
         return Err(Attempt::FateUnknown(StoreError::TimedOut(limit)));
     };
     let error = match answer {
-        Ok(value) => return Ok(value),
+        Ok(value) => {
+            session.go_back();
+            return Ok(value);
+        }
         Err(Fault::Preparing(error)) => {
             let error = StoreError::from(error);
-            session.end_after(&error);
+            session.go_back_after(&error);
             store.distrust(&error);
             return Err(Attempt::NotSent(error));
         }
         Err(Fault::Sent(error)) => error,
     };
     if let Some(own) = error.as_db_error().filter(|error| rollbacks::is_own(error)) {
+        session.go_back();
         return Err(match own.code().code() {
             NOT_REGISTERED => Attempt::NotRegistered(error.into()),
             STORED_AT_THE_SAME_MOMENT => Attempt::StoredByAnother(error.into()),
@@ -80,7 +83,7 @@ pub(crate) async fn attempt<T>(
     // An error behind which the connection ends may have come from whoever ended it.
     let is_proof = error.as_db_error().is_some_and(rollbacks::is_proof) && goes_on(&session).await;
     let error = StoreError::from(error);
-    session.end_after(&error);
+    session.go_back_after(&error);
     store.distrust(&error);
     Err(if is_proof { Attempt::Refused(error) } else { Attempt::FateUnknown(error) })
 }

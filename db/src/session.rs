@@ -3,45 +3,53 @@
 use std::ops::{Deref, DerefMut};
 
 use deadpool_postgres::Object;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{runtime::Handle, sync::OwnedSemaphorePermit};
 
 use crate::StoreError;
 
-/// A connection of the pool, and its place among those that may be open at a time. It goes back to the pool when it is dropped.
-pub(crate) struct Session {
+const OPEN: &str = "it is taken only by what consumes or drops the session";
+
+/// A connection of the pool, and its place among those that may be open at a time.
+///
+/// Unless it is said that it may go back, it is given up when it is dropped, with the call that is under way. The server may go on with that for as long as
+/// it likes, as with a commit that waits for a standby: until it is done with it, or the connection breaks, the connection keeps its place, so that those
+/// who give up again and again do not take all of the server's connections.
+pub(crate) struct Session(Option<Open>);
+
+struct Open {
     client: Object,
     place: OwnedSemaphorePermit,
 }
 
 impl Session {
     pub(crate) fn new(client: Object, place: OwnedSemaphorePermit) -> Self {
-        Self { client, place }
+        Self(Some(Open { client, place }))
     }
 
-    /// Gives up a call that is under way. The server may go on with it for as long as it likes, as with a commit that waits for a standby: until it
-    /// is done with it, or the connection breaks, the connection keeps its place, so that those who give up again and again do not take all of the
-    /// server's connections.
-    pub(crate) fn give_up(self) {
-        let Self { client, place } = self;
+    /// Everything was answered: others may use it.
+    pub(crate) fn go_back(mut self) {
+        self.0 = None;
+    }
+
+    /// The same after an error, unless that makes it doubtful, which ends it.
+    pub(crate) fn go_back_after(mut self, error: &StoreError) {
+        if let Some(open) = self.0.take().filter(|_| error.is_of_session()) {
+            drop(Object::take(open.client));
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let Some(Open { client, place }) = self.0.take() else { return };
         let client = Object::take(client);
-        tokio::spawn(async move {
+        let Ok(runtime) = Handle::try_current() else { return };
+        runtime.spawn(async move {
             // It is answered after everything that was asked before it.
             let _ = client.batch_execute("").await;
             drop(client);
             drop(place);
         });
-    }
-
-    /// Ends the connection, which is not to be used again.
-    pub(crate) fn end(self) {
-        drop(Object::take(self.client));
-    }
-
-    /// Ends the connection after an error that makes it doubtful. It goes back to the pool after one that our own functions raised.
-    pub(crate) fn end_after(self, error: &StoreError) {
-        if error.is_of_session() {
-            self.end();
-        }
     }
 }
 
@@ -49,12 +57,12 @@ impl Deref for Session {
     type Target = Object;
 
     fn deref(&self) -> &Object {
-        &self.client
+        &self.0.as_ref().expect(OPEN).client
     }
 }
 
 impl DerefMut for Session {
     fn deref_mut(&mut self) -> &mut Object {
-        &mut self.client
+        &mut self.0.as_mut().expect(OPEN).client
     }
 }

@@ -244,16 +244,16 @@ impl Store {
         let mut session = self.session().await?;
         let limit = self.statement_limit();
         match timeout(limit, call(&mut session)).await {
-            Ok(Ok(value)) => Ok(value),
+            Ok(Ok(value)) => {
+                session.go_back();
+                Ok(value)
+            }
             Ok(Err(error)) => {
-                session.end_after(&error);
+                session.go_back_after(&error);
                 self.distrust(&error);
                 Err(error)
             }
-            Err(_) => {
-                session.give_up();
-                Err(StoreError::TimedOut(limit))
-            }
+            Err(_) => Err(StoreError::TimedOut(limit)),
         }
     }
 

@@ -1,0 +1,50 @@
+//! Calls that nobody waits for any more, and that the server goes on with.
+
+use std::time::Duration;
+
+use db::{Flavour, Store, StoreError, StoreOptions, embedded::Embedded, schema};
+use testkit::{embedded_options, server_dir};
+use tokio::time::{sleep, timeout};
+
+use crate::support::writer;
+
+/// Whoever waits for a standby that is gone waits for ever.
+#[tokio::test]
+async fn calls_that_are_given_up_keep_their_connections_which_are_bounded_until_the_server_is_done_with_them() {
+    let dir = server_dir();
+    let server = Embedded::start(&embedded_options(dir.path(), Flavour::Postgres)).await.unwrap();
+    let store = Store::new(server.url(), StoreOptions { max_connections: 2, ..StoreOptions::default() }).unwrap();
+    schema::migrate(&store, None).await.unwrap();
+    let (client, connection) = tokio_postgres::connect(server.url(), tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let set = async |setting: &str| {
+        client.batch_execute("set synchronous_commit = local").await.unwrap();
+        client.batch_execute(&format!("alter system {setting}")).await.unwrap();
+        client.batch_execute("select pg_reload_conf()").await.unwrap();
+    };
+    set("set synchronous_standby_names = 'nobody'").await;
+    while client.query_one("show synchronous_standby_names", &[]).await.unwrap().get::<_, &str>(0).is_empty() {
+        sleep(Duration::from_millis(10)).await;
+    }
+
+    let waiting = async || -> i64 {
+        let waits = "select count(*) from pg_stat_activity where wait_event = 'SyncRep'";
+        client.query_one(waits, &[]).await.unwrap().get(0)
+    };
+    for given_up in 1..=4 {
+        let answer = timeout(Duration::from_millis(300), writer(&store).prove()).await;
+        assert!(answer.is_err(), "it waits");
+        assert_eq!(waiting().await, given_up, "each has a connection of its own, so none waits behind another");
+    }
+    assert!(matches!(writer(&store).prove().await.unwrap_err(), StoreError::Stuck(_)));
+    assert_eq!(waiting().await, 4);
+
+    set("reset synchronous_standby_names").await;
+    let proven = async {
+        while writer(&store).prove().await.is_err() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_mins(1), proven).await.expect("the places are free again");
+    server.stop().await.unwrap();
+}
