@@ -71,14 +71,15 @@ async fn a_daemon_that_spools_stops_when_what_comes_back_is_a_pool_of_transactio
     let mut command = Daemon::command();
     command.args(["--database-url", pooler.url(), "--allow-anonymous", "--spool"]).arg(&spool);
     let daemon = Daemon::start_command(command).await;
-    assert_eq!(daemon.post(Utc::now(), "anna", "click").await, StatusCode::ACCEPTED);
+    let now = Utc::now();
+    assert_eq!(daemon.post(now, "anna", "click").await, StatusCode::ACCEPTED);
     pooler.start_again().await;
     assert_eq!(daemon.ended().await.code(), Some(2), "its events stay in the spool");
 
     // Whoever then names the database itself loses nothing.
     let daemon = Daemon::start_with(["--database-url", database.url(), "--spool", spool.to_str().unwrap()]).await;
     let stored = async {
-        while daemon.counts(Utc::now()).await != counts(1, 1, 0) {
+        while daemon.counts(now).await != counts(1, 1, 0) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };

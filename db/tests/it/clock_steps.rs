@@ -28,6 +28,14 @@ fn days(days: i64) -> TimeDelta {
     TimeDelta::days(days)
 }
 
+/// What is due is reckoned in days of UTC, of which none may end in the middle of a test.
+async fn away_from_the_end_of_the_day() {
+    let left = today() + days(1) - Utc::now();
+    if left < TimeDelta::minutes(1) {
+        tokio::time::sleep((left + TimeDelta::milliseconds(100)).to_std().unwrap()).await;
+    }
+}
+
 fn today() -> DateTime<Utc> {
     Utc::now().date_naive().and_time(chrono::NaiveTime::MIN).and_utc()
 }
@@ -59,6 +67,7 @@ async fn stand(client: &Client, due: i64, by_database: Option<i64>, by_daemon: O
 }
 
 async fn what_is_due_moves_by_itself_only_as_far_as_both_clocks_went_on_and_two_days_at_most(flavour: Flavour) {
+    away_from_the_end_of_the_day().await;
     let database = TestDatabase::new(flavour).await;
     let (store, client) = (database.store(), database.client().await);
     keep(store, 30).await;
@@ -98,6 +107,7 @@ async fn what_is_due_moves_by_itself_only_as_far_as_both_clocks_went_on_and_two_
 }
 
 async fn a_bound_in_the_future_is_told_and_taken_back_to_the_oldest_raw_events(flavour: Flavour) {
+    away_from_the_end_of_the_day().await;
     let database = TestDatabase::new(flavour).await;
     let (store, client) = (database.store(), database.client().await);
     keep(store, 30).await;
@@ -181,6 +191,7 @@ impl SteppedServer {
 /// It deleted every raw event, and every event was refused for months afterwards.
 #[tokio::test]
 async fn a_database_whose_clock_is_500_days_ahead_for_a_while_deletes_nothing_refuses_nothing_and_settles_afterwards() {
+    away_from_the_end_of_the_day().await;
     let Some(stepped) = SteppedServer::start().await else {
         eprintln!("SKIPPED: Debian's package faketime is not installed");
         return;
