@@ -60,7 +60,7 @@ impl Fault {
             SqlState::OUT_OF_MEMORY => ("the server is out of memory", "give it more, or less to do"),
             SqlState::TOO_MANY_CONNECTIONS => (
                 "the server has no connection left",
-                "end some of other programs, or raise max_connections: each daemon uses up to 20",
+                "end some of other programs, or raise max_connections: each daemon uses up to 20, and 16 more while commits hang",
             ),
             SqlState::INVALID_PASSWORD => (
                 "the server does not accept the password",
