@@ -20,12 +20,17 @@ use crate::{access::Gate, metrics::Metrics, outage::Outage, storing::Storing};
 /// For how long what was found out holds.
 const VALIDITY: Duration = Duration::from_millis(500);
 
+/// How long a look may wait for the database. It reads two small rows.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// What tells whether the daemon is ready. It has a connection of its own, so that it takes none away from events and counts.
 pub struct Readiness {
     storing: Arc<Storing>,
     gate: Arc<Gate>,
     store: Store,
     look: Mutex<Option<Look>>,
+    /// What was found out last.
+    known: Arc<Mutex<Option<Found>>>,
     outage: Arc<Outage>,
 }
 
@@ -49,11 +54,12 @@ impl Readiness {
         let options = StoreOptions {
             application_name: "analyticsd readiness".to_owned(),
             max_connections: 1,
+            statement_timeout: PATIENCE,
             ..StoreOptions::default()
         };
         let store = Store::new(database_url, options)?;
         metrics.watch_pool("readiness", &store, Store::pool_use);
-        Ok(Self { storing, gate, store, look: Mutex::default(), outage: Arc::default() })
+        Ok(Self { storing, gate, store, look: Mutex::default(), known: Arc::default(), outage: Arc::default() })
     }
 
     /// Whether it is ready now, or was half a second ago.
@@ -77,26 +83,34 @@ impl Readiness {
 
     /// The look goes on when nobody waits for it any more, since what is given up in the middle leaves a connection in doubt.
     fn begin(&self) -> Look {
-        let looking = tokio::spawn(look(self.store.clone(), Arc::clone(&self.outage)));
+        let (store, storing) = (self.store.clone(), Arc::clone(&self.storing));
+        let (known, outage) = (Arc::clone(&self.known), Arc::clone(&self.outage));
+        let looking = tokio::spawn(async move { look(&store, &storing, &known, &outage).await });
         let found =
             async { looking.await.unwrap_or_else(|_| Err("Whether this server is ready is not known.".to_owned())) };
         Look { began: Instant::now(), found: found.boxed().shared() }
     }
 }
 
-async fn look(store: Store, outage: Arc<Outage>) -> Found {
-    match complaint(&store).await {
+async fn look(store: &Store, storing: &Storing, known: &Mutex<Option<Found>>, outage: &Outage) -> Found {
+    let known = || known.lock().unwrap_or_else(PoisonError::into_inner);
+    match complaint(store).await {
         Ok(complaint) => {
             if outage.ends() {
                 tracing::info!("the database can be asked again whether it is ready");
             }
-            complaint.map_or(Ok(()), Err)
+            let found = complaint.map_or(Ok(()), Err);
+            *known() = Some(found.clone());
+            found
         }
         Err(error) => {
             if outage.begins() {
-                tracing::warn!(%error, "not ready");
+                tracing::warn!(%error, "the database cannot be asked whether it is ready");
             }
-            Err("The database does not answer. The cause is in the log.".to_owned())
+            // A server that has no connection for this, or somebody who holds a lock, does not keep events from being stored.
+            let is_there = matches!(&error, SchemaError::Store(error) if error.was_said());
+            let last = known().clone().filter(|_| is_there && storing.stored_lately());
+            last.unwrap_or_else(|| Err("The database does not answer. The cause is in the log.".to_owned()))
         }
     }
 }

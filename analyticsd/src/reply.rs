@@ -101,7 +101,9 @@ fn told(reason: NotAccepted) -> Response {
             "The hour was closed and is being opened again for late events, which takes longer than a request may wait. Nothing \
              was stored. Try again after a second.",
         )),
-        NotAccepted::Unavailable => problem(&unavailable("Nothing was stored.")),
+        NotAccepted::Unavailable => {
+            problem(&unavailable("The database does not answer, or stores nothing now. Nothing was stored."))
+        }
         NotAccepted::Refused => problem(&Problem::new(
             503,
             "Database refused",
@@ -128,7 +130,7 @@ fn told(reason: NotAccepted) -> Response {
 pub(crate) fn unanswered(reason: Unanswered) -> Response {
     match reason {
         Unanswered::QueueFull => problem(&busy("")),
-        Unanswered::Unavailable => because(Reason::Unavailable, problem(&unavailable(""))),
+        Unanswered::Unavailable => because(Reason::Unavailable, problem(&unavailable("The database does not answer."))),
     }
 }
 
@@ -137,9 +139,8 @@ pub(crate) fn busy(consequence: &str) -> Problem {
     Problem::new(503, "Too busy", detail.replace("  ", " "))
 }
 
-fn unavailable(consequence: &str) -> Problem {
-    let detail = format!("The database does not answer. {consequence} Try again after a second.");
-    Problem::new(503, "Database unavailable", detail.replace("  ", " "))
+fn unavailable(what_is_wrong: &str) -> Problem {
+    Problem::new(503, "Database unavailable", format!("{what_is_wrong} Try again after a second."))
 }
 
 pub(crate) fn not_found(path: &str) -> Response {

@@ -24,6 +24,8 @@ use crate::{
 /// A commit of the present that takes longer is trouble: from then on those who wait behind it are refused. Of the other lanes one that is
 /// long may be large, or wait for another; the present tells meanwhile whether anything can be stored.
 const LONGEST_COMMIT: Duration = Duration::from_secs(5);
+/// In this time a lane of the present stores something, or proves that it can, as long as all is well.
+const LATELY: Duration = Duration::from_secs(10);
 /// How long a daemon that has just started may be asked before it knows.
 const FIRST_PROOF: Duration = Duration::from_secs(5);
 
@@ -70,6 +72,12 @@ impl Storing {
         lane
     }
 
+    /// Whether anything was stored, or proven that it can be, since the last proof of a lane without traffic was due.
+    pub(crate) fn stored_lately(&self) -> bool {
+        let lanes = lock(&self.lanes);
+        lanes.iter().any(|lane| lock(&lane.state).stored_at.is_some_and(|at| at.elapsed() < LATELY))
+    }
+
     /// Why no event can be stored; none if events can be. What it says is for anybody: the cause is in the log.
     pub(crate) async fn trouble(&self) -> Option<String> {
         // A daemon that has just started asks the database for itself first.
@@ -91,6 +99,7 @@ pub(crate) struct LaneStoring {
 struct State {
     /// Why the lane stores nothing.
     trouble: Option<String>,
+    stored_at: Option<Instant>,
     /// Since when its commit is under way.
     commits_since: Option<Instant>,
 }
@@ -120,7 +129,11 @@ impl LaneStoring {
 
     /// Something was committed. Whether nothing could be before.
     pub(crate) fn stores(&self) -> bool {
-        let was_trouble = lock(&self.state).trouble.take().is_some();
+        let was_trouble = {
+            let mut state = lock(&self.state);
+            state.stored_at = Some(Instant::now());
+            state.trouble.take().is_some()
+        };
         self.is_known.send_if_modified(|is_known| !std::mem::replace(is_known, true));
         was_trouble
     }

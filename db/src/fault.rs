@@ -86,15 +86,14 @@ impl Fault {
 }
 
 impl StoreError {
+    /// Whether a server said so: one that does not let anybody in, or takes too long, is not away.
+    pub fn was_said(&self) -> bool {
+        self.below().is_some_and(|error| said(error).is_some())
+    }
+
     /// What is wrong, and what to do about it where that is known. The two together are what it says when it is written out.
     pub fn parts(&self) -> (String, Option<&'static str>) {
-        let fault = match self {
-            Self::Unreachable(error) => Fault::of(error.as_ref()),
-            Self::NotAdmitted(error) | Self::Cancelled(error) | Self::Forbidden(error) | Self::Refused(error) => {
-                Fault::of(error)
-            }
-            Self::TimedOut(_) | Self::Stuck(_) | Self::Inconsistent(_) => None,
-        };
+        let fault = self.below().and_then(Fault::of);
         let told = self.to_string();
         match fault {
             Some(Fault { remedy, .. }) => (
@@ -102,6 +101,17 @@ impl StoreError {
                 Some(remedy),
             ),
             None => (told, None),
+        }
+    }
+
+    /// What the driver made of it.
+    fn below(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Unreachable(error) => Some(error.as_ref()),
+            Self::NotAdmitted(error) | Self::Cancelled(error) | Self::Forbidden(error) | Self::Refused(error) => {
+                Some(error)
+            }
+            Self::TimedOut(_) | Self::Stuck(_) | Self::Inconsistent(_) => None,
         }
     }
 }

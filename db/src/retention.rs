@@ -1,12 +1,14 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio_postgres::GenericClient;
+use tokio_postgres::{Client, GenericClient, error::SqlState};
 
 use crate::{Store, StoreError};
 
 /// The greatest step by which what is due moves by itself.
 const GREATEST_STEP: TimeDelta = TimeDelta::days(2);
+/// How often deleting is tried where it meets another in a deadlock.
+const MOST_TRIES: u32 = 3;
 
 /// How long raw events are kept, and in which form. Settled counts are kept for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,11 +129,23 @@ impl Retention {
                 let advance = "select analytics.advance_retention($1::timestamptz)";
                 let kept_from: Option<DateTime<Utc>> = client.query_one(advance, &[&Utc::now()]).await?.get(0);
                 let kept_from = kept_from.ok_or(StoreError::Inconsistent("there are no settings"))?;
-                client.execute("call analytics.drop_events_before($1)", &[&kept_from]).await?;
+                drop_events_before(&client, kept_from).await?;
                 client.execute("select analytics.forget_expired_keys()", &[]).await?;
                 Ok(Applied { kept_from, due: read_due(&client).await? })
             })
             .await
+    }
+}
+
+/// The extension's own job, which turns chunks into columns, locks the same tables in another order while it works on one that is dropped. What was ended
+/// as a deadlock is undone, and the job has what it waited for.
+async fn drop_events_before(client: &Client, instant: DateTime<Utc>) -> Result<(), StoreError> {
+    let mut tries = 1;
+    loop {
+        match client.execute("call analytics.drop_events_before($1)", &[&instant]).await {
+            Err(error) if error.code() == Some(&SqlState::T_R_DEADLOCK_DETECTED) && tries < MOST_TRIES => tries += 1,
+            dropped => return Ok(dropped.map(drop)?),
+        }
     }
 }
 

@@ -163,6 +163,22 @@ async fn a_lock_that_keeps_everything_from_being_stored_is_told_at_every_moment(
     assert_eq!(daemon.post(Utc::now(), "anna", "click").await, StatusCode::NO_CONTENT);
 }
 
+#[tokio::test]
+async fn a_daemon_that_stores_is_ready_though_the_database_cannot_be_asked_what_its_schema_is() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    until_ready(&daemon, StatusCode::OK).await;
+    let mut client = database.client().await;
+    let lock = client.transaction().await.unwrap();
+    lock.batch_execute("lock table analytics.schema_history in access exclusive mode").await.unwrap();
+    let end = Instant::now() + Duration::from_secs(4);
+    while Instant::now() < end {
+        assert_eq!(daemon.get("/readyz").await.status(), StatusCode::OK);
+        assert_eq!(daemon.post(Utc::now(), "anna", "click").await, StatusCode::NO_CONTENT);
+    }
+    drop(lock);
+}
+
 /// Whoever waits for a standby that is gone waits for ever, and keeps a connection.
 #[tokio::test]
 async fn commits_that_wait_for_a_standby_that_is_gone_take_few_connections_and_counts_are_read() {

@@ -1,12 +1,12 @@
 use std::time::Duration;
 
 use chrono::Utc;
-use db::{Flavour, Ingested, SettleOutcome, Settler};
+use db::{Flavour, Ingested, SettleOutcome, Settler, Store, StoreOptions};
 use model::{Event, EventKind, Hour, Timestamp, UserName};
 use testkit::{TestDatabase, on_both_flavours};
 
 use crate::support::{
-    assert_counts_equal_brute_force, click, counts, hour, impression, settle, settler, store_all, writer,
+    assert_counts_equal_brute_force, click, counts, has_logins, hour, impression, settle, settler, store_all, writer,
 };
 
 on_both_flavours!(
@@ -176,4 +176,21 @@ async fn a_database_whose_default_is_another_isolation_level_is_counted_exactly_
     let refused =
         database.client().await.batch_execute("select analytics.reopen('2015-05-17T10:00Z', 1)").await.unwrap_err();
     assert_eq!(refused.code().map(|code| code.code().to_owned()).as_deref(), Some("AN003"));
+}
+
+/// A new session goes by the setting of the database, which no session of a database in WebAssembly is.
+#[tokio::test]
+async fn an_hour_settles_also_where_the_schema_of_the_extension_is_not_searched() {
+    if !has_logins(Flavour::Timescale) {
+        eprintln!("SKIPPED: TEST_TIMESCALE_URL names no native server");
+        return;
+    }
+    let database = TestDatabase::new(Flavour::Timescale).await;
+    let client = database.client().await;
+    let name: String = client.query_one("select current_database()::text", &[]).await.unwrap().get(0);
+    client.batch_execute(&format!("alter database {name} set search_path = nothing")).await.unwrap();
+    let store = Store::new(database.url(), StoreOptions::default()).unwrap();
+    store_all(&mut writer(&store), &[click("2015-05-17T10:05:00Z", "anna")]).await;
+    settle(&store, hour(TEN)).await;
+    assert_eq!(store.counts(&[hour(TEN)]).await.unwrap(), [counts(1, 1, 0)]);
 }
