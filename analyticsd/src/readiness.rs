@@ -54,6 +54,7 @@ impl Readiness {
         let options = StoreOptions {
             application_name: "analyticsd readiness".to_owned(),
             max_connections: 1,
+            works_on_raw_events: false,
             statement_timeout: PATIENCE,
             ..StoreOptions::default()
         };

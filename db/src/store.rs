@@ -23,6 +23,8 @@ pub struct StoreOptions {
     /// The most connections for anything but reading counts. As many again may be open because a call was given up that the server goes on with; those
     /// of the settler, of deleting old events and of reopening in three lanes come on top, five at most.
     pub max_connections: usize,
+    /// Whether raw events are worked on, so that sessions are refused in which TimescaleDB would not find all of them.
+    pub works_on_raw_events: bool,
     /// The most connections for reading counts, which go on when all others wait for commits.
     pub max_read_connections: usize,
     /// The longest that opening a connection, or waiting for a free one, may take.
@@ -40,6 +42,7 @@ impl Default for StoreOptions {
         Self {
             application_name: "analyticsd".to_owned(),
             max_connections: 8,
+            works_on_raw_events: true,
             max_read_connections: 2,
             connect_timeout: Duration::from_secs(3),
             read_timeout: Duration::from_millis(2_500),
@@ -125,7 +128,8 @@ impl Store {
             .tcp_user_timeout(options.statement_timeout * 2);
 
         let sound_since = Arc::<SoundSince>::default();
-        let pool = pool_of(&config, &options, options.max_connections, REFUSE_TO_MISS_CHUNKS, &sound_since);
+        let check = if options.works_on_raw_events { REFUSE_TO_MISS_CHUNKS } else { "" };
+        let pool = pool_of(&config, &options, options.max_connections, check, &sound_since);
         // Counts are not read from raw events.
         let reads = pool_of(&config, &options, options.max_read_connections, "", &sound_since);
         let places = Arc::new(Semaphore::new(2 * options.max_connections));

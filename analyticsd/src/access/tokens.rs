@@ -61,6 +61,7 @@ impl Tokens {
         let options = StoreOptions {
             application_name: "analyticsd access".to_owned(),
             max_connections: 1,
+            works_on_raw_events: false,
             connect_timeout: CONNECT_PATIENCE,
             statement_timeout: PATIENCE,
             ..StoreOptions::default()
