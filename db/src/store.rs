@@ -63,6 +63,8 @@ pub struct PoolUse {
     pub idle: usize,
     /// Those who wait for a connection.
     pub waiting: usize,
+    /// Connections on which the server goes on with calls that nobody waits for any more.
+    pub given_up: usize,
 }
 
 /// For a session that counts distinct users over raw events, which before TimescaleDB 2.29.2 could be wrong in partly compressed chunks by
@@ -195,7 +197,9 @@ impl Store {
 
     /// How much of the pool for everything but reading counts is used at this moment. Asks nobody, so it costs nothing.
     pub fn pool_use(&self) -> PoolUse {
-        Self::use_of(&self.inner.pool)
+        let places = 2 * self.inner.options.max_connections - self.inner.places.available_permits();
+        let used = Self::use_of(&self.inner.pool);
+        PoolUse { given_up: places.saturating_sub(used.in_use), ..used }
     }
 
     /// The same of the connections that counts are read through.
@@ -206,7 +210,7 @@ impl Store {
     fn use_of(pool: &Pool) -> PoolUse {
         let status = pool.status();
         let idle = status.available.min(status.size);
-        PoolUse { max: status.max_size, in_use: status.size - idle, idle, waiting: status.waiting }
+        PoolUse { max: status.max_size, in_use: status.size - idle, idle, waiting: status.waiting, given_up: 0 }
     }
 
     /// Resolves once the database answers, however long that takes. Tries again with growing pauses, of a second at most.

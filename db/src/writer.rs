@@ -166,11 +166,12 @@ impl Writer {
                     return Ok(());
                 }
                 Err(Attempt::NotRegistered(_)) if attempts < MAX_ATTEMPTS => self.begin_anew(),
-                // It holds nothing, so that it does not matter whether it was committed. But it may still be under way, and holds the row.
-                Err(Attempt::FateUnknown(cause)) => {
+                // It may still be under way, and holds the row.
+                Err(Attempt::FateUnknown(cause @ (StoreError::TimedOut(_) | StoreError::Unreachable(_)))) => {
                     self.begin_anew();
                     return Err(cause);
                 }
+                // It does not matter whether it was committed: it holds nothing, and if it was, the row stands elsewhere, which the next attempt is told.
                 Err(failed) => return Err(failed.into_cause()),
             }
             attempts += 1;

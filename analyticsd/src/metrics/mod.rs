@@ -164,9 +164,10 @@ impl Metrics {
     #[allow(clippy::cast_precision_loss)]
     pub(crate) fn watch_pool(&self, pool: &'static str, store: &Store, pool_use: fn(&Store) -> PoolUse) {
         type Value = (&'static str, &'static str, Labels, fn(PoolUse) -> usize);
-        let values: [Value; 4] = [
+        let values: [Value; 5] = [
             (CONNECTIONS.0, CONNECTIONS.1, vec![("state", "in_use")], |pool| pool.in_use),
             (CONNECTIONS.0, CONNECTIONS.1, vec![("state", "idle")], |pool| pool.idle),
+            (CONNECTIONS.0, CONNECTIONS.1, vec![("state", "given_up")], |pool| pool.given_up),
             ("analyticsd_database_pool_limit_connections", "The most connections of a pool", vec![], |pool| pool.max),
             ("analyticsd_database_pool_waiting", "Those who wait for a connection of a pool", vec![], |pool| {
                 pool.waiting

@@ -37,7 +37,7 @@ async fn calls_that_are_given_up_keep_their_connections_which_are_bounded_until_
         assert_eq!(waiting().await, given_up, "each has a connection of its own, so none waits behind another");
     }
     assert!(matches!(writer(&store).prove().await.unwrap_err(), StoreError::Stuck(_)));
-    assert_eq!(waiting().await, 4);
+    assert_eq!((waiting().await, store.pool_use().given_up), (4, 4));
 
     set("reset synchronous_standby_names").await;
     let proven = async {
