@@ -106,6 +106,11 @@ impl Daemon {
         self.process.id().expect("the daemon runs")
     }
 
+    /// What its requests are made with. To make one takes longer than most requests do.
+    pub fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
     /// Sends one event.
     pub async fn post(&self, at: DateTime<Utc>, user: &str, event: &str) -> StatusCode {
         let millis = at.timestamp_millis().to_string();

@@ -40,11 +40,11 @@ async fn post(daemon: &Daemon, at: DateTime<Utc>, user: &str, key: &[Key<'_>]) -
             Key::Parameter(key) => url = format!("{url}&id={key}"),
         }
     }
-    reqwest::Client::new().post(url).headers(headers).send().await.unwrap()
+    daemon.http().post(url).headers(headers).send().await.unwrap()
 }
 
 async fn post_batch(daemon: &Daemon, key: Option<&str>, lines: &str) -> reqwest::Response {
-    let mut request = reqwest::Client::new().post(format!("{}/analytics/batch", daemon.url())).body(lines.to_owned());
+    let mut request = daemon.http().post(format!("{}/analytics/batch", daemon.url())).body(lines.to_owned());
     if let Some(key) = key {
         request = request.header("idempotency-key", key);
     }

@@ -54,7 +54,7 @@ pub(crate) async fn revoke(database: &TestDatabase, token: &str) {
 
 /// Sends a request with headers.
 pub(crate) async fn send(daemon: &Daemon, method: Method, target: &str, headers: &[(&str, &str)]) -> Response {
-    let mut request = reqwest::Client::new().request(method, format!("{}{target}", daemon.url()));
+    let mut request = daemon.http().request(method, format!("{}{target}", daemon.url()));
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
