@@ -179,13 +179,7 @@ impl Lane {
                 Turn::End => break,
             }
         }
-        match self.writer.retire().await {
-            Ok(Some(loss)) => self.losses.report(loss).await,
-            Ok(None) => {}
-            Err(error) => {
-                tracing::debug!(lane = self.name.name(), %error, "the writer's row stays behind until the settler tidies it up");
-            }
-        }
+        self.losses.retire(self.writer, self.name).await;
     }
 
     /// Waits until there is something to do, and takes in what came back meanwhile.

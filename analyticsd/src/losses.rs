@@ -2,10 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use db::{Acknowledged, Loss, Store};
-use tokio::{sync::mpsc, time::sleep};
+use db::{Acknowledged, Loss, Store, Writer};
+use tokio::{
+    sync::mpsc::{self, error::TrySendError},
+    task::JoinSet,
+    time::sleep,
+};
 
-use crate::metrics::Metrics;
+use crate::metrics::{LaneName, Metrics};
 
 /// The most rows of writers that wait to be looked at. A lane leaves one when the database goes away, and few while it is.
 const MAX_WAITING: usize = 64;
@@ -22,26 +26,17 @@ pub struct Losses {
 }
 
 impl Losses {
-    /// Begins to look. One look is taken at a time, so that a database that hangs has few of them.
-    pub fn start(store: &Store, metrics: &Arc<Metrics>) -> Self {
-        let (left, mut waiting) = mpsc::channel::<Acknowledged>(MAX_WAITING);
-        let (store, metrics) = (store.clone(), Arc::clone(metrics));
-        tokio::spawn({
-            let (store, metrics) = (store.clone(), Arc::clone(&metrics));
-            async move {
-                while let Some(acknowledged) = waiting.recv().await {
-                    if let Some(loss) = look(&acknowledged, &store).await {
-                        report(loss, &store, &metrics).await;
-                    }
-                }
-            }
-        });
-        Self { store, metrics, left }
+    /// Begins to look, in a task of its own. One look is taken at a time, so that a database that hangs has few of them.
+    pub fn start(store: &Store, metrics: &Arc<Metrics>, tasks: &mut JoinSet<()>) -> Self {
+        let (left, waiting) = mpsc::channel(MAX_WAITING);
+        tasks.spawn(look_at_each(waiting, store.clone(), Arc::clone(metrics)));
+        Self { store: store.clone(), metrics: Arc::clone(metrics), left }
     }
 
     /// Looks, as soon as the database answers, whether it has what a writer stored, if one was left.
     pub(crate) fn look_for(&self, left: Option<Acknowledged>) {
-        if left.is_some_and(|acknowledged| self.left.try_send(acknowledged).is_err()) {
+        // When the daemon ends, nobody looks any more.
+        if let Some(Err(TrySendError::Full(_))) = left.map(|acknowledged| self.left.try_send(acknowledged)) {
             tracing::warn!(
                 most = MAX_WAITING,
                 "too many rows of writers wait to be looked at: if the database lost what one of them stored, nobody is told"
@@ -49,9 +44,28 @@ impl Losses {
         }
     }
 
+    /// Ends a writer, and tells of what the database lost of what it stored.
+    pub(crate) async fn retire(&self, writer: Writer, lane: LaneName) {
+        match writer.retire().await {
+            Ok(Some(loss)) => self.report(loss).await,
+            Ok(None) => {}
+            Err(error) => {
+                tracing::debug!(lane = lane.name(), %error, "the writer's row stays behind until the settler tidies it up");
+            }
+        }
+    }
+
     /// Tells all who may want to know of a loss.
     pub(crate) async fn report(&self, loss: Loss) {
         report(loss, &self.store, &self.metrics).await;
+    }
+}
+
+async fn look_at_each(mut waiting: mpsc::Receiver<Acknowledged>, store: Store, metrics: Arc<Metrics>) {
+    while let Some(acknowledged) = waiting.recv().await {
+        if let Some(loss) = look(&acknowledged, &store).await {
+            report(loss, &store, &metrics).await;
+        }
     }
 }
 

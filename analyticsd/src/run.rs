@@ -133,11 +133,10 @@ async fn serve_until(
     let admin_listener = config.admin_listen.map(listen).transpose()?;
 
     let mut lane_tasks = JoinSet::new();
-    let losses = Losses::start(&store, &metrics);
-    let spool = config
-        .spool
-        .as_ref()
-        .map(|spool| SpoolLane::start(&spool.dir, spool.max_bytes, &store, &metrics, &losses, &mut lane_tasks));
+    let losses = Losses::start(&store, &metrics, &mut background);
+    let spool = config.spool.as_ref().map(|spool| {
+        SpoolLane::start(&spool.dir, spool.max_bytes, &store, &metrics, &losses, &mut lane_tasks, &mut background)
+    });
     let spool = spool.transpose().context("cannot spool")?;
     let lanes = Arc::new(Lanes::start(&store, spool.as_ref(), &metrics, losses, &mut lane_tasks));
     // The lanes hold it for as long as they may need it.

@@ -42,7 +42,7 @@ impl SpoolLane {
     /// Opens the spool in a folder, which is made if it is not there, and starts to store what it holds from an earlier run.
     ///
     /// `max_bytes` bounds what it holds; beyond it requests are refused. The task that appends is added to `tasks` and ends when the
-    /// last [`SpoolLane`] is dropped; the task that stores is to be dropped with the runtime, since it can be cut anywhere.
+    /// last [`SpoolLane`] is dropped; the task that stores, in `background`, never ends and can be cut anywhere.
     pub fn start(
         dir: &Path,
         max_bytes: u64,
@@ -50,11 +50,12 @@ impl SpoolLane {
         metrics: &Arc<Metrics>,
         losses: &Losses,
         tasks: &mut JoinSet<()>,
+        background: &mut JoinSet<()>,
     ) -> Result<Self, SpoolError> {
         let log = Arc::new(SpoolLog::open(dir, max_bytes)?);
         let appended = Arc::new(Notify::new());
         log::watch(&log, max_bytes, metrics);
-        tokio::spawn(replay::replay_forever(
+        background.spawn(replay::replay_forever(
             store.clone(),
             Arc::clone(&log),
             Arc::clone(&appended),

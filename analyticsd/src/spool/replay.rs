@@ -112,11 +112,7 @@ impl Replay {
         while let Some(name) = self.on_log(SpoolLog::oldest_name).await?? {
             requests += self.run_name(&mut writer, &name, most).await?;
         }
-        match writer.retire().await {
-            Ok(Some(loss)) => self.losses.report(loss).await,
-            Ok(None) => {}
-            Err(error) => tracing::debug!(%error, "the spool's writer stays behind until the settler tidies it up"),
-        }
+        self.losses.retire(writer, LaneName::Spool).await;
         Ok(requests)
     }
 
