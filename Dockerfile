@@ -6,16 +6,16 @@ FROM rust:1.95-slim-bookworm AS dependencies
 WORKDIR /src
 # The dependencies alone, with empty programs in our place: a layer that stays until a manifest changes.
 COPY Cargo.toml Cargo.lock ./
-COPY model/Cargo.toml model/
-COPY event-files/Cargo.toml event-files/
-COPY db/Cargo.toml db/
 COPY analyticsd/Cargo.toml analyticsd/
 COPY analytics-cli/Cargo.toml analytics-cli/
 COPY loadtest/Cargo.toml loadtest/
-COPY testkit/Cargo.toml testkit/
-COPY bench/Cargo.toml bench/
-COPY reliability/Cargo.toml reliability/
-RUN for crate in model event-files db analyticsd analytics-cli loadtest testkit bench reliability; do \
+COPY db/Cargo.toml db/
+COPY crates/model/Cargo.toml crates/model/
+COPY crates/event-files/Cargo.toml crates/event-files/
+COPY proof/harness/Cargo.toml proof/harness/
+COPY proof/bench/Cargo.toml proof/bench/
+COPY proof/reliability/Cargo.toml proof/reliability/
+RUN for crate in analyticsd analytics-cli loadtest db crates/* proof/*; do \
         mkdir "$crate/src" && echo 'fn main() {}' >"$crate/src/main.rs" && : >"$crate/src/lib.rs" || exit 1; \
     done \
     && cargo build --release --locked --package analyticsd --package analytics-cli

@@ -26,7 +26,7 @@ test: test-prerequisites ## run every test: on native PostgreSQL, on TimescaleDB
 	    echo 'cargo-nextest is not installed, so the tests run with cargo test; CONTRIBUTING.md says how to get it'; \
 	    runner='test --quiet --lib --bins --tests'; \
 	fi && \
-	$(CARGO) run --quiet --package testkit --bin with-database -- $(CARGO) $$runner --workspace
+	$(CARGO) run --quiet --package harness --bin with-database -- $(CARGO) $$runner --workspace
 	$(CARGO) test --workspace --doc
 	scripts/browser-tests debug
 	@test -f ../shared/data/apache_access.log || echo "SKIPPED: the test of a real access log, which is not at ../shared/data/apache_access.log"

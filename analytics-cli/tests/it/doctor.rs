@@ -1,9 +1,9 @@
 use std::net::TcpListener;
 
 use db::{Flavour, Ingested, Writer, embedded::Embedded, roles, schema};
+use harness::{Daemon, PoolMode, Pooler, TestDatabase, embedded_options, on_both_flavours, server_dir};
 use model::{Event, EventKind, Timestamp, UserName};
 use serde_json::Value;
-use testkit::{Daemon, PoolMode, Pooler, TestDatabase, embedded_options, on_both_flavours, server_dir};
 
 use crate::{
     Run, command,

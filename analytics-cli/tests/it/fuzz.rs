@@ -4,16 +4,16 @@
 use std::{fs, path::Path};
 
 use db::Flavour;
+use harness::{Daemon, TestDatabase};
 use proptest::{
     prelude::*,
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
-use testkit::{Daemon, TestDatabase};
 
 use crate::{Run, command};
 
 fn corpus(format: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../event-files/tests/corpus").join(format);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/event-files/tests/corpus").join(format);
     let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
     files.sort();
     files.into_iter().map(|file| fs::read(file).unwrap()).collect()

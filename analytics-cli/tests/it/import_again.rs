@@ -10,9 +10,9 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use db::Flavour;
+use harness::{Daemon, PrintedLog, TestDatabase};
 use model::HourCounts;
 use tempfile::TempDir;
-use testkit::{Daemon, PrintedLog, TestDatabase};
 use tokio::process::{Child, Command};
 
 use crate::{Run, command};

@@ -1,6 +1,6 @@
 use chrono::{DateTime, Utc};
 use db::Flavour;
-use testkit::{TestDatabase, on_both_flavours};
+use harness::{TestDatabase, on_both_flavours};
 
 use crate::{Run, command};
 

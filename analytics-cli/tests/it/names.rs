@@ -2,7 +2,7 @@ use std::fmt::Write;
 
 use chrono::DateTime;
 use db::Flavour;
-use testkit::{Daemon, TestDatabase, on_both_flavours};
+use harness::{Daemon, TestDatabase, on_both_flavours};
 
 use crate::{Run, command};
 

@@ -1,5 +1,5 @@
 use db::Flavour;
-use testkit::{Daemon, PrintedLog, TestDatabase, on_both_flavours};
+use harness::{Daemon, PrintedLog, TestDatabase, on_both_flavours};
 
 use crate::{
     Run, command,

@@ -1,6 +1,6 @@
 use db::Flavour;
+use harness::{Daemon, TestDatabase};
 use serde_json::Value;
-use testkit::{Daemon, TestDatabase};
 
 use crate::{Run, command};
 

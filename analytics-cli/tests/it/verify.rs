@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use db::{Flavour, Ingested, Retention, SettleOutcome, Settler, Writer};
+use harness::{TestDatabase, on_both_flavours};
 use model::{Event, EventKind, Hour, Timestamp, UserName};
-use testkit::{TestDatabase, on_both_flavours};
 
 use crate::{Run, command};
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use db::Flavour;
+use harness::{Daemon, TestDatabase};
 use model::access::Scope;
 use serde_json::Value;
-use testkit::{Daemon, TestDatabase};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::{

@@ -3,13 +3,13 @@
 use std::{process::Stdio, time::Duration};
 
 use db::{AccessTokens, Flavour, NewAccessToken, StoreOptions, embedded::Embedded, schema};
+use harness::{Daemon, TestDatabase, on_both_flavours};
 use model::{
     Problem,
     access::{IssuedToken, Scope},
 };
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
-use testkit::{Daemon, TestDatabase, on_both_flavours};
 
 use crate::{
     spool::Away,
@@ -53,8 +53,8 @@ async fn a_token_has_its_effect_in_every_replica_without_a_restart(flavour: Flav
 
 #[tokio::test]
 async fn a_token_that_expires_while_the_database_is_away_is_refused_and_the_others_stay_in_force() {
-    let dir = testkit::server_dir();
-    let options = testkit::embedded_options(dir.path(), Flavour::Postgres);
+    let dir = harness::server_dir();
+    let options = harness::embedded_options(dir.path(), Flavour::Postgres);
     let server = Embedded::start(&options).await.unwrap();
     let store = db::Store::new(server.url(), StoreOptions::default()).unwrap();
     schema::migrate(&store, None).await.unwrap();
@@ -368,7 +368,7 @@ async fn a_start_while_the_database_is_away_lets_in_whom_the_last_run_did() {
 
 #[tokio::test]
 async fn as_long_as_nobody_knows_which_tokens_there_are_nobody_is_let_in() {
-    let dir = testkit::server_dir();
+    let dir = harness::server_dir();
     let spool = dir.path().join("spool");
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let nowhere = format!("postgres://x@127.0.0.1:{port}/x");

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use db::{AccessTokens, Flavour, NewAccessToken, StoreOptions};
+use harness::{Daemon, TestDatabase};
 use model::access::{IssuedToken, Scope};
 use reqwest::{Method, Response, StatusCode};
-use testkit::{Daemon, TestDatabase};
 
 use crate::{spool::Away, tokens::send};
 

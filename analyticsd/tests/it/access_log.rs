@@ -9,8 +9,8 @@ use std::{
 
 use chrono::DateTime;
 use db::Flavour;
+use harness::{Daemon, TestDatabase, on_both_flavours, program};
 use model::{Hour, HourCounts, Timestamp};
-use testkit::{Daemon, TestDatabase, on_both_flavours, program};
 use tokio::process::Command;
 
 on_both_flavours!(every_hour_of_a_real_access_log_is_counted_as_by_brute_force);

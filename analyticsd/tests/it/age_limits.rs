@@ -1,8 +1,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use db::{Flavour, Retention, Store, StoreOptions};
+use harness::{Daemon, TestDatabase};
 use model::Problem;
 use reqwest::StatusCode;
-use testkit::{Daemon, TestDatabase};
 
 use crate::{
     spool::{Away, until_replayed},

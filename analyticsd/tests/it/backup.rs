@@ -10,9 +10,9 @@ use std::{
 };
 
 use db::{Auditor, Flavour, embedded::PostgresBinaries, roles, schema};
+use harness::{Daemon, TestDatabase, server_dir};
 use model::{Hour, Timestamp};
 use reqwest::StatusCode;
-use testkit::{Daemon, TestDatabase, server_dir};
 use tokio::process::Command;
 
 use crate::support::{at, counts};

@@ -1,7 +1,7 @@
 use db::Flavour;
+use harness::{Daemon, TestDatabase};
 use model::Problem;
 use reqwest::{Method, StatusCode};
-use testkit::{Daemon, TestDatabase};
 
 use crate::support::stored_events;
 

@@ -1,12 +1,12 @@
 use std::fmt::Write;
 
 use db::Flavour;
+use harness::{Daemon, TestDatabase, on_both_flavours};
 use model::{
     Problem,
     wire::{MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_BATCH_HOURS},
 };
 use reqwest::StatusCode;
-use testkit::{Daemon, TestDatabase, on_both_flavours};
 
 use crate::support::{at, counts, stored_events};
 

@@ -1,7 +1,7 @@
 use chrono::{Duration, Utc};
 use db::Flavour;
+use harness::{Daemon, TestDatabase, on_both_flavours};
 use reqwest::StatusCode;
-use testkit::{Daemon, TestDatabase, on_both_flavours};
 use tokio::task::JoinSet;
 
 use crate::support::{at, counts, stored_events};

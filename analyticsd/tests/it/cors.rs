@@ -1,9 +1,9 @@
 //! What browsers let pages of other origins see.
 
 use db::Flavour;
+use harness::{Daemon, TestDatabase};
 use model::access::Scope;
 use reqwest::{Method, Response, StatusCode};
-use testkit::{Daemon, TestDatabase};
 
 use crate::tokens::{closed, public_key, send, token};
 

@@ -6,10 +6,10 @@ use std::{
 };
 
 use db::Flavour;
+use harness::{Daemon, TestDatabase};
 use model::access::Scope;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::Value;
-use testkit::{Daemon, TestDatabase};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -283,7 +283,7 @@ async fn without_places(seen: &mut Answers, database: &TestDatabase, operations:
 
 /// What is answered without the database, by a daemon that does not know its tokens and by one that needs none.
 async fn without_database(seen: &mut Answers, operations: &[Operation]) {
-    let dir = testkit::server_dir();
+    let dir = harness::server_dir();
     let spool = dir.path().join("spool");
     let arguments = ["--database-url", "postgres://x@127.0.0.1:1/x", "--spool", spool.to_str().unwrap()];
     let arguments = || arguments.into_iter().chain(LIMITS);

@@ -1,6 +1,6 @@
 use db::Flavour;
+use harness::{Daemon, TestDatabase};
 use reqwest::{Client, StatusCode, header::IF_NONE_MATCH};
-use testkit::{Daemon, TestDatabase};
 
 #[tokio::test]
 async fn the_page_is_served_with_a_policy_that_lets_nothing_in_from_elsewhere_and_sent_once() {

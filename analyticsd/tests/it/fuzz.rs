@@ -13,12 +13,12 @@ use std::{
 };
 
 use db::Flavour;
+use harness::{Daemon, TestDatabase};
 use proptest::{
     collection::vec,
     prelude::*,
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
-use testkit::{Daemon, TestDatabase};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::Child,

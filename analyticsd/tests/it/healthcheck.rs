@@ -1,6 +1,6 @@
 use db::Flavour;
+use harness::{Daemon, TestDatabase};
 use reqwest::StatusCode;
-use testkit::{Daemon, TestDatabase};
 
 /// The exit code for a daemon that listens on an address, and what is said about it.
 async fn healthcheck(listen: &str) -> (Option<i32>, String) {

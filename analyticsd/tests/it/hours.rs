@@ -1,10 +1,10 @@
 use db::Flavour;
+use harness::{Daemon, TestDatabase, on_both_flavours};
 use model::{Hour, HoursPage, Problem, Totals};
 use reqwest::{
     Response, StatusCode,
     header::{ACCEPT, IF_NONE_MATCH},
 };
-use testkit::{Daemon, TestDatabase, on_both_flavours};
 
 use crate::support::at;
 

@@ -1,11 +1,11 @@
 use chrono::{DateTime, Utc};
 use db::{AccessTokens, Flavour, NewAccessToken, Store, StoreOptions};
+use harness::{Daemon, TestDatabase, on_both_flavours};
 use model::{
     Problem,
     access::{IssuedToken, Scope},
 };
 use reqwest::{Method, StatusCode};
-use testkit::{Daemon, TestDatabase, on_both_flavours};
 use tokio::task::JoinSet;
 
 use crate::{

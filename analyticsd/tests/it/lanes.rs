@@ -2,8 +2,8 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use db::Flavour;
+use harness::{Daemon, TestDatabase};
 use reqwest::StatusCode;
-use testkit::{Daemon, TestDatabase};
 use tokio::{task::JoinSet, time::timeout};
 use tokio_postgres::Client;
 

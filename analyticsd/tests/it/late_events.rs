@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use db::Flavour;
+use harness::{Daemon, TestDatabase, on_both_flavours};
 use reqwest::StatusCode;
-use testkit::{Daemon, TestDatabase, on_both_flavours};
 use tokio::time::timeout;
 
 use crate::support::{at, counts};

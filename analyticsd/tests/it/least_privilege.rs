@@ -1,6 +1,6 @@
 use db::{Flavour, roles};
+use harness::{Daemon, TestDatabase, server_dir};
 use reqwest::StatusCode;
-use testkit::{Daemon, TestDatabase, server_dir};
 
 use crate::support::{at, counts};
 

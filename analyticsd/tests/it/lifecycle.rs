@@ -2,8 +2,8 @@ use std::{fs, io, pin::pin, process::Output, sync::Arc, time::Duration};
 
 use chrono::Utc;
 use db::{Flavour, Store, StoreOptions, embedded::Embedded, schema};
+use harness::{Daemon, TestDatabase, embedded_options, server_dir};
 use reqwest::StatusCode;
-use testkit::{Daemon, TestDatabase, embedded_options, server_dir};
 use tokio::{
     task::JoinSet,
     time::{sleep, timeout},

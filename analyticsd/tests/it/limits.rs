@@ -4,9 +4,9 @@ use std::{collections::BTreeSet, time::Duration};
 
 use chrono::Utc;
 use db::Flavour;
+use harness::{Daemon, TestDatabase};
 use model::access::Scope;
 use reqwest::{Method, Response, StatusCode};
-use testkit::{Daemon, TestDatabase};
 
 use crate::tokens::{closed, send, token};
 

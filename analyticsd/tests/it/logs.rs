@@ -9,11 +9,11 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use db::Flavour;
+use harness::{Daemon, TestDatabase, server_dir};
 use model::access::Scope;
 use reqwest::{Client, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
-use testkit::{Daemon, TestDatabase, server_dir};
 use tokio::time::{sleep, timeout};
 
 use crate::{

@@ -5,8 +5,8 @@ use std::{collections::HashSet, time::Duration};
 
 use chrono::Utc;
 use db::{Flavour, Retention};
+use harness::{Daemon, TestDatabase, on_both_flavours, server_dir};
 use reqwest::{Method, StatusCode, header::CONTENT_LENGTH};
-use testkit::{Daemon, TestDatabase, on_both_flavours, server_dir};
 use tokio::{
     io::AsyncWriteExt,
     time::{sleep, timeout},

@@ -4,8 +4,8 @@ use std::{path::Path, time::Duration};
 
 use chrono::Utc;
 use db::Flavour;
+use harness::{Daemon, TestDatabase, program};
 use reqwest::StatusCode;
-use testkit::{Daemon, TestDatabase, program};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,

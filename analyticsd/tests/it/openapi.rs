@@ -5,9 +5,9 @@ use std::{
 };
 
 use db::Flavour;
+use harness::{Daemon, TestDatabase};
 use model::access::Scope;
 use reqwest::StatusCode;
-use testkit::{Daemon, TestDatabase};
 use tokio::{process::Command, time::timeout};
 
 use crate::tokens::{closed, token};

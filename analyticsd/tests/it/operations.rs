@@ -11,9 +11,9 @@ use std::{
 
 use chrono::Utc;
 use db::Flavour;
+use harness::{Daemon, TestDatabase, server_dir};
 use reqwest::StatusCode;
 use serde_json::Value;
-use testkit::{Daemon, TestDatabase, server_dir};
 use tokio::{
     io::AsyncWriteExt,
     process::Command,

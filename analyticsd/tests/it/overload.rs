@@ -1,9 +1,9 @@
 use std::time::Duration;
 
 use db::Flavour;
+use harness::{Daemon, TestDatabase};
 use model::Problem;
 use reqwest::StatusCode;
-use testkit::{Daemon, TestDatabase};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},

@@ -1,8 +1,8 @@
 use chrono::Utc;
 use db::Flavour;
+use harness::{Daemon, TestDatabase};
 use model::Problem;
 use reqwest::StatusCode;
-use testkit::{Daemon, TestDatabase};
 
 use crate::support::{counts, stored_events};
 

@@ -4,9 +4,9 @@ use std::{process::Stdio, time::Duration};
 
 use chrono::Utc;
 use db::Flavour;
+use harness::{Daemon, PoolMode, Pooler, TestDatabase};
 use model::access::Scope;
 use reqwest::StatusCode;
-use testkit::{Daemon, PoolMode, Pooler, TestDatabase};
 
 use crate::{
     support::{at, counts},
@@ -51,7 +51,7 @@ async fn a_daemon_behind_a_pool_of_sessions_stores_counts_settles_and_hears_of_t
 async fn a_daemon_behind_a_pool_of_transactions_does_not_start_and_says_why() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let pooler = Pooler::start(database.url(), PoolMode::Transaction, 8, "").await;
-    let dir = testkit::server_dir();
+    let dir = harness::server_dir();
     let spool = dir.path().join("spool");
     for more in [&[][..], &["--migrate"], &["--spool", spool.to_str().unwrap()]] {
         let arguments: Vec<_> = ["--database-url", pooler.url()].iter().chain(more).copied().collect();
@@ -64,7 +64,7 @@ async fn a_daemon_behind_a_pool_of_transactions_does_not_start_and_says_why() {
 #[tokio::test]
 async fn a_daemon_that_spools_stops_when_what_comes_back_is_a_pool_of_transactions() {
     let database = TestDatabase::new(Flavour::Postgres).await;
-    let dir = testkit::server_dir();
+    let dir = harness::server_dir();
     let spool = dir.path().join("spool");
     let mut pooler = Pooler::start(database.url(), PoolMode::Transaction, 8, "").await;
     pooler.stop();

@@ -11,9 +11,9 @@ use std::{
 
 use chrono::Utc;
 use db::Flavour;
+use harness::{Daemon, PrintedLog, TestDatabase};
 use reqwest::{Certificate, Client, ClientBuilder, Method, StatusCode};
 use tempfile::TempDir;
-use testkit::{Daemon, PrintedLog, TestDatabase};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use testkit::Daemon;
+use harness::Daemon;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,

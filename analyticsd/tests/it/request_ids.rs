@@ -1,8 +1,8 @@
 use std::collections::HashSet;
 
 use db::Flavour;
+use harness::{Daemon, TestDatabase};
 use reqwest::{Client, Method, StatusCode};
-use testkit::{Daemon, TestDatabase};
 
 #[tokio::test]
 async fn every_answer_has_the_name_of_its_request_which_is_the_clients_if_it_is_sane() {

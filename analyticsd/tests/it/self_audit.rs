@@ -1,8 +1,8 @@
 use std::{fs, fs::File, path::Path, time::Duration};
 
 use db::Flavour;
+use harness::{Daemon, TestDatabase, on_both_flavours, server_dir};
 use reqwest::StatusCode;
-use testkit::{Daemon, TestDatabase, on_both_flavours, server_dir};
 use tokio::time::{sleep, timeout};
 
 use crate::support::{at, counts};

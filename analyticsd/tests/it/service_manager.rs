@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chrono::Utc;
 use db::Flavour;
+use harness::{Daemon, PrintedLog, TestDatabase};
 use reqwest::StatusCode;
-use testkit::{Daemon, PrintedLog, TestDatabase};
 use tokio::{
     net::UnixDatagram,
     process::Command,

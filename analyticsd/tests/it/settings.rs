@@ -1,8 +1,8 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Output, time::Duration};
 
 use db::Flavour;
+use harness::{Daemon, TestDatabase};
 use reqwest::StatusCode;
-use testkit::{Daemon, TestDatabase};
 use tokio::time::timeout;
 
 /// What the daemon said when it was run in a folder: its exit code, standard output and standard error.

@@ -1,9 +1,9 @@
 use std::{net::IpAddr, time::Duration};
 
 use db::Flavour;
+use harness::{Daemon, TestDatabase};
 use model::{access::Scope, wire::MAX_BATCH_BYTES};
 use reqwest::{RequestBuilder, StatusCode};
-use testkit::{Daemon, TestDatabase};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},

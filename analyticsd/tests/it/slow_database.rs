@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use chrono::Utc;
 use db::{AccessTokens, Flavour, NewAccessToken, Store, StoreOptions, embedded::Embedded, roles, schema};
+use harness::{Daemon, SlowLink, embedded_options, server_dir};
 use model::access::{IssuedToken, Scope};
 use reqwest::StatusCode;
-use testkit::{Daemon, SlowLink, embedded_options, server_dir};
 
 use crate::{support::counts, tokens::answers};
 

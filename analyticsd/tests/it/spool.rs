@@ -2,9 +2,9 @@ use std::{os::unix::fs::PermissionsExt, path::Path};
 
 use chrono::Utc;
 use db::{Flavour, Retention, Store, StoreOptions, embedded::Embedded, schema};
+use harness::{Daemon, embedded_options, server_dir};
 use reqwest::StatusCode;
 use tempfile::TempDir;
-use testkit::{Daemon, embedded_options, server_dir};
 
 use crate::support::{at, counts};
 

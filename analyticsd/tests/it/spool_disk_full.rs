@@ -2,9 +2,9 @@ use std::{fs, time::Duration};
 
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream};
+use harness::Daemon;
 use redb::{Database, ReadableDatabase, ReadableTableMetadata, TableDefinition};
 use reqwest::StatusCode;
-use testkit::Daemon;
 use tokio::time::sleep;
 
 use crate::{

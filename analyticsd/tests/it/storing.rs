@@ -8,9 +8,9 @@ use db::{
     embedded::{Embedded, EmbeddedOptions},
     schema,
 };
+use harness::{Daemon, StaleLink, TestDatabase, embedded_options, server_dir};
 use reqwest::StatusCode;
 use tempfile::TempDir;
-use testkit::{Daemon, StaleLink, TestDatabase, embedded_options, server_dir};
 use tokio::time::{Instant, sleep};
 use tokio_postgres::{Client, NoTls};
 

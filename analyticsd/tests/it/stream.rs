@@ -3,9 +3,9 @@ use std::time::Duration;
 use chrono::Utc;
 use db::{Flavour, embedded::Embedded};
 use futures_util::StreamExt;
+use harness::{Daemon, TestDatabase, embedded_options, server_dir};
 use model::HourCounts;
 use reqwest::{Response, StatusCode};
-use testkit::{Daemon, TestDatabase, embedded_options, server_dir};
 use tokio::time::timeout;
 
 use crate::support::counts;

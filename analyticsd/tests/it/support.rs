@@ -1,6 +1,6 @@
 use chrono::{DateTime, Utc};
+use harness::TestDatabase;
 use model::HourCounts;
-use testkit::TestDatabase;
 
 pub(crate) fn at(rfc3339: &str) -> DateTime<Utc> {
     rfc3339.parse().unwrap()

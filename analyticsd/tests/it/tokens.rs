@@ -6,9 +6,9 @@ use std::{
 };
 
 use db::{AccessTokens, NewAccessToken};
+use harness::{Daemon, TestDatabase};
 use model::access::{IssuedToken, Scope, Scopes};
 use reqwest::{Method, Response, StatusCode};
-use testkit::{Daemon, TestDatabase};
 
 /// Bytes that no other token of this process has.
 fn bytes() -> [u8; IssuedToken::RANDOM_BYTES] {

@@ -9,8 +9,8 @@ use std::{
 
 use chrono::Utc;
 use db::Flavour;
+use harness::{Daemon, TestDatabase};
 use reqwest::StatusCode;
-use testkit::{Daemon, TestDatabase};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{at, counts};

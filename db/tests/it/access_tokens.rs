@@ -1,7 +1,7 @@
 use chrono::{DateTime, Utc};
 use db::{AccessTokens, Flavour, LiveAccessToken, NewAccessToken};
+use harness::{TestDatabase, on_both_flavours};
 use model::access::{IssuedToken, Scope, Scopes};
-use testkit::{TestDatabase, on_both_flavours};
 
 on_both_flavours!(
     a_change_is_seen_by_whoever_knows_what_was_before,

@@ -1,8 +1,8 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use db::{AuditedHour, Auditor, Difference, Flavour, Ingested, Repaired, Retention, SettleOutcome, Store, Tally};
+use harness::{TestDatabase, on_both_flavours};
 use model::{Hour, Timestamp};
-use testkit::{TestDatabase, on_both_flavours};
 use tokio::{task::JoinSet, time::timeout};
 
 use crate::support::{

@@ -13,8 +13,8 @@ use db::{
     embedded::{Embedded, EmbeddedKind, EmbeddedOptions},
     schema,
 };
+use harness::{TestDatabase, on_both_flavours, server_dir};
 use model::{Event, EventKind, Timestamp, UserName};
-use testkit::{TestDatabase, on_both_flavours, server_dir};
 use tokio_postgres::Client;
 
 use crate::support::{assert_counts_equal_brute_force, click, settle, store_all, writer};
@@ -169,7 +169,7 @@ impl SteppedServer {
         let options = EmbeddedOptions {
             postgres_bin: Some(binaries),
             kind: Some(EmbeddedKind::Native),
-            ..testkit::embedded_options(dir.path(), Flavour::Postgres)
+            ..harness::embedded_options(dir.path(), Flavour::Postgres)
         };
         Some(Self { server: Embedded::start(&options).await.unwrap(), clock, _dir: dir })
     }

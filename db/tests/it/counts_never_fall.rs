@@ -5,8 +5,8 @@ use std::time::Duration;
 use db::{
     Auditor, Difference, Flavour, Forgotten, Ingested, Reopened, Repaired, Retention, SettleOutcome, Store, schema,
 };
+use harness::{TestDatabase, on_both_flavours};
 use model::UserName;
-use testkit::{TestDatabase, on_both_flavours};
 
 use crate::support::{
     assert_counts_equal_brute_force, click, counts, hour, impression, settle, settler, store_all, writer,

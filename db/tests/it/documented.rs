@@ -1,8 +1,8 @@
 use std::{fs, path::Path};
 
 use db::Flavour;
+use harness::{TestDatabase, on_both_flavours};
 use serde_json::Value;
-use testkit::{TestDatabase, on_both_flavours};
 
 use crate::support::{click, hour, impression, settle, store_all, writer};
 

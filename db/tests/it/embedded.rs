@@ -3,7 +3,7 @@ use db::{
     embedded::{Embedded, EmbeddedError, EmbeddedKind},
     schema,
 };
-use testkit::{embedded_options, server_dir};
+use harness::{embedded_options, server_dir};
 
 use crate::support::{click, counts, hour, store_all, writer};
 

@@ -3,9 +3,9 @@
 use std::{fs, path::PathBuf};
 
 use db::{AccessTokens, Flavour, NewAccessToken, Store, StoreError, StoreOptions, embedded::Embedded, schema};
+use harness::{TestDatabase, embedded_options, server_dir};
 use model::access::{IssuedToken, Scope};
 use tempfile::TempDir;
-use testkit::{TestDatabase, embedded_options, server_dir};
 
 use crate::support::{assert_counts_equal_brute_force, click, has_logins, hour, store_all, writer};
 

@@ -1,6 +1,6 @@
 use db::{Auditor, Flavour, Forgotten, Store, Traces};
+use harness::{TestDatabase, on_both_flavours};
 use model::{Hour, Timestamp, UserName};
-use testkit::{TestDatabase, on_both_flavours};
 
 use crate::support::{assert_counts_equal_brute_force, click, counts, hour, impression, settle, store_all, writer};
 

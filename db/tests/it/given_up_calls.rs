@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use db::{Flavour, Store, StoreError, StoreOptions, embedded::Embedded, schema};
-use testkit::{embedded_options, server_dir};
+use harness::{embedded_options, server_dir};
 use tokio::time::{sleep, timeout};
 
 use crate::support::writer;

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use chrono::Utc;
 use db::{Flavour, Ingested, SettleOutcome, Settler, Store, StoreOptions};
+use harness::{TestDatabase, on_both_flavours};
 use model::{Event, EventKind, Hour, Timestamp, UserName};
-use testkit::{TestDatabase, on_both_flavours};
 
 use crate::support::{
     assert_counts_equal_brute_force, click, counts, has_logins, hour, impression, settle, settler, store_all, writer,

@@ -1,6 +1,6 @@
 use db::{Flavour, Ingested};
+use harness::{TestDatabase, on_both_flavours};
 use model::{Event, EventKind, Timestamp};
-use testkit::{TestDatabase, on_both_flavours};
 use tokio::task::JoinSet;
 
 use crate::support::{assert_counts_equal_brute_force, at, click, counts, hour, impression, settle, store_all, writer};

@@ -1,6 +1,6 @@
 use db::{Claim, Flavour, Ingested, SpoolPosition, Store, Writer};
+use harness::{TestDatabase, on_both_flavours};
 use model::{Event, IdempotencyKey, Submission};
-use testkit::{TestDatabase, on_both_flavours};
 use tokio::task::JoinSet;
 
 use crate::support::{assert_counts_equal_brute_force, click, counts, hour, impression, settle, writer};

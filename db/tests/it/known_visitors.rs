@@ -1,5 +1,5 @@
 use db::{Auditor, Flavour};
-use testkit::{TestDatabase, on_both_flavours};
+use harness::{TestDatabase, on_both_flavours};
 
 use crate::support::{assert_counts_equal_brute_force, click, counts, hour, store_all, writer};
 

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use db::Flavour;
+use harness::{TestDatabase, on_both_flavours};
 use model::{Event, EventKind};
-use testkit::{TestDatabase, on_both_flavours};
 use tokio::{task::JoinSet, time::timeout};
 use tokio_postgres::Client;
 

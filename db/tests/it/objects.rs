@@ -1,7 +1,7 @@
 use std::{env, fmt::Write, fs, path::Path, time::Duration};
 
 use db::{Examination, Flavour, Retention, objects};
-use testkit::{TestDatabase, on_both_flavours};
+use harness::{TestDatabase, on_both_flavours};
 
 use crate::support::{click, hour, settle, store_all, writer};
 

@@ -1,5 +1,5 @@
 use db::Flavour;
-use testkit::TestDatabase;
+use harness::TestDatabase;
 
 use crate::support::{assert_counts_equal_brute_force, click, store_all, writer};
 

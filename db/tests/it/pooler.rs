@@ -4,7 +4,7 @@ use db::{
     Flavour, Store, StoreOptions, pooler,
     schema::{self, SchemaError},
 };
-use testkit::{PoolMode, Pooler, TestDatabase, on_both_flavours};
+use harness::{PoolMode, Pooler, TestDatabase, on_both_flavours};
 
 on_both_flavours!(connections_to_the_database_itself_are_sessions);
 

@@ -4,12 +4,12 @@ use std::{
 };
 
 use db::{Flavour, Reopened, SettleOutcome, Settler, Store};
+use harness::{TestDatabase, on_both_flavours};
 use model::{Event, EventKind, Hour, HourCounts, Timestamp, UserName};
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
 };
-use testkit::{TestDatabase, on_both_flavours};
 use tokio::runtime::Handle;
 
 use crate::support::{assert_counts_equal_brute_force, settler, store_all, writer};

@@ -1,6 +1,6 @@
 use db::{Flavour, Retention, UniqueUsers};
+use harness::{TestDatabase, on_both_flavours};
 use model::{HourCounts, HourRow};
-use testkit::{TestDatabase, on_both_flavours};
 
 use crate::support::{click, counts, hour, impression, settle, store_all, writer};
 

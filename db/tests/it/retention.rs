@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use chrono::{Timelike, Utc};
 use db::{Flavour, Ingested, Retention, Store};
+use harness::{TestDatabase, on_both_flavours};
 use model::{Event, Hour, Timestamp};
-use testkit::{TestDatabase, on_both_flavours};
 
 use crate::support::{assert_counts_equal_brute_force, click, counts, hour, impression, settle, store_all, writer};
 

@@ -14,8 +14,8 @@ use db::{
     roles::{self, Roles},
     schema,
 };
+use harness::{TestDatabase, embedded_options, on_both_flavours, server_dir};
 use model::{IdempotencyKey, Submission};
-use testkit::{TestDatabase, embedded_options, on_both_flavours, server_dir};
 use tokio_postgres::{Client, error::SqlState};
 
 use crate::support::{

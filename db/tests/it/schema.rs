@@ -4,7 +4,7 @@ use db::{
     Flavour, Retention, Store, StoreOptions,
     schema::{self, MigrationState, SchemaError},
 };
-use testkit::{TestDatabase, on_both_flavours};
+use harness::{TestDatabase, on_both_flavours};
 
 use crate::support::{assert_counts_equal_brute_force, click, has_logins, hour, settle, store_all, writer};
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use db::Flavour;
-use testkit::TestDatabase;
+use harness::TestDatabase;
 use tokio::{task::JoinSet, time::timeout};
 
 /// A server in WebAssembly, or none where the tests run on a native TimescaleDB instead.

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use db::{Fate, Flavour, IngestError, Ingested};
-use testkit::{TestDatabase, on_both_flavours};
+use harness::{TestDatabase, on_both_flavours};
 
 use crate::support::{click, counts, hour, store_all, writer};
 

@@ -1,9 +1,9 @@
 use std::{io::Write, process::Stdio, time::Duration};
 
 use db::{AccessTokens, Flavour, NewAccessToken};
+use harness::{Daemon, TestDatabase};
 use model::access::{IssuedToken, Scope};
 use serde_json::Value;
-use testkit::{Daemon, TestDatabase};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::Command,

@@ -3,8 +3,8 @@
 use std::{process::Stdio, time::Duration};
 
 use db::{Flavour, schema};
+use harness::{Daemon, TestDatabase};
 use reliability::earlier;
-use testkit::{Daemon, TestDatabase};
 use tokio::{
     process::{Child, Command},
     time::{sleep, timeout},

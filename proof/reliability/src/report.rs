@@ -1,0 +1,221 @@
+//! What a scenario came to, and the audit at its end.
+
+use std::{
+    fmt::Display,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use db::{Auditor, Store};
+use harness::Daemon;
+use model::{Hour, HourCounts, Timestamp, wire::ANALYTICS_PATH};
+use serde::Serialize;
+
+use crate::{
+    history,
+    ledger::{Key, Ledger, Multiset},
+    operation::{Action, Operation},
+    sabotage::Saboteur,
+};
+
+/// The longest that any request may go unanswered, whatever happens: 45 seconds are promised, the rest is for a busy machine.
+const LONGEST_ANSWER: Duration = Duration::from_secs(50);
+
+/// The most answers that are shown of those that nobody is promised.
+const PROTESTS_SHOWN: usize = 20;
+
+/// What a scenario came to.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// Which scenario.
+    pub scenario: &'static str,
+    /// Why nothing was tried, where something is missing on this machine.
+    pub skipped: Option<String>,
+    /// Events sent.
+    pub tried: u64,
+    /// Of these, answered 204.
+    pub acknowledged: u64,
+    /// Answered 202.
+    pub queued: u64,
+    /// Answered with an error.
+    pub refused: u64,
+    /// Not answered before the connection died.
+    pub unknown: u64,
+    /// Reads that were answered and checked against the history.
+    pub reads: u64,
+    /// Faults injected.
+    pub faults: u64,
+    /// Acknowledged events that are not stored.
+    pub lost: u64,
+    /// Stored events that were refused or never sent.
+    pub phantoms: u64,
+    /// How long the slowest answer took, in milliseconds.
+    pub slowest_millis: u64,
+    /// What else is worth knowing, for people.
+    pub notes: Vec<String>,
+    /// Promises that were not kept, with the evidence.
+    pub broken: Vec<String>,
+}
+
+impl Report {
+    /// The report of a scenario that has not begun.
+    pub fn new(scenario: &'static str) -> Self {
+        Self { scenario, ..Self::default() }
+    }
+
+    /// The report of a scenario that cannot run on this machine.
+    pub fn skipped(scenario: &'static str, why: impl Into<String>) -> Self {
+        Self { scenario, skipped: Some(why.into()), ..Self::default() }
+    }
+
+    /// Notes a promise that was broken.
+    pub fn broke(&mut self, evidence: impl Display) {
+        self.broken.push(evidence.to_string());
+    }
+
+    /// Notes a promise as broken unless it was kept.
+    pub fn promise(&mut self, kept: bool, evidence: impl Display) {
+        if !kept {
+            self.broke(evidence);
+        }
+    }
+
+    /// Compares what clients were told with what is stored, and what each daemon answers with a count over the raw events. To be
+    /// called when the clients have stopped and the database answers.
+    pub async fn audit(
+        &mut self,
+        store: &Store,
+        saboteur: &Saboteur,
+        daemons: &[&Daemon],
+        operations: &[Operation],
+    ) -> anyhow::Result<()> {
+        saboteur.wait_for_rest().await?;
+        self.audit_database(store, operations).await?;
+        for (hour, expected) in store.brute_force_counts().await? {
+            for daemon in daemons {
+                self.compare(daemon.url(), hour, expected, counts_of(daemon, hour).await);
+            }
+        }
+        if let Some(slowest) = operations.iter().max_by_key(|operation| operation.took()) {
+            let (client, took, action) = (slowest.client, slowest.took(), &slowest.action);
+            self.promise(
+                took <= LONGEST_ANSWER,
+                format_args!("client {client} waited {took:?} for the end of {action:?}"),
+            );
+        }
+        let deadlocks = saboteur.deadlocks().await?;
+        self.promise(deadlocks == 0, format_args!("the database broke {deadlocks} deadlocks"));
+        Ok(())
+    }
+
+    /// The part of the audit that asks no daemon.
+    pub async fn audit_database(&mut self, store: &Store, operations: &[Operation]) -> anyhow::Result<()> {
+        let ledger = Ledger::of(operations);
+        self.note_totals(&ledger, operations);
+        self.note_protests(operations);
+
+        let verdict = ledger.verdict(&stored(store).await?);
+        self.lost = verdict.lost();
+        self.phantoms = verdict.phantoms();
+        self.promise(verdict.is_clean(), &verdict);
+
+        for (hour, expected) in store.brute_force_counts().await? {
+            let seen = store.counts(&[hour]).await.map(|counts| counts[0]);
+            self.compare("the database", hour, expected, seen.map_err(Into::into));
+        }
+        self.audit_derived(store).await?;
+        for violation in history::violations(operations) {
+            self.broke(violation);
+        }
+        Ok(())
+    }
+
+    /// Looks at whatever is derived from raw events, in hours that have none too: counters, users and the aggregate.
+    async fn audit_derived(&mut self, store: &Store) -> anyhow::Result<()> {
+        let auditor = Auditor::connect(store).await?;
+        let everything = Hour::containing(Timestamp::MIN)..=Hour::containing(Timestamp::MAX);
+        for part in auditor.parts(&everything).await? {
+            for audited in auditor.audit(&part).await? {
+                for difference in audited.differences() {
+                    self.broke(format_args!("{}: {difference}: {audited:?}", audited.hour));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn note_protests(&mut self, operations: &[Operation]) {
+        let protests = operations.iter().filter_map(|operation| match &operation.action {
+            Action::Protest { why } => Some((operation.client, why)),
+            Action::Send { .. } | Action::Read { .. } | Action::Disturb { .. } => None,
+        });
+        let protests: Vec<_> = protests.collect();
+        for (client, why) in protests.iter().take(PROTESTS_SHOWN) {
+            self.broke(format_args!("client {client} got an answer that nobody is promised; it {why}"));
+        }
+        if let Some(more) = protests.len().checked_sub(PROTESTS_SHOWN).filter(|more| *more > 0) {
+            self.broke(format_args!("and {more} more answers that nobody is promised"));
+        }
+    }
+
+    fn compare(&mut self, who: &str, hour: Hour, expected: HourCounts, seen: anyhow::Result<HourCounts>) {
+        match seen {
+            Ok(seen) => self.promise(
+                seen == expected,
+                format_args!("{who} counts {seen:?} for {hour}, where the raw events are {expected:?}"),
+            ),
+            Err(error) => self.broke(format_args!("{who} cannot tell the counts of {hour} at rest: {error:#}")),
+        }
+    }
+
+    fn note_totals(&mut self, ledger: &Ledger, operations: &[Operation]) {
+        let totals = ledger.totals();
+        self.acknowledged = totals.acknowledged;
+        self.queued = totals.queued;
+        self.refused = totals.refused;
+        self.unknown = totals.unknown;
+        self.tried = totals.acknowledged + totals.queued + totals.refused + totals.unknown;
+        self.reads = history::answered_reads(operations);
+        self.slowest_millis = slowest(operations).as_millis().try_into().unwrap_or(u64::MAX);
+        if ledger.unsent() > 0 {
+            self.notes.push(format!("{} events found no connection", ledger.unsent()));
+        }
+    }
+
+    /// Panics if a promise was broken; for tests.
+    pub fn assert_kept(&self, seed: u64) {
+        if let Some(why) = &self.skipped {
+            eprintln!("SKIPPED: {}: {why}", self.scenario);
+            return;
+        }
+        eprintln!("seed {seed}: {self:#?}");
+        assert!(self.broken.is_empty(), "{} with seed {seed}:\n{}", self.scenario, self.broken.join("\n"));
+        assert!(self.acknowledged > 0 && self.faults > 0, "{} with seed {seed} tried nothing", self.scenario);
+    }
+}
+
+/// What a daemon answers for an hour now that nothing disturbs it.
+async fn counts_of(daemon: &Daemon, hour: Hour) -> anyhow::Result<HourCounts> {
+    let response = daemon.get(&format!("{ANALYTICS_PATH}?{}={}", Timestamp::PARAMETER, hour.start().millis())).await;
+    let (status, body) = (response.status(), response.text().await?);
+    body.parse().with_context(|| format!("it answered {status}: {body:?}"))
+}
+
+/// All that is stored, event by event.
+pub async fn stored(store: &Store) -> anyhow::Result<Multiset> {
+    let events = store.stored_events().await?;
+    Ok(events.into_iter().map(|(hour, kind, user, count)| (Key { hour, kind, user }, count)).collect())
+}
+
+/// How long the slowest operation took.
+pub fn slowest<'a>(operations: impl IntoIterator<Item = &'a Operation>) -> Duration {
+    operations.into_iter().map(Operation::took).max().unwrap_or_default()
+}
+
+/// The writes that began within a span of time.
+pub fn writes_begun_within(operations: &[Operation], from: Instant, to: Instant) -> impl Iterator<Item = &Operation> {
+    operations
+        .iter()
+        .filter(move |operation| operation.began >= from && operation.began <= to)
+        .filter(|operation| matches!(operation.action, Action::Send { .. }))
+}
