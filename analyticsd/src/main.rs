@@ -7,10 +7,9 @@ use std::{
 };
 
 use analyticsd::{
-    access::NobodyMayListen,
+    NobodyMayListen, Output,
     config::{Config, Invocation, Settings, ShowFormat, Task, command},
     healthcheck,
-    output::Output,
 };
 use db::schema::SchemaError;
 

@@ -10,7 +10,7 @@ use db::{Applied, Retention, SettleOutcome, Settler, Store, StoreError};
 use model::Hour;
 use tokio::time::{Instant, sleep};
 
-use crate::metrics::Metrics;
+use crate::telemetry::metrics::Metrics;
 
 /// How often a replica that is not the settler tries to become it. It is the settler a second after the last one has gone.
 const ELECTION_PAUSE: Duration = Duration::from_secs(1);
@@ -24,7 +24,7 @@ const SETBACK_PAUSE: Duration = Duration::from_mins(1);
 const HOURS_AT_A_TIME: u32 = 100;
 
 /// Settles hours that have been quiet for `quiet`, for ever. To be dropped to stop: every step is a transaction.
-pub async fn settle_forever(store: Store, quiet: Duration, metrics: Arc<Metrics>) {
+pub(crate) async fn settle_forever(store: Store, quiet: Duration, metrics: Arc<Metrics>) {
     let mut setbacks = Setbacks::default();
     let mut tidied: Option<Instant> = None;
     loop {

@@ -11,7 +11,11 @@ use super::{
     sources::Settings,
     table,
 };
-use crate::{access::AccessConfig, age_limits::AgeLimits, request_limits::RequestLimits, server::Limits};
+use crate::{
+    auth::AccessConfig,
+    http::server::Limits,
+    ingest::limits::{RequestLimits, age::AgeLimits},
+};
 
 impl Settings {
     /// Checks everything, and says all that is wrong.

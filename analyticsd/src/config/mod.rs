@@ -23,7 +23,7 @@ pub use command::{Invocation, command};
 pub use show::ShowFormat;
 pub use sources::Settings;
 
-use crate::{access::AccessConfig, request_limits::RequestLimits, server::Limits};
+use crate::{auth::AccessConfig, http::server::Limits, ingest::limits::RequestLimits};
 
 /// What the daemon was called to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,32 +44,32 @@ pub enum Task {
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where to serve HTTP.
-    pub listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// Where the database is.
-    pub database: Database,
+    pub(crate) database: Database,
     /// Whether to migrate before serving.
-    pub migrate: bool,
+    pub(crate) migrate: bool,
     /// Where to serve `/metrics`, if anywhere.
-    pub admin_listen: Option<SocketAddr>,
+    pub(crate) admin_listen: Option<SocketAddr>,
     /// Where to keep events while the database is away, if anywhere.
-    pub spool: Option<SpoolConfig>,
+    pub(crate) spool: Option<SpoolConfig>,
     /// How long an hour must be quiet before it is settled.
-    pub settle_after: Duration,
+    pub(crate) settle_after: Duration,
     /// How many threads serve requests, from 1 to 1,024.
     pub worker_threads: usize,
     /// Who may come in, and how often.
-    pub access: AccessConfig,
+    pub(crate) access: AccessConfig,
     /// Limits of the public listener's connections.
-    pub limits: Limits,
+    pub(crate) limits: Limits,
     /// Limits of what a request may bring.
-    pub requests: RequestLimits,
+    pub(crate) requests: RequestLimits,
     /// What to log, and how.
     pub log: LogConfig,
 }
 
 /// Where the database is.
 #[derive(Debug, Clone)]
-pub enum Database {
+pub(crate) enum Database {
     /// A server that somebody else runs.
     Url(String),
     /// A private one.
@@ -78,25 +78,25 @@ pub enum Database {
 
 /// The outage spool.
 #[derive(Debug, Clone)]
-pub struct SpoolConfig {
+pub(crate) struct SpoolConfig {
     /// Its folder.
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
     /// How many bytes of requests it may hold.
-    pub max_bytes: u64,
+    pub(crate) max_bytes: u64,
 }
 
 /// The log.
 #[derive(Debug, Clone)]
 pub struct LogConfig {
     /// A filter of tracing-subscriber, checked.
-    pub filter: String,
+    pub(crate) filter: String,
     /// How lines are written.
-    pub format: LogFormat,
+    pub(crate) format: LogFormat,
 }
 
 /// How lines of the log are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// For people.
     Human,
     /// One JSON object a line.
@@ -105,7 +105,7 @@ pub enum LogFormat {
 
 impl LogConfig {
     /// What to log.
-    pub fn filter(&self) -> EnvFilter {
+    pub(crate) fn filter(&self) -> EnvFilter {
         // The driver writes what it sends, users' names among it, to whoever asks for everything. It takes asking for it by its name.
         EnvFilter::new(format!("tokio_postgres=info,{}", self.filter))
     }

@@ -14,7 +14,7 @@ use super::{
     setting::{About, Fallback, Form, Setting, Topic, Wrong},
     values,
 };
-use crate::access::{ForwardedHeader, Rate};
+use crate::auth::{ForwardedHeader, Rate};
 
 /// Makes a constant of each entry, and the list of all of them.
 macro_rules! settings {

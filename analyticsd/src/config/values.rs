@@ -16,7 +16,7 @@ use model::access::Origin;
 use tracing_subscriber::EnvFilter;
 
 use super::{LogFormat, setting::Wrong};
-use crate::access::{ForwardedHeader, Rate};
+use crate::auth::{ForwardedHeader, Rate};
 
 pub(super) fn address(text: &str) -> Result<SocketAddr, Wrong> {
     text.parse().map_err(|_| {

@@ -1,0 +1,115 @@
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use ipnet::IpNet;
+use model::access::Origin;
+use thiserror::Error;
+
+use super::{ForwardedHeader, Rate};
+
+/// What the operator decides about access.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AccessConfig {
+    /// Whether those may come in who show no token.
+    pub(crate) allow_anonymous: bool,
+    /// How long tokens stay in force after they were last read.
+    pub(crate) tokens_valid_for: Duration,
+    /// Whose pages may read answers, besides those of public keys.
+    pub(crate) cors_origins: Vec<Origin>,
+    /// How often each token may ask.
+    pub(crate) rate_per_token: Option<Rate>,
+    /// How often each client address may ask.
+    pub(crate) rate_per_address: Option<Rate>,
+    /// Proxies that are believed when they say for whom they ask.
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    /// Where they say so.
+    pub(crate) forwarded_header: ForwardedHeader,
+}
+
+/// The daemon would serve whoever reaches it, and nobody said that it should.
+#[derive(Debug, Error)]
+#[error(
+    "{listens} can be reached from other machines, and there is no token yet, so anybody could read and write; make one with `analytics-cli token create NAME --scope write,read`, \
+     listen on 127.0.0.1 only, or let everybody in with --allow-anonymous"
+)]
+pub struct NobodyMayListen {
+    listens: Listens,
+}
+
+/// The settings that say where to listen, with the addresses.
+#[derive(Debug)]
+struct Listens(Vec<(&'static str, SocketAddr)>);
+
+impl NobodyMayListen {
+    /// Checks all settings that say where to listen, where it is known whether there ever was a token.
+    pub(crate) fn check(
+        config: &AccessConfig,
+        listens: impl IntoIterator<Item = (&'static str, SocketAddr)>,
+        ever_had_tokens: bool,
+    ) -> Result<(), Self> {
+        if config.allow_anonymous || ever_had_tokens {
+            return Ok(());
+        }
+        let open: Vec<_> = listens.into_iter().filter(|(_, listen)| !is_loopback(listen.ip())).collect();
+        if open.is_empty() { Ok(()) } else { Err(Self { listens: Listens(open) }) }
+    }
+}
+
+impl fmt::Display for Listens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, (setting, listen)) in self.0.iter().enumerate() {
+            let and = if place == 0 { "" } else { " and " };
+            write!(f, "{and}{listen} (--{setting})")?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether only this machine reaches an address. An address that stands for all of them is none of these.
+pub(super) fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AccessConfig, NobodyMayListen};
+
+    #[test]
+    fn without_a_token_only_this_machine_is_served_unless_asked_otherwise() {
+        let check = |allow_anonymous, listen: &str, ever_had_tokens| {
+            let config = AccessConfig { allow_anonymous, ..AccessConfig::default() };
+            NobodyMayListen::check(&config, [("listen", listen.parse().unwrap())], ever_had_tokens).is_ok()
+        };
+        for (listen, is_loopback) in [
+            ("127.0.0.1:80", true),
+            ("127.8.9.10:80", true),
+            ("[::1]:80", true),
+            ("[::ffff:127.0.0.1]:80", true),
+            ("0.0.0.0:80", false),
+            ("[::]:80", false),
+            ("[::ffff:0.0.0.0]:80", false),
+            ("192.0.2.1:80", false),
+            ("[2001:db8::1]:80", false),
+            ("128.0.0.1:80", false),
+        ] {
+            assert_eq!(check(false, listen, false), is_loopback, "{listen}");
+            assert!(check(false, listen, true) && check(true, listen, false), "{listen}");
+        }
+    }
+
+    #[test]
+    fn every_address_that_others_reach_is_told() {
+        for (listen, admin_listen, told) in [
+            ("0.0.0.0:80", "[::]:90", "0.0.0.0:80 (--listen) and [::]:90 (--admin-listen) can be reached"),
+            ("127.0.0.1:80", "[::]:90", "[::]:90 (--admin-listen) can be reached"),
+        ] {
+            let listens = [("listen", listen), ("admin-listen", admin_listen)];
+            let listens = listens.map(|(setting, listen)| (setting, listen.parse().unwrap()));
+            let error = NobodyMayListen::check(&AccessConfig::default(), listens, false).unwrap_err().to_string();
+            assert!(error.starts_with(told), "{error}");
+        }
+    }
+}

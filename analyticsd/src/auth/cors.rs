@@ -1,0 +1,82 @@
+use std::collections::HashSet;
+
+use model::access::{Origin, Scope};
+use warp::{
+    http::{
+        HeaderMap, HeaderValue,
+        header::{
+            ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+            ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ORIGIN, VARY,
+        },
+    },
+    reply::Response,
+};
+
+use crate::http::reply;
+
+/// Whose pages may read answers: what a browser asks before it shows a page what another origin said (the Fetch standard's CORS protocol).
+///
+/// Each origin is named; there is no `*`. It would let any page that somebody looks at read, through their browser, a daemon that is open to their
+/// machine or their network only. Credentials of browsers, such as cookies, are never asked for.
+#[derive(Debug, Default)]
+pub(super) struct Cors {
+    origins: HashSet<String>,
+}
+
+impl Cors {
+    pub(super) fn new(origins: &[Origin]) -> Self {
+        Self { origins: origins.iter().map(ToString::to_string).collect() }
+    }
+
+    /// Whether the setting names an origin.
+    pub(super) fn names(&self, origin: &str) -> bool {
+        self.origins.contains(origin)
+    }
+
+    /// Whether answers may differ by the origin that asks.
+    pub(super) fn is_in_use(&self, page_origins: Option<&HashSet<String>>) -> bool {
+        !self.origins.is_empty() || page_origins.is_some_and(|origins| !origins.is_empty())
+    }
+
+    /// The origin that asks, if its pages may read the answer: those of the setting any, those of public keys that to a write.
+    pub(super) fn allowed<'a>(
+        &self,
+        headers: &'a HeaderMap,
+        scope: Option<Scope>,
+        page_origins: Option<&HashSet<String>>,
+    ) -> Option<&'a HeaderValue> {
+        let value = headers.get(ORIGIN)?;
+        let origin = value.to_str().ok()?;
+        let is_allowed = self.origins.contains(origin)
+            || (scope == Some(Scope::Write) && page_origins.is_some_and(|origins| origins.contains(origin)));
+        is_allowed.then_some(value)
+    }
+}
+
+/// Says on an answer whose pages may read it. One that says so itself knows better.
+pub(super) fn mark(origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
+    if headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
+        return;
+    }
+    headers.append(VARY, HeaderValue::from_static("Origin"));
+    if let Some(origin) = origin {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+    }
+}
+
+const EXPOSED: &str =
+    "ETag, Link, Retry-After, RateLimit-Limit, RateLimit-Policy, RateLimit-Remaining, RateLimit-Reset, X-Request-Id";
+
+/// The answer to a browser that asks whether it may ask.
+pub(super) fn preflight() -> Response {
+    let mut response = reply::no_content();
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, POST"));
+    headers.insert(
+        ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static("Authorization, Content-Type, Idempotency-Key, X-Request-Id"),
+    );
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    response
+}

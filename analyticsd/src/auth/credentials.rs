@@ -1,0 +1,117 @@
+use model::{InvalidInput, access::Credential};
+use warp::http::header::{AUTHORIZATION, HeaderMap};
+
+use crate::http::query_string;
+
+/// The parameter that carries a public key.
+pub(super) const KEY_PARAMETER: &str = "key";
+/// What it accepts.
+pub(super) const KEY_ACCEPTED: &str =
+    "a public key, as `analytics-cli token create NAME --public --origin ORIGIN` makes one";
+
+/// What a request shows to be let in.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Shown<'a> {
+    /// Nothing at all.
+    Nothing,
+    /// One token or public key.
+    One(Credential<'a>),
+    /// A secret in the URL, from where it gets into logs and histories.
+    SecretInUrl,
+    /// Something else: another scheme, or a text that is not written as a token is.
+    Other,
+    /// More than one thing, of which none can be preferred.
+    Several,
+}
+
+/// Looks at the header `Authorization` and the parameter `key`. What is there is never ignored. An error if the parameter cannot be read.
+pub(super) fn shown<'a>(
+    headers: &'a HeaderMap,
+    query: Option<&'a str>,
+    key: &'a mut String,
+) -> Result<Shown<'a>, InvalidInput> {
+    let mut lines = headers.get_all(AUTHORIZATION).iter();
+    let header = lines.next();
+    if lines.next().is_some() {
+        return Ok(Shown::Several);
+    }
+    let in_query = match query {
+        Some(query) => query_string::optional(query, KEY_PARAMETER, KEY_ACCEPTED)?,
+        None => None,
+    };
+    match (header, in_query) {
+        (None, None) => Ok(Shown::Nothing),
+        (Some(_), Some(_)) => Ok(Shown::Several),
+        (Some(header), None) => {
+            let token = bearer(header.as_bytes()).and_then(Credential::parse);
+            Ok(token.map_or(Shown::Other, Shown::One))
+        }
+        (None, Some(given)) => {
+            *key = given.into_owned();
+            Ok(match Credential::parse(key) {
+                Some(Credential::Secret { .. }) => Shown::SecretInUrl,
+                // A secret that was cut off is still most of one.
+                None if key.starts_with(Credential::SECRET_PREFIX) => Shown::SecretInUrl,
+                Some(public) => Shown::One(public),
+                None => Shown::Other,
+            })
+        }
+    }
+}
+
+/// What follows the scheme `Bearer`, which may be written in any case.
+fn bearer(value: &[u8]) -> Option<&str> {
+    const SCHEME: &[u8] = b"Bearer ";
+    let (scheme, token) = value.split_at_checked(SCHEME.len())?;
+    scheme.eq_ignore_ascii_case(SCHEME).then(|| str::from_utf8(token.trim_ascii()).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use model::access::{Credential, IssuedToken};
+    use warp::http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
+
+    use super::{Shown, shown};
+
+    #[test]
+    fn what_is_shown_is_never_ignored() {
+        let secret = IssuedToken::secret([1; IssuedToken::RANDOM_BYTES]).text;
+        let public = IssuedToken::public([1; IssuedToken::RANDOM_BYTES]).text;
+        let (in_header, in_query) = (format!("Bearer {secret}"), format!("x=1&key={public}"));
+        let the_secret = || Shown::One(Credential::parse(&secret).unwrap());
+        let the_public = || Shown::One(Credential::parse(&public).unwrap());
+        let table: Vec<(Vec<&[u8]>, String, Shown)> = vec![
+            (vec![], String::new(), Shown::Nothing),
+            (vec![], "keys=x&x=key".to_owned(), Shown::Nothing),
+            (vec![in_header.as_bytes()], String::new(), the_secret()),
+            (vec![b"", in_header.as_bytes()], String::new(), Shown::Several),
+            (vec![in_header.as_bytes(); 2], String::new(), Shown::Several),
+            (vec![in_header.as_bytes()], in_query.clone(), Shown::Several),
+            (vec![], in_query, the_public()),
+            (vec![], format!("%6bey={}", public.replace('_', "%5f")), the_public()),
+            (vec![], format!("key={secret}"), Shown::SecretInUrl),
+            (vec![], format!("key={}", &secret[..30]), Shown::SecretInUrl),
+            (vec![], "key=x".to_owned(), Shown::Other),
+            (vec![b""], String::new(), Shown::Other),
+            (vec![b"Bearer"], String::new(), Shown::Other),
+            (vec![b"Bearer \xff"], String::new(), Shown::Other),
+            (vec![b"Basic YTpi"], String::new(), Shown::Other),
+            (vec![secret.as_bytes()], String::new(), Shown::Other),
+        ];
+        for (lines, query, expected) in table {
+            let mut headers = HeaderMap::new();
+            for line in &lines {
+                headers.append(AUTHORIZATION, HeaderValue::from_bytes(line).unwrap());
+            }
+            assert_eq!(shown(&headers, Some(&query), &mut String::new()).unwrap(), expected, "{lines:?} {query:?}");
+        }
+        for scheme in ["bearer ", "BEARER ", "Bearer   "] {
+            let value = HeaderValue::try_from(format!("{scheme}{secret}")).unwrap();
+            let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
+            assert_eq!(shown(&headers, None, &mut String::new()).unwrap(), the_secret(), "{scheme:?}");
+        }
+        for query in ["key=&x", "key=a&key=b", "key=%ff"] {
+            assert!(shown(&HeaderMap::new(), Some(query), &mut String::new()).is_err(), "{query:?}");
+        }
+    }
+}

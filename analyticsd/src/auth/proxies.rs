@@ -1,0 +1,238 @@
+use std::net::{IpAddr, Ipv6Addr};
+
+use ipnet::IpNet;
+use warp::http::{
+    HeaderName,
+    header::{FORWARDED, HeaderMap},
+};
+
+/// The header in which a trusted proxy says for whom it asks. Only one is believed: a proxy that writes the one lets what clients write into
+/// the other pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum ForwardedHeader {
+    /// `X-Forwarded-For: 192.0.2.1`, which most proxies write.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded: for=192.0.2.1`, as in RFC 7239.
+    Forwarded,
+}
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// Which proxies are believed, and where.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Proxies {
+    pub(super) trusted: Vec<IpNet>,
+    pub(super) header: ForwardedHeader,
+}
+
+impl Proxies {
+    /// The address that a request comes from: the last one of those that are named which is not a trusted proxy. Everything before it may have been
+    /// made up by it. Where what a trusted proxy says cannot be understood, it is taken for the proxy's own.
+    pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        if !self.is_trusted(peer) {
+            return peer;
+        }
+        let name = match self.header {
+            ForwardedHeader::XForwardedFor => X_FORWARDED_FOR,
+            ForwardedHeader::Forwarded => FORWARDED,
+        };
+        let mut client = peer;
+        // Several lines mean the same as one with all their parts, in their order.
+        for line in headers.get_all(name).iter().rev() {
+            let mut rest = Some(line.as_bytes());
+            // Only as far as it is looked at is a line made text: what a client wrote into it before the proxy did must not spoil what the proxy says.
+            while let Some(line) = rest {
+                let part;
+                (rest, part) = last_part(line, self.header == ForwardedHeader::Forwarded);
+                let part = String::from_utf8_lossy(part);
+                let part = match self.header {
+                    ForwardedHeader::XForwardedFor => Some(part.trim()),
+                    ForwardedHeader::Forwarded => forwarded_for(&part),
+                };
+                let Some(address) = part.and_then(node) else { return peer };
+                client = address;
+                if !self.is_trusted(address) {
+                    return client;
+                }
+            }
+        }
+        client
+    }
+
+    /// Whether an address is that of a proxy that is believed.
+    pub(super) fn is_trusted(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.trusted.iter().any(|network| network.contains(&address))
+    }
+}
+
+/// Cuts off what stands behind the last comma, where those within quotes do not count if there may be any: a proxy may quote there what a client wrote.
+/// It is looked for from the end, so that a quote that the client did not close hides nothing that stands behind it.
+fn last_part(line: &[u8], has_quotes: bool) -> (Option<&[u8]>, &[u8]) {
+    let mut is_quoted = false;
+    for (at, byte) in line.iter().enumerate().rev() {
+        match byte {
+            b'"' if has_quotes => is_quoted = !is_quoted || is_escaped(&line[..at]),
+            b',' if !is_quoted => return (Some(&line[..at]), &line[at + 1..]),
+            _ => {}
+        }
+    }
+    (None, line)
+}
+
+/// Whether what follows stands behind a backslash that is not itself behind one.
+fn is_escaped(before: &[u8]) -> bool {
+    before.iter().rev().take_while(|&&byte| byte == b'\\').count() % 2 == 1
+}
+
+/// What stands between semicolons that are not within quotes. None if a quote is not closed.
+fn pairs(text: &str) -> Option<Vec<&str>> {
+    let (mut pairs, mut begin) = (Vec::new(), 0);
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    for (at, character) in text.char_indices() {
+        match character {
+            _ if is_escaped => is_escaped = false,
+            '\\' if is_quoted => is_escaped = true,
+            '"' => is_quoted = !is_quoted,
+            ';' if !is_quoted => {
+                pairs.push(&text[begin..at]);
+                begin = at + 1;
+            }
+            _ => {}
+        }
+    }
+    pairs.push(&text[begin..]);
+    (!is_quoted).then_some(pairs)
+}
+
+/// The value of `for` in one part of a header `Forwarded`, without its quotes. None if it has none, or several.
+fn forwarded_for(part: &str) -> Option<&str> {
+    let mut values = pairs(part)?.into_iter().filter_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("for").then_some(value.trim())
+    });
+    let value = values.next()?;
+    if values.next().is_some() {
+        return None;
+    }
+    match value.strip_prefix('"') {
+        Some(rest) => rest.strip_suffix('"'),
+        None => Some(value),
+    }
+}
+
+/// An address with or without brackets and port. None for `unknown` and names that hide it.
+fn node(text: &str) -> Option<IpAddr> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Some(address.to_canonical());
+    }
+    let is_port = |port: &str| !port.is_empty() && port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit());
+    if let Some(rest) = text.strip_prefix('[') {
+        let (address, port) = rest.split_once(']')?;
+        let is_whole = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
+        return address.parse::<Ipv6Addr>().ok().filter(|_| is_whole).map(|address| IpAddr::V6(address).to_canonical());
+    }
+    let (address, port) = text.rsplit_once(':')?;
+    let address = address.parse::<std::net::Ipv4Addr>().ok()?;
+    is_port(port).then_some(address.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use proptest::prelude::*;
+    use warp::http::{HeaderMap, HeaderName, HeaderValue};
+
+    use super::{ForwardedHeader, Proxies};
+
+    fn client(header: ForwardedHeader, peer: &str, name: &'static str, lines: &[&str]) -> String {
+        let trusted = ["10.0.0.0/8", "fd00::/8", "127.0.0.1/32"].map(|network| network.parse().unwrap()).to_vec();
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_bytes(line.as_bytes()).unwrap());
+        }
+        Proxies { trusted, header }.client(peer.parse::<IpAddr>().unwrap(), &headers).to_string()
+    }
+
+    #[test]
+    fn the_last_address_that_is_no_trusted_proxy_is_the_clients() {
+        let table: &[(&str, &[&str], &str)] = &[
+            ("192.0.2.1", &["198.51.100.1"], "192.0.2.1"),
+            ("10.0.0.1", &[], "10.0.0.1"),
+            ("10.0.0.1", &["198.51.100.1"], "198.51.100.1"),
+            ("::ffff:10.0.0.1", &["198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["1.2.3.4, 198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["1.2.3.4,198.51.100.1 , 10.0.0.2"], "198.51.100.1"),
+            ("10.0.0.1", &["198.51.100.1", "10.0.0.2"], "198.51.100.1"),
+            ("10.0.0.1", &["1.2.3.4", "198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+            ("10.0.0.1", &["198.51.100.1:4711"], "198.51.100.1"),
+            ("10.0.0.1", &["2001:db8::1"], "2001:db8::1"),
+            ("10.0.0.1", &["[2001:db8::1]:4711"], "2001:db8::1"),
+            ("10.0.0.1", &["[2001:db8::1]"], "2001:db8::1"),
+            ("fd00::1", &["::ffff:198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["unknown"], "10.0.0.1"),
+            ("10.0.0.1", &[""], "10.0.0.1"),
+            ("10.0.0.1", &["198.51.100.1, "], "10.0.0.1"),
+            ("10.0.0.1", &["198.51.100.1, x"], "10.0.0.1"),
+            ("10.0.0.1", &["[198.51.100.1"], "10.0.0.1"),
+            ("10.0.0.1", &["198.51.100.1:"], "10.0.0.1"),
+            ("10.0.0.1", &["198.51.100.1:http"], "10.0.0.1"),
+            ("10.0.0.1", &["\u{e9}, 198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["\u{e9}, 198.51.100.1, 10.0.0.2"], "198.51.100.1"),
+            ("10.0.0.1", &["\u{e9}", "198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["\", 198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["198.51.100.1, \u{e9}"], "10.0.0.1"),
+            ("10.0.0.1", &["198.51.100.1\u{e9}"], "10.0.0.1"),
+        ];
+        for (peer, lines, expected) in table {
+            assert_eq!(
+                client(ForwardedHeader::XForwardedFor, peer, "x-forwarded-for", lines),
+                *expected,
+                "{peer} {lines:?}"
+            );
+            assert_eq!(
+                client(ForwardedHeader::Forwarded, peer, "x-forwarded-for", lines),
+                *peer,
+                "only the other header counts"
+            );
+        }
+    }
+
+    #[test]
+    fn forwarded_is_read_as_its_rfc_writes_it() {
+        let table: &[(&[&str], &str)] = &[
+            (&["for=198.51.100.1"], "198.51.100.1"),
+            (&["For=198.51.100.1;proto=https;by=10.0.0.2"], "198.51.100.1"),
+            (&["proto=http; for=\"198.51.100.1:80\""], "198.51.100.1"),
+            (&["for=1.2.3.4, for=198.51.100.1, for=10.0.0.2"], "198.51.100.1"),
+            (&["for=198.51.100.1", "for=10.0.0.2"], "198.51.100.1"),
+            (&["for=\"[2001:db8::1]:4711\""], "2001:db8::1"),
+            (&["for=unknown"], "10.0.0.1"),
+            (&["for=_hidden"], "10.0.0.1"),
+            (&["for=1.2.3.4;for=198.51.100.1"], "10.0.0.1"),
+            (&["for=\"198.51.100.1"], "10.0.0.1"),
+            (&["for=198.51.100.1;host=\"x,for=6.6.6.6;y=\""], "198.51.100.1"),
+            (&["for=198.51.100.1;host=\"a\\\"b,for=6.6.6.6\""], "198.51.100.1"),
+            (&["for=198.51.100.1;host=\"a\\\\\", for=10.0.0.2"], "198.51.100.1"),
+            (&["for=\"1.2.3.4, for=198.51.100.1"], "198.51.100.1"),
+            (&["for=\"1.2.3.4", "for=198.51.100.1"], "198.51.100.1"),
+            (&["for=\"1.2.3.4, for=10.0.0.2"], "10.0.0.1"),
+            (&["\u{e9}, for=198.51.100.1;host=\"\u{e9}\""], "198.51.100.1"),
+            (&["proto=https"], "10.0.0.1"),
+        ];
+        for (lines, expected) in table {
+            assert_eq!(client(ForwardedHeader::Forwarded, "10.0.0.1", "forwarded", lines), *expected, "{lines:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_makes_it_panic(value in "[ -~\u{e9}]{0,60}") {
+            client(ForwardedHeader::XForwardedFor, "10.0.0.1", "x-forwarded-for", &[&value]);
+            client(ForwardedHeader::Forwarded, "10.0.0.1", "forwarded", &[&value]);
+        }
+    }
+}

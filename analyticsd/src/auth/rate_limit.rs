@@ -1,0 +1,204 @@
+use std::{
+    hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState},
+    iter,
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+};
+
+use warp::http::{HeaderName, HeaderValue, header::HeaderMap};
+
+use super::Rate;
+use crate::auth::network::network;
+
+/// Places of one set. A full one gives up the place of whoever has been the least eager.
+const WAYS: usize = 8;
+/// How many sets there are: 32,768 places, half a mebibyte.
+const SETS: usize = 4_096;
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
+
+/// Who was how eager, for so many at a time as there are places, whoever comes. An attacker with more addresses than that (and an address of IPv6 is
+/// a whole network of 64 bits) may have somebody's place given up, who then may ask anew; nobody is ever refused for what another did.
+///
+/// Each place holds the instant at which what its owner has asked for would have been due if it had come evenly (the generic cell rate algorithm).
+/// The sets have locks of their own, each held for a few instructions.
+pub(super) struct Buckets {
+    /// In nanoseconds: the time after which another one may come, and how far ahead of that somebody may be.
+    interval: u64,
+    burst: u64,
+    limit: HeaderValue,
+    policy: HeaderValue,
+    hasher: RandomState,
+    sets: Vec<Mutex<[Place; WAYS]>>,
+}
+
+/// Whose a place is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Owner(u64);
+
+impl Owner {
+    /// The holder of a token, whose ID is random and nobody's choice.
+    pub(super) fn of_token(id: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        id.hash(&mut hasher);
+        Self(hasher.finish())
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Place {
+    owner: Owner,
+    /// In nanoseconds. What lies in the past has no effect any more, so a place that was never used is one of those.
+    due: u64,
+}
+
+/// What came of asking for one more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Standing {
+    pub(super) is_allowed: bool,
+    /// How many more may come at once.
+    pub(super) remaining: u32,
+    /// In how many seconds nothing will be left of what was asked for, rounded up.
+    pub(super) reset: u64,
+    /// In how many seconds another one may come, rounded up; at least 1.
+    pub(super) retry_after: u64,
+}
+
+impl Buckets {
+    pub(super) fn new(rate: Rate) -> Self {
+        let window = rate.period.as_secs();
+        let policy = format!("{};w={window};burst={}", rate.requests, rate.burst);
+        Self {
+            interval: rate.interval(),
+            burst: rate.interval() * u64::from(rate.burst),
+            limit: rate.burst.into(),
+            policy: HeaderValue::try_from(policy).expect("digits and ASCII letters are a value"),
+            hasher: RandomState::new(),
+            sets: iter::repeat_with(Mutex::default).take(SETS).collect(),
+        }
+    }
+
+    /// The owner of an address, which may be chosen by somebody who wants it to fall together with another.
+    pub(super) fn owner_of(&self, address: IpAddr) -> Owner {
+        Owner(self.hasher.hash_one(network(address)))
+    }
+
+    /// The owner of a public key at an address: everybody may have the key, so nobody may use up what it allows the others.
+    pub(super) fn owner_of_public(&self, key: &str, address: IpAddr) -> Owner {
+        Owner(self.hasher.hash_one((key, network(address))))
+    }
+
+    /// Counts one more of an owner. `now` is in nanoseconds since an instant that is the same each time, and not after any of them.
+    pub(super) fn take(&self, owner: Owner, now: u64) -> Standing {
+        let index = usize::try_from(owner.0 % SETS as u64).unwrap_or_default();
+        let mut set = self.sets[index].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut least = 0;
+        let mut found = None;
+        for (at, place) in set.iter().enumerate() {
+            if place.owner == owner {
+                found = Some(at);
+                break;
+            }
+            if place.due < set[least].due {
+                least = at;
+            }
+        }
+        let place = &mut set[found.unwrap_or(least)];
+        if found.is_none() {
+            *place = Place { owner, due: 0 };
+        }
+        let (interval, burst) = (self.interval, self.burst);
+        let due = place.due.max(now) + interval;
+        let is_allowed = due <= now + burst;
+        if is_allowed {
+            place.due = due;
+        }
+        let ahead = place.due.saturating_sub(now);
+        Standing {
+            is_allowed,
+            remaining: u32::try_from(burst.saturating_sub(ahead) / interval).unwrap_or(u32::MAX),
+            reset: ahead.div_ceil(NANOS_PER_SECOND),
+            retry_after: due.saturating_sub(now + burst).div_ceil(NANOS_PER_SECOND).max(1),
+        }
+    }
+
+    /// Says on an answer how its asker stands, and to who came too often, which rate would be right. In the answer with counts this is all that the map of headers
+    /// holds before it grows.
+    pub(super) fn say(&self, standing: Standing, headers: &mut HeaderMap) {
+        headers.insert(LIMIT, self.limit.clone());
+        headers.insert(REMAINING, standing.remaining.into());
+        headers.insert(RESET, number(standing.reset));
+        if !standing.is_allowed {
+            headers.insert(POLICY, self.policy.clone());
+        }
+    }
+}
+
+/// The value of a number, which is nearly always one of those that take no allocation.
+fn number(number: u64) -> HeaderValue {
+    const DIGITS: &str = "0123456789";
+    match usize::try_from(number) {
+        Ok(digit @ 0..=9) => HeaderValue::from_static(&DIGITS[digit..=digit]),
+        _ => number.into(),
+    }
+}
+
+const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
+
+#[cfg(test)]
+mod tests {
+    use super::{Buckets, NANOS_PER_SECOND, Owner, SETS, WAYS};
+    use crate::auth::Rate;
+
+    #[test]
+    fn so_many_pass_at_once_and_then_one_each_interval() {
+        let buckets = Buckets::new("10/s:3".parse().unwrap());
+        let tenth = NANOS_PER_SECOND / 10;
+        let passed = |now| buckets.take(Owner(1), now).is_allowed;
+        assert_eq!([passed(0), passed(0), passed(0), passed(0)], [true, true, true, false]);
+        assert_eq!([passed(tenth - 1), passed(tenth), passed(tenth)], [false, true, false]);
+        let much_later = 100 * NANOS_PER_SECOND;
+        assert_eq!(
+            [(); 4].map(|()| passed(much_later)),
+            [true, true, true, false],
+            "a pause earns no more than a burst"
+        );
+        assert!(buckets.take(Owner(2), 0).is_allowed, "another owner has an allowance of their own");
+    }
+
+    #[test]
+    fn an_asker_is_told_how_much_is_left_and_when_to_come_back() {
+        let buckets = Buckets::new("60/h:2".parse().unwrap());
+        let first = buckets.take(Owner(1), 0);
+        assert_eq!((first.remaining, first.reset), (1, 60));
+        let second = buckets.take(Owner(1), 0);
+        assert_eq!((second.is_allowed, second.remaining, second.reset), (true, 0, 120));
+        let third = buckets.take(Owner(1), 30 * NANOS_PER_SECOND);
+        assert_eq!((third.is_allowed, third.remaining, third.reset, third.retry_after), (false, 0, 90, 30));
+        assert!(buckets.take(Owner(1), 60 * NANOS_PER_SECOND).is_allowed, "it was told the truth");
+    }
+
+    #[test]
+    fn however_many_come_the_most_eager_keep_their_places() {
+        let buckets = Buckets::new(Rate::per_second(1, 5));
+        for _ in 0..5 {
+            assert!(buckets.take(Owner(7), 0).is_allowed);
+        }
+        // All of them fall into the same set.
+        for other in 1..=10 * WAYS as u64 {
+            assert!(buckets.take(Owner(7 + other * SETS as u64), 0).is_allowed, "nobody pays for others");
+        }
+        assert!(!buckets.take(Owner(7), 0).is_allowed);
+    }
+
+    #[test]
+    fn the_largest_rates_do_not_overflow() {
+        for text in ["1/h:1000000", "1000000/s:1000000", "1000000/h:1"] {
+            let buckets = Buckets::new(text.parse().unwrap());
+            let age = 100 * 366 * 86_400 * NANOS_PER_SECOND;
+            assert!(buckets.take(Owner(1), age).is_allowed, "{text}");
+        }
+    }
+}

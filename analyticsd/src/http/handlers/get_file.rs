@@ -1,0 +1,41 @@
+use hyper::body::Bytes;
+use warp::{
+    http::{
+        HeaderMap, HeaderValue, StatusCode,
+        header::{
+            ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+            X_CONTENT_TYPE_OPTIONS,
+        },
+    },
+    reply::Response,
+};
+
+use crate::http::{chunked_body::in_pieces, entity_tag, static_files::FILES};
+
+/// The page needs nothing from elsewhere, and nothing that stands in it is a script.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data: blob:; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// `GET /`, the page that shows the traffic, and the files that belong to it; `GET /analytics.js`, the script for others' pages. None if no
+/// file is at the path.
+pub(crate) fn get_file(path: &str, headers: &HeaderMap) -> Option<Response> {
+    let file = FILES.iter().find(|file| file.path == path)?;
+    let tag = entity_tag::of(file.content);
+    let is_known = entity_tag::is_known(&tag, headers);
+    let mut response = in_pieces(Bytes::from_static(if is_known { b"" } else { file.content }));
+    if is_known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    let said = response.headers_mut();
+    said.insert(ETAG, tag);
+    said.insert(CONTENT_TYPE, HeaderValue::from_static(file.media_type));
+    said.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if file.is_for_others {
+        said.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        said.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+    } else {
+        said.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+        said.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    }
+    Some(response)
+}

@@ -1,0 +1,157 @@
+use std::{fmt::Write, ops::RangeInclusive, sync::Arc};
+
+use db::UniqueUsers;
+use hyper::body::Bytes;
+use model::{Hour, HourCounts, HourRow, HoursPage, Timestamp};
+use warp::{
+    http::{
+        HeaderMap, HeaderValue, StatusCode,
+        header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, LINK, VARY, X_CONTENT_TYPE_OPTIONS},
+    },
+    reply::Response,
+};
+
+use super::MAX_QUERY_BYTES;
+use crate::{
+    http::{
+        chunked_body::in_pieces,
+        entity_tag, openapi,
+        query_string::{self, HoursFormat, HoursQuery},
+        reply,
+    },
+    query::{counts::Unanswered, reports::Reports},
+};
+
+/// `GET /analytics/hours`: every hour of a range, a page at a time.
+#[utoipa::path(
+    get, path = "/analytics/hours", operation_id = "getHours", tag = "counts",
+    summary = "Every hour of a range",
+    description = "At most 1,000 hours a page; a longer range names the next page in `next` and in the header `Link`. The unique users of \
+                   a range are never the sum of its hours: they are counted from raw events if asked for with `unique=exact`.",
+    params(
+        ("from" = Option<String>, Query, example = "2015-05-17T10:00:00Z",
+            description = "An instant of the first hour, as RFC 3339 or in milliseconds since 1970; 23 hours before the last one if not given"),
+        ("to" = Option<String>, Query, example = "2015-05-17T12:00:00Z",
+            description = "An instant of the last hour, which is included; now if not given"),
+        ("format" = Option<openapi::HoursFormat>, Query, description = "How to write them; without it, as the client accepts, and JSON to whoever takes both"),
+        ("unique" = Option<openapi::UniqueUsersOf>, Query, description = "Count the distinct users of all hours of the page together; only in JSON"),
+        ("If-None-Match" = Option<String>, Header, nullable = false, description = "The tag of what the client has"),
+    ),
+    responses(
+        (status = 200, description = "The hours, ascending, with zeros for those without events",
+            content((HoursPage = "application/json"), (String = "text/csv; charset=utf-8")),
+            headers(("ETag" = String, description = "The tag of what it says, if all hours are settled, or over without an event"),
+                ("Link" = String, description = "The next page, if there is one"),
+                ("X-Content-Type-Options" = String, description = "`nosniff`"))),
+        (status = 304, description = "All hours are settled or over without an event, and the client has what they count",
+            headers(("ETag" = String, description = "The tag of it"))),
+        openapi::InvalidRequest, openapi::TooLong, openapi::Denied, openapi::Unavailable,
+    ),
+    security(("token" = ["read"]))
+)]
+pub(crate) async fn get_hours(query: String, headers: HeaderMap, reports: Arc<Reports>) -> Response {
+    if query.len() > MAX_QUERY_BYTES {
+        return reply::uri_too_long(MAX_QUERY_BYTES);
+    }
+    let asked = match query_string::hours(&query, &headers) {
+        Ok(asked) => asked,
+        Err(invalid) => return reply::invalid(&invalid),
+    };
+    match page(&asked, &reports).await {
+        Ok(page) => answer(&page, asked.format, &headers),
+        Err(reason) => reply::unanswered(reason),
+    }
+}
+
+async fn page(asked: &HoursQuery, reports: &Reports) -> Result<HoursPage, Unanswered> {
+    let range = first_page(&asked.range);
+    let hours = reports.hours(&range).await?;
+    let (unique_users, unique_users_note) = if asked.unique_exactly {
+        counted(reports.unique_users(&range).await?)
+    } else {
+        (None, "not counted: unique users of a range are not the sum of its hours; ask with unique=exact".to_owned())
+    };
+    Ok(HoursPage {
+        from: *range.start(),
+        to: *range.end(),
+        totals: hours.iter().map(|row| row.counts).collect(),
+        hours,
+        unique_users,
+        unique_users_note,
+        next: next_page(asked, &range),
+    })
+}
+
+fn counted(users: UniqueUsers) -> (Option<u64>, String) {
+    match users {
+        UniqueUsers::Counted(users) => {
+            (Some(users), "distinct users over all hours of this page together, counted from raw events".to_owned())
+        }
+        UniqueUsers::NotKept { kept_from } => (
+            None,
+            format!(
+                "cannot be counted: raw events before {} are no longer kept; ask for hours from there on",
+                kept_from.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+            ),
+        ),
+    }
+}
+
+fn first_page(range: &RangeInclusive<Hour>) -> RangeInclusive<Hour> {
+    let most = i64::try_from(HoursPage::MAX_HOURS).unwrap_or(i64::MAX);
+    *range.start()..=range.start().plus(most - 1).min(*range.end())
+}
+
+fn next_page(asked: &HoursQuery, page: &RangeInclusive<Hour>) -> Option<String> {
+    let next = page.end().next().filter(|next| next <= asked.range.end())?;
+    let format = match asked.format {
+        HoursFormat::Json => "json",
+        HoursFormat::Csv => "csv",
+    };
+    let unique = if asked.unique_exactly { "&unique=exact" } else { "" };
+    Some(format!("/analytics/hours?from={next}&to={}&format={format}{unique}", asked.range.end()))
+}
+
+fn answer(page: &HoursPage, format: HoursFormat, headers: &HeaderMap) -> Response {
+    let (media_type, body) = match format {
+        HoursFormat::Json => {
+            ("application/json", serde_json::to_vec(page).expect("numbers and texts can be written as JSON"))
+        }
+        HoursFormat::Csv => ("text/csv; charset=utf-8", csv(&page.hours).into_bytes()),
+    };
+    // What is settled hardly ever changes, but it may: so it is asked for each time, and sent only if it is another. An hour that is over and
+    // had no event has nothing to be settled.
+    let current = Hour::containing(Timestamp::now());
+    let is_settled =
+        page.hours.iter().all(|row| row.settled || (row.counts == HourCounts::default() && row.hour < current));
+    let tag = is_settled.then(|| entity_tag::of(&body));
+    let is_known = tag.as_ref().is_some_and(|tag| entity_tag::is_known(tag, headers));
+    let mut response = in_pieces(if is_known { Bytes::new() } else { body.into() });
+    let said = response.headers_mut();
+    said.insert(VARY, HeaderValue::from_static("accept"));
+    said.insert(CACHE_CONTROL, HeaderValue::from_static(if is_settled { "no-cache" } else { "no-store" }));
+    if let Some(tag) = tag {
+        said.insert(ETAG, tag);
+    }
+    if is_known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        return response;
+    }
+    said.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    said.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Some(link) =
+        page.next.as_ref().and_then(|next| HeaderValue::try_from(format!("<{next}>; rel=\"next\"")).ok())
+    {
+        said.insert(LINK, link);
+    }
+    response
+}
+
+fn csv(hours: &[HourRow]) -> String {
+    let mut text = "hour,unique_users,clicks,impressions\n".to_owned();
+    for HourRow { hour, counts, .. } in hours {
+        let HourCounts { unique_users, clicks, impressions } = counts;
+        writeln!(text, "{hour},{unique_users},{clicks},{impressions}").expect("memory can be written to");
+    }
+    text
+}

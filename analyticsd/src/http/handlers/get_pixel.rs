@@ -1,0 +1,84 @@
+use std::{net::IpAddr, sync::Arc};
+
+use model::{Event, Timestamp, UserName};
+use warp::{
+    http::{
+        HeaderMap, HeaderValue, StatusCode,
+        header::{CACHE_CONTROL, CONTENT_TYPE},
+    },
+    reply::Response,
+};
+
+use super::MAX_QUERY_BYTES;
+use crate::{
+    http::{openapi, query_string, reply, visitor_names::VisitorNames},
+    ingest::lanes::Lanes,
+};
+
+/// One transparent pixel, as small as the format allows (`GIF89a`).
+const GIF: &[u8] =
+    b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\0\0\0!\xf9\x04\x01\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;";
+
+/// `GET /analytics.gif`: records an event now, for pages without scripts, and answers with a pixel that nobody sees.
+#[utoipa::path(
+    get, path = "/analytics.gif", operation_id = "getPixel", tag = "browsers",
+    summary = "Record an event from a page without scripts",
+    description = "An event now. Who asks not to be tracked (`DNT: 1`, `Sec-GPC: 1`) gets the pixel and is not recorded.",
+    params(
+        ("event" = Option<openapi::EventKind>, Query, description = "An impression if not given"),
+        ("user" = Option<String>, Query, min_length = 1, max_length = 256,
+            description = "Who: 1 to 256 bytes of UTF-8 without NUL, so fewer characters than `maxLength` where some take several bytes; if not \
+                           given, a name that is derived from address and browser, the same for a day"),
+    ),
+    responses(
+        (status = 200, description = "A transparent pixel; the event is committed", body = String, content_type = "image/gif"),
+        (status = 202, description = "A transparent pixel; the event is kept until the database is back", body = String, content_type = "image/gif"),
+        openapi::InvalidRequest, openapi::TooLong, openapi::Denied, openapi::Unavailable,
+    ),
+    security(("token" = ["write"]), ("public_key" = []))
+)]
+pub(crate) async fn get_pixel(
+    query: String,
+    headers: HeaderMap,
+    client: IpAddr,
+    lanes: Arc<Lanes>,
+    names: Arc<VisitorNames>,
+) -> Response {
+    if query.len() > MAX_QUERY_BYTES {
+        return reply::uri_too_long(MAX_QUERY_BYTES);
+    }
+    let (user, kind) = match query_string::pixel_event(&query) {
+        Ok(event) => event,
+        Err(invalid) => return reply::invalid(&invalid),
+    };
+    if asks_not_to_be_tracked(&headers) {
+        return pixel(StatusCode::OK);
+    }
+    let at = Timestamp::now();
+    let user: UserName = match user {
+        Some(user) => user,
+        None => match names.of(at, client, &headers).await {
+            Ok(user) => user,
+            Err(reason) => return reply::unanswered(reason),
+        },
+    };
+    let stored = reply::stored(lanes.store_one(Event { at, user, kind }, None).await);
+    match stored.status() {
+        StatusCode::NO_CONTENT => pixel(StatusCode::OK),
+        StatusCode::ACCEPTED => pixel(StatusCode::ACCEPTED),
+        _ => stored,
+    }
+}
+
+/// Do Not Track, or Global Privacy Control.
+fn asks_not_to_be_tracked(headers: &HeaderMap) -> bool {
+    ["dnt", "sec-gpc"].iter().any(|name| headers.get(*name).is_some_and(|value| value == "1"))
+}
+
+fn pixel(status: StatusCode) -> Response {
+    let mut response = Response::new(GIF.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("image/gif"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,209 @@
+//! What operations have in common because it is not their handlers that do it: answers of the connection, of the gate and of the front, and the headers
+//! of all answers.
+
+use utoipa::{
+    Modify,
+    openapi::{self, Content, HeaderBuilder, Object, Ref, RefOr, Response, ResponseBuilder, Type, path::Operation},
+};
+use warp::http::{Method, StatusCode};
+
+use crate::{
+    auth::{Needed, needed_by_public},
+    http::route::Route,
+};
+
+/// Adds it to each operation. What a handler says of an answer itself stays as it is.
+pub(super) struct Common;
+
+impl Modify for Common {
+    fn modify(&self, document: &mut openapi::OpenApi) {
+        for (path, item) in &mut document.paths.paths {
+            for (method, operation) in [(Method::GET, &mut item.get), (Method::POST, &mut item.post)] {
+                if let Some(operation) = operation {
+                    let needed = needed_by_public(Route::of(path), &method);
+                    complete(operation, &method, needed);
+                }
+            }
+        }
+        let components = document.components.get_or_insert_default();
+        for header in HEADERS {
+            let schema = Object::with_type(header.of.clone());
+            let described = HeaderBuilder::new().schema(Some(schema)).description(Some(header.description)).build();
+            components.headers.insert(header.name.to_owned(), described.into());
+        }
+        for (name, needed, status, description) in [
+            ("NotFound", Needed::OtherPath, StatusCode::NOT_FOUND, "There is nothing at this path."),
+            (
+                "MethodNotAllowed",
+                Needed::OtherMethod(""),
+                StatusCode::METHOD_NOT_ALLOWED,
+                "The path answers to other methods.",
+            ),
+        ] {
+            let mut response = problem(description);
+            name_headers(&mut response, Answer { method: &Method::GET, needed, status });
+            components.responses.insert(name.to_owned(), response.into());
+        }
+    }
+}
+
+/// An answer that the document names.
+#[derive(Clone, Copy)]
+struct Answer<'a> {
+    method: &'a Method,
+    needed: Needed,
+    status: StatusCode,
+}
+
+impl Answer<'_> {
+    fn is_error(self) -> bool {
+        self.status.is_client_error() || self.status.is_server_error()
+    }
+
+    fn is_one_of(self, statuses: &[u16]) -> bool {
+        statuses.contains(&self.status.as_u16())
+    }
+}
+
+/// A header that is not for a single operation, and which answers may have it.
+struct Header {
+    name: &'static str,
+    of: Type,
+    description: &'static str,
+    may_have: fn(Answer<'_>) -> bool,
+}
+
+const HEADERS: &[Header] = &[
+    Header {
+        name: "X-Request-Id",
+        of: Type::String,
+        description: "The name of the request: its own if that has 1 to 64 letters, digits, dots, underscores and hyphens. A request that was not \
+                      read, because all connections are taken, has none",
+        may_have: |_| true,
+    },
+    Header {
+        name: "RateLimit-Limit",
+        of: Type::Integer,
+        description: "How many requests may come at once, where there is a limit: of those there are the one that leaves the least",
+        may_have: is_limited,
+    },
+    Header {
+        name: "RateLimit-Remaining",
+        of: Type::Integer,
+        description: "How many of these are left",
+        may_have: is_limited,
+    },
+    Header {
+        name: "RateLimit-Reset",
+        of: Type::Integer,
+        description: "In how many seconds all of them are there again",
+        may_have: is_limited,
+    },
+    Header {
+        name: "RateLimit-Policy",
+        of: Type::String,
+        description: "How many requests are accepted (`w`: in how many seconds; `burst`: at once)",
+        may_have: |answer| answer.is_one_of(&[429]),
+    },
+    Header {
+        name: "Retry-After",
+        of: Type::Integer,
+        description: "After how many seconds to try again",
+        may_have: |answer| answer.is_one_of(&[429, 503]),
+    },
+    Header {
+        name: "WWW-Authenticate",
+        of: Type::String,
+        description: "A challenge as in RFC 6750, where it is what was shown, or that nothing was, that is not accepted",
+        may_have: |answer| matches!(answer.needed, Needed::Scope(_)) && answer.is_one_of(&[400, 401, 403]),
+    },
+    Header {
+        name: "Allow",
+        of: Type::String,
+        description: "The methods that the path answers to",
+        may_have: |answer| answer.is_one_of(&[405]),
+    },
+    Header {
+        name: "Cache-Control",
+        of: Type::String,
+        description: "`no-cache` for what may be kept and has to be asked for each time, `no-store` for what is true only now, as every refusal is",
+        may_have: |answer| *answer.method == Method::GET || answer.is_error(),
+    },
+    Header {
+        name: "X-Content-Type-Options",
+        of: Type::String,
+        description: "`nosniff`: a problem document may repeat what was asked for",
+        may_have: |answer| answer.is_error(),
+    },
+    Header {
+        name: "Vary",
+        of: Type::String,
+        description: "`accept` where there are several forms, `Origin` where pages of other origins may read answers",
+        may_have: |_| true,
+    },
+    Header {
+        name: "Access-Control-Allow-Origin",
+        of: Type::String,
+        description: "The origin that asks, if its pages may read the answer",
+        may_have: |_| true,
+    },
+    Header {
+        name: "Access-Control-Expose-Headers",
+        of: Type::String,
+        description: "Which headers they may read",
+        may_have: |_| true,
+    },
+];
+
+fn is_limited(answer: Answer<'_>) -> bool {
+    answer.needed != Needed::NothingEver
+}
+
+fn complete(operation: &mut Operation, method: &Method, needed: Needed) {
+    let shows_tokens = matches!(needed, Needed::Scope(_));
+    let answers = &mut operation.responses.responses;
+    let mut add = |status: StatusCode, response: Response| {
+        answers.entry(status.as_str().to_owned()).or_insert_with(|| response.into());
+    };
+    let tokens = if shows_tokens { ", or shows a token in a way that is not accepted" } else { "" };
+    add(StatusCode::BAD_REQUEST, problem(&format!("The request does not name one host{tokens}.")));
+    add(StatusCode::PAYLOAD_TOO_LARGE, problem("The body has more than 64 KiB, though nothing in it counts."));
+    if needed != Needed::NothingEver {
+        add(
+            StatusCode::TOO_MANY_REQUESTS,
+            problem("More requests came from this address than a limit of this daemon accepts."),
+        );
+    }
+
+    for (status, response) in answers.iter_mut() {
+        let status = status.parse().expect("every answer is named by its status");
+        if let RefOr::T(response) = response {
+            name_headers(response, Answer { method, needed, status });
+        }
+    }
+    // Whatever is answered before a request is read has none of the other headers.
+    let too_long = Response::new("The head of the request is too long (16 KiB, if nothing else is set).");
+    answers.insert(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.as_str().to_owned(), too_long.into());
+    answers.entry(StatusCode::SERVICE_UNAVAILABLE.as_str().to_owned()).or_insert_with(|| {
+        let mut busy = problem("All connections are taken. Try again after `Retry-After` seconds.");
+        for name in ["Retry-After", "Cache-Control", "X-Content-Type-Options"] {
+            busy.headers.insert(name.to_owned(), header(name));
+        }
+        busy.into()
+    });
+}
+
+fn problem(description: &str) -> Response {
+    let document = Content::new(Some(Ref::from_schema_name("Problem")));
+    ResponseBuilder::new().description(description).content(model::Problem::MEDIA_TYPE, document).build()
+}
+
+fn name_headers(response: &mut Response, answer: Answer<'_>) {
+    for Header { name, .. } in HEADERS.iter().filter(|header| (header.may_have)(answer)) {
+        response.headers.entry((*name).to_owned()).or_insert_with(|| header(name));
+    }
+}
+
+fn header(name: &str) -> RefOr<openapi::Header> {
+    RefOr::Ref(Ref::new(format!("#/components/headers/{name}")))
+}

@@ -1,0 +1,209 @@
+//! The description of the HTTP interface, made from what stands at the handlers, and the shapes that several of them share.
+
+mod common;
+
+use model::Problem;
+use utoipa::{
+    IntoParams, IntoResponses, Modify, OpenApi, ToSchema,
+    openapi::{
+        self,
+        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+
+use self::common::Common;
+use crate::http::handlers;
+
+/// The document at `/openapi.json`.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Analytics: an exact event counter",
+        description = "POST a visitor's click or impression and get 204 once it is committed; GET any hour and get its exact unique users, clicks \
+                       and impressions at once. Every error is a problem document (RFC 9457) that says what was wrong and what is accepted; only \
+                       to what cannot be read as HTTP, or has too long a head, the answer is 400, 414 or 431 without a body. \
+                       A path that is asked with another method answers 405 and names those that it has in `Allow`. Every request that was read \
+                       has a name, which its answer says in `X-Request-Id`: its own if that has 1 to 64 letters, digits, dots, underscores and \
+                       hyphens. What was not read has none: a head that is too long or no HTTP, and whatever comes while all connections are taken.",
+        license(name = "MIT", identifier = "MIT")
+    ),
+    tags(
+        (name = "events", description = "Recording"),
+        (name = "counts", description = "Reading"),
+        (name = "browsers", description = "For the pages of other sites"),
+        (name = "health", description = "For operators")
+    ),
+    paths(
+        handlers::post_event::post_event,
+        handlers::get_counts::get_counts,
+        handlers::post_batch::post_batch,
+        handlers::get_hours::get_hours,
+        handlers::get_stream::get_stream,
+        handlers::get_pixel::get_pixel,
+        handlers::health::healthz,
+        handlers::health::readyz
+    ),
+    components(schemas(EventKind, HoursFormat, Problem, UniqueUsersOf)),
+    modifiers(&Credentials, &Common)
+)]
+pub(crate) struct Document;
+
+/// What a client may show.
+struct Credentials;
+
+impl Modify for Credentials {
+    fn modify(&self, document: &mut openapi::OpenApi) {
+        let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
+            "A token as `analytics-cli token create` prints it. Each operation names the scope that it must have; admin has them all. A daemon that \
+             listens on a loopback address asks for none until there is one, and one that was started with --allow-anonymous lets in whoever shows none.",
+        ));
+        let public_key = ApiKeyValue::with_description(
+            "key",
+            "A public key as `analytics-cli token create --public` prints it, for single events from the pages of the origins that it was made for: the header `Origin`, or \
+             where there is none `Referer`, must name one of them.",
+        );
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("token", SecurityScheme::Http(token.build()));
+        components.add_security_scheme("public_key", SecurityScheme::ApiKey(ApiKey::Query(public_key)));
+    }
+}
+
+/// The document as JSON.
+pub(crate) fn json() -> String {
+    Document::openapi().to_json().expect("texts and numbers can be written as JSON")
+}
+
+/// What happened.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[allow(dead_code, reason = "it only stands in the document")]
+pub(crate) enum EventKind {
+    Click,
+    Impression,
+}
+
+/// How hours are written.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[allow(dead_code, reason = "it only stands in the document")]
+pub(crate) enum HoursFormat {
+    Json,
+    Csv,
+}
+
+/// Which users of a range are counted.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[allow(dead_code, reason = "it only stands in the document")]
+pub(crate) enum UniqueUsersOf {
+    Exact,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code, reason = "it only stands in the document")]
+pub(crate) struct KeyInHeader {
+    /// Under the same key the same events are stored once, however often they are sent.
+    #[param(
+        rename = "Idempotency-Key",
+        nullable = false,
+        min_length = 1,
+        max_length = 255,
+        pattern = "^[!-~]+$",
+        example = "8e03978e-40d5"
+    )]
+    key: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "it only stands in the document")]
+pub(crate) struct KeyAsParameter {
+    /// An idempotency key, as in the header of that name.
+    #[param(rename = "id", min_length = 1, max_length = 255, pattern = "^[!-~]+$")]
+    key: Option<String>,
+}
+
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "it only stands in the document")]
+pub(crate) enum Stored {
+    /// Every event is committed.
+    #[response(status = 204)]
+    Committed,
+    /// The database is away; the events are on the server's disk, and will be stored once, when it is back.
+    #[response(status = 202)]
+    Spooled,
+}
+
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "it only stands in the document")]
+pub(crate) enum Denied {
+    /// No token was shown, or one that is not valid.
+    #[response(status = 401, content_type = "application/problem+json")]
+    Unauthorized(Problem),
+    /// The token has another scope, or the public key is for other origins.
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(Problem),
+    /// More requests came than a limit of this daemon accepts, with this token, from this address, or from this address without a valid token.
+    #[response(status = 429, content_type = "application/problem+json")]
+    TooManyRequests(Problem),
+}
+
+/// Something is not accepted; nothing is stored.
+#[derive(IntoResponses)]
+#[response(status = 400, content_type = "application/problem+json")]
+#[allow(dead_code, reason = "it only stands in the document")]
+pub(crate) struct InvalidRequest(Problem);
+
+/// The body did not arrive in time (30 seconds, if nothing else is set); nothing is stored.
+#[derive(IntoResponses)]
+#[response(status = 408, content_type = "application/problem+json")]
+#[allow(dead_code, reason = "it only stands in the document")]
+pub(crate) struct Late(Problem);
+
+/// Other events were stored under the same idempotency key; nothing is stored.
+#[derive(IntoResponses)]
+#[response(status = 409, content_type = "application/problem+json")]
+#[allow(dead_code, reason = "it only stands in the document")]
+pub(crate) struct Conflict(Problem);
+
+/// The body is too large; nothing is stored.
+#[derive(IntoResponses)]
+#[response(status = 413, content_type = "application/problem+json")]
+#[allow(dead_code, reason = "it only stands in the document")]
+pub(crate) struct TooLarge(Problem);
+
+/// The query string is too long; nothing is stored.
+#[derive(IntoResponses)]
+#[response(status = 414, content_type = "application/problem+json")]
+#[allow(dead_code, reason = "it only stands in the document")]
+pub(crate) struct TooLong(Problem);
+
+/// Too busy, all connections are taken, or the database does not answer; nothing is stored. Try again after `Retry-After` seconds.
+#[derive(IntoResponses)]
+#[response(status = 503, content_type = "application/problem+json")]
+#[allow(dead_code, reason = "it only stands in the document")]
+pub(crate) struct Unavailable(Problem);
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    #[test]
+    fn what_clients_send_is_described_as_the_server_takes_it() {
+        let document: Value = serde_json::from_str(&super::json()).unwrap();
+        let paths = document["paths"].as_object().unwrap().values();
+        let operations = paths.flat_map(|item| item.as_object().unwrap().values());
+        let parameters: Vec<&Value> = operations.filter_map(|one| one["parameters"].as_array()).flatten().collect();
+        let of = |key: &str, value: &str| parameters.iter().filter(|one| one[key] == value).collect::<Vec<_>>();
+        let (headers, users) = (of("in", "header"), of("name", "user"));
+        assert_eq!((headers.len(), users.len()), (3, 2));
+        for header in headers {
+            assert_eq!(header["schema"]["type"], "string", "a header is never null: {header}");
+        }
+        for user in users {
+            let description = user["description"].as_str().unwrap();
+            assert!(description.contains("bytes"), "a schema counts characters: {description}");
+        }
+    }
+}

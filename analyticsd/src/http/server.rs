@@ -1,0 +1,181 @@
+//! Accepts connections and serves them until told to stop. The caller owns the listener and decides when to stop.
+
+use std::{cell::RefCell, convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+};
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::Semaphore,
+    time::timeout,
+};
+use warp::{Filter, Reply};
+
+use crate::http::{
+    connection_limit::{NoPlace, Places},
+    overload::{self, MAX_REFUSALS},
+    service::Front,
+};
+
+/// Limits of a server. Past them a client is refused or cut off; nothing grows without bound.
+///
+/// A connection takes about 10 KiB, and up to twice `header_bytes` more while it holds a head and answers that are not read. With the defaults that is
+/// 420 MiB at worst; 10,000 connections that had each sent 16 KiB of a head took 260 MiB. What the system holds for its sockets comes on top.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// The most connections at a time. Further ones are answered 503 at once and closed.
+    pub(crate) connections: usize,
+    /// The most of them that one address may have, unless it is a trusted proxy. Further ones are answered in the same way.
+    pub(crate) connections_per_address: Option<usize>,
+    /// The most connections beyond these limits that are being refused at a time. Further ones are closed without a word.
+    pub(crate) refusals: usize,
+    /// The longest that a client may take to send the head of a request, counted from the connection's beginning or the answer before.
+    pub(crate) header_timeout: Duration,
+    /// The most bytes in the head of a request, from 8,192 up. As many again may wait for a client that does not read its answers.
+    pub(crate) header_bytes: usize,
+    /// The longest that a client may leave what it was sent unread or unacknowledged, on Linux, which looks after it now and then: its
+    /// connection ends within twice this time.
+    pub(crate) unread_timeout: Duration,
+    /// The longest that a stop may wait for requests under way.
+    pub(crate) shutdown_timeout: Duration,
+}
+
+impl Limits {
+    /// For the few who ask what the daemon counts about itself. One of them needs one connection, and keeps no others out with idle ones.
+    pub(crate) fn admin() -> Self {
+        Self { connections: 16, connections_per_address: Some(4), refusals: 16, ..Self::default() }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            connections_per_address: None,
+            refusals: MAX_REFUSALS,
+            header_timeout: Duration::from_secs(10),
+            header_bytes: 16 * 1024,
+            unread_timeout: Duration::from_secs(20),
+            shutdown_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// How many connections may wait in the system until they are accepted, where it allows so many. A client that finds no room there
+/// tries again only after a second.
+const BACKLOG: u32 = 4_096;
+
+/// Listens on an address.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Else a restart would have to wait until the last connections of the daemon before are forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Serves `routes` behind `front` on `listener` until `stop` resolves; then accepts nothing more, and answers what was accepted.
+///
+/// Returns whether every request under way was answered before [`Limits::shutdown_timeout`] ran out.
+pub(crate) async fn serve<F, R>(
+    listener: TcpListener,
+    front: Front,
+    routes: F,
+    limits: Limits,
+    stop: impl Future<Output = ()>,
+) -> bool
+where
+    F: Filter<Extract = (R,), Error = Infallible> + Clone + Send + Sync + 'static,
+    F::Future: Send,
+    R: Reply + Send,
+{
+    let places = Places::new(limits.connections, limits.connections_per_address);
+    let front = Arc::new(front);
+    front.connections().limit.set(i64::try_from(limits.connections).unwrap_or(i64::MAX));
+    let refusals = Arc::new(Semaphore::new(limits.refusals));
+    let [too_many, too_many_of_one] = [overload::too_many(), overload::too_many_of_one()].map(Arc::<[u8]>::from);
+    let connections = GracefulShutdown::new();
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(limits.header_bytes);
+    // An answer is a few dozen bytes: to copy its body behind its head costs less than to hand the system two pieces.
+    http.writev(false);
+    // A client that has said all it has to say still gets its answer.
+    http.half_close(true);
+
+    tokio::pin!(stop);
+    loop {
+        let (stream, client) = tokio::select! {
+            () = &mut stop => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, client)) => (stream, client.ip()),
+                Err(error) => {
+                    front.connections().failed.add(1);
+                    pause_after(&error).await;
+                    continue;
+                }
+            },
+        };
+        let place = match places.take(client, front.is_proxy(client)) {
+            Ok(place) => place,
+            Err(reason) => {
+                if let Ok(refusing) = Arc::clone(&refusals).try_acquire_owned() {
+                    let (refused, answer) = match reason {
+                        NoPlace::ForAnybody => (&front.connections().refused, &too_many),
+                        NoPlace::ForThisAddress => (&front.connections().refused_of_one, &too_many_of_one),
+                    };
+                    refused.add(1);
+                    let answer = Arc::clone(answer);
+                    tokio::spawn(async move {
+                        overload::refuse(stream, &answer).await;
+                        drop(refusing);
+                    });
+                } else {
+                    front.connections().dropped.add(1);
+                }
+                continue;
+            }
+        };
+        front.connections().accepted.add(1);
+        prepare(&stream, limits.unread_timeout);
+        // A connection has one request at a time.
+        let routes = RefCell::new(warp::service(routes.clone()));
+        let in_use = Arc::clone(&front);
+        let peer = front.peer(client);
+        let front = Arc::clone(&front);
+        let service = service_fn(move |request| front.answer(&mut *routes.borrow_mut(), peer, request));
+        let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
+        tokio::spawn(async move {
+            let _open = in_use.connections().open.hold();
+            if let Err(error) = connection.await {
+                in_use.connections().broken.count(&error);
+                tracing::debug!(%error, "a connection ended early");
+            }
+            drop(place);
+        });
+    }
+
+    drop(listener);
+    timeout(limits.shutdown_timeout, connections.shutdown()).await.is_ok()
+}
+
+fn prepare(stream: &TcpStream, unread_timeout: Duration) {
+    // An answer is small and complete when it is written, so waiting to fill a packet would only delay it.
+    let _ = stream.set_nodelay(true);
+    // The system alone sees whether a client reads what was written to it, and ends the connection if it does not.
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(unread_timeout));
+    #[cfg(not(target_os = "linux"))]
+    let _ = unread_timeout;
+}
+
+/// A connection that was reset before it was accepted is the client's affair. Anything else, such as a lack of file descriptors, does
+/// not go away at once, and must not become a busy loop.
+async fn pause_after(error: &io::Error) {
+    if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+        tracing::error!(%error, "cannot accept connections; trying again in a second");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}

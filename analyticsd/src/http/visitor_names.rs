@@ -1,0 +1,80 @@
+//! Names for visitors whose browsers run no script: the same for a day, from any replica, and nobody's who does not know the salt.
+
+use std::{net::IpAddr, sync::Arc};
+
+use model::{Timestamp, UserName};
+use sha2::{Digest, Sha256};
+use tokio::sync::OnceCell;
+use warp::http::{HeaderMap, HeaderValue, header::USER_AGENT};
+
+use crate::{
+    http::digest,
+    query::{counts::Unanswered, reports::Reports},
+};
+
+const MILLIS_PER_DAY: i64 = 24 * 3_600_000;
+
+/// The way to a name.
+pub(crate) struct VisitorNames {
+    reports: Arc<Reports>,
+    /// Asked for once; it never changes.
+    salt: OnceCell<String>,
+}
+
+impl VisitorNames {
+    /// The salt is asked for with the first visitor.
+    pub(crate) fn new(reports: Arc<Reports>) -> Self {
+        Self { reports, salt: OnceCell::new() }
+    }
+
+    /// The name of a client on the day of an instant.
+    pub(crate) async fn of(&self, at: Timestamp, client: IpAddr, headers: &HeaderMap) -> Result<UserName, Unanswered> {
+        let salt = self.salt.get_or_try_init(|| self.reports.visitor_salt()).await?;
+        let browser = headers.get(USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default();
+        Ok(name(salt, at, client, browser))
+    }
+}
+
+fn name(salt: &str, at: Timestamp, client: IpAddr, browser: &[u8]) -> UserName {
+    let mut sum = Sha256::new();
+    sum.update(salt);
+    sum.update((at.millis() / MILLIS_PER_DAY).to_be_bytes());
+    // An address has one of two lengths, which its first byte tells, so that nothing runs into what follows.
+    match client.to_canonical() {
+        IpAddr::V4(address) => {
+            sum.update([4]);
+            sum.update(address.octets());
+        }
+        IpAddr::V6(address) => {
+            sum.update([6]);
+            sum.update(address.octets());
+        }
+    }
+    sum.update(browser);
+    UserName::new(format!("anonymous-{}", digest::short(sum))).expect("a word and digits are a name")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use model::Timestamp;
+
+    use super::{MILLIS_PER_DAY, name};
+
+    #[test]
+    fn a_visitor_has_one_name_a_day_and_everybody_another() {
+        let at = |millis| Timestamp::from_millis(millis).unwrap();
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let one = name("salt", at(0), address("192.0.2.1"), b"browser");
+        assert_eq!(one, name("salt", at(MILLIS_PER_DAY - 1), address("::ffff:192.0.2.1"), b"browser"));
+        for other in [
+            name("other", at(0), address("192.0.2.1"), b"browser"),
+            name("salt", at(MILLIS_PER_DAY), address("192.0.2.1"), b"browser"),
+            name("salt", at(0), address("192.0.2.2"), b"browser"),
+            name("salt", at(0), address("192.0.2.1"), b"another"),
+        ] {
+            assert_ne!(one, other);
+        }
+    }
+}

@@ -1,0 +1,503 @@
+//! Stores events: while one commit is under way the next gathers. There is no timer: an idle lane stores an event at once, and a
+//! busy one fills its commits by itself.
+//!
+//! The lane waits for nothing but the commit under way. What takes longer happens beside it: an hour that must be opened again
+//! (`reopening`), a commit whose fate is not known (`undecided`), what to tell those who came too late (`refusing`), a database that is
+//! away (`outage`). And while a commit hangs, those who wait behind it are refused in time.
+
+use std::{
+    collections::HashSet,
+    future::pending,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use db::{Fate, IngestError, Ingested, Retention, Store, StoreError, Undecided, Writer};
+use futures_util::FutureExt;
+use model::{Event, Hour, Submission};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::{JoinError, JoinSet},
+    time::{sleep, timeout},
+};
+
+use crate::{
+    ingest::{
+        backoff::Setbacks,
+        expired::Expired,
+        job::{Accepted, Job, NotAccepted, answer_all},
+        limits::body_budget::BodyShare,
+        losses::Losses,
+        pending::{Waiting, until},
+        spool::SpoolLane,
+        storing::{LaneStoring, Proof, Storing},
+    },
+    telemetry::metrics::{CommitOutcome, LaneCommits, LaneName, Metrics, Queued},
+};
+
+/// How long to try to find out what became of a commit that nobody was told of.
+const FATE_PATIENCE: Duration = Duration::from_secs(30);
+/// The most commits of one lane whose fate is being found out. With more of them the lane waits.
+const MAX_UNDECIDED: usize = 4;
+/// How long a lane waits for a proof that something can be stored after a commit that was not, before it refuses what it holds. A connection that was
+/// ended, or a pool whose connections are all dead or useless, is replaced within it.
+const OUTAGE_GRACE: Duration = Duration::from_millis(500);
+/// The longest pause of a lane after a commit that failed while others can be stored. Each failure costs the database a session.
+const LONGEST_SETBACK: Duration = Duration::from_millis(40);
+/// How often a request is tried again while connections break and the database is well.
+const MAX_TRIES: u8 = 3;
+/// How long an answer to what came too late may wait to say from when on events are accepted.
+const BOUND_PATIENCE: Duration = Duration::from_secs(1);
+/// How long the lane of the present may have stored nothing before it proves that it can: a replica that is not ready gets no traffic to learn from.
+const QUIET: Duration = Duration::from_secs(5);
+/// The same for the others, once they have stored anything: what the database lost of theirs is noticed then.
+const QUIET_OF_OTHERS: Duration = Duration::from_mins(1);
+/// The bounds of a lane.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LaneLimits {
+    /// The most requests that wait.
+    pub(crate) queue_length: usize,
+    /// The most events in one commit.
+    pub(crate) commit_events: usize,
+}
+
+/// What the lanes of one daemon have in common.
+pub(crate) struct Shared<'a> {
+    /// The database.
+    pub(crate) store: &'a Store,
+    /// Where events are kept while it is away.
+    pub(crate) spool: Option<&'a SpoolLane>,
+    /// Where what happens is counted.
+    pub(crate) metrics: &'a Arc<Metrics>,
+    /// What they know of whether events can be stored.
+    pub(crate) storing: &'a Arc<Storing>,
+    /// What notices that the database lost what they stored.
+    pub(crate) losses: Losses,
+    /// How many hours may be opened again at a time; each takes a connection and reads a whole hour.
+    pub(crate) reopening_places: Arc<Semaphore>,
+}
+
+/// A queue of events and the task that stores them.
+pub(crate) struct EventLane {
+    jobs: mpsc::Sender<Job>,
+    spool: Option<SpoolLane>,
+}
+
+impl EventLane {
+    /// Starts the lane's task in `tasks`, which ends when the lane is dropped and all that it accepted is answered.
+    pub(crate) fn start(name: LaneName, limits: LaneLimits, shared: &Shared<'_>, tasks: &mut JoinSet<()>) -> Self {
+        let (jobs, queue) = mpsc::channel(limits.queue_length);
+        let (store, spool) = (shared.store, shared.spool.cloned());
+        let lane = Lane {
+            name,
+            metrics: Arc::clone(shared.metrics),
+            commits: shared.metrics.commits.of(name),
+            storing: shared.storing.lane(name, shared.metrics),
+            losses: shared.losses.clone(),
+            store: store.clone(),
+            writer: Writer::new(store.clone()),
+            waiting: Waiting::new(queue, limits, shared),
+            undecided: JoinSet::new(),
+            refusing: JoinSet::new(),
+            outage: None,
+            setbacks: Setbacks::default(),
+            // The present does so at once.
+            proves_next: Instant::now() + if name == LaneName::Present { Duration::ZERO } else { QUIET_OF_OTHERS },
+        };
+        tasks.spawn(lane.run());
+        Self { jobs, spool }
+    }
+
+    /// How many more requests may wait.
+    pub(crate) fn room(&self) -> usize {
+        self.jobs.capacity()
+    }
+
+    /// How many requests wait, and how many may.
+    pub(crate) fn queued(&self) -> Queued {
+        Queued::of(&self.jobs)
+    }
+
+    /// Stores events, all or nothing; when this returns [`Accepted::Committed`] they are committed.
+    ///
+    /// `share` is what the request holds of the memory for bodies; it is given back with the answer, also when its client is gone.
+    pub(crate) async fn store(
+        &self,
+        submission: Submission,
+        share: Option<BodyShare>,
+    ) -> Result<Accepted, NotAccepted> {
+        let (job, answered) = Job::new(submission, share);
+        match &self.spool {
+            // A key may be in the spool already, whose request came first.
+            Some(spool) if !job.claims.is_empty() && !spool.is_empty() => spool.keep(job),
+            _ => self.jobs.try_send(job).map_err(|_| NotAccepted::TooBusy)?,
+        }
+        answered.await.unwrap_or(Err(NotAccepted::Unknown))
+    }
+}
+
+struct Lane {
+    name: LaneName,
+    metrics: Arc<Metrics>,
+    commits: Arc<LaneCommits>,
+    storing: Arc<LaneStoring>,
+    losses: Losses,
+    store: Store,
+    writer: Writer,
+    waiting: Waiting,
+    /// Each finds out what became of a commit and answers, or gives back what is not stored, and why.
+    undecided: JoinSet<Option<(Vec<Job>, StoreError)>>,
+    /// Each tells some that they came too late.
+    refusing: JoinSet<()>,
+    /// Ends when something can be stored again.
+    outage: Option<Proof>,
+    setbacks: Setbacks,
+    /// When it proves that it can store, unless it stores something before.
+    proves_next: Instant,
+}
+
+/// What a lane does next.
+enum Turn {
+    /// Something waits to be stored.
+    Commit,
+    /// Nothing was stored for so long that nobody knows whether it could be.
+    Prove,
+    /// It ends.
+    End,
+}
+
+impl Lane {
+    async fn run(mut self) {
+        loop {
+            match self.wait().await {
+                Turn::Commit => {
+                    let jobs = self.waiting.gather();
+                    if jobs.is_empty() {
+                        continue;
+                    }
+                    if self.is_away() {
+                        self.waiting.refuse(jobs);
+                    } else {
+                        self.commit(jobs).await;
+                    }
+                }
+                Turn::Prove => self.prove().await,
+                Turn::End => break,
+            }
+        }
+        self.losses.retire(self.writer, self.name).await;
+    }
+
+    /// Waits until there is something to do, and takes in what came back meanwhile.
+    async fn wait(&mut self) -> Turn {
+        while let Some(back) = self.undecided.try_join_next() {
+            self.decided(back).await;
+        }
+        while let Some(reopened) = self.waiting.reopening.try_join_next() {
+            self.waiting.reopened(reopened.ok());
+        }
+        while self.refusing.try_join_next().is_some() {}
+        loop {
+            if self.is_to_prove() {
+                return Turn::Prove;
+            }
+            if !self.waiting.ready.is_empty() {
+                return Turn::Commit;
+            }
+            self.waiting.refuse_parked();
+            let patience = self.waiting.parked_deadline();
+            let proves_next = self.proves_by_itself().then_some(self.proves_next.into());
+            let Waiting { queue, is_open, reopening, .. } = &mut self.waiting;
+            if !*is_open
+                && self.undecided.is_empty()
+                && self.refusing.is_empty()
+                && reopening.is_empty()
+                && patience.is_none()
+            {
+                return Turn::End;
+            }
+            tokio::select! {
+                Some(back) = self.undecided.join_next() => self.decided(back).await,
+                Some(_) = self.refusing.join_next() => {}
+                Some(reopened) = reopening.join_next() => self.waiting.reopened(reopened.ok()),
+                () = returned(&mut self.outage) => self.is_back(),
+                job = queue.recv(), if *is_open => match job {
+                    Some(job) => self.waiting.ready.push_back(job),
+                    None => *is_open = false,
+                },
+                () = until(patience), if patience.is_some() => {}
+                () = until(proves_next), if proves_next.is_some() => {}
+            }
+        }
+    }
+
+    /// Stores jobs in one commit and answers them, or puts them where they wait for what keeps them from being stored.
+    async fn commit(&mut self, jobs: Vec<Job>) {
+        let claims: Vec<_> = jobs.iter().flat_map(|job| &job.claims).cloned().collect();
+        let events = jobs.iter().flat_map(|job| &job.submission.events);
+        let began = Instant::now();
+        self.storing.begins();
+        let outcome = tokio::select! {
+            biased;
+            outcome = self.writer.ingest_once(events, &claims, None) => outcome,
+            never = self.waiting.refuse_stale() => match never {},
+        };
+        self.ends(match &outcome {
+            Ok(_) => None,
+            Err(IngestError::NotStored(error)) => Some(error),
+            Err(IngestError::Undecided(undecided)) => Some(undecided.cause()),
+        });
+        self.commits.tried(CommitOutcome::of(&outcome), began);
+        if CommitOutcome::of(&outcome).is_answer() {
+            self.metrics.database.answered();
+        }
+        self.losses.look_for(self.writer.take_left());
+        match outcome {
+            Ok(Ingested::Stored) => {
+                self.stores();
+                self.commits.stored(jobs.iter().flat_map(|job| &job.submission.events));
+                answer_all(jobs, Ok(Accepted::Committed));
+            }
+            Ok(Ingested::Blocked { settled, expired }) => {
+                let expired: HashSet<Hour> = expired.into_iter().collect();
+                let (hopeless, rest): (Vec<Job>, _) = jobs.into_iter().partition(|job| job.touches(&expired));
+                self.refuse_expired(hopeless, expired);
+                let wanted: HashSet<Hour> =
+                    rest.iter().flat_map(|job| &job.submission.events).map(Event::hour).collect();
+                for hour in settled.into_iter().filter(|hour| wanted.contains(hour)) {
+                    tracing::debug!(lane = self.name.name(), %hour, "reopening for a late event");
+                    self.waiting.reopen(hour, &self.store);
+                }
+                // Those that touch these hours are parked when they are gathered again.
+                self.waiting.first(rest);
+            }
+            Ok(Ingested::Claimed { repeated, conflicting }) => self.resolve_claims(jobs, &repeated, &conflicting),
+            Err(IngestError::NotStored(error)) => self.not_stored(jobs, &error).await,
+            Err(IngestError::Undecided(undecided)) => self.find_out(jobs, undecided).await,
+        }
+    }
+
+    /// Proves that events could be stored, where nothing was stored for a while.
+    async fn prove(&mut self) {
+        self.storing.begins();
+        let proof = tokio::select! {
+            biased;
+            proof = self.writer.prove() => proof,
+            never = self.waiting.refuse_stale() => match never {},
+        };
+        self.ends(proof.as_ref().err());
+        self.losses.look_for(self.writer.take_left());
+        match proof {
+            Ok(()) => {
+                self.metrics.database.answered();
+                self.stores();
+            }
+            Err(error) => self.not_stored(Vec::new(), &error).await,
+        }
+    }
+
+    /// A commit is over. One that hung and failed is trouble until something can be stored, also while its fate is being found out.
+    fn ends(&mut self, failed: Option<&StoreError>) {
+        if let Some(error) = failed.filter(|error| error.is_silence() || self.storing.hangs()) {
+            self.fails(error);
+            self.await_return();
+        }
+        self.storing.ends();
+    }
+
+    /// Whether it proves that it can store when nothing is stored for a while. What is away is proven by the task that waits for it.
+    fn proves_by_itself(&self) -> bool {
+        self.outage.is_none() && self.waiting.is_open && (self.name == LaneName::Present || self.writer.is_registered())
+    }
+
+    fn is_to_prove(&self) -> bool {
+        self.proves_by_itself() && Instant::now() >= self.proves_next
+    }
+
+    /// Something was committed.
+    fn stores(&mut self) {
+        let quiet = if self.name == LaneName::Present { QUIET } else { QUIET_OF_OTHERS };
+        self.proves_next = Instant::now() + quiet;
+        self.setbacks = Setbacks::default();
+        if self.storing.stores() {
+            tracing::info!(lane = self.name.name(), "events can be stored again");
+        }
+    }
+
+    /// Answers those that came too late, for which the database has to be asked from when on events are accepted.
+    fn refuse_expired(&mut self, jobs: Vec<Job>, expired: HashSet<Hour>) {
+        if jobs.is_empty() {
+            return;
+        }
+        let store = self.store.clone();
+        self.refusing.spawn(async move {
+            // A task of its own, so that what is asked is not given up in the middle, which would leave a connection of the pool in doubt.
+            let asked = tokio::spawn(async move { Retention::accepts_from(&store).await });
+            let accepts_from = match timeout(BOUND_PATIENCE, asked).await {
+                Ok(Ok(Ok(bound))) => Some(bound.unwrap_or_default()),
+                _ => None,
+            };
+            for job in jobs {
+                let Some(at) = job.first_in(&expired).map(|event| event.at) else { continue };
+                job.answer(Err(NotAccepted::Expired(Expired { at, accepts_from })));
+            }
+        });
+    }
+
+    /// Answers those whose keys are stored already, and leaves the rest to the next commit.
+    fn resolve_claims(&mut self, jobs: Vec<Job>, repeated: &[usize], conflicting: &[usize]) {
+        let mut rest = Vec::new();
+        let mut first_claim = 0;
+        for mut job in jobs {
+            let claims = first_claim..first_claim + job.claims.len();
+            first_claim = claims.end;
+            if conflicting.iter().any(|place| claims.contains(place)) {
+                job.answer(Err(NotAccepted::Conflict));
+                continue;
+            }
+            let stored = repeated.iter().filter(|place| claims.contains(place));
+            let stored: HashSet<usize> = stored.map(|place| job.claims[place - claims.start].keyed).collect();
+            if !stored.is_empty() {
+                let before = job.submission.events.len();
+                job.leave_out(&stored);
+                self.commits.repeated(before - job.submission.events.len());
+            }
+            if job.submission.events.is_empty() {
+                job.answer(Ok(Accepted::Committed));
+            } else {
+                rest.push(job);
+            }
+        }
+        self.waiting.by_themselves(rest);
+    }
+
+    /// Tries again what is certainly not stored, if anything can be stored now; otherwise refuses it, or keeps it in the spool.
+    async fn not_stored(&mut self, mut jobs: Vec<Job>, error: &StoreError) {
+        if self.is_away() {
+            return self.waiting.refuse(jobs);
+        }
+        let events: usize = jobs.iter().map(|job| job.submission.events.len()).sum();
+        tracing::warn!(lane = self.name.name(), %error, events, "a commit failed, and nothing of it is stored");
+        self.await_return();
+        let pause = self.setbacks.pause().min(LONGEST_SETBACK);
+        let was_alone = jobs.len() == 1;
+        let is_back = tokio::select! {
+            is_back = async {
+                let is_back = timeout(OUTAGE_GRACE, returned(&mut self.outage)).await.is_ok();
+                if is_back {
+                    sleep(pause).await;
+                }
+                is_back
+            } => is_back,
+            never = self.waiting.refuse_stale() => match never {},
+        };
+        if !is_back {
+            self.fails(error);
+            return self.waiting.refuse(jobs);
+        }
+        self.is_back();
+        for job in &mut jobs {
+            job.tries += 1;
+        }
+        if error.is_outage() {
+            let again = jobs.extract_if(.., |job| job.tries <= MAX_TRIES).collect();
+            self.waiting.refuse(jobs);
+            self.waiting.first(again);
+            return;
+        }
+        // Something can be stored, so it may be one of them that cannot, and must not take the others with it: all are tried once more, then each alone.
+        let together = jobs.extract_if(.., |job| job.tries <= 1).collect();
+        let (alone, refused): (Vec<Job>, _) = jobs.into_iter().partition(|job| job.tries == 2 && !was_alone);
+        if !refused.is_empty() {
+            tracing::error!(lane = self.name.name(), %error, requests = refused.len(), "the database refused events");
+        }
+        answer_all(refused, Err(NotAccepted::Refused));
+        self.waiting.first(together);
+        self.waiting.each_alone(alone);
+    }
+
+    /// Nothing can be stored for now.
+    fn fails(&self, error: &StoreError) {
+        if self.storing.fails(error) {
+            tracing::error!(lane = self.name.name(), %error, "events cannot be stored; it is logged when they can be again");
+        }
+    }
+
+    /// What comes from now on is refused until something can be stored again, rather than finding out for itself in the time that a
+    /// hanging database takes.
+    fn await_return(&mut self) {
+        if self.outage.is_none() {
+            self.outage = Some(self.storing.proof(&self.store));
+        }
+    }
+
+    /// Whether nothing can be stored, as far as is known.
+    fn is_away(&mut self) -> bool {
+        if returned(&mut self.outage).now_or_never().is_some() {
+            self.is_back();
+        }
+        self.outage.is_some()
+    }
+
+    /// Something could be stored just now.
+    fn is_back(&mut self) {
+        self.outage = None;
+        self.metrics.database.answered();
+        if self.storing.stores() {
+            tracing::info!(lane = self.name.name(), "events can be stored again");
+        }
+    }
+
+    /// Takes up again what was found not to be stored.
+    async fn decided(&mut self, back: Result<Option<(Vec<Job>, StoreError)>, JoinError>) {
+        if let Ok(Some((jobs, cause))) = back {
+            self.not_stored(jobs, &cause).await;
+        }
+    }
+
+    /// Leaves finding out, and answering, to a task of its own.
+    async fn find_out(&mut self, jobs: Vec<Job>, undecided: Undecided) {
+        let lane = self.name.name();
+        tracing::warn!(lane, %undecided, "finding out whether a commit went through");
+        while self.undecided.len() >= MAX_UNDECIDED {
+            let back = tokio::select! {
+                back = self.undecided.join_next() => back,
+                never = self.waiting.refuse_stale() => match never {},
+            };
+            if let Some(back) = back {
+                self.decided(back).await;
+            }
+        }
+        let (store, commits, losses) = (self.store.clone(), Arc::clone(&self.commits), self.losses.clone());
+        self.undecided.spawn(async move {
+            match undecided.find_out(&store, FATE_PATIENCE).await {
+                Fate::Stored => {
+                    tracing::info!(lane, "the commit went through");
+                    commits.stored(jobs.iter().flat_map(|job| &job.submission.events));
+                    answer_all(jobs, Ok(Accepted::Committed));
+                    None
+                }
+                Fate::NotStored { cause, loss } => {
+                    if let Some(loss) = loss {
+                        losses.report(loss).await;
+                    }
+                    Some((jobs, cause))
+                }
+                Fate::Unknown { cause, before } => {
+                    losses.look_for(Some(before));
+                    tracing::error!(lane, error = %cause, requests = jobs.len(), "nobody knows whether a commit went through; hanging up");
+                    answer_all(jobs, Err(NotAccepted::Unknown));
+                    None
+                }
+            }
+        });
+    }
+}
+
+/// Resolves when what an outage waits for has come; never where there is no outage.
+async fn returned(outage: &mut Option<Proof>) {
+    match outage {
+        Some(proof) => proof.await,
+        None => pending().await,
+    }
+}

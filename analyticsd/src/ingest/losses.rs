@@ -1,0 +1,99 @@
+//! Notices what the database lost of what it had acknowledged, as when a standby that lagged behind is promoted, or a backup is restored.
+
+use std::{sync::Arc, time::Duration};
+
+use db::{Acknowledged, Loss, Store, Writer};
+use tokio::{
+    sync::mpsc::{self, error::TrySendError},
+    task::JoinSet,
+    time::sleep,
+};
+
+use crate::telemetry::metrics::{LaneName, Metrics};
+
+/// The most rows of writers that wait to be looked at. A lane leaves one when the database goes away, and few while it is.
+const MAX_WAITING: usize = 64;
+/// Pauses between two tries of the same look: doubled each time, from the first to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Looks whether the database still has what writers stored that were left. Cheap to clone; it ends with the last clone.
+#[derive(Clone)]
+pub(crate) struct Losses {
+    store: Store,
+    metrics: Arc<Metrics>,
+    left: mpsc::Sender<Acknowledged>,
+}
+
+impl Losses {
+    /// Begins to look, in a task of its own. One look is taken at a time, so that a database that hangs has few of them.
+    pub(crate) fn start(store: &Store, metrics: &Arc<Metrics>, tasks: &mut JoinSet<()>) -> Self {
+        let (left, waiting) = mpsc::channel(MAX_WAITING);
+        tasks.spawn(look_at_each(waiting, store.clone(), Arc::clone(metrics)));
+        Self { store: store.clone(), metrics: Arc::clone(metrics), left }
+    }
+
+    /// Looks, as soon as the database answers, whether it has what a writer stored, if one was left.
+    pub(crate) fn look_for(&self, left: Option<Acknowledged>) {
+        // When the daemon ends, nobody looks any more.
+        if let Some(Err(TrySendError::Full(_))) = left.map(|acknowledged| self.left.try_send(acknowledged)) {
+            tracing::warn!(
+                most = MAX_WAITING,
+                "too many rows of writers wait to be looked at: if the database lost what one of them stored, nobody is told"
+            );
+        }
+    }
+
+    /// Ends a writer, and tells of what the database lost of what it stored.
+    pub(crate) async fn retire(&self, writer: Writer, lane: LaneName) {
+        match writer.retire().await {
+            Ok(Some(loss)) => self.report(loss).await,
+            Ok(None) => {}
+            Err(error) => {
+                tracing::debug!(lane = lane.name(), %error, "the writer's row stays behind until the settler tidies it up");
+            }
+        }
+    }
+
+    /// Tells all who may want to know of a loss.
+    pub(crate) async fn report(&self, loss: Loss) {
+        report(loss, &self.store, &self.metrics).await;
+    }
+}
+
+async fn look_at_each(mut waiting: mpsc::Receiver<Acknowledged>, store: Store, metrics: Arc<Metrics>) {
+    while let Some(acknowledged) = waiting.recv().await {
+        if let Some(loss) = look(&acknowledged, &store).await {
+            report(loss, &store, &metrics).await;
+        }
+    }
+}
+
+async fn look(acknowledged: &Acknowledged, store: &Store) -> Option<Loss> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match acknowledged.missing(store).await {
+            Ok(loss) => return loss,
+            Err(error) => tracing::debug!(%error, "whether the database lost something is looked at again"),
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Tells the log, the metrics and, in the database, `doctor`.
+async fn report(loss: Loss, store: &Store, metrics: &Metrics) {
+    let Loss { writer, batches, events, at_least } = loss;
+    tracing::error!(
+        writer,
+        batches,
+        events,
+        at_least,
+        "the database lost events that it had acknowledged, as when a standby that lagged behind is promoted, or a backup is restored"
+    );
+    metrics.losses.batches.add(usize::try_from(batches).unwrap_or(usize::MAX));
+    metrics.losses.events.add(usize::try_from(events).unwrap_or(usize::MAX));
+    if let Err(error) = store.note_loss(loss).await {
+        tracing::error!(%error, writer, batches, events, "could not note the loss in the database, where doctor would find it");
+    }
+}

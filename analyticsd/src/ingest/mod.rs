@@ -1,0 +1,12 @@
+//! Events on their way into the database: lanes, their batchers, and the spool for while the database is away.
+
+mod backoff;
+pub(crate) mod batcher;
+pub(crate) mod expired;
+pub(crate) mod job;
+pub(crate) mod lanes;
+pub(crate) mod limits;
+pub(crate) mod losses;
+mod pending;
+pub(crate) mod spool;
+pub(crate) mod storing;

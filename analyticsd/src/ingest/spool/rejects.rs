@@ -1,0 +1,38 @@
+//! What was spooled and cannot be stored any more: kept in a file beside the spool, for people to look at.
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use model::Submission;
+
+use super::record;
+use crate::process::private_files;
+
+/// The file of the spool's folder that holds what could not be stored.
+const FILE: &str = "rejected.ndjson";
+
+pub(crate) struct Rejects {
+    path: PathBuf,
+}
+
+impl Rejects {
+    pub(crate) fn in_folder(dir: &Path) -> Self {
+        Self { path: dir.join(FILE) }
+    }
+
+    /// Appends requests durably. After a crash the same ones may be there twice.
+    pub(crate) fn add(&self, submissions: &[Submission]) -> io::Result<()> {
+        let mut file = private_files::open(File::options().append(true), &self.path)?;
+        for submission in submissions {
+            file.write_all(&record::encode(submission))?;
+        }
+        file.sync_all()
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}

@@ -1,0 +1,278 @@
+//! Stores what is in the spool once the database is back. How far it is stored is written in the transaction of the events, so
+//! it may be interrupted anywhere: whoever goes on asks the database first.
+
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use db::{Claim, IngestError, Ingested, Reopened, SpoolPosition, Store, StoreError, Writer};
+use model::{Hour, Submission, wire::MAX_BATCH_EVENTS};
+use thiserror::Error;
+use tokio::{
+    sync::Notify,
+    task::{JoinError, spawn_blocking},
+    time::{sleep, timeout},
+};
+
+use super::{log::SpoolLog, record, rejects::Rejects};
+use crate::{
+    ingest::{
+        job::{Fit, Room},
+        losses::Losses,
+        pending::log_missing_events,
+        spool::SpoolError,
+    },
+    telemetry::metrics::{CommitOutcome, LaneName, Metrics},
+};
+
+/// Pauses after a failure: doubled each time, from the first to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The most records that are read from the file at a time.
+const MAX_RECORDS: usize = 1_024;
+
+#[derive(Debug, Error)]
+enum ReplayError {
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Ingest(#[from] IngestError),
+    #[error(transparent)]
+    Unreadable(#[from] record::Unreadable),
+    #[error("an earlier replay stored more than it was known to")]
+    Overtaken,
+    #[error("cannot write down what was rejected: {0}")]
+    Rejects(#[from] std::io::Error),
+    #[error(transparent)]
+    Failed(#[from] JoinError),
+}
+
+impl ReplayError {
+    fn is_refusal(&self) -> bool {
+        matches!(self, Self::Ingest(IngestError::NotStored(error)) if !error.is_outage())
+    }
+}
+
+pub(crate) async fn replay_forever(
+    store: Store,
+    log: Arc<SpoolLog>,
+    appended: Arc<Notify>,
+    rejects: Rejects,
+    metrics: Arc<Metrics>,
+    losses: Losses,
+) {
+    let mut replay = Replay { store, log, rejects: Arc::new(rejects), metrics, losses, cannot_remove: false };
+    let mut pause = FIRST_PAUSE;
+    let mut most = MAX_RECORDS;
+    loop {
+        replay.remove_stored().await;
+        if replay.log.len() == 0 {
+            if replay.cannot_remove {
+                let _ = timeout(pause, appended.notified()).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            } else {
+                appended.notified().await;
+            }
+            continue;
+        }
+        replay.store.answers().await;
+        match replay.run(most).await {
+            Ok(requests) => {
+                tracing::info!(requests, "stored what was spooled while the database was away");
+                (pause, most) = (FIRST_PAUSE, MAX_RECORDS);
+            }
+            Err(error) => {
+                tracing::error!(%error, requests = replay.log.len(), "could not store what is in the spool; it is kept and tried again");
+                // One that the database refuses must not keep back those before it.
+                most = if error.is_refusal() { 1 } else { MAX_RECORDS };
+                sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+}
+
+struct Replay {
+    store: Store,
+    log: Arc<SpoolLog>,
+    rejects: Arc<Rejects>,
+    metrics: Arc<Metrics>,
+    losses: Losses,
+    /// Whether what is stored could not be removed from the file the last time. It is enough to know what is stored.
+    cannot_remove: bool,
+}
+
+impl Replay {
+    /// Stores all that there is, in commits of at most `most` requests; returns how many there were.
+    async fn run(&mut self, most: usize) -> Result<u64, ReplayError> {
+        let mut writer = Writer::new(self.store.clone());
+        let mut requests = 0;
+        while let Some(name) = self.on_log(SpoolLog::oldest_name).await?? {
+            requests += self.run_name(&mut writer, &name, most).await?;
+        }
+        self.losses.retire(writer, LaneName::Spool).await;
+        Ok(requests)
+    }
+
+    /// Stores the records of the oldest name, of which the database may have some already.
+    async fn run_name(&mut self, writer: &mut Writer, name: &str, most: usize) -> Result<u64, ReplayError> {
+        let mut from = u64::try_from(self.store.spool_stored_to(name).await?).unwrap_or_default();
+        self.note_stored(name, from).await?;
+        let mut requests = 0;
+        loop {
+            let records = self.oldest_of(name, most).await?;
+            let Some(&(last, _)) = records.last() else { return Ok(requests) };
+            requests += records.len() as u64;
+            let submissions = records.into_iter().map(|(_, submission)| submission).collect();
+            self.store_once(writer, SpoolPosition { spool: name, from: number(from), to: number(last) }, submissions)
+                .await?;
+            self.note_stored(name, last).await?;
+            from = last;
+        }
+    }
+
+    /// Stores requests in one commit together with the fact that they are stored.
+    async fn store_once(
+        &self,
+        writer: &mut Writer,
+        at: SpoolPosition<'_>,
+        mut submissions: Vec<Submission>,
+    ) -> Result<(), ReplayError> {
+        loop {
+            submissions.retain(|submission| !submission.events.is_empty());
+            if submissions.is_empty() {
+                return if self.store.advance_spool(at).await? { Ok(()) } else { Err(ReplayError::Overtaken) };
+            }
+            let claims: Vec<Vec<Claim>> = submissions.iter().map(Claim::all_of).collect();
+            let all_claims: Vec<Claim> = claims.iter().flatten().cloned().collect();
+            let events = submissions.iter().flat_map(|submission| &submission.events);
+            let commits = self.metrics.commits.of(LaneName::Spool);
+            let began = Instant::now();
+            let mut outcome = writer.ingest_once(events, &all_claims, Some(at)).await;
+            commits.tried(CommitOutcome::of(&outcome), began);
+            self.losses.look_for(writer.take_left());
+            // The batch itself is found out by its place in the spool.
+            if let Err(IngestError::Undecided(undecided)) = &mut outcome {
+                self.losses.look_for(Some(undecided.take_before()));
+            }
+            match outcome? {
+                Ingested::Stored => {
+                    commits.stored(submissions.iter().flat_map(|submission| &submission.events));
+                    return Ok(());
+                }
+                Ingested::Blocked { settled, expired } => {
+                    let expired: HashSet<Hour> = expired.into_iter().collect();
+                    let (gone, rest) = submissions
+                        .into_iter()
+                        .partition(|submission| submission.events.iter().any(|event| expired.contains(&event.hour())));
+                    self.reject(gone, "the raw events of their hour are no longer all kept").await?;
+                    submissions = rest;
+                    for hour in settled {
+                        if self.metrics.reopenings.count(self.store.reopen(hour)).await? == Reopened::EventsMissing {
+                            log_missing_events(hour);
+                        }
+                    }
+                }
+                Ingested::Claimed { repeated, conflicting } => {
+                    let mut conflicts = Vec::new();
+                    let mut rest = Vec::new();
+                    let mut first = 0;
+                    for (submission, claims) in submissions.into_iter().zip(&claims) {
+                        let own = first..first + claims.len();
+                        first = own.end;
+                        if conflicting.iter().any(|place| own.contains(place)) {
+                            conflicts.push(submission);
+                            continue;
+                        }
+                        let stored = repeated.iter().filter(|place| own.contains(place));
+                        rest.push(submission.without(&stored.map(|place| claims[place - own.start].keyed).collect()));
+                    }
+                    self.reject(conflicts, "another request was stored under their idempotency key").await?;
+                    submissions = rest;
+                }
+            }
+        }
+    }
+
+    async fn reject(&self, submissions: Vec<Submission>, reason: &'static str) -> Result<(), ReplayError> {
+        if submissions.is_empty() {
+            return Ok(());
+        }
+        tracing::error!(requests = submissions.len(), reason, file = %self.rejects.path().display(), "spooled requests cannot be stored");
+        self.metrics.spool.rejected_requests.add(submissions.len());
+        let rejects = Arc::clone(&self.rejects);
+        Ok(spawn_blocking(move || rejects.add(&submissions)).await??)
+    }
+
+    /// The oldest requests of a name that go into one commit together.
+    async fn oldest_of(&self, name: &str, most: usize) -> Result<Vec<(u64, Submission)>, ReplayError> {
+        let name = name.to_owned();
+        self.on_log(move |log| {
+            let mut room = Room::new(MAX_BATCH_EVENTS);
+            let mut taken = Vec::new();
+            let mut unreadable = None;
+            log.oldest_of(&name, |number, record| match record::decode(record) {
+                Ok(submission) => {
+                    let fits = room.take(&submission, &Claim::all_of(&submission)) == Fit::Fits;
+                    if fits {
+                        taken.push((number, submission));
+                    }
+                    fits && taken.len() < most
+                }
+                Err(error) => {
+                    unreadable = Some(error);
+                    false
+                }
+            })?;
+            match unreadable {
+                // What comes before it can be stored.
+                Some(error) if taken.is_empty() => Err(error.into()),
+                _ => Ok(taken),
+            }
+        })
+        .await?
+    }
+
+    /// The records of a name are stored up to a number, and go from the file if that can be written.
+    async fn note_stored(&mut self, name: &str, to: u64) -> Result<(), ReplayError> {
+        let name = name.to_owned();
+        self.on_log(move |log| log.note_stored(&name, to)).await?;
+        // Trying again for each commit would read the whole file each time.
+        if !self.cannot_remove {
+            self.remove_stored().await;
+        }
+        Ok(())
+    }
+
+    /// Removes from the file what is stored. That it stays there for want of room keeps nothing up.
+    async fn remove_stored(&mut self) {
+        let removed = match self.on_log(SpoolLog::remove_stored).await {
+            Ok(removed) => removed.map_err(ReplayError::from),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &removed
+            && !self.cannot_remove
+        {
+            tracing::warn!(%error, "cannot remove from the spool what is stored; events are stored all the same, and it is tried again");
+        }
+        self.cannot_remove = removed.is_err();
+    }
+
+    /// Beside the runtime's threads, because files take their time.
+    async fn on_log<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&SpoolLog) -> T + Send + 'static,
+    ) -> Result<T, ReplayError> {
+        let log = Arc::clone(&self.log);
+        Ok(spawn_blocking(move || act(&log)).await?)
+    }
+}
+
+/// How the database writes a record's number.
+fn number(record: u64) -> i64 {
+    i64::try_from(record).unwrap_or(i64::MAX)
+}

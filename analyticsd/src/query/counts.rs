@@ -1,0 +1,133 @@
+//! Answers questions for counts: one read in flight answers all that were waiting when it began. A question joins the next
+//! read, never one under way, so it counts every event that was acknowledged before it was asked. There is nothing to
+//! invalidate, because nothing is kept.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use db::Store;
+use model::{Hour, HourCounts};
+use thiserror::Error;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::{JoinSet, yield_now},
+    time::sleep,
+};
+
+use crate::telemetry::{
+    metrics::{Metrics, Queued, ReadLaneName},
+    outage::Outage,
+};
+
+/// Pauses after a read that failed: doubled each time, from the first to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// A question that was not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(crate) enum Unanswered {
+    /// Too many questions are waiting already.
+    #[error("too many requests are waiting")]
+    QueueFull,
+    /// The database did not answer. The cause is logged.
+    #[error("the database does not answer")]
+    Unavailable,
+}
+
+struct Question {
+    hour: Hour,
+    answer: oneshot::Sender<Result<HourCounts, Unanswered>>,
+}
+
+/// A queue of questions and the task that answers them.
+pub(crate) struct CountLane {
+    questions: mpsc::Sender<Question>,
+}
+
+impl CountLane {
+    /// Starts the lane's task, which ends when the lane is dropped and all questions are answered.
+    pub(crate) fn start(
+        store: Store,
+        queue_length: usize,
+        name: ReadLaneName,
+        metrics: &Arc<Metrics>,
+        tasks: &mut JoinSet<()>,
+    ) -> Self {
+        let (questions, queue) = mpsc::channel(queue_length);
+        tasks.spawn(answer_all(store, queue, queue_length, name, Arc::clone(metrics)));
+        Self { questions }
+    }
+
+    /// How many questions wait, and how many may.
+    pub(crate) fn queued(&self) -> Queued {
+        Queued::of(&self.questions)
+    }
+
+    /// Asks for the counts of an hour. The answer takes no longer than the read that is under way and the one after it, each of which
+    /// the store bounds, so that no question needs a timer of its own.
+    pub(crate) async fn counts(&self, hour: Hour) -> Result<HourCounts, Unanswered> {
+        let (answer, answered) = oneshot::channel();
+        self.questions.try_send(Question { hour, answer }).map_err(|_| Unanswered::QueueFull)?;
+        answered.await.unwrap_or(Err(Unanswered::Unavailable))
+    }
+}
+
+async fn answer_all(
+    store: Store,
+    mut queue: mpsc::Receiver<Question>,
+    queue_length: usize,
+    name: ReadLaneName,
+    metrics: Arc<Metrics>,
+) {
+    let reads = metrics.reads.of(name);
+    let outage = Outage::default();
+    let mut pause = FIRST_PAUSE;
+    let mut waiting = Vec::new();
+    while queue.recv_many(&mut waiting, queue_length).await > 0 {
+        // Requests that have arrived but were not looked at yet have their turn first, so that they join this read. Where there are
+        // none, this returns at once.
+        yield_now().await;
+        while waiting.len() < queue_length
+            && let Ok(question) = queue.try_recv()
+        {
+            waiting.push(question);
+        }
+        let mut hours: Vec<Hour> = waiting.iter().map(|question| question.hour).collect();
+        hours.sort_unstable();
+        hours.dedup();
+        reads.questions.add(waiting.len());
+        reads.hours.observe(hours.len() as u64);
+        let began = Instant::now();
+        let counts = store.counts(&hours).await;
+        reads.seconds.observe_since(began);
+        match counts {
+            Ok(counts) => {
+                metrics.database.answered();
+                pause = FIRST_PAUSE;
+                if outage.ends() {
+                    tracing::info!(lane = name.name(), "counts can be read again");
+                }
+                let counts: HashMap<Hour, HourCounts> = hours.into_iter().zip(counts).collect();
+                for Question { hour, answer } in waiting.drain(..) {
+                    // Nobody listens when the client has hung up.
+                    let _ = answer.send(counts.get(&hour).copied().ok_or(Unanswered::Unavailable));
+                }
+            }
+            Err(error) => {
+                reads.failures.add(1);
+                if outage.begins() {
+                    tracing::error!(%error, lane = name.name(), "could not read counts; it is told when they can be read again");
+                }
+                for Question { answer, .. } in waiting.drain(..) {
+                    let _ = answer.send(Err(Unanswered::Unavailable));
+                }
+                // Each failure costs the database a session.
+                sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What is asked for whole ranges of hours. It has connections of its own, so that a long question never keeps an event waiting, and only so
+//! many may wait at a time.
+
+use std::{ops::RangeInclusive, sync::Arc, time::Instant};
+
+use db::{DatabaseUrlError, Store, StoreError, StoreOptions, UniqueUsers};
+use model::{Hour, HourRow};
+use tokio::sync::Semaphore;
+
+use crate::{
+    query::counts::Unanswered,
+    telemetry::{
+        metrics::{Metrics, Queued},
+        outage::Outage,
+    },
+};
+
+/// How many reports are read at a time.
+const CONNECTIONS: usize = 2;
+/// How many are read or wait for that.
+const PLACES: usize = 64;
+
+/// The way to reports.
+pub(crate) struct Reports {
+    store: Store,
+    places: Semaphore,
+    outage: Outage,
+    metrics: Arc<Metrics>,
+}
+
+impl Reports {
+    /// Prepares to connect; nothing is opened yet.
+    pub(crate) fn new(database_url: &str, metrics: &Arc<Metrics>) -> Result<Self, DatabaseUrlError> {
+        let options = StoreOptions {
+            application_name: "analyticsd reports".to_owned(),
+            max_connections: CONNECTIONS,
+            ..StoreOptions::default()
+        };
+        Ok(Self {
+            store: Store::new(database_url, options)?,
+            places: Semaphore::new(PLACES),
+            outage: Outage::default(),
+            metrics: Arc::clone(metrics),
+        })
+    }
+
+    /// Lets it be read among the numbers of the daemon how many reports are under way, and on how many connections.
+    pub(crate) fn watch(self: &Arc<Self>) {
+        let reports = Arc::downgrade(self);
+        self.metrics.watch_queue("reports", move || {
+            let waiting = PLACES - reports.upgrade()?.places.available_permits();
+            Some(Queued { waiting, limit: PLACES })
+        });
+        self.metrics.watch_pool("reports", &self.store, Store::pool_use);
+    }
+
+    /// Every hour of a range, at one instant.
+    pub(crate) async fn hours(&self, range: &RangeInclusive<Hour>) -> Result<Vec<HourRow>, Unanswered> {
+        self.ask(self.store.hours(range)).await
+    }
+
+    /// The distinct users of a range, counted from its raw events.
+    pub(crate) async fn unique_users(&self, range: &RangeInclusive<Hour>) -> Result<UniqueUsers, Unanswered> {
+        self.ask(self.store.unique_users(range)).await
+    }
+
+    /// What the names of visitors without a script are derived with.
+    pub(crate) async fn visitor_salt(&self) -> Result<String, Unanswered> {
+        self.ask(self.store.visitor_salt()).await
+    }
+
+    async fn ask<T>(&self, question: impl Future<Output = Result<T, StoreError>>) -> Result<T, Unanswered> {
+        let _place = self.places.try_acquire().map_err(|_| Unanswered::QueueFull)?;
+        let began = Instant::now();
+        let answer = question.await;
+        self.metrics.reports.seconds.observe_since(began);
+        match answer {
+            Ok(answer) => {
+                if self.outage.ends() {
+                    tracing::info!("reports can be read again");
+                }
+                Ok(answer)
+            }
+            Err(error) => {
+                self.metrics.reports.failures.add(1);
+                if self.outage.begins() {
+                    tracing::error!(%error, "could not read a report; it is told when one can be read again");
+                }
+                Err(Unanswered::Unavailable)
+            }
+        }
+    }
+}

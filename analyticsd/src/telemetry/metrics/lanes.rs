@@ -1,0 +1,244 @@
+use std::{array, fmt, time::Instant};
+
+use db::{IngestError, Ingested, StoreError};
+use model::{Event, EventKind};
+
+use super::{Counter, Histogram, Sink};
+
+/// Which way events take to the database. The two lanes for batches count as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LaneName {
+    /// The current hour and its neighbours.
+    Present,
+    /// All other hours.
+    Past,
+    /// Batches.
+    Bulk,
+    /// Single events under keys.
+    Keyed,
+    /// Batches that hold keys.
+    KeyedBulk,
+    /// What was spooled while the database was away.
+    Spool,
+}
+
+impl LaneName {
+    const ALL: [&'static str; 6] = ["present", "past", "bulk", "keyed", "keyed_bulk", "spool"];
+
+    /// What it is called.
+    pub(crate) fn name(self) -> &'static str {
+        Self::ALL[self as usize]
+    }
+}
+
+/// What a commit came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CommitOutcome {
+    /// Its events are stored.
+    Stored,
+    /// Nothing is stored: some of its hours are settled or no longer kept.
+    Blocked,
+    /// Nothing is stored: some of its keys are there already.
+    Claimed,
+    /// The database did not accept it.
+    Refused,
+    /// The database was away.
+    Away,
+    /// The connection died, so that it had to be found out what became of it.
+    Undecided,
+    /// The database gave it up, because it took too long: mostly it waited for a lock that somebody holds.
+    TimedOut,
+}
+
+impl CommitOutcome {
+    pub(crate) fn of(outcome: &Result<Ingested, IngestError>) -> Self {
+        match outcome {
+            Ok(Ingested::Stored) => Self::Stored,
+            Ok(Ingested::Blocked { .. }) => Self::Blocked,
+            Ok(Ingested::Claimed { .. }) => Self::Claimed,
+            Err(IngestError::NotStored(StoreError::Cancelled(_))) => Self::TimedOut,
+            Err(IngestError::NotStored(error)) if error.is_outage() => Self::Away,
+            Err(IngestError::NotStored(_)) => Self::Refused,
+            Err(IngestError::Undecided(undecided)) if undecided.was_cancelled() => Self::TimedOut,
+            Err(IngestError::Undecided(_)) => Self::Undecided,
+        }
+    }
+
+    /// Whether the database answered.
+    pub(crate) fn is_answer(self) -> bool {
+        !matches!(self, Self::Away | Self::Undecided)
+    }
+
+    const ALL: [&'static str; 7] = ["stored", "blocked", "claimed", "refused", "away", "undecided", "timed_out"];
+}
+
+/// The commits of one lane.
+pub(crate) struct LaneCommits {
+    events: Histogram,
+    seconds: Histogram,
+    outcomes: [Counter; CommitOutcome::ALL.len()],
+    clicks: Counter,
+    impressions: Counter,
+    repeated: Counter,
+}
+
+impl Default for LaneCommits {
+    fn default() -> Self {
+        Self {
+            events: Histogram::of_events(),
+            seconds: Histogram::of_seconds(),
+            outcomes: array::from_fn(|_| Counter::default()),
+            clicks: Counter::default(),
+            impressions: Counter::default(),
+            repeated: Counter::default(),
+        }
+    }
+}
+
+impl LaneCommits {
+    /// A commit was tried.
+    pub(crate) fn tried(&self, outcome: CommitOutcome, began: Instant) {
+        self.outcomes[outcome as usize].add(1);
+        self.seconds.observe_since(began);
+    }
+
+    /// All these events are stored by one commit.
+    pub(crate) fn stored<'a>(&self, events: impl IntoIterator<Item = &'a Event>) {
+        let (mut clicks, mut impressions) = (0, 0);
+        for event in events {
+            match event.kind {
+                EventKind::Click => clicks += 1,
+                EventKind::Impression => impressions += 1,
+            }
+        }
+        self.clicks.add(clicks);
+        self.impressions.add(impressions);
+        self.events.observe((clicks + impressions) as u64);
+    }
+
+    /// So many events were left out, because they were stored under their keys already.
+    pub(crate) fn repeated(&self, events: usize) {
+        self.repeated.add(events);
+    }
+}
+
+/// The commits of all lanes.
+#[derive(Default)]
+pub(crate) struct Commits([std::sync::Arc<LaneCommits>; LaneName::ALL.len()]);
+
+impl Commits {
+    pub(crate) fn of(&self, lane: LaneName) -> std::sync::Arc<LaneCommits> {
+        std::sync::Arc::clone(&self.0[lane as usize])
+    }
+
+    fn lanes(&self) -> impl Iterator<Item = (&'static str, &LaneCommits)> {
+        LaneName::ALL.into_iter().zip(self.0.iter().map(AsRef::as_ref))
+    }
+
+    pub(super) fn encode(&self, sink: &mut Sink<'_>) -> fmt::Result {
+        sink.histogram(
+            "analyticsd_commit_events",
+            "Events in each commit that stored any",
+            self.lanes().map(|(lane, commits)| (vec![("lane", lane)], &commits.events)),
+        )?;
+        sink.histogram(
+            "analyticsd_commit_duration_seconds",
+            "How long commits took, whatever they came to",
+            self.lanes().map(|(lane, commits)| (vec![("lane", lane)], &commits.seconds)),
+        )?;
+        sink.counter(
+            "analyticsd_commits",
+            "Commits by what they came to",
+            self.lanes().flat_map(|(lane, commits)| {
+                let outcomes = CommitOutcome::ALL.into_iter().zip(&commits.outcomes);
+                outcomes.map(move |(outcome, count)| (vec![("lane", lane), ("outcome", outcome)], count.get()))
+            }),
+        )?;
+        sink.counter(
+            "analyticsd_events_stored",
+            "Events that this daemon stored and knows to be committed",
+            self.lanes().flat_map(|(lane, commits)| {
+                [("click", &commits.clicks), ("impression", &commits.impressions)]
+                    .map(|(event, count)| (vec![("lane", lane), ("event", event)], count.get()))
+            }),
+        )?;
+        sink.counter(
+            "analyticsd_events_repeated",
+            "Events that were left out of a commit, because they were stored under their idempotency keys already",
+            self.lanes().map(|(lane, commits)| (vec![("lane", lane)], commits.repeated.get())),
+        )
+    }
+}
+
+/// Which way questions for counts take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReadLaneName {
+    /// The current hour and its neighbours.
+    Present,
+    /// All other hours.
+    Past,
+}
+
+impl ReadLaneName {
+    const ALL: [&'static str; 2] = ["present", "past"];
+
+    pub(crate) fn name(self) -> &'static str {
+        Self::ALL[self as usize]
+    }
+}
+
+/// The reads of one lane.
+pub(crate) struct LaneReads {
+    pub(crate) hours: Histogram,
+    pub(crate) questions: Counter,
+    pub(crate) seconds: Histogram,
+    pub(crate) failures: Counter,
+}
+
+impl Default for LaneReads {
+    fn default() -> Self {
+        Self {
+            hours: Histogram::of_hours(),
+            questions: Counter::default(),
+            seconds: Histogram::of_seconds(),
+            failures: Counter::default(),
+        }
+    }
+}
+
+/// The reads of both lanes.
+#[derive(Default)]
+pub(crate) struct Reads([std::sync::Arc<LaneReads>; ReadLaneName::ALL.len()]);
+
+impl Reads {
+    pub(crate) fn of(&self, lane: ReadLaneName) -> std::sync::Arc<LaneReads> {
+        std::sync::Arc::clone(&self.0[lane as usize])
+    }
+
+    fn lanes(&self) -> impl Iterator<Item = (&'static str, &LaneReads)> {
+        ReadLaneName::ALL.into_iter().zip(self.0.iter().map(AsRef::as_ref))
+    }
+
+    pub(super) fn encode(&self, sink: &mut Sink<'_>) -> fmt::Result {
+        sink.histogram(
+            "analyticsd_read_hours",
+            "Different hours in each read of counts",
+            self.lanes().map(|(lane, reads)| (vec![("lane", lane)], &reads.hours)),
+        )?;
+        sink.histogram(
+            "analyticsd_read_duration_seconds",
+            "How long reads of counts took, failures included",
+            self.lanes().map(|(lane, reads)| (vec![("lane", lane)], &reads.seconds)),
+        )?;
+        sink.counter(
+            "analyticsd_read_questions",
+            "Questions for counts that a read took up; many share one read",
+            self.lanes().map(|(lane, reads)| (vec![("lane", lane)], reads.questions.get())),
+        )?;
+        sink.counter(
+            "analyticsd_read_failures",
+            "Reads of counts that the database did not answer",
+            self.lanes().map(|(lane, reads)| (vec![("lane", lane)], reads.failures.get())),
+        )
+    }
+}

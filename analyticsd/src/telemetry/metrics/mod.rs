@@ -1,0 +1,339 @@
+//! What the daemon counts about itself, in the text format of `OpenMetrics`, which Prometheus reads. Each part has its own numbers here and changes them
+//! by handles that are found without looking anything up; what can be read when somebody asks is registered in `Watched` and costs nothing until then.
+//!
+//! docs/operations.md explains every number; a test holds the two together.
+
+mod broken;
+mod counter;
+mod histogram;
+mod lanes;
+mod process;
+mod refusals;
+mod requests;
+mod settling;
+mod sink;
+mod watched;
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use db::{PoolUse, Store};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, text},
+    registry::Registry,
+};
+
+pub(crate) use counter::{Counter, Gauge};
+pub(crate) use histogram::Histogram;
+pub(crate) use lanes::{CommitOutcome, LaneCommits};
+pub(crate) use lanes::{LaneName, ReadLaneName};
+pub(crate) use refusals::Reason;
+pub(crate) use requests::Listener;
+pub(crate) use requests::{MethodName, OfListener, Outcome};
+pub(crate) use sink::{Labels, Sink};
+pub(crate) use watched::{Queued, Watched};
+
+use lanes::{Commits, Reads};
+use process::Process;
+use refusals::Refusals;
+use requests::{Connections, Requests};
+use settling::Settling;
+
+/// Under one name, with a label for each state.
+const CONNECTIONS: (&str, &str) = ("analyticsd_database_pool_connections", "Connections to the database");
+
+/// The numbers of one daemon. Cheap to change from anywhere; [`Metrics::render`] shows them.
+pub(crate) struct Metrics {
+    pub(crate) requests: Requests,
+    pub(crate) refusals: Refusals,
+    pub(crate) connections: Connections,
+    pub(crate) commits: Commits,
+    pub(crate) reads: Reads,
+    pub(crate) reopenings: Reopenings,
+    pub(crate) reports: Reports,
+    pub(crate) settling: Settling,
+    pub(crate) spool: Spool,
+    pub(crate) database: Database,
+    pub(crate) losses: Losses,
+    pub(crate) watched: Watched,
+    dropped_log_lines: Arc<Counter>,
+    process: Process,
+}
+
+/// Hours that were settled and are opened again for late events.
+pub(crate) struct Reopenings {
+    pub(crate) seconds: Histogram,
+    pub(crate) under_way: Gauge,
+    pub(crate) failures: Counter,
+}
+
+/// Questions for whole ranges of hours.
+pub(crate) struct Reports {
+    pub(crate) seconds: Histogram,
+    pub(crate) failures: Counter,
+}
+
+/// The spool, all at zero without one. What it holds is watched.
+#[derive(Default)]
+pub(crate) struct Spool {
+    /// Requests that were spooled and could not be stored.
+    pub(crate) rejected_requests: Counter,
+}
+
+/// What the database lost of what it had acknowledged to this daemon.
+#[derive(Default)]
+pub(crate) struct Losses {
+    pub(crate) batches: Counter,
+    pub(crate) events: Counter,
+}
+
+/// What is known of the database without asking it.
+#[derive(Default)]
+pub(crate) struct Database {
+    /// When it last answered, in milliseconds since 1970.
+    last_answer: Gauge,
+    /// The number of the newest migration that is applied, as of the start; 0 before it is known.
+    pub(crate) schema_version: Gauge,
+}
+
+impl Database {
+    /// It just answered.
+    pub(crate) fn answered(&self) {
+        self.last_answer.set(millis_since_1970());
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// The media type of what [`Metrics::render`] returns.
+    pub(crate) const MEDIA_TYPE: &'static str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+    /// All at zero.
+    pub(crate) fn new() -> Self {
+        Self::of_log(Arc::default())
+    }
+
+    /// The same, beside the number of lines that the log dropped.
+    pub(crate) fn of_log(dropped_log_lines: Arc<Counter>) -> Self {
+        Self {
+            requests: Requests::default(),
+            refusals: Refusals::default(),
+            connections: Connections::default(),
+            commits: Commits::default(),
+            reads: Reads::default(),
+            reopenings: Reopenings {
+                seconds: Histogram::of_seconds(),
+                under_way: Gauge::default(),
+                failures: Counter::default(),
+            },
+            reports: Reports { seconds: Histogram::of_seconds(), failures: Counter::default() },
+            settling: Settling::default(),
+            spool: Spool::default(),
+            database: Database::default(),
+            losses: Losses::default(),
+            watched: Watched::default(),
+            dropped_log_lines,
+            process: Process::since_now(),
+        }
+    }
+
+    /// Lets the length of a queue be read, for as long as there is one.
+    pub(crate) fn watch_queue(
+        &self,
+        queue: &'static str,
+        read: impl Fn() -> Option<Queued> + Clone + Send + Sync + 'static,
+    ) {
+        self.watch_use(
+            ("analyticsd_queue_requests", "Requests that wait for the next commit, read or write of their queue"),
+            ("analyticsd_queue_limit_requests", "The most requests that a queue holds; beyond it the answer is 503"),
+            vec![("queue", queue)],
+            move || read().map(|queued| (queued.waiting, queued.limit)),
+        );
+    }
+
+    /// Lets the use of a pool of connections be read.
+    #[allow(clippy::cast_precision_loss)]
+    pub(crate) fn watch_pool(&self, pool: &'static str, store: &Store, pool_use: fn(&Store) -> PoolUse) {
+        type Value = (&'static str, &'static str, Labels, fn(PoolUse) -> usize);
+        let values: [Value; 5] = [
+            (CONNECTIONS.0, CONNECTIONS.1, vec![("state", "in_use")], |pool| pool.in_use),
+            (CONNECTIONS.0, CONNECTIONS.1, vec![("state", "idle")], |pool| pool.idle),
+            (CONNECTIONS.0, CONNECTIONS.1, vec![("state", "given_up")], |pool| pool.given_up),
+            ("analyticsd_database_pool_limit_connections", "The most connections of a pool", vec![], |pool| pool.max),
+            ("analyticsd_database_pool_waiting", "Those who wait for a connection of a pool", vec![], |pool| {
+                pool.waiting
+            }),
+        ];
+        for (name, help, labels, read) in values {
+            let store = store.clone();
+            let labels = [vec![("pool", pool)], labels].concat();
+            self.watched.gauge(name, help, labels, move || Some(read(pool_use(&store)) as f64));
+        }
+    }
+
+    /// Lets it be read whether the lanes of a name store what comes.
+    pub(crate) fn watch_storing(&self, lane: LaneName, read: impl Fn() -> Option<bool> + Send + Sync + 'static) {
+        self.watched.gauge(
+            "analyticsd_lane_storing",
+            "1 while a lane can store events, 0 while it refuses or spools them",
+            vec![("lane", lane.name())],
+            move || read().map(|stores| if stores { 1.0 } else { 0.0 }),
+        );
+    }
+
+    /// Lets it be read how much is used of something that is limited. Each of the two numbers has a name and an explanation.
+    #[allow(clippy::cast_precision_loss)]
+    pub(crate) fn watch_use(
+        &self,
+        used: (&'static str, &'static str),
+        limit: (&'static str, &'static str),
+        labels: Labels,
+        read: impl Fn() -> Option<(usize, usize)> + Clone + Send + Sync + 'static,
+    ) {
+        let read_limit = read.clone();
+        self.watched.gauge(used.0, used.1, labels.clone(), move || read().map(|(used, _)| used as f64));
+        self.watched.gauge(limit.0, limit.1, labels, move || read_limit().map(|(_, limit)| limit as f64));
+    }
+
+    /// Every number with its explanation.
+    pub(crate) fn render(self: &Arc<Self>) -> String {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Arc::clone(self)));
+        let mut text = String::new();
+        text::encode(&mut text, &registry).expect("writing to memory does not fail");
+        text
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Collector for Metrics {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut sink = Sink::new(encoder);
+        self.requests.encode(&mut sink)?;
+        self.connections.encode(&mut sink)?;
+        self.refusals.encode(&mut sink)?;
+        self.commits.encode(&mut sink)?;
+        self.reads.encode(&mut sink)?;
+        self.reopenings.encode(&mut sink)?;
+        self.reports.encode(&mut sink)?;
+        self.settling.encode(&mut sink)?;
+        self.spool.encode(&mut sink)?;
+        self.database.encode(&mut sink)?;
+        self.losses.encode(&mut sink)?;
+        self.watched.encode(&mut sink)?;
+        sink.gauge(
+            "analyticsd_build_info",
+            "Always 1; the label says which version of the daemon this is",
+            [(vec![("version", env!("CARGO_PKG_VERSION"))], 1.0)],
+        )?;
+        sink.counter(
+            "analyticsd_log_lines_dropped",
+            "Lines of the log that could not be written, or not as quickly as they came",
+            [(vec![], self.dropped_log_lines.get())],
+        )?;
+        self.process.encode(&mut sink)
+    }
+}
+
+impl Reopenings {
+    /// Counts one reopening, from its beginning to what came of it.
+    pub(crate) async fn count<T, E>(&self, reopening: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        let _under_way = self.under_way.hold();
+        let began = std::time::Instant::now();
+        let done = reopening.await;
+        self.seconds.observe_since(began);
+        if done.is_err() {
+            self.failures.add(1);
+        }
+        done
+    }
+
+    fn encode(&self, sink: &mut Sink<'_>) -> fmt::Result {
+        sink.histogram(
+            "analyticsd_reopening_duration_seconds",
+            "How long it took to open a settled hour again for late events, failures included",
+            [(vec![], &self.seconds)],
+        )?;
+        sink.gauge(
+            "analyticsd_reopenings_under_way",
+            "Settled hours that are being opened again",
+            [(vec![], self.under_way.get())],
+        )?;
+        sink.counter(
+            "analyticsd_reopening_failures",
+            "Settled hours that could not be opened again",
+            [(vec![], self.failures.get())],
+        )
+    }
+}
+
+impl Reports {
+    fn encode(&self, sink: &mut Sink<'_>) -> fmt::Result {
+        sink.histogram(
+            "analyticsd_report_duration_seconds",
+            "How long questions for ranges of hours took, failures and the wait for a connection included",
+            [(vec![], &self.seconds)],
+        )?;
+        sink.counter(
+            "analyticsd_report_failures",
+            "Questions for ranges of hours that the database did not answer",
+            [(vec![], self.failures.get())],
+        )
+    }
+}
+
+impl Spool {
+    fn encode(&self, sink: &mut Sink<'_>) -> fmt::Result {
+        sink.counter(
+            "analyticsd_spool_rejected_requests",
+            "Requests that were spooled and could not be stored; they are in rejected.ndjson",
+            [(vec![], self.rejected_requests.get())],
+        )
+    }
+}
+
+impl Losses {
+    fn encode(&self, sink: &mut Sink<'_>) -> fmt::Result {
+        sink.counter(
+            "analyticsd_lost_batches",
+            "Commits that the database had acknowledged to this daemon and does not have any more",
+            [(vec![], self.batches.get())],
+        )?;
+        sink.counter("analyticsd_lost_events", "Events in those commits", [(vec![], self.events.get())])
+    }
+}
+
+impl Database {
+    fn encode(&self, sink: &mut Sink<'_>) -> fmt::Result {
+        sink.gauge(
+            "analyticsd_database_last_answer_timestamp_seconds",
+            "When the database last answered, in seconds since 1970; 0 if it never did",
+            [(vec![], self.last_answer.get() / 1e3)],
+        )?;
+        sink.gauge(
+            "analyticsd_schema_version",
+            "The number of the newest migration that was applied when this daemon looked at its start; 0 before it could look",
+            [(vec![], self.schema_version.get())],
+        )
+    }
+}
+
+/// Now, as clocks tell it.
+pub(crate) fn millis_since_1970() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,277 @@
+use std::{array, fmt, time::Instant};
+
+use warp::http::{Method, StatusCode};
+
+use super::{Counter, Gauge, Histogram, Sink, broken::BrokenConnections};
+use crate::http::route::Route;
+
+/// The method of a request; whatever is no method of this daemon is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MethodName {
+    Get,
+    Head,
+    Post,
+    Options,
+    Other,
+}
+
+impl MethodName {
+    const ALL: [&'static str; 5] = ["GET", "HEAD", "POST", "OPTIONS", "other"];
+
+    pub(crate) fn of(method: &Method) -> Self {
+        match *method {
+            Method::GET => Self::Get,
+            Method::HEAD => Self::Head,
+            Method::POST => Self::Post,
+            Method::OPTIONS => Self::Options,
+            _ => Self::Other,
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        Self::ALL[self as usize]
+    }
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// With an answer.
+    Answered(StatusCode),
+    /// The connection was closed in place of an answer, because nobody knows whether the events are stored.
+    Closed,
+    /// The client was gone before there was an answer.
+    Abandoned,
+}
+
+/// The status codes that are told apart.
+const STATUSES: [(u16, &str); 21] = [
+    (200, "200"),
+    (202, "202"),
+    (204, "204"),
+    (206, "206"),
+    (304, "304"),
+    (308, "308"),
+    (400, "400"),
+    (401, "401"),
+    (403, "403"),
+    (404, "404"),
+    (405, "405"),
+    (408, "408"),
+    (409, "409"),
+    (411, "411"),
+    (413, "413"),
+    (414, "414"),
+    (415, "415"),
+    (429, "429"),
+    (431, "431"),
+    (500, "500"),
+    (503, "503"),
+];
+/// What is not among them, and what ends without an answer.
+const OTHER: [&str; 3] = ["other", "closed", "abandoned"];
+const OUTCOMES: usize = STATUSES.len() + OTHER.len();
+
+impl Outcome {
+    fn place(self) -> usize {
+        let other = match self {
+            Self::Answered(status) => match STATUSES.iter().position(|(code, _)| *code == status.as_u16()) {
+                Some(place) => return place,
+                None => 0,
+            },
+            Self::Closed => 1,
+            Self::Abandoned => 2,
+        };
+        STATUSES.len() + other
+    }
+
+    /// What it is called: the status, or what became of the request without one.
+    pub(crate) fn name(self) -> &'static str {
+        Self::name_at(self.place())
+    }
+
+    /// Whether the daemon or its database failed, rather than the client.
+    pub(crate) fn is_failure(self) -> bool {
+        match self {
+            Self::Answered(status) => status.is_server_error(),
+            Self::Closed => true,
+            Self::Abandoned => false,
+        }
+    }
+
+    fn name_at(place: usize) -> &'static str {
+        STATUSES.get(place).map_or_else(|| OTHER[place - STATUSES.len()], |(_, name)| name)
+    }
+}
+
+struct OfRoute {
+    /// By method.
+    seconds: [Histogram; MethodName::ALL.len()],
+    /// By method and outcome.
+    requests: [[Counter; OUTCOMES]; MethodName::ALL.len()],
+}
+
+/// Requests that were read: their numbers, times and outcomes.
+pub(crate) struct Requests {
+    routes: [OfRoute; Route::ALL.len()],
+    under_way: Gauge,
+}
+
+impl Default for Requests {
+    fn default() -> Self {
+        let of_route = || OfRoute {
+            seconds: array::from_fn(|_| Histogram::of_seconds()),
+            requests: array::from_fn(|_| array::from_fn(|_| Counter::default())),
+        };
+        Self { routes: array::from_fn(|_| of_route()), under_way: Gauge::default() }
+    }
+}
+
+impl Requests {
+    /// One more is under way, until it [ends](Self::end).
+    pub(crate) fn begin(&self) {
+        self.under_way.add(1);
+    }
+
+    pub(crate) fn end(&self, route: Route, method: MethodName, outcome: Outcome, began: Instant) {
+        self.under_way.add(-1);
+        let route = &self.routes[route as usize];
+        route.requests[method as usize][outcome.place()].add(1);
+        route.seconds[method as usize].observe_since(began);
+    }
+
+    pub(super) fn encode(&self, sink: &mut Sink<'_>) -> fmt::Result {
+        // Of what never happened nothing is shown: there are far more combinations than any client uses.
+        let of_methods = || {
+            self.routes.iter().zip(Route::ALL).flat_map(|(of_route, (_, route))| {
+                let methods = of_route.seconds.iter().zip(&of_route.requests).zip(MethodName::ALL);
+                methods.map(move |((seconds, requests), method)| (route, method, seconds, requests))
+            })
+        };
+        sink.counter(
+            "analyticsd_http_requests",
+            "Requests by route, method and status; closed: the connection was ended because nobody knows whether the events are stored; \
+             abandoned: the client was gone first",
+            of_methods().flat_map(|(route, method, _, requests)| {
+                let seen = requests.iter().enumerate().filter(|(_, count)| count.get() > 0.0);
+                seen.map(move |(place, count)| {
+                    (vec![("route", route), ("method", method), ("status", Outcome::name_at(place))], count.get())
+                })
+            }),
+        )?;
+        sink.histogram(
+            "analyticsd_http_request_duration_seconds",
+            "From when the head of a request was read until its answer was there, of which the stream is only the beginning",
+            of_methods()
+                .filter(|(_, _, seconds, _)| seconds.read().1 > 0)
+                .map(|(route, method, seconds, _)| (vec![("route", route), ("method", method)], seconds)),
+        )?;
+        sink.gauge(
+            "analyticsd_http_requests_under_way",
+            "Requests that have no answer yet",
+            [(vec![], self.under_way.get())],
+        )
+    }
+}
+
+/// Which of the two listeners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Listener {
+    /// The one that clients use.
+    Public,
+    /// The one that serves what the daemon counts.
+    Admin,
+}
+
+impl Listener {
+    const ALL: [&'static str; 2] = ["public", "admin"];
+}
+
+/// Connections of clients to one listener.
+#[derive(Default)]
+pub(crate) struct OfListener {
+    pub(crate) open: Gauge,
+    pub(crate) limit: Gauge,
+    pub(crate) accepted: Counter,
+    /// Answered 503, because all connections were taken.
+    pub(crate) refused: Counter,
+    /// Answered 503, because the address had as many as one may have.
+    pub(crate) refused_of_one: Counter,
+    /// Closed without a word, because so many were being refused already.
+    pub(crate) dropped: Counter,
+    /// The system could not hand over a connection, for example for want of open files.
+    pub(crate) failed: Counter,
+    /// Ended otherwise than after an answer.
+    pub(crate) broken: BrokenConnections,
+}
+
+/// Connections of clients.
+#[derive(Default)]
+pub(crate) struct Connections([OfListener; Listener::ALL.len()]);
+
+impl Connections {
+    pub(crate) fn of(&self, listener: Listener) -> &OfListener {
+        &self.0[listener as usize]
+    }
+
+    pub(super) fn encode(&self, sink: &mut Sink<'_>) -> fmt::Result {
+        let of = |value: fn(&OfListener) -> f64| {
+            let listeners = self.0.iter().zip(Listener::ALL);
+            listeners.map(move |(of_listener, name)| (vec![("listener", name)], value(of_listener)))
+        };
+        sink.gauge("analyticsd_connections_open", "Connections of clients", of(|listener| listener.open.get()))?;
+        sink.gauge(
+            "analyticsd_connections_limit",
+            "The most connections of clients at a time",
+            of(|listener| listener.limit.get()),
+        )?;
+        sink.counter(
+            "analyticsd_connections_accepted",
+            "Connections of clients that were served",
+            of(|listener| listener.accepted.get()),
+        )?;
+        let refused = |value: fn(&OfListener) -> f64, limit, answer| {
+            let labels = vec![("limit", limit), ("answer", answer)];
+            of(value).map(move |(listener, value)| ([listener, labels.clone()].concat(), value))
+        };
+        sink.counter(
+            "analyticsd_connections_refused",
+            "Connections beyond the limit, of all or of one address: answered 503, or closed without an answer where too many were being refused",
+            refused(|listener| listener.refused.get(), "all", "503")
+                .chain(refused(|listener| listener.refused_of_one.get(), "address", "503"))
+                .chain(refused(|listener| listener.dropped.get(), "any", "none")),
+        )?;
+        sink.counter(
+            "analyticsd_connections_failed",
+            "Connections that the system could not hand over, as when there are too few open files",
+            of(|listener| listener.failed.get()),
+        )?;
+        let broken = self.0.iter().zip(Listener::ALL).flat_map(|(of_listener, listener)| {
+            let each = of_listener.broken.each();
+            each.map(move |(reason, count)| (vec![("listener", listener), ("reason", reason)], count))
+        });
+        sink.counter(
+            "analyticsd_connections_broken",
+            "Connections that ended otherwise than after an answer to a request, by reason",
+            broken,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MethodName, OTHER, Outcome, STATUSES};
+    use warp::http::{Method, StatusCode};
+
+    #[test]
+    fn methods_and_statuses_that_nobody_knows_are_one_each() {
+        assert_eq!(MethodName::of(&Method::from_bytes(b"BREW").unwrap()).name(), "other");
+        assert_eq!(MethodName::of(&Method::HEAD).name(), "HEAD");
+        let named = Outcome::name;
+        assert_eq!(named(Outcome::Answered(StatusCode::IM_A_TEAPOT)), "other");
+        assert_eq!(named(Outcome::Answered(StatusCode::NO_CONTENT)), "204");
+        assert_eq!(named(Outcome::Closed), "closed");
+        assert_eq!(named(Outcome::Abandoned), "abandoned");
+        assert!(STATUSES.iter().all(|(code, name)| code.to_string() == *name) && OTHER.len() == 3);
+    }
+}
