@@ -25,7 +25,7 @@ const HOURS_AT_A_TIME: u32 = 100;
 
 /// Settles hours that have been quiet for `quiet`, for ever. To be dropped to stop: every step is a transaction.
 pub(crate) async fn settle_forever(store: Store, quiet: Duration, metrics: Arc<Metrics>) {
-    let mut setbacks = Setbacks::default();
+    let mut setbacks = Backoff::default();
     let mut tidied: Option<Instant> = None;
     loop {
         match Settler::elect(&store).await {
@@ -48,7 +48,7 @@ async fn settle_while_elected(
     store: &Store,
     settler: &Settler,
     quiet: Duration,
-    setbacks: &mut Setbacks,
+    setbacks: &mut Backoff,
     tidied: &mut Option<Instant>,
     metrics: &Metrics,
 ) -> StoreError {
@@ -141,9 +141,9 @@ async fn tidy(store: &Store, settler: &Settler) -> Result<(), StoreError> {
 
 /// The hours that could not be settled lately.
 #[derive(Default)]
-struct Setbacks(HashMap<Hour, Instant>);
+struct Backoff(HashMap<Hour, Instant>);
 
-impl Setbacks {
+impl Backoff {
     fn note(&mut self, hour: Hour) {
         self.0.insert(hour, Instant::now());
     }

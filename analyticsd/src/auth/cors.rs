@@ -3,7 +3,7 @@ use std::collections::HashSet;
 use model::access::{Origin, Scope};
 use warp::{
     http::{
-        HeaderMap, HeaderValue,
+        HeaderMap, HeaderValue, StatusCode,
         header::{
             ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
             ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ORIGIN, VARY,
@@ -11,8 +11,6 @@ use warp::{
     },
     reply::Response,
 };
-
-use crate::http::reply;
 
 /// Whose pages may read answers: what a browser asks before it shows a page what another origin said (the Fetch standard's CORS protocol).
 ///
@@ -69,8 +67,9 @@ const EXPOSED: &str =
     "ETag, Link, Retry-After, RateLimit-Limit, RateLimit-Policy, RateLimit-Remaining, RateLimit-Reset, X-Request-Id";
 
 /// The answer to a browser that asks whether it may ask.
-pub(super) fn preflight() -> Response {
-    let mut response = reply::no_content();
+pub(crate) fn preflight() -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, POST"));
     headers.insert(

@@ -1,7 +1,5 @@
-use model::{InvalidInput, access::Credential};
+use model::{InvalidInput, access::Credential, query_string};
 use warp::http::header::{AUTHORIZATION, HeaderMap};
-
-use crate::http::query_string;
 
 /// The parameter that carries a public key.
 pub(super) const KEY_PARAMETER: &str = "key";
@@ -11,9 +9,8 @@ pub(super) const KEY_ACCEPTED: &str =
 
 /// What a request shows to be let in.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Shown<'a> {
-    /// Nothing at all.
-    Nothing,
+pub(super) enum Credentials<'a> {
+    None,
     /// One token or public key.
     One(Credential<'a>),
     /// A secret in the URL, from where it gets into logs and histories.
@@ -25,35 +22,35 @@ pub(super) enum Shown<'a> {
 }
 
 /// Looks at the header `Authorization` and the parameter `key`. What is there is never ignored. An error if the parameter cannot be read.
-pub(super) fn shown<'a>(
+pub(super) fn credentials<'a>(
     headers: &'a HeaderMap,
     query: Option<&'a str>,
     key: &'a mut String,
-) -> Result<Shown<'a>, InvalidInput> {
+) -> Result<Credentials<'a>, InvalidInput> {
     let mut lines = headers.get_all(AUTHORIZATION).iter();
     let header = lines.next();
     if lines.next().is_some() {
-        return Ok(Shown::Several);
+        return Ok(Credentials::Several);
     }
     let in_query = match query {
         Some(query) => query_string::optional(query, KEY_PARAMETER, KEY_ACCEPTED)?,
         None => None,
     };
     match (header, in_query) {
-        (None, None) => Ok(Shown::Nothing),
-        (Some(_), Some(_)) => Ok(Shown::Several),
+        (None, None) => Ok(Credentials::None),
+        (Some(_), Some(_)) => Ok(Credentials::Several),
         (Some(header), None) => {
             let token = bearer(header.as_bytes()).and_then(Credential::parse);
-            Ok(token.map_or(Shown::Other, Shown::One))
+            Ok(token.map_or(Credentials::Other, Credentials::One))
         }
         (None, Some(given)) => {
             *key = given.into_owned();
             Ok(match Credential::parse(key) {
-                Some(Credential::Secret { .. }) => Shown::SecretInUrl,
+                Some(Credential::Secret { .. }) => Credentials::SecretInUrl,
                 // A secret that was cut off is still most of one.
-                None if key.starts_with(Credential::SECRET_PREFIX) => Shown::SecretInUrl,
-                Some(public) => Shown::One(public),
-                None => Shown::Other,
+                None if key.starts_with(Credential::SECRET_PREFIX) => Credentials::SecretInUrl,
+                Some(public) => Credentials::One(public),
+                None => Credentials::Other,
             })
         }
     }
@@ -71,47 +68,51 @@ mod tests {
     use model::access::{Credential, IssuedToken};
     use warp::http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 
-    use super::{Shown, shown};
+    use super::{Credentials, credentials};
 
     #[test]
     fn what_is_shown_is_never_ignored() {
         let secret = IssuedToken::secret([1; IssuedToken::RANDOM_BYTES]).text;
         let public = IssuedToken::public([1; IssuedToken::RANDOM_BYTES]).text;
         let (in_header, in_query) = (format!("Bearer {secret}"), format!("x=1&key={public}"));
-        let the_secret = || Shown::One(Credential::parse(&secret).unwrap());
-        let the_public = || Shown::One(Credential::parse(&public).unwrap());
-        let table: Vec<(Vec<&[u8]>, String, Shown)> = vec![
-            (vec![], String::new(), Shown::Nothing),
-            (vec![], "keys=x&x=key".to_owned(), Shown::Nothing),
+        let the_secret = || Credentials::One(Credential::parse(&secret).unwrap());
+        let the_public = || Credentials::One(Credential::parse(&public).unwrap());
+        let table: Vec<(Vec<&[u8]>, String, Credentials)> = vec![
+            (vec![], String::new(), Credentials::None),
+            (vec![], "keys=x&x=key".to_owned(), Credentials::None),
             (vec![in_header.as_bytes()], String::new(), the_secret()),
-            (vec![b"", in_header.as_bytes()], String::new(), Shown::Several),
-            (vec![in_header.as_bytes(); 2], String::new(), Shown::Several),
-            (vec![in_header.as_bytes()], in_query.clone(), Shown::Several),
+            (vec![b"", in_header.as_bytes()], String::new(), Credentials::Several),
+            (vec![in_header.as_bytes(); 2], String::new(), Credentials::Several),
+            (vec![in_header.as_bytes()], in_query.clone(), Credentials::Several),
             (vec![], in_query, the_public()),
             (vec![], format!("%6bey={}", public.replace('_', "%5f")), the_public()),
-            (vec![], format!("key={secret}"), Shown::SecretInUrl),
-            (vec![], format!("key={}", &secret[..30]), Shown::SecretInUrl),
-            (vec![], "key=x".to_owned(), Shown::Other),
-            (vec![b""], String::new(), Shown::Other),
-            (vec![b"Bearer"], String::new(), Shown::Other),
-            (vec![b"Bearer \xff"], String::new(), Shown::Other),
-            (vec![b"Basic YTpi"], String::new(), Shown::Other),
-            (vec![secret.as_bytes()], String::new(), Shown::Other),
+            (vec![], format!("key={secret}"), Credentials::SecretInUrl),
+            (vec![], format!("key={}", &secret[..30]), Credentials::SecretInUrl),
+            (vec![], "key=x".to_owned(), Credentials::Other),
+            (vec![b""], String::new(), Credentials::Other),
+            (vec![b"Bearer"], String::new(), Credentials::Other),
+            (vec![b"Bearer \xff"], String::new(), Credentials::Other),
+            (vec![b"Basic YTpi"], String::new(), Credentials::Other),
+            (vec![secret.as_bytes()], String::new(), Credentials::Other),
         ];
         for (lines, query, expected) in table {
             let mut headers = HeaderMap::new();
             for line in &lines {
                 headers.append(AUTHORIZATION, HeaderValue::from_bytes(line).unwrap());
             }
-            assert_eq!(shown(&headers, Some(&query), &mut String::new()).unwrap(), expected, "{lines:?} {query:?}");
+            assert_eq!(
+                credentials(&headers, Some(&query), &mut String::new()).unwrap(),
+                expected,
+                "{lines:?} {query:?}"
+            );
         }
         for scheme in ["bearer ", "BEARER ", "Bearer   "] {
             let value = HeaderValue::try_from(format!("{scheme}{secret}")).unwrap();
             let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
-            assert_eq!(shown(&headers, None, &mut String::new()).unwrap(), the_secret(), "{scheme:?}");
+            assert_eq!(credentials(&headers, None, &mut String::new()).unwrap(), the_secret(), "{scheme:?}");
         }
         for query in ["key=&x", "key=a&key=b", "key=%ff"] {
-            assert!(shown(&HeaderMap::new(), Some(query), &mut String::new()).is_err(), "{query:?}");
+            assert!(credentials(&HeaderMap::new(), Some(query), &mut String::new()).is_err(), "{query:?}");
         }
     }
 }

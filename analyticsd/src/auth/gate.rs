@@ -7,52 +7,39 @@ use std::{
 use chrono::Utc;
 use model::access::{Credential, Scope};
 use warp::{
-    http::{
-        HeaderMap, HeaderValue, Method, Request, Uri,
-        header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN},
-    },
+    http::{HeaderMap, HeaderValue, Request, Uri},
     reply::Response,
 };
 
 use super::{
-    AccessConfig, Rate, Tokens,
+    AccessConfig, Policy, Rate, Tokens,
     config::is_loopback,
     cors::{self, Cors},
-    credentials::{Shown, shown},
-    denial::{self, Denial},
+    credentials::{Credentials, credentials},
+    denial::{Denial, Limit, RateLimited, Refusal},
     local, origin,
-    policy::{self, Needed},
     proxies::Proxies,
-    rate_limit::{Buckets, Owner, Standing},
+    rate_limit::{Owner, RateLimiter, Standing},
     tokens::{Known, KnownToken},
 };
-use crate::http::{reply, route::Route};
+use crate::telemetry::metrics::Listener;
 
 /// How often an address may show what lets nobody in: far more than somebody who mistypes, far less than would be worth a guess. Whoever shows a
 /// valid token is let in all the same, so that nobody can lock out others who share their address.
 const GUESSES: Rate = Rate::per_second(10, 60);
 
-/// What a listener serves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Service {
-    /// Events, counts and the page.
-    Public,
-    /// What the daemon counts about itself.
-    Admin,
-}
-
 /// Decides for one listener who may come in. What it counts is of this process alone: other replicas have limits of their own.
 pub(crate) struct Gate {
-    service: Service,
+    listener: Listener,
     /// Whether whoever shows nothing may come in as long as there never was a token.
     is_open_at_first: bool,
     allow_anonymous: bool,
     tokens: Arc<Tokens>,
     cors: Cors,
     proxies: Proxies,
-    per_token: Option<Buckets>,
-    per_address: Option<Buckets>,
-    guesses: Buckets,
+    per_token: Option<RateLimiter>,
+    per_address: Option<RateLimiter>,
+    guesses: RateLimiter,
     began: Instant,
 }
 
@@ -60,7 +47,7 @@ pub(crate) struct Gate {
 #[derive(Clone, Copy)]
 pub(crate) struct Peer {
     address: IpAddr,
-    /// Of the place in the limit for addresses, if there is one: it is looked up once for all requests of a connection.
+    /// Its place in the limit for addresses, if there is one: it is looked up once for all requests of a connection.
     owner: Option<Owner>,
 }
 
@@ -69,16 +56,11 @@ pub(crate) struct Peer {
 pub(crate) struct Asked<'a> {
     /// When it came.
     pub(crate) at: Instant,
-    pub(crate) route: Route,
-    pub(crate) method: &'a Method,
+    pub(crate) policy: Policy,
+    /// Whether it is a browser's question, which it asks before the request itself (the Fetch standard's CORS preflight).
+    pub(crate) is_preflight: bool,
     pub(crate) uri: &'a Uri,
     pub(crate) headers: &'a HeaderMap,
-}
-
-impl<'a> Asked<'a> {
-    pub(crate) fn new<B>(at: Instant, route: Route, request: &'a Request<B>) -> Self {
-        Self { at, route, method: request.method(), uri: request.uri(), headers: request.headers() }
-    }
 }
 
 /// What the gate knows of a request, whether it may come in or not.
@@ -95,27 +77,20 @@ pub(crate) struct Entry {
     standing: Option<(Limit, Standing)>,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Limit {
-    PerToken,
-    PerAddress,
-    Guesses,
-}
-
 impl Gate {
     /// The gate of a listener at an address.
-    pub(crate) fn new(service: Service, listen: SocketAddr, config: &AccessConfig, tokens: Arc<Tokens>) -> Self {
-        let is_public = service == Service::Public;
+    pub(crate) fn new(listener: Listener, listen: SocketAddr, config: &AccessConfig, tokens: Arc<Tokens>) -> Self {
+        let is_public = listener == Listener::Public;
         Self {
-            service,
+            listener,
             is_open_at_first: is_loopback(listen.ip()),
             allow_anonymous: config.allow_anonymous,
             tokens,
             cors: if is_public { Cors::new(&config.cors_origins) } else { Cors::default() },
             proxies: Proxies { trusted: config.trusted_proxies.clone(), header: config.forwarded_header },
-            per_token: config.rate_per_token.filter(|_| is_public).map(Buckets::new),
-            per_address: config.rate_per_address.filter(|_| is_public).map(Buckets::new),
-            guesses: Buckets::new(GUESSES),
+            per_token: config.rate_per_token.filter(|_| is_public).map(RateLimiter::new),
+            per_address: config.rate_per_address.filter(|_| is_public).map(RateLimiter::new),
+            guesses: RateLimiter::new(GUESSES),
             began: Instant::now(),
         }
     }
@@ -140,55 +115,36 @@ impl Gate {
         Peer { address, owner: self.per_address.as_ref().map(|limit| limit.owner_of(address)) }
     }
 
-    /// Looks at a request before it reaches its route. Says how it came in, and the answer if it may not, or if there is nothing behind the gate for
-    /// it.
-    pub(crate) fn enter(&self, peer: Peer, asked: Asked<'_>) -> (Entry, Option<Response>) {
+    /// Looks at a request before it reaches its route. Returns how it came in, and why it may not if it may not.
+    pub(crate) fn enter(&self, peer: Peer, asked: Asked<'_>) -> (Entry, Result<(), Refusal>) {
         let known = self.tokens.known();
-        let known = known.as_deref();
         let client = self.proxies.client(peer.address, asked.headers);
         let mut entry =
             Entry { client, token: None, public_key: None, origin: None, varies_by_origin: false, standing: None };
-        let refusal = self.refusal(known, peer, asked, &mut entry);
-        (entry, refusal)
+        let admitted = self.admit(known.as_deref(), peer, asked, &mut entry);
+        (entry, admitted)
     }
 
-    fn refusal(&self, known: Option<&Known>, peer: Peer, asked: Asked<'_>, entry: &mut Entry) -> Option<Response> {
-        let asked_for = preflight_method(asked);
-        let needed = self.needed(asked.route, asked_for.as_ref().unwrap_or(asked.method));
-        let scope = match needed {
-            Needed::Scope(scope) => Some(scope),
-            _ => None,
-        };
-
-        let page_origins = known.filter(|_| self.service == Service::Public).map(|known| &known.page_origins);
+    fn admit(&self, known: Option<&Known>, peer: Peer, asked: Asked<'_>, entry: &mut Entry) -> Result<(), Refusal> {
+        let scope = asked.policy.scope();
+        let page_origins = known.filter(|_| self.listener == Listener::Public).map(|known| &known.page_origins);
         if self.cors.is_in_use(page_origins) {
             entry.varies_by_origin = true;
             entry.origin = self.cors.allowed(asked.headers, scope, page_origins).cloned();
         }
-
-        if needed != Needed::NothingEver
-            && let Some(limit) = &self.per_address
+        if asked.policy != Policy::Unlimited
+            && let Some(limiter) = &self.per_address
         {
             let owner = peer.owner.filter(|_| entry.client == peer.address);
-            let owner = owner.unwrap_or_else(|| limit.owner_of(entry.client));
-            let standing = limit.take(owner, self.moment(asked.at));
-            entry.stands(Limit::PerAddress, standing);
-            if !standing.is_allowed {
-                return Some(denial::too_many("More requests come from this address", standing));
-            }
+            let owner = owner.unwrap_or_else(|| limiter.owner_of(entry.client));
+            entry.count(Limit::PerAddress, limiter.take(owner, self.moment(asked.at)))?;
         }
-        if asked_for.is_some() && matches!(needed, Needed::Scope(_) | Needed::Nothing | Needed::NothingEver) {
-            return Some(if entry.origin.is_some() { cors::preflight() } else { Denial::Preflight.answer() });
+        if asked.is_preflight {
+            return if entry.origin.is_some() { Ok(()) } else { Err(Denial::Preflight.into()) };
         }
-        match needed {
-            Needed::Nothing | Needed::NothingEver => None,
-            // A path has this method or not, whoever asks.
-            Needed::OtherMethod(allow) => Some(reply::method_not_allowed(allow)),
-            Needed::OtherPath => Some(match self.service {
-                Service::Public => reply::not_found(asked.uri.path()),
-                Service::Admin => reply::not_found_by_admin(asked.uri.path()),
-            }),
-            Needed::Scope(scope) => self.refusal_for(scope, known, asked, entry),
+        match scope {
+            Some(scope) => self.authorize(scope, known, asked, entry),
+            None => Ok(()),
         }
     }
 
@@ -198,55 +154,43 @@ impl Gate {
         u64::try_from(since.as_nanos()).unwrap_or(u64::MAX / 2)
     }
 
-    fn needed(&self, route: Route, method: &Method) -> Needed {
-        match self.service {
-            Service::Public => policy::by_public(route, method),
-            Service::Admin => policy::by_admin(route, method),
-        }
-    }
-
-    fn refusal_for(
+    fn authorize(
         &self,
         scope: Scope,
         known: Option<&Known>,
         asked: Asked<'_>,
         entry: &mut Entry,
-    ) -> Option<Response> {
+    ) -> Result<(), Refusal> {
         let holder = match self.identify(known, asked) {
-            Ok(holder) => holder?,
-            Err(denial) if denial.is_a_guess() => {
-                let standing = self.guesses.take(self.guesses.owner_of(entry.client), self.moment(asked.at));
-                if standing.is_allowed {
-                    return Some(denial.answer());
+            Ok(Some(holder)) => holder,
+            Ok(None) => return Ok(()),
+            Err(denial) => {
+                if denial.is_a_guess() {
+                    let standing = self.guesses.take(self.guesses.owner_of(entry.client), self.moment(asked.at));
+                    if !standing.is_allowed {
+                        entry.count(Limit::Guesses, standing)?;
+                    }
                 }
-                entry.standing = Some((Limit::Guesses, standing));
-                return Some(denial::too_many("More requests without a valid token come from this address", standing));
+                return Err(denial.into());
             }
-            Err(denial) => return Some(denial.answer()),
         };
         // What a token does not allow counts as well, or its holder could ask for that without end.
-        if let Some(limit) = &self.per_token {
+        if let Some(limiter) = &self.per_token {
             let owner = match holder {
                 Holder::Secret(token) => token.owner,
-                Holder::Public(key) => limit.owner_of_public(&key.token.id, entry.client),
+                Holder::Public(key) => limiter.owner_of_public(&key.token.id, entry.client),
             };
-            let standing = limit.take(owner, self.moment(asked.at));
-            entry.stands(Limit::PerToken, standing);
-            if !standing.is_allowed {
-                return Some(denial::too_many("More requests come with this token", standing));
+            entry.count(Limit::PerToken, limiter.take(owner, self.moment(asked.at)))?;
+        }
+        // Whose request it is matters where it takes memory for a batch, or brings an idempotency key.
+        match (holder, asked.policy) {
+            (Holder::Secret(known), Policy::Token(Scope::Write)) => entry.token = Some(known.token.id.as_str().into()),
+            (Holder::Public(key), Policy::TokenOrPublicKey(_)) => {
+                entry.public_key = Some(key.token.id.as_str().into());
             }
+            _ => {}
         }
-        if let Holder::Secret(known) = holder
-            && asked.route == Route::Batch
-        {
-            entry.token = Some(known.token.id.as_str().into());
-        }
-        if let Holder::Public(key) = holder
-            && asked.route == Route::Analytics
-        {
-            entry.public_key = Some(key.token.id.as_str().into());
-        }
-        holder.may(scope, asked).err().map(|denial| denial.answer())
+        Ok(holder.may(scope, asked)?)
     }
 
     /// The token that a request shows; none if it needs none.
@@ -257,22 +201,21 @@ impl Gate {
     ) -> Result<Option<Holder<'a>>, Denial> {
         let freshness = self.tokens.freshness();
         let mut key = String::new();
-        let shown = shown(headers, uri.query(), &mut key).map_err(Denial::Unreadable)?;
-        let shown = match shown {
-            Shown::Nothing if self.allow_anonymous => return Ok(None),
-            Shown::Nothing => {
+        let shown = match credentials(headers, uri.query(), &mut key).map_err(Denial::Unreadable)? {
+            Credentials::None if self.allow_anonymous => return Ok(None),
+            Credentials::None => {
                 let known = known.ok_or(Denial::NotKnownYet)?;
                 if !self.is_open_at_first || known.ever {
-                    return Err(Denial::Missing(self.service));
+                    return Err(Denial::Missing(self.listener));
                 }
                 local::check(uri, headers, &self.cors)?;
                 // There may be a first token by now.
                 return if freshness.is_recent(at) { Ok(None) } else { Err(Denial::NotKnownNow) };
             }
-            Shown::SecretInUrl => return Err(Denial::SecretInUrl),
-            Shown::Several => return Err(Denial::Several),
-            Shown::Other => return Err(Denial::Invalid),
-            Shown::One(shown) => shown,
+            Credentials::SecretInUrl => return Err(Denial::SecretInUrl),
+            Credentials::Several => return Err(Denial::Several),
+            Credentials::Other => return Err(Denial::Invalid),
+            Credentials::One(shown) => shown,
         };
         let token = known.ok_or(Denial::NotKnownYet)?.find(shown, Utc::now).ok_or(Denial::Invalid)?;
         if !freshness.is_in_force(at) {
@@ -302,7 +245,7 @@ enum Holder<'a> {
 
 impl Holder<'_> {
     /// Whether its holder may do what it asks for.
-    fn may(self, scope: Scope, Asked { route, headers, .. }: Asked<'_>) -> Result<(), Denial> {
+    fn may(self, scope: Scope, Asked { policy, headers, .. }: Asked<'_>) -> Result<(), Denial> {
         let (Self::Secret(known) | Self::Public(known)) = self;
         if !known.token.scopes.allow(scope) {
             return Err(Denial::Scope(scope));
@@ -313,7 +256,7 @@ impl Holder<'_> {
             return Err(Denial::Origin);
         }
         // Its origin can be made up, and a batch takes a share of what all have together.
-        if route == Route::Batch {
+        if !matches!(policy, Policy::TokenOrPublicKey(_)) {
             return Err(Denial::PublicBatch);
         }
         Ok(())
@@ -330,24 +273,24 @@ pub(crate) struct StillAllowed {
 impl StillAllowed {
     pub(crate) fn get(&self) -> bool {
         let known = self.gate.tokens.known();
-        let asked = Asked::new(Instant::now(), Route::Stream, &self.head);
+        let policy = Policy::Token(Scope::Read);
+        let (uri, headers) = (self.head.uri(), self.head.headers());
+        let asked = Asked { at: Instant::now(), policy, is_preflight: false, uri, headers };
         let holder = self.gate.identify(known.as_deref(), asked);
         holder.and_then(|holder| holder.map_or(Ok(()), |holder| holder.may(Scope::Read, asked))).is_ok()
     }
 }
 
-/// The method that a browser wants to use, if it asks whether it may.
-fn preflight_method(Asked { method, headers, .. }: Asked<'_>) -> Option<Method> {
-    if method != Method::OPTIONS || !headers.contains_key(ORIGIN) {
-        return None;
-    }
-    Method::from_bytes(headers.get(ACCESS_CONTROL_REQUEST_METHOD)?.as_bytes()).ok()
-}
-
 impl Entry {
-    fn stands(&mut self, limit: Limit, standing: Standing) {
+    /// Remembers the limit that leaves the least. An error if this one leaves nothing.
+    fn count(&mut self, limit: Limit, standing: Standing) -> Result<(), Refusal> {
         if self.standing.is_none_or(|(_, before)| !standing.is_allowed || standing.remaining < before.remaining) {
             self.standing = Some((limit, standing));
+        }
+        if standing.is_allowed {
+            Ok(())
+        } else {
+            Err(Refusal::RateLimited(RateLimited { limit, retry_after: standing.retry_after }))
         }
     }
 
@@ -357,13 +300,13 @@ impl Entry {
             cors::mark(self.origin.as_ref(), response.headers_mut());
         }
         if let Some((limit, standing)) = self.standing {
-            let buckets = match limit {
+            let limiter = match limit {
                 Limit::PerToken => gate.per_token.as_ref(),
                 Limit::PerAddress => gate.per_address.as_ref(),
                 Limit::Guesses => Some(&gate.guesses),
             };
-            if let Some(buckets) = buckets {
-                buckets.say(standing, response.headers_mut());
+            if let Some(limiter) = limiter {
+                limiter.say(standing, response.headers_mut());
             }
         }
     }

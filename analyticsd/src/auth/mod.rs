@@ -1,9 +1,9 @@
-//! Who may come in, and how often: what [`front`](crate::front) asks before a request reaches its route.
+//! Who may come in, and how often. The HTTP service asks the [`Gate`] before a request reaches its handler.
 //!
-//! [`Gate`] decides. What a path needs is said in one table, `needed`; who shows what is told from the headers by `shown`, and
-//! checked against [`Tokens`], the daemon's copy of the table of tokens, which `freshness` says how long to rely on. `buckets` counts requests, `proxies` tells from which address they came, `cors` says
-//! what pages of other origins may see, `local` which of them may ask while there is no token yet, `page` which one asks, `denial` what is answered to those who may not, and `kept`
-//! is where the copy outlives the process.
+//! The table of routes says which [`Policy`] an endpoint has. `credentials` reads what a request shows, and the gate looks it up in
+//! [`Tokens`], the daemon's copy of the table of tokens; `freshness` says for how long that copy holds, and `token_cache` keeps it
+//! on disk. `rate_limit` counts requests, `proxies` finds the address that a request comes from, `origin` the page, `cors` says
+//! which pages may read answers, and `local` which requests come from this machine, as long as there is no token.
 
 mod config;
 mod cors;
@@ -23,9 +23,10 @@ mod tokens;
 
 pub(crate) use config::AccessConfig;
 pub use config::NobodyMayListen;
-pub(crate) use gate::{Asked, Entry, Peer, StillAllowed};
-pub(crate) use gate::{Gate, Service};
-pub(crate) use policy::{Needed, by_public as needed_by_public};
+pub(crate) use cors::preflight;
+pub(crate) use denial::{Denial, Limit, RateLimited, Refusal};
+pub(crate) use gate::{Asked, Entry, Gate, Peer, StillAllowed};
+pub(crate) use policy::Policy;
 pub(crate) use proxies::ForwardedHeader;
 pub(crate) use rate::Rate;
 pub(crate) use tokens::Tokens;

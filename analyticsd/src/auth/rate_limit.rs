@@ -10,7 +10,7 @@ use warp::http::{HeaderName, HeaderValue, header::HeaderMap};
 use super::Rate;
 use crate::auth::network::network;
 
-/// Places of one set. A full one gives up the place of whoever has been the least eager.
+/// The places of one set. A full one gives up the place of whoever has been the least eager.
 const WAYS: usize = 8;
 /// How many sets there are: 32,768 places, half a mebibyte.
 const SETS: usize = 4_096;
@@ -21,7 +21,7 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 ///
 /// Each place holds the instant at which what its owner has asked for would have been due if it had come evenly (the generic cell rate algorithm).
 /// The sets have locks of their own, each held for a few instructions.
-pub(super) struct Buckets {
+pub(super) struct RateLimiter {
     /// In nanoseconds: the time after which another one may come, and how far ahead of that somebody may be.
     interval: u64,
     burst: u64,
@@ -63,7 +63,7 @@ pub(super) struct Standing {
     pub(super) retry_after: u64,
 }
 
-impl Buckets {
+impl RateLimiter {
     pub(super) fn new(rate: Rate) -> Self {
         let window = rate.period.as_secs();
         let policy = format!("{};w={window};burst={}", rate.requests, rate.burst);
@@ -149,12 +149,12 @@ const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
 #[cfg(test)]
 mod tests {
-    use super::{Buckets, NANOS_PER_SECOND, Owner, SETS, WAYS};
+    use super::{NANOS_PER_SECOND, Owner, RateLimiter, SETS, WAYS};
     use crate::auth::Rate;
 
     #[test]
     fn so_many_pass_at_once_and_then_one_each_interval() {
-        let buckets = Buckets::new("10/s:3".parse().unwrap());
+        let buckets = RateLimiter::new("10/s:3".parse().unwrap());
         let tenth = NANOS_PER_SECOND / 10;
         let passed = |now| buckets.take(Owner(1), now).is_allowed;
         assert_eq!([passed(0), passed(0), passed(0), passed(0)], [true, true, true, false]);
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn an_asker_is_told_how_much_is_left_and_when_to_come_back() {
-        let buckets = Buckets::new("60/h:2".parse().unwrap());
+        let buckets = RateLimiter::new("60/h:2".parse().unwrap());
         let first = buckets.take(Owner(1), 0);
         assert_eq!((first.remaining, first.reset), (1, 60));
         let second = buckets.take(Owner(1), 0);
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn however_many_come_the_most_eager_keep_their_places() {
-        let buckets = Buckets::new(Rate::per_second(1, 5));
+        let buckets = RateLimiter::new(Rate::per_second(1, 5));
         for _ in 0..5 {
             assert!(buckets.take(Owner(7), 0).is_allowed);
         }
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn the_largest_rates_do_not_overflow() {
         for text in ["1/h:1000000", "1000000/s:1000000", "1000000/h:1"] {
-            let buckets = Buckets::new(text.parse().unwrap());
+            let buckets = RateLimiter::new(text.parse().unwrap());
             let age = 100 * 366 * 86_400 * NANOS_PER_SECOND;
             assert!(buckets.take(Owner(1), age).is_allowed, "{text}");
         }

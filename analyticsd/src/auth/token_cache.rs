@@ -45,7 +45,7 @@ pub(super) struct Recalled {
 }
 
 /// A file that keeps the tokens which were known last, so that a daemon with a spool which starts while the database is away knows whom to let in.
-pub(super) struct Kept {
+pub(super) struct TokenCache {
     dir: PathBuf,
     /// What the file holds or is to hold.
     last: Mutex<Option<Content>>,
@@ -53,7 +53,7 @@ pub(super) struct Kept {
     unwritten: watch::Sender<Option<Arc<[u8]>>>,
 }
 
-impl Kept {
+impl TokenCache {
     /// In a folder that only this daemon uses.
     pub(super) fn in_folder(dir: &Path) -> Self {
         Self { dir: dir.to_owned(), last: Mutex::default(), unwritten: watch::Sender::new(None) }
@@ -184,7 +184,7 @@ mod tests {
     use db::{LiveAccessToken, LiveAccessTokens};
     use model::access::Scope;
 
-    use super::Kept;
+    use super::TokenCache;
 
     fn known(changes: i64) -> LiveAccessTokens {
         let token = |digest, origins| LiveAccessToken {
@@ -198,7 +198,7 @@ mod tests {
         LiveAccessTokens { changes, tokens }
     }
 
-    fn holds(kept: &Kept, expected: &LiveAccessTokens) -> bool {
+    fn holds(kept: &TokenCache, expected: &LiveAccessTokens) -> bool {
         kept.read().ok().flatten().is_some_and(|kept| format!("{:?}", kept.tokens) == format!("{expected:?}"))
     }
 
@@ -208,7 +208,7 @@ mod tests {
         }
     }
 
-    async fn while_it_follows(kept: &Kept, test: impl Future<Output = ()>) {
+    async fn while_it_follows(kept: &TokenCache, test: impl Future<Output = ()>) {
         tokio::select! {
             () = kept.follow() => panic!("it ended"),
             done = tokio::time::timeout(Duration::from_mins(1), test) => done.unwrap(),
@@ -219,7 +219,7 @@ mod tests {
     async fn what_is_written_is_read_again_and_only_by_the_daemons_user() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("spool");
-        let kept = Kept::in_folder(&dir);
+        let kept = TokenCache::in_folder(&dir);
         assert!(kept.read().unwrap().is_none());
         for changes in [1, 2] {
             kept.replace(&known(changes), Utc::now());
@@ -234,7 +234,7 @@ mod tests {
     #[tokio::test]
     async fn when_it_was_last_true_is_written_each_minute_and_else_told_by_the_file() {
         let folder = tempfile::tempdir().unwrap();
-        let kept = Kept::in_folder(folder.path());
+        let kept = TokenCache::in_folder(folder.path());
         let at = |seconds: i64| DateTime::from_timestamp(1_000_000 + seconds, 0).unwrap();
         let read_at = || kept.read().unwrap().unwrap().read_at;
         kept.confirm(at(0));
@@ -254,7 +254,7 @@ mod tests {
     async fn what_cannot_be_written_is_tried_again_until_it_is() {
         let folder = tempfile::tempdir().unwrap();
         let (file, new) = (folder.path().join("access.json"), folder.path().join("access.json.new"));
-        let kept = Kept::in_folder(folder.path());
+        let kept = TokenCache::in_folder(folder.path());
         fs::create_dir_all(file.join("not empty")).unwrap();
         kept.replace(&known(1), Utc::now());
         while_it_follows(&kept, async {

@@ -14,7 +14,7 @@ use subtle::ConstantTimeEq;
 use super::{
     freshness::{ANONYMOUS_PATIENCE, Freshness},
     rate_limit::Owner,
-    token_cache::{Kept, Recalled},
+    token_cache::{Recalled, TokenCache},
 };
 
 /// How often the table is looked at. What is made or revoked has its effect after this time in every replica.
@@ -30,7 +30,7 @@ pub(crate) struct Tokens {
     /// None until the database has answered for the first time.
     known: ArcSwapOption<Known>,
     freshness: Freshness,
-    kept: Option<Kept>,
+    kept: Option<TokenCache>,
 }
 
 /// What the table of tokens said last.
@@ -74,7 +74,7 @@ impl Tokens {
             store: Store::new(database_url, options)?,
             known: ArcSwapOption::empty(),
             freshness: Freshness::new(valid_for),
-            kept: folder.map(Kept::in_folder),
+            kept: folder.map(TokenCache::in_folder),
         })
     }
 
@@ -104,7 +104,7 @@ impl Tokens {
 
     /// Takes what was kept by the last run, where the database is not there to ask. What cannot be read lets nobody in.
     pub(crate) fn recall(&self) {
-        match self.kept.as_ref().map(Kept::read) {
+        match self.kept.as_ref().map(TokenCache::read) {
             Some(Ok(Some(Recalled { tokens, read_at }))) => {
                 // A time that is still to come is that of a clock that was put right since.
                 let age = (Utc::now() - read_at).to_std().unwrap_or_default();

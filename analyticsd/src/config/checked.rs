@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use db::embedded::EmbeddedOptions;
 
 use super::{
-    Config, Database, LogConfig, SpoolConfig,
+    Config, Database, SpoolConfig,
     fault::Fault,
     setting::{About, Wrong},
     sources::Settings,
@@ -13,8 +13,9 @@ use super::{
 };
 use crate::{
     auth::AccessConfig,
-    http::server::Limits,
+    http::Limits,
     ingest::limits::{RequestLimits, age::AgeLimits},
+    telemetry::output::LogConfig,
 };
 
 impl Settings {
@@ -110,7 +111,7 @@ impl Settings {
         self.value(&table::DATABASE_URL).or_else(|| self.value(&table::DATABASE_URL_FILE))
     }
 
-    fn url_source(&self) -> Option<&super::sources::Source> {
+    fn url_source(&self) -> Option<&super::given::Source> {
         self.source(&table::DATABASE_URL.about).or_else(|| self.source(&table::DATABASE_URL_FILE.about))
     }
 

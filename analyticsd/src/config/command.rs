@@ -8,8 +8,9 @@ use clap_complete::Shell;
 use super::{
     ShowFormat, Task,
     environment::Environment,
+    given::{Given, Source},
     setting::{About, Fallback, Form},
-    sources::{Given, Settings, Source},
+    sources::Settings,
     table,
 };
 

@@ -8,9 +8,9 @@ use std::{
 };
 
 use super::{
+    given::{Given, Source},
     nearest::nearest,
     setting::Wrong,
-    sources::{Given, Source},
     table,
 };
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{setting::Wrong, sources::Source};
+use super::{given::Source, setting::Wrong};
 
 /// What is wrong with what.
 #[derive(Debug)]

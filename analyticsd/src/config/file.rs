@@ -6,9 +6,9 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     fault::Fault,
+    given::{Given, Source},
     nearest::nearest,
     setting::{About, Form, Wrong},
-    sources::{Given, Source},
     table::{self, Entry},
 };
 

@@ -6,6 +6,7 @@ mod command;
 mod environment;
 mod fault;
 mod file;
+mod given;
 mod nearest;
 mod setting;
 mod show;
@@ -17,13 +18,12 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap_complete::Shell;
 use db::embedded::EmbeddedOptions;
-use tracing_subscriber::EnvFilter;
 
 pub use command::{Invocation, command};
 pub use show::ShowFormat;
 pub use sources::Settings;
 
-use crate::{auth::AccessConfig, http::server::Limits, ingest::limits::RequestLimits};
+use crate::{auth::AccessConfig, http::Limits, ingest::limits::RequestLimits, telemetry::output::LogConfig};
 
 /// What the daemon was called to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,32 +83,6 @@ pub(crate) struct SpoolConfig {
     pub(crate) dir: PathBuf,
     /// How many bytes of requests it may hold.
     pub(crate) max_bytes: u64,
-}
-
-/// The log.
-#[derive(Debug, Clone)]
-pub struct LogConfig {
-    /// A filter of tracing-subscriber, checked.
-    pub(crate) filter: String,
-    /// How lines are written.
-    pub(crate) format: LogFormat,
-}
-
-/// How lines of the log are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LogFormat {
-    /// For people.
-    Human,
-    /// One JSON object a line.
-    Json,
-}
-
-impl LogConfig {
-    /// What to log.
-    pub(crate) fn filter(&self) -> EnvFilter {
-        // The driver writes what it sends, users' names among it, to whoever asks for everything. It takes asking for it by its name.
-        EnvFilter::new(format!("tokio_postgres=info,{}", self.filter))
-    }
 }
 
 #[cfg(test)]

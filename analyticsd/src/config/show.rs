@@ -4,7 +4,8 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use super::{
-    sources::{Settings, Source},
+    given::Source,
+    sources::Settings,
     table::{self, Entry},
 };
 

@@ -1,64 +1,15 @@
 //! What the sources say of every setting, and which of them applies.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use super::{
     environment::Environment,
     fault::Fault,
     file,
-    setting::{About, Setting, Wrong},
-    table::{self, Entry},
+    given::{Given, Source},
+    setting::{About, Setting},
+    table,
 };
-
-/// What one source says of a setting.
-pub(super) struct Given {
-    pub(super) entry: &'static Entry,
-    pub(super) text: String,
-    pub(super) source: Source,
-    /// What is wrong with how it is written, where that is known before the text is read.
-    pub(super) wrong: Option<Wrong>,
-}
-
-/// Where a text came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Source {
-    /// A flag, without its dashes.
-    Flag(&'static str),
-    /// A variable of the environment.
-    Variable(&'static str),
-    /// A line of the file; without a key if the line has none.
-    File { path: PathBuf, line: usize, key: String },
-    /// It is built in.
-    Default,
-}
-
-impl Source {
-    /// Where it stands among others: the strongest first, and the file by its lines.
-    pub(super) fn rank(&self) -> (u8, usize) {
-        match self {
-            Self::Flag(_) => (0, 0),
-            Self::Variable(_) => (1, 0),
-            Self::File { line, .. } => (2, *line),
-            Self::Default => (3, 0),
-        }
-    }
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Flag(name) => write!(f, "--{name}"),
-            Self::Variable(name) => f.write_str(name),
-            Self::File { path, line, key } if key.is_empty() => write!(f, "{}:{line}", path.display()),
-            // What stands there as a key may be a value in the wrong place.
-            Self::File { path, line, key } => write!(f, "{}:{line} {}", path.display(), db::mask_passwords_in(key)),
-            Self::Default => f.write_str("default"),
-        }
-    }
-}
 
 /// What all sources say.
 pub struct Settings {

@@ -10,11 +10,13 @@ use ipnet::IpNet;
 use model::access::Origin;
 
 use super::{
-    LogFormat,
     setting::{About, Fallback, Form, Setting, Topic, Wrong},
     values,
 };
-use crate::auth::{ForwardedHeader, Rate};
+use crate::{
+    auth::{ForwardedHeader, Rate},
+    telemetry::output::LogFormat,
+};
 
 /// Makes a constant of each entry, and the list of all of them.
 macro_rules! settings {

@@ -1,7 +1,9 @@
 use std::{collections::HashSet, ffi::OsString, fs, time::Duration};
 
+use crate::telemetry::output::LogFormat;
+
 use super::{
-    Config, Database, Invocation, LogFormat, ShowFormat, Task, command,
+    Config, Database, Invocation, ShowFormat, Task, command,
     command::masked,
     environment::Environment,
     setting::{About, Fallback},

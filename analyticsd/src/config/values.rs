@@ -15,8 +15,9 @@ use ipnet::IpNet;
 use model::access::Origin;
 use tracing_subscriber::EnvFilter;
 
-use super::{LogFormat, setting::Wrong};
+use super::setting::Wrong;
 use crate::auth::{ForwardedHeader, Rate};
+use crate::telemetry::output::LogFormat;
 
 pub(super) fn address(text: &str) -> Result<SocketAddr, Wrong> {
     text.parse().map_err(|_| {

@@ -1,5 +1,5 @@
-//! Long answers go out in pieces. The server copies what it is given behind the head of an answer, so that it has one thing to write; of a long answer it
-//! would then hold a copy for each client that does not read.
+//! Long answers go out in chunks. The server copies what it is given behind the head of an answer, so that it has one thing to
+//! write; of a long answer it would then hold a copy for each client that does not read.
 
 use std::{convert::Infallible, iter};
 
@@ -12,16 +12,16 @@ use warp::{
 };
 
 /// How much is given to the server at a time, in bytes. It asks for no more as long as it holds as much unsent as one head may have.
-const PIECE: usize = 16 * 1024;
+const CHUNK: usize = 16 * 1024;
 
 /// An answer that says this.
-pub(crate) fn in_pieces(mut content: Bytes) -> Response {
+pub(crate) fn in_chunks(mut content: Bytes) -> Response {
     let length = content.len();
-    if length <= PIECE {
+    if length <= CHUNK {
         return Response::new(Some(content).into());
     }
     let pieces = iter::from_fn(move || {
-        let piece = content.split_to(content.len().min(PIECE));
+        let piece = content.split_to(content.len().min(CHUNK));
         (!piece.is_empty()).then_some(Ok::<_, Infallible>(piece))
     });
     let mut response = reply::stream(stream::iter(pieces)).into_response();
@@ -35,20 +35,20 @@ mod tests {
 
     use hyper::body::{Body, Bytes};
 
-    use super::{PIECE, in_pieces};
+    use super::{CHUNK, in_chunks};
 
     #[tokio::test]
     async fn the_pieces_are_the_whole_and_none_is_long() {
-        for length in [0, 1, PIECE, PIECE + 1, 3 * PIECE, 3 * PIECE + 5] {
+        for length in [0, 1, CHUNK, CHUNK + 1, 3 * CHUNK, 3 * CHUNK + 5] {
             let content: Vec<u8> = (0..=250).cycle().take(length).collect();
-            let response = in_pieces(Bytes::from(content.clone()));
+            let response = in_chunks(Bytes::from(content.clone()));
             let said = response.headers().get("content-length").map(|length| length.to_str().unwrap().parse().unwrap());
             assert_eq!(said.or(response.body().size_hint().exact()), Some(length as u64));
             let mut body = response.into_body();
             let mut whole = Vec::new();
             while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
                 let piece = frame.unwrap().into_data().unwrap();
-                assert!(piece.len() <= PIECE);
+                assert!(piece.len() <= CHUNK);
                 whole.extend_from_slice(&piece);
             }
             assert_eq!(whole, content);

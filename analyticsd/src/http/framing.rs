@@ -1,48 +1,34 @@
-//! What is asked of every request, whatever its route does with it.
+//! What every request must be, whatever its route does with it.
 
 use hyper::body::Body;
-use model::Problem;
-use warp::{
-    http::{
-        HeaderMap, Request, Version,
-        header::{CONTENT_ENCODING, HOST, TRANSFER_ENCODING},
-    },
-    reply::Response,
+use warp::http::{
+    HeaderMap, Request, Version,
+    header::{CONTENT_ENCODING, HOST, TRANSFER_ENCODING},
 };
 
-use crate::http::{reply, route::Route};
+use super::{error::ApiError, routes::Passes};
 
 /// The longest body of a request that is not a batch, in bytes. It is not read: everything that counts is in the URL.
 const MAX_IGNORED_BYTES: u64 = 64 * 1024;
 
-/// The answer to a request that is not as it has to be.
-pub(crate) fn refusal(route: Route, request: &Request<impl Body>) -> Option<Response> {
+/// Refuses a request that is not as it has to be.
+pub(crate) fn check(passes: Passes, request: &Request<impl Body>) -> Result<(), ApiError> {
+    let reads_body = passes == Passes::Batch;
     if !names_one_host(request.version(), request.headers()) {
-        return Some(reply::problem(&Problem::new(
-            400,
-            "Invalid request",
-            "A request of HTTP/1.1 names the host that it is for in one header Host, and one of HTTP/1.0 may do so.",
-        )));
+        return Err(ApiError::Host);
     }
-    // Only a body whose length is not told beforehand has a transfer coding, so nothing is looked up for any other.
+    // Only a body whose length is not known beforehand has a transfer coding, so nothing is looked up for any other.
     if request.body().size_hint().exact().is_none() && !is_only_chunked(request.headers()) {
-        return Some(reply::problem(&Problem::new(
-            400,
-            "Invalid request",
-            "A body comes with its length in Content-Length, or in chunks, which one header says: Transfer-Encoding: chunked. Nothing was stored.",
-        )));
+        return Err(ApiError::TransferCoding);
     }
-    if route == Route::Batch && !is_not_encoded(request.headers()) {
-        return Some(reply::encoded());
+    if reads_body && !is_not_encoded(request.headers()) {
+        return Err(ApiError::ContentCoding);
     }
     // A batch is read until it is too long, because a client that still sends when its connection is closed may never see the answer.
-    let is_too_long = route != Route::Batch && request.body().size_hint().lower() > MAX_IGNORED_BYTES;
-    is_too_long.then(|| {
-        reply::too_large(format!(
-            "A body of more than {MAX_IGNORED_BYTES} bytes is not accepted here. An event is in the query string; to send many at once, POST them to \
-             /analytics/batch."
-        ))
-    })
+    if !reads_body && request.body().size_hint().lower() > MAX_IGNORED_BYTES {
+        return Err(ApiError::IgnoredBody { limit: MAX_IGNORED_BYTES });
+    }
+    Ok(())
 }
 
 /// RFC 9112, section 3.2: whoever disagrees with a proxy about who is asked can be made to answer for another.

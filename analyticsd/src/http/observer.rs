@@ -9,14 +9,12 @@ use std::{
 use tracing::{Level, Span};
 use warp::{http::Request, reply::Response};
 
-use crate::{
-    http::{
-        request_id::{self, RequestId},
-        route::Route,
-        service::NoAnswer,
-    },
-    telemetry::metrics::{Listener, MethodName, Metrics, OfListener, Outcome, Reason},
+use super::{
+    error::NoAnswer,
+    request_id::{self, RequestId},
+    routes::Target,
 };
+use crate::telemetry::metrics::{Listener, MethodName, Metrics, OfListener, Outcome, Reason};
 
 /// The target of the line for each request, which is written where the filter of the log lets it pass: `--log info,access=debug`.
 const ACCESS: &str = "access";
@@ -40,12 +38,12 @@ impl Observer {
     }
 
     /// A request has come. It counts as abandoned if the observed one is dropped before it ends.
-    pub(crate) fn begin<B>(self: Arc<Self>, route: Route, request: &Request<B>) -> Observed {
+    pub(crate) fn begin<B>(self: Arc<Self>, target: Target, request: &Request<B>) -> Observed {
         let path = request.uri().path();
         self.metrics.requests.begin();
         Observed {
             id: RequestId::of(request.headers()),
-            route,
+            target,
             method: MethodName::of(request.method()),
             // The query string holds users' names, and perhaps keys, which are nobody's business.
             access: tracing::enabled!(target: ACCESS, Level::DEBUG)
@@ -69,7 +67,7 @@ pub(crate) struct Observed {
     pub(crate) began: Instant,
     observer: Arc<Observer>,
     id: RequestId,
-    route: Route,
+    target: Target,
     method: MethodName,
     access: Option<Access>,
     is_over: bool,
@@ -79,11 +77,7 @@ impl Observed {
     /// What names the request in all lines that are written on its behalf. On the busiest route nothing is written but what this observer
     /// writes, and a span for each request would cost more than all else here.
     pub(crate) fn span(&self) -> Span {
-        if self.route == Route::Analytics {
-            Span::none()
-        } else {
-            tracing::error_span!("request", request_id = %self.id)
-        }
+        if self.target.is_busiest() { Span::none() } else { tracing::error_span!("request", request_id = %self.id) }
     }
 
     /// Who asks is known now.
@@ -115,9 +109,9 @@ impl Observed {
     }
 
     fn tell(&self, outcome: Outcome, reason: Option<Reason>) {
-        let Self { observer, id, route, method, access, began, .. } = self;
-        observer.metrics.requests.end(*route, *method, outcome, *began);
-        let (route, method) = (route.name(), method.name());
+        let Self { observer, id, target, method, access, began, .. } = self;
+        observer.metrics.requests.end(target.place, *method, outcome, *began);
+        let (route, method) = (target.name, method.name());
         let reason = reason.map_or("none", Reason::name);
         let status = outcome.name();
         if outcome.is_failure()

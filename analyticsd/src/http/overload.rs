@@ -1,4 +1,4 @@
-//! What a client is told that comes when all connections are taken. It costs no place among them, little memory, and two
+//! The answer to a client whose connection is beyond a limit. It takes no place among the connections, little memory, and two
 //! seconds at most.
 
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::http::reply;
+use crate::http::error::{self, ApiError};
 
 /// The most clients that are being refused at a time, at some 2 KiB each: as many as the system keeps waiting to be accepted. Beyond it a
 /// connection is closed without a word.
@@ -21,27 +21,15 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const MAX_DISCARDED: u64 = 64 * 1024;
 const DISCARDED_AT_A_TIME: usize = 1024;
 
-/// A complete answer that says that this server is busy, and that the connection ends with it.
-pub(crate) fn too_many() -> Vec<u8> {
-    answer(&reply::busy("Nothing was stored."))
-}
-
-/// A complete answer that says that the client has enough connections, and that this one ends with it.
-pub(crate) fn too_many_of_one() -> Vec<u8> {
-    answer(&Problem::new(
-        503,
-        "Too many connections",
-        "This address has as many connections as one may have here. Nothing was stored. Try again after a second, on a connection that is there already.",
-    ))
-}
-
-fn answer(problem: &Problem) -> Vec<u8> {
-    let body = reply::body_of(problem);
+/// A complete answer, with which the connection ends.
+pub(crate) fn answer(error: ApiError) -> Vec<u8> {
+    let problem = error.answer().expect("this is answered").problem;
+    let body = error::body_of(&problem);
     let head = format!(
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: {}\r\nX-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nContent-Length: {}\r\nRetry-After: {}\r\nConnection: close\r\n\r\n",
         Problem::MEDIA_TYPE,
         body.len(),
-        reply::RETRY_AFTER_SECONDS,
+        error::RETRY_AFTER_SECONDS,
     );
     [head.into_bytes(), body].concat()
 }
@@ -64,12 +52,12 @@ pub(crate) async fn refuse(mut stream: TcpStream, answer: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::{too_many, too_many_of_one};
+    use super::{ApiError, answer};
 
     #[test]
     fn no_cache_keeps_it_and_it_is_taken_for_nothing_else() {
-        for answer in [too_many(), too_many_of_one()] {
-            let answer = String::from_utf8(answer).unwrap();
+        for error in [ApiError::Connections, ApiError::ConnectionsOfAddress] {
+            let answer = String::from_utf8(answer(error)).unwrap();
             let (head, _) = answer.split_once("\r\n\r\n").unwrap();
             for header in ["Cache-Control: no-store", "X-Content-Type-Options: nosniff", "Connection: close"] {
                 assert!(head.lines().any(|line| line == header), "{head}");

@@ -1,30 +1,55 @@
-use std::{borrow::Cow, ops::RangeInclusive};
+//! What a query string says, read strictly: a parameter that is not as it has to be is named, with what it accepts.
 
-use model::{Event, EventKind, Hour, IdempotencyKey, InvalidInput, Timestamp, UserName};
-use percent_encoding::percent_decode_str;
+use std::ops::RangeInclusive;
+
+use model::{
+    Event, EventKind, Hour, IdempotencyKey, InvalidInput, Timestamp, UserName,
+    query_string::{given_twice, optional, required},
+};
 use warp::http::{HeaderMap, HeaderValue, header::ACCEPT};
 
-/// Reads the idempotency key that a request came under, if any: from its header, or from the parameter `id`.
-pub(crate) fn idempotency_key(query: &str, source: Option<&KeySource>) -> Result<Option<IdempotencyKey>, InvalidInput> {
-    let in_header = match source.and_then(|source| source.header.as_ref()) {
-        Some(KeyHeader::Once(value)) => Some(IdempotencyKey::from_header(value.as_bytes())?),
-        Some(KeyHeader::Repeated) => return Err(more_than_once(IdempotencyKey::HEADER, IdempotencyKey::ACCEPTED)),
-        None => None,
-    };
-    let in_query = optional(query, IdempotencyKey::PARAMETER, IdempotencyKey::ACCEPTED)?;
-    let in_query = in_query.map(IdempotencyKey::new).transpose()?;
-    let key = match (in_header, in_query) {
-        (Some(header), Some(parameter)) if header != parameter => Err(InvalidInput {
-            parameter: IdempotencyKey::PARAMETER,
-            fault: "is another key than the header Idempotency-Key".to_owned(),
-            accepted: "one of the two, or the same key in both",
-        }),
-        (header, parameter) => Ok(header.or(parameter)),
-    }?;
-    Ok(match source.and_then(|source| source.public_key.as_deref()) {
-        Some(id) => key.map(|key| key.of_public_key(id)),
-        None => key,
-    })
+use super::error::ApiError;
+
+/// The longest query string, in bytes. A user of 256 bytes takes 768 when every byte is percent-encoded; the rest is for
+/// parameters that are ignored.
+const MAX_BYTES: usize = 8 * 1024;
+
+/// The query string of a request, not yet looked at.
+pub(crate) struct QueryString(String);
+
+impl QueryString {
+    pub(crate) fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    fn text(&self) -> Result<&str, ApiError> {
+        if self.0.len() > MAX_BYTES { Err(ApiError::QueryTooLong { limit: MAX_BYTES }) } else { Ok(&self.0) }
+    }
+
+    /// The event of a `POST /analytics`.
+    pub(crate) fn event(&self) -> Result<Event, ApiError> {
+        Ok(event(self.text()?)?)
+    }
+
+    /// The hour of a `GET /analytics`.
+    pub(crate) fn hour(&self) -> Result<Hour, ApiError> {
+        Ok(Hour::containing(timestamp(self.text()?)?))
+    }
+
+    /// The range of a `GET /analytics/hours`. A parameter decides on the format, else what the client accepts.
+    pub(crate) fn hours(&self, headers: &HeaderMap) -> Result<HoursQuery, ApiError> {
+        Ok(hours(self.text()?, headers)?)
+    }
+
+    /// The event that a `GET /analytics.gif` asks to record. No user where the query names none.
+    pub(crate) fn pixel_event(&self) -> Result<(Option<UserName>, EventKind), ApiError> {
+        Ok(pixel_event(self.text()?)?)
+    }
+
+    /// The idempotency key that a request came under, if any: from its header, or from the parameter `id`.
+    pub(crate) fn idempotency_key(&self, source: Option<&KeySource>) -> Result<Option<IdempotencyKey>, ApiError> {
+        Ok(idempotency_key(self.text()?, source)?)
+    }
 }
 
 /// What is known of an idempotency key before the query is read.
@@ -62,20 +87,6 @@ impl KeyHeader {
     }
 }
 
-/// Reads the event of a `POST /analytics` from its query string.
-pub(crate) fn event(query: &str) -> Result<Event, InvalidInput> {
-    Ok(Event {
-        at: timestamp(query)?,
-        user: UserName::new(single(query, UserName::PARAMETER, UserName::ACCEPTED)?)?,
-        kind: EventKind::parse(&single(query, EventKind::PARAMETER, EventKind::ACCEPTED)?)?,
-    })
-}
-
-/// Reads the timestamp of a `GET /analytics` from its query string.
-pub(crate) fn timestamp(query: &str) -> Result<Timestamp, InvalidInput> {
-    Timestamp::parse(&single(query, Timestamp::PARAMETER, Timestamp::ACCEPTED)?)
-}
-
 /// What a `GET /analytics/hours` asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HoursQuery {
@@ -95,8 +106,41 @@ pub(crate) enum HoursFormat {
 /// How long a range is that says only where it ends.
 const USUAL_RANGE: i64 = 24;
 
-/// Reads the query string of a `GET /analytics/hours`. A parameter decides on the format, else what the client accepts.
-pub(crate) fn hours(query: &str, headers: &HeaderMap) -> Result<HoursQuery, InvalidInput> {
+fn idempotency_key(query: &str, source: Option<&KeySource>) -> Result<Option<IdempotencyKey>, InvalidInput> {
+    let in_header = match source.and_then(|source| source.header.as_ref()) {
+        Some(KeyHeader::Once(value)) => Some(IdempotencyKey::from_header(value.as_bytes())?),
+        Some(KeyHeader::Repeated) => return Err(given_twice(IdempotencyKey::HEADER, IdempotencyKey::ACCEPTED)),
+        None => None,
+    };
+    let in_query = optional(query, IdempotencyKey::PARAMETER, IdempotencyKey::ACCEPTED)?;
+    let in_query = in_query.map(IdempotencyKey::new).transpose()?;
+    let key = match (in_header, in_query) {
+        (Some(header), Some(parameter)) if header != parameter => Err(InvalidInput {
+            parameter: IdempotencyKey::PARAMETER,
+            fault: "is another key than the header Idempotency-Key".to_owned(),
+            accepted: "one of the two, or the same key in both",
+        }),
+        (header, parameter) => Ok(header.or(parameter)),
+    }?;
+    Ok(match source.and_then(|source| source.public_key.as_deref()) {
+        Some(id) => key.map(|key| key.of_public_key(id)),
+        None => key,
+    })
+}
+
+fn event(query: &str) -> Result<Event, InvalidInput> {
+    Ok(Event {
+        at: timestamp(query)?,
+        user: UserName::new(required(query, UserName::PARAMETER, UserName::ACCEPTED)?)?,
+        kind: EventKind::parse(&required(query, EventKind::PARAMETER, EventKind::ACCEPTED)?)?,
+    })
+}
+
+fn timestamp(query: &str) -> Result<Timestamp, InvalidInput> {
+    Timestamp::parse(&required(query, Timestamp::PARAMETER, Timestamp::ACCEPTED)?)
+}
+
+fn hours(query: &str, headers: &HeaderMap) -> Result<HoursQuery, InvalidInput> {
     let last = hour(query, "to")?.unwrap_or_else(|| Hour::containing(Timestamp::now()));
     let first = hour(query, "from")?.unwrap_or_else(|| last.plus(1 - USUAL_RANGE));
     if first > last {
@@ -167,64 +211,10 @@ fn unknown(parameter: &'static str, accepted: &'static str) -> InvalidInput {
     InvalidInput { parameter, fault: "is unknown".to_owned(), accepted }
 }
 
-/// Reads the event that a `GET /analytics.gif` asks to record; `visitor` tells who, where the query does not.
-pub(crate) fn pixel_event(query: &str) -> Result<(Option<UserName>, EventKind), InvalidInput> {
+fn pixel_event(query: &str) -> Result<(Option<UserName>, EventKind), InvalidInput> {
     let user = optional(query, UserName::PARAMETER, UserName::ACCEPTED)?.map(UserName::new).transpose()?;
     let kind = optional(query, EventKind::PARAMETER, EventKind::ACCEPTED)?;
     Ok((user, kind.map_or(Ok(EventKind::Impression), |kind| EventKind::parse(&kind))?))
-}
-
-/// The decoded value of a parameter that must be there exactly once and not be empty. Others are not looked at.
-fn single<'a>(query: &'a str, parameter: &'static str, accepted: &'static str) -> Result<Cow<'a, str>, InvalidInput> {
-    optional(query, parameter, accepted)?.ok_or_else(|| InvalidInput {
-        parameter,
-        fault: "is missing".to_owned(),
-        accepted,
-    })
-}
-
-fn more_than_once(parameter: &'static str, accepted: &'static str) -> InvalidInput {
-    InvalidInput { parameter, fault: "is given more than once".to_owned(), accepted }
-}
-
-/// The decoded value of a parameter that must be there at most once and not be empty.
-pub(crate) fn optional<'a>(
-    query: &'a str,
-    parameter: &'static str,
-    accepted: &'static str,
-) -> Result<Option<Cow<'a, str>>, InvalidInput> {
-    let invalid = |fault: &str| InvalidInput { parameter, fault: fault.to_owned(), accepted };
-    let mut found = None;
-    for pair in query.split('&') {
-        // Most pairs are another parameter's, which their first byte says, unless it is encoded.
-        if !pair.starts_with('%') && pair.as_bytes().first() != parameter.as_bytes().first() {
-            continue;
-        }
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        if name != parameter && decode(name).as_deref() != Some(parameter) {
-            continue;
-        }
-        if found.replace(value).is_some() {
-            return Err(more_than_once(parameter, accepted));
-        }
-    }
-    let Some(value) = found else { return Ok(None) };
-    match decode(value) {
-        None => Err(invalid("is not UTF-8 after percent-decoding")),
-        Some(value) if value.is_empty() => Err(invalid("is empty")),
-        Some(value) => Ok(Some(value)),
-    }
-}
-
-/// Undoes percent-encoding, and `+` for a space, as forms and browsers write them. None if the bytes are not UTF-8: two names
-/// that differ must never become one.
-fn decode(text: &str) -> Option<Cow<'_, str>> {
-    if !text.contains(['%', '+']) {
-        return Some(Cow::Borrowed(text));
-    }
-    let spaced = text.replace('+', " ");
-    let decoded = percent_decode_str(&spaced).decode_utf8().ok()?.into_owned();
-    Some(Cow::Owned(decoded))
 }
 
 #[cfg(test)]

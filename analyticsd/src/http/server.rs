@@ -1,6 +1,6 @@
 //! Accepts connections and serves them until told to stop. The caller owns the listener and decides when to stop.
 
-use std::{cell::RefCell, convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::{
@@ -12,12 +12,12 @@ use tokio::{
     sync::Semaphore,
     time::timeout,
 };
-use warp::{Filter, Reply};
 
 use crate::http::{
-    connection_limit::{NoPlace, Places},
+    connection_limit::{ConnectionLimit, LimitReached},
+    error::ApiError,
     overload::{self, MAX_REFUSALS},
-    service::Front,
+    service::HttpService,
 };
 
 /// Limits of a server. Past them a client is refused or cut off; nothing grows without bound.
@@ -77,26 +77,21 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves `routes` behind `front` on `listener` until `stop` resolves; then accepts nothing more, and answers what was accepted.
+/// Serves on `listener` until `stop` resolves; then accepts nothing more, and answers what was accepted.
 ///
 /// Returns whether every request under way was answered before [`Limits::shutdown_timeout`] ran out.
-pub(crate) async fn serve<F, R>(
+pub(crate) async fn serve(
     listener: TcpListener,
-    front: Front,
-    routes: F,
+    service: HttpService,
     limits: Limits,
     stop: impl Future<Output = ()>,
-) -> bool
-where
-    F: Filter<Extract = (R,), Error = Infallible> + Clone + Send + Sync + 'static,
-    F::Future: Send,
-    R: Reply + Send,
-{
-    let places = Places::new(limits.connections, limits.connections_per_address);
-    let front = Arc::new(front);
-    front.connections().limit.set(i64::try_from(limits.connections).unwrap_or(i64::MAX));
+) -> bool {
+    let limit = ConnectionLimit::new(limits.connections, limits.connections_per_address);
+    let service = Arc::new(service);
+    service.connections().limit.set(i64::try_from(limits.connections).unwrap_or(i64::MAX));
     let refusals = Arc::new(Semaphore::new(limits.refusals));
-    let [too_many, too_many_of_one] = [overload::too_many(), overload::too_many_of_one()].map(Arc::<[u8]>::from);
+    let [too_many, too_many_of_one] =
+        [ApiError::Connections, ApiError::ConnectionsOfAddress].map(|error| Arc::<[u8]>::from(overload::answer(error)));
     let connections = GracefulShutdown::new();
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(limits.header_bytes);
@@ -112,19 +107,19 @@ where
             accepted = listener.accept() => match accepted {
                 Ok((stream, client)) => (stream, client.ip()),
                 Err(error) => {
-                    front.connections().failed.add(1);
+                    service.connections().failed.add(1);
                     pause_after(&error).await;
                     continue;
                 }
             },
         };
-        let place = match places.take(client, front.is_proxy(client)) {
-            Ok(place) => place,
+        let permit = match limit.take(client, service.is_proxy(client)) {
+            Ok(permit) => permit,
             Err(reason) => {
                 if let Ok(refusing) = Arc::clone(&refusals).try_acquire_owned() {
                     let (refused, answer) = match reason {
-                        NoPlace::ForAnybody => (&front.connections().refused, &too_many),
-                        NoPlace::ForThisAddress => (&front.connections().refused_of_one, &too_many_of_one),
+                        LimitReached::ForAnybody => (&service.connections().refused, &too_many),
+                        LimitReached::ForThisAddress => (&service.connections().refused_of_one, &too_many_of_one),
                     };
                     refused.add(1);
                     let answer = Arc::clone(answer);
@@ -133,27 +128,24 @@ where
                         drop(refusing);
                     });
                 } else {
-                    front.connections().dropped.add(1);
+                    service.connections().dropped.add(1);
                 }
                 continue;
             }
         };
-        front.connections().accepted.add(1);
+        service.connections().accepted.add(1);
         prepare(&stream, limits.unread_timeout);
-        // A connection has one request at a time.
-        let routes = RefCell::new(warp::service(routes.clone()));
-        let in_use = Arc::clone(&front);
-        let peer = front.peer(client);
-        let front = Arc::clone(&front);
-        let service = service_fn(move |request| front.answer(&mut *routes.borrow_mut(), peer, request));
-        let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
+        let peer = service.peer(client);
+        let [answering, counted] = [&service, &service].map(Arc::clone);
+        let answer = service_fn(move |request| answering.answer(peer, request));
+        let connection = connections.watch(http.serve_connection(TokioIo::new(stream), answer));
         tokio::spawn(async move {
-            let _open = in_use.connections().open.hold();
+            let _open = counted.connections().open.hold();
             if let Err(error) = connection.await {
-                in_use.connections().broken.count(&error);
+                counted.connections().broken.count(&error);
                 tracing::debug!(%error, "a connection ended early");
             }
-            drop(place);
+            drop(permit);
         });
     }
 

@@ -1,4 +1,4 @@
-//! The way in and out: what every request passes before the routes see it, and every answer on its way back.
+//! What every request passes before its handler, and every answer on its way back.
 
 use std::{
     convert::Infallible,
@@ -10,47 +10,43 @@ use std::{
 
 use hyper::body::Body;
 use pin_project_lite::pin_project;
-use thiserror::Error;
-use tower_service::Service;
 use tracing::Span;
 use warp::{
-    http::{HeaderValue, Method, Request, Uri, header::CONNECTION},
+    Reply,
+    http::{
+        HeaderValue, Method, Request, Uri,
+        header::{ACCESS_CONTROL_REQUEST_METHOD, CONNECTION, ORIGIN},
+    },
     reply::Response,
 };
 
+use super::{
+    error::{ApiError, HangUp, NoAnswer},
+    extract::Client,
+    framing,
+    observer::{Observed, Observer},
+    query_string::KeySource,
+    routes::{Passes, Router, Target},
+    watched_body::{ReadToEnd, WatchedBody},
+};
 use crate::{
-    auth::{Asked, Entry, Gate, Peer},
-    http::{
-        framing,
-        observer::{Observed, Observer},
-        query_string::KeySource,
-        reply::HangUp,
-        route::Route,
-        watched_body::{ReadToEnd, WatchedBody},
-    },
+    auth::{self, Asked, Entry, Gate, Peer},
     ingest::limits::body_budget::Holder,
-    telemetry::metrics::{Listener, Metrics, OfListener},
+    telemetry::metrics::{Metrics, OfListener},
 };
 
-/// Who asks: the address at the other end of the connection or, if that is a trusted proxy, the one that it asks for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Client(pub(crate) IpAddr);
-
-/// The answer that must not be sent: see [`HangUp`].
-#[derive(Debug, Error)]
-#[error("what became of the request is not known, so the connection is closed without an answer")]
-pub(crate) struct NoAnswer;
-
-/// What every request and every answer of a listener passes, whatever its path.
-pub(crate) struct Front {
+/// The HTTP service of one listener.
+pub(crate) struct HttpService {
     gate: Arc<Gate>,
+    router: Router,
     observer: Arc<Observer>,
 }
 
-impl Front {
-    /// The front of a listener, which lets in whom the gate lets in, and counts in `metrics` what passes.
-    pub(crate) fn new(gate: Arc<Gate>, metrics: Arc<Metrics>, listener: Listener) -> Self {
-        Self { gate, observer: Arc::new(Observer::new(metrics, listener)) }
+impl HttpService {
+    /// The service lets in whom the gate lets in, and counts requests in `metrics`.
+    pub(crate) fn new(gate: Arc<Gate>, router: Router, metrics: Arc<Metrics>) -> Self {
+        let observer = Arc::new(Observer::new(metrics, router.listener()));
+        Self { gate, router, observer }
     }
 
     /// Where the connections of the listener are counted.
@@ -58,7 +54,7 @@ impl Front {
         self.observer.connections()
     }
 
-    /// Whether an address is that of a proxy, which speaks for many.
+    /// Whether an address is that of a trusted proxy, which speaks for many.
     pub(crate) fn is_proxy(&self, address: IpAddr) -> bool {
         self.gate.is_proxy(address)
     }
@@ -68,57 +64,80 @@ impl Front {
         self.gate.peer(address)
     }
 
-    /// Lets the routes `inside` answer a request, if it may come in, under the eyes of the observer, who sees what is refused on the way too. The
-    /// routes are told who asks.
-    pub(crate) fn answer<S, B>(&self, mut inside: S, peer: Peer, request: Request<B>) -> Answering<S::Future>
+    /// Answers a request.
+    pub(crate) fn answer<B>(
+        &self,
+        peer: Peer,
+        request: Request<B>,
+    ) -> Answering<impl Future<Output = Result<Response, Infallible>> + use<B>>
     where
-        S: Service<Request<WatchedBody<B>>, Response = Response, Error = Infallible>,
-        B: Body + Unpin,
+        B: Body + Unpin + Send + Sync + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let mut request = request.map(WatchedBody::new);
         let read = request.body().read_to_end();
-        // `CONNECT host:port` names no path, which warp takes for granted that every request does. Nothing takes that method at this one.
+        // `CONNECT host:port` names no path, which warp takes for granted that every request does. No path has that method.
         if request.uri().path().is_empty() {
             *request.uri_mut() = Uri::from_static("/");
         }
-        let route = Route::of(request.uri().path());
-        let observed = Arc::clone(&self.observer).begin(route, &request);
+        let preflight = preflight_method(&request);
+        let target = self.router.find(request.uri().path(), preflight.as_ref().unwrap_or(request.method()));
+        let observed = Arc::clone(&self.observer).begin(target, &request);
         let span = observed.span();
         let in_span = span.enter();
-        let (mut entry, refusal) = self.gate.enter(peer, Asked::new(observed.began, route, &request));
+        let is_preflight = preflight.is_some() && target.endpoint.is_some();
+        let (uri, headers) = (request.uri(), request.headers());
+        let asked = Asked { at: observed.began, policy: target.policy(), is_preflight, uri, headers };
+        let (mut entry, admitted) = self.gate.enter(peer, asked);
         observed.came_from(entry.client);
-        let refusal = refusal.or_else(|| framing::refusal(route, &request));
-        let answer = if refusal.is_some() {
-            Answer::Known { answer: refusal }
-        } else {
-            self.equip(&mut request, route, &mut entry);
-            Answer::Asked { inside: inside.call(request) }
+        let answer = match admitted.map_err(ApiError::from).and_then(|()| self.passes(target, &request)) {
+            Err(error) => Answer::Known { answer: Some(error.into_response()) },
+            Ok(_) if is_preflight => Answer::Known { answer: Some(auth::preflight()) },
+            Ok(passes) => {
+                self.equip(&mut request, passes, &mut entry);
+                Answer::Asked { inside: self.router.call(target, request) }
+            }
         };
         drop(in_span);
         Answering { answer, span, entry, gate: Arc::clone(&self.gate), read, observed: Some(observed) }
     }
 
-    /// Gives a request along what only its own route asks for, since whatever is given takes three allocations.
-    fn equip<B>(&self, request: &mut Request<B>, route: Route, entry: &mut Entry) {
-        if route == Route::Batch {
+    /// What is passed to the handler of a request, if there is one and the request is as it has to be.
+    fn passes(&self, target: Target, request: &Request<impl Body>) -> Result<Passes, ApiError> {
+        let endpoint = target.endpoint.ok_or_else(|| target.missing(self.router.listener(), request.uri().path()))?;
+        framing::check(endpoint.passes, request)?;
+        Ok(endpoint.passes)
+    }
+
+    fn equip<B>(&self, request: &mut Request<B>, passes: Passes, entry: &mut Entry) {
+        if passes == Passes::Batch {
             request.extensions_mut().insert(Holder::new(entry.token.take(), entry.client));
         }
-        match route {
-            Route::Analytics | Route::Batch if *request.method() == Method::POST => {
+        match passes {
+            Passes::Nothing => {}
+            Passes::Key | Passes::Batch => {
                 if let Some(source) = KeySource::of(request.headers(), entry.public_key.take()) {
                     request.extensions_mut().insert(source);
                 }
             }
-            Route::Pixel => {
+            Passes::Client => {
                 request.extensions_mut().insert(Client(entry.client));
             }
-            Route::Stream => {
+            Passes::StillAllowed => {
                 let still_allowed = self.gate.watch(request);
                 request.extensions_mut().insert(still_allowed);
             }
-            _ => {}
         }
     }
+}
+
+/// The method that a browser asks for permission to use (the Fetch standard's CORS preflight).
+fn preflight_method<B>(request: &Request<B>) -> Option<Method> {
+    if *request.method() != Method::OPTIONS || !request.headers().contains_key(ORIGIN) {
+        return None;
+    }
+    Method::from_bytes(request.headers().get(ACCESS_CONTROL_REQUEST_METHOD)?.as_bytes()).ok()
 }
 
 pin_project! {
@@ -139,9 +158,9 @@ pin_project! {
 pin_project! {
     #[project = AnswerProjection]
     enum Answer<F> {
-        // The routes make it.
+        // The handler makes it.
         Asked { #[pin] inside: F },
-        // There is no need to ask them.
+        // There is no need to ask a handler.
         Known { answer: Option<Response> },
     }
 }
@@ -167,8 +186,8 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
 }
 
 impl Entry {
-    /// What becomes of the answer to a request that entered so. One that is marked [`HangUp`] closes the connection, and the client is told when the
-    /// connection ends with the answer because the rest of the request is not read.
+    /// What becomes of the answer to a request that entered so. One that is marked [`HangUp`] closes the connection. The answer
+    /// says so if the connection ends with it, because the rest of the request is not read.
     fn let_out(&self, gate: &Gate, read: &ReadToEnd, mut response: Response) -> Result<Response, NoAnswer> {
         self.mark(gate, &mut response);
         if response.extensions().get::<HangUp>().is_some() {

@@ -9,7 +9,7 @@ use warp::http::{HeaderMap, HeaderValue, header::USER_AGENT};
 
 use crate::{
     http::digest,
-    query::{counts::Unanswered, reports::Reports},
+    query::{counts::ReadError, reports::Reports},
 };
 
 const MILLIS_PER_DAY: i64 = 24 * 3_600_000;
@@ -28,7 +28,7 @@ impl VisitorNames {
     }
 
     /// The name of a client on the day of an instant.
-    pub(crate) async fn of(&self, at: Timestamp, client: IpAddr, headers: &HeaderMap) -> Result<UserName, Unanswered> {
+    pub(crate) async fn of(&self, at: Timestamp, client: IpAddr, headers: &HeaderMap) -> Result<UserName, ReadError> {
         let salt = self.salt.get_or_try_init(|| self.reports.visitor_salt()).await?;
         let browser = headers.get(USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default();
         Ok(name(salt, at, client, browser))

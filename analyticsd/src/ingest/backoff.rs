@@ -2,9 +2,9 @@ use std::time::Duration;
 
 /// What failed in a row, and how long to leave the database alone after each.
 #[derive(Debug, Default)]
-pub(crate) struct Setbacks(u32);
+pub(crate) struct Backoff(u32);
 
-impl Setbacks {
+impl Backoff {
     const FIRST_PAUSE: Duration = Duration::from_millis(20);
     const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
@@ -20,11 +20,11 @@ impl Setbacks {
 mod tests {
     use std::time::Duration;
 
-    use super::Setbacks;
+    use super::Backoff;
 
     #[test]
     fn the_pause_after_each_setback_is_twice_the_last_one_until_it_is_long_enough() {
-        let mut setbacks = Setbacks::default();
+        let mut setbacks = Backoff::default();
         let pauses: Vec<u128> = (0..6).map(|_| setbacks.pause().as_millis()).collect();
         assert_eq!(pauses, [20, 40, 80, 160, 250, 250]);
         assert_eq!((0..100).map(|_| setbacks.pause()).max(), Some(Duration::from_millis(250)));

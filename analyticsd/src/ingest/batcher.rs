@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use db::{Fate, IngestError, Ingested, Retention, Store, StoreError, Undecided, Writer};
+use db::{Fate, Ingested, Retention, Store, StoreError, Undecided, Writer};
 use futures_util::FutureExt;
 use model::{Event, Hour, Submission};
 use tokio::{
@@ -23,15 +23,16 @@ use tokio::{
 
 use crate::{
     ingest::{
-        backoff::Setbacks,
+        backoff::Backoff,
         expired::Expired,
-        job::{Accepted, Job, NotAccepted, answer_all},
+        job::{Accepted, IngestError, Job, answer_all},
         limits::body_budget::BodyShare,
         losses::Losses,
-        pending::{Waiting, until},
+        pending::{BatcherLimits, Pending, until},
         spool::SpoolLane,
         storing::{LaneStoring, Proof, Storing},
     },
+    process::tasks::Tasks,
     telemetry::metrics::{CommitOutcome, LaneCommits, LaneName, Metrics, Queued},
 };
 
@@ -52,15 +53,6 @@ const BOUND_PATIENCE: Duration = Duration::from_secs(1);
 const QUIET: Duration = Duration::from_secs(5);
 /// The same for the others, once they have stored anything: what the database lost of theirs is noticed then.
 const QUIET_OF_OTHERS: Duration = Duration::from_mins(1);
-/// The bounds of a lane.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct LaneLimits {
-    /// The most requests that wait.
-    pub(crate) queue_length: usize,
-    /// The most events in one commit.
-    pub(crate) commit_events: usize,
-}
-
 /// What the lanes of one daemon have in common.
 pub(crate) struct Shared<'a> {
     /// The database.
@@ -78,14 +70,14 @@ pub(crate) struct Shared<'a> {
 }
 
 /// A queue of events and the task that stores them.
-pub(crate) struct EventLane {
+pub(crate) struct Batcher {
     jobs: mpsc::Sender<Job>,
     spool: Option<SpoolLane>,
 }
 
-impl EventLane {
+impl Batcher {
     /// Starts the lane's task in `tasks`, which ends when the lane is dropped and all that it accepted is answered.
-    pub(crate) fn start(name: LaneName, limits: LaneLimits, shared: &Shared<'_>, tasks: &mut JoinSet<()>) -> Self {
+    pub(crate) fn start(name: LaneName, limits: BatcherLimits, shared: &Shared<'_>, tasks: &Tasks) -> Self {
         let (jobs, queue) = mpsc::channel(limits.queue_length);
         let (store, spool) = (shared.store, shared.spool.cloned());
         let lane = Lane {
@@ -96,15 +88,21 @@ impl EventLane {
             losses: shared.losses.clone(),
             store: store.clone(),
             writer: Writer::new(store.clone()),
-            waiting: Waiting::new(queue, limits, shared),
+            pending: Pending::new(
+                queue,
+                limits,
+                spool.clone(),
+                Arc::clone(&shared.reopening_places),
+                Arc::clone(shared.metrics),
+            ),
             undecided: JoinSet::new(),
             refusing: JoinSet::new(),
             outage: None,
-            setbacks: Setbacks::default(),
+            setbacks: Backoff::default(),
             // The present does so at once.
             proves_next: Instant::now() + if name == LaneName::Present { Duration::ZERO } else { QUIET_OF_OTHERS },
         };
-        tasks.spawn(lane.run());
+        tasks.spawn_lane(lane.run());
         Self { jobs, spool }
     }
 
@@ -125,14 +123,14 @@ impl EventLane {
         &self,
         submission: Submission,
         share: Option<BodyShare>,
-    ) -> Result<Accepted, NotAccepted> {
+    ) -> Result<Accepted, IngestError> {
         let (job, answered) = Job::new(submission, share);
         match &self.spool {
             // A key may be in the spool already, whose request came first.
             Some(spool) if !job.claims.is_empty() && !spool.is_empty() => spool.keep(job),
-            _ => self.jobs.try_send(job).map_err(|_| NotAccepted::TooBusy)?,
+            _ => self.jobs.try_send(job).map_err(|_| IngestError::TooBusy)?,
         }
-        answered.await.unwrap_or(Err(NotAccepted::Unknown))
+        answered.await.unwrap_or(Err(IngestError::Unknown))
     }
 }
 
@@ -144,14 +142,14 @@ struct Lane {
     losses: Losses,
     store: Store,
     writer: Writer,
-    waiting: Waiting,
+    pending: Pending,
     /// Each finds out what became of a commit and answers, or gives back what is not stored, and why.
     undecided: JoinSet<Option<(Vec<Job>, StoreError)>>,
     /// Each tells some that they came too late.
     refusing: JoinSet<()>,
     /// Ends when something can be stored again.
     outage: Option<Proof>,
-    setbacks: Setbacks,
+    setbacks: Backoff,
     /// When it proves that it can store, unless it stores something before.
     proves_next: Instant,
 }
@@ -171,12 +169,12 @@ impl Lane {
         loop {
             match self.wait().await {
                 Turn::Commit => {
-                    let jobs = self.waiting.gather();
+                    let jobs = self.pending.gather();
                     if jobs.is_empty() {
                         continue;
                     }
                     if self.is_away() {
-                        self.waiting.refuse(jobs);
+                        self.pending.refuse(jobs);
                     } else {
                         self.commit(jobs).await;
                     }
@@ -193,21 +191,21 @@ impl Lane {
         while let Some(back) = self.undecided.try_join_next() {
             self.decided(back).await;
         }
-        while let Some(reopened) = self.waiting.reopening.try_join_next() {
-            self.waiting.reopened(reopened.ok());
+        while let Some(reopened) = self.pending.reopening.try_join_next() {
+            self.pending.reopened(reopened.ok());
         }
         while self.refusing.try_join_next().is_some() {}
         loop {
             if self.is_to_prove() {
                 return Turn::Prove;
             }
-            if !self.waiting.ready.is_empty() {
+            if !self.pending.ready.is_empty() {
                 return Turn::Commit;
             }
-            self.waiting.refuse_parked();
-            let patience = self.waiting.parked_deadline();
+            self.pending.refuse_parked();
+            let patience = self.pending.parked_deadline();
             let proves_next = self.proves_by_itself().then_some(self.proves_next.into());
-            let Waiting { queue, is_open, reopening, .. } = &mut self.waiting;
+            let Pending { queue, is_open, reopening, .. } = &mut self.pending;
             if !*is_open
                 && self.undecided.is_empty()
                 && self.refusing.is_empty()
@@ -219,10 +217,10 @@ impl Lane {
             tokio::select! {
                 Some(back) = self.undecided.join_next() => self.decided(back).await,
                 Some(_) = self.refusing.join_next() => {}
-                Some(reopened) = reopening.join_next() => self.waiting.reopened(reopened.ok()),
+                Some(reopened) = reopening.join_next() => self.pending.reopened(reopened.ok()),
                 () = returned(&mut self.outage) => self.is_back(),
                 job = queue.recv(), if *is_open => match job {
-                    Some(job) => self.waiting.ready.push_back(job),
+                    Some(job) => self.pending.ready.push_back(job),
                     None => *is_open = false,
                 },
                 () = until(patience), if patience.is_some() => {}
@@ -240,12 +238,12 @@ impl Lane {
         let outcome = tokio::select! {
             biased;
             outcome = self.writer.ingest_once(events, &claims, None) => outcome,
-            never = self.waiting.refuse_stale() => match never {},
+            never = self.pending.refuse_stale() => match never {},
         };
         self.ends(match &outcome {
             Ok(_) => None,
-            Err(IngestError::NotStored(error)) => Some(error),
-            Err(IngestError::Undecided(undecided)) => Some(undecided.cause()),
+            Err(db::IngestError::NotStored(error)) => Some(error),
+            Err(db::IngestError::Undecided(undecided)) => Some(undecided.cause()),
         });
         self.commits.tried(CommitOutcome::of(&outcome), began);
         if CommitOutcome::of(&outcome).is_answer() {
@@ -266,14 +264,14 @@ impl Lane {
                     rest.iter().flat_map(|job| &job.submission.events).map(Event::hour).collect();
                 for hour in settled.into_iter().filter(|hour| wanted.contains(hour)) {
                     tracing::debug!(lane = self.name.name(), %hour, "reopening for a late event");
-                    self.waiting.reopen(hour, &self.store);
+                    self.pending.reopen(hour, &self.store);
                 }
                 // Those that touch these hours are parked when they are gathered again.
-                self.waiting.first(rest);
+                self.pending.first(rest);
             }
             Ok(Ingested::Claimed { repeated, conflicting }) => self.resolve_claims(jobs, &repeated, &conflicting),
-            Err(IngestError::NotStored(error)) => self.not_stored(jobs, &error).await,
-            Err(IngestError::Undecided(undecided)) => self.find_out(jobs, undecided).await,
+            Err(db::IngestError::NotStored(error)) => self.not_stored(jobs, &error).await,
+            Err(db::IngestError::Undecided(undecided)) => self.find_out(jobs, undecided).await,
         }
     }
 
@@ -283,7 +281,7 @@ impl Lane {
         let proof = tokio::select! {
             biased;
             proof = self.writer.prove() => proof,
-            never = self.waiting.refuse_stale() => match never {},
+            never = self.pending.refuse_stale() => match never {},
         };
         self.ends(proof.as_ref().err());
         self.losses.look_for(self.writer.take_left());
@@ -307,7 +305,7 @@ impl Lane {
 
     /// Whether it proves that it can store when nothing is stored for a while. What is away is proven by the task that waits for it.
     fn proves_by_itself(&self) -> bool {
-        self.outage.is_none() && self.waiting.is_open && (self.name == LaneName::Present || self.writer.is_registered())
+        self.outage.is_none() && self.pending.is_open && (self.name == LaneName::Present || self.writer.is_registered())
     }
 
     fn is_to_prove(&self) -> bool {
@@ -318,7 +316,7 @@ impl Lane {
     fn stores(&mut self) {
         let quiet = if self.name == LaneName::Present { QUIET } else { QUIET_OF_OTHERS };
         self.proves_next = Instant::now() + quiet;
-        self.setbacks = Setbacks::default();
+        self.setbacks = Backoff::default();
         if self.storing.stores() {
             tracing::info!(lane = self.name.name(), "events can be stored again");
         }
@@ -339,7 +337,7 @@ impl Lane {
             };
             for job in jobs {
                 let Some(at) = job.first_in(&expired).map(|event| event.at) else { continue };
-                job.answer(Err(NotAccepted::Expired(Expired { at, accepts_from })));
+                job.answer(Err(IngestError::Expired(Expired { at, accepts_from })));
             }
         });
     }
@@ -352,7 +350,7 @@ impl Lane {
             let claims = first_claim..first_claim + job.claims.len();
             first_claim = claims.end;
             if conflicting.iter().any(|place| claims.contains(place)) {
-                job.answer(Err(NotAccepted::Conflict));
+                job.answer(Err(IngestError::Conflict));
                 continue;
             }
             let stored = repeated.iter().filter(|place| claims.contains(place));
@@ -368,13 +366,13 @@ impl Lane {
                 rest.push(job);
             }
         }
-        self.waiting.by_themselves(rest);
+        self.pending.by_themselves(rest);
     }
 
     /// Tries again what is certainly not stored, if anything can be stored now; otherwise refuses it, or keeps it in the spool.
     async fn not_stored(&mut self, mut jobs: Vec<Job>, error: &StoreError) {
         if self.is_away() {
-            return self.waiting.refuse(jobs);
+            return self.pending.refuse(jobs);
         }
         let events: usize = jobs.iter().map(|job| job.submission.events.len()).sum();
         tracing::warn!(lane = self.name.name(), %error, events, "a commit failed, and nothing of it is stored");
@@ -389,11 +387,11 @@ impl Lane {
                 }
                 is_back
             } => is_back,
-            never = self.waiting.refuse_stale() => match never {},
+            never = self.pending.refuse_stale() => match never {},
         };
         if !is_back {
             self.fails(error);
-            return self.waiting.refuse(jobs);
+            return self.pending.refuse(jobs);
         }
         self.is_back();
         for job in &mut jobs {
@@ -401,8 +399,8 @@ impl Lane {
         }
         if error.is_outage() {
             let again = jobs.extract_if(.., |job| job.tries <= MAX_TRIES).collect();
-            self.waiting.refuse(jobs);
-            self.waiting.first(again);
+            self.pending.refuse(jobs);
+            self.pending.first(again);
             return;
         }
         // Something can be stored, so it may be one of them that cannot, and must not take the others with it: all are tried once more, then each alone.
@@ -411,9 +409,9 @@ impl Lane {
         if !refused.is_empty() {
             tracing::error!(lane = self.name.name(), %error, requests = refused.len(), "the database refused events");
         }
-        answer_all(refused, Err(NotAccepted::Refused));
-        self.waiting.first(together);
-        self.waiting.each_alone(alone);
+        answer_all(refused, Err(IngestError::Refused));
+        self.pending.first(together);
+        self.pending.each_alone(alone);
     }
 
     /// Nothing can be stored for now.
@@ -462,7 +460,7 @@ impl Lane {
         while self.undecided.len() >= MAX_UNDECIDED {
             let back = tokio::select! {
                 back = self.undecided.join_next() => back,
-                never = self.waiting.refuse_stale() => match never {},
+                never = self.pending.refuse_stale() => match never {},
             };
             if let Some(back) = back {
                 self.decided(back).await;
@@ -486,7 +484,7 @@ impl Lane {
                 Fate::Unknown { cause, before } => {
                     losses.look_for(Some(before));
                     tracing::error!(lane, error = %cause, requests = jobs.len(), "nobody knows whether a commit went through; hanging up");
-                    answer_all(jobs, Err(NotAccepted::Unknown));
+                    answer_all(jobs, Err(IngestError::Unknown));
                     None
                 }
             }

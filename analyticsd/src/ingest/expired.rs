@@ -1,9 +1,7 @@
 //! What is told of events that cannot be counted exactly, because raw events of their hour are gone.
 
 use chrono::{DateTime, Utc};
-use model::{Problem, Timestamp};
-
-use crate::ingest::limits::age::rfc3339;
+use model::{Hour, Timestamp};
 
 /// An event that lies in an hour whose raw events are no longer kept, or not all there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,44 +13,17 @@ pub(crate) struct Expired {
 }
 
 impl Expired {
-    /// The answer to it.
-    pub(crate) fn problem(self) -> Problem {
-        if self.accepts_from.is_some_and(|from| from.timestamp_millis() <= self.at.millis()) {
-            return self.incomplete();
-        }
-        let from = self.accepts_from.map(|from| from.to_rfc3339_opts(chrono::SecondsFormat::Millis, true));
-        let bound =
-            from.as_deref().map(|from| format!(" Accepted is what happened from {from} on.")).unwrap_or_default();
-        Problem {
-            parameter: Some(Timestamp::PARAMETER.to_owned()),
-            accepted: from.map(|from| format!("from {from} on, in milliseconds since 1970")),
-            ..Problem::new(
-                400,
-                "Hour no longer kept",
-                format!(
-                    "timestamp {} ({}) lies in an hour whose raw events are no longer kept, by the retention setting, so it can no longer be \
-                     counted exactly.{bound} Nothing was stored.",
-                    self.at.millis(),
-                    rfc3339(self.at)
-                ),
-            )
-        }
+    /// Whether retention did not pass its hour, so that somebody else deleted raw events of it.
+    pub(crate) fn is_within_retention(self) -> bool {
+        self.accepts_from.is_some_and(|from| from.timestamp_millis() <= self.at.millis())
     }
+}
 
-    /// Retention did not pass the hour: somebody else deleted raw events of it.
-    fn incomplete(self) -> Problem {
-        Problem {
-            parameter: Some(Timestamp::PARAMETER.to_owned()),
-            ..Problem::new(
-                400,
-                "Hour incomplete",
-                format!(
-                    "timestamp {} ({}) lies in an hour of which raw events are missing on the server, so it can no longer be counted exactly; \
-                     the server's log says more. Nothing was stored.",
-                    self.at.millis(),
-                    rfc3339(self.at)
-                ),
-            )
-        }
-    }
+/// Raw events of an hour are missing, which nothing of ours deletes.
+pub(crate) fn log_missing_events(hour: Hour) {
+    tracing::error!(
+        %hour,
+        "raw events of a settled hour are missing, so it cannot be opened again for a late event; its counts stay as they are, and its events are \
+         refused. `analytics-cli verify` shows what is left of it"
+    );
 }

@@ -26,7 +26,7 @@ pub(crate) enum Accepted {
 
 /// Events that were not acknowledged. Except where it says so, they are not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub(crate) enum NotAccepted {
+pub(crate) enum IngestError {
     /// Too many are waiting already, or waited too long.
     #[error("too many requests are waiting")]
     TooBusy,
@@ -60,14 +60,14 @@ pub(crate) struct Job {
     followers: Vec<Job>,
     arrived: Instant,
     _share: Option<BodyShare>,
-    answer: oneshot::Sender<Result<Accepted, NotAccepted>>,
+    answer: oneshot::Sender<Result<Accepted, IngestError>>,
 }
 
 impl Job {
     pub(crate) fn new(
         submission: Submission,
         share: Option<BodyShare>,
-    ) -> (Self, oneshot::Receiver<Result<Accepted, NotAccepted>>) {
+    ) -> (Self, oneshot::Receiver<Result<Accepted, IngestError>>) {
         let (answer, answered) = oneshot::channel();
         let claims = Claim::all_of(&submission);
         let job = Self {
@@ -83,7 +83,7 @@ impl Job {
     }
 
     /// Nobody listens when the client has hung up.
-    pub(crate) fn answer(self, answer: Result<Accepted, NotAccepted>) {
+    pub(crate) fn answer(self, answer: Result<Accepted, IngestError>) {
         answer_all(self.followers, answer);
         let _ = self.answer.send(answer);
     }
@@ -126,7 +126,7 @@ impl Job {
     }
 }
 
-pub(crate) fn answer_all(jobs: impl IntoIterator<Item = Job>, answer: Result<Accepted, NotAccepted>) {
+pub(crate) fn answer_all(jobs: impl IntoIterator<Item = Job>, answer: Result<Accepted, IngestError>) {
     for job in jobs {
         job.answer(answer);
     }

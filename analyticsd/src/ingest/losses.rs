@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 use db::{Acknowledged, Loss, Store, Writer};
 use tokio::{
     sync::mpsc::{self, error::TrySendError},
-    task::JoinSet,
     time::sleep,
 };
 
+use crate::process::tasks::Tasks;
 use crate::telemetry::metrics::{LaneName, Metrics};
 
 /// The most rows of writers that wait to be looked at. A lane leaves one when the database goes away, and few while it is.
@@ -27,9 +27,9 @@ pub(crate) struct Losses {
 
 impl Losses {
     /// Begins to look, in a task of its own. One look is taken at a time, so that a database that hangs has few of them.
-    pub(crate) fn start(store: &Store, metrics: &Arc<Metrics>, tasks: &mut JoinSet<()>) -> Self {
+    pub(crate) fn start(store: &Store, metrics: &Arc<Metrics>, tasks: &Tasks) -> Self {
         let (left, waiting) = mpsc::channel(MAX_WAITING);
-        tasks.spawn(look_at_each(waiting, store.clone(), Arc::clone(metrics)));
+        tasks.spawn_background("looking for lost commits", look_at_each(waiting, store.clone(), Arc::clone(metrics)));
         Self { store: store.clone(), metrics: Arc::clone(metrics), left }
     }
 

@@ -17,8 +17,8 @@ use tokio::{
 
 use crate::{
     ingest::{
-        batcher::{LaneLimits, Shared},
-        job::{Fit, Job, NotAccepted, Room, answer_all},
+        expired::log_missing_events,
+        job::{Fit, IngestError, Job, Room, answer_all},
         spool::SpoolLane,
     },
     telemetry::metrics::Metrics,
@@ -27,16 +27,25 @@ use crate::{
 /// The most requests that are set aside for the next commit because this one holds their key.
 const MAX_SAME_KEY: usize = 256;
 
+/// The bounds of a lane.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BatcherLimits {
+    /// The most requests that wait.
+    pub(crate) queue_length: usize,
+    /// The most events in one commit.
+    pub(crate) commit_events: usize,
+}
+
 /// What waits for one of the lane's next commits.
-pub(crate) struct Waiting {
+pub(crate) struct Pending {
     pub(crate) queue: mpsc::Receiver<Job>,
     pub(crate) is_open: bool,
     /// Taken from the queue, or back from a commit that did not store them. The oldest come first, or nearly so.
     pub(crate) ready: VecDeque<Job>,
     /// How many of the next jobs each of the next commits takes; where nothing is said, one takes all that fit.
     planned: VecDeque<usize>,
-    limits: LaneLimits,
-    /// Waiting for hours that are being opened again.
+    limits: BatcherLimits,
+    /// Those that wait for hours that are being opened again.
     parked: Vec<Job>,
     reopening_hours: HashSet<Hour>,
     pub(crate) reopening: JoinSet<(Hour, Result<Reopened, StoreError>)>,
@@ -45,8 +54,14 @@ pub(crate) struct Waiting {
     metrics: Arc<Metrics>,
 }
 
-impl Waiting {
-    pub(crate) fn new(queue: mpsc::Receiver<Job>, limits: LaneLimits, shared: &Shared<'_>) -> Self {
+impl Pending {
+    pub(crate) fn new(
+        queue: mpsc::Receiver<Job>,
+        limits: BatcherLimits,
+        spool: Option<SpoolLane>,
+        reopening_places: Arc<Semaphore>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             queue,
             is_open: true,
@@ -56,9 +71,9 @@ impl Waiting {
             parked: Vec::new(),
             reopening_hours: HashSet::new(),
             reopening: JoinSet::new(),
-            reopening_places: Arc::clone(&shared.reopening_places),
-            spool: shared.spool.cloned(),
-            metrics: Arc::clone(shared.metrics),
+            reopening_places,
+            spool,
+            metrics,
         }
     }
 
@@ -104,7 +119,7 @@ impl Waiting {
                 if job.tries > 0 {
                     self.refuse(vec![job]);
                 } else {
-                    job.answer(Err(NotAccepted::TooBusy));
+                    job.answer(Err(IngestError::TooBusy));
                 }
                 continue;
             }
@@ -112,7 +127,7 @@ impl Waiting {
                 if self.parked.len() < self.limits.queue_length {
                     self.parked.push(job);
                 } else {
-                    job.answer(Err(NotAccepted::Rebuilding));
+                    job.answer(Err(IngestError::Rebuilding));
                 }
                 continue;
             }
@@ -162,9 +177,9 @@ impl Waiting {
             }
             Some((hour, Err(error))) => {
                 tracing::error!(%hour, %error, "could not reopen an hour; its events are refused");
-                if error.is_outage() { self.refuse(waited) } else { answer_all(waited, Err(NotAccepted::Refused)) }
+                if error.is_outage() { self.refuse(waited) } else { answer_all(waited, Err(IngestError::Refused)) }
             }
-            None => answer_all(waited, Err(NotAccepted::Refused)),
+            None => answer_all(waited, Err(IngestError::Refused)),
         }
     }
 
@@ -174,7 +189,7 @@ impl Waiting {
     }
 
     pub(crate) fn refuse_parked(&mut self) {
-        answer_all(self.parked.extract_if(.., |job| job.is_stale()), Err(NotAccepted::Rebuilding));
+        answer_all(self.parked.extract_if(.., |job| job.is_stale()), Err(IngestError::Rebuilding));
     }
 
     /// Goes on for as long as a commit is under way: whoever waits too long behind it is refused.
@@ -217,19 +232,10 @@ pub(crate) async fn until(deadline: Option<Instant>) {
     }
 }
 
-/// Raw events of an hour are missing, which nothing of ours deletes.
-pub(crate) fn log_missing_events(hour: Hour) {
-    tracing::error!(
-        %hour,
-        "raw events of a settled hour are missing, so it cannot be opened again for a late event; its counts stay as they are, and its events are \
-         refused. `analytics-cli verify` shows what is left of it"
-    );
-}
-
 /// Tells them that the database is away, or keeps their events for when it is back.
 fn refuse(jobs: Vec<Job>, spool: Option<&SpoolLane>) {
     match spool {
         Some(spool) => jobs.into_iter().for_each(|job| spool.keep(job)),
-        None => answer_all(jobs, Err(NotAccepted::Unavailable)),
+        None => answer_all(jobs, Err(IngestError::Unavailable)),
     }
 }

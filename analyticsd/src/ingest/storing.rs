@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use crate::{
-    ingest::backoff::Setbacks,
+    ingest::backoff::Backoff,
     telemetry::metrics::{LaneName, Metrics},
 };
 
@@ -167,7 +167,7 @@ fn prove(store: Store) -> Proof {
     let mut task = JoinSet::new();
     task.spawn(async move {
         let mut writer = Writer::new(store);
-        let mut setbacks = Setbacks::default();
+        let mut setbacks = Backoff::default();
         while let Err(error) = writer.prove().await {
             tracing::debug!(%error, "nothing can be stored");
             sleep(setbacks.pause()).await;
@@ -211,7 +211,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_commit_that_hangs_is_trouble_where_it_keeps_the_present_from_being_stored() {
-        let (storing, metrics) = (Arc::new(Storing::default()), Arc::new(Metrics::new()));
+        let (storing, metrics) = (Arc::new(Storing::default()), Arc::new(Metrics::new([], Arc::default())));
         let [present, bulk] = [LaneName::Present, LaneName::Bulk].map(|name| storing.lane(name, &metrics));
         let long_ago = Instant::now().checked_sub(LONGEST_COMMIT + Duration::from_secs(1));
         assert!(!present.stores());
@@ -229,7 +229,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_lane_that_cannot_store_is_trouble_until_it_can() {
-        let (storing, metrics) = (Arc::new(Storing::default()), Arc::new(Metrics::new()));
+        let (storing, metrics) = (Arc::new(Storing::default()), Arc::new(Metrics::new([], Arc::default())));
         let [present, one_bulk, other_bulk] =
             [LaneName::Present, LaneName::Bulk, LaneName::Bulk].map(|name| storing.lane(name, &metrics));
         assert!(!present.stores() && !one_bulk.stores());

@@ -6,3 +6,4 @@ mod own_address;
 pub(crate) mod private_files;
 pub(crate) mod service_manager;
 pub(crate) mod signals;
+pub(crate) mod tasks;

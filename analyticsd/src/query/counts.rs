@@ -13,10 +13,11 @@ use model::{Hour, HourCounts};
 use thiserror::Error;
 use tokio::{
     sync::{mpsc, oneshot},
-    task::{JoinSet, yield_now},
+    task::yield_now,
     time::sleep,
 };
 
+use crate::process::tasks::Tasks;
 use crate::telemetry::{
     metrics::{Metrics, Queued, ReadLaneName},
     outage::Outage,
@@ -28,7 +29,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// A question that was not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub(crate) enum Unanswered {
+pub(crate) enum ReadError {
     /// Too many questions are waiting already.
     #[error("too many requests are waiting")]
     QueueFull,
@@ -39,25 +40,25 @@ pub(crate) enum Unanswered {
 
 struct Question {
     hour: Hour,
-    answer: oneshot::Sender<Result<HourCounts, Unanswered>>,
+    answer: oneshot::Sender<Result<HourCounts, ReadError>>,
 }
 
 /// A queue of questions and the task that answers them.
-pub(crate) struct CountLane {
+pub(crate) struct CountBatcher {
     questions: mpsc::Sender<Question>,
 }
 
-impl CountLane {
+impl CountBatcher {
     /// Starts the lane's task, which ends when the lane is dropped and all questions are answered.
     pub(crate) fn start(
         store: Store,
         queue_length: usize,
         name: ReadLaneName,
         metrics: &Arc<Metrics>,
-        tasks: &mut JoinSet<()>,
+        tasks: &Tasks,
     ) -> Self {
         let (questions, queue) = mpsc::channel(queue_length);
-        tasks.spawn(answer_all(store, queue, queue_length, name, Arc::clone(metrics)));
+        tasks.spawn_lane(answer_all(store, queue, queue_length, name, Arc::clone(metrics)));
         Self { questions }
     }
 
@@ -68,10 +69,10 @@ impl CountLane {
 
     /// Asks for the counts of an hour. The answer takes no longer than the read that is under way and the one after it, each of which
     /// the store bounds, so that no question needs a timer of its own.
-    pub(crate) async fn counts(&self, hour: Hour) -> Result<HourCounts, Unanswered> {
+    pub(crate) async fn counts(&self, hour: Hour) -> Result<HourCounts, ReadError> {
         let (answer, answered) = oneshot::channel();
-        self.questions.try_send(Question { hour, answer }).map_err(|_| Unanswered::QueueFull)?;
-        answered.await.unwrap_or(Err(Unanswered::Unavailable))
+        self.questions.try_send(Question { hour, answer }).map_err(|_| ReadError::QueueFull)?;
+        answered.await.unwrap_or(Err(ReadError::Unavailable))
     }
 }
 
@@ -113,7 +114,7 @@ async fn answer_all(
                 let counts: HashMap<Hour, HourCounts> = hours.into_iter().zip(counts).collect();
                 for Question { hour, answer } in waiting.drain(..) {
                     // Nobody listens when the client has hung up.
-                    let _ = answer.send(counts.get(&hour).copied().ok_or(Unanswered::Unavailable));
+                    let _ = answer.send(counts.get(&hour).copied().ok_or(ReadError::Unavailable));
                 }
             }
             Err(error) => {
@@ -122,7 +123,7 @@ async fn answer_all(
                     tracing::error!(%error, lane = name.name(), "could not read counts; it is told when they can be read again");
                 }
                 for Question { answer, .. } in waiting.drain(..) {
-                    let _ = answer.send(Err(Unanswered::Unavailable));
+                    let _ = answer.send(Err(ReadError::Unavailable));
                 }
                 // Each failure costs the database a session.
                 sleep(pause).await;

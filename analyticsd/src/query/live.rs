@@ -9,7 +9,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use crate::{ingest::lanes::Lanes, telemetry::metrics::Metrics};
+use crate::{query::lanes::CountLanes, telemetry::metrics::Metrics};
 
 /// How often it is looked at.
 const PERIOD: Duration = Duration::from_millis(500);
@@ -41,14 +41,14 @@ pub(crate) enum News {
 
 /// The current hour, for many at a time.
 pub(crate) struct Live {
-    lanes: Arc<Lanes>,
+    lanes: Arc<CountLanes>,
     view: watch::Sender<View>,
     places: Arc<Semaphore>,
 }
 
 impl Live {
     /// Nobody listens yet. [`Live::look`] must run for those who will.
-    pub(crate) fn new(lanes: Arc<Lanes>) -> Self {
+    pub(crate) fn new(lanes: Arc<CountLanes>) -> Self {
         Self { lanes, view: watch::Sender::new(View::Away), places: Arc::new(Semaphore::new(MAX_LISTENERS)) }
     }
 

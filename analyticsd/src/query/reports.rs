@@ -8,7 +8,7 @@ use model::{Hour, HourRow};
 use tokio::sync::Semaphore;
 
 use crate::{
-    query::counts::Unanswered,
+    query::counts::ReadError,
     telemetry::{
         metrics::{Metrics, Queued},
         outage::Outage,
@@ -55,22 +55,22 @@ impl Reports {
     }
 
     /// Every hour of a range, at one instant.
-    pub(crate) async fn hours(&self, range: &RangeInclusive<Hour>) -> Result<Vec<HourRow>, Unanswered> {
+    pub(crate) async fn hours(&self, range: &RangeInclusive<Hour>) -> Result<Vec<HourRow>, ReadError> {
         self.ask(self.store.hours(range)).await
     }
 
     /// The distinct users of a range, counted from its raw events.
-    pub(crate) async fn unique_users(&self, range: &RangeInclusive<Hour>) -> Result<UniqueUsers, Unanswered> {
+    pub(crate) async fn unique_users(&self, range: &RangeInclusive<Hour>) -> Result<UniqueUsers, ReadError> {
         self.ask(self.store.unique_users(range)).await
     }
 
     /// What the names of visitors without a script are derived with.
-    pub(crate) async fn visitor_salt(&self) -> Result<String, Unanswered> {
+    pub(crate) async fn visitor_salt(&self) -> Result<String, ReadError> {
         self.ask(self.store.visitor_salt()).await
     }
 
-    async fn ask<T>(&self, question: impl Future<Output = Result<T, StoreError>>) -> Result<T, Unanswered> {
-        let _place = self.places.try_acquire().map_err(|_| Unanswered::QueueFull)?;
+    async fn ask<T>(&self, question: impl Future<Output = Result<T, StoreError>>) -> Result<T, ReadError> {
+        let _place = self.places.try_acquire().map_err(|_| ReadError::QueueFull)?;
         let began = Instant::now();
         let answer = question.await;
         self.metrics.reports.seconds.observe_since(began);
@@ -86,7 +86,7 @@ impl Reports {
                 if self.outage.begins() {
                     tracing::error!(%error, "could not read a report; it is told when one can be read again");
                 }
-                Err(Unanswered::Unavailable)
+                Err(ReadError::Unavailable)
             }
         }
     }

@@ -57,7 +57,7 @@ pub(crate) struct LineWriter {
 }
 
 struct Shared {
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<Pending>,
     /// The thread has something to do.
     more: Condvar,
     /// The thread has done what there was to do.
@@ -65,7 +65,7 @@ struct Shared {
 }
 
 #[derive(Default)]
-struct Waiting {
+struct Pending {
     lines: Vec<u8>,
     /// Whether the thread has taken something that it has not done yet.
     is_busy: bool,
@@ -121,7 +121,7 @@ impl LineWriter {
         let mut waiting = self.shared.lock();
         waiting.is_last = true;
         self.shared.more.notify_one();
-        let is_under_way = |waiting: &mut Waiting| {
+        let is_under_way = |waiting: &mut Pending| {
             waiting.is_busy || !waiting.lines.is_empty() || (waiting.untold > 0 && !waiting.is_failing)
         };
         let (mut waiting, waited) = self
@@ -163,7 +163,7 @@ impl LineWriter {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, Pending> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -183,7 +183,7 @@ impl Shared {
                 return Next::Tell(std::mem::take(&mut waiting.untold));
             }
             if !waiting.lines.is_empty() {
-                let gathers = |waiting: &mut Waiting| !waiting.is_last && waiting.lines.len() < ENOUGH_BYTES;
+                let gathers = |waiting: &mut Pending| !waiting.is_last && waiting.lines.len() < ENOUGH_BYTES;
                 let gathered = self.more.wait_timeout_while(waiting, GATHER, gathers);
                 waiting = gathered.unwrap_or_else(PoisonError::into_inner).0;
                 waiting.is_busy = true;

@@ -9,19 +9,42 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracing_subscriber::{Layer, Registry, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::{
-    config::{LogConfig, LogFormat},
-    telemetry::{
-        line_writer::{LineWriter, Room},
-        log_lines::{DROPPED, LogLines},
-        repeated_lines::RepeatedLines,
-    },
+use super::{
+    line_writer::{LineWriter, Room},
+    log_lines::{DROPPED, LogLines},
+    repeated_lines::RepeatedLines,
 };
 
 /// How long the end of the process may wait for what is still to be written.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The log.
+#[derive(Debug, Clone)]
+pub struct LogConfig {
+    /// A filter of tracing-subscriber, checked.
+    pub(crate) filter: String,
+    /// How lines are written.
+    pub(crate) format: LogFormat,
+}
+
+/// How lines of the log are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+impl LogConfig {
+    /// What to log.
+    pub(crate) fn filter(&self) -> EnvFilter {
+        // The driver writes what it sends, users' names among it, to whoever asks for everything. It takes asking for it by its name.
+        EnvFilter::new(format!("tokio_postgres=info,{}", self.filter))
+    }
+}
 
 /// See the module. When it is dropped, it waits for a moment until everything is written.
 pub struct Output {

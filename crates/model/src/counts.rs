@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use utoipa::ToSchema;
 
+use crate::Hour;
+
 /// The exact counts of one hour; all zero for an hour without events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HourCounts {
@@ -13,6 +15,14 @@ pub struct HourCounts {
     pub clicks: u64,
     /// Impressions.
     pub impressions: u64,
+}
+
+/// What stands in the data of an event `counts` of the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LiveCounts {
+    pub hour: Hour,
+    #[serde(flatten)]
+    pub counts: HourCounts,
 }
 
 impl fmt::Display for HourCounts {

@@ -15,13 +15,14 @@ mod hours_page;
 mod idempotency_key;
 mod invalid;
 mod problem;
+pub mod query_string;
 mod submission;
 mod timestamp;
 mod user_name;
 pub mod wire;
 
 pub use bearer_token::{BearerToken, InvalidBearerToken};
-pub use counts::{HourCounts, MalformedCounts};
+pub use counts::{HourCounts, LiveCounts, MalformedCounts};
 pub use event::{Event, EventKind};
 #[cfg(feature = "clap")]
 pub use given_token::{BearerTokenParser, GivenToken};

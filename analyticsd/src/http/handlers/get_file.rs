@@ -7,22 +7,22 @@ use warp::{
             X_CONTENT_TYPE_OPTIONS,
         },
     },
+    path::FullPath,
     reply::Response,
 };
 
-use crate::http::{chunked_body::in_pieces, entity_tag, static_files::FILES};
+use crate::http::{chunked_body::in_chunks, entity_tag, error::ApiError, static_files::FILES};
 
 /// The page needs nothing from elsewhere, and nothing that stands in it is a script.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data: blob:; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// `GET /`, the page that shows the traffic, and the files that belong to it; `GET /analytics.js`, the script for others' pages. None if no
-/// file is at the path.
-pub(crate) fn get_file(path: &str, headers: &HeaderMap) -> Option<Response> {
-    let file = FILES.iter().find(|file| file.path == path)?;
+/// `GET /`, the page that shows the traffic, and the files that belong to it; `GET /analytics.js`, the script for others' pages.
+pub(crate) fn get_file(path: &FullPath, headers: &HeaderMap) -> Result<Response, ApiError> {
+    let file = FILES.iter().find(|file| file.path == path.as_str()).ok_or_else(|| ApiError::no_file(path.as_str()))?;
     let tag = entity_tag::of(file.content);
     let is_known = entity_tag::is_known(&tag, headers);
-    let mut response = in_pieces(Bytes::from_static(if is_known { b"" } else { file.content }));
+    let mut response = in_chunks(Bytes::from_static(if is_known { b"" } else { file.content }));
     if is_known {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     }
@@ -37,5 +37,5 @@ pub(crate) fn get_file(path: &str, headers: &HeaderMap) -> Option<Response> {
         said.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
         said.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     }
-    Some(response)
+    Ok(response)
 }

@@ -11,20 +11,20 @@ use warp::{
     reply::Response,
 };
 
-use super::MAX_QUERY_BYTES;
 use crate::{
     http::{
-        chunked_body::in_pieces,
-        entity_tag, openapi,
-        query_string::{self, HoursFormat, HoursQuery},
-        reply,
+        chunked_body::in_chunks,
+        entity_tag,
+        error::ApiError,
+        openapi,
+        query_string::{HoursFormat, HoursQuery, QueryString},
     },
-    query::{counts::Unanswered, reports::Reports},
+    query::{counts::ReadError, reports::Reports},
 };
 
 /// `GET /analytics/hours`: every hour of a range, a page at a time.
 #[utoipa::path(
-    get, path = "/analytics/hours", operation_id = "getHours", tag = "counts",
+    get, path = "", operation_id = "getHours",
     summary = "Every hour of a range",
     description = "At most 1,000 hours a page; a longer range names the next page in `next` and in the header `Link`. The unique users of \
                    a range are never the sum of its hours: they are counted from raw events if asked for with `unique=exact`.",
@@ -47,23 +47,18 @@ use crate::{
             headers(("ETag" = String, description = "The tag of it"))),
         openapi::InvalidRequest, openapi::TooLong, openapi::Denied, openapi::Unavailable,
     ),
-    security(("token" = ["read"]))
 )]
-pub(crate) async fn get_hours(query: String, headers: HeaderMap, reports: Arc<Reports>) -> Response {
-    if query.len() > MAX_QUERY_BYTES {
-        return reply::uri_too_long(MAX_QUERY_BYTES);
-    }
-    let asked = match query_string::hours(&query, &headers) {
-        Ok(asked) => asked,
-        Err(invalid) => return reply::invalid(&invalid),
-    };
-    match page(&asked, &reports).await {
-        Ok(page) => answer(&page, asked.format, &headers),
-        Err(reason) => reply::unanswered(reason),
-    }
+pub(crate) async fn get_hours(
+    query: QueryString,
+    headers: HeaderMap,
+    reports: Arc<Reports>,
+) -> Result<Response, ApiError> {
+    let asked = query.hours(&headers)?;
+    let page = page(&asked, &reports).await?;
+    Ok(answer(&page, asked.format, &headers))
 }
 
-async fn page(asked: &HoursQuery, reports: &Reports) -> Result<HoursPage, Unanswered> {
+async fn page(asked: &HoursQuery, reports: &Reports) -> Result<HoursPage, ReadError> {
     let range = first_page(&asked.range);
     let hours = reports.hours(&range).await?;
     let (unique_users, unique_users_note) = if asked.unique_exactly {
@@ -126,7 +121,7 @@ fn answer(page: &HoursPage, format: HoursFormat, headers: &HeaderMap) -> Respons
         page.hours.iter().all(|row| row.settled || (row.counts == HourCounts::default() && row.hour < current));
     let tag = is_settled.then(|| entity_tag::of(&body));
     let is_known = tag.as_ref().is_some_and(|tag| entity_tag::is_known(tag, headers));
-    let mut response = in_pieces(if is_known { Bytes::new() } else { body.into() });
+    let mut response = in_chunks(if is_known { Bytes::new() } else { body.into() });
     let said = response.headers_mut();
     said.insert(VARY, HeaderValue::from_static("accept"));
     said.insert(CACHE_CONTROL, HeaderValue::from_static(if is_settled { "no-cache" } else { "no-store" }));

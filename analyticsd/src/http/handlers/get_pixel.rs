@@ -1,4 +1,4 @@
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use model::{Event, Timestamp, UserName};
 use warp::{
@@ -9,10 +9,9 @@ use warp::{
     reply::Response,
 };
 
-use super::MAX_QUERY_BYTES;
 use crate::{
-    http::{openapi, query_string, reply, visitor_names::VisitorNames},
-    ingest::lanes::Lanes,
+    http::{error::ApiError, extract::Client, openapi, query_string::QueryString, visitor_names::VisitorNames},
+    ingest::{job::Accepted, lanes::EventLanes},
 };
 
 /// One transparent pixel, as small as the format allows (`GIF89a`).
@@ -21,7 +20,7 @@ const GIF: &[u8] =
 
 /// `GET /analytics.gif`: records an event now, for pages without scripts, and answers with a pixel that nobody sees.
 #[utoipa::path(
-    get, path = "/analytics.gif", operation_id = "getPixel", tag = "browsers",
+    get, path = "", operation_id = "getPixel",
     summary = "Record an event from a page without scripts",
     description = "An event now. Who asks not to be tracked (`DNT: 1`, `Sec-GPC: 1`) gets the pixel and is not recorded.",
     params(
@@ -35,39 +34,27 @@ const GIF: &[u8] =
         (status = 202, description = "A transparent pixel; the event is kept until the database is back", body = String, content_type = "image/gif"),
         openapi::InvalidRequest, openapi::TooLong, openapi::Denied, openapi::Unavailable,
     ),
-    security(("token" = ["write"]), ("public_key" = []))
 )]
 pub(crate) async fn get_pixel(
-    query: String,
+    query: QueryString,
     headers: HeaderMap,
-    client: IpAddr,
-    lanes: Arc<Lanes>,
+    Client(client): Client,
+    events: Arc<EventLanes>,
     names: Arc<VisitorNames>,
-) -> Response {
-    if query.len() > MAX_QUERY_BYTES {
-        return reply::uri_too_long(MAX_QUERY_BYTES);
-    }
-    let (user, kind) = match query_string::pixel_event(&query) {
-        Ok(event) => event,
-        Err(invalid) => return reply::invalid(&invalid),
-    };
+) -> Result<Response, ApiError> {
+    let (user, kind) = query.pixel_event()?;
     if asks_not_to_be_tracked(&headers) {
-        return pixel(StatusCode::OK);
+        return Ok(pixel(StatusCode::OK));
     }
     let at = Timestamp::now();
     let user: UserName = match user {
         Some(user) => user,
-        None => match names.of(at, client, &headers).await {
-            Ok(user) => user,
-            Err(reason) => return reply::unanswered(reason),
-        },
+        None => names.of(at, client, &headers).await?,
     };
-    let stored = reply::stored(lanes.store_one(Event { at, user, kind }, None).await);
-    match stored.status() {
-        StatusCode::NO_CONTENT => pixel(StatusCode::OK),
-        StatusCode::ACCEPTED => pixel(StatusCode::ACCEPTED),
-        _ => stored,
-    }
+    Ok(pixel(match events.store_one(Event { at, user, kind }, None).await? {
+        Accepted::Committed => StatusCode::OK,
+        Accepted::Spooled => StatusCode::ACCEPTED,
+    }))
 }
 
 /// Do Not Track, or Global Privacy Control.

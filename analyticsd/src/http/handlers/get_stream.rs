@@ -1,15 +1,13 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, future::ready, stream};
-use model::{Hour, HourCounts};
-use serde::Serialize;
+use model::LiveCounts;
 use tokio::time::sleep;
-use utoipa::ToSchema;
 use warp::{Reply, reply::Response, sse};
 
 use crate::{
     auth::StillAllowed,
-    http::{openapi, reply},
+    http::{error::ApiError, openapi},
     query::live::{Live, News},
 };
 
@@ -19,17 +17,9 @@ const RETRY: Duration = Duration::from_secs(2);
 /// gone, whose place others may want. As often it is asked whether a listener that is told nothing may still listen.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
 
-/// What stands in the data of an event `counts`.
-#[derive(Serialize, ToSchema)]
-struct LiveCounts {
-    hour: Hour,
-    #[serde(flatten)]
-    counts: HourCounts,
-}
-
 /// `GET /analytics/stream`: the current hour as server-sent events, at once and then whenever it changes.
 #[utoipa::path(
-    get, path = "/analytics/stream", operation_id = "getStream", tag = "counts",
+    get, path = "", operation_id = "getStream",
     summary = "The current hour, live",
     description = "Server-sent events: `counts` with the hour and what it counts, at once and then whenever that changes, looked at twice a \
                    second; `unavailable` while the database does not answer. The stream goes on until the daemon stops.",
@@ -37,18 +27,17 @@ struct LiveCounts {
         (status = 200, description = "The events", body = LiveCounts, content_type = "text/event-stream"),
         openapi::Denied, openapi::Unavailable,
     ),
-    security(("token" = ["read"]))
 )]
-pub(crate) async fn get_stream(live: Arc<Live>, still_allowed: StillAllowed) -> Response {
+pub(crate) async fn get_stream(live: Arc<Live>, still_allowed: StillAllowed) -> Result<Response, ApiError> {
     let Some(news) = live.listen().await else {
-        return reply::problem(&reply::busy("As many listen as may."));
+        return Err(ApiError::TooManyListeners);
     };
     let first = stream::iter([sse::Event::default().retry(RETRY)]);
     // Nothing is told any more with a token that was revoked meanwhile.
     let news =
         news.take_until(no_longer_allowed(still_allowed.clone())).take_while(move |_| ready(still_allowed.get()));
     let events = first.chain(news.map(event)).map(Ok::<_, Infallible>);
-    sse::reply(sse::keep_alive().interval(KEEP_ALIVE).text("").stream(events)).into_response()
+    Ok(sse::reply(sse::keep_alive().interval(KEEP_ALIVE).text("").stream(events)).into_response())
 }
 
 /// Ends once a listener would not be let in any more.

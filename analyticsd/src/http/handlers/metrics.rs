@@ -5,11 +5,11 @@ use warp::{
     reply::Response,
 };
 
-use crate::{http::reply, telemetry::metrics::Metrics};
+use crate::{http::response, telemetry::metrics::Metrics};
 
 /// `GET /metrics` on the admin listener: what the daemon counts about itself.
 pub(crate) fn metrics(metrics: &Arc<Metrics>) -> Response {
-    let mut response = reply::text(metrics.render());
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(Metrics::MEDIA_TYPE));
-    response
+    let mut answer = response::text(metrics.render());
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(Metrics::MEDIA_TYPE));
+    answer
 }

@@ -2,20 +2,20 @@ use std::sync::Arc;
 
 use warp::reply::Response;
 
-use super::MAX_QUERY_BYTES;
 use crate::{
     http::{
+        error::ApiError,
         openapi,
-        query_string::{self, KeySource},
-        reply,
+        query_string::{KeySource, QueryString},
+        response,
     },
-    ingest::{lanes::Lanes, limits::age::AgeLimits},
+    ingest::{lanes::EventLanes, limits::age::AgeLimits},
 };
 
 /// `POST /analytics?timestamp=…&user=…&event=…`: 204 once the event is committed. With an idempotency key it is stored once,
 /// however often it is sent.
 #[utoipa::path(
-    post, path = "/analytics", operation_id = "postEvent", tag = "events",
+    post, path = "", operation_id = "postEvent",
     summary = "Record a click or an impression",
     description = "204 means committed. Two equal requests are two events, unless they come under the same idempotency key.",
     params(
@@ -28,20 +28,15 @@ use crate::{
         openapi::KeyInHeader, openapi::KeyAsParameter,
     ),
     responses(openapi::Stored, openapi::InvalidRequest, openapi::Conflict, openapi::TooLarge, openapi::TooLong, openapi::Denied, openapi::Unavailable),
-    security(("token" = ["write"]), ("public_key" = []))
 )]
-pub(crate) async fn post_event(query: String, key: Option<KeySource>, ages: AgeLimits, lanes: Arc<Lanes>) -> Response {
-    if query.len() > MAX_QUERY_BYTES {
-        return reply::uri_too_long(MAX_QUERY_BYTES);
-    }
-    let (event, key) = match query_string::event(&query)
-        .and_then(|event| Ok((event, query_string::idempotency_key(&query, key.as_ref())?)))
-    {
-        Ok(given) => given,
-        Err(invalid) => return reply::invalid(&invalid),
-    };
-    if let Err(beyond) = ages.now().check(event.at) {
-        return reply::problem(&beyond.problem());
-    }
-    reply::stored(lanes.store_one(event, key).await)
+pub(crate) async fn post_event(
+    query: QueryString,
+    key: Option<KeySource>,
+    ages: AgeLimits,
+    events: Arc<EventLanes>,
+) -> Result<Response, ApiError> {
+    let event = query.event()?;
+    let key = query.idempotency_key(key.as_ref())?;
+    ages.now().check(event.at)?;
+    Ok(response::stored(events.store_one(event, key).await?))
 }

@@ -1,49 +1,27 @@
 //! What operations have in common because it is not their handlers that do it: answers of the connection, of the gate and of the front, and the headers
 //! of all answers.
 
-use utoipa::{
-    Modify,
-    openapi::{self, Content, HeaderBuilder, Object, Ref, RefOr, Response, ResponseBuilder, Type, path::Operation},
+use utoipa::openapi::{
+    self, Components, Content, HeaderBuilder, Object, Ref, RefOr, Response, ResponseBuilder, Type, path::Operation,
 };
 use warp::http::{Method, StatusCode};
 
-use crate::{
-    auth::{Needed, needed_by_public},
-    http::route::Route,
-};
+use crate::auth::Policy;
 
-/// Adds it to each operation. What a handler says of an answer itself stays as it is.
-pub(super) struct Common;
-
-impl Modify for Common {
-    fn modify(&self, document: &mut openapi::OpenApi) {
-        for (path, item) in &mut document.paths.paths {
-            for (method, operation) in [(Method::GET, &mut item.get), (Method::POST, &mut item.post)] {
-                if let Some(operation) = operation {
-                    let needed = needed_by_public(Route::of(path), &method);
-                    complete(operation, &method, needed);
-                }
-            }
-        }
-        let components = document.components.get_or_insert_default();
-        for header in HEADERS {
-            let schema = Object::with_type(header.of.clone());
-            let described = HeaderBuilder::new().schema(Some(schema)).description(Some(header.description)).build();
-            components.headers.insert(header.name.to_owned(), described.into());
-        }
-        for (name, needed, status, description) in [
-            ("NotFound", Needed::OtherPath, StatusCode::NOT_FOUND, "There is nothing at this path."),
-            (
-                "MethodNotAllowed",
-                Needed::OtherMethod(""),
-                StatusCode::METHOD_NOT_ALLOWED,
-                "The path answers to other methods.",
-            ),
-        ] {
-            let mut response = problem(description);
-            name_headers(&mut response, Answer { method: &Method::GET, needed, status });
-            components.responses.insert(name.to_owned(), response.into());
-        }
+/// Adds what operations refer to.
+pub(super) fn add_to(components: &mut Components) {
+    for header in HEADERS {
+        let schema = Object::with_type(header.of.clone());
+        let described = HeaderBuilder::new().schema(Some(schema)).description(Some(header.description)).build();
+        components.headers.insert(header.name.to_owned(), described.into());
+    }
+    for (name, status, description) in [
+        ("NotFound", StatusCode::NOT_FOUND, "There is nothing at this path."),
+        ("MethodNotAllowed", StatusCode::METHOD_NOT_ALLOWED, "The path answers to other methods."),
+    ] {
+        let mut response = problem(description);
+        name_headers(&mut response, Answer { method: &Method::GET, policy: Policy::Open, status });
+        components.responses.insert(name.to_owned(), response.into());
     }
 }
 
@@ -51,7 +29,7 @@ impl Modify for Common {
 #[derive(Clone, Copy)]
 struct Answer<'a> {
     method: &'a Method,
-    needed: Needed,
+    policy: Policy,
     status: StatusCode,
 }
 
@@ -115,7 +93,7 @@ const HEADERS: &[Header] = &[
         name: "WWW-Authenticate",
         of: Type::String,
         description: "A challenge as in RFC 6750, where it is what was shown, or that nothing was, that is not accepted",
-        may_have: |answer| matches!(answer.needed, Needed::Scope(_)) && answer.is_one_of(&[400, 401, 403]),
+        may_have: |answer| answer.policy.scope().is_some() && answer.is_one_of(&[400, 401, 403]),
     },
     Header {
         name: "Allow",
@@ -156,11 +134,12 @@ const HEADERS: &[Header] = &[
 ];
 
 fn is_limited(answer: Answer<'_>) -> bool {
-    answer.needed != Needed::NothingEver
+    answer.policy != Policy::Unlimited
 }
 
-fn complete(operation: &mut Operation, method: &Method, needed: Needed) {
-    let shows_tokens = matches!(needed, Needed::Scope(_));
+/// Adds to an operation what its handler does not do itself. What the handler says of an answer stays as it is.
+pub(super) fn complete(operation: &mut Operation, method: &Method, policy: Policy) {
+    let shows_tokens = policy.scope().is_some();
     let answers = &mut operation.responses.responses;
     let mut add = |status: StatusCode, response: Response| {
         answers.entry(status.as_str().to_owned()).or_insert_with(|| response.into());
@@ -168,7 +147,7 @@ fn complete(operation: &mut Operation, method: &Method, needed: Needed) {
     let tokens = if shows_tokens { ", or shows a token in a way that is not accepted" } else { "" };
     add(StatusCode::BAD_REQUEST, problem(&format!("The request does not name one host{tokens}.")));
     add(StatusCode::PAYLOAD_TOO_LARGE, problem("The body has more than 64 KiB, though nothing in it counts."));
-    if needed != Needed::NothingEver {
+    if policy != Policy::Unlimited {
         add(
             StatusCode::TOO_MANY_REQUESTS,
             problem("More requests came from this address than a limit of this daemon accepts."),
@@ -178,7 +157,7 @@ fn complete(operation: &mut Operation, method: &Method, needed: Needed) {
     for (status, response) in answers.iter_mut() {
         let status = status.parse().expect("every answer is named by its status");
         if let RefOr::T(response) = response {
-            name_headers(response, Answer { method, needed, status });
+            name_headers(response, Answer { method, policy, status });
         }
     }
     // Whatever is answered before a request is read has none of the other headers.

@@ -2,19 +2,20 @@
 
 mod common;
 
-use model::Problem;
+use model::{HourRow, HoursPage, LiveCounts, Problem, Totals};
 use utoipa::{
     IntoParams, IntoResponses, Modify, OpenApi, ToSchema,
     openapi::{
-        self,
-        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
+        self, HttpMethod,
+        path::Operation,
+        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
 };
+use warp::http::Method;
 
-use self::common::Common;
-use crate::http::handlers;
+use crate::auth::Policy;
 
-/// The document at `/openapi.json`.
+/// The document at `/openapi.json`, but for its operations.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -33,20 +34,10 @@ use crate::http::handlers;
         (name = "browsers", description = "For the pages of other sites"),
         (name = "health", description = "For operators")
     ),
-    paths(
-        handlers::post_event::post_event,
-        handlers::get_counts::get_counts,
-        handlers::post_batch::post_batch,
-        handlers::get_hours::get_hours,
-        handlers::get_stream::get_stream,
-        handlers::get_pixel::get_pixel,
-        handlers::health::healthz,
-        handlers::health::readyz
-    ),
-    components(schemas(EventKind, HoursFormat, Problem, UniqueUsersOf)),
-    modifiers(&Credentials, &Common)
+    components(schemas(EventKind, HoursFormat, HourRow, HoursPage, LiveCounts, Problem, Totals, UniqueUsersOf)),
+    modifiers(&Credentials)
 )]
-pub(crate) struct Document;
+struct Document;
 
 /// What a client may show.
 struct Credentials;
@@ -68,9 +59,41 @@ impl Modify for Credentials {
     }
 }
 
+/// An operation of the document: what stands at a handler, with what the table of routes says of it. The path that
+/// utoipa wants at the handler is empty, and its method is not read.
+pub(super) struct Documented {
+    pub(super) path: &'static str,
+    pub(super) method: Method,
+    pub(super) policy: Policy,
+    pub(super) tag: &'static str,
+    pub(super) operation: Operation,
+}
+
+fn http_method(method: &Method) -> HttpMethod {
+    if *method == Method::POST { HttpMethod::Post } else { HttpMethod::Get }
+}
+
 /// The document as JSON.
-pub(crate) fn json() -> String {
-    Document::openapi().to_json().expect("texts and numbers can be written as JSON")
+pub(super) fn json(operations: impl Iterator<Item = Documented>) -> String {
+    let mut document = Document::openapi();
+    for Documented { path, method, policy, tag, mut operation } in operations {
+        operation.tags = Some(vec![tag.to_owned()]);
+        operation.security = security(policy);
+        common::complete(&mut operation, &method, policy);
+        document.paths.add_path_operation(path, vec![http_method(&method)], operation);
+    }
+    common::add_to(document.components.get_or_insert_default());
+    document.to_json().expect("texts and numbers can be written as JSON")
+}
+
+/// What a request may show, each of which is enough.
+fn security(policy: Policy) -> Option<Vec<SecurityRequirement>> {
+    let scope = policy.scope()?;
+    let mut requirements = vec![SecurityRequirement::new("token", [scope.to_string()])];
+    if matches!(policy, Policy::TokenOrPublicKey(_)) {
+        requirements.push(SecurityRequirement::new("public_key", [""; 0]));
+    }
+    Some(requirements)
 }
 
 /// What happened.
@@ -191,7 +214,7 @@ mod tests {
 
     #[test]
     fn what_clients_send_is_described_as_the_server_takes_it() {
-        let document: Value = serde_json::from_str(&super::json()).unwrap();
+        let document: Value = serde_json::from_str(&crate::http::routes::document()).unwrap();
         let paths = document["paths"].as_object().unwrap().values();
         let operations = paths.flat_map(|item| item.as_object().unwrap().values());
         let parameters: Vec<&Value> = operations.filter_map(|one| one["parameters"].as_array()).flatten().collect();

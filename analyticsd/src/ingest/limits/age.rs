@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use model::{Problem, Timestamp};
+use model::Timestamp;
 use thiserror::Error;
 
 /// How far from now events may lie. None: as far as a [`Timestamp`] goes.
@@ -26,7 +26,7 @@ pub(crate) struct AcceptedTimes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("timestamp {} what this server accepts: from {} to {}", if *.is_late { "is later than" } else { "is earlier than" },
     rfc3339(.accepted.first), rfc3339(.accepted.last))]
-pub(crate) struct Beyond {
+pub(crate) struct OutOfRange {
     accepted: AcceptedTimes,
     is_late: bool,
 }
@@ -52,26 +52,22 @@ impl AcceptedTimes {
     const ALL: Self = Self { first: Timestamp::MIN, last: Timestamp::MAX };
 
     /// Refuses a timestamp beyond.
-    pub(crate) fn check(self, at: Timestamp) -> Result<(), Beyond> {
+    pub(crate) fn check(self, at: Timestamp) -> Result<(), OutOfRange> {
         if at < self.first {
-            Err(Beyond { accepted: self, is_late: false })
+            Err(OutOfRange { accepted: self, is_late: false })
         } else if at > self.last {
-            Err(Beyond { accepted: self, is_late: true })
+            Err(OutOfRange { accepted: self, is_late: true })
         } else {
             Ok(())
         }
     }
 }
 
-impl Beyond {
-    /// The answer to it.
-    pub(crate) fn problem(self) -> Problem {
+impl OutOfRange {
+    /// What is accepted, for a problem document.
+    pub(crate) fn accepted(self) -> String {
         let AcceptedTimes { first, last } = self.accepted;
-        Problem {
-            parameter: Some(Timestamp::PARAMETER.to_owned()),
-            accepted: Some(format!("from {} to {}, in milliseconds since 1970", rfc3339(first), rfc3339(last))),
-            ..Problem::new(400, "Timestamp not accepted", format!("{self}."))
-        }
+        format!("from {} to {}, in milliseconds since 1970", rfc3339(first), rfc3339(last))
     }
 }
 
@@ -106,14 +102,13 @@ mod tests {
     fn what_is_refused_is_told_what_is_accepted() {
         let limits = AgeLimits { max_age: Some(Duration::from_mins(1)), max_future: Some(Duration::ZERO) };
         let accepted = limits.at(at(1_431_857_103_000));
-        let problem = accepted.check(at(0)).unwrap_err().problem();
-        assert_eq!((problem.status, problem.parameter.as_deref()), (400, Some("timestamp")));
         assert_eq!(
-            problem.detail,
-            "timestamp is earlier than what this server accepts: from 2015-05-17T10:04:03.000Z to 2015-05-17T10:05:03.000Z."
+            accepted.check(at(0)).unwrap_err().to_string(),
+            "timestamp is earlier than what this server accepts: from 2015-05-17T10:04:03.000Z to 2015-05-17T10:05:03.000Z"
         );
-        let problem = accepted.check(Timestamp::MAX).unwrap_err().problem();
-        assert!(problem.detail.starts_with("timestamp is later than what this server accepts: from "), "{problem:?}");
+        let late = accepted.check(Timestamp::MAX).unwrap_err();
+        assert!(late.to_string().starts_with("timestamp is later than what this server accepts: from "), "{late}");
+        assert!(late.accepted().starts_with("from 2015-05-17T10:04:03.000Z to "), "{late:?}");
     }
 
     proptest! {

@@ -14,7 +14,7 @@ use std::{path::Path, sync::Arc};
 use db::Store;
 use tokio::{
     sync::{Notify, mpsc},
-    task::{JoinSet, spawn_blocking},
+    task::spawn_blocking,
 };
 
 pub(crate) use error::SpoolError;
@@ -22,9 +22,10 @@ use log::SpoolLog;
 
 use crate::{
     ingest::{
-        job::{Accepted, Job, NotAccepted, answer_all},
+        job::{Accepted, IngestError, Job, answer_all},
         losses::Losses,
     },
+    process::tasks::Tasks,
     telemetry::metrics::{Metrics, Queued},
 };
 
@@ -43,32 +44,34 @@ pub(crate) struct SpoolLane {
 impl SpoolLane {
     /// Opens the spool in a folder, which is made if it is not there, and starts to store what it holds from an earlier run.
     ///
-    /// `max_bytes` bounds what it holds; beyond it requests are refused. The task that appends is added to `tasks` and ends when the
-    /// last [`SpoolLane`] is dropped; the task that stores, in `background`, never ends and can be cut anywhere.
+    /// `max_bytes` bounds what it holds; beyond it requests are refused. The task that appends ends when the last [`SpoolLane`] is
+    /// dropped; the task that stores never ends and can be cut anywhere.
     pub(crate) fn start(
         dir: &Path,
         max_bytes: u64,
         store: &Store,
         metrics: &Arc<Metrics>,
         losses: &Losses,
-        tasks: &mut JoinSet<()>,
-        background: &mut JoinSet<()>,
+        tasks: &Tasks,
     ) -> Result<Self, SpoolError> {
         let log = Arc::new(SpoolLog::open(dir, max_bytes)?);
         let appended = Arc::new(Notify::new());
         log::watch(&log, max_bytes, metrics);
-        background.spawn(replay::replay_forever(
-            store.clone(),
-            Arc::clone(&log),
-            Arc::clone(&appended),
-            rejects::Rejects::in_folder(dir),
-            Arc::clone(metrics),
-            losses.clone(),
-        ));
+        tasks.spawn_background(
+            "the replay of the spool",
+            replay::replay_forever(
+                store.clone(),
+                Arc::clone(&log),
+                Arc::clone(&appended),
+                rejects::Rejects::in_folder(dir),
+                Arc::clone(metrics),
+                losses.clone(),
+            ),
+        );
         let (jobs, queue) = mpsc::channel(QUEUE_LENGTH);
         let waiting = jobs.downgrade();
         metrics.watch_queue("spool", move || waiting.upgrade().map(|jobs| Queued::of(&jobs)));
-        tasks.spawn(append_all(queue, Arc::clone(&log), appended));
+        tasks.spawn_lane(append_all(queue, Arc::clone(&log), appended));
         Ok(Self { jobs, log })
     }
 
@@ -82,7 +85,7 @@ impl SpoolLane {
         if let Err(mpsc::error::TrySendError::Full(job) | mpsc::error::TrySendError::Closed(job)) =
             self.jobs.try_send(job)
         {
-            job.answer(Err(NotAccepted::TooBusy));
+            job.answer(Err(IngestError::TooBusy));
         }
     }
 }
@@ -105,13 +108,13 @@ async fn append_all(mut queue: mpsc::Receiver<Job>, log: Arc<SpoolLog>, appended
             Ok(Err(error)) => {
                 tracing::error!(%error, requests = jobs.len(), "could not spool");
                 let undecided = matches!(error, SpoolError::Undecided { .. });
-                answer_all(jobs, Err(if undecided { NotAccepted::Unknown } else { NotAccepted::Unavailable }));
+                answer_all(jobs, Err(if undecided { IngestError::Unknown } else { IngestError::Unavailable }));
                 // They may be there after all.
                 appended.notify_one();
             }
             Err(error) => {
                 tracing::error!(%error, requests = jobs.len(), "the spool failed, and may have kept them or not");
-                answer_all(jobs, Err(NotAccepted::Unknown));
+                answer_all(jobs, Err(IngestError::Unknown));
             }
         }
     }

@@ -16,13 +16,12 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{log::SpoolLog, record, rejects::Rejects};
+use super::{error::SpoolError, log::SpoolLog, record, rejects::Rejects};
 use crate::{
     ingest::{
+        expired::log_missing_events,
         job::{Fit, Room},
         losses::Losses,
-        pending::log_missing_events,
-        spool::SpoolError,
     },
     telemetry::metrics::{CommitOutcome, LaneName, Metrics},
 };

@@ -1,24 +1,22 @@
-use super::Counter;
+use super::{Counter, label::label};
 
-/// Why a connection ended otherwise than after an answer. What is told here reached no route, so that no request counts it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Broken {
-    /// What came is no request of HTTP/1; answered 400, if anything had come.
-    Malformed,
-    /// A head or a target too long; answered 431 or 414.
-    TooLarge,
-    /// No whole head came in time.
-    Timeout,
-    /// The client left within a head.
-    Incomplete,
-    /// The network failed, the client reset the connection, or no answer could be given.
-    Other,
+label! {
+    /// Why a connection ended otherwise than after an answer. What is told here reached no route, so that no request counts it.
+    pub(crate) enum Broken {
+        /// What came is no request of HTTP/1; answered 400, if anything had come.
+        Malformed = "malformed",
+        /// A head or a target too long; answered 431 or 414.
+        TooLarge = "too_large",
+        /// No whole head came in time.
+        Timeout = "timeout",
+        /// The client left within a head.
+        Incomplete = "incomplete",
+        /// The network failed, the client reset the connection, or no answer could be given.
+        Other = "other",
+    }
 }
 
 impl Broken {
-    /// All of them, in the order of their numbers.
-    pub(super) const ALL: [&'static str; 5] = ["malformed", "too_large", "timeout", "incomplete", "other"];
-
     fn of(error: &hyper::Error) -> Self {
         if error.is_parse_too_large() {
             Self::TooLarge
@@ -46,6 +44,6 @@ impl BrokenConnections {
 
     /// Each reason with its number.
     pub(super) fn each(&self) -> impl Iterator<Item = (&'static str, f64)> {
-        Broken::ALL.into_iter().zip(self.0.iter().map(Counter::get))
+        Broken::ALL.map(Broken::name).into_iter().zip(self.0.iter().map(Counter::get))
     }
 }

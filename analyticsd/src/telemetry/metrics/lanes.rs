@@ -3,51 +3,44 @@ use std::{array, fmt, time::Instant};
 use db::{IngestError, Ingested, StoreError};
 use model::{Event, EventKind};
 
-use super::{Counter, Histogram, Sink};
+use super::{Counter, Histogram, Sink, label::label};
 
-/// Which way events take to the database. The two lanes for batches count as one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LaneName {
-    /// The current hour and its neighbours.
-    Present,
-    /// All other hours.
-    Past,
-    /// Batches.
-    Bulk,
-    /// Single events under keys.
-    Keyed,
-    /// Batches that hold keys.
-    KeyedBulk,
-    /// What was spooled while the database was away.
-    Spool,
-}
-
-impl LaneName {
-    const ALL: [&'static str; 6] = ["present", "past", "bulk", "keyed", "keyed_bulk", "spool"];
-
-    /// What it is called.
-    pub(crate) fn name(self) -> &'static str {
-        Self::ALL[self as usize]
+label! {
+    /// Which way events take to the database. The two lanes for batches count as one.
+    pub(crate) enum LaneName {
+        /// The current hour and its neighbours.
+        Present = "present",
+        /// All other hours.
+        Past = "past",
+        /// Batches.
+        Bulk = "bulk",
+        /// Single events under keys.
+        Keyed = "keyed",
+        /// Batches that hold keys.
+        KeyedBulk = "keyed_bulk",
+        /// What was spooled while the database was away.
+        Spool = "spool",
     }
 }
 
-/// What a commit came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CommitOutcome {
-    /// Its events are stored.
-    Stored,
-    /// Nothing is stored: some of its hours are settled or no longer kept.
-    Blocked,
-    /// Nothing is stored: some of its keys are there already.
-    Claimed,
-    /// The database did not accept it.
-    Refused,
-    /// The database was away.
-    Away,
-    /// The connection died, so that it had to be found out what became of it.
-    Undecided,
-    /// The database gave it up, because it took too long: mostly it waited for a lock that somebody holds.
-    TimedOut,
+label! {
+    /// What a commit came to.
+    pub(crate) enum CommitOutcome {
+        /// Its events are stored.
+        Stored = "stored",
+        /// Nothing is stored: some of its hours are settled or no longer kept.
+        Blocked = "blocked",
+        /// Nothing is stored: some of its keys are there already.
+        Claimed = "claimed",
+        /// The database did not accept it.
+        Refused = "refused",
+        /// The database was away.
+        Away = "away",
+        /// The connection died, so that it had to be found out what became of it.
+        Undecided = "undecided",
+        /// The database gave it up, because it took too long: mostly it waited for a lock that somebody holds.
+        TimedOut = "timed_out",
+    }
 }
 
 impl CommitOutcome {
@@ -68,8 +61,6 @@ impl CommitOutcome {
     pub(crate) fn is_answer(self) -> bool {
         !matches!(self, Self::Away | Self::Undecided)
     }
-
-    const ALL: [&'static str; 7] = ["stored", "blocked", "claimed", "refused", "away", "undecided", "timed_out"];
 }
 
 /// The commits of one lane.
@@ -132,7 +123,7 @@ impl Commits {
     }
 
     fn lanes(&self) -> impl Iterator<Item = (&'static str, &LaneCommits)> {
-        LaneName::ALL.into_iter().zip(self.0.iter().map(AsRef::as_ref))
+        LaneName::ALL.map(LaneName::name).into_iter().zip(self.0.iter().map(AsRef::as_ref))
     }
 
     pub(super) fn encode(&self, sink: &mut Sink<'_>) -> fmt::Result {
@@ -150,7 +141,7 @@ impl Commits {
             "analyticsd_commits",
             "Commits by what they came to",
             self.lanes().flat_map(|(lane, commits)| {
-                let outcomes = CommitOutcome::ALL.into_iter().zip(&commits.outcomes);
+                let outcomes = CommitOutcome::ALL.map(CommitOutcome::name).into_iter().zip(&commits.outcomes);
                 outcomes.map(move |(outcome, count)| (vec![("lane", lane), ("outcome", outcome)], count.get()))
             }),
         )?;
@@ -170,20 +161,13 @@ impl Commits {
     }
 }
 
-/// Which way questions for counts take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ReadLaneName {
-    /// The current hour and its neighbours.
-    Present,
-    /// All other hours.
-    Past,
-}
-
-impl ReadLaneName {
-    const ALL: [&'static str; 2] = ["present", "past"];
-
-    pub(crate) fn name(self) -> &'static str {
-        Self::ALL[self as usize]
+label! {
+    /// Which way questions for counts take.
+    pub(crate) enum ReadLaneName {
+        /// The current hour and its neighbours.
+        Present = "present",
+        /// All other hours.
+        Past = "past",
     }
 }
 
@@ -216,7 +200,7 @@ impl Reads {
     }
 
     fn lanes(&self) -> impl Iterator<Item = (&'static str, &LaneReads)> {
-        ReadLaneName::ALL.into_iter().zip(self.0.iter().map(AsRef::as_ref))
+        ReadLaneName::ALL.map(ReadLaneName::name).into_iter().zip(self.0.iter().map(AsRef::as_ref))
     }
 
     pub(super) fn encode(&self, sink: &mut Sink<'_>) -> fmt::Result {

@@ -6,6 +6,7 @@
 mod broken;
 mod counter;
 mod histogram;
+mod label;
 mod lanes;
 mod process;
 mod refusals;
@@ -107,25 +108,14 @@ impl Database {
     }
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Metrics {
     /// The media type of what [`Metrics::render`] returns.
     pub(crate) const MEDIA_TYPE: &'static str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-    /// All at zero.
-    pub(crate) fn new() -> Self {
-        Self::of_log(Arc::default())
-    }
-
-    /// The same, beside the number of lines that the log dropped.
-    pub(crate) fn of_log(dropped_log_lines: Arc<Counter>) -> Self {
+    /// All at zero. `routes` are the names of routes that requests are counted by, and `dropped_log_lines` is counted by the log.
+    pub(crate) fn new(routes: impl IntoIterator<Item = &'static str>, dropped_log_lines: Arc<Counter>) -> Self {
         Self {
-            requests: Requests::default(),
+            requests: Requests::new(routes),
             refusals: Refusals::default(),
             connections: Connections::default(),
             commits: Commits::default(),

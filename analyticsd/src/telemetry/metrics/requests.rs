@@ -2,22 +2,20 @@ use std::{array, fmt, time::Instant};
 
 use warp::http::{Method, StatusCode};
 
-use super::{Counter, Gauge, Histogram, Sink, broken::BrokenConnections};
-use crate::http::route::Route;
+use super::{Counter, Gauge, Histogram, Sink, broken::BrokenConnections, label::label};
 
-/// The method of a request; whatever is no method of this daemon is one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum MethodName {
-    Get,
-    Head,
-    Post,
-    Options,
-    Other,
+label! {
+    /// The method of a request; whatever is no method of this daemon is one.
+    pub(crate) enum MethodName {
+        Get = "GET",
+        Head = "HEAD",
+        Post = "POST",
+        Options = "OPTIONS",
+        Other = "other",
+    }
 }
 
 impl MethodName {
-    const ALL: [&'static str; 5] = ["GET", "HEAD", "POST", "OPTIONS", "other"];
-
     pub(crate) fn of(method: &Method) -> Self {
         match *method {
             Method::GET => Self::Get,
@@ -26,10 +24,6 @@ impl MethodName {
             Method::OPTIONS => Self::Options,
             _ => Self::Other,
         }
-    }
-
-    pub(crate) fn name(self) -> &'static str {
-        Self::ALL[self as usize]
     }
 }
 
@@ -68,21 +62,27 @@ const STATUSES: [(u16, &str); 21] = [
     (500, "500"),
     (503, "503"),
 ];
-/// What is not among them, and what ends without an answer.
-const OTHER: [&str; 3] = ["other", "closed", "abandoned"];
-const OUTCOMES: usize = STATUSES.len() + OTHER.len();
+label! {
+    /// What is not among them, and what ends without an answer.
+    pub(crate) enum Ending {
+        Other = "other",
+        Closed = "closed",
+        Abandoned = "abandoned",
+    }
+}
+const OUTCOMES: usize = STATUSES.len() + Ending::ALL.len();
 
 impl Outcome {
     fn place(self) -> usize {
-        let other = match self {
+        let ending = match self {
             Self::Answered(status) => match STATUSES.iter().position(|(code, _)| *code == status.as_u16()) {
                 Some(place) => return place,
-                None => 0,
+                None => Ending::Other,
             },
-            Self::Closed => 1,
-            Self::Abandoned => 2,
+            Self::Closed => Ending::Closed,
+            Self::Abandoned => Ending::Abandoned,
         };
-        STATUSES.len() + other
+        STATUSES.len() + ending as usize
     }
 
     /// What it is called: the status, or what became of the request without one.
@@ -100,7 +100,7 @@ impl Outcome {
     }
 
     fn name_at(place: usize) -> &'static str {
-        STATUSES.get(place).map_or_else(|| OTHER[place - STATUSES.len()], |(_, name)| name)
+        STATUSES.get(place).map_or_else(|| Ending::ALL[place - STATUSES.len()].name(), |(_, name)| name)
     }
 }
 
@@ -113,29 +113,29 @@ struct OfRoute {
 
 /// Requests that were read: their numbers, times and outcomes.
 pub(crate) struct Requests {
-    routes: [OfRoute; Route::ALL.len()],
+    /// With their names.
+    routes: Vec<(&'static str, OfRoute)>,
     under_way: Gauge,
 }
 
-impl Default for Requests {
-    fn default() -> Self {
+impl Requests {
+    pub(super) fn new(routes: impl IntoIterator<Item = &'static str>) -> Self {
         let of_route = || OfRoute {
             seconds: array::from_fn(|_| Histogram::of_seconds()),
             requests: array::from_fn(|_| array::from_fn(|_| Counter::default())),
         };
-        Self { routes: array::from_fn(|_| of_route()), under_way: Gauge::default() }
+        Self { routes: routes.into_iter().map(|name| (name, of_route())).collect(), under_way: Gauge::default() }
     }
-}
 
-impl Requests {
     /// One more is under way, until it [ends](Self::end).
     pub(crate) fn begin(&self) {
         self.under_way.add(1);
     }
 
-    pub(crate) fn end(&self, route: Route, method: MethodName, outcome: Outcome, began: Instant) {
+    /// `route` is the place of the route among the names that were given at the start.
+    pub(crate) fn end(&self, route: usize, method: MethodName, outcome: Outcome, began: Instant) {
         self.under_way.add(-1);
-        let route = &self.routes[route as usize];
+        let (_, route) = &self.routes[route];
         route.requests[method as usize][outcome.place()].add(1);
         route.seconds[method as usize].observe_since(began);
     }
@@ -143,9 +143,10 @@ impl Requests {
     pub(super) fn encode(&self, sink: &mut Sink<'_>) -> fmt::Result {
         // Of what never happened nothing is shown: there are far more combinations than any client uses.
         let of_methods = || {
-            self.routes.iter().zip(Route::ALL).flat_map(|(of_route, (_, route))| {
-                let methods = of_route.seconds.iter().zip(&of_route.requests).zip(MethodName::ALL);
-                methods.map(move |((seconds, requests), method)| (route, method, seconds, requests))
+            self.routes.iter().flat_map(|(route, of_route)| {
+                let methods =
+                    of_route.seconds.iter().zip(&of_route.requests).zip(MethodName::ALL.map(MethodName::name));
+                methods.map(move |((seconds, requests), method)| (*route, method, seconds, requests))
             })
         };
         sink.counter(
@@ -174,17 +175,14 @@ impl Requests {
     }
 }
 
-/// Which of the two listeners.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Listener {
-    /// The one that clients use.
-    Public,
-    /// The one that serves what the daemon counts.
-    Admin,
-}
-
-impl Listener {
-    const ALL: [&'static str; 2] = ["public", "admin"];
+label! {
+    /// Which of the two listeners.
+    pub(crate) enum Listener {
+        /// The one that clients use.
+        Public = "public",
+        /// The one that serves what the daemon counts.
+        Admin = "admin",
+    }
 }
 
 /// Connections of clients to one listener.
@@ -216,7 +214,7 @@ impl Connections {
 
     pub(super) fn encode(&self, sink: &mut Sink<'_>) -> fmt::Result {
         let of = |value: fn(&OfListener) -> f64| {
-            let listeners = self.0.iter().zip(Listener::ALL);
+            let listeners = self.0.iter().zip(Listener::ALL.map(Listener::name));
             listeners.map(move |(of_listener, name)| (vec![("listener", name)], value(of_listener)))
         };
         sink.gauge("analyticsd_connections_open", "Connections of clients", of(|listener| listener.open.get()))?;
@@ -246,7 +244,7 @@ impl Connections {
             "Connections that the system could not hand over, as when there are too few open files",
             of(|listener| listener.failed.get()),
         )?;
-        let broken = self.0.iter().zip(Listener::ALL).flat_map(|(of_listener, listener)| {
+        let broken = self.0.iter().zip(Listener::ALL.map(Listener::name)).flat_map(|(of_listener, listener)| {
             let each = of_listener.broken.each();
             each.map(move |(reason, count)| (vec![("listener", listener), ("reason", reason)], count))
         });
@@ -260,7 +258,7 @@ impl Connections {
 
 #[cfg(test)]
 mod tests {
-    use super::{MethodName, OTHER, Outcome, STATUSES};
+    use super::{MethodName, Outcome, STATUSES};
     use warp::http::{Method, StatusCode};
 
     #[test]
@@ -272,6 +270,6 @@ mod tests {
         assert_eq!(named(Outcome::Answered(StatusCode::NO_CONTENT)), "204");
         assert_eq!(named(Outcome::Closed), "closed");
         assert_eq!(named(Outcome::Abandoned), "abandoned");
-        assert!(STATUSES.iter().all(|(code, name)| code.to_string() == *name) && OTHER.len() == 3);
+        assert!(STATUSES.iter().all(|(code, name)| code.to_string() == *name));
     }
 }

@@ -1,0 +1,273 @@
+//! The daemon as a whole: puts its parts together from the configuration, serves, and stops in order.
+
+mod startup;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::{Context, bail};
+use db::{
+    Store, StoreOptions,
+    embedded::{Embedded, EmbeddedOptions},
+};
+use tokio::{net::TcpListener, time::timeout};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::{
+    auth::{Gate, NobodyMayListen, Tokens},
+    config::{Config, Database},
+    http::{self, HttpService, Limits, Router, Services, VisitorNames},
+    ingest::{lanes::EventLanes, limits::body_budget::BodyBudget, losses::Losses, spool::SpoolLane},
+    process::{
+        open_files,
+        service_manager::{self, Watchdog},
+        signals,
+        tasks::Tasks,
+    },
+    query::{lanes::CountLanes, live::Live, readiness::Readiness, reports::Reports},
+    settling,
+    telemetry::{
+        metrics::{Listener, Metrics},
+        output::Output,
+    },
+};
+use startup::{DATABASE_PATIENCE, is_outage, prepare_schema, prepare_schema_later, read_tokens};
+
+/// How long the lanes may take to end after the last connection has.
+const LANE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Runs the daemon until it is asked to stop, and stops it in an orderly way.
+pub async fn run(config: Config, output: &Output) -> anyhow::Result<()> {
+    let stop_requested = signals::stop_requested().context("cannot listen for signals")?;
+    tokio::spawn(output.repeated.clone().tell());
+    let tasks = Tasks::default();
+    tokio::spawn({
+        let tasks = tasks.clone();
+        async move {
+            stop_requested.await;
+            tasks.stop();
+        }
+    });
+    match &config.database {
+        Database::Url(url) => serve(&config, url, output, tasks).await,
+        Database::Embedded(options) => Box::pin(serve_embedded(&config, options, output, tasks)).await,
+    }
+}
+
+async fn serve_embedded(
+    config: &Config,
+    options: &EmbeddedOptions,
+    output: &Output,
+    tasks: Tasks,
+) -> anyhow::Result<()> {
+    let Some(started) = tasks.unless_stopping(Embedded::start(options)).await else { return Ok(()) };
+    let mut embedded = started?;
+    tracing::info!(
+        kind = %embedded.kind(), dir = %options.dir.display(), url = embedded.url(),
+        "embedded database: {}. It is for trials: nobody backs it up", embedded.description()
+    );
+    let url = embedded.url().to_owned();
+    let serving = serve(config, &url, output, tasks.clone());
+    tokio::pin!(serving);
+    let served = tokio::select! {
+        served = &mut serving => served,
+        () = embedded.ended() => {
+            tasks.stop();
+            let _ = serving.await;
+            bail!("the embedded database ended by itself, so the daemon stopped; its log is in the folder of --embedded");
+        }
+    };
+    // The database goes last, whatever came before, so that nothing that was accepted is lost.
+    embedded.stop().await?;
+    served
+}
+
+async fn serve(config: &Config, url: &str, output: &Output, tasks: Tasks) -> anyhow::Result<()> {
+    let stopping = tasks.clone();
+    match stopping.unless_stopping(App::start(config, url, output, tasks)).await {
+        Some(app) => app?.serve(output).await,
+        None => Ok(()),
+    }
+}
+
+/// The parts of a daemon that is ready to serve.
+struct App {
+    tasks: Tasks,
+    store: Store,
+    metrics: Arc<Metrics>,
+    live: Arc<Live>,
+    listener: TcpListener,
+    address: SocketAddr,
+    service: HttpService,
+    limits: Limits,
+    admin: Option<AbortOnDropHandle<bool>>,
+    watchdog: Watchdog,
+    /// Whether the schema was looked at. With a spool the daemon is of use before the database is there.
+    is_prepared: bool,
+    migrates: bool,
+}
+
+impl App {
+    async fn start(config: &Config, url: &str, output: &Output, tasks: Tasks) -> anyhow::Result<Self> {
+        let store = Store::new(url, StoreOptions::default())?;
+        let metrics = Arc::new(Metrics::new(http::route_names(), output.log.dropped()));
+        let has_spool = config.spool.is_some();
+        let patience = if has_spool { Duration::ZERO } else { DATABASE_PATIENCE };
+        service_manager::waits("waiting for the database");
+        let is_prepared = match prepare_schema(&store, config.migrate, patience, &metrics).await {
+            Ok(()) => true,
+            Err(error) if has_spool && is_outage(&error) => {
+                tracing::warn!("{}; events go into the spool until it is there", db::describe(error.as_ref()));
+                false
+            }
+            Err(error) => return Err(error),
+        };
+        let tokens = tokens(config, url, is_prepared, patience).await?;
+        tasks.spawn_background("following the access tokens", {
+            let tokens = Arc::clone(&tokens);
+            async move { tokens.follow().await }
+        });
+
+        let listen = |address| http::listen(address).with_context(|| format!("cannot listen on {address}"));
+        let listener = listen(config.listen)?;
+        let address = listener.local_addr().context("cannot tell which port was taken")?;
+        let admin_listener = config.admin_listen.map(listen).transpose()?;
+
+        let gate = |listener, listen| Arc::new(Gate::new(listener, listen, &config.access, Arc::clone(&tokens)));
+        let public = gate(Listener::Public, config.listen);
+        let services = services(config, url, &store, &metrics, &public, &tasks)?;
+        let live = Arc::clone(&services.live);
+        tasks.spawn_background("looking at the current hour", {
+            let live = Arc::clone(&live);
+            async move { live.look().await }
+        });
+        let settling = settling::settle_forever(store.clone(), config.settle_after, Arc::clone(&metrics));
+        tasks.spawn_background("settling", settling);
+
+        let service = |gate, listener| HttpService::new(gate, Router::new(listener, &services), Arc::clone(&metrics));
+        let admin = config.admin_listen.zip(admin_listener).map(|(listen, listener)| {
+            let service = service(gate(Listener::Admin, listen), Listener::Admin);
+            serve_admin(listener, service, output)
+        });
+        let Limits { connections, refusals, .. } = config.limits;
+        let share = open_files::make_room_for(open_files::Share { connections, refusals });
+        let limits = Limits { connections: share.connections, refusals: share.refusals, ..config.limits };
+        Ok(Self {
+            tasks,
+            store,
+            live,
+            listener,
+            address,
+            service: service(public, Listener::Public),
+            metrics,
+            limits,
+            admin,
+            watchdog: Watchdog::start(address),
+            is_prepared,
+            migrates: config.migrate,
+        })
+    }
+
+    async fn serve(self, output: &Output) -> anyhow::Result<()> {
+        let Self { tasks, store, metrics, live, listener, address, service, limits, admin, mut watchdog, .. } = self;
+        output.say(&format!("listening on http://{address}"));
+        if self.is_prepared {
+            service_manager::serves(address);
+        } else {
+            service_manager::serves_with(address, "the database is away, events go into the spool");
+        }
+        let mut unfit = None;
+        let stopping = async {
+            tokio::select! {
+                () = tasks.stopping() => {}
+                error = prepare_schema_later(&store, self.migrates, address, &metrics), if !self.is_prepared => {
+                    unfit = Some(error);
+                    tasks.stop();
+                }
+            }
+            watchdog.stopping();
+            // Those who listen to the stream would never be done.
+            live.end();
+        };
+        let all_answered = http::serve(listener, service, limits, stopping).await;
+        drop((admin, live));
+        // With the last connection the last use of the lanes is gone, so they end as soon as their queues are empty.
+        let drained = timeout(LANE_PATIENCE, tasks.lanes_end()).await.is_ok();
+        if let Some(error) = unfit {
+            return Err(error);
+        }
+        if let Some(task) = tasks.ended_early() {
+            bail!("{task} ended by itself, which is a bug; the daemon stopped");
+        }
+        if all_answered && drained {
+            tracing::info!("stopped; everything that was accepted is answered");
+        } else {
+            tracing::warn!("stopped with requests unanswered: the time for stopping ran out");
+        }
+        Ok(())
+    }
+}
+
+/// The access tokens, as the database has them or, while it is away, as they were last kept on disk.
+async fn tokens(config: &Config, url: &str, is_prepared: bool, patience: Duration) -> anyhow::Result<Arc<Tokens>> {
+    let folder = config.spool.as_ref().map(|spool| spool.dir.as_path());
+    let tokens = Arc::new(Tokens::new(url, config.access.tokens_valid_for, folder)?);
+    if is_prepared && read_tokens(&tokens, patience, config.spool.is_some()).await? {
+        // Before anybody is let in by them.
+        tokens.keep().await;
+        let admin = config.admin_listen.map(|listen| ("admin-listen", listen));
+        let listens = [("listen", config.listen)].into_iter().chain(admin);
+        NobodyMayListen::check(&config.access, listens, tokens.ever().unwrap_or_default())?;
+    } else {
+        tokens.recall();
+    }
+    Ok(tokens)
+}
+
+/// What the handlers work with. What it holds can be read among the metrics.
+fn services(
+    config: &Config,
+    url: &str,
+    store: &Store,
+    metrics: &Arc<Metrics>,
+    public: &Arc<Gate>,
+    tasks: &Tasks,
+) -> anyhow::Result<Services> {
+    let losses = Losses::start(store, metrics, tasks);
+    let spool = config
+        .spool
+        .as_ref()
+        .map(|spool| SpoolLane::start(&spool.dir, spool.max_bytes, store, metrics, &losses, tasks));
+    let spool = spool.transpose().context("cannot spool")?;
+    let events = Arc::new(EventLanes::start(store, spool.as_ref(), metrics, losses, tasks));
+    let counts = Arc::new(CountLanes::start(store, metrics, tasks));
+    let live = Arc::new(Live::new(Arc::clone(&counts)));
+    let reports = Arc::new(Reports::new(url, metrics)?);
+    let readiness = Arc::new(Readiness::new(url, events.storing(), Arc::clone(public), metrics)?);
+    let budget = BodyBudget::default();
+    events.watch(metrics);
+    counts.watch(metrics);
+    live.watch(metrics);
+    reports.watch();
+    budget.watch(metrics);
+    metrics.watch_pool("events", store, Store::pool_use);
+    metrics.watch_pool("counts", store, Store::read_pool_use);
+    Ok(Services {
+        events,
+        counts,
+        live,
+        names: Arc::new(VisitorNames::new(Arc::clone(&reports))),
+        reports,
+        readiness,
+        metrics: Arc::clone(metrics),
+        budget,
+        limits: config.requests,
+    })
+}
+
+/// Serves the metrics until the handle is dropped.
+fn serve_admin(listener: TcpListener, service: HttpService, output: &Output) -> AbortOnDropHandle<bool> {
+    if let Ok(address) = listener.local_addr() {
+        output.say(&format!("metrics on http://{address}"));
+    }
+    AbortOnDropHandle::new(tokio::spawn(http::serve(listener, service, Limits::admin(), std::future::pending())))
+}

@@ -1,0 +1,125 @@
+use warp::http::{HeaderValue, header::WWW_AUTHENTICATE};
+
+use super::Answer;
+use crate::{
+    auth::Denial,
+    telemetry::metrics::{Listener, Reason},
+};
+
+/// The answer to a request that may not come in. Nothing of what it showed is in it.
+pub(super) fn answer(denial: Denial) -> Answer {
+    match denial {
+        Denial::Missing(Listener::Admin) => challenge(
+            401,
+            "Token missing",
+            "This needs a token with the scope admin, in a header `Authorization: Bearer TOKEN`. Who runs this server makes one with \
+             `analytics-cli token create NAME --scope admin`.",
+            "",
+        ),
+        Denial::Missing(Listener::Public) => challenge(
+            401,
+            "Token missing",
+            "This needs a token, in a header `Authorization: Bearer TOKEN`; the pages of a web site have a public key instead, in the \
+             parameter `key`. Who runs this server makes either with `analytics-cli token create`.",
+            "",
+        ),
+        Denial::Invalid => challenge(
+            401,
+            "Token not valid",
+            "What was shown is no token of this server, or has expired or was revoked. Accepted is a header `Authorization: Bearer \
+             TOKEN`, with a token as `analytics-cli token create` printed it.",
+            r#", error="invalid_token""#,
+        ),
+        Denial::SecretInUrl => challenge(
+            400,
+            "Secret in the URL",
+            "Only public keys are accepted in the parameter `key`: URLs are kept in logs and histories, where a secret does not stay \
+             one. Revoke this token with `analytics-cli token revoke`, and send the next one in a header `Authorization: Bearer TOKEN`.",
+            r#", error="invalid_request""#,
+        ),
+        Denial::Several => challenge(
+            400,
+            "More than one token",
+            "A request may show one token or public key, in one header `Authorization` or in the parameter `key`.",
+            r#", error="invalid_request""#,
+        ),
+        Denial::Unreadable(invalid) => Answer::invalid(&invalid),
+        Denial::Scope(scope) => challenge(
+            403,
+            "Not allowed",
+            &format!("This needs a token with the scope {scope}, which the one that was shown does not have."),
+            &format!(r#", error="insufficient_scope", scope="{scope}""#),
+        ),
+        Denial::Origin => forbidden(
+            "Other origin",
+            "This public key is for pages of other origins. A browser says where a page is in the header Origin, or Referer; make a \
+             key for that origin with `analytics-cli token create NAME --public --origin ORIGIN`.",
+        ),
+        Denial::PublicBatch => forbidden(
+            "Not with a public key",
+            "A public key records single events, at /analytics and /analytics.gif. A batch needs a token with the scope write, in a \
+             header `Authorization: Bearer TOKEN`.",
+        ),
+        Denial::NotKnownYet => not_known(
+            "Tokens not known yet",
+            "The database has not answered since this server started, so it cannot tell who may come in.",
+        ),
+        Denial::NotKnownNow => not_known(
+            "Tokens not known now",
+            "The database does not say which tokens there are, so this server does not let in who shows none, unless it is started \
+             with --allow-anonymous.",
+        ),
+        Denial::KnownTooLongAgo(valid_for) => not_known(
+            "Tokens not known now",
+            &format!(
+                "The database has not said for {} which tokens there are, and for no longer those that it said last stay in force \
+                 (--tokens-valid-for).",
+                humantime::format_duration(valid_for)
+            ),
+        ),
+        Denial::Preflight => forbidden(
+            "Other origin",
+            "Pages of this origin may not ask this. The setting --cors-origins names origins that may; pages with a public key may write.",
+        ),
+        Denial::ForeignHost => forbidden(
+            LOCAL_ONLY,
+            "There is no token yet, so this server is open to its own machine only, and answers to localhost and addresses like \
+             127.0.0.1. To be reached by another name, as behind a proxy, make a token with `analytics-cli token create`, or start it \
+             with --allow-anonymous.",
+        ),
+        Denial::ForeignPage => forbidden(
+            LOCAL_ONLY,
+            "There is no token yet, so this server is open to its own machine only, and pages from elsewhere may not ask. Make a \
+             public key for their origin with `analytics-cli token create NAME --public --origin ORIGIN`, or start the server with \
+             --allow-anonymous.",
+        ),
+        Denial::Proxied => forbidden(
+            LOCAL_ONLY,
+            "There is no token yet, so this server is open to its own machine only, and this came through a proxy, which may ask for \
+             anybody. Make a token with `analytics-cli token create`, or start the server with --allow-anonymous.",
+        ),
+    }
+}
+
+const LOCAL_ONLY: &str = "Open to this machine only";
+
+fn forbidden(title: &str, detail: &str) -> Answer {
+    Answer::new(Reason::Forbidden, 403, title, detail)
+}
+
+/// It may come in as soon as the database says so again.
+fn not_known(title: &str, why: &str) -> Answer {
+    Answer::new(Reason::Unavailable, 503, title, format!("{why} Nothing was stored. Try again after a second."))
+}
+
+/// With a challenge as in RFC 6750.
+fn challenge(status: u16, title: &str, detail: &str, parameters: &str) -> Answer {
+    let reason = match status {
+        400 => Reason::Invalid,
+        401 => Reason::Unauthenticated,
+        _ => Reason::Forbidden,
+    };
+    let value = format!(r#"Bearer realm="analytics"{parameters}"#);
+    let value = HeaderValue::try_from(value).expect("words of ASCII are a value");
+    Answer::new(reason, status, title, detail).with(WWW_AUTHENTICATE, value)
+}

@@ -1,0 +1,352 @@
+//! Every way in which a request can fail, and the one place that makes an answer of it: status, problem document (RFC 9457),
+//! headers, and the reason that metrics and the log give. Nothing internal is in an answer.
+
+mod denied;
+
+use std::time::Duration;
+
+use model::{IdempotencyKey, InvalidInput, Problem, Timestamp, wire::InvalidLine};
+use thiserror::Error;
+use warp::{
+    Reply,
+    http::{
+        HeaderName, HeaderValue, StatusCode,
+        header::{ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS},
+    },
+    reply::Response,
+};
+
+use crate::{
+    auth::{Denial, Limit, RateLimited, Refusal},
+    ingest::{
+        expired::Expired,
+        job::IngestError,
+        limits::age::{OutOfRange, rfc3339},
+    },
+    query::counts::ReadError,
+    telemetry::metrics::{Listener, Reason},
+};
+
+/// How long to wait before trying again, in seconds. A full queue drains in less; a database that restarts takes a little longer.
+pub(crate) const RETRY_AFTER_SECONDS: &str = "1";
+
+/// Why a request is not served.
+#[derive(Debug)]
+pub(crate) enum ApiError {
+    /// HTTP/1.1 without exactly one `Host`.
+    Host,
+    /// A body of unknown length that is not only chunked.
+    TransferCoding,
+    /// A batch that is compressed.
+    ContentCoding,
+    /// A body where none is read. `limit` is in bytes.
+    IgnoredBody {
+        limit: u64,
+    },
+    QueryTooLong {
+        limit: usize,
+    },
+    /// The database does not tell which tokens there are, or those that the request shows do not let it in.
+    Denied(Denial),
+    RateLimited(RateLimited),
+    NotFound {
+        listener: Listener,
+        path: String,
+    },
+    MethodNotAllowed {
+        allowed: String,
+    },
+    Invalid(InvalidInput),
+    OutOfRange(OutOfRange),
+    NotAnEvent(InvalidLine),
+    /// A fault in a line of a batch, counted from 1.
+    Line(u64, Box<ApiError>),
+    BodyEndedEarly,
+    BodyTimeout(Duration),
+    /// `limit` says how much a batch may hold.
+    BatchTooLarge {
+        limit: String,
+    },
+    /// The memory for bodies is taken.
+    BodyMemory,
+    Ingest(IngestError),
+    Read(ReadError),
+    TooManyListeners,
+    NotReady(String),
+    /// All connections of a listener are taken.
+    Connections,
+    /// An address has all the connections that one may have.
+    ConnectionsOfAddress,
+}
+
+/// Marks an answer that must not be sent. The connection is closed instead, because any status would claim to know whether the
+/// events are stored.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HangUp;
+
+/// The answer that must not be sent: see [`HangUp`].
+#[derive(Debug, Error)]
+#[error("what became of the request is not known, so the connection is closed without an answer")]
+pub(crate) struct NoAnswer;
+
+/// What a client gets.
+pub(crate) struct Answer {
+    pub(crate) problem: Problem,
+    reason: Reason,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+impl Answer {
+    fn new(reason: Reason, status: u16, title: &str, detail: impl Into<String>) -> Self {
+        Self { problem: Problem::new(status, title, detail), reason, header: None }
+    }
+
+    fn invalid(invalid: &InvalidInput) -> Self {
+        Self { problem: Problem::invalid_parameter(invalid), reason: Reason::Invalid, header: None }
+    }
+
+    fn with(self, name: HeaderName, value: HeaderValue) -> Self {
+        Self { header: Some((name, value)), ..self }
+    }
+
+    /// Names the parameter at fault, and what it accepts.
+    fn of_parameter(mut self, parameter: &str, accepted: Option<String>) -> Self {
+        self.problem.parameter = Some(parameter.to_owned());
+        self.problem.accepted = accepted;
+        self
+    }
+}
+
+impl ApiError {
+    /// A path of the public listener at which no file is.
+    pub(crate) fn no_file(path: &str) -> Self {
+        Self::NotFound { listener: Listener::Public, path: path.to_owned() }
+    }
+
+    /// What the client gets; none where the connection is closed without an answer.
+    #[expect(clippy::too_many_lines, reason = "every failure is named here, and none by chance")]
+    pub(crate) fn answer(self) -> Option<Answer> {
+        Some(match self {
+            Self::Host => Answer::new(
+                Reason::Invalid,
+                400,
+                "Invalid request",
+                "A request of HTTP/1.1 names the host that it is for in one header Host, and one of HTTP/1.0 may do so.",
+            ),
+            Self::TransferCoding => Answer::new(
+                Reason::Invalid,
+                400,
+                "Invalid request",
+                "A body comes with its length in Content-Length, or in chunks, which one header says: Transfer-Encoding: chunked. \
+                 Nothing was stored.",
+            ),
+            Self::ContentCoding => Answer::new(
+                Reason::Invalid,
+                415,
+                "Content coding not supported",
+                "A batch is read as it is: send it without Content-Encoding, or with identity. Nothing was stored.",
+            )
+            // RFC 9110, section 15.5.16: the answer says which coding there is.
+            .with(ACCEPT_ENCODING, HeaderValue::from_static("identity")),
+            Self::IgnoredBody { limit } => Answer::new(
+                Reason::TooLarge,
+                413,
+                "Content too large",
+                format!(
+                    "A body of more than {limit} bytes is not accepted here. An event is in the query string; to send many at once, \
+                     POST them to /analytics/batch."
+                ),
+            ),
+            Self::QueryTooLong { limit } => Answer::new(
+                Reason::TooLarge,
+                414,
+                "URI too long",
+                format!("The query string may have at most {limit} bytes."),
+            ),
+            Self::Denied(denial) => denied::answer(denial),
+            Self::RateLimited(limited) => rate_limited(limited),
+            Self::NotFound { listener, path } => {
+                let shown: String = path.chars().take(200).collect();
+                let what_is_there = match listener {
+                    Listener::Public => "Events and counts are at /analytics.",
+                    Listener::Admin => {
+                        "This listener has only the daemon's metrics, at /metrics; events and counts are on another listener."
+                    }
+                };
+                let detail = format!("There is nothing at {shown}. {what_is_there}");
+                Answer::new(Reason::NotFound, 404, "Not found", detail)
+            }
+            Self::MethodNotAllowed { allowed } => {
+                let detail = format!("This path answers to {allowed}.");
+                let allowed = HeaderValue::try_from(allowed).expect("names of methods are a value");
+                Answer::new(Reason::MethodNotAllowed, 405, "Method not allowed", detail).with(ALLOW, allowed)
+            }
+            Self::Invalid(invalid) => Answer::invalid(&invalid),
+            Self::OutOfRange(out_of_range) => {
+                Answer::new(Reason::Invalid, 400, "Timestamp not accepted", format!("{out_of_range}."))
+                    .of_parameter(Timestamp::PARAMETER, Some(out_of_range.accepted()))
+            }
+            Self::NotAnEvent(invalid) => Answer::new(Reason::Invalid, 400, "Invalid line", format!("the line {invalid}.")),
+            Self::Line(number, fault) => {
+                let mut answer = fault.answer()?;
+                answer.problem = answer.problem.at_line(number);
+                answer.problem.detail.push_str(" Nothing of the batch was stored.");
+                answer
+            }
+            Self::BodyEndedEarly => {
+                Answer::new(Reason::Invalid, 400, "Incomplete body", "The body ended early. Nothing was stored.")
+            }
+            Self::BodyTimeout(limit) => {
+                let limit = humantime::format_duration(limit);
+                let detail = format!("The batch did not arrive within {limit}. Nothing was stored.");
+                Answer::new(Reason::TooSlow, 408, "Request timeout", detail)
+            }
+            Self::BatchTooLarge { limit } => Answer::new(
+                Reason::TooLarge,
+                413,
+                "Content too large",
+                format!("A batch may have at most {limit}. Nothing was stored; send it in smaller ones."),
+            ),
+            Self::BodyMemory | Self::Ingest(IngestError::TooBusy) | Self::Connections => busy(" Nothing was stored."),
+            Self::Ingest(IngestError::Rebuilding) => Answer::new(
+                Reason::Rebuilding,
+                503,
+                "Hour being rebuilt",
+                "The hour was closed and is being opened again for late events, which takes longer than a request may wait. Nothing \
+                 was stored. Try again after a second.",
+            ),
+            Self::Ingest(IngestError::Unavailable) => {
+                unavailable("The database does not answer, or stores nothing now. Nothing was stored.")
+            }
+            Self::Ingest(IngestError::Refused) => Answer::new(
+                Reason::Refused,
+                503,
+                "Database refused",
+                "The database answers, but did not accept this. The cause is in the server's log. Nothing was stored.",
+            ),
+            Self::Ingest(IngestError::Conflict) => Answer::new(
+                Reason::Conflict,
+                409,
+                "Idempotency key in use",
+                "Another request was stored under this idempotency key, in an hour that this one touches too. Nothing was \
+                 stored. To send the same request again, send the same events; for another one, take a new key.",
+            )
+            .of_parameter(IdempotencyKey::PARAMETER, None),
+            Self::Ingest(IngestError::Expired(expired)) => answer_expired(expired),
+            Self::Ingest(IngestError::Unknown) => return None,
+            Self::Read(ReadError::QueueFull) => busy(""),
+            Self::Read(ReadError::Unavailable) => unavailable("The database does not answer."),
+            Self::TooManyListeners => busy(" As many listen as may."),
+            Self::NotReady(why) => Answer::new(Reason::NotReady, 503, "Not ready", why),
+            Self::ConnectionsOfAddress => Answer::new(
+                Reason::TooBusy,
+                503,
+                "Too many connections",
+                "This address has as many connections as one may have here. Nothing was stored. Try again after a second, on a \
+                 connection that is there already.",
+            ),
+        })
+    }
+}
+
+fn busy(consequence: &str) -> Answer {
+    let detail = format!("More requests are waiting than this server holds.{consequence} Try again after a second.");
+    Answer::new(Reason::TooBusy, 503, "Too busy", detail)
+}
+
+fn unavailable(what_is_wrong: &str) -> Answer {
+    let detail = format!("{what_is_wrong} Try again after a second.");
+    Answer::new(Reason::Unavailable, 503, "Database unavailable", detail)
+}
+
+fn rate_limited(RateLimited { limit, retry_after }: RateLimited) -> Answer {
+    let requests = match limit {
+        Limit::PerToken => "More requests come with this token",
+        Limit::PerAddress => "More requests come from this address",
+        Limit::Guesses => "More requests without a valid token come from this address",
+    };
+    let seconds = if retry_after == 1 { "second" } else { "seconds" };
+    let detail =
+        format!("{requests} than this server accepts. Nothing was stored. Try again after {retry_after} {seconds}.");
+    Answer::new(Reason::RateLimited, 429, "Too many requests", detail).with(RETRY_AFTER, retry_after.into())
+}
+
+fn answer_expired(expired: Expired) -> Answer {
+    let (millis, at) = (expired.at.millis(), rfc3339(expired.at));
+    if expired.is_within_retention() {
+        let detail = format!(
+            "timestamp {millis} ({at}) lies in an hour of which raw events are missing on the server, so it can no longer be counted \
+             exactly; the server's log says more. Nothing was stored."
+        );
+        return Answer::new(Reason::Expired, 400, "Hour incomplete", detail).of_parameter(Timestamp::PARAMETER, None);
+    }
+    let from = expired.accepts_from.map(|from| from.to_rfc3339_opts(chrono::SecondsFormat::Millis, true));
+    let bound = from.as_deref().map(|from| format!(" Accepted is what happened from {from} on.")).unwrap_or_default();
+    let detail = format!(
+        "timestamp {millis} ({at}) lies in an hour whose raw events are no longer kept, by the retention setting, so it can no longer \
+         be counted exactly.{bound} Nothing was stored."
+    );
+    Answer::new(Reason::Expired, 400, "Hour no longer kept", detail)
+        .of_parameter(Timestamp::PARAMETER, from.map(|from| format!("from {from} on, in milliseconds since 1970")))
+}
+
+impl Reply for ApiError {
+    fn into_response(self) -> Response {
+        let Some(Answer { problem, reason, header }) = self.answer() else {
+            let mut response = Response::default();
+            response.extensions_mut().insert(HangUp);
+            return response;
+        };
+        let mut response = Response::new(body_of(&problem).into());
+        *response.status_mut() = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        response.extensions_mut().insert(reason);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(Problem::MEDIA_TYPE));
+        // What is refused to one may be served to another, or a moment later.
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        // Some of them repeat a path that was asked for.
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if problem.status == StatusCode::SERVICE_UNAVAILABLE.as_u16() {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        }
+        headers.extend(header);
+        response
+    }
+}
+
+pub(crate) fn body_of(problem: &Problem) -> Vec<u8> {
+    serde_json::to_vec(problem).expect("a problem holds only strings and numbers")
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Denied(denial) => Self::Denied(denial),
+            Refusal::RateLimited(limited) => Self::RateLimited(limited),
+        }
+    }
+}
+
+impl From<InvalidInput> for ApiError {
+    fn from(invalid: InvalidInput) -> Self {
+        Self::Invalid(invalid)
+    }
+}
+
+impl From<OutOfRange> for ApiError {
+    fn from(out_of_range: OutOfRange) -> Self {
+        Self::OutOfRange(out_of_range)
+    }
+}
+
+impl From<IngestError> for ApiError {
+    fn from(error: IngestError) -> Self {
+        Self::Ingest(error)
+    }
+}
+
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
+        Self::Read(error)
+    }
+}
