@@ -14,6 +14,7 @@ mod overload;
 mod query_string;
 mod request_id;
 mod response;
+mod router;
 mod routes;
 mod server;
 mod service;
@@ -21,7 +22,8 @@ mod static_files;
 mod visitor_names;
 mod watched_body;
 
-pub(crate) use routes::{Router, Services, names as route_names};
+pub(crate) use router::Router;
+pub(crate) use routes::{Services, names as route_names};
 pub(crate) use server::{Limits, listen, serve};
 pub(crate) use service::HttpService;
 pub(crate) use visitor_names::VisitorNames;

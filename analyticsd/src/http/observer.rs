@@ -12,7 +12,7 @@ use warp::{http::Request, reply::Response};
 use super::{
     error::NoAnswer,
     request_id::{self, RequestId},
-    routes::Target,
+    router::Target,
 };
 use crate::telemetry::metrics::{Listener, MethodName, Metrics, OfListener, Outcome, Reason};
 

@@ -1,24 +1,16 @@
 //! Every route of the daemon, once: a row for each path, and in it a line for each endpoint with its methods, what a request must
 //! show, what is passed to its handler, the handler, and its description in the OpenAPI document.
 //!
-//! Whatever decides by the path asks [`Router::find`], so that no two parts of the program read a path differently. What has no
-//! row is not served.
+//! What has no row is not served.
 
-use std::{convert::Infallible, sync::Arc};
+use std::sync::Arc;
 
-use hyper::body::{Body, Bytes};
+use hyper::body::Bytes;
 use model::{access::Scope, wire};
-use tower_service::Service as _;
 use utoipa::openapi::path::Operation;
-use warp::{
-    Filter,
-    filters::BoxedFilter,
-    http::{Method, Request},
-    reply::Response,
-};
+use warp::{Filter, filters::BoxedFilter, http::Method, reply::Response};
 
 use super::{
-    error::ApiError,
     extract::{answered, body_share, client, headers, key, path, query, still_allowed, with},
     handlers::{
         get_counts, get_docs, get_file, get_hours, get_pixel, get_stream, health, metrics, post_batch, post_event,
@@ -27,7 +19,6 @@ use super::{
     response,
     static_files::FILES,
     visitor_names::VisitorNames,
-    watched_body::WatchedBody,
 };
 use crate::{
     auth::Policy,
@@ -53,19 +44,17 @@ pub(crate) struct Services {
     pub(crate) limits: RequestLimits,
 }
 
-struct Route {
-    listener: Listener,
+pub(super) struct Route {
+    pub(super) listener: Listener,
     path: Path,
-    /// What it is called in metrics and in the log.
-    name: &'static str,
-    endpoints: &'static [Endpoint],
+    pub(super) endpoints: &'static [Endpoint],
 }
 
 /// Which paths are a route's, each in the one spelling that it has.
 enum Path {
     Exact(&'static str),
-    /// This one and those below it.
-    Below(&'static str),
+    /// The folder of the documentation's pages, and those.
+    Docs,
     /// Those of the page's files.
     Files,
 }
@@ -74,10 +63,10 @@ type Document = (&'static str, fn() -> Operation);
 
 /// One way to use a route.
 pub(crate) struct Endpoint {
-    methods: &'static [Method],
-    pub(crate) policy: Policy,
-    pub(crate) passes: Passes,
-    serve: fn(&Services) -> BoxedFilter<(Response,)>,
+    pub(super) methods: &'static [Method],
+    pub(super) policy: Policy,
+    pub(super) passes: Passes,
+    pub(super) serve: fn(&Services) -> BoxedFilter<(Response,)>,
     /// Its tag and its description in the OpenAPI document.
     document: Option<Document>,
 }
@@ -101,10 +90,9 @@ const GET: &[Method] = &[Method::GET];
 const POST: &[Method] = &[Method::POST];
 
 /// The busiest route comes first.
-static ROUTES: [Route; 12] = [
+pub(super) static ROUTES: [Route; 12] = [
     public(
         Path::Exact(wire::ANALYTICS_PATH),
-        wire::ANALYTICS_PATH,
         &[
             Endpoint {
                 methods: READ,
@@ -127,7 +115,6 @@ static ROUTES: [Route; 12] = [
     ),
     public(
         Path::Exact(wire::BATCH_PATH),
-        wire::BATCH_PATH,
         &[Endpoint {
             methods: POST,
             policy: Policy::Token(Scope::Write),
@@ -142,7 +129,6 @@ static ROUTES: [Route; 12] = [
     ),
     public(
         Path::Exact("/analytics.gif"),
-        "/analytics.gif",
         &[Endpoint {
             methods: GET,
             policy: Policy::TokenOrPublicKey(Scope::Write),
@@ -156,7 +142,6 @@ static ROUTES: [Route; 12] = [
     ),
     public(
         Path::Exact(wire::HOURS_PATH),
-        wire::HOURS_PATH,
         &[Endpoint {
             methods: READ,
             policy: Policy::Token(Scope::Read),
@@ -167,7 +152,6 @@ static ROUTES: [Route; 12] = [
     ),
     public(
         Path::Exact(wire::STREAM_PATH),
-        wire::STREAM_PATH,
         &[Endpoint {
             methods: GET,
             policy: Policy::Token(Scope::Read),
@@ -176,25 +160,20 @@ static ROUTES: [Route; 12] = [
             document: Some(("counts", <get_stream::__path_get_stream as utoipa::Path>::operation)),
         }],
     ),
-    public(Path::Exact("/analytics.js"), "/analytics.js", &[FILE]),
-    public(Path::Files, "/", &[FILE]),
+    public(Path::Exact("/analytics.js"), &[FILE]),
+    public(Path::Files, &[FILE]),
     public(
-        Path::Below("/docs"),
-        "/docs",
+        Path::Docs,
         &[Endpoint {
             methods: READ,
             policy: Policy::Open,
             passes: Passes::Nothing,
-            serve: |_| {
-                let config = Arc::new(utoipa_swagger_ui::Config::from(OPENAPI_PATH));
-                answered(path().map(move |path| get_docs::get_docs(&path, &config)))
-            },
+            serve: |_| answered(path().map(|path| get_docs::get_docs(&path))),
             document: None,
         }],
     ),
     public(
-        Path::Exact(OPENAPI_PATH),
-        OPENAPI_PATH,
+        Path::Exact(get_docs::OPENAPI_PATH),
         &[Endpoint {
             methods: READ,
             policy: Policy::Open,
@@ -208,7 +187,6 @@ static ROUTES: [Route; 12] = [
     ),
     public(
         Path::Exact("/healthz"),
-        "/healthz",
         &[Endpoint {
             methods: READ,
             policy: Policy::Unlimited,
@@ -219,7 +197,6 @@ static ROUTES: [Route; 12] = [
     ),
     public(
         Path::Exact("/readyz"),
-        "/readyz",
         &[Endpoint {
             methods: READ,
             policy: Policy::Open,
@@ -231,7 +208,6 @@ static ROUTES: [Route; 12] = [
     Route {
         listener: Listener::Admin,
         path: Path::Exact("/metrics"),
-        name: "/metrics",
         endpoints: &[Endpoint {
             methods: READ,
             policy: Policy::Token(Scope::Admin),
@@ -242,8 +218,6 @@ static ROUTES: [Route; 12] = [
     },
 ];
 
-const OPENAPI_PATH: &str = "/openapi.json";
-
 /// A file that is part of the program.
 const FILE: Endpoint = Endpoint {
     methods: READ,
@@ -253,112 +227,35 @@ const FILE: Endpoint = Endpoint {
     document: None,
 };
 
-const fn public(path: Path, name: &'static str, endpoints: &'static [Endpoint]) -> Route {
-    Route { listener: Listener::Public, path, name, endpoints }
+const fn public(path: Path, endpoints: &'static [Endpoint]) -> Route {
+    Route { listener: Listener::Public, path, endpoints }
 }
 
-impl Path {
-    fn has(&self, path: &str) -> bool {
-        match self {
-            Self::Exact(exact) => path == *exact,
-            Self::Below(folder) => path.strip_prefix(folder).is_some_and(|file| {
-                file.is_empty() || file.strip_prefix('/').is_some_and(|file| !file.starts_with('/'))
-            }),
-            Self::Files => FILES.iter().any(|file| file.path == path),
+impl Route {
+    /// What it is called in metrics and in the log.
+    pub(super) fn name(&self) -> &'static str {
+        match self.path {
+            Path::Exact(path) => path,
+            Path::Files => "/",
+            Path::Docs => "/docs",
+        }
+    }
+
+    pub(super) fn has(&self, path: &str) -> bool {
+        match self.path {
+            Path::Exact(exact) => path == exact,
+            Path::Files => FILES.iter().any(|file| file.path == path),
+            Path::Docs => get_docs::is_page(path),
         }
     }
 }
 
 /// What routes are called, in the order of their places, and last what every path is called that no route has.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    ROUTES.iter().map(|route| route.name).chain(["unknown"])
+    ROUTES.iter().map(Route::name).chain([UNKNOWN])
 }
 
-/// What a request is for.
-#[derive(Clone, Copy)]
-pub(crate) struct Target {
-    /// The place of its route's name in [`names`].
-    pub(crate) place: usize,
-    pub(crate) name: &'static str,
-    /// None where the path has no such method, or there is no such path.
-    pub(crate) endpoint: Option<&'static Endpoint>,
-    /// The place of the endpoint in its route.
-    endpoint_place: usize,
-}
-
-impl Target {
-    /// What a request must show. Nothing is there that needs a token where nothing is.
-    pub(crate) fn policy(&self) -> Policy {
-        self.endpoint.map_or(Policy::Open, |endpoint| endpoint.policy)
-    }
-
-    /// Whether it is the busiest route, where only the service writes to the log.
-    pub(crate) fn is_busiest(&self) -> bool {
-        self.place == 0
-    }
-
-    /// Why there is no endpoint, which is the same for all who ask.
-    pub(crate) fn missing(&self, listener: Listener, path: &str) -> ApiError {
-        match ROUTES.get(self.place) {
-            Some(route) => {
-                let methods = route.endpoints.iter().flat_map(|endpoint| endpoint.methods);
-                let allowed = methods.map(Method::as_str).collect::<Vec<_>>().join(", ");
-                ApiError::MethodNotAllowed { allowed }
-            }
-            None => ApiError::NotFound { listener, path: path.to_owned() },
-        }
-    }
-}
-
-/// The routes of one listener, ready to serve.
-pub(crate) struct Router {
-    listener: Listener,
-    /// By the place of the route and that of the endpoint.
-    filters: Vec<Vec<BoxedFilter<(Response,)>>>,
-}
-
-impl Router {
-    pub(crate) fn new(listener: Listener, services: &Services) -> Self {
-        let filters = |route: &Route| {
-            let endpoints = route.endpoints.iter().filter(|_| route.listener == listener);
-            endpoints.map(|endpoint| (endpoint.serve)(services)).collect()
-        };
-        Self { listener, filters: ROUTES.iter().map(filters).collect() }
-    }
-
-    pub(crate) fn listener(&self) -> Listener {
-        self.listener
-    }
-
-    pub(crate) fn find(&self, path: &str, method: &Method) -> Target {
-        find(self.listener, path, method)
-    }
-
-    /// Lets the endpoint of a target answer. There must be one.
-    pub(crate) fn call<B>(
-        &self,
-        target: Target,
-        request: Request<WatchedBody<B>>,
-    ) -> impl Future<Output = Result<Response, Infallible>> + use<B>
-    where
-        B: Body + Unpin + Send + Sync + 'static,
-        B::Data: Send,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        warp::service(self.filters[target.place][target.endpoint_place].clone()).call(request)
-    }
-}
-
-fn find(listener: Listener, path: &str, method: &Method) -> Target {
-    let place = ROUTES.iter().position(|route| route.listener == listener && route.path.has(path));
-    let Some(place) = place else {
-        return Target { place: ROUTES.len(), name: "unknown", endpoint: None, endpoint_place: 0 };
-    };
-    let route = &ROUTES[place];
-    let found = route.endpoints.iter().enumerate().find(|(_, endpoint)| endpoint.methods.contains(method));
-    let (endpoint_place, endpoint) = found.map_or((0, None), |(place, endpoint)| (place, Some(endpoint)));
-    Target { place, name: route.name, endpoint, endpoint_place }
-}
+pub(super) const UNKNOWN: &str = "unknown";
 
 /// The OpenAPI document, as JSON.
 pub(super) fn document() -> String {
@@ -370,7 +267,7 @@ fn documented() -> impl Iterator<Item = Documented> {
         route.endpoints.iter().filter_map(|endpoint| {
             let (tag, operation) = endpoint.document?;
             Some(Documented {
-                path: route.name,
+                path: route.name(),
                 method: endpoint.methods[0].clone(),
                 policy: endpoint.policy,
                 tag,
@@ -378,87 +275,4 @@ fn documented() -> impl Iterator<Item = Documented> {
             })
         })
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use model::access::Scope;
-    use warp::http::Method;
-
-    use super::{ROUTES, find, names};
-    use crate::{auth::Policy, telemetry::metrics::Listener};
-
-    #[test]
-    fn every_path_has_one_spelling_and_what_no_route_has_is_unknown() {
-        let named = |path: &str| {
-            let of = |listener| find(listener, path, &Method::GET).name;
-            if path.starts_with("/metrics") { of(Listener::Admin) } else { of(Listener::Public) }
-        };
-        for route in &ROUTES {
-            assert_eq!(named(route.name), route.name);
-        }
-        assert_eq!(names().count(), ROUTES.len() + 1);
-        for (path, name) in [
-            ("", "unknown"),
-            ("/docs/swagger-ui.css", "/docs"),
-            ("/docsx", "unknown"),
-            ("/assets/page.js", "/"),
-            ("/assets/", "unknown"),
-            ("/assets/other.js", "unknown"),
-            ("/analytics/", "unknown"),
-            ("/analytics/hours/", "unknown"),
-            ("/analytics.gif/", "unknown"),
-            ("/healthz/", "unknown"),
-            ("/assets/page.js/", "unknown"),
-            ("/docs/", "/docs"),
-            ("/docs//", "unknown"),
-            ("/docs//index.html", "unknown"),
-            ("//", "unknown"),
-            ("//analytics", "unknown"),
-            ("/%61nalytics", "unknown"),
-            ("/analytics;x", "unknown"),
-            ("/ANALYTICS", "unknown"),
-            ("/analytics//", "unknown"),
-            ("/analytics/../metrics", "unknown"),
-            ("/analytics/batch/x", "unknown"),
-            ("/metrics/x", "unknown"),
-            ("*", "unknown"),
-            ("/\u{9b}31m\n", "unknown"),
-        ] {
-            assert_eq!(named(path), name, "{path:?}");
-        }
-    }
-
-    #[test]
-    fn each_listener_has_routes_of_its_own() {
-        let of = |listener| {
-            let found = ROUTES.iter().filter(|route| find(listener, route.name, &Method::GET).name == route.name);
-            found.map(|route| route.name).collect::<Vec<_>>()
-        };
-        assert_eq!(of(Listener::Admin), ["/metrics"]);
-        assert_eq!(of(Listener::Public).len(), ROUTES.len() - 1);
-    }
-
-    #[test]
-    fn what_holds_data_needs_a_token() {
-        let read = Policy::Token(Scope::Read);
-        let write = Policy::Token(Scope::Write);
-        let page = Policy::TokenOrPublicKey(Scope::Write);
-        for (path, get, post) in [
-            ("/analytics", read, page),
-            ("/analytics/batch", Policy::Open, write),
-            ("/analytics.gif", page, Policy::Open),
-            ("/analytics/hours", read, Policy::Open),
-            ("/analytics/stream", read, Policy::Open),
-        ] {
-            let policy = |method| find(Listener::Public, path, &method).policy();
-            assert_eq!((policy(Method::GET), policy(Method::POST)), (get, post), "{path}");
-        }
-        let admin = find(Listener::Admin, "/metrics", &Method::GET);
-        assert_eq!(admin.policy(), Policy::Token(Scope::Admin));
-        let open =
-            ROUTES.iter().filter(|route| route.endpoints.iter().any(|endpoint| endpoint.policy.scope().is_none()));
-        let open: Vec<&str> = open.map(|route| route.name).collect();
-        assert_eq!(open, ["/analytics.js", "/", "/docs", "/openapi.json", "/healthz", "/readyz"]);
-    }
 }

@@ -26,7 +26,8 @@ use super::{
     framing,
     observer::{Observed, Observer},
     query_string::KeySource,
-    routes::{Passes, Router, Target},
+    router::{Router, Target},
+    routes::Passes,
     watched_body::{ReadToEnd, WatchedBody},
 };
 use crate::{

@@ -1,7 +1,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use hyper::body::Bytes;
-use utoipa_swagger_ui::Config;
+use utoipa_swagger_ui::{Config, SwaggerFile};
 use warp::{
     http::{
         HeaderValue, StatusCode,
@@ -17,18 +17,30 @@ use crate::http::{chunked_body::in_chunks, error::ApiError, response};
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; img-src 'self' data:; \
                       font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// Where the document is that these pages show.
+pub(crate) const OPENAPI_PATH: &str = "/openapi.json";
+
+/// Whether there is a page at a path.
+pub(crate) fn is_page(path: &str) -> bool {
+    path == "/docs" || page(path).is_some()
+}
+
+fn page(path: &str) -> Option<SwaggerFile<'static>> {
+    let file = path.strip_prefix("/docs/").filter(|file| !file.starts_with('/'))?;
+    utoipa_swagger_ui::serve(file, Arc::new(Config::from(OPENAPI_PATH))).ok()?
+}
+
 /// `GET /docs/…`: Swagger UI, which shows the interface and tries it out.
-pub(crate) fn get_docs(path: &FullPath, config: &Arc<Config<'static>>) -> Result<Response, ApiError> {
+pub(crate) fn get_docs(path: &FullPath) -> Result<Response, ApiError> {
     let path = path.as_str();
-    let Some(file) = path.strip_prefix("/docs/") else {
+    if path == "/docs" {
         let mut response = response::empty(StatusCode::PERMANENT_REDIRECT);
         response.headers_mut().insert(LOCATION, HeaderValue::from_static("/docs/"));
         return Ok(response);
-    };
-    let found = utoipa_swagger_ui::serve(file, Arc::clone(config)).ok().flatten();
-    let found = found.ok_or_else(|| ApiError::no_file(path))?;
-    let media_type = HeaderValue::try_from(found.content_type).map_err(|_| ApiError::no_file(path))?;
-    let mut response = in_chunks(match found.bytes {
+    }
+    let page = page(path).ok_or_else(|| ApiError::no_file(path))?;
+    let media_type = HeaderValue::try_from(page.content_type).map_err(|_| ApiError::no_file(path))?;
+    let mut response = in_chunks(match page.bytes {
         Cow::Borrowed(of_the_program) => Bytes::from_static(of_the_program),
         Cow::Owned(made) => Bytes::from(made),
     });
