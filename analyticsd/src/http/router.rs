@@ -112,7 +112,7 @@ mod tests {
     use super::find;
     use crate::{
         auth::Policy,
-        http::routes::{ROUTES, names},
+        http::routes::{ROUTES, Route, names},
         telemetry::metrics::Listener,
     };
 
@@ -162,7 +162,7 @@ mod tests {
     fn each_listener_has_routes_of_its_own() {
         let of = |listener| {
             let found = ROUTES.iter().filter(|route| find(listener, route.name(), &Method::GET).name == route.name());
-            found.map(|route| route.name()).collect::<Vec<_>>()
+            found.map(Route::name).collect::<Vec<_>>()
         };
         assert_eq!(of(Listener::Admin), ["/metrics"]);
         assert_eq!(of(Listener::Public).len(), ROUTES.len() - 1);
@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(admin.policy(), Policy::Token(Scope::Admin));
         let open =
             ROUTES.iter().filter(|route| route.endpoints.iter().any(|endpoint| endpoint.policy.scope().is_none()));
-        let open: Vec<&str> = open.map(|route| route.name()).collect();
+        let open: Vec<&str> = open.map(Route::name).collect();
         assert_eq!(open, ["/analytics.js", "/", "/docs", "/openapi.json", "/healthz", "/readyz"]);
     }
 }
