@@ -31,7 +31,7 @@ async fn however_many_ask_whether_it_is_ready_the_database_is_asked_once_and_eve
 
     let mut asking = JoinSet::new();
     for _ in 0..100 {
-        let answer = reqwest::get(format!("{}/readyz", daemon.url()));
+        let answer = daemon.http().get(format!("{}/readyz", daemon.url())).send();
         asking.spawn(async move { answer.await.unwrap().status() });
     }
     let client = database.client().await;
