@@ -145,6 +145,8 @@ async fn run(page: &str) {
     shell.env_remove("DATABASE_URL").env_remove("XDG_CONFIG_HOME").env("ANALYTICS_SERVER", daemon.url());
     shell.env("HOME", folder.path()).env("CURL_HOME", folder.path()).env("PATH", path.unwrap());
     let output = timeout(PATIENCE, shell.output()).await.expect("the blocks end").unwrap();
+    // A database that is still ending would write into the folder while that is removed.
+    assert!(daemon.terminate().await.success());
     let (printed, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
 
     let parts: Vec<&str> = printed.split(MARK).skip(1).collect();
