@@ -22,7 +22,7 @@ fn judge(losses: &NotedLosses) -> Finding {
             "daemons miss {events} acknowledged events of {batches} commits; the last were missed at {}",
             at.to_rfc3339()
         ),
-        "did a standby that lagged behind take over, or was a backup restored? See AnalyticsEventsLost in docs/operations.md",
+        "did a standby that lagged behind take over, or was a backup restored? See AnalyticsEventsLost in docs/operate/alerts.md",
     )
 }
 

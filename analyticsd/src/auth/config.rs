@@ -32,8 +32,8 @@ pub(crate) struct AccessConfig {
 /// The daemon would serve whoever reaches it, and nobody said that it should.
 #[derive(Debug, Error)]
 #[error(
-    "{listens} can be reached from other machines, and there is no token yet, so anybody could read and write; make one with `analytics-cli token create NAME --scope write,read`, \
-     listen on 127.0.0.1 only, or let everybody in with --allow-anonymous"
+    "{listens} can be reached from other machines, and there is no token yet, so anybody could read and write; listen on 127.0.0.1 first and make one with \
+     `analytics-cli token create NAME --scope write,read`, or let everybody in with --allow-anonymous"
 )]
 pub struct NobodyMayListen {
     listens: Listens,

@@ -1,4 +1,4 @@
-//! A database is dumped while a daemon serves, and restored into an empty one, as docs/backup.md says.
+//! A database is dumped while a daemon serves, and restored into an empty one, as docs/operate/backup.md says.
 
 use std::{
     env,

@@ -30,6 +30,7 @@ mod open_files;
 mod openapi;
 mod operations;
 mod overload;
+mod pages;
 mod pixel;
 mod poolers;
 mod proxy;

@@ -1,4 +1,4 @@
-//! What an operator is given - docs/operations.md, the alerts and the dashboard - beside what the daemon exposes.
+//! What an operator gets - docs/operate, the alerts and the dashboard - beside what the daemon exposes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -79,20 +79,24 @@ fn exposed(metrics: &str) -> BTreeMap<String, Kind> {
         .collect()
 }
 
-/// The rows of docs/operations.md that explain a metric: `| name | type | labels | meaning |`.
+/// The items of docs/operate/metrics.md that explain a metric: `` - `name` (type; `label`, `label`). Meaning ``.
 fn documented(text: &str) -> BTreeMap<String, Kind> {
-    let mut rows = BTreeMap::new();
+    let mut items = BTreeMap::new();
+    // An item may go on for several lines.
+    let text = text.replace("\n  ", " ");
     for line in text.lines() {
-        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
-        let ["", name, kind, labels, meaning, ""] = cells[..] else { continue };
-        let Some(name) = name.strip_prefix('`').and_then(|name| name.strip_suffix('`')) else { continue };
+        let item = line.strip_prefix("- `").and_then(|line| line.split_once("` ("));
+        let Some((name, (kind, meaning))) = item.and_then(|(name, rest)| Some((name, rest.split_once("). ")?))) else {
+            continue;
+        };
         assert!(meaning.len() > 10, "{name} is explained");
-        let labels = labels.split(',').map(|label| label.trim().trim_matches('`').to_owned());
+        let (kind, labels) = kind.split_once("; ").unwrap_or((kind, ""));
+        let labels = labels.split(", ").map(|label| label.trim_matches('`').to_owned());
         let labels = labels.filter(|label| !label.is_empty()).collect();
-        let there = rows.insert(name.to_owned(), Kind { kind: kind.to_owned(), labels });
+        let there = items.insert(name.to_owned(), Kind { kind: kind.to_owned(), labels });
         assert_eq!(there, None, "{name} is explained once");
     }
-    rows
+    items
 }
 
 /// Every name in a query that looks like one of ours or of the process.
@@ -117,7 +121,7 @@ fn samples(metrics: &BTreeMap<String, Kind>) -> BTreeSet<String> {
 #[tokio::test]
 async fn the_documentation_explains_every_metric_that_there_is_and_no_other() {
     let exposed = exposed(&all_metrics().await);
-    let documented = documented(&read("operations.md"));
+    let documented = documented(&read("operate/metrics.md"));
     let missing: Vec<_> = exposed.keys().filter(|name| !documented.contains_key(*name)).collect();
     assert!(missing.is_empty(), "not explained: {missing:?}");
     let strange: Vec<_> = documented.keys().filter(|name| !exposed.contains_key(*name)).collect();
@@ -145,16 +149,16 @@ fn each_alert_is_explained_and_tested() {
     let text = read("prometheus/alerts.yml");
     let alerts: BTreeSet<_> = text.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
     assert!(alerts.len() > 10, "{alerts:?}");
-    let explained = read("operations.md");
+    let explained = read("operate/alerts.md");
     let explained: BTreeSet<_> = explained
         .lines()
-        .filter_map(|line| line.strip_prefix("### "))
+        .filter_map(|line| line.strip_prefix("## "))
         .filter(|name| name.starts_with("Analytics"))
         .collect();
     assert_eq!(explained, alerts);
     let tests = read("prometheus/alerts.test.yml");
     for alert in alerts {
-        assert!(text.contains(&format!("runbook: docs/operations.md#{}\n", alert.to_lowercase())), "{alert}");
+        assert!(text.contains(&format!("runbook: docs/operate/alerts.md#{}\n", alert.to_lowercase())), "{alert}");
         assert!(tests.contains(&format!("alertname: {alert}\n")), "{alert} is tested");
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     verdict::Verdict,
 };
 
-/// The format of report.json, which docs/loadtest.md describes. It grows when a reader of the one before would stumble.
+/// The format of report.json, which docs/load-testing.md describes. It grows when a reader of the one before would stumble.
 const FORMAT: u32 = 2;
 
 /// The files of a report. Goose writes its own.

@@ -267,7 +267,7 @@ impl TestClient {
     /// Sends events under a key until they are acknowledged, to whichever daemon, and then does what must change nothing any more: sends
     /// them once more, or others under the same key. The ledger knows of the first only, so that an event counted twice, or one
     /// stored under a key that was taken, is found as one too many. No two daemons with spools of their own are ever asked, so nobody may
-    /// say of the others that they are stored (see "The spool's order" in docs/reliability.md).
+    /// say of the others that they are stored (see "The spool's order" in docs/operate/reliability.md).
     async fn write_once(&mut self, events: &[Event], stop: &watch::Receiver<bool>, progress: &Progress) -> Outcome {
         let key = IdempotencyKey::new(format!("{}-{}", self.number, self.sent)).expect("digits make a key");
         let place = *[KeyPlace::Header, KeyPlace::Parameter, KeyPlace::Lines]

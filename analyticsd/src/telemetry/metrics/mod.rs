@@ -1,7 +1,7 @@
 //! What the daemon counts about itself, in the text format of `OpenMetrics`, which Prometheus reads. Each part has its own numbers here and changes them
 //! by handles that are found without looking anything up; what can be read when somebody asks is registered in `Watched` and costs nothing until then.
 //!
-//! docs/operations.md explains every number; a test holds the two together.
+//! docs/operate/metrics.md explains every number; a test holds the two together.
 
 mod broken;
 mod counter;
