@@ -126,7 +126,7 @@ impl Auditor {
                          counted_users, counted_clicks, counted_impressions, \
                          aggregate_users, aggregate_clicks, aggregate_impressions, \
                          user_rows, missing_users, strange_users, \
-                         settled_users, settled_clicks, settled_impressions, is_closed from analytics.audit_hours($1, $2)",
+                         settled_users, settled_clicks, settled_impressions, is_closed from analytics.audit($1, $2)",
                         &[&first, &last],
                     )
                     .await?)

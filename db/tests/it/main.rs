@@ -10,6 +10,7 @@ mod documented;
 mod embedded;
 mod faults;
 mod forgetting;
+mod functions;
 mod given_up_calls;
 mod hour_life;
 mod ingest;
