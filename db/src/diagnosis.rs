@@ -5,24 +5,24 @@ use tokio_postgres::error::SqlState;
 use crate::{StoreError, describe};
 
 /// A fault that is known by what the server says of it: what is wrong, and what to do.
-pub(crate) struct Fault {
+pub(crate) struct Diagnosis {
     what: &'static str,
     remedy: &'static str,
 }
 
 /// Says what an error of the database means, once: the fault, what the server said, and what to do where that is known; else what was tried and what
 /// it came to.
-pub(crate) fn told(tried: &str, error: &(dyn Error + 'static)) -> String {
-    match Fault::of(error) {
-        Some(Fault { remedy, .. }) => format!("{}; {remedy}", seen(tried, error)),
+pub(crate) fn explain(tried: &str, error: &(dyn Error + 'static)) -> String {
+    match Diagnosis::of(error) {
+        Some(Diagnosis { remedy, .. }) => format!("{}; {remedy}", seen(tried, error)),
         None => seen(tried, error),
     }
 }
 
 fn seen(tried: &str, error: &(dyn Error + 'static)) -> String {
-    match Fault::of(error) {
+    match Diagnosis::of(error) {
         // Its hints are replaced by what is to be done here.
-        Some(Fault { what, .. }) => match said(error) {
+        Some(Diagnosis { what, .. }) => match said(error) {
             Some(said) => format!("{what} ({}: {})", said.severity(), said.message()),
             None => what.to_owned(),
         },
@@ -42,7 +42,7 @@ fn said<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a tokio_postgres::erro
     None
 }
 
-impl Fault {
+impl Diagnosis {
     fn of(error: &(dyn Error + 'static)) -> Option<Self> {
         let Some(said) = said(error) else {
             // The driver says this one, before the server can.
@@ -93,10 +93,10 @@ impl StoreError {
 
     /// What is wrong, and what to do about it where that is known. The two together are what it says when it is written out.
     pub fn parts(&self) -> (String, Option<&'static str>) {
-        let fault = self.below().and_then(Fault::of);
+        let diagnosis = self.below().and_then(Diagnosis::of);
         let told = self.to_string();
-        match fault {
-            Some(Fault { remedy, .. }) => (
+        match diagnosis {
+            Some(Diagnosis { remedy, .. }) => (
                 told.strip_suffix(remedy).and_then(|seen| seen.strip_suffix("; ")).unwrap_or(&told).to_owned(),
                 Some(remedy),
             ),
