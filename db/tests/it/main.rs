@@ -16,6 +16,7 @@ mod hour_life;
 mod ingest;
 mod ingest_once;
 mod known_visitors;
+mod logins;
 mod new_days;
 mod objects;
 mod partitions;
