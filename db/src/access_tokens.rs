@@ -72,9 +72,7 @@ pub struct AccessTokens<'a>(pub &'a Store);
 impl AccessTokens<'_> {
     /// Whether there ever was a token, so that daemons ask for one.
     pub async fn ever_were(self) -> Result<bool, StoreError> {
-        self.0
-            .read(async |client| Ok(changes(&client.query_one("select analytics.access_changes()", &[]).await?)? > 0))
-            .await
+        Ok(changes(&self.0.read_row("select analytics.access_changes()", &[]).await?)? > 0)
     }
 
     /// Puts a token into the table. False if another that is not revoked has its name.
@@ -82,32 +80,17 @@ impl AccessTokens<'_> {
         let scopes: Vec<&str> = token.scopes.iter().map(Scope::as_str).collect();
         let origins: Vec<&str> = token.origins.iter().map(Origin::as_str).collect();
         let digest = token.digest.as_ref().map(<[u8; 32]>::as_slice);
-        self.0
-            .on_client(async |client| {
-                let row = client
-                    .query_one(
-                        "select analytics.create_access_token($1, $2, $3, $4, $5, $6)",
-                        &[&token.id, &token.name.as_str(), &scopes, &digest, &origins, &token.expires_at],
-                    )
-                    .await?;
-                Ok(row.get(0))
-            })
-            .await
+        let create = "select analytics.create_access_token($1, $2, $3, $4, $5, $6)";
+        let name = token.name.as_str();
+        let row = self.0.row(create, &[&token.id, &name, &scopes, &digest, &origins, &token.expires_at]).await?;
+        Ok(row.get(0))
     }
 
     /// All that ever were, the latest last.
     pub async fn list(self) -> Result<Vec<AccessTokenRow>, StoreError> {
-        let rows = self
-            .0
-            .read(async |client| {
-                Ok(client
-                    .query(
-                        "select id, name, scopes, is_public, origins, created_at, expires_at, revoked_at from analytics.list_access_tokens()",
-                        &[],
-                    )
-                    .await?)
-            })
-            .await?;
+        let statement = "select id, name, scopes, is_public, origins, created_at, expires_at, revoked_at \
+                         from analytics.list_access_tokens()";
+        let rows = self.0.read_rows(statement, &[]).await?;
         let read = |row: &tokio_postgres::Row| AccessTokenRow {
             id: row.get(0),
             name: row.get(1),

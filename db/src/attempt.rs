@@ -6,9 +6,9 @@ use tokio::time::timeout;
 
 use crate::{Store, StoreError, rollbacks, session::Session};
 
-/// Says that the writer's row is gone or stands elsewhere: see `ingest` in the migrations.
+/// Says that the writer's row is gone or stands elsewhere: see `functions/ingest.sql`.
 const NOT_REGISTERED: &str = "AN001";
-/// Says that another transaction stored the same at the same moment: see `ingest_once` in the migrations.
+/// Says that another transaction stored the same at the same moment: see `functions/ingest_once.sql`.
 const STORED_AT_THE_SAME_MOMENT: &str = "AN006";
 
 /// How long an attempt to see whether a session goes on may take.
@@ -41,7 +41,7 @@ impl Attempt {
 }
 
 /// What went wrong with a statement.
-pub(crate) enum Fault {
+pub(crate) enum SendError {
     /// It could not be prepared, so that it was not sent.
     Preparing(tokio_postgres::Error),
     /// It was sent.
@@ -52,7 +52,7 @@ pub(crate) enum Fault {
 /// commit.
 pub(crate) async fn attempt<T>(
     store: &Store,
-    send: impl AsyncFnOnce(&Session) -> Result<T, Fault>,
+    send: impl AsyncFnOnce(&Session) -> Result<T, SendError>,
 ) -> Result<T, Attempt> {
     let session = store.session().await.map_err(Attempt::NotSent)?;
     let limit = store.statement_limit();
@@ -64,13 +64,13 @@ pub(crate) async fn attempt<T>(
             session.go_back();
             return Ok(value);
         }
-        Err(Fault::Preparing(error)) => {
+        Err(SendError::Preparing(error)) => {
             let error = StoreError::from(error);
             session.go_back_after(&error);
             store.distrust(&error);
             return Err(Attempt::NotSent(error));
         }
-        Err(Fault::Sent(error)) => error,
+        Err(SendError::Sent(error)) => error,
     };
     if let Some(own) = error.as_db_error().filter(|error| rollbacks::is_own(error)) {
         session.go_back();

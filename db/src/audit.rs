@@ -90,15 +90,8 @@ impl Auditor {
     /// A span of hours in parts of one UTC day at most, in order, without days that have nothing to audit.
     pub async fn parts(&self, hours: &RangeInclusive<Hour>) -> Result<Vec<RangeInclusive<Hour>>, StoreError> {
         let (first, last) = bounds(hours);
-        let rows = self
-            .store
-            .bounded_maintenance(async {
-                Ok(self
-                    .client
-                    .query("select first_hour, last_hour from analytics.audited_parts($1, $2)", &[&first, &last])
-                    .await?)
-            })
-            .await?;
+        let statement = "select first_hour, last_hour from analytics.audited_parts($1, $2)";
+        let rows = self.store.maintain(self.client.query(statement, &[&first, &last])).await?;
         rows.iter().map(|row| Ok(whole_hour(row, 0)?..=whole_hour(row, 1)?)).collect()
     }
 
@@ -116,22 +109,12 @@ impl Auditor {
 
     async fn look(&self, part: &RangeInclusive<Hour>) -> Result<Vec<AuditedHour>, StoreError> {
         let (first, last) = bounds(part);
-        let rows = self
-            .store
-            .bounded_maintenance(async {
-                Ok(self
-                    .client
-                    .query(
-                        "select hour, is_verifiable, is_open, is_settled, raw_users, raw_clicks, raw_impressions, \
+        let statement = "select hour, is_verifiable, is_open, is_settled, raw_users, raw_clicks, raw_impressions, \
                          counted_users, counted_clicks, counted_impressions, \
                          aggregate_users, aggregate_clicks, aggregate_impressions, \
                          user_rows, missing_users, strange_users, \
-                         settled_users, settled_clicks, settled_impressions, is_closed from analytics.audit_hours($1, $2)",
-                        &[&first, &last],
-                    )
-                    .await?)
-            })
-            .await?;
+                         settled_users, settled_clicks, settled_impressions, is_closed from analytics.audit($1, $2)";
+        let rows = self.store.maintain(self.client.query(statement, &[&first, &last])).await?;
         rows.iter().map(AuditedHour::read).collect()
     }
 

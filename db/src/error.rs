@@ -8,24 +8,24 @@ use tokio_postgres::{
     error::{Severity, SqlState},
 };
 
-use crate::{fault::told, has_password, rollbacks};
+use crate::{diagnosis::explain, has_password, rollbacks};
 
 /// A call to the database that brought no answer. Nothing was changed by it, except where a method says otherwise. What it says has all its causes in it,
 /// so it names none besides, which would be told twice.
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// No connection could be had, or it broke. Worth trying again.
-    #[error("{}", told("the database cannot be reached", .0.as_ref()))]
+    #[error("{}", explain("the database cannot be reached", .0.as_ref()))]
     Unreachable(Box<dyn Error + Send + Sync>),
     /// The server answers, and lets nobody in: a wrong password, a database that is not there or takes no connections.
-    #[error("{}", told("the database lets nobody in", .0))]
+    #[error("{}", explain("the database lets nobody in", .0))]
     NotAdmitted(tokio_postgres::Error),
     /// No answer within the time that the caller allowed. Worth trying again.
     #[error("the database did not answer within {0:?}")]
     TimedOut(std::time::Duration),
     /// The server ended the statement, which took longer than its session allows: mostly it waited for a lock that somebody holds. Or somebody
     /// cancelled it by hand. The server itself is well. Worth trying again.
-    #[error("{}", told("the database gave up a statement", .0))]
+    #[error("{}", explain("the database gave up a statement", .0))]
     Cancelled(tokio_postgres::Error),
     /// Too many calls that were given up are still under way in the database, so that no other is begun. Worth trying again.
     #[error(
@@ -37,10 +37,10 @@ pub enum StoreError {
     #[error("the database is inconsistent: {0}")]
     Inconsistent(&'static str),
     /// The login may not do this. Trying again gives the same unless somebody gives it the right.
-    #[error("{}", told("the database does not let this login do that", .0))]
+    #[error("{}", explain("the database does not let this login do that", .0))]
     Forbidden(tokio_postgres::Error),
     /// The database answered with an error. Trying again gives the same unless something else changes.
-    #[error("{}", told("the database refused", .0))]
+    #[error("{}", explain("the database refused", .0))]
     Refused(tokio_postgres::Error),
 }
 

@@ -7,7 +7,7 @@ use tokio_postgres::Transaction;
 
 use crate::{
     Flavour, Store, StoreError, StoreOptions,
-    objects::{self, Drift, Objects},
+    objects::{self, Drift, Shown},
     pooler::{self, SharedSessions},
     roles,
     schema::{self, SchemaError, SchemaStatus},
@@ -147,12 +147,13 @@ impl Examination {
 
     /// Which objects of the schema are not as the migrations make them. It says something only where those of this build are all applied.
     pub async fn drift(&self, flavour: Flavour) -> Result<Vec<Drift>, StoreError> {
-        Ok(objects::compare(&objects::expected(flavour), &self.objects(flavour).await?))
+        let found = self.look(async |transaction| objects::found(transaction, flavour).await).await?;
+        Ok(objects::compare(&objects::expected(flavour), &found))
     }
 
-    /// The objects of the schema.
-    pub async fn objects(&self, flavour: Flavour) -> Result<Objects, StoreError> {
-        self.look(async |transaction| objects::found(transaction, flavour).await).await
+    /// The objects of the schema, as `db/schema.sql` shows them.
+    pub async fn objects(&self, flavour: Flavour) -> Result<Vec<Shown>, StoreError> {
+        self.look(async |transaction| objects::shown(transaction, flavour).await).await
     }
 
     /// Whether roles, owners and rights are as [`roles`] says, whether daemons have no more of them than they need, and whether everybody may connect.

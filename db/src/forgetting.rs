@@ -29,37 +29,23 @@ impl Auditor {
     /// The hours of a part, as [`Auditor::parts`] makes them, in which a visitor has raw events.
     pub async fn traces(&self, user: &UserName, part: &RangeInclusive<Hour>) -> Result<Vec<Traces>, StoreError> {
         let (first, last) = bounds(part);
-        let rows = self
-            .store
-            .bounded_maintenance(async {
-                let statement = "select hour, events from analytics.hours_of($1, $2, $3)";
-                Ok(self.client.query(statement, &[&user.as_str(), &first, &last]).await?)
-            })
-            .await?;
+        let statement = "select hour, events from analytics.hours_of($1, $2, $3)";
+        let rows = self.store.maintain(self.client.query(statement, &[&user.as_str(), &first, &last])).await?;
         Ok(rows.iter().map(|row| Traces { hour: hour_in(row, 0), events: unsigned(row.get(1)) }).collect())
     }
 
     /// The first hour of which raw events are kept; none if all are. Of earlier ones there are counts, which name nobody.
     pub async fn kept_from(&self) -> Result<Option<Hour>, StoreError> {
-        let row = self
-            .store
-            .bounded_maintenance(async {
-                let statement = "select nullif(accepts_from, timestamptz 'epoch') from analytics.settings";
-                Ok(self.client.query_one(statement, &[]).await?)
-            })
-            .await?;
+        let statement = "select nullif(accepts_from, timestamptz 'epoch') from analytics.settings";
+        let row = self.store.maintain(self.client.query_one(statement, &[])).await?;
         Ok(row.get::<_, Option<DateTime<Utc>>>(0).map(|_| hour_in(&row, 0)))
     }
 
     /// Deletes a visitor's raw events of an hour and counts the hour anew, in one transaction. The hour is open afterwards, and settles like any other.
     pub async fn forget(&self, user: &UserName, hour: Hour) -> Result<Forgotten, StoreError> {
-        let row = self
-            .store
-            .bounded_maintenance(async {
-                let statement = "select deleted, rebuilt from analytics.forget($1, $2)";
-                Ok(self.client.query_one(statement, &[&user.as_str(), &hour.start().to_utc()]).await?)
-            })
-            .await?;
+        let statement = "select deleted, rebuilt from analytics.forget($1, $2)";
+        let (user, start) = (user.as_str(), hour.start().to_utc());
+        let row = self.store.maintain(self.client.query_one(statement, &[&user, &start])).await?;
         Ok(Forgotten { deleted: unsigned(row.get(0)), rebuilt: row.get(1) })
     }
 }

@@ -1,5 +1,5 @@
 //! Everything that speaks SQL, and nothing else does. What the product means by an event being stored, counted or settled is
-//! decided by the functions in `migrations/`; the Rust here calls them and turns what can go wrong into types.
+//! decided by the functions in `functions/`; the Rust here calls them and turns what can go wrong into types.
 //!
 //! - [`Store`] holds the connections, and answers [`Store::counts`];
 //! - [`Writer`] stores batches; [`Undecided`] finds out what became of a batch whose connection died;
@@ -19,11 +19,12 @@ mod attempt;
 mod audit;
 mod claims;
 mod columns;
+mod connections;
+mod diagnosis;
 pub mod embedded;
 mod error;
 mod examination;
 mod fate;
-mod fault;
 mod flavour;
 mod forgetting;
 mod known_visitors;
@@ -31,23 +32,20 @@ mod losses;
 pub mod objects;
 mod password;
 pub mod pooler;
-mod raw;
 mod raw_events_examination;
-mod reopening;
-mod reports;
 mod retention;
 pub mod roles;
 mod rollbacks;
 pub mod schema;
 mod session;
 mod settler;
-mod spools;
 mod store;
 mod writer;
 
 pub use access_tokens::{AccessTokenRow, AccessTokens, LiveAccessToken, LiveAccessTokens, NewAccessToken};
 pub use audit::{AuditedHour, Auditor, Difference, Repaired, Tally};
 pub use claims::Claim;
+pub use connections::{PoolUse, StoreOptions};
 pub use error::{DatabaseUrlError, StoreError, check_database_url, describe};
 pub use examination::{Access, Clock, Examination, Platform, Settling, Timescale};
 pub use fate::{Fate, Undecided};
@@ -56,10 +54,7 @@ pub use forgetting::{Forgotten, Traces};
 pub use losses::{Acknowledged, Loss, NotedLosses};
 pub use password::{has_password, mask_password, mask_passwords_in};
 pub use raw_events_examination::{ClosedHours, ForeignJob};
-pub use reopening::Reopened;
-pub use reports::UniqueUsers;
 pub use retention::{Applied, Due, Retention};
 pub use settler::{Backlog, SettleOutcome, Settler};
-pub use spools::SpoolPosition;
-pub use store::{PoolUse, Store, StoreOptions};
+pub use store::{Reopened, SpoolPosition, Store, UniqueUsers};
 pub use writer::{IngestError, Ingested, Writer};

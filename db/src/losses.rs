@@ -100,19 +100,6 @@ impl StoredBatches {
     }
 }
 
-impl Store {
-    /// Writes a loss down, for `doctor` to find.
-    pub async fn note_loss(&self, loss: Loss) -> Result<(), StoreError> {
-        let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        self.on_client(async |client| {
-            let note = "select analytics.note_loss($1, $2, $3)";
-            client.execute(note, &[&loss.writer, &number(loss.batches), &number(loss.events)]).await?;
-            Ok(())
-        })
-        .await
-    }
-}
-
 impl Examination {
     /// What daemons found lost in the last seven days.
     pub async fn losses(&self) -> Result<NotedLosses, StoreError> {

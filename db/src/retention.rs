@@ -57,17 +57,9 @@ pub struct Applied {
 impl Retention {
     /// What is in force.
     pub async fn read(store: &Store) -> Result<Self, StoreError> {
-        let row = store
-            .read(async |client| {
-                Ok(client
-                    .query_one(
-                        "select extract(epoch from retention)::bigint, extract(epoch from analytics.columnstore_after())::bigint \
-                         from analytics.settings",
-                        &[],
-                    )
-                    .await?)
-            })
-            .await?;
+        let statement = "select extract(epoch from retention)::bigint, \
+                         extract(epoch from analytics.columnstore_after())::bigint from analytics.settings";
+        let row = store.read_row(statement, &[]).await?;
         let seconds =
             |column| row.get::<_, Option<i64>>(column).and_then(|s| u64::try_from(s).ok()).map(Duration::from_secs);
         Ok(Self { keep: seconds(0), columnstore_after: seconds(1) })
@@ -78,7 +70,7 @@ impl Retention {
     pub async fn accepts_from(store: &Store) -> Result<Option<DateTime<Utc>>, StoreError> {
         let statement =
             "select nullif(greatest(accepts_from, due_before), timestamptz 'epoch') from analytics.settings";
-        store.read(async |client| Ok(client.query_one(statement, &[]).await?.get(0))).await
+        Ok(store.read_row(statement, &[]).await?.get(0))
     }
 
     /// What is due now.
@@ -89,12 +81,7 @@ impl Retention {
     /// Lets raw events be due as the setting says, however many that are, and takes back what a wrong clock moved into the future. It is refused where
     /// this machine's clock and the database's do not agree.
     pub async fn confirm(store: &Store) -> Result<(), StoreError> {
-        store
-            .on_client(async |client| {
-                client.execute("select analytics.confirm_retention($1)", &[&Utc::now()]).await?;
-                Ok(())
-            })
-            .await
+        store.row("select analytics.confirm_retention($1)", &[&Utc::now()]).await.map(drop)
     }
 
     /// Puts this in force, and confirms what is due by it. Nothing is deleted at once: the settler does that.

@@ -80,46 +80,27 @@ impl Settler {
     /// The hour before the current one is left open, since it belongs to the lane of the present, which must never wait for a rebuild.
     pub async fn ripe_hours(&self, quiet: Duration, except: &[Hour], limit: u32) -> Result<Vec<Hour>, StoreError> {
         let except: Vec<DateTime<Utc>> = except.iter().map(|hour| hour.start().to_utc()).collect();
-        let rows = self
-            .store
-            .bounded(async {
-                Ok(self
-                    .client
-                    .query(
-                        &format!(
-                            "select hour from analytics.hour_counts \
-                             where hour < date_bin(interval '1 hour', now(), timestamptz 'epoch') - interval '1 hour' and hour <> all ($3) \
-                             group by hour having {RIPE_AT} < now() order by hour limit $2"
-                        ),
-                        &[&millis(quiet), &i64::from(limit), &except],
-                    )
-                    .await?)
-            })
-            .await?;
+        let statement = format!(
+            "select hour from analytics.hour_counts \
+             where hour < date_bin(interval '1 hour', now(), timestamptz 'epoch') - interval '1 hour' and hour <> all ($3) \
+             group by hour having {RIPE_AT} < now() order by hour limit $2"
+        );
+        let (quiet, limit) = (millis(quiet), i64::from(limit));
+        let rows = self.store.call(self.client.query(&statement, &[&quiet, &limit, &except])).await?;
         Ok(rows.iter().map(|row| hour_in(row, 0)).collect())
     }
 
     /// How many hours are open and ripe, all of them, for how long the first has been, and how far deletion lags behind the retention setting.
     pub async fn backlog(&self, quiet: Duration) -> Result<Backlog, StoreError> {
-        let row = self
-            .store
-            .bounded(async {
-                Ok(self
-                    .client
-                    .query_one(
-                        &format!(
-                            "select count(*), count(*) filter (where ripe_at < now()), \
-                         (extract(epoch from now() - min(ripe_at) filter (where ripe_at < now())) * 1000)::bigint, \
-                         (select extract(epoch from date_trunc('day', now() - retention, 'UTC') - accepts_from)::bigint from analytics.settings \
-                         where accepts_from > timestamptz 'epoch' or due_before = timestamptz 'epoch'), \
-                         (select count(*) from analytics.settled_hours where events_missing_since is not null) \
-                         from (select {RIPE_AT} as ripe_at from analytics.hour_counts group by hour) as open_hours"
-                        ),
-                        &[&millis(quiet)],
-                    )
-                    .await?)
-            })
-            .await?;
+        let statement = format!(
+            "select count(*), count(*) filter (where ripe_at < now()), \
+             (extract(epoch from now() - min(ripe_at) filter (where ripe_at < now())) * 1000)::bigint, \
+             (select extract(epoch from date_trunc('day', now() - retention, 'UTC') - accepts_from)::bigint from analytics.settings \
+             where accepts_from > timestamptz 'epoch' or due_before = timestamptz 'epoch'), \
+             (select count(*) from analytics.settled_hours where events_missing_since is not null) \
+             from (select {RIPE_AT} as ripe_at from analytics.hour_counts group by hour) as open_hours"
+        );
+        let row = self.store.call(self.client.query_one(&statement, &[&millis(quiet)])).await?;
         let number = |column| u64::try_from(row.get::<_, i64>(column)).unwrap_or_default();
         let duration = |column, of_number: fn(u64) -> Duration| {
             row.get::<_, Option<i64>>(column).map(|number| of_number(u64::try_from(number).unwrap_or_default()))
@@ -174,22 +155,13 @@ impl Settler {
 
     /// Makes room for the events of tomorrow, so that none of them has to wait for it at midnight.
     pub async fn make_room_ahead(&self) -> Result<(), StoreError> {
-        self.store
-            .bounded(async {
-                self.client.execute("select analytics.make_room(array[now(), now() + interval '1 day'])", &[]).await?;
-                Ok(())
-            })
-            .await
+        let make_room = "select analytics.make_room(array[now(), now() + interval '1 day'])";
+        self.store.call(self.client.execute(make_room, &[])).await.map(drop)
     }
 
     /// Deletes the rows of writers that have not written for a day.
     pub async fn forget_idle_writers(&self) -> Result<(), StoreError> {
-        self.store
-            .bounded(async {
-                self.client.execute("select analytics.forget_idle_writers()", &[]).await?;
-                Ok(())
-            })
-            .await
+        self.store.call(self.client.execute("select analytics.forget_idle_writers()", &[])).await.map(drop)
     }
 
     /// Whether this is still the settler: its lock goes with its connection.

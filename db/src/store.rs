@@ -1,90 +1,59 @@
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, iter, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
-use model::{Hour, HourCounts};
+use deadpool_postgres::{Object, Pool};
+use model::{EventKind, Hour, HourCounts, HourRow, UserName};
 use tokio::{
     sync::Semaphore,
     task::JoinSet,
     time::{Instant, sleep, timeout, timeout_at},
 };
-use tokio_postgres::{Client, Config, NoTls, Row};
+use tokio_postgres::{Client, Config, Row, types::ToSql};
 
-use crate::{DatabaseUrlError, StoreError, error::read_database_url, session::Session};
+use crate::{
+    DatabaseUrlError, Loss, StoreError,
+    connections::{
+        COUNT_SOUNDLY, PoolUse, REFUSE_TO_MISS_CHUNKS, SoundSince, StoreOptions, connect, pool_of, prepare_session,
+        take_from,
+    },
+    error::read_database_url,
+    session::Session,
+};
 
-/// Limits of a [`Store`]. All are bounds, none is a delay.
-#[derive(Debug, Clone)]
-pub struct StoreOptions {
-    /// The name that the connections carry in `pg_stat_activity`.
-    pub application_name: String,
-    /// The most connections for anything but reading counts. As many again may be open because a call was given up that the server goes on with; those
-    /// of the settler, of deleting old events and of reopening in three lanes come on top, five at most.
-    pub max_connections: usize,
-    /// Whether raw events are worked on, so that sessions are refused in which TimescaleDB would not find all of them.
-    pub works_on_raw_events: bool,
-    /// The most connections for reading counts, which go on when all others wait for commits.
-    pub max_read_connections: usize,
-    /// The longest that opening a connection, or waiting for a free one, may take.
-    pub connect_timeout: Duration,
-    /// The longest that a read of counts may take, a second try on a new connection included.
-    pub read_timeout: Duration,
-    /// The longest that any other statement, such as the storing of a batch, may take.
-    pub statement_timeout: Duration,
-    /// The longest that a refresh of the aggregate, or the rebuilding of an hour, may take.
-    pub maintenance_timeout: Duration,
-}
+/// The writer whose counter row holds what was rebuilt from raw events. No lane ever has it: their numbers begin at 1.
+const REBUILT: i64 = 0;
 
-impl Default for StoreOptions {
-    fn default() -> Self {
-        Self {
-            application_name: "analyticsd".to_owned(),
-            max_connections: 8,
-            works_on_raw_events: true,
-            max_read_connections: 2,
-            connect_timeout: Duration::from_secs(3),
-            read_timeout: Duration::from_millis(2_500),
-            statement_timeout: Duration::from_secs(10),
-            maintenance_timeout: Duration::from_mins(10),
-        }
-    }
-}
-
-/// How much of a pool of connections is used.
+/// The distinct users of a range of hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PoolUse {
-    /// The most connections.
-    pub max: usize,
-    /// Connections that somebody works on.
-    pub in_use: usize,
-    /// Open connections that nobody works on.
-    pub idle: usize,
-    /// Those who wait for a connection.
-    pub waiting: usize,
-    /// Connections on which the server goes on with calls that nobody waits for any more.
-    pub given_up: usize,
+pub enum UniqueUsers {
+    /// So many, counted from the raw events.
+    Counted(u64),
+    /// Nobody can tell any more: raw events before this instant are deleted, and the range has some of them.
+    NotKept {
+        /// Raw events are kept from here on.
+        kept_from: DateTime<Utc>,
+    },
 }
 
-/// For a session that counts distinct users over raw events, which before TimescaleDB 2.29.2 could be wrong in partly compressed chunks by
-/// way of this feature.
-pub(crate) const COUNT_SOUNDLY: &str = "select set_config('timescaledb.enable_skipscan', 'off', false)";
+/// A place in a daemon's spool: all records of the name up to it are stored with the batch that says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpoolPosition<'a> {
+    /// The name that the records have, which is drawn at random: one spool may have several, one behind the other.
+    pub spool: &'a str,
+    /// Up to which record those of the name were stored before the batch; 0 for none. Where that is no longer so, the batch is not stored.
+    pub from: i64,
+    /// The number of the last record of the batch. Numbers begin at 1 and only grow.
+    pub to: i64,
+}
 
-/// For a session that works on raw events. Without its library, and while a backup is restored, TimescaleDB takes no part in what a session does: events
-/// would go where it does not look for them afterwards, and those in chunks would not all be found. Which it is stays so for as long as the session lives.
-const REFUSE_TO_MISS_CHUNKS: &str = "do $$ begin \
-    if exists ( \
-        select from pg_catalog.pg_class \
-        where relname = 'foreign_chunks' and relnamespace = pg_catalog.to_regnamespace('analytics') \
-    ) and current_setting('timescaledb.restoring', true) is distinct from 'off' then \
-        if current_setting('timescaledb.restoring', true) is null then \
-            raise exception 'extension \"timescaledb\" must be preloaded' using errcode = '55000'; \
-        end if; \
-        raise exception 'a backup is being restored into this database' using errcode = '55000', \
-            hint = 'It is done with `select timescaledb_post_restore()`.'; \
-    end if; \
-end $$";
+/// What came of opening an hour again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reopened {
+    /// It takes events, or the next ingest says why it does not.
+    Done,
+    /// It stays settled and takes no events: raw events of it are missing, so that its counts would have fallen.
+    EventsMissing,
+}
 
 /// The connections to one database. Cheap to clone; clones share the connections.
 #[derive(Clone)]
@@ -100,20 +69,6 @@ struct Inner {
     /// For connections of the pool that are used, or were given up and are still open.
     places: Arc<Semaphore>,
     sound_since: Arc<SoundSince>,
-}
-
-/// From when on sessions can be trusted. One that was opened before is not used again.
-#[derive(Default)]
-struct SoundSince(Mutex<Option<std::time::Instant>>);
-
-impl SoundSince {
-    fn now(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(std::time::Instant::now());
-    }
-
-    fn has(&self, opened: std::time::Instant) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_none_or(|since| opened >= since)
-    }
 }
 
 impl Store {
@@ -177,6 +132,113 @@ impl Store {
             self.distrust(error);
         }
         read
+    }
+
+    /// Every hour of a range, ascending, with zeros for those without events. All are seen at one instant, which is after the call.
+    pub async fn hours(&self, range: &RangeInclusive<Hour>) -> Result<Vec<HourRow>, StoreError> {
+        let (first, last) = bounds(range);
+        let rows = self
+            .read(async |client| {
+                let statement = client.prepare_cached("select * from analytics.hours($1, $2)").await?;
+                Ok(client.query(&statement, &[&first, &last]).await?)
+            })
+            .await?;
+        let row_of = |row: &Row| HourRow { hour: hour_in(row, 0), counts: counts_in(row, 1), settled: row.get(4) };
+        let counted: HashMap<Hour, HourRow> = rows.iter().map(row_of).map(|row| (row.hour, row)).collect();
+        if counted.len() != rows.len() {
+            return Err(StoreError::Inconsistent("an hour is open and settled at the same time"));
+        }
+        let empty = |hour| HourRow { hour, counts: HourCounts::default(), settled: false };
+        let all = iter::successors(Some(*range.start()), |hour| hour.next()).take_while(|hour| hour <= range.end());
+        Ok(all.map(|hour| counted.get(&hour).copied().unwrap_or_else(|| empty(hour))).collect())
+    }
+
+    /// The distinct users of a range of hours, counted from its raw events, which takes the longer the more there are.
+    pub async fn unique_users(&self, range: &RangeInclusive<Hour>) -> Result<UniqueUsers, StoreError> {
+        let (first, last) = bounds(range);
+        self.read(async |client| {
+            client.batch_execute(COUNT_SOUNDLY).await?;
+            let statement =
+                client.prepare_cached("select unique_users, kept_from from analytics.unique_users($1, $2)").await?;
+            loop {
+                let row = client.query_one(&statement, &[&first, &last]).await?;
+                let kept_from: DateTime<Utc> = row.get(1);
+                let Some(users) = row.get::<_, Option<i64>>(0) else { return Ok(UniqueUsers::NotKept { kept_from }) };
+                // Partitions are deleted for everybody at once, also for a count that began before. What is kept moves first, by days.
+                let now = client.query_one("select accepts_from from analytics.settings", &[]).await?;
+                if now.get::<_, DateTime<Utc>>(0) == kept_from {
+                    return Ok(UniqueUsers::Counted(u64::try_from(users).unwrap_or_default()));
+                }
+            }
+        })
+        .await
+    }
+
+    /// What the names of visitors without a script are derived with.
+    pub async fn visitor_salt(&self) -> Result<String, StoreError> {
+        Ok(self.read_row("select visitor_salt from analytics.settings", &[]).await?.get(0))
+    }
+
+    /// Up to which record a spool is stored; 0 for one that the database has never heard of.
+    pub async fn spool_stored_to(&self, spool: &str) -> Result<i64, StoreError> {
+        let rows = self.read_rows("select stored_to from analytics.spools where id = $1", &[&spool]).await?;
+        Ok(rows.first().map_or(0, |row| row.get(0)))
+    }
+
+    /// Notes that a spool is dealt with up to a place from which nothing had to be stored. False, and nothing is noted, where it does not
+    /// stand any more where the caller believes.
+    pub async fn advance_spool(&self, at: SpoolPosition<'_>) -> Result<bool, StoreError> {
+        let advance = "select analytics.advance_spool($1, $2, $3)";
+        Ok(self.row(advance, &[&at.spool, &at.from, &at.to]).await?.get(0))
+    }
+
+    /// Opens a settled hour again, so that events can be added to it: its users and counters are rebuilt from the raw events, which
+    /// takes about two seconds for a million of them. An hour that is open stays as it is, and so does one whose counts would fall.
+    pub async fn reopen(&self, hour: Hour) -> Result<Reopened, StoreError> {
+        let client = self.maintenance_client().await?;
+        let start = hour.start().to_utc();
+        self.bounded_maintenance(async {
+            client.execute("select analytics.reopen($1, $2)", &[&start, &REBUILT]).await?;
+            let missing = "select from analytics.settled_hours where hour = $1 and events_missing_since is not null";
+            let is_missing = client.query_opt(missing, &[&start]).await?.is_some();
+            Ok(if is_missing { Reopened::EventsMissing } else { Reopened::Done })
+        })
+        .await
+    }
+
+    /// Writes a loss down, for `doctor` to find.
+    pub async fn note_loss(&self, loss: Loss) -> Result<(), StoreError> {
+        let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let note = "select analytics.note_loss($1, $2, $3)";
+        self.row(note, &[&loss.writer, &number(loss.batches), &number(loss.events)]).await.map(drop)
+    }
+
+    /// Every hour with events, counted by brute force over the raw events. It takes as long as it takes to read them all:
+    /// this is what the counters are checked against, not what answers a request.
+    pub async fn brute_force_counts(&self) -> Result<Vec<(Hour, HourCounts)>, StoreError> {
+        let client = self.maintenance_client().await?;
+        let count = "select date_bin(interval '1 hour', at, timestamptz 'epoch') as hour, count(distinct user_name), \
+                     count(*) filter (where kind = 'click'), count(*) filter (where kind = 'impression') \
+                     from analytics.events group by 1 order by 1";
+        let rows = self.maintain(client.query(count, &[])).await?;
+        Ok(rows.iter().map(|row| (hour_in(row, 0), counts_in(row, 1))).collect())
+    }
+
+    /// Every raw event, as how many there are of each hour, kind and user. It takes as long as it takes to read them all.
+    pub async fn stored_events(&self) -> Result<Vec<(Hour, EventKind, UserName, u64)>, StoreError> {
+        let client = self.maintenance_client().await?;
+        let count = "select date_bin(interval '1 hour', at, timestamptz 'epoch') as hour, kind::text, user_name, count(*) \
+                     from analytics.events group by 1, 2, 3";
+        let rows = self.maintain(client.query(count, &[])).await?;
+        rows.iter()
+            .map(|row| {
+                let kind = EventKind::parse(row.get(1)).map_err(|_| StoreError::Inconsistent("an event of no kind"))?;
+                let user = UserName::new(row.get::<_, String>(2))
+                    .map_err(|_| StoreError::Inconsistent("an event of a user whose name is not accepted"))?;
+                let count = u64::try_from(row.get::<_, i64>(3)).unwrap_or_default();
+                Ok((hour_in(row, 0), kind, user, count))
+            })
+            .collect()
     }
 
     /// Opens the connections that counts are read through, so that the first who ask need not wait for them, which on a slow way to the database takes
@@ -322,83 +384,45 @@ impl Store {
         let limit = self.inner.options.maintenance_timeout + Duration::from_secs(1);
         timeout(limit, call).await.unwrap_or(Err(StoreError::TimedOut(limit)))
     }
-}
 
-/// A connection of a pool. One that takes long to open goes to the pool when it is there, also if whoever asked has given up meanwhile: else nobody on a
-/// slow way to the database would ever have one.
-async fn take_from(pool: &Pool) -> Result<Object, StoreError> {
-    if pool.status().available > 0 {
-        return Ok(pool.get().await?);
+    /// Rows that are read on a connection of the pool.
+    pub(crate) async fn read_rows(
+        &self,
+        statement: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, StoreError> {
+        self.read(async |client| Ok(client.query(statement, parameters).await?)).await
     }
-    let pool = pool.clone();
-    let opening = tokio::spawn(async move { pool.get().await });
-    Ok(opening.await.expect("nobody aborts it, and opening does not panic")?)
-}
 
-/// A pool of connections whose sessions are all prepared alike, and by some statements more.
-fn pool_of(
-    config: &Config,
-    options: &StoreOptions,
-    max: usize,
-    more_to_prepare: &'static str,
-    sound_since: &Arc<SoundSince>,
-) -> Pool {
-    let manager =
-        Manager::from_config(config.clone(), NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
-    let statement_timeout = options.statement_timeout;
-    let sound_since = Arc::clone(sound_since);
-    Pool::builder(manager)
-        .max_size(max)
-        .runtime(Runtime::Tokio1)
-        .wait_timeout(Some(options.connect_timeout))
-        // A password takes four ways there and back more than the connection itself, which has the limit of its own.
-        .create_timeout(Some(options.connect_timeout * 3))
-        .recycle_timeout(Some(options.connect_timeout))
-        .post_create(Hook::async_fn(move |client, _| {
-            Box::pin(async move {
-                prepare_session(client, statement_timeout).await.map_err(HookError::Backend)?;
-                // The planner would otherwise plan each call anew, because it takes an array of known length to be worth it;
-                // planning takes as long as storing a batch of 30 events.
-                let prepare = format!("set plan_cache_mode = force_generic_plan; {more_to_prepare}");
-                client.batch_execute(&prepare).await.map_err(HookError::Backend)
-            })
-        }))
-        .pre_recycle(Hook::sync_fn(move |_, metrics| {
-            if sound_since.has(metrics.created) {
-                Ok(())
-            } else {
-                Err(HookError::message("it is not trusted any more"))
-            }
-        }))
-        .build()
-        .expect("a pool with timeouts has a runtime")
-}
+    /// The one row that is read on a connection of the pool.
+    pub(crate) async fn read_row(
+        &self,
+        statement: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Row, StoreError> {
+        self.read(async |client| Ok(client.query_one(statement, parameters).await?)).await
+    }
 
-/// Opens one connection and lets it be driven in the background until its client is dropped.
-pub(crate) async fn connect(config: &Config) -> Result<Client, tokio_postgres::Error> {
-    let (client, connection) = config.connect(NoTls).await?;
-    tokio::spawn(async move {
-        // The client sees the same error in its next call, where it is handled.
-        let _ = connection.await;
-    });
-    Ok(client)
-}
+    /// The one row that a statement which changes something returns, on a connection of the pool.
+    pub(crate) async fn row(&self, statement: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Row, StoreError> {
+        self.on_client(async |client| Ok(client.query_one(statement, parameters).await?)).await
+    }
 
-/// Durable commits, whatever the server's default is; a new snapshot for each statement, which the functions of the schema count
-/// on; a limit that the server keeps even if this process is gone; and an end to sessions whose machine is gone without a word, so that
-/// the next settler does not wait hours for the last one's lock.
-async fn prepare_session(client: &Client, statement_timeout: Duration) -> Result<(), tokio_postgres::Error> {
-    client
-        .batch_execute(&format!(
-            "select set_config('synchronous_commit', 'on', false) \
-             where current_setting('synchronous_commit') in ('off', 'local'); \
-             set default_transaction_isolation = 'read committed'; \
-             set statement_timeout = {}; \
-             set idle_in_transaction_session_timeout = '1min'; \
-             set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3",
-            statement_timeout.as_millis()
-        ))
-        .await
+    /// One statement on a connection of its own, within the time that a statement of the pool may take.
+    pub(crate) async fn call<T>(
+        &self,
+        call: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, StoreError> {
+        self.bounded(async { Ok(call.await?) }).await
+    }
+
+    /// The same for maintenance.
+    pub(crate) async fn maintain<T>(
+        &self,
+        call: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, StoreError> {
+        self.bounded_maintenance(async { Ok(call.await?) }).await
+    }
 }
 
 pub(crate) fn hour_in(row: &Row, column: usize) -> Hour {
@@ -409,4 +433,8 @@ pub(crate) fn hour_in(row: &Row, column: usize) -> Hour {
 pub(crate) fn counts_in(row: &Row, first: usize) -> HourCounts {
     let number = |column| u64::try_from(row.get::<_, i64>(column)).unwrap_or_default();
     HourCounts { unique_users: number(first), clicks: number(first + 1), impressions: number(first + 2) }
+}
+
+fn bounds(range: &RangeInclusive<Hour>) -> (DateTime<Utc>, DateTime<Utc>) {
+    (range.start().start().to_utc(), range.end().start().to_utc())
 }

@@ -5,7 +5,7 @@ use tokio_postgres::{Row, types::ToSql};
 
 use crate::{
     Acknowledged, Claim, Loss, SpoolPosition, Store, StoreError, Undecided,
-    attempt::{Attempt, Fault, attempt},
+    attempt::{Attempt, SendError, attempt},
     claims::ClaimColumns,
     columns::Columns,
     known_visitors::KnownVisitors,
@@ -69,9 +69,7 @@ struct Registered {
 
 impl Registered {
     async fn anew(store: &Store) -> Result<Self, StoreError> {
-        let id = store
-            .on_client(async |client| Ok(client.query_one("select analytics.register_writer()", &[]).await?.get(0)))
-            .await?;
+        let id = store.row("select analytics.register_writer()", &[]).await?.get(0);
         Ok(Self {
             id,
             last_number: 0,
@@ -228,12 +226,12 @@ async fn registered<'a>(store: &Store, row: &'a mut Option<Registered>) -> Resul
     Ok(row.insert(registered))
 }
 
-/// Goes through the storing of an event of now, by this machine's clock, without storing it: see `rehearse` in the migrations.
+/// Goes through the storing of an event of now, by this machine's clock, without storing it: see `functions/rehearse.sql`.
 async fn rehearse(store: &Store, writer: i64, after: i64, number: i64) -> Result<(), Attempt> {
     attempt(store, async |session| {
         let prepared = session.prepare_cached("select analytics.rehearse($1, $2, $3, $4)").await;
-        let statement = prepared.map_err(Fault::Preparing)?;
-        session.query(&statement, &[&writer, &after, &number, &Utc::now()]).await.map_err(Fault::Sent)
+        let statement = prepared.map_err(SendError::Preparing)?;
+        session.query(&statement, &[&writer, &after, &number, &Utc::now()]).await.map_err(SendError::Sent)
     })
     .await
     .map(drop)
@@ -272,7 +270,7 @@ impl Batch<'_> {
         Ok(Ingested::Stored)
     }
 
-    async fn send(&self, session: &Session) -> Result<Vec<Row>, Fault> {
+    async fn send(&self, session: &Session) -> Result<Vec<Row>, SendError> {
         let Columns { times, users, clicks, hours, hour_clicks, hour_impressions, seen_hours, seen_users } =
             &self.columns;
         let prepared = session
@@ -283,7 +281,7 @@ impl Batch<'_> {
                 "select settled, expired from analytics.ingest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
             })
             .await;
-        let statement = prepared.map_err(Fault::Preparing)?;
+        let statement = prepared.map_err(SendError::Preparing)?;
         let spool = self.spooled.map(|at| at.spool);
         let (from, to) = self.spooled.map(|at| (at.from, at.to)).unzip();
         let claims = self.claims;
@@ -311,7 +309,7 @@ impl Batch<'_> {
             ]);
         }
         // `query` returns after the server is ready for the next statement, which is after the commit.
-        session.query(&statement, &parameters).await.map_err(Fault::Sent)
+        session.query(&statement, &parameters).await.map_err(SendError::Sent)
     }
 }
 

@@ -7,7 +7,7 @@ use clap::{
 use db::{
     Flavour, Store,
     roles::{self, Roles},
-    schema::{self, Migrated, MigrationState, MigrationStatus, SchemaStatus},
+    schema::{self, FunctionsStatus, Migrated, MigrationState, MigrationStatus, SchemaStatus},
 };
 
 use crate::{
@@ -39,7 +39,7 @@ enum Action {
         #[arg(long)]
         without_roles: bool,
     },
-    /// Show every migration and how it stands; exit 1 unless all are applied as this build knows them.
+    /// Show how every migration and the functions stand; exit 1 unless all are applied as this build knows them.
     Status,
     /// Check that what is applied is what this build holds; exit 1 if not.
     Verify,
@@ -54,20 +54,25 @@ pub(crate) async fn run(args: MigrateArgs, store: &Store) -> Result<Verdict, Fai
             } else {
                 schema::migrate(store, flavour).await?
             };
-            let Migrated { flavour, applied, roles } = migrated;
+            let Migrated { flavour, applied, is_newer, roles } = migrated;
             output::print(&describe_up(flavour, &applied))?;
+            if is_newer {
+                output::talk(
+                    "A newer version made the schema, and this one can run on it: what it holds itself was not applied.",
+                );
+            }
             if let Some(remark) = remark_on_roles(&roles) {
                 output::talk(&remark);
             }
             Ok(if roles.lacking.is_empty() { Verdict::Yes } else { Verdict::No })
         }
         Action::Status => {
-            let status = schema::status(store).await?;
+            let status = schema::inspect(store).await?;
             output::print(&describe_status(&status, output::palette()))?;
             Ok(judge(status.complaint()))
         }
         Action::Verify => {
-            let status = schema::status(store).await?;
+            let status = schema::inspect(store).await?;
             output::print(&describe_differences(&status))?;
             Ok(judge(verify_complaint(&status)))
         }
@@ -118,11 +123,13 @@ fn remark_on_roles(Roles { made, lacking }: &Roles) -> Option<String> {
 }
 
 fn describe_status(status: &SchemaStatus, palette: Palette) -> String {
-    let rows: Vec<[String; 3]> = status
+    let mut rows: Vec<[String; 3]> = status
         .migrations
         .iter()
         .map(|MigrationStatus { version, name, state }| [version.to_string(), name.clone(), state.to_string()])
         .collect();
+    let FunctionsStatus { version, state, .. } = &status.functions;
+    rows.push([version.to_string(), "functions".to_owned(), state.to_string()]);
     let flavour = status.flavour.map_or("none yet", Flavour::as_str);
     let table = table::layout([("version", Side::Right), ("name", Side::Left), ("state", Side::Left)], &rows, palette);
     format!("flavour {flavour}\n{table}")
@@ -134,6 +141,12 @@ fn describe_differences(status: &SchemaStatus) -> String {
         if matches!(state, MigrationState::Altered | MigrationState::Unknown) {
             writeln!(text, "{state} {version} {name}").expect("writing into memory cannot fail");
         }
+    }
+    if status.functions.state == MigrationState::Unknown {
+        writeln!(text, "unknown functions {}", status.functions.version).expect("writing into memory cannot fail");
+    }
+    for drift in &status.functions.drift {
+        writeln!(text, "{drift}").expect("writing into memory cannot fail");
     }
     if text.is_empty() {
         let applied = status.count(MigrationState::Applied);
@@ -156,6 +169,15 @@ fn verify_complaint(status: &SchemaStatus) -> Option<String> {
             "{unknown} applied migrations are unknown to this build: install the newer version that applied them"
         ));
     }
+    if status.functions.state == MigrationState::Unknown {
+        faults.push("a newer version made the functions: install that version".to_owned());
+    }
+    if !status.functions.drift.is_empty() {
+        faults.push(format!(
+            "{} functions or views are not as they were made: `analytics-cli migrate up` makes them anew",
+            status.functions.drift.len()
+        ));
+    }
     (!faults.is_empty()).then(|| faults.join("\n"))
 }
 
@@ -163,8 +185,9 @@ fn verify_complaint(status: &SchemaStatus) -> Option<String> {
 mod tests {
     use db::{
         Flavour,
+        objects::{Drift, DriftKind},
         roles::Roles,
-        schema::{MigrationState, MigrationStatus, SchemaStatus},
+        schema::{FunctionsStatus, MigrationState, MigrationStatus, SchemaStatus},
     };
 
     use super::{describe_differences, describe_status, describe_up, remark_on_roles, verify_complaint};
@@ -175,7 +198,9 @@ mod tests {
             .zip(states)
             .map(|(version, &state)| MigrationStatus { version, name: format!("step_{version}"), state })
             .collect();
-        SchemaStatus { flavour: Some(Flavour::Postgres), migrations, oldest_compatible: None }
+        let functions =
+            FunctionsStatus { version: 1, state: MigrationState::Applied, drift: Vec::new(), oldest_compatible: 1 };
+        SchemaStatus { flavour: Some(Flavour::Postgres), migrations, functions, oldest_compatible: None }
     }
 
     #[test]
@@ -183,10 +208,11 @@ mod tests {
         let status = schema(&[MigrationState::Applied, MigrationState::Altered, MigrationState::Pending]);
         insta::assert_snapshot!(describe_status(&status, Palette::PLAIN), @r#"
         flavour postgres
-        version  name    state
-              1  step_1  applied
-              2  step_2  altered
-              3  step_3  pending
+        version  name       state
+              1  step_1     applied
+              2  step_2     altered
+              3  step_3     pending
+              1  functions  applied
         "#);
     }
 
@@ -220,6 +246,21 @@ mod tests {
         let status = schema(&[MigrationState::Applied, MigrationState::Altered, MigrationState::Unknown]);
         assert_eq!(describe_differences(&status), "altered 2 step_2\nunknown 3 step_3\n");
         assert_eq!(verify_complaint(&status).unwrap().lines().count(), 2);
+    }
+
+    #[test]
+    fn functions_that_were_changed_by_hand_or_are_newer_are_named_by_verify() {
+        let mut status = schema(&[MigrationState::Applied]);
+        let object = "function analytics.counts(hours timestamptz[])".to_owned();
+        status.functions.state = MigrationState::Altered;
+        status.functions.drift = vec![Drift { object, kind: DriftKind::Changed }];
+        assert_eq!(describe_differences(&status), "changed function analytics.counts(hours timestamptz[])\n");
+        assert!(verify_complaint(&status).unwrap().contains("migrate up"));
+
+        status.functions =
+            FunctionsStatus { version: 2, state: MigrationState::Unknown, drift: Vec::new(), oldest_compatible: 1 };
+        assert_eq!(describe_differences(&status), "unknown functions 2\n");
+        assert!(verify_complaint(&status).unwrap().contains("newer version"));
     }
 
     #[test]

@@ -272,12 +272,15 @@ fn judge_migrations(schema: &SchemaStatus) -> Finding {
     match (schema.complaint(), schema.flavour) {
         (None, Some(_)) if schema.is_newer_but_compatible() => {
             let seen = format!(
-                "{} are applied that this version does not know, and it can go on with them",
-                schema.count(MigrationState::Unknown)
+                "{} migrations and functions of version {} are applied that a newer version made, and this one can go on with them",
+                schema.count(MigrationState::Unknown),
+                schema.functions.version
             );
             Finding::warning(MIGRATIONS, seen, "upgrade it to the version that made them")
         }
-        (None, Some(flavour)) => Finding::ok(MIGRATIONS, format!("all {applied} are applied, flavour {flavour}")),
+        (None, Some(flavour)) => {
+            Finding::ok(MIGRATIONS, format!("all {applied} and the functions are applied, flavour {flavour}"))
+        }
         (complaint, _) => {
             let complaint = complaint.unwrap_or_else(|| "the schema has no flavour".to_owned());
             let split = complaint.split_once("; ").or_else(|| complaint.split_once(". "));
@@ -298,6 +301,17 @@ fn judge_objects(drift: &[Drift]) -> Finding {
     let more = if more > 0 { format!(", and {more} more") } else { String::new() };
     let seen = format!("{missing} missing, {changed} changed, {added} added: {}{more}", named.join(", "));
     if missing + changed > 0 {
+        let are_functions = |drift: &&Drift| {
+            drift.kind == DriftKind::Added
+                || ["function ", "procedure ", "trigger ", "view "].iter().any(|kind| drift.object.starts_with(kind))
+        };
+        if drift.iter().all(|it| are_functions(&it)) {
+            return Finding::problem(
+                OBJECTS,
+                seen,
+                "run `analytics-cli migrate up`, which makes functions and views anew",
+            );
+        }
         let advice = "make an empty database, run `analytics-cli migrate up` on it, and take the objects from it with \
                       `pg_dump --schema-only --schema=analytics`; then run `analytics-cli verify`";
         Finding::problem(OBJECTS, seen, advice)

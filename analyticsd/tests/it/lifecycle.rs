@@ -41,7 +41,8 @@ async fn it_refuses_a_database_without_schema_and_names_the_command_that_mends_i
 async fn it_starts_on_a_newer_schema_that_bears_it_and_refuses_one_that_does_not() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let newer = "insert into analytics.schema_history (version, name, applied_on, checksum) \
-                 select 9999, 'from_the_future', applied_on, checksum from analytics.schema_history where version = 1";
+                 select 9999, 'from_the_future', applied_on, checksum from analytics.schema_history where version = 1; \
+                 update analytics.schema_functions set version = 9999, checksum = 'from the future'";
     database.client().await.batch_execute(newer).await.unwrap();
     let daemon = Daemon::start_with(["--migrate", "--database-url", database.url()]).await;
     assert_eq!(daemon.get("/readyz").await.status(), StatusCode::OK);

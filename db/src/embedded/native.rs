@@ -211,7 +211,7 @@ async fn ensure_database(maintenance: &Config) -> Result<(), EmbeddedError> {
         what: "making the database",
         output: crate::describe(&error),
     };
-    let client = crate::store::connect(maintenance).await.map_err(failed)?;
+    let client = crate::connections::connect(maintenance).await.map_err(failed)?;
     let there =
         client.query_opt("select from pg_database where datname = $1", &[&DATABASE]).await.map_err(failed)?.is_some();
     if !there {

@@ -45,18 +45,8 @@ pub const FOR_THE_DAEMON: &[&str] = &[
 ];
 
 /// Those that people who read may call too: they change nothing, and name no visitor.
-pub const FOR_READERS_TOO: &[&str] = &[
-    "audit",
-    "audit_hours",
-    "audited_parts",
-    "columnstore_after",
-    "counts",
-    "event_days",
-    "hours",
-    "lock_class",
-    "takes_from",
-    "unique_users",
-];
+pub const FOR_READERS_TOO: &[&str] =
+    &["audit", "audited_parts", "columnstore_after", "counts", "event_days", "hours", "lock_class", "unique_users"];
 
 /// Those that only the owner calls, or that are called within others, with the rights of the owner.
 pub const FOR_THE_OWNER: &[&str] = &[
@@ -87,10 +77,18 @@ pub const FOR_THE_OWNER: &[&str] = &[
 ];
 
 /// What the daemon reads without a function. There is nothing in them but counts, and what is known of the schema and of spools.
-const READ_BY_THE_DAEMON: &[&str] =
-    &["events_hourly", "hour_counts", "hourly", "losses", "schema_history", "settled_hours", "spools"];
+const READ_BY_THE_DAEMON: &[&str] = &[
+    "events_hourly",
+    "hour_counts",
+    "hourly",
+    "losses",
+    "schema_functions",
+    "schema_history",
+    "settled_hours",
+    "spools",
+];
 const READ_BY_READERS: &[&str] =
-    &["events_hourly", "hour_counts", "hourly", "losses", "schema_history", "settled_hours"];
+    &["events_hourly", "hour_counts", "hourly", "losses", "schema_functions", "schema_history", "settled_hours"];
 const SETTINGS_OF_THE_DAEMON: &[&str] =
     &["accepts_from", "due_before", "flavour", "oldest_compatible", "retention", "visitor_salt"];
 /// The salt is a secret.

@@ -427,7 +427,7 @@ async fn retention_does_not_wait_for_an_hour_that_is_being_rebuilt() {
 
     let mut client = database.client().await;
     let rebuilding = client.transaction().await.unwrap();
-    rebuilding.execute("select analytics.repair($1)", &[&hour(TEN).start().to_utc()]).await.unwrap();
+    rebuilding.execute("select analytics.repair($1, false)", &[&hour(TEN).start().to_utc()]).await.unwrap();
     let applied = timeout(Duration::from_secs(30), Retention::apply(store)).await.expect("it does not wait").unwrap();
     assert_eq!(applied.kept_from.to_rfc3339(), "1970-01-01T00:00:00+00:00", "it left things as they are");
     rebuilding.commit().await.unwrap();

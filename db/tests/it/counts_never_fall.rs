@@ -20,7 +20,6 @@ on_both_flavours!(
     an_open_hour_that_lost_raw_events_keeps_its_counters_and_goes_on,
     forgetting_a_visitor_takes_no_more_from_an_hour_than_the_visitor,
     retention_spares_an_hour_whose_counters_were_deleted_by_hand,
-    what_was_settled_before_counts_were_written_down_is_filled_in_from_the_aggregate,
 );
 
 const AT: &str = "2024-02-07T10:00:00Z";
@@ -210,29 +209,4 @@ async fn nobody_can_take_the_raw_events_away_while_an_hour_is_rebuilt() {
     let taken = "set lock_timeout = '100ms'; truncate analytics.events_20240207";
     let error = database.client().await.batch_execute(taken).await.unwrap_err();
     assert_eq!(error.code().map(tokio_postgres::error::SqlState::code), Some("55P03"), "{error}");
-}
-
-/// The migration finds hours that were settled by a version that wrote down nothing but the hour.
-async fn what_was_settled_before_counts_were_written_down_is_filled_in_from_the_aggregate(flavour: Flavour) {
-    const MIGRATION: &str = include_str!("../../migrations/common/V38__counts_never_fall.sql");
-    let database = five_settled_visitors(flavour).await;
-    let (store, client) = (database.store(), database.client().await);
-    client
-        .batch_execute(
-            "alter table analytics.settled_hours drop constraint settled_hours_have_counts; \
-             update analytics.settled_hours set unique_users = null, clicks = null, impressions = null; \
-             insert into analytics.settled_hours values ('2024-02-07 11:00+00', now()); \
-             alter table analytics.settled_hours add constraint settled_hours_have_counts \
-             check (unique_users is not null and clicks is not null and impressions is not null) not valid",
-        )
-        .await
-        .unwrap();
-    let filling_in = MIGRATION.split("create or replace view").next().unwrap();
-    client.batch_execute(filling_in).await.unwrap();
-    let nobody_knows = hour("2024-02-07T11:00:00Z");
-    let answered = [counts(5, 5, 0), counts(0, 0, 0)];
-    assert_eq!(store.counts(&[hour(AT), nobody_knows]).await.unwrap(), answered);
-    assert_eq!(differences(store).await, []);
-    let unwritten = client.batch_execute("insert into analytics.settled_hours values ('2024-02-07 12:00+00', now())");
-    assert!(unwritten.await.is_err(), "a call of the old function that was under way cannot settle without counts");
 }

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use db::{Fate, Flavour, IngestError, Ingested, SettleOutcome, Settler, Store, Writer};
+use db::{Fate, Flavour, IngestError, Ingested, SettleOutcome, Settler, Store, StoreOptions, Writer};
 use model::{Event, EventKind, Hour, HourCounts, Timestamp, UserName};
+use tokio_postgres::Client;
 
 pub(crate) fn at(rfc3339: &str) -> Timestamp {
     let at: DateTime<Utc> = rfc3339.parse().unwrap();
@@ -82,4 +83,14 @@ pub(crate) async fn assert_counts_equal_brute_force(store: &Store) {
 /// Whether logins and transactions can be told apart: in WebAssembly everybody is the superuser, in one session.
 pub(crate) fn has_logins(flavour: Flavour) -> bool {
     flavour == Flavour::Postgres || std::env::var_os("TEST_TIMESCALE_URL").is_some()
+}
+
+pub(crate) fn store_of(url: &str) -> Store {
+    Store::new(url, StoreOptions::default()).unwrap()
+}
+
+pub(crate) async fn connect(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
 }

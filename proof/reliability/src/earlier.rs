@@ -5,20 +5,23 @@ use std::{env, fs, path::Path, path::PathBuf};
 use anyhow::{Context, ensure};
 use tokio::process::Command;
 
-/// The last commit before the schema said which builds it bears; its schema ends with V28. Any later one can be upgraded from as well.
-const COMMIT: &str = "831b8a63937722e5f2a6f5c30ede396cd36c6eea";
+/// The commit to upgrade from. None for as long as the schema may be made anew, since nothing is released; from then on the commit that ends this.
+const COMMIT: Option<&str> = None;
 
-/// Builds the daemon of the earlier commit and returns its path; none where its source is not to be had, as in a shallow clone.
-pub async fn daemon() -> anyhow::Result<Option<PathBuf>> {
+/// Builds the daemon of the earlier commit and returns its path, or why there is none.
+pub async fn daemon() -> anyhow::Result<Result<PathBuf, &'static str>> {
+    let Some(commit) = COMMIT else {
+        return Ok(Err("there is no earlier version whose schema this one can upgrade"));
+    };
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let git = |arguments: &[&str]| {
         let mut git = Command::new("git");
         git.arg("-C").arg(&repository).args(arguments);
         git
     };
-    let there = git(&["cat-file", "-e", &format!("{COMMIT}^{{commit}}")]).output().await;
+    let there = git(&["cat-file", "-e", &format!("{commit}^{{commit}}")]).output().await;
     if !there.is_ok_and(|output| output.status.success()) {
-        return Ok(None);
+        return Ok(Err("the repository does not hold the earlier commit; in a shallow clone, `git fetch --unshallow`"));
     }
 
     let this = env::current_exe()?;
@@ -33,7 +36,7 @@ pub async fn daemon() -> anyhow::Result<Option<PathBuf>> {
         let source = home.join("source");
         fs::create_dir_all(&source)?;
         let archive = home.join("source.tar");
-        run(git(&["archive", "--format=tar", "--output"]).arg(&archive).arg(COMMIT)).await?;
+        run(git(&["archive", "--format=tar", "--output"]).arg(&archive).arg(commit)).await?;
         run(Command::new("tar").arg("-xf").arg(&archive).arg("-C").arg(&source)).await?;
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         run(Command::new(cargo)
@@ -44,7 +47,7 @@ pub async fn daemon() -> anyhow::Result<Option<PathBuf>> {
         .await?;
     }
     drop(lock);
-    Ok(Some(program))
+    Ok(Ok(program))
 }
 
 /// The target folder that a program was built into: programs lie in target/PROFILE, tests in target/PROFILE/deps, both one deeper where the

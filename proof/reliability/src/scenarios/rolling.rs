@@ -38,11 +38,9 @@ pub async fn restart(options: &Options) -> anyhow::Result<Report> {
 /// than a daemon has to. No request fails, and no count is lost.
 pub async fn upgrade(options: &Options) -> anyhow::Result<Report> {
     let name = "a rolling upgrade from an earlier commit";
-    let Some(earlier) = earlier::daemon().await? else {
-        return Ok(Report::skipped(
-            name,
-            "the repository does not hold the earlier commit; in a shallow clone, `git fetch --unshallow`",
-        ));
+    let earlier = match earlier::daemon().await? {
+        Ok(earlier) => earlier,
+        Err(why) => return Ok(Report::skipped(name, why)),
     };
     let mut report = Report::new(name);
     let server = Server::start(options).await?;

@@ -1,0 +1,66 @@
+-- Stores a batch as ingest does, and with it, in the same transaction,
+--   key_hours, keys, fingerprints   the idempotency keys that its events came under, in each hour that
+--                                   they touch, each pair once, ascending;
+--   spool, spool_from, spool_to     the spool that the batch was read from, and behind which record and
+--                                   up to which; all null for none.
+--
+-- Besides what ingest returns, it names by their place in the arrays, from 1, the keys that are there
+-- already:
+--   repeated      with the same fingerprint: their events are stored, and must be left out;
+--   conflicting   with another one.
+-- All four are null when the batch is stored; otherwise nothing is.
+--
+-- Raises AN006 when another transaction stored one of the keys, or of the records, at the same moment:
+-- try again. The keys are stored last and in order, so that two calls can wait for each other, but never
+-- in a circle.
+
+create or replace function analytics.ingest_once(
+    writer bigint, after_batch bigint, batch bigint,
+    times timestamptz[], users text[], clicks boolean[],
+    hours timestamptz[], hour_clicks bigint[], hour_impressions bigint[],
+    seen_hours timestamptz[], seen_users text[],
+    key_hours timestamptz[], keys text[], fingerprints bytea[],
+    spool text, spool_from bigint, spool_to bigint,
+    out settled timestamptz[], out expired timestamptz[], out repeated bigint[], out conflicting bigint[]
+)
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+-- The plan for the keys is made once, perhaps while the table is empty and was just analyzed, and then to read all of it looks cheapest.
+set enable_seqscan = off
+-- A table without an index is read whole all the same, at a price in the plan for which it would be compiled.
+set jit = off
+as $$
+begin
+    select
+        array_agg(k.n) filter (where e.fingerprint = k.fingerprint),
+        array_agg(k.n) filter (where e.fingerprint <> k.fingerprint)
+    into repeated, conflicting
+    from unnest(key_hours, keys, fingerprints) with ordinality as k (hour, key, fingerprint, n)
+    -- Key by key: where nothing is known of the table, a join would read the whole index with every request.
+    cross join lateral (
+        select s.fingerprint from analytics.event_keys as s where s.hour = k.hour and s.key = k.key limit 1
+    ) as e;
+    if repeated is not null or conflicting is not null then
+        return;
+    end if;
+
+    select i.settled, i.expired into settled, expired
+    from analytics.ingest(
+        writer, after_batch, batch,
+        times, users, clicks, hours, hour_clicks, hour_impressions, seen_hours, seen_users) as i;
+    if settled is not null or expired is not null then
+        return;
+    end if;
+
+    begin
+        insert into analytics.event_keys (hour, key, fingerprint)
+        select unnest(key_hours), unnest(keys), unnest(fingerprints);
+    exception when unique_violation then
+        raise exception 'another transaction has just stored one of the keys' using errcode = 'AN006';
+    end;
+
+    if spool is not null and not analytics.advance_spool(spool, spool_from, spool_to) then
+        raise exception 'spool % is no longer stored up to record %: another transaction has stored more', spool, spool_from
+            using errcode = 'AN006';
+    end if;
+end
+$$;

@@ -1,2 +1,0 @@
--- The other flavour makes its chunks from here on as this one makes its partitions, and notes their names in a table. This one finds a
--- partition by its name, so nothing changes.

@@ -1,0 +1,487 @@
+-- The schema `analytics` as it is: what db/migrations and db/functions make, read from databases of
+-- both flavours. For reading, and for comparing databases with; no server takes it as it stands.
+--
+-- What a function does stands in db/functions/NAME.sql, or in the folder of its flavour there. In the
+-- place of its text stands `as body` with the beginning of the SHA-256 sum of the text.
+--
+-- `UPDATE_SCHEMA=1 cargo nextest run -p db the_page_of_the_schema` writes this file anew.
+
+-- ==== In both flavours ====
+
+create type analytics.event_kind
+    as enum ('click', 'impression');
+
+-- How often access_tokens was changed. Zero says that there never was a token. It never goes back,
+-- so that whoever revokes or deletes the last token does not open the service to everybody.
+create table analytics.access_changes (
+    singleton boolean not null default true,
+    changes bigint not null default 0,
+    constraint access_changes_pkey PRIMARY KEY (singleton),
+    constraint access_changes_singleton_check CHECK (singleton)
+);
+
+-- Tokens that let clients in. Daemons read them by functions that run with the rights of their
+-- owner: a daemon's login reads nothing of tokens but what it must know.
+create table analytics.access_tokens (
+    -- What a token says of itself before its secret.
+    id text collate "C" not null,
+    name text not null,
+    scopes text[] not null,
+    -- The SHA-256 sum of the secret, from which the secret cannot be found: it has 256 random bits.
+    -- Null for a public key, which stands in web pages and has no secret: it lets only its origins
+    -- write.
+    secret_hash bytea,
+    origins text[] not null default '{}'::text[],
+    created_at timestamptz not null default clock_timestamp(),
+    -- Null: never.
+    expires_at timestamptz,
+    revoked_at timestamptz,
+    constraint access_tokens_id_check CHECK ((id ~ '^[0-9a-f]{12}$'::text)),
+    constraint access_tokens_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <=
+        100))),
+    constraint access_tokens_pkey PRIMARY KEY (id),
+    constraint access_tokens_public CHECK ((((secret_hash IS NULL) AND (scopes =
+        ARRAY['write'::text]) AND (cardinality(origins) > 0)) OR ((secret_hash IS NOT NULL) AND
+        (cardinality(origins) = 0)))),
+    constraint access_tokens_scopes_check CHECK (((cardinality(scopes) > 0) AND (scopes <@
+        ARRAY['write'::text, 'read'::text, 'admin'::text]))),
+    constraint access_tokens_secret_hash_check CHECK ((octet_length(secret_hash) = 32))
+);
+create index analytics.access_tokens_name
+    unique on analytics.access_tokens USING btree (name) WHERE (revoked_at IS NULL);
+create trigger access_changed on analytics.access_tokens
+    AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE FOR EACH STATEMENT EXECUTE FUNCTION
+        analytics.count_access_change();
+
+-- The idempotency keys under which events of an hour were stored. They live as long as the raw
+-- events do, whether the hour is open or settled.
+create table analytics.event_keys (
+    hour timestamptz not null,
+    key text collate "C" not null,
+    -- Tells a repetition from another request under the same key.
+    fingerprint bytea not null,
+    constraint event_keys_pkey PRIMARY KEY (hour, key)
+);
+
+-- The counters of each open hour, one row for each writer that wrote in it, so that replicas never
+-- wait for one another. An hour is open while it has rows here.
+create table analytics.hour_counts (
+    hour timestamptz not null,
+    writer bigint not null,
+    unique_users bigint not null,
+    clicks bigint not null,
+    impressions bigint not null,
+    written_at timestamptz not null,
+    constraint hour_counts_pkey PRIMARY KEY (hour, writer)
+);
+
+-- Who was seen in each open hour. A row that goes in is a user counted; a row that was there
+-- already is not counted again.
+create table analytics.hour_users (
+    hour timestamptz not null,
+    user_name text collate "C" not null,
+    constraint hour_users_pkey PRIMARY KEY (hour, user_name)
+);
+
+-- Batches that daemons knew to be committed, and that the database did not have any more: a standby
+-- that lagged behind was promoted, or a backup was restored under them.
+create table analytics.losses (
+    noticed_at timestamptz not null default now(),
+    writer bigint not null,
+    batches bigint not null,
+    events bigint not null
+);
+
+-- The functions and views that this schema has, which `migrate up` writes: one row.
+create table analytics.schema_functions (
+    singleton boolean not null default true,
+    -- The version of the set. A program that holds an older one leaves the set as it is.
+    version integer not null,
+    -- The version of the set that a program must hold to run on this one.
+    oldest_compatible integer not null,
+    -- The SHA-256 sum of all statements of the set.
+    checksum bytea not null,
+    -- What the set made. `migrate up` drops those that are no longer in the set, and nothing else.
+    objects text[] not null,
+    applied_at timestamptz not null,
+    constraint schema_functions_pkey PRIMARY KEY (singleton),
+    constraint schema_functions_singleton_check CHECK (singleton)
+);
+
+create table analytics.schema_history (
+    version integer not null,
+    name character varying(255),
+    applied_on character varying(255),
+    checksum character varying(255),
+    constraint schema_history_pkey PRIMARY KEY (version)
+);
+
+-- What holds for the whole installation: one row, which the first migration of the flavour writes.
+create table analytics.settings (
+    singleton boolean not null default true,
+    -- Which half of the migrations and functions this schema has; chosen once, by what the server
+    -- offers.
+    flavour text not null,
+    -- The migration that a program must know to run on this schema. A migration that a running
+    -- daemon of the version before could not bear raises it.
+    oldest_compatible integer not null default 1,
+    -- Raw events older than this are deleted; the counts of their hours stay. Null: raw events are
+    -- kept for ever.
+    retention interval,
+    -- Raw events before this instant are gone, so an event before it can no longer be counted
+    -- exactly and is refused.
+    accepts_from timestamptz not null default '1970-01-01 00:00:00+00'::timestamptz,
+    -- No event before this instant is taken, and its raw events are due to be deleted (see
+    -- functions/advance_retention.sql).
+    due_before timestamptz not null default '1970-01-01 00:00:00+00'::timestamptz,
+    -- What the clock of the database showed when due_before was moved; null: not known.
+    due_by_database timestamptz,
+    -- What the clock of the daemon showed when due_before was moved; null: not known.
+    due_by_daemon timestamptz,
+    -- Names of visitors without a script are derived with this (see GET /analytics.gif): every
+    -- replica gives the same visitor the same name, and whoever does not have the salt cannot find
+    -- out whose name it is.
+    visitor_salt text not null default replace(((gen_random_uuid())::text ||
+        (gen_random_uuid())::text), '-'::text, ''::text),
+    constraint settings_flavour_check CHECK ((flavour = ANY (ARRAY['timescale'::text,
+        'postgres'::text]))),
+    constraint settings_pkey PRIMARY KEY (singleton),
+    constraint settings_retention_check CHECK (((retention >= '1 day'::interval) AND (retention <=
+        '1000 years'::interval))),
+    constraint settings_singleton_check CHECK (singleton)
+);
+
+-- The counts of each hour that was settled, written down once the aggregate of its raw events
+-- equalled its counters. An hour without a row here is open, or has no event at all.
+create table analytics.settled_hours (
+    hour timestamptz not null,
+    settled_at timestamptz not null,
+    unique_users bigint not null,
+    clicks bigint not null,
+    impressions bigint not null,
+    -- Since when it is known that raw events of the hour are missing, so that it takes no more
+    -- events. Null: not known.
+    events_missing_since timestamptz,
+    constraint settled_hours_pkey PRIMARY KEY (hour)
+);
+create index analytics.settled_hours_with_events_missing
+    on analytics.settled_hours USING btree (hour) WHERE (events_missing_since IS NOT NULL);
+
+-- How far each daemon's spool is stored. Written in the transaction of the events, so that a record
+-- is replayed exactly once.
+create table analytics.spools (
+    id text collate "C" not null,
+    stored_to bigint not null,
+    constraint spools_pkey PRIMARY KEY (id)
+);
+
+-- One row for each lane of each running daemon.
+create table analytics.writers (
+    -- Drawn at random (see functions/register_writer.sql).
+    id bigint not null,
+    -- The number of the writer's last batch, written in the transaction of the batch: a daemon
+    -- whose connection died during the commit can find out whether the batch was stored (see
+    -- functions/fence_writer.sql).
+    last_batch bigint not null default 0,
+    -- A fenced writer stores nothing any more.
+    fenced boolean not null default false,
+    written_at timestamptz not null default now(),
+    batch_at_last_look bigint not null default 0,
+    -- How often a writer was looked at without having stored anything since the last look (see
+    -- functions/forget_idle_writers.sql).
+    idle_looks integer not null default 0,
+    constraint writers_pkey PRIMARY KEY (id)
+);
+
+create view analytics.hourly (
+    hour timestamptz,
+    unique_users bigint,
+    clicks bigint,
+    impressions bigint
+) as body e48d0eb8ca64a9b9;
+
+create function analytics.access_changes()
+    returns bigint language sql stable security definer set search_path=pg_catalog, pg_temp
+        as body 2ad1fb42ea873a82;
+
+create function analytics.advance_retention(daemon_clock timestamptz)
+    returns timestamptz language plpgsql security definer set search_path=pg_catalog, pg_temp set
+        lock_timeout=100ms set TimeZone=UTC as body 69d4f3c4dd683ea1;
+
+create function analytics.advance_spool(spool text, stored_from bigint, stored_to bigint)
+    returns boolean language plpgsql security definer set search_path=pg_catalog, pg_temp
+        as body f68f0c8ae414704d;
+
+create function analytics.advance_writer(writer bigint, after_batch bigint, batch bigint)
+    returns void language plpgsql security definer set search_path=pg_catalog, pg_temp
+        as body 7145d9276d08c13d;
+
+create function analytics.answer(hour timestamptz, OUT unique_users bigint, OUT clicks bigint,
+        OUT impressions bigint)
+    returns record language sql stable as body a3b840f4a20d7bca;
+
+create function analytics.audit(first_hour timestamptz, last_hour timestamptz)
+    returns TABLE(hour timestamptz, is_verifiable boolean, is_open boolean, is_settled boolean,
+        raw_users bigint, raw_clicks bigint, raw_impressions bigint, counted_users bigint,
+        counted_clicks bigint, counted_impressions bigint, aggregate_users bigint,
+        aggregate_clicks bigint, aggregate_impressions bigint, user_rows bigint,
+        missing_users bigint, strange_users bigint, settled_users bigint, settled_clicks bigint,
+        settled_impressions bigint, is_closed boolean) language plpgsql security definer
+        set search_path=pg_catalog, pg_temp as body ff75a2453de1ef26;
+
+create function analytics.audited_parts(earliest timestamptz, latest timestamptz)
+    returns TABLE(first_hour timestamptz, last_hour timestamptz) language sql stable
+        security definer set search_path=pg_catalog, pg_temp as body c948530679bbb111;
+
+create function analytics.blocked(hours timestamptz[], OUT settled timestamptz[],
+        OUT expired timestamptz[])
+    returns record language sql stable as body 7c5f1ac153768404;
+
+create function analytics.confirm_retention(clock timestamptz)
+    returns void language plpgsql set TimeZone=UTC as body 280cc59f495b632c;
+
+create function analytics.count_access_change()
+    returns trigger language plpgsql security definer set search_path=pg_catalog, pg_temp
+        as body 3b109e4e8a310952;
+
+create function analytics.counts(hours timestamptz[])
+    returns TABLE(hour timestamptz, unique_users bigint, clicks bigint, impressions bigint) language
+        sql stable as body 8f567fe83ffc3b1d;
+
+create function analytics.create_access_token(id text, name text, scopes text[], secret_hash bytea,
+        origins text[], expires_at timestamptz)
+    returns boolean language plpgsql as body 4e142a629452ab1d;
+
+create function analytics.fence_all_writers()
+    returns void language sql as body e6b551bb159abbfa;
+
+create function analytics.fence_writer(writer bigint)
+    returns bigint language sql security definer set search_path=pg_catalog, pg_temp
+        as body 176591cf96ed626c;
+
+create function analytics.first_uncounted_hour(instant timestamptz)
+    returns timestamptz language plpgsql as body 08688e31f6ec07ee;
+
+create function analytics.forget(user_name text, hour timestamptz, OUT deleted bigint,
+        OUT rebuilt boolean)
+    returns record language plpgsql as body 2aec7a8c978339ff;
+
+create function analytics.forget_expired_keys()
+    returns void language sql security definer set search_path=pg_catalog, pg_temp
+        as body fb3863f628b6bc81;
+
+create function analytics.forget_idle_writers()
+    returns void language sql security definer set search_path=pg_catalog, pg_temp
+        as body b2945189584c93e1;
+
+create function analytics.hour_number(hour timestamptz)
+    returns integer language sql stable parallel safe as body 1ec64a14d6416938;
+
+create function analytics.hours(first timestamptz, last timestamptz)
+    returns TABLE(hour timestamptz, unique_users bigint, clicks bigint, impressions bigint,
+        settled boolean) language sql stable as body d9d1d53657222398;
+
+create function analytics.hours_of(user_name text, first_hour timestamptz, last_hour timestamptz)
+    returns TABLE(hour timestamptz, events bigint) language plpgsql as body 66ca530b097d87fb;
+
+create function analytics.ingest(writer bigint, after_batch bigint, batch bigint,
+        times timestamptz[], users text[], clicks boolean[], hours timestamptz[],
+        hour_clicks bigint[], hour_impressions bigint[], seen_hours timestamptz[],
+        seen_users text[], OUT settled timestamptz[], OUT expired timestamptz[])
+    returns record language plpgsql security definer set search_path=pg_catalog, pg_temp
+        as body 36c65e64cc7db765;
+
+create function analytics.ingest_once(writer bigint, after_batch bigint, batch bigint,
+        times timestamptz[], users text[], clicks boolean[], hours timestamptz[],
+        hour_clicks bigint[], hour_impressions bigint[], seen_hours timestamptz[],
+        seen_users text[], key_hours timestamptz[], keys text[], fingerprints bytea[], spool text,
+        spool_from bigint, spool_to bigint, OUT settled timestamptz[], OUT expired timestamptz[],
+        OUT repeated bigint[], OUT conflicting bigint[])
+    returns record language plpgsql security definer set search_path=pg_catalog, pg_temp set
+        enable_seqscan=off set jit=off as body dd4bf72d628c2357;
+
+create function analytics.list_access_tokens()
+    returns TABLE(id text, name text, scopes text[], is_public boolean, origins text[],
+        created_at timestamptz, expires_at timestamptz, revoked_at timestamptz) language sql stable
+        as body 764b77776db0b3bb;
+
+create function analytics.live_access_tokens()
+    returns TABLE(id text, scopes text[], secret_hash bytea, origins text[], expires_at timestamptz)
+        language sql stable security definer set search_path=pg_catalog, pg_temp
+        as body 2e249efad134891e;
+
+create function analytics.lock_class(name text)
+    returns integer language sql immutable parallel safe as body f8b0d691f4737e8d;
+
+create function analytics.lock_for_rebuild(hour timestamptz)
+    returns boolean language plpgsql as body 7d21d7afbfdf9a21;
+
+create function analytics.note_loss(writer bigint, batches bigint, events bigint)
+    returns void language sql security definer set search_path=pg_catalog, pg_temp
+        as body dd31b39532194c41;
+
+create function analytics.rebuild(hour timestamptz, writer bigint)
+    returns void language plpgsql as body f25f58bc87c35a36;
+
+create function analytics.rebuild_to_at_least(hour timestamptz, writer bigint, least_users bigint,
+        least_clicks bigint, least_impressions bigint)
+    returns void language plpgsql as body b3807f945f2ff947;
+
+create function analytics.register_writer()
+    returns bigint language sql security definer set search_path=pg_catalog, pg_temp
+        as body 149037728cdbf294;
+
+create function analytics.rehearse(writer bigint, after_batch bigint, batch bigint, at timestamptz)
+    returns void language plpgsql set search_path=pg_catalog, pg_temp as body a4bfbbd2535a3db5;
+
+create function analytics.reopen(hour timestamptz, writer bigint)
+    returns void language plpgsql security definer set search_path=pg_catalog, pg_temp
+        as body 0ecbe52e9c1e4d8b;
+
+create function analytics.repair(hour timestamptz, accepts_loss boolean)
+    returns void language plpgsql as body f9023cabd7587c00;
+
+create function analytics.revoke_access_token(name_or_id text)
+    returns TABLE(id text, name text) language sql as body 0ad4b87d48ff9067;
+
+create function analytics.settle(hour timestamptz)
+    returns TABLE(is_settled boolean, counted_users bigint, counted_clicks bigint,
+        counted_impressions bigint, aggregate_users bigint, aggregate_clicks bigint,
+        aggregate_impressions bigint) language plpgsql security definer
+        set search_path=pg_catalog, pg_temp as body e919ece336e406f1;
+
+create function analytics.unique_users(first timestamptz, last timestamptz, OUT unique_users bigint,
+        OUT kept_from timestamptz)
+    returns record language plpgsql stable security definer set search_path=pg_catalog, pg_temp
+        as body 9c72c3ae69ef33f3;
+
+-- ==== Only in the flavour timescale ====
+
+-- Every event ever acknowledged, one row each: the truth that every count can be checked against.
+-- One chunk a UTC day, made by make_room.
+create table analytics.events (
+    at timestamptz not null,
+    kind analytics.event_kind not null,
+    -- Compared byte by byte: two names are one user only if they are the same bytes, whatever the
+    -- locale.
+    user_name text collate "C" not null
+);
+create index analytics.events_at
+    on analytics.events USING brin (at) WITH (pages_per_range='32', autosummarize='on');
+create hypertable analytics.events
+    by at, columnstore;
+
+-- Chunks that the extension made, under names of its own: those of an insert by hand, or of another
+-- length than a day. A row says where to look, and not that the chunk is still there. The
+-- extension's own catalog would say that, but is another in each of its versions.
+create table analytics.foreign_chunks (
+    range_start timestamptz not null,
+    range_end timestamptz not null,
+    -- A name, as text: a dump can be loaded before the chunk is there.
+    chunk text not null,
+    constraint foreign_chunks_pkey PRIMARY KEY (range_start)
+);
+
+-- The counts of whole hours, computed from the raw events by the extension: what an hour's counters
+-- are compared with before it is settled.
+create view analytics.events_hourly (
+    hour timestamptz,
+    unique_users bigint,
+    clicks bigint,
+    impressions bigint
+);
+create continuous aggregate analytics.events_hourly
+    materialized only, SELECT time_bucket '01:00:00'::interval, at AS hour, count DISTINCT user_name
+        AS unique_users, count * FILTER WHERE kind = 'click'::event_kind AS clicks, count * FILTER
+        WHERE kind = 'impression'::event_kind AS impressions FROM events GROUP BY time_bucket
+        '01:00:00'::interval, at;
+
+create function analytics.chunk_of(hour timestamptz)
+    returns text language sql stable as body 61dce10116804e5e;
+
+create function analytics.columnstore_after()
+    returns interval language sql stable as body 72114f4580dbdf78;
+
+create procedure analytics.drop_events_before(IN instant timestamptz)
+    language plpgsql security definer set search_path=pg_catalog, pg_temp as body 10d5d444280d2625;
+
+create function analytics.event_days()
+    returns SETOF timestamptz language sql stable as body a68d6592cbbcbdcc;
+
+create function analytics.has_chunk(hour timestamptz)
+    returns boolean language plpgsql stable as body a5531c5d32f73a9f;
+
+create function analytics.has_room(hour timestamptz)
+    returns boolean language sql stable as body 69485825e3d64bcf;
+
+create function analytics.make_chunk(hour timestamptz)
+    returns void language plpgsql as body 87f8a60ca6acd036;
+
+create function analytics.make_room(hours timestamptz[])
+    returns void language plpgsql security definer set search_path=pg_catalog, pg_temp
+        as body c26da46694c75630;
+
+create function analytics.note_chunk(range_start timestamptz, range_end timestamptz, chunk text)
+    returns void language sql as body c359de88b336b47a;
+
+create procedure analytics.refresh_hour(IN hour timestamptz)
+    language plpgsql as body 647d215700dd1f39;
+
+create procedure analytics.set_columnstore_after(IN age interval)
+    language plpgsql as body e583bd22d668ef20;
+
+-- ==== Only in the flavour postgres ====
+
+-- Every event ever acknowledged, one row each: the truth that every count can be checked against.
+-- One partition a UTC day, made by make_room.
+create table analytics.events (
+    at timestamptz not null,
+    kind analytics.event_kind not null,
+    -- Compared byte by byte: two names are one user only if they are the same bytes, whatever the
+    -- locale.
+    user_name text collate "C" not null
+) partition by RANGE (at);
+create index analytics.events_at
+    on analytics.events USING brin (at) WITH (pages_per_range='32', autosummarize='on');
+
+-- The counts of whole hours, computed from the raw events by the settler: what an hour's counters
+-- are compared with before it is settled.
+create table analytics.events_hourly (
+    hour timestamptz not null,
+    unique_users bigint not null,
+    clicks bigint not null,
+    impressions bigint not null,
+    constraint events_hourly_pkey PRIMARY KEY (hour)
+);
+
+create function analytics.columnstore_after()
+    returns interval language sql immutable as body 866a7ac5da50a41f;
+
+create procedure analytics.drop_events_before(IN instant timestamptz)
+    language plpgsql as body 422bbe31ccb7c42b;
+
+create function analytics.drop_oldest_events_before(instant timestamptz)
+    returns boolean language plpgsql security definer set search_path=pg_catalog, pg_temp set
+        lock_timeout=100ms as body 9603b8f3a12cad95;
+
+create function analytics.event_days()
+    returns SETOF timestamptz language sql stable as body 454f9be6a03e6ddd;
+
+create function analytics.has_room(hour timestamptz)
+    returns boolean language sql stable as body d3a0b855ff954e08;
+
+create function analytics.make_partition(hour timestamptz)
+    returns void language plpgsql as body 98373f1c95a2522c;
+
+create function analytics.make_room(hours timestamptz[])
+    returns void language plpgsql security definer set search_path=pg_catalog, pg_temp
+        as body 79328cfd153c3545;
+
+create function analytics.partition_of(hour timestamptz)
+    returns text language sql stable as body c240c12e1c1992f5;
+
+create procedure analytics.refresh_hour(IN hour timestamptz)
+    language plpgsql security definer set search_path=pg_catalog, pg_temp as body e8fd9ce78e53f2b8;
+
+create procedure analytics.set_columnstore_after(IN age interval)
+    language plpgsql as body dee13113fc8a85d9;
