@@ -210,6 +210,27 @@ fn every_page_that_is_named_anywhere_exists() {
     assert_none(&faults);
 }
 
+/// Written from the root, or from the daemon's sources; of Rust's files without their ending.
+#[test]
+fn every_path_that_architecture_names_exists() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let mut faults = Vec::new();
+    for (number, line, in_code) in lines(&text) {
+        let spans = line.split('`').skip(1).step_by(2);
+        let is_path = |span: &&str| span.contains('/') && !span.contains(' ') && !span.starts_with('/');
+        for path in spans.filter(is_path).filter(|_| !in_code) {
+            let exists = ["", "analyticsd/src"].iter().any(|folder| {
+                let path = root().join(folder).join(path);
+                path.exists() || path.with_extension("rs").exists()
+            });
+            if !exists {
+                faults.push(format!("ARCHITECTURE.md:{number}: there is no {path}"));
+            }
+        }
+    }
+    assert_none(&faults);
+}
+
 #[test]
 fn every_screenshot_is_shown_in_a_page() {
     let pages = pages();
