@@ -72,8 +72,8 @@ impl Axis {
         match (self, number) {
             (Self::Connections, 1) => "connection",
             (Self::Connections, _) => "connections",
-            (Self::Events, 1) => "event in the hour",
-            (Self::Events, _) => "events in the hour",
+            (Self::Events, 1) => "event",
+            (Self::Events, _) => "events",
             (Self::Users, 1) => "user",
             (Self::Users, _) => "users",
             (Self::Hours, 1) => "past hour",

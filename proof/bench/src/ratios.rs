@@ -123,7 +123,7 @@ mod tests {
         ];
         let ratio = compare(&all[0], &all, Baseline::Smallest).unwrap();
         assert_eq!(ratio.value(), Some(0.9));
-        assert_eq!(ratio.name, "POST, 10,000 events in the hour: analyticsd to the smallest");
+        assert_eq!(ratio.name, "POST, 10,000 events: analyticsd to the smallest");
         assert_eq!(compare(&all[1], &all, Baseline::Smallest), None);
     }
 

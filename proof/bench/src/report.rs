@@ -40,6 +40,28 @@ pub(crate) struct Memory {
     pub(crate) peak_mib: Option<f64>,
 }
 
+/// What a measurement is compared with, in a column of its own.
+struct Column {
+    heading: &'static str,
+    baseline: Baseline,
+    factor: f64,
+}
+
+const fn column(heading: &'static str, baseline: Baseline, factor: f64) -> Column {
+    Column { heading, baseline, factor }
+}
+
+const COLUMNS: [Column; 5] = [
+    column("% of ceiling", Baseline::Contender(Contender::Ceiling), 100.0),
+    column("× textbook", Baseline::Contender(Contender::Textbook), 1.0),
+    column("% of open daemon", Baseline::Contender(Contender::Daemon), 100.0),
+    column("% of COPY", Baseline::Contender(Contender::Copy), 100.0),
+    column("× smallest", Baseline::Smallest, 1.0),
+];
+
+/// The width of prose in the documents.
+const WIDTH: usize = 100;
+
 impl Report {
     pub(crate) fn new(
         found: Findings,
@@ -74,24 +96,27 @@ impl Report {
 
     fn write_part(&self, f: &mut fmt::Formatter<'_>, part: Part) -> fmt::Result {
         let each = if part == Part::Rows { "row" } else { "request" };
+        let of_part = || self.measurements.iter().filter(|measurement| measurement.subject.part == part);
+        let is_used = |column: &&Column| of_part().any(|measurement| self.compared(measurement, column).is_some());
+        let columns: Vec<&Column> = COLUMNS.iter().filter(is_used).collect();
         writeln!(f, "\n### {}\n", part.title())?;
-        writeln!(
-            f,
-            "| | | {each}s/s | p50 ms | p99 ms | p99.9 ms | server µs | database µs | generator µs | compared |"
-        )?;
-        writeln!(f, "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |")?;
-        for measurement in self.measurements.iter().filter(|measurement| measurement.subject.part == part) {
-            self.write_row(f, measurement)?;
+        write!(f, "| | | {each}s/s | p50 ms | p99 ms | p99.9 ms | server µs | database µs | generator µs |")?;
+        for column in &columns {
+            write!(f, " {} |", column.heading)?;
+        }
+        writeln!(f, "\n| --- | --- |{}", " ---: |".repeat(7 + columns.len()))?;
+        for measurement in of_part() {
+            self.write_row(f, measurement, &columns)?;
         }
         Ok(())
     }
 
-    fn write_row(&self, f: &mut fmt::Formatter<'_>, measurement: &Measurement) -> fmt::Result {
+    fn write_row(&self, f: &mut fmt::Formatter<'_>, measurement: &Measurement, columns: &[&Column]) -> fmt::Result {
         let latency = |percentile: fn(&Latency) -> f64| cell(measurement.latency(percentile));
         let cpu = |time: fn(&Cpu) -> Option<f64>| cell(measurement.median(|sample| sample.cpu.as_ref().and_then(time)));
-        writeln!(
+        write!(
             f,
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             measurement.subject,
             self.contender(measurement),
             cell(measurement.rate()),
@@ -101,8 +126,11 @@ impl Report {
             cpu(|cpu| Some(cpu.server_us)),
             cpu(|cpu| cpu.database_us),
             cpu(|cpu| Some(cpu.generator_us)),
-            self.compared(measurement),
-        )
+        )?;
+        for column in columns {
+            write!(f, " {} |", cell(self.compared(measurement, column)))?;
+        }
+        writeln!(f)
     }
 
     /// Who it was, and with how many clients if the daemon had others: latencies of fewer are shorter.
@@ -113,22 +141,12 @@ impl Report {
         if has_others { format!("{contender}, {connections} connections") } else { contender.to_string() }
     }
 
-    fn compared(&self, measurement: &Measurement) -> String {
-        let ratio = |baseline| compare(measurement, &self.measurements, baseline)?.value();
-        let of = |contender| ratio(Baseline::Contender(contender));
-        [
-            of(Contender::Ceiling).map(|ratio| format!("{} % of the ceiling", figure(100.0 * ratio))),
-            of(Contender::Textbook).map(|ratio| format!("{} × the textbook", figure(ratio))),
-            of(Contender::Daemon)
-                .filter(|_| measurement.contender == Contender::Guarded)
-                .map(|ratio| format!("{} % of the open daemon", figure(100.0 * ratio))),
-            of(Contender::Copy).map(|ratio| format!("{} % of COPY", figure(100.0 * ratio))),
-            ratio(Baseline::Smallest).map(|ratio| format!("{} × the smallest", figure(ratio))),
-        ]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join(", ")
+    fn compared(&self, measurement: &Measurement, column: &Column) -> Option<f64> {
+        let of_daemon = column.baseline == Baseline::Contender(Contender::Daemon);
+        if of_daemon && measurement.contender != Contender::Guarded {
+            return None;
+        }
+        Some(column.factor * compare(measurement, &self.measurements, column.baseline)?.value()?)
     }
 
     fn write_targets(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -148,7 +166,8 @@ impl Report {
         if known.is_empty() {
             return Ok(());
         }
-        writeln!(f, "\nThe most memory that analyticsd had had at a time: {}.", known.join(", "))
+        let known = format!("The most memory that analyticsd had had at a time: {}.", known.join(", "));
+        write!(f, "\n{}", wrapped(&known))
     }
 
     fn write_audit(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -156,29 +175,29 @@ impl Report {
         if sent == 0 {
             return Ok(());
         }
-        writeln!(
-            f,
-            "\nAt least {} single events were acknowledged, at most {} sent, and analyticsd counts {}: \
-             each load ends by cutting its connections off, perhaps between a commit and its answer.",
+        let audited = format!(
+            "At least {} single events were acknowledged, at most {} were sent, and analyticsd counts {}. \
+             Each load ends by cutting its connections off, perhaps between a commit and its answer.",
             grouped(acknowledged),
             grouped(sent),
             grouped(stored)
-        )
+        );
+        write!(f, "\n{}", wrapped(&audited))
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { machine, database, plan, generator, .. } = self;
-        writeln!(
-            f,
+        let made_on = format!(
             "{machine}; {database}; {generator} on the same machine; loads of {} s, medians of {} round(s); \
              the textbook has {} connections to the database{}.",
             plan.seconds,
             plan.rounds,
             plan.textbook_connections,
             self.revision.as_ref().map_or(String::new(), |revision| format!("; sources at {revision}"))
-        )?;
+        );
+        f.write_str(&wrapped(&made_on))?;
         for &part in &plan.parts {
             self.write_part(f, part)?;
         }
@@ -190,6 +209,23 @@ impl fmt::Display for Report {
 
 fn cell(number: Option<f64>) -> String {
     number.map(figure).unwrap_or_default()
+}
+
+/// Lines that are no wider than the documents' prose.
+fn wrapped(text: &str) -> String {
+    let mut lines = String::new();
+    let mut width = 0;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if width > 0 {
+            let fits = width + 1 + length <= WIDTH;
+            lines.push(if fits { ' ' } else { '\n' });
+            width = if fits { width + 1 } else { 0 };
+        }
+        lines.push_str(word);
+        width += length;
+    }
+    lines + "\n"
 }
 
 #[cfg(test)]
@@ -212,5 +248,12 @@ mod tests {
         assert!(report.contains("| mix, 64 connections | textbook, 5 connections | "), "{report}");
         assert!(report.contains("| GET, 64 connections | textbook | "), "{report}");
         assert!(report.contains("| rows, 10,000 users | psql's COPY | "), "{report}");
+    }
+
+    #[test]
+    fn the_page_has_the_stored_run() {
+        let report = check::read(include_bytes!("../../../docs/performance.json")).unwrap().to_string();
+        assert!(include_str!("../../../docs/performance.md").contains(&report), "{report}");
+        assert!(report.lines().all(|line| line.chars().count() <= 120), "{report}");
     }
 }

@@ -180,12 +180,7 @@ mod tests {
             ("POST, 64 connections: analyticsd to warp that does nothing", "0.50", Bound::AtLeast(0.40), true),
             ("POST, 64 connections: analyticsd to textbook", "10.00", Bound::AtLeast(12.0), false),
             ("POST, 64 connections: p99 in ms", "15.00", Bound::AtMost(15.0), true),
-            (
-                "GET, 100,000 events in the hour: p50 at any size up to this, to the smallest",
-                "1.30",
-                Bound::AtMost(1.2),
-                false,
-            ),
+            ("GET, 100,000 events: p50 at any size up to this, to the smallest", "1.30", Bound::AtMost(1.2), false),
             ("analyticsd: most memory at a time, in MiB", "64.50", Bound::AtMost(64.0), false),
         ];
         assert_eq!(told, expected.map(|(name, value, bound, met)| (name.to_owned(), value.to_owned(), bound, met)));
