@@ -8,9 +8,8 @@ use crate::{
         man::ManArgs, migrate::MigrateArgs, query::QueryArgs, retention::RetentionArgs, send::SendArgs, tail::TailArgs,
         token::TokenArgs, top::TopArgs, verify::VerifyArgs,
     },
-    palette,
-    settings::SettingArgs,
-    with_sources::WithSources,
+    output::palette,
+    settings::{SettingArgs, with_sources::WithSources},
 };
 
 const EXIT_CODES: &str = "\

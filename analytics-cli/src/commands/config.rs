@@ -5,15 +5,15 @@ use db::mask_password;
 use serde::Serialize;
 
 use crate::{
-    config_file::ConfigFile,
     database::DatabaseArgs,
     failure::{Failure, Verdict},
-    output,
-    palette::Palette,
-    report_format::ReportFormat,
-    settings::{Setting, Settings, Source},
-    table::{self, Side},
-    with_sources::WithSources,
+    output::{
+        self,
+        palette::Palette,
+        report_format::ReportFormat,
+        table::{self, Side},
+    },
+    settings::{Setting, Settings, Source, config_file::ConfigFile, with_sources::WithSources},
 };
 
 #[derive(Debug, Args)]

@@ -6,10 +6,8 @@ use crate::{
     database::DatabaseArgs,
     doctor::{self, Report},
     failure::{Failure, Verdict},
-    output,
-    report_format::ReportFormat,
-    settings::Settings,
-    with_sources::WithSources,
+    output::{self, report_format::ReportFormat},
+    settings::{Settings, with_sources::WithSources},
 };
 
 #[derive(Debug, Args)]

@@ -6,7 +6,7 @@ use crate::{
     database::DatabaseArgs,
     failure::{Failure, Verdict},
     output,
-    with_sources::WithSources,
+    settings::with_sources::WithSources,
 };
 
 #[derive(Debug, Args)]

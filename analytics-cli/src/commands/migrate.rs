@@ -13,10 +13,12 @@ use db::{
 use crate::{
     database::DatabaseArgs,
     failure::{Failure, Verdict},
-    output,
-    palette::Palette,
-    table::{self, Side},
-    with_sources::WithSources,
+    output::{
+        self,
+        palette::Palette,
+        table::{self, Side},
+    },
+    settings::with_sources::WithSources,
 };
 
 #[derive(Debug, Args)]
@@ -168,7 +170,7 @@ mod tests {
     };
 
     use super::{describe_differences, describe_status, describe_up, remark_on_roles, verify_complaint};
-    use crate::palette::Palette;
+    use crate::output::palette::Palette;
 
     fn schema(states: &[MigrationState]) -> SchemaStatus {
         let migrations = (1..)

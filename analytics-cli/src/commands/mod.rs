@@ -20,8 +20,7 @@ use crate::{
     database::{DatabaseArgs, with_database},
     failure::{Failure, Verdict},
     server::Server,
-    settings::Settings,
-    with_sources::WithSources,
+    settings::{Settings, with_sources::WithSources},
 };
 
 /// Runs the command that was asked for. The configuration file is read for those that need to know where to go.

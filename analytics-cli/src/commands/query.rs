@@ -5,11 +5,8 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use model::{Hour, HourRow, Timestamp};
 
 use crate::{
-    comparison,
     failure::{Failure, Verdict},
-    hour_format::HourFormat,
-    metric::Metric,
-    output, plot,
+    output::{self, comparison, hour_format::HourFormat, metric::Metric, plot},
     server::Server,
     time::{TimeArgument, parse_span},
 };

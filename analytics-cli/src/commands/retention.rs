@@ -9,7 +9,7 @@ use crate::{
     database::DatabaseArgs,
     failure::{Failure, Verdict},
     output,
-    with_sources::WithSources,
+    settings::with_sources::WithSources,
 };
 
 const DAY: Duration = Duration::from_hours(24);

@@ -10,12 +10,14 @@ use serde::Serialize;
 use crate::{
     database::DatabaseArgs,
     failure::{Failure, Verdict},
-    output,
-    palette::Palette,
-    report_format::ReportFormat,
-    table::{Side, layout},
+    output::{
+        self,
+        palette::Palette,
+        report_format::ReportFormat,
+        table::{Side, layout},
+    },
+    settings::with_sources::WithSources,
     time::parse_span,
-    with_sources::WithSources,
 };
 
 #[derive(Debug, Args)]
@@ -233,7 +235,7 @@ mod tests {
     use db::AccessTokenRow;
 
     use super::{ReportFormat, end, write};
-    use crate::palette::Palette;
+    use crate::output::palette::Palette;
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(seconds, 0).unwrap()

@@ -6,9 +6,7 @@ use model::{HourRow, Timestamp};
 use super::query::last_hours;
 use crate::{
     failure::{Failure, Verdict},
-    hour_format::HourFormat,
-    metric::Metric,
-    output,
+    output::{self, hour_format::HourFormat, metric::Metric},
     server::Server,
     time::parse_span,
 };

@@ -11,12 +11,11 @@ use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use model::{Hour, Timestamp};
 
 use crate::{
-    audit_report::Format,
     database::DatabaseArgs,
     failure::{Failure, Verdict},
-    output,
+    output::{self, audit_report::Format},
+    settings::with_sources::WithSources,
     time::TimeArgument,
-    with_sources::WithSources,
 };
 
 #[derive(Debug, Args)]

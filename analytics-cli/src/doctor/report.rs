@@ -3,9 +3,11 @@ use serde::Serialize;
 use super::finding::{Finding, Health};
 use crate::{
     failure::{Failure, Verdict},
-    output,
-    palette::{self, Palette},
-    report_format::ReportFormat,
+    output::{
+        self,
+        palette::{self, Palette},
+        report_format::ReportFormat,
+    },
 };
 
 /// The longest name of a check, in characters.
@@ -72,7 +74,7 @@ fn line(Finding { check, health, seen, advice }: &Finding, palette: Palette) -> 
 #[cfg(test)]
 mod tests {
     use super::line;
-    use crate::{doctor::finding::Finding, palette::Palette};
+    use crate::{doctor::finding::Finding, output::palette::Palette};
 
     #[test]
     fn a_finding_is_a_line_with_what_to_do_next() {

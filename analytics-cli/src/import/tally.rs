@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use model::Hour;
 
 use super::batch::{Batch, Kinds};
-use crate::{
+use crate::output::{
     palette::Palette,
     table::{self, Side},
 };

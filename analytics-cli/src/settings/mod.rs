@@ -1,6 +1,9 @@
 //! Which server, database and profile apply: a flag before the environment, the environment before the profile, the profile before what is
 //! built in.
 
+pub(crate) mod config_file;
+pub(crate) mod with_sources;
+
 use std::{fmt, path::PathBuf};
 
 use clap::{Args, builder::NonEmptyStringValueParser};
@@ -8,10 +11,12 @@ use model::{BearerToken, BearerTokenParser, GivenToken};
 use thiserror::Error;
 
 use crate::{
-    config_file::{ConfigFile, ConfigFileError, Profile},
     database::DatabaseArgs,
     server::{Access, ServerUrl, ServerUrlParser},
-    with_sources::WithSources,
+    settings::{
+        config_file::{ConfigFile, ConfigFileError, Profile},
+        with_sources::WithSources,
+    },
 };
 
 /// Where analyticsd listens unless something else is said.
@@ -263,7 +268,7 @@ mod tests {
     use clap::{Args, Command, FromArgMatches};
 
     use super::{SettingArgs, Settings};
-    use crate::{database::DatabaseArgs, with_sources::WithSources};
+    use crate::{database::DatabaseArgs, settings::with_sources::WithSources};
 
     const FILE: &str = "
         profile = \"here\"

@@ -2,7 +2,7 @@
 
 use model::HourRow;
 
-use crate::{
+use crate::output::{
     metric::Metric,
     palette::{self, Palette},
 };
@@ -52,7 +52,7 @@ mod tests {
     use model::{Hour, HourCounts, HourRow, Timestamp};
 
     use super::{bars, share, sparklines};
-    use crate::{metric::Metric, palette::Palette};
+    use crate::output::{metric::Metric, palette::Palette};
 
     fn hours() -> Vec<HourRow> {
         let hour = |number: i64| Hour::containing(Timestamp::from_millis(number * 3_600_000).unwrap());

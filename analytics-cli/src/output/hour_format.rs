@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use model::{Hour, HourCounts, HourRow};
 use serde::Serialize;
 
-use crate::{
+use crate::output::{
     palette::Palette,
     table::{self, Side},
 };
@@ -73,7 +73,7 @@ mod tests {
     use model::{Hour, HourCounts, HourRow, Timestamp};
 
     use super::HourFormat;
-    use crate::palette::Palette;
+    use crate::output::palette::Palette;
 
     fn rows() -> [HourRow; 2] {
         let first = Hour::containing(Timestamp::from_millis(1_431_857_103_000).unwrap());

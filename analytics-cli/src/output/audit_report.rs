@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use db::{AuditedHour, Tally};
 use serde::Serialize;
 
-use crate::{
+use crate::output::{
     palette::Palette,
     table::{self, Side},
 };
@@ -122,7 +122,7 @@ mod tests {
     use model::{Hour, Timestamp};
 
     use super::Format;
-    use crate::palette::Palette;
+    use crate::output::palette::Palette;
 
     fn audited() -> AuditedHour {
         AuditedHour {

@@ -1,8 +1,17 @@
+pub(crate) mod audit_report;
+pub(crate) mod comparison;
+pub(crate) mod hour_format;
+pub(crate) mod metric;
+pub(crate) mod palette;
+pub(crate) mod plot;
+pub(crate) mod report_format;
+pub(crate) mod table;
+
 use std::io::{self, Write};
 
 use crate::{
     failure::Failure,
-    palette::{self, Palette},
+    output::palette::{self, Palette},
 };
 
 /// Writes data to standard output.

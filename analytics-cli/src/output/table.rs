@@ -1,6 +1,6 @@
 use std::fmt::Write;
 
-use crate::palette::{self, Palette};
+use crate::output::palette::{self, Palette};
 
 /// The side of its column that a text stands on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub(crate) fn layout<const N: usize>(header: [(&str, Side); N], rows: &[[String;
 #[cfg(test)]
 mod tests {
     use super::{Side, layout};
-    use crate::palette::Palette;
+    use crate::output::palette::Palette;
 
     #[test]
     fn words_stand_left_and_numbers_right() {

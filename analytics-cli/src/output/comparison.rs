@@ -2,7 +2,7 @@
 
 use model::{HourRow, Totals};
 
-use crate::{
+use crate::output::{
     palette::Palette,
     table::{self, Side},
 };
@@ -40,7 +40,7 @@ mod tests {
     use model::{Hour, HourCounts, HourRow, Timestamp};
 
     use super::{change, table};
-    use crate::palette::Palette;
+    use crate::output::palette::Palette;
 
     #[test]
     fn sums_stand_beside_those_of_as_many_hours_before() {
