@@ -3,7 +3,7 @@
 use std::{process::Stdio, time::Duration};
 
 use db::{Flavour, schema};
-use harness::{Daemon, TestDatabase};
+use harness::{Daemon, TestDatabase, bare_command};
 use reliability::earlier;
 use tokio::{
     process::{Child, Command},
@@ -105,7 +105,7 @@ async fn daemons_of_an_earlier_commit_behind_the_documented_proxy_are_upgraded_o
     };
     let database = TestDatabase::without_schema(Flavour::Postgres).await;
     let start = async || {
-        let mut command = Daemon::command_of(&earlier);
+        let mut command = bare_command(&earlier);
         command.args(["--database-url", database.url(), "--migrate"]);
         Daemon::start_command(command).await
     };
