@@ -87,7 +87,7 @@ fn a_log_becomes_page_views_and_the_rest_is_counted() {
         "{}",
         run.stdout
     );
-    assert!(run.stderr.starts_with("standard input:4: is no line of a combined access log"), "{}", run.stderr);
+    assert!(run.stderr.starts_with("standard input:4: is not a line of a combined access log"), "{}", run.stderr);
     assert_eq!(
         server.requests()[0].body,
         "{\"timestamp\":1431857103000,\"user\":\"10.0.0.1\",\"event\":\"click\"}\n\
