@@ -1,4 +1,4 @@
-use std::fmt::Write;
+use std::{fmt::Write, process::ExitCode};
 
 use clap::{
     Args, Subcommand,
@@ -11,14 +11,13 @@ use db::{
 };
 
 use crate::{
-    database::DatabaseArgs,
-    failure::{Failure, Verdict},
+    failure::Failure,
     output::{
         self,
         palette::Palette,
         table::{self, Side},
     },
-    settings::with_sources::WithSources,
+    settings::{DatabaseArgs, WithSources},
 };
 
 #[derive(Debug, Args)]
@@ -48,7 +47,7 @@ enum Action {
 }
 
 /// Migrates, or looks at the schema.
-pub(crate) async fn run(args: MigrateArgs, store: &Store) -> Result<Verdict, Failure> {
+pub(crate) async fn run(args: MigrateArgs, store: &Store) -> Result<ExitCode, Failure> {
     match args.action {
         Action::Up { flavour, without_roles } => {
             let migrated = if without_roles {
@@ -59,9 +58,9 @@ pub(crate) async fn run(args: MigrateArgs, store: &Store) -> Result<Verdict, Fai
             let Migrated { flavour, applied, roles } = migrated;
             output::print(&describe_up(flavour, &applied))?;
             if let Some(remark) = remark_on_roles(&roles) {
-                output::talk(&remark);
+                output::message(&remark);
             }
-            Ok(if roles.lacking.is_empty() { Verdict::Yes } else { Verdict::No })
+            Ok(if roles.lacking.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Action::Status => {
             let status = schema::status(store).await?;
@@ -77,12 +76,12 @@ pub(crate) async fn run(args: MigrateArgs, store: &Store) -> Result<Verdict, Fai
 }
 
 /// Tells a complaint; to have none is a yes.
-fn judge(complaint: Option<String>) -> Verdict {
+fn judge(complaint: Option<String>) -> ExitCode {
     match complaint {
-        None => Verdict::Yes,
+        None => ExitCode::SUCCESS,
         Some(complaint) => {
-            output::talk(&complaint);
-            Verdict::No
+            output::message(&complaint);
+            ExitCode::FAILURE
         }
     }
 }

@@ -4,19 +4,19 @@ use clap::ValueEnum;
 use db::{AuditedHour, Tally};
 use serde::Serialize;
 
-use crate::output::{
+use super::{
     palette::Palette,
     table::{self, Side},
 };
 
-/// How to write the hours that differ, one after the other, so that nothing has to be kept.
+/// Hours are written one after the other, so that none must be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// For people: what is wrong with each hour, and its numbers in columns.
+pub(crate) enum AuditFormat {
+    /// For people: what differs, and the numbers in columns.
     Table,
-    /// Comma-separated values with a header, a line for each hour.
+    /// Comma-separated values with a header, one hour a line.
     Csv,
-    /// An object for each hour, on a line of its own.
+    /// One JSON object a line.
     Json,
 }
 
@@ -34,8 +34,7 @@ struct JsonHour {
     differences: Vec<String>,
 }
 
-impl Format {
-    /// What comes before the first hour.
+impl AuditFormat {
     pub(crate) fn header(self) -> &'static str {
         match self {
             Self::Csv => {
@@ -46,7 +45,6 @@ impl Format {
         }
     }
 
-    /// One hour with everything that is wrong with it.
     pub(crate) fn write(self, audited: &AuditedHour, palette: Palette) -> String {
         let AuditedHour { hour, raw, counters, settled, aggregate, user_rows, missing_users, strange_users, .. } =
             *audited;
@@ -121,7 +119,7 @@ mod tests {
     use db::{AuditedHour, Tally};
     use model::{Hour, Timestamp};
 
-    use super::Format;
+    use super::AuditFormat;
     use crate::output::palette::Palette;
 
     fn audited() -> AuditedHour {
@@ -141,7 +139,7 @@ mod tests {
 
     #[test]
     fn for_people_an_hour_is_a_sentence_and_its_numbers_in_columns() {
-        insta::assert_snapshot!(Format::Table.write(&audited(), Palette::PLAIN), @r#"
+        insta::assert_snapshot!(AuditFormat::Table.write(&audited(), Palette::PLAIN), @r#"
         2015-05-17T10:00:00Z, open: its counters differ from its raw events; its kept user names differ from its raw events (1 missing, 1 that no raw event has)
                            unique_users  clicks  impressions
           raw events                  2      12            1
@@ -154,7 +152,7 @@ mod tests {
 
     #[test]
     fn csv_has_as_many_columns_as_its_header() {
-        insta::assert_snapshot!(format!("{}{}", Format::Csv.header(), Format::Csv.write(&audited(), Palette::PLAIN)), @r#"
+        insta::assert_snapshot!(format!("{}{}", AuditFormat::Csv.header(), AuditFormat::Csv.write(&audited(), Palette::PLAIN)), @r#"
         hour,state,raw_users,raw_clicks,raw_impressions,counted_users,counted_clicks,counted_impressions,settled_users,settled_clicks,settled_impressions,aggregate_users,aggregate_clicks,aggregate_impressions,user_rows,missing_users,strange_users,differences
         2015-05-17T10:00:00Z,open,2,12,1,2,13,-1,,,,,,,2,1,1,"its counters differ from its raw events; its kept user names differ from its raw events (1 missing, 1 that no raw event has)"
         "#);
@@ -162,6 +160,6 @@ mod tests {
 
     #[test]
     fn json_is_an_object_a_line() {
-        insta::assert_snapshot!(Format::Json.write(&audited(), Palette::PLAIN), @r#"{"hour":"2015-05-17T10:00:00Z","state":"open","raw":{"unique_users":2,"clicks":12,"impressions":1},"counters":{"unique_users":2,"clicks":13,"impressions":-1},"settled":null,"aggregate":null,"user_rows":2,"missing_users":1,"strange_users":1,"differences":["its counters differ from its raw events","its kept user names differ from its raw events (1 missing, 1 that no raw event has)"]}"#);
+        insta::assert_snapshot!(AuditFormat::Json.write(&audited(), Palette::PLAIN), @r#"{"hour":"2015-05-17T10:00:00Z","state":"open","raw":{"unique_users":2,"clicks":12,"impressions":1},"counters":{"unique_users":2,"clicks":13,"impressions":-1},"settled":null,"aggregate":null,"user_rows":2,"missing_users":1,"strange_users":1,"differences":["its counters differ from its raw events","its kept user names differ from its raw events (1 missing, 1 that no raw event has)"]}"#);
     }
 }

@@ -2,13 +2,13 @@
 
 use model::{HourRow, Totals};
 
-use crate::output::{
+use super::{
     palette::Palette,
     table::{self, Side},
 };
 
-/// What the hours come to, and what the earlier ones did. Unique users are left out: those of several hours do not add up.
-pub(crate) fn table(hours: &[HourRow], earlier: &[HourRow], palette: Palette) -> String {
+/// The sums of both spans. Unique users are left out: those of several hours do not add up.
+pub(crate) fn comparison(hours: &[HourRow], earlier: &[HourRow], palette: Palette) -> String {
     let sum = |hours: &[HourRow]| hours.iter().map(|row| row.counts).collect::<Totals>();
     let (now, before) = (sum(hours), sum(earlier));
     let row =
@@ -22,7 +22,7 @@ pub(crate) fn table(hours: &[HourRow], earlier: &[HourRow], palette: Palette) ->
     )
 }
 
-/// In percent with one digit behind the point.
+/// In percent, with one digit after the point.
 fn change(now: u64, before: u64) -> String {
     let tenths = (i128::from(now) - i128::from(before)) * 1_000;
     match tenths.checked_div(i128::from(before)) {
@@ -39,7 +39,7 @@ fn change(now: u64, before: u64) -> String {
 mod tests {
     use model::{Hour, HourCounts, HourRow, Timestamp};
 
-    use super::{change, table};
+    use super::{change, comparison};
     use crate::output::palette::Palette;
 
     #[test]
@@ -50,7 +50,7 @@ mod tests {
             counts: HourCounts { unique_users: 1, clicks, impressions },
             settled: false,
         };
-        insta::assert_snapshot!(table(&[row(1, 1_000), row(2, 200)], &[row(4, 1_000), row(0, 0)], Palette::PLAIN), @"
+        insta::assert_snapshot!(comparison(&[row(1, 1_000), row(2, 200)], &[row(4, 1_000), row(0, 0)], Palette::PLAIN), @"
         sum          these hours  as many before   change
         clicks                 3               4  -25.0 %
         impressions         1200            1000  +20.0 %

@@ -6,12 +6,12 @@ use clap::ValueEnum;
 use model::{Hour, HourCounts, HourRow};
 use serde::Serialize;
 
-use crate::output::{
+use super::{
+    json::pretty_json,
     palette::Palette,
     table::{self, Side},
 };
 
-/// How to write hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum HourFormat {
     /// Columns for people.
@@ -22,7 +22,6 @@ pub(crate) enum HourFormat {
     Json,
 }
 
-/// An hour in JSON.
 #[derive(Serialize)]
 struct Written {
     hour: Hour,
@@ -61,8 +60,7 @@ impl HourFormat {
             Self::Json => {
                 let hours: Vec<Written> =
                     hours.iter().map(|row| Written { hour: row.hour, counts: row.counts }).collect();
-                let json = serde_json::to_string_pretty(&hours).expect("strings and integers can be written as JSON");
-                format!("{json}\n")
+                pretty_json(&hours)
             }
         }
     }

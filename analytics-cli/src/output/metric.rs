@@ -1,7 +1,6 @@
 use clap::ValueEnum;
 use model::HourCounts;
 
-/// What is counted of an hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Metric {
     /// Distinct users.
@@ -15,7 +14,7 @@ pub(crate) enum Metric {
 impl Metric {
     pub(crate) const ALL: [Self; 3] = [Self::UniqueUsers, Self::Clicks, Self::Impressions];
 
-    /// The name in answers and tables.
+    /// As in answers and tables.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::UniqueUsers => "unique_users",

@@ -1,4 +1,4 @@
-//! Colours, for streams that are terminals. Text that is not to be seen in colour is left as it is, byte for byte.
+//! Colours, for streams that are terminals. Without colours, a text stays as it is, byte for byte.
 
 use std::{
     ffi::OsString,
@@ -9,20 +9,13 @@ use anstream::{AutoStream, ColorChoice, stream::RawStream};
 use anstyle::{AnsiColor, Style};
 use clap::{ValueEnum, builder::styling::Styles};
 
-/// The words that begin an error.
 pub(crate) const ERROR: Style = AnsiColor::Red.on_default().bold();
-/// What deserves a look.
 pub(crate) const WARNING: Style = AnsiColor::Yellow.on_default().bold();
-/// What is as it should be.
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
-/// What was not done.
 pub(crate) const SKIPPED: Style = Style::new().dimmed();
-/// What stands above columns.
 pub(crate) const HEADER: Style = Style::new().bold();
-/// What is drawn.
 pub(crate) const DRAWN: Style = AnsiColor::Cyan.on_default();
 
-/// The colours of `--help`.
 pub(crate) const HELP: Styles = Styles::styled()
     .header(HEADER)
     .usage(HEADER)
@@ -32,7 +25,7 @@ pub(crate) const HELP: Styles = Styles::styled()
     .valid(GOOD)
     .invalid(WARNING);
 
-/// Lets all streams have colours as `--color` says.
+/// Sets the colours of all streams, as `--color` says.
 pub(crate) fn choose(choice: clap::ColorChoice) {
     match choice {
         clap::ColorChoice::Auto => ColorChoice::Auto,
@@ -42,8 +35,7 @@ pub(crate) fn choose(choice: clap::ColorChoice) {
     .write_global();
 }
 
-/// What `--color` says among arguments that nobody has understood yet: help, and errors about the arguments themselves, are written while they
-/// are being read.
+/// Finds `--color` in arguments that are not parsed yet: clap prints help, and errors of the arguments, while it parses.
 pub(crate) fn asked_for(arguments: impl IntoIterator<Item = OsString>) -> clap::ColorChoice {
     let mut arguments = arguments.into_iter().map(|argument| argument.to_string_lossy().into_owned());
     let mut choice = clap::ColorChoice::Auto;
@@ -66,25 +58,21 @@ pub(crate) struct Palette {
 }
 
 impl Palette {
-    /// No colours.
     #[cfg(test)]
     pub(crate) const PLAIN: Self = Self { is_colored: false };
-    /// Colours.
     #[cfg(test)]
     pub(crate) const COLORED: Self = Self { is_colored: true };
 
-    /// What suits a stream: what `--color` says, else the variables `NO_COLOR` and `CLICOLOR_FORCE`, else whether it is a terminal.
+    /// `--color` decides, else the variables `NO_COLOR` and `CLICOLOR_FORCE`, else whether the stream is a terminal.
     pub(crate) fn of<S: RawStream>(stream: &S) -> Self {
         Self { is_colored: AutoStream::choice(stream) != ColorChoice::Never }
     }
 
-    /// A text in a style.
     pub(crate) fn paint<T: Display>(self, style: Style, text: T) -> Painted<T> {
         Painted { style: if self.is_colored { style } else { Style::new() }, text }
     }
 }
 
-/// A text that is written in its style.
 pub(crate) struct Painted<T> {
     style: Style,
     text: T,

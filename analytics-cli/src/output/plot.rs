@@ -2,7 +2,7 @@
 
 use model::HourRow;
 
-use crate::output::{
+use super::{
     metric::Metric,
     palette::{self, Palette},
 };
@@ -13,7 +13,7 @@ const WIDTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
 /// The longest bar, in characters: with hour and number beside it, a line stays within 80.
 const LONGEST_BAR: usize = 40;
 
-/// One line a metric, a character an hour, each between nothing and the largest of its own line.
+/// One line a metric, one character an hour, scaled to the largest number of the line.
 pub(crate) fn sparklines(hours: &[HourRow], palette: Palette) -> String {
     let line = |metric: &Metric| {
         let numbers: Vec<u64> = hours.iter().map(|row| metric.of(row.counts)).collect();
@@ -24,7 +24,6 @@ pub(crate) fn sparklines(hours: &[HourRow], palette: Palette) -> String {
     Metric::ALL.iter().map(line).collect()
 }
 
-/// A bar an hour.
 pub(crate) fn bars(hours: &[HourRow], metric: Metric, palette: Palette) -> String {
     let numbers: Vec<u64> = hours.iter().map(|row| metric.of(row.counts)).collect();
     let most = numbers.iter().copied().max().unwrap_or_default();
@@ -33,14 +32,13 @@ pub(crate) fn bars(hours: &[HourRow], metric: Metric, palette: Palette) -> Strin
         let eighths = share(number, most, LONGEST_BAR * 8);
         let bar = "█".repeat(eighths / 8) + WIDTHS[eighths % 8];
         let text = format!("{}  {number:>width$}", row.hour);
-        // No line ends in blanks.
         if bar.is_empty() { text + "\n" } else { format!("{text}  {}\n", palette.paint(palette::DRAWN, bar)) }
     };
     let lines: String = hours.iter().zip(&numbers).map(line).collect();
     format!("{}\n{lines}", palette.paint(palette::HEADER, format!("{} each hour", metric.name())))
 }
 
-/// How many of `parts` a number is of the largest: none for none, and at least one for any.
+/// The number's share of the largest one, in parts: 0 for 0, else at least 1.
 fn share(number: u64, most: u64, parts: usize) -> usize {
     let parts = u128::try_from(parts).unwrap_or_default();
     let share = (u128::from(number) * parts).checked_div(u128::from(most)).unwrap_or_default();

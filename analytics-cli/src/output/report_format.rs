@@ -1,6 +1,5 @@
 use clap::ValueEnum;
 
-/// How to write what was found out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ReportFormat {
     /// Columns for people.

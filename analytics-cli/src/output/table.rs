@@ -1,13 +1,11 @@
 use std::fmt::Write;
 
-use crate::output::palette::{self, Palette};
+use super::palette::{self, Palette};
 
-/// The side of its column that a text stands on.
+/// How the texts of a column are aligned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
-    /// For words.
     Left,
-    /// For numbers.
     Right,
 }
 

@@ -8,47 +8,38 @@ use std::{
     str::FromStr,
 };
 
+use client::ServerUrl;
 use db::has_password;
 use model::BearerToken;
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
-use crate::server::ServerUrl;
-
-/// What a file may hold, for those whose file holds something else.
 const ACCEPTED: &str = "accepted is profile = \"NAME\" and, in each table [profiles.NAME], server = \"URL\", token = \"TOKEN\" and database_url = \"URL\"";
 
-/// The file that was read, or looked for.
 #[derive(Debug)]
 pub(crate) struct ConfigFile {
-    /// Where it is; none if neither `XDG_CONFIG_HOME` nor `HOME` says where to look.
+    /// None if neither `XDG_CONFIG_HOME` nor `HOME` is set.
     pub(crate) path: Option<PathBuf>,
-    /// What it holds; none if there is none.
+    /// None if there is no file.
     pub(crate) content: Option<Content>,
 }
 
-/// What a file holds.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Content {
-    /// The profile that applies unless another one is asked for.
+    /// The default profile.
     pub(crate) profile: Option<String>,
-    /// The profiles by their names.
     #[serde(default)]
     pub(crate) profiles: BTreeMap<String, Profile>,
 }
 
-/// What belongs together under a name.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Profile {
-    /// Where analyticsd listens.
     #[serde(default, deserialize_with = "parsed")]
     pub(crate) server: Option<ServerUrl>,
-    /// What opens it.
     #[serde(default, deserialize_with = "parsed")]
     pub(crate) token: Option<BearerToken>,
-    /// The database.
     pub(crate) database_url: Option<String>,
 }
 
@@ -60,27 +51,15 @@ impl Profile {
     }
 }
 
-/// A file that cannot be used.
 #[derive(Debug, Error)]
 pub(crate) enum ConfigFileError {
-    /// It cannot be read.
     #[error("cannot read {path}: {error}; {advice}", path = .path.display())]
-    Unreadable {
-        /// Where it is.
-        path: PathBuf,
-        /// What the system said.
-        error: io::Error,
-        /// What to do.
-        advice: &'static str,
-    },
-    /// It holds what it must not.
+    Unreadable { path: PathBuf, error: io::Error, advice: &'static str },
     #[error("{place}: {fault}; {ACCEPTED}", place = place(.path, *.line))]
     Invalid {
-        /// Where it is.
         path: PathBuf,
-        /// Its line at fault, from 1, where one is.
+        /// Counted from 1.
         line: Option<usize>,
-        /// What is wrong with it.
         fault: String,
     },
 }
@@ -90,7 +69,7 @@ fn place(path: &Path, line: Option<usize>) -> String {
 }
 
 impl ConfigFile {
-    /// Reads the file that was named, or else the one at the usual place, which need not be there.
+    /// Reads the named file, or else the one at the usual place, which need not exist.
     pub(crate) fn read(named: Option<&Path>) -> Result<Self, ConfigFileError> {
         let Some(path) = named.map(Path::to_owned).or_else(usual_place) else {
             return Ok(Self { path: None, content: None });
@@ -101,9 +80,9 @@ impl ConfigFile {
             }
             Err(error) => {
                 let advice = if named.is_some() {
-                    "is --config (or ANALYTICS_CONFIG) right?"
+                    "check --config (or ANALYTICS_CONFIG)"
                 } else {
-                    "make it readable, or name another file with --config"
+                    "make it readable, or give another file with --config"
                 };
                 return Err(ConfigFileError::Unreadable { path, error, advice });
             }
@@ -117,12 +96,11 @@ impl ConfigFile {
         Ok(Self { path: Some(path), content: Some(content) })
     }
 
-    /// The names of its profiles.
     pub(crate) fn profile_names(&self) -> Vec<&str> {
         self.content.iter().flat_map(|content| content.profiles.keys().map(String::as_str)).collect()
     }
 
-    /// What to say if others may read a password or token in it.
+    /// A warning if other users may read a password or token in it.
     pub(crate) fn exposed_secret(&self) -> Option<String> {
         let (path, content) = (self.path.as_ref()?, self.content.as_ref()?);
         let holds_secret = content.profiles.values().any(Profile::has_secret);
@@ -130,13 +108,13 @@ impl ConfigFile {
         (holds_secret && mode & 0o077 != 0).then(|| {
             let path = path.display();
             format!(
-                "{path} holds a password or token, and others may read it (mode {mode:03o}); run `chmod 600 {path}`"
+                "{path} holds a password or token, and other users may read it (mode {mode:03o}); run `chmod 600 {path}`"
             )
         })
     }
 }
 
-/// As the XDG base directory specification has it, a relative path does not count.
+/// The XDG base directory specification ignores relative paths.
 fn usual_place() -> Option<PathBuf> {
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let folder = absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")))?;
@@ -147,7 +125,7 @@ fn line_of(text: &str, offset: usize) -> usize {
     text.as_bytes().iter().take(offset).filter(|&&byte| byte == b'\n').count() + 1
 }
 
-/// What is wrong in one line, and without the text that stands in the wrong place, which may be a database URL with its password.
+/// One line, without the misplaced value itself, which may be a database URL with its password.
 fn without_values(message: &str) -> String {
     let message = message.replace('\n', ", ");
     match message.split_once(" string \"") {
@@ -159,7 +137,7 @@ fn without_values(message: &str) -> String {
     }
 }
 
-/// A text of the file as a value that is checked where it stands, so that the error can name the line.
+/// Parses a text of the file while it is read, so that the error can name the line.
 fn parsed<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,

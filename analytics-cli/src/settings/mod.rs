@@ -1,111 +1,35 @@
-//! Which server, database and profile apply: a flag before the environment, the environment before the profile, the profile before what is
-//! built in.
+//! Which server, database and profile apply: a flag comes before the environment, the environment before the profile, the profile before the
+//! default.
 
-pub(crate) mod config_file;
-pub(crate) mod with_sources;
+mod args;
+mod config_file;
+mod with_sources;
 
 use std::{fmt, path::PathBuf};
 
-use clap::{Args, builder::NonEmptyStringValueParser};
-use model::{BearerToken, BearerTokenParser, GivenToken};
+use client::{Client, ServerUrl};
+use model::BearerToken;
 use thiserror::Error;
 
-use crate::{
-    database::DatabaseArgs,
-    server::{Access, ServerUrl, ServerUrlParser},
-    settings::{
-        config_file::{ConfigFile, ConfigFileError, Profile},
-        with_sources::WithSources,
-    },
+use self::config_file::{ConfigFileError, Profile};
+pub(crate) use self::{
+    args::{DatabaseArgs, SettingArgs},
+    config_file::ConfigFile,
+    with_sources::WithSources,
 };
 
-/// Where analyticsd listens unless something else is said.
-const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
-
-/// What every command may be told about where to go.
-#[derive(Debug, Args)]
-pub(crate) struct SettingArgs {
-    /// Where analyticsd listens, for the commands that speak to it: send, query, top, tail, import and doctor.
-    #[arg(
-        long,
-        global = true,
-        display_order = 100,
-        value_name = "URL",
-        env = "ANALYTICS_SERVER",
-        hide_env_values = true,
-        value_parser = ServerUrlParser,
-        long_help = format!(
-            "Where analyticsd listens, for the commands that speak to it: send, query, top, tail, import and doctor. \
-             Without it, what the profile says, else {DEFAULT_SERVER}"
-        )
-    )]
-    pub(crate) server: Option<ServerUrl>,
-
-    /// The token for a server that asks for one; other users of this machine may see it among the processes, so rather set `ANALYTICS_TOKEN` or give
-    /// a profile a `token`.
-    #[arg(
-        long,
-        global = true,
-        display_order = 100,
-        value_name = "TOKEN",
-        env = "ANALYTICS_TOKEN",
-        hide_env_values = true,
-        value_parser = BearerTokenParser
-    )]
-    pub(crate) token: Option<GivenToken>,
-
-    /// The profile that says what neither flags nor environment do.
-    ///
-    /// Without it, the one that the configuration file names in `profile`, if any.
-    #[arg(
-        long,
-        global = true,
-        display_order = 101,
-        value_name = "NAME",
-        env = "ANALYTICS_PROFILE",
-        hide_env_values = true,
-        value_parser = NonEmptyStringValueParser::new()
-    )]
-    profile: Option<String>,
-
-    /// The configuration file, which holds the profiles.
-    ///
-    /// Without it, analytics/config.toml below the folder `XDG_CONFIG_HOME` or, where that is not set, below ~/.config.
-    #[arg(
-        long,
-        global = true,
-        display_order = 102,
-        value_name = "FILE",
-        env = "ANALYTICS_CONFIG",
-        hide_env_values = true
-    )]
-    config: Option<PathBuf>,
-}
-
-/// A value, and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Setting<T> {
     pub(crate) value: T,
     pub(crate) source: Source,
 }
 
-/// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// A flag on the command line.
     Flag(&'static str),
-    /// A variable of the environment.
     Environment(&'static str),
-    /// A profile of the configuration file.
-    Profile {
-        /// Its name.
-        name: String,
-        /// The file.
-        file: PathBuf,
-    },
-    /// The configuration file itself.
+    Profile { name: String, file: PathBuf },
     File(PathBuf),
-    /// It is built in.
     Default,
 }
 
@@ -120,62 +44,35 @@ impl fmt::Display for Source {
     }
 }
 
-/// A profile that was asked for and is not there.
 #[derive(Debug, Error)]
 pub(crate) enum ProfileError {
-    /// The configuration file cannot be used.
     #[error(transparent)]
     File(#[from] ConfigFileError),
-    /// The file does not have the profile.
-    #[error("{file} has no profile {name}, which {asked_by} asks for; {accepted}", file = .file.display())]
-    NotThere {
-        /// The file.
-        file: PathBuf,
-        /// The profile.
-        name: String,
-        /// What asks for it.
-        asked_by: Source,
-        /// The profiles that there are.
-        accepted: String,
-    },
-    /// There is no file.
+    #[error("{file} has no profile {name}, which {asked_by} names; {accepted}", file = .file.display())]
+    NotThere { file: PathBuf, name: String, asked_by: Source, accepted: String },
     #[error(
-        "{asked_by} asks for the profile {name}, but there is no configuration file{place}; write one, or name it with --config"
+        "{asked_by} names the profile {name}, but there is no configuration file{place}; write one, or give its path with --config"
     )]
-    NoFile {
-        /// The profile.
-        name: String,
-        /// What asks for it.
-        asked_by: Source,
-        /// Where the file was looked for.
-        place: String,
-    },
+    NoFile { name: String, asked_by: Source, place: String },
 }
 
-/// What applies.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    /// The configuration file.
     pub(crate) file: ConfigFile,
-    /// The profile that was chosen, if any.
     pub(crate) profile: Option<ChosenProfile>,
-    /// Where analyticsd is.
     pub(crate) server: Setting<ServerUrl>,
-    /// What opens it, if anything does.
     pub(crate) token: Option<Setting<BearerToken>>,
 }
 
-/// A profile that applies.
 #[derive(Debug)]
 pub(crate) struct ChosenProfile {
-    /// Its name, and what chose it.
     pub(crate) name: Setting<String>,
     values: Profile,
     file: PathBuf,
 }
 
 impl Settings {
-    /// Reads the configuration file, and sets what was given above it.
+    /// Reads the configuration file. What was given comes before what it holds.
     pub(crate) fn resolve(given: &WithSources<SettingArgs>) -> Result<Self, ProfileError> {
         let file = ConfigFile::read(given.args.config.as_deref())?;
         let asked = given.setting("profile", "--profile", "ANALYTICS_PROFILE", |args| args.profile.clone());
@@ -186,10 +83,10 @@ impl Settings {
         let server = given.setting("server", "--server", "ANALYTICS_SERVER", |args| args.server.clone());
         let server =
             server.or_else(|| profile.as_ref()?.setting(|values| values.server.clone())).unwrap_or_else(|| Setting {
-                value: DEFAULT_SERVER.parse().expect("the default is a valid address"),
+                value: args::DEFAULT_SERVER.parse().expect("the default is a valid address"),
                 source: Source::Default,
             });
-        // A token belongs to the server that made it, so one of a profile is not shown to a server that something else named.
+        // A token belongs to the server that made it, so a profile's token is not sent to a server from elsewhere.
         let token = given.setting("token", "--token", "ANALYTICS_TOKEN", |args| args.token.as_ref()?.0.clone());
         let token = token.or_else(|| match server.source {
             Source::Flag(_) | Source::Environment(_) => None,
@@ -198,12 +95,10 @@ impl Settings {
         Ok(Self { file, profile, server, token })
     }
 
-    /// How to get to the server.
-    pub(crate) fn access(self) -> Access {
-        Access { server: self.server, token: self.token }
+    pub(crate) fn client(self) -> Client {
+        Client::new(self.server.value, self.token.as_ref().map(|token| &token.value))
     }
 
-    /// Which database applies, if any does.
     pub(crate) fn database_url(&self, given: &WithSources<DatabaseArgs>) -> Option<Setting<String>> {
         let url = given.setting("database_url", "--database-url", "DATABASE_URL", |args| args.database_url.clone());
         url.or_else(|| self.profile.as_ref()?.setting(|values| values.database_url.clone()))
@@ -256,8 +151,8 @@ impl<A> WithSources<A> {
 
 fn accepted(names: &[&str]) -> String {
     match names {
-        [] => "it has no profile at all: add a table [profiles.NAME]".to_owned(),
-        names => format!("accepted is {}", names.join(", ")),
+        [] => "it has no profiles: add a table [profiles.NAME]".to_owned(),
+        names => format!("it has {}", names.join(", ")),
     }
 }
 
@@ -267,8 +162,7 @@ mod tests {
 
     use clap::{Args, Command, FromArgMatches};
 
-    use super::{SettingArgs, Settings};
-    use crate::{database::DatabaseArgs, settings::with_sources::WithSources};
+    use super::{DatabaseArgs, SettingArgs, Settings, WithSources};
 
     const FILE: &str = "
         profile = \"here\"
@@ -279,8 +173,8 @@ mod tests {
         database_url = \"postgres://there/db\"
     ";
 
-    /// What applies with these arguments, as name, value and source, or what is wrong. Variables of the environment are not looked at here: they
-    /// belong to the whole process, and tests of the program cover them.
+    /// The settings that result from these arguments, or the error. Variables of the environment belong to the whole process, so tests of the
+    /// program cover them.
     fn resolve(file: Option<&str>, arguments: &[&str]) -> String {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.toml");
@@ -291,7 +185,7 @@ mod tests {
         let matches = flags.get_matches_from(named.iter().chain(arguments));
         let given = WithSources::<SettingArgs>::from_arg_matches(&matches).unwrap();
         let database = WithSources::<DatabaseArgs>::from_arg_matches(&matches).unwrap();
-        let told = Settings::resolve(&given).map_or_else(
+        let text = Settings::resolve(&given).map_or_else(
             |error| error.to_string(),
             |settings| {
                 let server = format!("{} by {}", settings.server.value, settings.server.source);
@@ -300,7 +194,7 @@ mod tests {
                 format!("{server}; {database}")
             },
         );
-        told.replace(Path::new(&path).to_str().unwrap(), "FILE")
+        text.replace(Path::new(&path).to_str().unwrap(), "FILE")
     }
 
     #[test]
@@ -326,13 +220,13 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_that_is_not_there_is_refused_with_those_that_are() {
+    fn an_unknown_profile_is_refused_with_the_known_ones() {
         for (file, arguments, expected) in [
-            (FILE, &["--profile", "x"][..], "FILE has no profile x, which --profile asks for; accepted is here, there"),
+            (FILE, &["--profile", "x"][..], "FILE has no profile x, which --profile names; it has here, there"),
             (
                 "profile = \"x\"",
                 &[],
-                "FILE has no profile x, which FILE asks for; it has no profile at all: add a table [profiles.NAME]",
+                "FILE has no profile x, which FILE names; it has no profiles: add a table [profiles.NAME]",
             ),
         ] {
             assert_eq!(resolve(Some(file), arguments), expected, "{arguments:?}");

@@ -1,15 +1,14 @@
 use clap::{ArgMatches, Args, Command, Error, FromArgMatches, Id, parser::ValueSource};
 
-/// Flags, and for each of them whether its value came from the environment.
+/// Flags, and which of them have their value from the environment.
 #[derive(Debug)]
 pub(crate) struct WithSources<A> {
-    /// The flags.
     pub(crate) args: A,
     from_environment: Vec<Id>,
 }
 
 impl<A> WithSources<A> {
-    /// Whether a flag has its value from the environment. It is named as its field is.
+    /// `name` is that of the field.
     pub(crate) fn is_from_environment(&self, name: &str) -> bool {
         self.from_environment.iter().any(|id| id == name)
     }

@@ -1,27 +1,24 @@
-//! Reads server-sent events, as far as analyticsd makes use of them: an event has a name and one line of data.
+//! Reads server-sent events as analyticsd sends them: an event has a name and one line of data.
 
-/// An event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ServerEvent {
     pub(crate) name: String,
     pub(crate) data: String,
 }
 
-/// The longest event that is waited for, in bytes; analyticsd's have about a hundred.
+/// The longest event, in bytes; analyticsd's have about a hundred.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// More came than an event may have.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TooLong;
 
-/// What was read of a stream and is not an event yet.
 #[derive(Debug, Default)]
 pub(crate) struct ServerEvents {
     unread: Vec<u8>,
 }
 
 impl ServerEvents {
-    /// Takes in what came, however it was cut into pieces, and returns the events that are whole now. Comments are not among them.
+    /// Takes the next piece of the stream, and returns the events that are complete now, without comments.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<Vec<ServerEvent>, TooLong> {
         self.unread.extend_from_slice(bytes);
         let mut events = Vec::new();
