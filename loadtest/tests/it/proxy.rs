@@ -1,4 +1,4 @@
-//! The documented nginx in front of several daemons, without its TLS, whose certificate the harness would have to be told.
+//! The documented nginx in front of several daemons, without its TLS, whose certificate the harness does not know.
 
 use std::{
     collections::HashSet, fs, net::Ipv4Addr, os::unix::fs::MetadataExt, path::Path, process::Stdio, time::Duration,
@@ -83,8 +83,7 @@ impl Proxy {
     }
 
     async fn signal(&self, signal: &str) {
-        let pid = self.process.id().expect("nginx runs").to_string();
-        assert!(Command::new("kill").args([&format!("-{signal}"), &pid]).status().await.unwrap().success());
+        harness::signal(self.process.id().expect("nginx runs"), signal).await.unwrap();
     }
 
     /// The processes that serve, by number.

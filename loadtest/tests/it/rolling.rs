@@ -3,18 +3,18 @@
 use std::{process::Stdio, time::Duration};
 
 use db::{Flavour, schema};
-use harness::{Daemon, TestDatabase, bare_command};
+use harness::{Daemon, TestDatabase, bare_command, signal};
 use reliability::earlier;
 use tokio::{
-    process::{Child, Command},
+    process::Child,
     time::{sleep, timeout},
 };
 
-use crate::{loadtest, proxy::Proxy, told};
+use crate::{loadtest, proxy::Proxy, result_of};
 
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// A run that goes on until it is told to end.
+/// A run that continues until it is ended.
 struct Load<'a> {
     process: Child,
     database: &'a TestDatabase,
@@ -50,12 +50,11 @@ impl<'a> Load<'a> {
     }
 
     async fn end(self) {
-        let pid = self.process.id().expect("it runs").to_string();
-        assert!(Command::new("kill").args(["-INT", &pid]).status().await.unwrap().success());
+        signal(self.process.id().expect("it runs"), "INT").await.unwrap();
         let output = timeout(PATIENCE, self.process.wait_with_output()).await.expect("it ends").unwrap();
-        let (code, told) = told(&output);
-        assert_eq!(code, Some(0), "{told}");
-        assert!(told.contains("ok     ledger") && told.contains("ok     reads"), "{told}");
+        let (code, printed) = result_of(&output);
+        assert_eq!(code, Some(0), "{printed}");
+        assert!(printed.contains("ok     ledger") && printed.contains("ok     reads"), "{printed}");
     }
 }
 

@@ -4,24 +4,22 @@ use model::UserName;
 use rand::Rng;
 use rand_distr::{Distribution, Zipf};
 
-/// A visitor of the run: counted from 0 in the order of how often they are there, or the place in the list of names of a replayed file. Unlike a hash
-/// of a name it is exact, and it takes 8 bytes wherever the ledger remembers who was seen.
+/// Numbered from 0, the most frequent visitor first, or the place in a replayed file's list of names. Unlike a hash of the name it is exact, and
+/// it takes 8 bytes in the ledger.
 pub(crate) type Visitor = u64;
 
-/// The visitors that a mix is made of, and how often each is there.
 #[derive(Debug)]
 pub(crate) struct Visitors {
     popularity: Zipf<f64>,
 }
 
 impl Visitors {
-    /// So many visitors, of which number n (counted from 1) is there in proportion to `1 / n^skew`. A skew of 0 makes all alike.
+    /// The n-th visitor (counted from 1) comes in proportion to `1 / n^skew`. With a skew of 0 all come equally often.
     pub(crate) fn new(count: u32, skew: f64) -> Self {
         let popularity = Zipf::new(f64::from(count), skew);
-        Self { popularity: popularity.expect("the command line accepts one visitor and more, and no negative skew") }
+        Self { popularity: popularity.expect("the command line accepts only valid numbers") }
     }
 
-    /// Chooses one.
     pub(crate) fn choose(&self, rng: &mut impl Rng) -> Visitor {
         let rank = self.popularity.sample(rng);
         #[expect(
@@ -34,17 +32,15 @@ impl Visitors {
     }
 }
 
-/// The names of visitors.
 #[derive(Debug)]
 pub(crate) enum Names {
-    /// A prefix that is this run's own, and the number: nobody but this run writes such names.
+    /// A prefix that only this run uses, and the number.
     Own(String),
-    /// The names in a file, which others may have sent before.
+    /// The names in a file, which may have been sent before.
     Listed(Vec<UserName>),
 }
 
 impl Names {
-    /// The name of a visitor.
     pub(crate) fn of(&self, visitor: Visitor) -> Cow<'_, str> {
         match self {
             Self::Own(prefix) => format!("{prefix}-{visitor}").into(),

@@ -1,52 +1,54 @@
-//! A file of events that is sent again, through the code that the import reads it with.
+//! Reads a file of events to send again.
 
-use std::{collections::HashMap, fs::File, time::Duration};
+use std::{collections::HashMap, fs::File, path::PathBuf, time::Duration};
 
-use event_files::{Content, ReadError, Records};
+use event_files::{Content, Format, ReadError, Records};
 use model::{Event, Timestamp, UserName};
+use serde::Serialize;
 use thiserror::Error;
 
-use crate::{
+use super::{
     mix::PlannedEvent,
-    settings::ReplaySettings,
     visitors::{Names, Visitor},
 };
 
-/// The most events of a replay: they are kept in memory, at some 24 bytes each and their users.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct ReplaySettings {
+    pub(crate) file: PathBuf,
+    #[serde(skip)]
+    pub(crate) format: Format,
+    /// How many seconds of the file are replayed in a second.
+    pub(crate) speed_up: f64,
+}
+
+/// They are kept in memory, at some 24 bytes each, besides the names of users.
 const MOST_EVENTS: usize = 10_000_000;
 
-/// What is sent, and when.
 #[derive(Debug)]
 pub(crate) struct Replay {
-    /// The events, in the order of their time.
+    /// In the order of time.
     pub(crate) events: Vec<PlannedEvent>,
-    /// When each is due after the start, in the same order.
+    /// When each event is due after the start.
     pub(crate) times: Vec<Duration>,
-    /// Their users.
     pub(crate) names: Names,
-    /// Lines that hold no event.
+    /// Lines without an event.
     pub(crate) skipped: u64,
 }
 
-/// A file that cannot be replayed.
 #[derive(Debug, Error)]
 pub(crate) enum ReplayError {
-    /// It cannot be opened.
     #[error("cannot open {0}: {1}")]
     Open(String, #[source] std::io::Error),
-    /// It cannot be read to its end.
     #[error("cannot read {0}: {1}")]
     Read(String, #[source] ReadError),
-    /// There is nothing in it.
-    #[error("{0} holds no event in that format; --replay-format says which one it is written in")]
+    #[error("{0} has no event in this format; give its format with --replay-format")]
     Empty(String),
-    /// There is too much in it.
-    #[error("{0} holds more than {MOST_EVENTS} events, the most that are kept in memory; replay a part of it")]
+    #[error("{0} has more than {MOST_EVENTS} events, the most that are kept in memory; replay a part of it")]
     TooLong(String),
 }
 
 impl Replay {
-    /// Reads a file and shifts it so that its last event is at `now`.
+    /// Shifts the times so that the last event is at `now`.
     pub(crate) fn read(settings: &ReplaySettings, now: Timestamp) -> Result<Self, ReplayError> {
         let name = settings.file.display().to_string();
         let file = File::open(&settings.file).map_err(|error| ReplayError::Open(name.clone(), error))?;
@@ -92,8 +94,7 @@ mod tests {
     use event_files::Format;
     use model::{EventKind, Timestamp};
 
-    use super::{Replay, ReplayError};
-    use crate::settings::ReplaySettings;
+    use super::{Replay, ReplayError, ReplaySettings};
 
     fn replay(content: &str, speed_up: f64) -> Result<Replay, ReplayError> {
         let mut file = tempfile::NamedTempFile::new().unwrap();

@@ -1,5 +1,6 @@
-//! Makes the requests through goose and judges the answers. Every read is checked against the ledger, so that the run is also a test of
-//! what it loads.
+//! Makes the requests through goose and checks the answers: every read against the ledger.
+
+mod retries;
 
 use std::{
     borrow::Cow,
@@ -17,73 +18,65 @@ use model::{
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rand::{SeedableRng, rngs::StdRng};
-use reqwest::{StatusCode, header::HeaderValue};
+use reqwest::StatusCode;
 use tokio::time::{Instant, sleep, sleep_until};
 
+pub(crate) use self::retries::Retries;
+use self::retries::{Asked, Exchanged};
 use crate::{
-    kind::{Age, Kind, Method},
-    ledger::{Answer, Bounds, Ledger},
-    mix::{Mix, PlannedEvent, Request, Task},
+    checks::{
+        ledger::{Answer, Bounds, Ledger},
+        verdict::causes,
+    },
     recorder::{Outcome, Recorder},
-    retries::{Asked, Exchanged, Retries},
-    schedule::{Schedule, Turn},
-    verdict::causes,
-    visitors::Names,
+    workload::{
+        kind::{Age, Kind, Method},
+        mix::{Mix, PlannedEvent, Request, Task},
+        schedule::{Schedule, Turn},
+        visitors::Names,
+    },
 };
 
-/// How long a user with nothing more to do rests, until goose ends it.
+/// How long a user with nothing to do sleeps, until goose ends it.
 const REST: Duration = Duration::from_millis(50);
 
-/// Where requests come from.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// Chosen by chance.
     Mix(Mix),
-    /// Read from a file.
     Events(Vec<PlannedEvent>),
 }
 
-/// Everything that the users of a run share.
+/// Shared by all users of a run.
 #[derive(Debug)]
 pub(crate) struct Traffic {
-    /// Where requests come from.
     pub(crate) source: Source,
-    /// What opens the daemon, if anything does.
-    pub(crate) authorization: Option<HeaderValue>,
-    /// What is made again.
     pub(crate) retries: Retries,
-    /// The names of visitors.
     pub(crate) names: Names,
-    /// When requests are due.
     pub(crate) schedule: Schedule,
-    /// What must be counted.
     pub(crate) ledger: Ledger,
-    /// What is measured.
     pub(crate) recorder: Recorder,
-    /// One POST in so many is followed by a GET; 0: none.
+    /// One POST in this many is followed by a GET; 0: none.
     pub(crate) freshness_every: u32,
-    /// POSTs that were acknowledged.
+    /// Acknowledged ones.
     pub(crate) posts: AtomicU32,
-    /// What the choices follow from.
     pub(crate) choices: Choices,
 }
 
-/// What a seed repeats: the choices of each user, or of each request where any user may be the one to make it.
+/// A seed repeats the choices of each user or, with a rate, of each request, which any user may make.
 #[derive(Debug)]
 pub(crate) struct Choices {
     seed: u64,
-    /// One for each user. None is ever waited for.
+    /// One for each user, so that no user waits for the lock.
     of_users: Vec<Mutex<StdRng>>,
 }
 
 impl Choices {
-    /// Those that follow from a seed.
     pub(crate) fn new(seed: u64, users: u32) -> Self {
         let of_users = (0..users).map(|user| Mutex::new(rng(seed, user.into()))).collect();
         Self { seed, of_users }
     }
 
-    /// Chooses the next request of a user, or the request of that number.
+    /// The next request of a user, or the request of this number.
     fn choose(&self, mix: &Mix, user: usize, number: Option<u64>) -> Request {
         let now = Timestamp::now();
         if let Some(number) = number {
@@ -98,7 +91,7 @@ fn rng(seed: u64, number: u64) -> StdRng {
     StdRng::seed_from_u64(seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15))
 }
 
-/// Makes every user of an attack take its turns in the traffic.
+/// What every user of goose does.
 pub(crate) fn scenario(traffic: &Arc<Traffic>) -> Scenario {
     let traffic = Arc::clone(traffic);
     let turn = Transaction::new(Arc::new(move |user: &mut GooseUser| {
@@ -139,17 +132,17 @@ impl Traffic {
         }
     }
 
-    /// Sends events, as one or as a batch, and now and then asks for their hour at once.
+    /// Sends events, one or a batch, and now and then gets their hour at once.
     async fn send(&self, user: &mut GooseUser, kind: Kind, events: &[PlannedEvent], due: Instant) -> TransactionResult {
         self.ledger.open(events);
         let began = Instant::now();
         let path = if kind.method == Method::Batch { Cow::from(BATCH_PATH) } else { self.path(&events[0]).into() };
         let body = if kind.method == Method::Batch { self.body(events) } else { Vec::new() };
         let asked = Asked { kind, method: GooseMethod::Post, path: &path, body, expected: 204 };
-        let Exchanged { answer, may_be_stored } = self.exchange(user, &asked).await?;
+        let Exchanged { answer, may_be_stored } = self.retries.exchange(user, &asked).await?;
         let (answer, outcome) = match &answer {
             Ok(response) if response.status() == StatusCode::NO_CONTENT => (Answer::Acknowledged, Outcome::Answered),
-            // It will be stored at some time, so it may be counted or not.
+            // They are stored later, so they may be counted or not.
             Ok(response) if response.status() == StatusCode::ACCEPTED => (Answer::None, Outcome::Answered),
             Ok(response) => {
                 self.recorder.complain(|| format!("{kind} was answered {}", response.status()));
@@ -157,7 +150,7 @@ impl Traffic {
             }
             Err(error) => {
                 self.recorder.complain(|| format!("{kind} got no answer: {}", causes(error)));
-                // Nothing was sent on a connection that was not made.
+                // Without a connection, nothing was sent.
                 (if error.is_connect() { Answer::Refused } else { Answer::None }, Outcome::Unanswered)
             }
         };
@@ -174,7 +167,7 @@ impl Traffic {
         Ok(())
     }
 
-    /// Asks for the counts of an hour. True if they hold all that was acknowledged before.
+    /// Gets the counts of an hour. True if they are right.
     async fn ask(
         &self,
         user: &mut GooseUser,
@@ -185,7 +178,7 @@ impl Traffic {
         let least = self.ledger.bounds(hour).least;
         let path = format!("{ANALYTICS_PATH}?{}={}", Timestamp::PARAMETER, hour.start().millis());
         let asked = Asked { kind, method: GooseMethod::Get, path: &path, body: Vec::new(), expected: 200 };
-        let Exchanged { answer, .. } = self.exchange(user, &asked).await?;
+        let Exchanged { answer, .. } = self.retries.exchange(user, &asked).await?;
         let body = match answer {
             Ok(response) if response.status() == StatusCode::OK => response.text().await,
             Ok(response) => {
@@ -209,7 +202,7 @@ impl Traffic {
                 let faults: Vec<String> = bounds.faults(counts).iter().map(ToString::to_string).collect();
                 (!faults.is_empty()).then(|| faults.join("; "))
             }
-            // It says 200, so whoever asked believes it.
+            // The status is 200, so a client would believe the answer.
             Err(error) => Some(error.to_string()),
         };
         self.record(kind, Outcome::Answered, due);
@@ -243,7 +236,7 @@ impl Traffic {
     fn body(&self, events: &[PlannedEvent]) -> Vec<u8> {
         let mut body = Vec::new();
         for &PlannedEvent { at, visitor, kind } in events {
-            let user = UserName::new(self.names.of(visitor)).expect("it is a name of ours, or was read as one");
+            let user = UserName::new(self.names.of(visitor)).expect("the name is generated, or was parsed before");
             wire::write_line(&Event { at, user, kind }, None, &mut body);
         }
         body
@@ -253,10 +246,10 @@ impl Traffic {
 #[cfg(test)]
 mod tests {
     use super::{Choices, Task};
-    use crate::{mix::Mix, settings::contract_mix};
+    use crate::{settings::contract_mix, workload::mix::Mix};
 
-    /// What does not depend on the time: of the present, only that it is meant.
-    fn told(choices: &Choices, mix: &Mix, user: usize, number: Option<u64>) -> String {
+    /// Without the parts that depend on the time.
+    fn chosen(choices: &Choices, mix: &Mix, user: usize, number: Option<u64>) -> String {
         let request = choices.choose(mix, user, number);
         match request.task {
             Task::Post(event) => format!("{} {} {}", request.kind(), event.visitor, event.kind),
@@ -265,26 +258,26 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_repeats_the_requests_of_a_schedule_whoever_makes_them() {
+    fn a_seed_repeats_the_requests_of_a_schedule_for_any_users() {
         let mix = Mix::new(contract_mix());
         let (forwards, backwards) = (Choices::new(7, 2), Choices::new(7, 3));
-        let one: Vec<String> = (0..100).map(|number| told(&forwards, &mix, 0, Some(number))).collect();
+        let one: Vec<String> = (0..100).map(|number| chosen(&forwards, &mix, 0, Some(number))).collect();
         let mut other: Vec<String> = (0..100)
             .rev()
             .zip([0, 1, 2].into_iter().cycle())
-            .map(|(n, user)| told(&backwards, &mix, user, Some(n)))
+            .map(|(n, user)| chosen(&backwards, &mix, user, Some(n)))
             .collect();
         other.reverse();
         assert_eq!(one, other);
     }
 
     #[test]
-    fn a_seed_repeats_the_requests_of_each_user_who_asks_at_will() {
+    fn a_seed_repeats_the_requests_of_each_user_without_a_schedule() {
         let mix = Mix::new(contract_mix());
         let (alone, together) = (Choices::new(7, 2), Choices::new(7, 2));
-        let one: Vec<String> = (0..100).map(|_| told(&alone, &mix, 1, None)).collect();
+        let one: Vec<String> = (0..100).map(|_| chosen(&alone, &mix, 1, None)).collect();
         let other: Vec<String> =
-            (0..200).map(|turn| told(&together, &mix, turn % 2, None)).skip(1).step_by(2).collect();
+            (0..200).map(|turn| chosen(&together, &mix, turn % 2, None)).skip(1).step_by(2).collect();
         assert_eq!(one, other);
     }
 }

@@ -2,78 +2,64 @@ use model::{EventKind, Hour, Timestamp};
 use rand::{Rng, RngExt};
 use serde::Serialize;
 
-use crate::{
+use crate::workload::{
     kind::{Age, Kind, Method},
     visitors::{Visitor, Visitors},
 };
 
 const MILLIS_PER_HOUR: i64 = 3_600_000;
 
-/// What requests are made of. Shares are from 0 to 1.
+/// Shares are from 0 to 1.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct MixSettings {
-    /// The share of requests that send events; the others ask for counts.
+    /// Of requests, the share that sends events. The others get counts.
     pub(crate) post_share: f64,
-    /// The share of sending requests that are for the current hour.
+    /// Of requests with events, the share for the current hour.
     pub(crate) post_current: f64,
-    /// The share of asking requests that are for the current hour.
+    /// Of requests for counts, the share for the current hour.
     pub(crate) get_current: f64,
-    /// How many hours before the current one past requests are for.
+    /// How many hours before the current one the other requests may be for.
     pub(crate) past_hours: u32,
-    /// Of two past hours that lie so many hours apart, the older is half as likely.
+    /// Of two past hours that are this many hours apart, the older one is half as likely.
     pub(crate) past_half_life_hours: f64,
-    /// The share of events that are clicks.
     pub(crate) click_share: f64,
-    /// How many different visitors there are.
     pub(crate) visitors: u32,
-    /// The exponent of Zipf's law, by which some visitors are there more often than others.
+    /// The exponent of Zipf's law, by which some visitors come more often than others.
     pub(crate) zipf: f64,
-    /// The share of sending requests that send a batch.
+    /// Of requests with events, the share of batches.
     pub(crate) batch_share: f64,
-    /// How many events a batch holds.
+    /// In events.
     pub(crate) batch_size: usize,
 }
 
-/// An event that is to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PlannedEvent {
-    /// When it happened.
     pub(crate) at: Timestamp,
-    /// Who did it.
     pub(crate) visitor: Visitor,
-    /// What was done.
     pub(crate) kind: EventKind,
 }
 
 impl PlannedEvent {
-    /// The hour that counts it.
     pub(crate) fn hour(&self) -> Hour {
         Hour::containing(self.at)
     }
 }
 
-/// What a request does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Task {
-    /// Sends one event.
     Post(PlannedEvent),
-    /// Sends many.
     Batch(Vec<PlannedEvent>),
-    /// Asks for the counts of the hour that holds an instant.
+    /// The counts of the hour that contains this time.
     Get(Timestamp),
 }
 
-/// A request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Request {
-    /// For which hours it is.
     pub(crate) age: Age,
-    /// What it does.
     pub(crate) task: Task,
 }
 
 impl Request {
-    /// Its kind.
     pub(crate) fn kind(&self) -> Kind {
         let method = match &self.task {
             Task::Post(_) => Method::Post,
@@ -84,24 +70,22 @@ impl Request {
     }
 }
 
-/// Chooses requests. The same randomness gives the same choices whatever the time is: past hours are counted back from the present.
+/// Chooses requests. The same seed gives the same choices at any time: past hours are counted back from the present.
 #[derive(Debug)]
 pub(crate) struct Mix {
     settings: MixSettings,
     visitors: Visitors,
-    /// How much likelier a past hour is than the one before it; below 1.
+    /// How likely a past hour is, relative to the one after it; below 1.
     decay: f64,
 }
 
 impl Mix {
-    /// Prepares to choose.
     pub(crate) fn new(settings: MixSettings) -> Self {
         let visitors = Visitors::new(settings.visitors, settings.zipf);
         let decay = (-settings.past_half_life_hours.recip()).exp2();
         Self { settings, visitors, decay }
     }
 
-    /// Chooses a request at an instant.
     pub(crate) fn choose(&self, rng: &mut impl Rng, now: Timestamp) -> Request {
         let MixSettings { post_share, post_current, get_current, batch_share, batch_size, .. } = self.settings;
         if !rng.random_bool(post_share) {
@@ -160,7 +144,7 @@ mod tests {
     use rand::{SeedableRng, rngs::StdRng};
 
     use super::{Mix, MixSettings, PlannedEvent, Request, Task};
-    use crate::{kind::Age, settings::contract_mix};
+    use crate::{settings::contract_mix, workload::kind::Age};
 
     const DRAWS: usize = 100_000;
 
@@ -279,11 +263,11 @@ mod tests {
         let choices = |start: i64| {
             let mut rng = StdRng::seed_from_u64(7);
             let requests = (0..1_000).map(|_| mix.choose(&mut rng, Timestamp::from_millis(start).unwrap()));
-            let told = requests.map(|request| {
+            let choices = requests.map(|request| {
                 let instants = instants(&request).into_iter().map(|at| at.millis() - start);
                 (request.kind().to_string(), instants.collect::<Vec<_>>())
             });
-            told.collect::<Vec<_>>()
+            choices.collect::<Vec<_>>()
         };
         assert_eq!(choices(1_431_856_800_000), choices(1_800_000_000_000));
     }

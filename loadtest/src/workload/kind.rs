@@ -3,32 +3,22 @@ use std::{fmt, str::FromStr};
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
-/// What a request does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Method {
-    /// Sends one event.
     Post,
-    /// Asks for the counts of an hour.
     Get,
-    /// Sends many events.
     Batch,
 }
 
-/// Which hours a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Age {
-    /// The hour that holds the present.
     Current,
-    /// An hour before it.
     Past,
 }
 
-/// The kind of a request, by which requests are measured and judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Kind {
-    /// What it does.
     pub(crate) method: Method,
-    /// For which hours.
     pub(crate) age: Age,
 }
 
@@ -72,7 +62,7 @@ impl Kind {
         }
     }
 
-    /// The name in goose's report, which puts the HTTP method before it.
+    /// For goose's report, which puts the HTTP method before it.
     pub(crate) fn goose_name(self) -> &'static str {
         match (self.method, self.age) {
             (Method::Batch, Age::Current) => "batch current",
@@ -94,17 +84,14 @@ impl Serialize for Kind {
     }
 }
 
-/// Some of the kinds: those of a method, of an age, of both, or all.
+/// The kinds with a method, an age, or both; or all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Selection {
-    /// The method that is meant; none: any.
     method: Option<Method>,
-    /// The age that is meant; none: any.
     age: Option<Age>,
 }
 
 impl Selection {
-    /// Whether a kind is meant.
     pub(crate) fn holds(self, kind: Kind) -> bool {
         self.method.is_none_or(|method| method == kind.method) && self.age.is_none_or(|age| age == kind.age)
     }
@@ -127,9 +114,8 @@ impl fmt::Display for Selection {
     }
 }
 
-/// A text that names no kind of request.
 #[derive(Debug, PartialEq, Eq, Error)]
-#[error("{0:?} is no kind of request; accepted is post, get or batch, current or past, or both as in post-past")]
+#[error("{0:?} is not a kind of request; accepted is post, get or batch, current or past, or both as in post-past")]
 pub(crate) struct InvalidSelection(String);
 
 impl FromStr for Selection {

@@ -1,7 +1,7 @@
-//! What this run sent and was told, by hour: what the counts of each hour must be at least, and what they may be at most.
+//! The events that this run sent, and their answers, by hour: the least and the most that the counts of each hour may be.
 //!
-//! An event is open from before it is sent until it is answered. Acknowledged, it must be counted; refused, it must not be; if no answer
-//! came it stays open and may be counted or not. So at every moment `before + acknowledged <= counted <= before + acknowledged + open`.
+//! An event is open from before it is sent until it is answered. An acknowledged event must be counted, a refused one must not. An event without
+//! an answer stays open and may be counted or not. So at every moment `before + acknowledged <= counted <= before + acknowledged + open`.
 
 use std::{
     collections::HashMap,
@@ -12,22 +12,22 @@ use std::{
 use model::{EventKind, Hour, HourCounts};
 use serde::{Serialize, Serializer};
 
-use crate::{mix::PlannedEvent, visitors::Visitor};
+use crate::workload::{mix::PlannedEvent, visitors::Visitor};
 
-/// How this run's visitors relate to those that were counted before it.
+/// Whether the hours counted this run's visitors before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Strangers {
-    /// Nobody has been seen before.
+    /// They counted none of them.
     All,
-    /// Anybody may have been.
+    /// They may have counted any of them.
     Perhaps,
 }
 
-/// The ledger of a run. It takes some 30 bytes for each visitor of each hour.
+/// Takes some 30 bytes for each visitor of each hour.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     strangers: Strangers,
-    /// Whether others write as well, so that there is no upper bound.
+    /// Whether other clients write too. Then there is no upper bound.
     shared: bool,
     pages: Mutex<HashMap<Hour, Page>>,
 }
@@ -54,41 +54,33 @@ struct Visits {
     open: u32,
 }
 
-/// What became of events that were sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// They are stored.
+    /// The events are stored.
     Acknowledged,
-    /// They are not.
+    /// The events are not stored.
     Refused,
-    /// There was none.
+    /// There was no answer.
     None,
 }
 
-/// What the counts of an hour must be at least, or may be at most.
+/// The least and the most that the counts of an hour may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Bounds {
-    /// At least.
     pub(crate) least: HourCounts,
-    /// At most; none if nobody can know.
+    /// None if other clients write too.
     pub(crate) most: Option<HourCounts>,
 }
 
-/// Counts that cannot be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
-    /// What was counted.
     pub(crate) what: &'static str,
-    /// How often.
     pub(crate) counted: u64,
-    /// The fewest that there must be.
     pub(crate) least: u64,
-    /// The most that there may be.
     pub(crate) most: Option<u64>,
 }
 
 impl Bounds {
-    /// What is wrong with these counts, if anything.
     pub(crate) fn faults(&self, counts: HourCounts) -> Vec<Fault> {
         let of = |counts: HourCounts| [counts.unique_users, counts.clicks, counts.impressions];
         let most = self.most.map(of);
@@ -107,7 +99,7 @@ impl fmt::Display for Fault {
         write!(f, "{counted} {what}, ")?;
         match most {
             _ if counted < least => write!(f, "at least {least} were acknowledged: {} missing", least - counted),
-            Some(most) => write!(f, "at most {most} can be: {} too many", counted.saturating_sub(*most)),
+            Some(most) => write!(f, "at most {most} were sent: {} too many", counted.saturating_sub(*most)),
             None => write!(f, "which is right"),
         }
     }
@@ -120,13 +112,13 @@ impl Serialize for Fault {
 }
 
 impl Ledger {
-    /// A ledger that begins with what these hours counted before. Events for any other hour are taken for its first.
+    /// Begins with the counts of these hours. Other hours begin at zero.
     pub(crate) fn new(before: HashMap<Hour, HourCounts>, strangers: Strangers, shared: bool) -> Self {
         let pages = before.into_iter().map(|(hour, before)| (hour, Page { before, ..Page::default() })).collect();
         Self { strangers, shared, pages: Mutex::new(pages) }
     }
 
-    /// Notes events that are about to be sent.
+    /// To be called before events are sent.
     pub(crate) fn open(&self, events: &[PlannedEvent]) {
         let mut pages = self.pages();
         for event in events {
@@ -137,7 +129,7 @@ impl Ledger {
         }
     }
 
-    /// Notes what became of events that were sent.
+    /// To be called when events were answered, or when it is clear that there will be no answer.
     pub(crate) fn close(&self, events: &[PlannedEvent], answer: Answer) {
         if answer == Answer::None {
             return;
@@ -158,7 +150,6 @@ impl Ledger {
         }
     }
 
-    /// What an hour must count now, and may.
     pub(crate) fn bounds(&self, hour: Hour) -> Bounds {
         self.pages().get(&hour).map_or_else(
             || Page::default().bounds(self.strangers, self.shared),
@@ -166,7 +157,7 @@ impl Ledger {
         )
     }
 
-    /// The hours that events were sent for, ascending.
+    /// The hours that events were sent for, in ascending order.
     pub(crate) fn touched(&self) -> Vec<Hour> {
         let mut hours: Vec<Hour> =
             self.pages().iter().filter(|(_, page)| page.touched).map(|(&hour, _)| hour).collect();
@@ -174,7 +165,7 @@ impl Ledger {
         hours
     }
 
-    /// How many events were acknowledged, and how many are open.
+    /// The number of acknowledged events, and of open ones.
     pub(crate) fn totals(&self) -> (u64, u64) {
         let sum = |events: Events| events.clicks + events.impressions;
         self.pages()
@@ -183,7 +174,7 @@ impl Ledger {
     }
 
     fn pages(&self) -> MutexGuard<'_, HashMap<Hour, Page>> {
-        // Nothing that holds the lock can panic halfway.
+        // No code that holds the lock panics halfway.
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -226,7 +217,7 @@ mod tests {
     use model::{EventKind, Hour, HourCounts, Timestamp};
 
     use super::{Answer, Ledger, Strangers};
-    use crate::mix::PlannedEvent;
+    use crate::workload::mix::PlannedEvent;
 
     fn event(visitor: u64, kind: EventKind) -> PlannedEvent {
         PlannedEvent { at: Timestamp::from_millis(5).unwrap(), visitor, kind }
@@ -261,14 +252,14 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_says_what_is_missing_or_too_many() {
+    fn a_fault_names_what_is_missing_or_too_many() {
         let ledger = ledger(Strangers::All, false);
         ledger.open(&[event(1, EventKind::Impression)]);
         ledger.close(&[event(1, EventKind::Impression)], Answer::Acknowledged);
-        let told = |counts| ledger.bounds(hour()).faults(counts).iter().map(ToString::to_string).collect::<Vec<_>>();
-        assert_eq!(told(counts(11, 2, 30)), ["30 impressions, at least 31 were acknowledged: 1 missing"]);
-        assert_eq!(told(counts(11, 4, 31)), ["4 clicks, at most 2 can be: 2 too many"]);
-        assert_eq!(told(counts(11, 2, 31)), Vec::<String>::new());
+        let faults = |counts| ledger.bounds(hour()).faults(counts).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(faults(counts(11, 2, 30)), ["30 impressions, at least 31 were acknowledged: 1 missing"]);
+        assert_eq!(faults(counts(11, 4, 31)), ["4 clicks, at most 2 were sent: 2 too many"]);
+        assert_eq!(faults(counts(11, 2, 31)), Vec::<String>::new());
     }
 
     #[test]

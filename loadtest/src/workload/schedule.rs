@@ -1,5 +1,3 @@
-//! When requests are due.
-
 use std::{
     sync::{
         OnceLock,
@@ -10,13 +8,13 @@ use std::{
 
 use tokio::time::Instant;
 
-/// Of the requests that were due, the share that must have been made for a run to be what was asked for.
+/// Of the requests that were due, the share that must have been made.
 const LEAST_OFFERED: f64 = 0.99;
 
-/// How long goose takes to launch all users.
+/// How long goose takes to start all users.
 const LAUNCH: Duration = Duration::from_secs(1);
 
-/// The schedule of a run: the clock begins with the first user that asks for a turn, or when all are there.
+/// The time of the run begins with the first user, or when all users are there.
 #[derive(Debug)]
 pub(crate) struct Schedule {
     pace: Pace,
@@ -26,59 +24,52 @@ pub(crate) struct Schedule {
     begun: AtomicU64,
 }
 
-/// What decides when a request is made.
 #[derive(Debug)]
 pub(crate) enum Pace {
     /// Each user makes its next request when the last is answered.
     Closed,
-    /// So many requests a second, whatever the answers take.
+    /// Requests a second, whatever the answers take.
     Rate(u32),
-    /// Each at its own time after the start, ascending.
+    /// Each at its own time after the start, in ascending order.
     Times(Vec<Duration>),
 }
 
-/// A user's turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// To make a request now.
+    /// Make a request now.
     Now,
-    /// To make the request of that number when it is due, or at once if that is past.
+    /// Make the request of this number when it is due, or at once if it is late.
     At(u64, Instant),
-    /// To make none: nothing more is due.
+    /// Make no more requests.
     Over,
 }
 
-/// Whether the run made the requests that it was asked to make.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub(crate) struct Offered {
-    /// How many were due.
     pub(crate) due: u64,
-    /// How many were begun.
     pub(crate) begun: u64,
-    /// Whether that is nearly all.
+    /// Whether nearly all that were due were begun.
     pub(crate) met: bool,
 }
 
 impl Pace {
-    /// How long after the first user's coming the run begins. What is due at a time of its own is due when all are there: a request that
-    /// is late for want of a user says nothing about the server.
+    /// How long after the first user the run begins. Requests at a rate or at their own times begin when all users are there: a request that is
+    /// late because users are missing says nothing about the server.
     pub(crate) fn launch(&self) -> Duration {
         if matches!(self, Self::Closed) { Duration::ZERO } else { LAUNCH }
     }
 }
 
 impl Schedule {
-    /// A schedule for a run that lasts so long at most.
     pub(crate) fn new(pace: Pace, run_time: Duration) -> Self {
         Self { pace, run_time, start: OnceLock::new(), next: AtomicU64::new(0), begun: AtomicU64::new(0) }
     }
 
-    /// How long the run has lasted; nothing before it begins.
+    /// Zero before the run begins.
     pub(crate) fn elapsed(&self) -> Duration {
         self.start.get().map(Instant::elapsed).unwrap_or_default()
     }
 
-    /// Takes the next turn.
     pub(crate) fn turn(&self) -> Turn {
         let start = *self.start.get_or_init(|| Instant::now() + self.pace.launch());
         if start.elapsed() >= self.run_time {
@@ -94,17 +85,15 @@ impl Schedule {
         }
     }
 
-    /// Notes that a request was begun.
     pub(crate) fn begin(&self) {
         self.begun.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether a request was begun.
     pub(crate) fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Relaxed) > 0
     }
 
-    /// Compares what was due after so long with what was begun. None where nothing is due at a time of its own.
+    /// Compares the requests that were due with those that were begun. None for [`Pace::Closed`].
     pub(crate) fn offered(&self, lasted: Duration) -> Option<Offered> {
         let lasted = lasted.min(self.run_time);
         let due = match &self.pace {

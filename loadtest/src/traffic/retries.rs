@@ -1,4 +1,4 @@
-//! Requests that are made again, as a careful client makes them: what records events under an idempotency key, so that it is counted once.
+//! Retries requests as a careful client does: events have idempotency keys, so that they are counted once.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -6,71 +6,69 @@ use std::{
 };
 
 use goose::prelude::*;
-use reqwest::{RequestBuilder, Response, StatusCode, header::AUTHORIZATION};
+use reqwest::{
+    RequestBuilder, Response, StatusCode,
+    header::{AUTHORIZATION, HeaderValue},
+};
 use tokio::time::sleep;
 
-use crate::{kind::Kind, traffic::Traffic};
+use crate::workload::kind::Kind;
 
-/// The pause before the second try. It doubles with each.
+/// Doubled after each retry.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
-/// How often a request is made again, and the names of those that may be.
 #[derive(Debug)]
 pub(crate) struct Retries {
     most: u32,
-    /// Of the run, so that its keys are no other's.
+    authorization: Option<HeaderValue>,
+    /// A random number that makes this run's keys unique.
     run: u64,
-    named: AtomicU64,
+    keys: AtomicU64,
     made: AtomicU64,
 }
 
-/// What is asked for.
 pub(crate) struct Asked<'a> {
     pub(crate) kind: Kind,
     pub(crate) method: GooseMethod,
     pub(crate) path: &'a str,
     pub(crate) body: Vec<u8>,
-    /// The status of a request that went well.
+    /// The status of success, for goose's report.
     pub(crate) expected: u16,
 }
 
-/// What became of it.
 pub(crate) struct Exchanged {
-    /// The answer to the last try.
+    /// To the last try.
     pub(crate) answer: Result<Response, reqwest::Error>,
-    /// Whether a try before it went out and was not answered, so that what it brought may be stored.
+    /// Whether an earlier try was sent and not answered, so that its events may be stored.
     pub(crate) may_be_stored: bool,
 }
 
 impl Retries {
-    /// So many for a request at most.
-    pub(crate) fn new(most: u32) -> Self {
-        Self { most, run: rand::random(), named: AtomicU64::default(), made: AtomicU64::default() }
+    /// `most` is for each request.
+    pub(crate) fn new(most: u32, authorization: Option<HeaderValue>) -> Self {
+        Self { most, authorization, run: rand::random(), keys: AtomicU64::default(), made: AtomicU64::default() }
     }
 
-    /// How many were made.
     pub(crate) fn made(&self) -> u64 {
         self.made.load(Ordering::Relaxed)
     }
 
-    /// A key for a request that may be made again; none where none is.
+    /// None if there are no retries.
     fn key(&self) -> Option<String> {
-        (self.most > 0).then(|| format!("loadtest-{:016x}-{}", self.run, self.named.fetch_add(1, Ordering::Relaxed)))
+        (self.most > 0).then(|| format!("loadtest-{:016x}-{}", self.run, self.keys.fetch_add(1, Ordering::Relaxed)))
     }
-}
 
-impl Traffic {
-    /// Makes a request and, if it was not answered or by somebody who could not have it answered, makes it again, as often as it may.
+    /// Makes a request, and retries it if there was no answer or the answer was 502, 503 or 504.
     pub(crate) async fn exchange(
         &self,
         user: &mut GooseUser,
         asked: &Asked<'_>,
     ) -> Result<Exchanged, Box<TransactionError>> {
-        let key = if asked.method == GooseMethod::Post { self.retries.key() } else { None };
+        let key = if asked.method == GooseMethod::Post { self.key() } else { None };
         let mut may_be_stored = false;
         let mut pause = FIRST_PAUSE;
-        for left in (0..=self.retries.most).rev() {
+        for left in (0..=self.most).rev() {
             let builder = self.builder(user, asked, key.as_deref())?;
             let request = GooseRequest::builder()
                 .method(asked.method)
@@ -82,9 +80,9 @@ impl Traffic {
             if left == 0 || !is_worth_another_try(&answer) {
                 return Ok(Exchanged { answer, may_be_stored });
             }
-            // Nothing was sent on a connection that was not made.
+            // Without a connection, nothing was sent.
             may_be_stored |= answer.is_err_and(|error| !error.is_connect());
-            self.retries.made.fetch_add(1, Ordering::Relaxed);
+            self.made.fetch_add(1, Ordering::Relaxed);
             sleep(pause).await;
             pause *= 2;
         }

@@ -1,5 +1,3 @@
-//! Whether the run met what was asked of it.
-
 use std::time::Duration;
 
 use serde::Serialize;
@@ -9,20 +7,16 @@ use crate::{
     settings::{Gate, Gates},
 };
 
-/// A gate, and what was measured against it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Judged {
-    /// What is bounded, of which requests.
+    /// The metric, and the requests that it is for.
     pub(crate) gate: String,
-    /// The bound.
     pub(crate) bound: f64,
-    /// What was measured; none if too few requests were answered to tell, which meets no gate.
+    /// None if too few requests were answered; then the gate is missed.
     pub(crate) measured: Option<f64>,
-    /// Whether the bound is kept.
     pub(crate) met: bool,
 }
 
-/// Judges a run that lasted so long.
 pub(crate) fn judge(gates: &Gates, recorder: &Recorder, lasted: Duration) -> Vec<Judged> {
     let judge = |what: &'static str, measure: fn(&Summary) -> Option<f64>, is_met: fn(f64, f64) -> bool| {
         move |gate: &Gate| {
@@ -46,9 +40,9 @@ mod tests {
 
     use super::judge;
     use crate::{
-        kind::Kind,
         recorder::{Outcome, Recorder},
         settings::Gates,
+        workload::kind::Kind,
     };
 
     #[test]
@@ -80,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_that_nobody_answered_are_not_fast() {
+    fn requests_without_an_answer_count_as_slow() {
         let p99_is_met = |outcomes: &[(Outcome, u32)]| {
             let recorder = Recorder::new(Duration::from_secs(1));
             for &(outcome, times) in outcomes {

@@ -1,5 +1,3 @@
-//! Asks the daemon before and after the run, and compares.
-
 use std::{collections::HashMap, time::Duration};
 
 use model::{Hour, HourCounts, Timestamp, wire::ANALYTICS_PATH};
@@ -11,49 +9,33 @@ use serde::Serialize;
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
 
-use crate::ledger::{Bounds, Fault, Ledger};
+use crate::checks::ledger::{Bounds, Fault, Ledger};
 
-/// How long the daemon may take to come round after a load, before its counts are taken for not to be had.
+/// How long the daemon may fail to answer after a load.
 const PATIENCE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(200);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Counts that could not be had.
 #[derive(Debug, Error)]
 pub(crate) enum AskError {
-    /// There was no answer.
     #[error("{url} does not answer: {cause}")]
-    NoAnswer {
-        /// What was asked.
-        url: String,
-        /// Why.
-        cause: String,
-    },
-    /// The answer was none of analyticsd's.
-    #[error("{url} answered {answer}, where analyticsd answers with the counts of an hour")]
-    NoCounts {
-        /// What was asked.
-        url: String,
-        /// What came.
-        answer: String,
-    },
+    NoAnswer { url: String, cause: String },
+    #[error("{url} answered {answer} instead of the counts of an hour")]
+    NoCounts { url: String, answer: String },
 }
 
-/// A daemon that is asked for counts.
 pub(crate) struct Daemon {
     host: String,
     http: Client,
 }
 
 impl Daemon {
-    /// Prepares to ask.
     pub(crate) fn new(host: &str, authorization: Option<HeaderValue>) -> Result<Self, reqwest::Error> {
         let headers = authorization.map(|value| (AUTHORIZATION, value)).into_iter().collect();
         let http = Client::builder().default_headers(headers).timeout(REQUEST_TIMEOUT).no_proxy().build()?;
         Ok(Self { host: host.to_owned(), http })
     }
 
-    /// The counts of each of these hours.
     pub(crate) async fn counts_of(&self, hours: &[Hour]) -> Result<HashMap<Hour, HourCounts>, AskError> {
         let mut counts = HashMap::with_capacity(hours.len());
         for &hour in hours {
@@ -87,7 +69,7 @@ impl Daemon {
         }
     }
 
-    /// Compares what every hour counts now with what it must and may.
+    /// Compares the counts of every hour with the ledger.
     pub(crate) async fn verify(&self, ledger: &Ledger) -> Verdict {
         let (acknowledged, open) = ledger.totals();
         let mut verdict = Verdict { acknowledged, open, hours: Vec::new(), unverified: None };
@@ -108,41 +90,32 @@ impl Daemon {
     }
 }
 
-/// Whether every acknowledged event is counted.
 #[derive(Debug, Serialize)]
 pub(crate) struct Verdict {
-    /// Events that were acknowledged.
     pub(crate) acknowledged: u64,
-    /// Events of which nobody knows whether they are stored.
+    /// Events that were not answered, which may be stored or not.
     pub(crate) open: u64,
-    /// Every hour that events were sent for.
     pub(crate) hours: Vec<HourVerdict>,
-    /// Why it could not be found out, if so.
+    /// Why not all hours could be checked.
     pub(crate) unverified: Option<String>,
 }
 
-/// What an hour counts, and what is wrong with it.
 #[derive(Debug, Serialize)]
 pub(crate) struct HourVerdict {
-    /// The hour.
     pub(crate) hour: String,
-    /// As the daemon tells them.
     pub(crate) counts: HourCounts,
-    /// Between which they must be.
     #[serde(flatten)]
     pub(crate) bounds: Bounds,
-    /// Nothing, if all is well.
     pub(crate) faults: Vec<Fault>,
 }
 
 impl Verdict {
-    /// Whether it was found out, and all is well.
     pub(crate) fn is_right(&self) -> bool {
         self.unverified.is_none() && self.hours.iter().all(|hour| hour.faults.is_empty())
     }
 }
 
-/// An error with all that it says about its causes: reqwest's own text leaves out what is of use.
+/// The last cause of an error, which reqwest's own text leaves out.
 pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     std::iter::successors(error.source(), |error| error.source())
         .last()
