@@ -7,7 +7,8 @@
 //! - `database` connects for the commands that use the database; those that use the server have the crate `client`;
 //! - `time` reads the times that people write on a command line;
 //! - `failure` decides the exit code;
-//! - `settings` decides which server and database apply: flags, environment, profiles of a configuration file, defaults;
+//! - `settings` decides which server and database apply: flags, environment, profiles of a configuration file,
+//!   defaults;
 //! - `output` writes data to standard output and messages to standard error, and has the formats and colours of both.
 //!
 //! Each of these uses only those below it.

@@ -1,5 +1,5 @@
-//! Writes goose's log to standard error. Goose would write it to standard output, where the report belongs, with a line for every request
-//! without an answer. The report counts these instead, and shows the first ones that differ.
+//! Writes goose's log to standard error. Goose would write it to standard output, where the report belongs, with a
+//! line for every request without an answer. The report counts these instead, and shows the first ones that differ.
 
 use std::io::{self, Write};
 

@@ -1,4 +1,5 @@
-//! Loads a running analyticsd as its users do, and checks whether every acknowledged event was counted, once, and seen by every later read.
+//! Loads a running analyticsd as its users do, and checks whether every acknowledged event was counted, once, and
+//! seen by every later read.
 //!
 //! - `run` puts these together, `progress` reports meanwhile, `report` writes the results;
 //! - `traffic` makes the requests through goose and checks each answer;
@@ -8,7 +9,8 @@
 //! - `workload` decides which requests are made, and when;
 //! - `logging` keeps goose's log apart.
 //!
-//! Exit codes: 0 if everything was counted and every gate was met, 1 if not, 2 if there was no run or its reports could not be written.
+//! Exit codes: 0 if everything was counted and every gate was met, 1 if not, 2 if there was no run or its reports
+//! could not be written.
 
 mod checks;
 mod logging;

@@ -10,12 +10,14 @@ use serde::Serialize;
 
 use crate::workload::kind::{Kind, Selection};
 
-/// Latencies are kept from a microsecond to a minute and a half, the longest that a request may take, with three digits.
+/// Latencies are kept from a microsecond to a minute and a half, the longest that a request may take, with three
+/// digits.
 const LONGEST_MICROS: u64 = 90_000_000;
 const DIGITS: u8 = 3;
 /// Over time two digits are enough, which take a tenth of the memory.
 const DIGITS_OVER_TIME: u8 = 2;
-/// A run has at most so many steps over time, of a second or more each, so that a long one takes no more memory than a short one.
+/// A run has at most so many steps over time, of a second or more each, so that a long one takes no more memory than
+/// a short one.
 const MOST_STEPS: u64 = 300;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,8 +70,8 @@ pub(crate) struct Summary {
     pub(crate) p99_ms: f64,
     pub(crate) p999_ms: f64,
     pub(crate) max_ms: f64,
-    /// Like `p99_ms`, but requests without an answer count as slower than all others; none if they are more than 1 %. Refused requests do not
-    /// count, since a refusal may be fast.
+    /// Like `p99_ms`, but requests without an answer count as slower than all others; none if they are more than 1 %.
+    /// Refused requests do not count, since a refusal may be fast.
     #[serde(skip)]
     pub(crate) p99_kept_ms: Option<f64>,
 }

@@ -165,7 +165,8 @@ fn configuration(settings: &Settings, longest: Duration) -> GooseConfiguration {
     configuration.users = Some(settings.users as usize);
     // All users within a second.
     configuration.increase_rate = Some(settings.users.to_string());
-    // The schedule ends the run; goose, which counts whole seconds from when all users are there, must not end it before.
+    // The schedule ends the run; goose, which counts whole seconds from when all users are there, must not end it
+    // before.
     configuration.run_time = Some(format!("{}s", longest.as_secs_f64().ceil()));
     configuration.report_file = report.into_iter().collect();
     // Goose would listen on a fixed port, so that only one run at a time could work.

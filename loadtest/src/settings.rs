@@ -10,8 +10,8 @@ use thiserror::Error;
 
 use crate::workload::{kind::Selection, mix::MixSettings, replay::ReplaySettings};
 
-/// Loads a running analyticsd with realistic traffic, and checks whether every acknowledged event was counted, once, and seen by every later
-/// read.
+/// Loads a running analyticsd with realistic traffic, and checks whether every acknowledged event was counted, once,
+/// and seen by every later read.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -26,8 +26,8 @@ pub(crate) struct Args {
     #[arg(long, default_value = "http://127.0.0.1:8080", value_name = "URL")]
     host: String,
 
-    /// The token for a daemon that requires one, with the scopes write and read. Other users of this machine can see flags in the process list:
-    /// prefer the variable.
+    /// The token for a daemon that requires one, with the scopes write and read. Other users of this machine can see
+    /// flags in the process list: prefer the variable.
     #[arg(long, env = "ANALYTICS_TOKEN", hide_env_values = true, value_name = "TOKEN", value_parser = BearerTokenParser)]
     token: Option<GivenToken>,
 
@@ -39,8 +39,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", value_parser = run_time)]
     run_time: Option<Duration>,
 
-    /// Make requests at this rate per second, whatever the answers take. Latency counts from the time at which a request was due. If all users
-    /// are busy, requests are late; a run that made fewer than 99 % of them fails.
+    /// Make requests at this rate per second, whatever the answers take. Latency counts from the time at which a
+    /// request was due. If all users are busy, requests are late; a run that made fewer than 99 % of them fails.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), conflicts_with = "replay")]
     rate: Option<u32>,
 
@@ -48,16 +48,19 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
-    /// Other clients write to the same hours: check only that no acknowledged event is missing, not that there are no others.
+    /// Other clients write to the same hours: check only that no acknowledged event is missing, not that there are no
+    /// others.
     #[arg(long)]
     shared: bool,
 
-    /// After one POST in this many, get its hour at once and measure how long it takes until the event is seen; 0 for never.
+    /// After one POST in this many, get its hour at once and measure how long it takes until the event is seen; 0 for
+    /// never.
     #[arg(long, default_value_t = 100, value_name = "N")]
     freshness_every: u32,
 
-    /// Retry a request up to this many times if its connection broke or the answer was 502, 503 or 504. Events then have idempotency keys. Only
-    /// a request that fails in the end is an error, and latency counts from the first try.
+    /// Retry a request up to this many times if its connection broke or the answer was 502, 503 or 504. Events then
+    /// have idempotency keys. Only a request that fails in the end is an error, and latency counts from the first
+    /// try.
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=10))]
     retries: u32,
 
@@ -116,7 +119,8 @@ struct MixArgs {
 
 #[derive(Debug, clap::Args)]
 struct ReplayArgs {
-    /// Send the events of this file instead of a mix, each when it is due. Their times are shifted so that the last one is now.
+    /// Send the events of this file instead of a mix, each when it is due. Their times are shifted so that the last
+    /// one is now.
     #[arg(long, value_name = "FILE")]
     replay: Option<PathBuf>,
 
@@ -135,8 +139,8 @@ struct ReplayArgs {
 
 #[derive(Debug, clap::Args)]
 struct JudgingArgs {
-    /// The highest p99 latency in milliseconds. A request without an answer counts as slower than all others, a refused one does not count. May
-    /// be given several times.
+    /// The highest p99 latency in milliseconds. A request without an answer counts as slower than all others, a
+    /// refused one does not count. May be given several times.
     #[arg(long, value_name = "[KIND=]MS")]
     max_p99_ms: Vec<Gate>,
 
@@ -148,7 +152,8 @@ struct JudgingArgs {
     #[arg(long, value_name = "[KIND=]SHARE")]
     max_error_rate: Vec<Gate>,
 
-    /// Write report.json, throughput.svg, latency.svg and goose's own report, goose.html, to this folder. It is made if it does not exist.
+    /// Write report.json, throughput.svg, latency.svg and goose's own report, goose.html, to this folder. It is made
+    /// if it does not exist.
     #[arg(long, value_name = "DIR")]
     report_dir: Option<PathBuf>,
 }

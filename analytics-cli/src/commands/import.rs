@@ -60,8 +60,8 @@ pub(crate) struct ImportArgs {
     #[arg(long, value_name = "NAME")]
     id: Option<String>,
 
-    /// Make no keys; lines that have one keep it. This is three to four times as fast and stores a quarter as much, but repeating the import counts
-    /// the lines again.
+    /// Make no keys; lines that have one keep it. This is three to four times as fast and stores a quarter as much,
+    /// but repeating the import counts the lines again.
     #[arg(long, conflicts_with = "id")]
     without_keys: bool,
 

@@ -48,18 +48,20 @@ pub(crate) enum Command {
     Token(TokenArgs),
     /// Compare the counts of every hour with its raw events, and repair those that differ.
     ///
-    /// The raw events of each hour are counted again. The counters and user names of an open hour, and the aggregate of a settled hour, must
-    /// agree with them. Hours that differ are printed. The daemon may run meanwhile.
+    /// The raw events of each hour are counted again. The counters and user names of an open hour, and the aggregate
+    /// of a settled hour, must agree with them. Hours that differ are printed. The daemon may run meanwhile.
     ///
     /// Exits 0 if all hours agree or, with --repair, if all agree afterwards; else 1.
     Verify(VerifyArgs),
     /// Delete a visitor's raw events, and count their hours again.
     ///
-    /// Prints the hours in which the visitor has raw events. With --yes, deletes these events and rebuilds each hour from the events that remain.
-    /// The daemon may run meanwhile. Events of the visitor that it stores later, also from a spool, stay until you run the command again.
+    /// Prints the hours in which the visitor has raw events. With --yes, deletes these events and rebuilds each hour
+    /// from the events that remain. The daemon may run meanwhile. Events of the visitor that it stores later, also
+    /// from a spool, stay until you run the command again.
     ///
-    /// Events that can never be stored are written to `rejected.ndjson` in the spool's folder. `forget` does not search that file; search it
-    /// yourself. Hours whose raw events were deleted keep their counts, which hold no names.
+    /// Events that can never be stored are written to `rejected.ndjson` in the spool's folder. `forget` does not
+    /// search that file; search it yourself. Hours whose raw events were deleted keep their counts, which hold no
+    /// names.
     ///
     /// Exits 0, or 1 if an hour still counts the visitor because its other raw events were deleted.
     Forget(ForgetArgs),
@@ -69,8 +71,8 @@ pub(crate) enum Command {
     Config(ConfigArgs),
     /// Find problems of the server and its database.
     ///
-    /// Each check prints a line: the result, what was found and, unless all is well, what to do next. Checks of the database need
-    /// --database-url. Nothing is changed.
+    /// Each check prints a line: the result, what was found and, unless all is well, what to do next. Checks of the
+    /// database need --database-url. Nothing is changed.
     ///
     /// Exits 0 if there are no problems (warnings are allowed); else 1.
     Doctor(DoctorArgs),
@@ -80,7 +82,8 @@ pub(crate) enum Command {
     Man(ManArgs),
 }
 
-/// Runs a command. The configuration file is read only for commands that need a server or a database. `program` describes the whole command line.
+/// Runs a command. The configuration file is read only for commands that need a server or a database. `program`
+/// describes the whole command line.
 pub(crate) async fn run(
     command: Command,
     given: &WithSources<SettingArgs>,

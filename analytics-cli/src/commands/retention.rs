@@ -27,10 +27,11 @@ pub(crate) struct RetentionArgs {
 enum Action {
     /// Show the settings in force.
     Show,
-    /// Confirm that more than two days of raw events may be deleted at once, or undo what a wrong clock moved into the future.
+    /// Confirm that more than two days of raw events may be deleted at once, or undo what a wrong clock moved into
+    /// the future.
     ///
-    /// `retention set` confirms too. This is needed after a daemon was off for days, after the restore of an older backup, or after a clock was
-    /// wrong. Look at `retention show` first.
+    /// `retention set` confirms too. This is needed after a daemon was off for days, after the restore of an older
+    /// backup, or after a clock was wrong. Look at `retention show` first.
     Confirm,
     /// Change the given settings only. Settled counts are always kept.
     #[command(group(clap::ArgGroup::new("change").required(true).multiple(true)))]
@@ -38,7 +39,8 @@ enum Action {
         /// Delete raw events that are older than this, as in 400d; or forever.
         #[arg(long, value_name = "AGE", group = "change")]
         keep: Option<Keep>,
-        /// Move raw events that are older than this to the columnstore, as in 7d; or never. Only in the timescale flavour.
+        /// Move raw events that are older than this to the columnstore, as in 7d; or never. Only in the timescale
+        /// flavour.
         #[arg(long, value_name = "AGE", group = "change")]
         columnstore_after: Option<ColumnstoreAfter>,
     },

@@ -31,7 +31,8 @@ enum Format {
     Ndjson,
 }
 
-/// Prints until it is interrupted. A server that cannot be reached at the beginning is an error; one that goes away later is waited for.
+/// Prints until it is interrupted. A server that cannot be reached at the beginning is an error; one that goes away
+/// later is waited for.
 pub(crate) async fn run(args: TailArgs, client: &Client) -> Result<ExitCode, Failure> {
     let mut screen = Screen { format: args.format, is_terminal: io::stdout().is_terminal(), shown: None };
     let mut stream = client.live().await?;

@@ -31,8 +31,9 @@ pub(crate) struct TokenArgs {
 enum Action {
     /// Make a token, or a public key for the pages of a web site, and print it.
     ///
-    /// The token is printed only once, to standard output; the database keeps only a hash of it. From the first token on, every daemon of the
-    /// database requires tokens, also on a loopback address, unless it was started with --allow-anonymous.
+    /// The token is printed only once, to standard output; the database keeps only a hash of it. From the first token
+    /// on, every daemon of the database requires tokens, also on a loopback address, unless it was started with
+    /// --allow-anonymous.
     Create(CreateArgs),
     /// List all tokens, the newest last, without their secrets.
     List {
@@ -53,7 +54,8 @@ struct CreateArgs {
     /// The token's name. No other valid token may have it.
     name: TokenName,
 
-    /// What the token allows, separated by commas: write (send events), read (get counts), admin (everything, also metrics).
+    /// What the token allows, separated by commas: write (send events), read (get counts), admin (everything, also
+    /// metrics).
     #[arg(
         long,
         value_name = "SCOPES",
@@ -63,7 +65,8 @@ struct CreateArgs {
     )]
     scope: Vec<Scope>,
 
-    /// Make a public key, which may stand in the source of pages. It only sends events, and only from pages of the given origins.
+    /// Make a public key, which may stand in the source of pages. It only sends events, and only from pages of the
+    /// given origins.
     #[arg(long, requires = "origin")]
     public: bool,
 

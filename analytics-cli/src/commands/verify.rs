@@ -39,7 +39,8 @@ pub(crate) struct VerifyArgs {
     #[arg(long)]
     repair: bool,
 
-    /// Rebuild the hour that contains this time even if its counts fall, because its raw events are lost. May be given several times, or with commas.
+    /// Rebuild the hour that contains this time even if its counts fall, because its raw events are lost. May be
+    /// given several times, or with commas.
     #[arg(long, value_name = "HOUR", requires = "repair", value_delimiter = ',')]
     accept_loss: Vec<TimeArgument>,
 

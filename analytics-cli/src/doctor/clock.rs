@@ -1,5 +1,5 @@
-//! Another clock was read at some time between the request and the answer. So the difference between two clocks is known within bounds, and
-//! clocks are compared by intervals.
+//! Another clock was read at some time between the request and the answer. So the difference between two clocks is
+//! known within bounds, and clocks are compared by intervals.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -22,8 +22,8 @@ pub(crate) struct Skew {
 }
 
 impl Skew {
-    /// How far the other clock is ahead of ours. It read `says`, rounded down to a multiple of `resolution`, at some time between two instants
-    /// of ours.
+    /// How far the other clock is ahead of ours. It read `says`, rounded down to a multiple of `resolution`, at some
+    /// time between two instants of ours.
     pub(crate) fn new(
         asked: DateTime<Utc>,
         says: DateTime<Utc>,

@@ -1,7 +1,7 @@
 //! Finds what is wrong with a server and its database, without changing anything.
 //!
-//! `server_checks` and `database_checks` each make their checks and judge the results, `clock` compares clocks, and the findings go to the
-//! `report`.
+//! `server_checks` and `database_checks` each make their checks and judge the results, `clock` compares clocks, and
+//! the findings go to the `report`.
 
 mod clock;
 mod database_checks;

@@ -6,15 +6,17 @@ use super::{batch::Batch, interruption::Interruption};
 
 /// How often a batch is sent before the import stops.
 const TRIES: u32 = 8;
-/// The longest wait between two tries, whatever the server asks for. With its usual answer all waits take a minute and a half.
+/// The longest wait between two tries, whatever the server asks for. With its usual answer all waits take a minute
+/// and a half.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 /// The wait after the first try if the server does not ask for one. Each wait is twice the one before.
 const USUAL_WAIT: Duration = Duration::from_secs(1);
 
 /// Sends a batch, and repeats the request while that may help and cannot store it twice.
 ///
-/// A server that answers 429 or 503 has stored nothing. After a broken connection that is unknown, so only events with keys are sent again. A
-/// server that cannot be reached is waited for only if it was reached before: a mistyped address is reported at once.
+/// A server that answers 429 or 503 has stored nothing. After a broken connection that is unknown, so only events
+/// with keys are sent again. A server that cannot be reached is waited for only if it was reached before: a mistyped
+/// address is reported at once.
 pub(crate) async fn deliver(
     client: &Client,
     batch: &Batch,

@@ -10,8 +10,9 @@ use sha2::{Digest, Sha256};
 /// The most bytes of a file's first lines that go into its keys.
 const MAX_BEGINNING: u64 = 64 * 1024;
 
-/// Makes the idempotency keys of a file's lines from the beginning of the file and the line numbers, so that the server stores each line once,
-/// however often the file is imported. A log that has grown, or has another name, keeps its keys.
+/// Makes the idempotency keys of a file's lines from the beginning of the file and the line numbers, so that the
+/// server stores each line once, however often the file is imported. A log that has grown, or has another name, keeps
+/// its keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LineKeys {
     file: String,

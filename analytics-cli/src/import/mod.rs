@@ -1,8 +1,9 @@
-//! Reads files of events and sends them in batches, several at a time, each event under an idempotency key made from its line's number. So
-//! an import that was interrupted can be repeated, and counts nothing twice.
+//! Reads files of events and sends them in batches, several at a time, each event under an idempotency key made from
+//! its line's number. So an import that was interrupted can be repeated, and counts nothing twice.
 //!
-//! `source` opens a file, `line_keys` makes the keys of its lines, the crate `event-files` reads the events, `batch` collects them, `delivery`
-//! sends them. Lines that cannot be read go to `rejects`, the `tally` counts acknowledged events, and `stopped` reports an import that stops early.
+//! `source` opens a file, `line_keys` makes the keys of its lines, the crate `event-files` reads the events, `batch`
+//! collects them, `delivery` sends them. Lines that cannot be read go to `rejects`, the `tally` counts acknowledged
+//! events, and `stopped` reports an import that stops early.
 
 mod batch;
 mod delivery;

@@ -35,7 +35,8 @@ pub(crate) fn choose(choice: clap::ColorChoice) {
     .write_global();
 }
 
-/// Finds `--color` in arguments that are not parsed yet: clap prints help, and errors of the arguments, while it parses.
+/// Finds `--color` in arguments that are not parsed yet: clap prints help, and errors of the arguments, while it
+/// parses.
 pub(crate) fn asked_for(arguments: impl IntoIterator<Item = OsString>) -> clap::ColorChoice {
     let mut arguments = arguments.into_iter().map(|argument| argument.to_string_lossy().into_owned());
     let mut choice = clap::ColorChoice::Auto;

@@ -30,8 +30,8 @@ pub(crate) struct SettingArgs {
     )]
     pub(crate) server: Option<ServerUrl>,
 
-    /// The token for a server that requires one. Other users of this machine can see flags in the process list: prefer `ANALYTICS_TOKEN`, or
-    /// `token` in a profile.
+    /// The token for a server that requires one. Other users of this machine can see flags in the process list:
+    /// prefer `ANALYTICS_TOKEN`, or `token` in a profile.
     #[arg(
         long,
         global = true,

@@ -1,5 +1,5 @@
-//! Which server, database and profile apply: a flag comes before the environment, the environment before the profile, the profile before the
-//! default.
+//! Which server, database and profile apply: a flag comes before the environment, the environment before the profile,
+//! the profile before the default.
 
 mod args;
 mod config_file;
@@ -173,8 +173,8 @@ mod tests {
         database_url = \"postgres://there/db\"
     ";
 
-    /// The settings that result from these arguments, or the error. Variables of the environment belong to the whole process, so tests of the
-    /// program cover them.
+    /// The settings that result from these arguments, or the error. Variables of the environment belong to the whole
+    /// process, so tests of the program cover them.
     fn resolve(file: Option<&str>, arguments: &[&str]) -> String {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.toml");

@@ -1,5 +1,5 @@
-//! Every file of the corpus, whole and damaged, through the real command line into the real daemon. The many arbitrary ones go
-//! through the reader alone, in its unit tests.
+//! Every file of the corpus, whole and damaged, through the real command line into the real daemon. The many
+//! arbitrary ones go through the reader alone, in its unit tests.
 
 use std::{fs, path::Path};
 

@@ -17,7 +17,8 @@ async fn verify(database: &TestDatabase, arguments: &[&str]) -> Run {
     tokio::task::spawn_blocking(move || command.output().unwrap().into()).await.unwrap()
 }
 
-/// Three clicks and an impression of two users in each of the hours 10, 11 and 12 of 2015-05-17, of which the first is settled.
+/// Three clicks and an impression of two users in each of the hours 10, 11 and 12 of 2015-05-17, of which the first
+/// is settled.
 async fn database_with_three_hours(flavour: Flavour) -> TestDatabase {
     let database = TestDatabase::new(flavour).await;
     let event = |millis, user: &str, kind| Event {

@@ -18,8 +18,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longer than the daemon's own limits, so that it answers first.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 const LONGEST_STREAM: Duration = Duration::from_hours(24);
-/// A connection that was idle for longer is not used again. The daemon closes idle connections too, and a request that is
-/// written into one while it is being closed would leave its sender not knowing whether it arrived.
+/// A connection that was idle for longer is not used again. The daemon closes idle connections too, and a request
+/// that is written into one while it is being closed would leave its sender not knowing whether it arrived.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What analyticsd did with the events that it accepted.

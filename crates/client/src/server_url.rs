@@ -3,7 +3,8 @@ use std::{fmt, str::FromStr};
 use reqwest::Url;
 use thiserror::Error;
 
-/// The address of analyticsd, or of the proxy before it that speaks TLS: `http://HOST:PORT` or `https://HOST`, without a slash at its end.
+/// The address of analyticsd, or of the proxy before it that speaks TLS: `http://HOST:PORT` or `https://HOST`,
+/// without a slash at its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerUrl(String);
 

@@ -1,6 +1,7 @@
 //! Reads files of events, to import or replay them.
 //!
-//! `lines` cuts a file into lines of bounded length, `records` turns lines into `record`s, with the help of `csv` and `combined` for these formats.
+//! `lines` cuts a file into lines of bounded length, `records` turns lines into `record`s, with the help of `csv` and
+//! `combined` for these formats.
 
 mod combined;
 mod csv;

@@ -2,11 +2,11 @@ use std::{fmt, sync::Arc};
 
 use crate::{InvalidInput, access::Credential};
 
-/// A client gives a key to events so that they are stored once, however often they are sent: 1 to 255 visible ASCII characters. A key is unique
-/// within one hour only.
+/// A client gives a key to events so that they are stored once, however often they are sent: 1 to 255 visible ASCII
+/// characters. A key is unique within one hour only.
 ///
-/// Every visitor of a page can use its public key. So requests with a public key have idempotency keys of their own: `pk_ID KEY`. Clients cannot
-/// send such a key, because of its space.
+/// Every visitor of a page can use its public key. So requests with a public key have idempotency keys of their own:
+/// `pk_ID KEY`. Clients cannot send such a key, because of its space.
 ///
 /// In the header `Idempotency-Key` it may be in double quotes, as in draft-ietf-httpapi-idempotency-key-header, or not.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,8 +1,8 @@
-//! The domain and the wire contract, without I/O: events, hours, counts, and how each of these is written in a request or an answer. All other
-//! crates use these types.
+//! The domain and the wire contract, without I/O: events, hours, counts, and how each of these is written in a
+//! request or an answer. All other crates use these types.
 //!
-//! A value that exists is valid: the constructors check the limits of the contract. An [`InvalidInput`] names the parameter, its fault and what is
-//! accepted.
+//! A value that exists is valid: the constructors check the limits of the contract. An [`InvalidInput`] names the
+//! parameter, its fault and what is accepted.
 
 pub mod access;
 mod bearer_token;

@@ -1,7 +1,9 @@
-//! The events that this run sent, and their answers, by hour: the least and the most that the counts of each hour may be.
+//! The events that this run sent, and their answers, by hour: the least and the most that the counts of each hour may
+//! be.
 //!
-//! An event is open from before it is sent until it is answered. An acknowledged event must be counted, a refused one must not. An event without
-//! an answer stays open and may be counted or not. So at every moment `before + acknowledged <= counted <= before + acknowledged + open`.
+//! An event is open from before it is sent until it is answered. An acknowledged event must be counted, a refused one
+//! must not. An event without an answer stays open and may be counted or not. So at every moment `before +
+//! acknowledged <= counted <= before + acknowledged + open`.
 
 use std::{
     collections::HashMap,

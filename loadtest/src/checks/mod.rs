@@ -1,5 +1,5 @@
-//! Whether the run was right: `ledger` knows what must be counted, `verdict` compares it with the daemon, `gates` compares the measurements with the
-//! command line.
+//! Whether the run was right: `ledger` knows what must be counted, `verdict` compares it with the daemon, `gates`
+//! compares the measurements with the command line.
 
 pub(crate) mod gates;
 pub(crate) mod ledger;

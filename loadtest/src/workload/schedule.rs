@@ -53,8 +53,8 @@ pub(crate) struct Offered {
 }
 
 impl Pace {
-    /// How long after the first user the run begins. Requests at a rate or at their own times begin when all users are there: a request that is
-    /// late because users are missing says nothing about the server.
+    /// How long after the first user the run begins. Requests at a rate or at their own times begin when all users
+    /// are there: a request that is late because users are missing says nothing about the server.
     pub(crate) fn launch(&self) -> Duration {
         if matches!(self, Self::Closed) { Duration::ZERO } else { LAUNCH }
     }

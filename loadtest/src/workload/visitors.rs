@@ -4,8 +4,8 @@ use model::UserName;
 use rand::Rng;
 use rand_distr::{Distribution, Zipf};
 
-/// Numbered from 0, the most frequent visitor first, or the place in a replayed file's list of names. Unlike a hash of the name it is exact, and
-/// it takes 8 bytes in the ledger.
+/// Numbered from 0, the most frequent visitor first, or the place in a replayed file's list of names. Unlike a hash
+/// of the name it is exact, and it takes 8 bytes in the ledger.
 pub(crate) type Visitor = u64;
 
 #[derive(Debug)]
@@ -73,7 +73,8 @@ mod tests {
     #[test]
     fn a_visitor_is_there_in_proportion_to_one_over_its_rank() {
         let visits = visits(1_000, 1.0);
-        // The sum of 1/n up to 1,000 is 7.485, so the first is there 13,360 times, with a standard deviation of 108, and so on.
+        // The sum of 1/n up to 1,000 is 7.485, so the first is there 13,360 times, with a standard deviation of 108,
+        // and so on.
         for (rank, expected, deviation) in [(1, 13_360, 108), (2, 6_680, 79), (10, 1_336, 37), (100, 134, 12)] {
             let seen = i64::from(visits[rank - 1]);
             assert!((seen - expected).abs() <= 5 * deviation, "{rank}: {seen} instead of about {expected}");

@@ -85,7 +85,8 @@ impl Memory {
         if lie == Lie::Babbles && self.events > 0 && self.reads.is_multiple_of(50) {
             return "moment, please".to_owned();
         }
-        // Only while the load goes on: at the end all is counted, so that the verdict on the hours alone would find nothing.
+        // Only while the load goes on: at the end all is counted, so that the verdict on the hours alone would find
+        // nothing.
         let late = lie == Lie::ReadsLate && self.reads % 50 == 49;
         if self.reads.is_multiple_of(50) {
             self.old = self.hours.clone();

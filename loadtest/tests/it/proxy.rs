@@ -65,7 +65,8 @@ impl Proxy {
         &self.url
     }
 
-    /// Sends what comes from now on to these daemons, and returns when everything that was sent to others before is answered.
+    /// Sends what comes from now on to these daemons, and returns when everything that was sent to others before is
+    /// answered.
     pub(crate) async fn point_at(&self, daemons: &[&str]) {
         fs::write(self.dir.path().join("site.conf"), site(&self.address, daemons)).unwrap();
         let before = self.workers();

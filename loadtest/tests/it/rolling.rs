@@ -1,4 +1,5 @@
-//! What docs/upgrades.md says, under this harness and behind the documented proxy: no request fails that is made again, and no count is lost.
+//! What docs/upgrades.md says, under this harness and behind the documented proxy: no request fails that is made
+//! again, and no count is lost.
 
 use std::{process::Stdio, time::Duration};
 

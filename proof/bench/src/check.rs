@@ -1,8 +1,9 @@
-//! Whether a run is worse than the stored one. Only ratios are compared: figures themselves differ from machine to machine and from
-//! hour to hour.
+//! Whether a run is worse than the stored one. Only ratios are compared: figures themselves differ from machine to
+//! machine and from hour to hour.
 //!
-//! The rule: a ratio, the median over the rounds, may be worse than the stored one by the noise of the two, which is the larger of
-//! their spreads between rounds, (largest - smallest) / median; but always by 15 %, and never by more than 50 %.
+//! The rule: a ratio, the median over the rounds, may be worse than the stored one by the noise of the two, which is
+//! the larger of their spreads between rounds, (largest - smallest) / median; but always by 15 %, and never by more
+//! than 50 %.
 
 use std::fmt;
 

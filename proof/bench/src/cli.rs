@@ -37,7 +37,8 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = PoolConfig::default().max_size, value_name = "N", hide_default_value = true)]
     pub(crate) textbook_connections: usize,
 
-    /// An empty database to measure on: postgres://USER:PASSWORD@HOST:PORT/DATABASE [default: a private one, removed afterwards].
+    /// An empty database to measure on: postgres://USER:PASSWORD@HOST:PORT/DATABASE [default: a private one, removed
+    /// afterwards].
     #[arg(long, value_name = "URL")]
     pub(crate) database_url: Option<String>,
 

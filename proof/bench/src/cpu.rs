@@ -51,8 +51,8 @@ impl Reading {
     }
 }
 
-/// The main process of a database session, if it runs on this machine. On another machine the number may belong to any process, so this one must be
-/// PostgreSQL's.
+/// The main process of a database session, if it runs on this machine. On another machine the number may belong to
+/// any process, so this one must be PostgreSQL's.
 pub(crate) fn postmaster_of(backend: u32) -> Option<u32> {
     let parent = Stat::of(&backend.to_string()).filter(|stat| stat.name == "postgres")?.parent;
     Stat::of(&parent.to_string()).filter(|stat| stat.name == "postgres").map(|_| parent)
@@ -94,8 +94,8 @@ impl Stat {
         Self::parse(&fs::read_to_string(format!("/proc/{process}/stat")).ok()?)
     }
 
-    /// The name is in parentheses and may contain any character; after it come the state (field 3), the parent (4), and user and
-    /// system time of the process (14, 15) and of its children (16, 17).
+    /// The name is in parentheses and may contain any character; after it come the state (field 3), the parent (4),
+    /// and user and system time of the process (14, 15) and of its children (16, 17).
     fn parse(line: &str) -> Option<Self> {
         let (start, rest) = line.rsplit_once(')')?;
         let fields: Vec<&str> = rest.split_whitespace().collect();

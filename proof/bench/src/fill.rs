@@ -1,4 +1,5 @@
-//! Fills hours with events before they are measured. All but the current one are years in the past, where nothing else changes them.
+//! Fills hours with events before they are measured. All but the current one are years in the past, where nothing
+//! else changes them.
 
 use anyhow::{Context, bail};
 use db::{Ingested, SettleOutcome, Settler, Store, Writer};

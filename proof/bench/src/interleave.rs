@@ -89,8 +89,8 @@ impl Instruments<'_> {
     }
 }
 
-/// The order of the loads in a round. Each round begins with another load, so that no contender always follows the same one, whose dirty pages are
-/// still being written.
+/// The order of the loads in a round. Each round begins with another load, so that no contender always follows the
+/// same one, whose dirty pages are still being written.
 fn order(loads: usize, round: u32, rounds: u32) -> impl Iterator<Item = usize> {
     let first = loads * (round as usize - 1) / rounds as usize;
     (first..loads).chain(0..first)

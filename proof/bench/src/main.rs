@@ -1,13 +1,17 @@
-//! Measures analyticsd against the textbook way to count events, side by side in one run, and both against an HTTP server
-//! that does nothing. Figures from different machines do not compare; the ratios within one run do.
+//! Measures analyticsd against the textbook way to count events, side by side in one run, and both against an HTTP
+//! server that does nothing. Figures from different machines do not compare; the ratios within one run do.
 //!
 //! - `cli` reads the command line and makes a `plan` from it;
 //! - `parts` has one file for each part of the measurements;
-//! - `database` is the database server, `fill` fills its hours for the daemon, `table` for the textbook, `rows` are for bulk loads;
+//! - `database` is the database server, `fill` fills its hours for the daemon, `table` for the textbook, `rows` are
+//!   for bulk loads;
 //! - `http` is the plain warp server of `ceiling` and `textbook`, `servers` starts these and the daemon;
-//! - `wrk` makes the load, `interleave` loads the contenders in turn, `cpu` measures the cost, `ledger` checks the daemon's counts;
-//! - `measure`, `numbers` and `machine` are the parts of a report, `ratios` compares the contenders, `targets` has the promises;
-//! - `report` prints the results, `check` compares them with a stored run, `store` writes them to the documentation, `plot` draws them.
+//! - `wrk` makes the load, `interleave` loads the contenders in turn, `cpu` measures the cost, `ledger` checks the
+//!   daemon's counts;
+//! - `measure`, `numbers` and `machine` are the parts of a report, `ratios` compares the contenders, `targets` has
+//!   the promises;
+//! - `report` prints the results, `check` compares them with a stored run, `store` writes them to the documentation,
+//!   `plot` draws them.
 //!
 //! Exit codes: 0 if everything was measured; 1 if something failed, so that there are no figures, or if a check found a
 //! regression; 2 if nothing could begin.

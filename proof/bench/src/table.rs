@@ -1,4 +1,5 @@
-//! The textbook's table, filled with the same events as the daemon's schema; and the daemon's own, for COPY without the daemon.
+//! The textbook's table, filled with the same events as the daemon's schema; and the daemon's own, for COPY without
+//! the daemon.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use db::Flavour;

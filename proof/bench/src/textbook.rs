@@ -1,7 +1,7 @@
 //! A server as in a textbook: an insert for each event, a query for each GET, a pool of connections.
 //!
-//! This crate is the only one besides `db` that has SQL: here and in `table` it is what `db` is compared with, and in `database` it reads
-//! the server's version and settings.
+//! This crate is the only one besides `db` that has SQL: here and in `table` it is what `db` is compared with, and in
+//! `database` it reads the server's version and settings.
 
 use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};

@@ -95,7 +95,8 @@ impl TestDatabase {
         format!("postgres://{login}@{place}")
     }
 
-    /// Lets only superusers, the owner and members of the roles connect, with the statements that `analytics-cli doctor` prints.
+    /// Lets only superusers, the owner and members of the roles connect, with the statements that `analytics-cli
+    /// doctor` prints.
     pub async fn close_to_strangers(&self, flavour: Flavour) {
         let examination = Examination::new(&self.store, Duration::from_secs(30));
         let access = examination.access(flavour).await.expect("the rights can be looked at");
@@ -144,8 +145,8 @@ impl Drop for TestDatabase {
     }
 }
 
-/// The variable with the folder of an embedded TimescaleDB that holds only the current schema. A copy takes a fraction of the time that a new
-/// database with its schema takes.
+/// The variable with the folder of an embedded TimescaleDB that holds only the current schema. A copy takes a
+/// fraction of the time that a new database with its schema takes.
 pub const TIMESCALE_TEMPLATE: &str = "TEST_TIMESCALE_TEMPLATE";
 
 /// Makes the folder for [`TIMESCALE_TEMPLATE`].

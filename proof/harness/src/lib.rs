@@ -3,7 +3,8 @@
 //! A test makes a [`TestDatabase`] of a flavour: empty, migrated, and removed at the end of the test. The `postgres`
 //! flavour runs on native PostgreSQL, the `timescale` flavour on TimescaleDB in WebAssembly, or on a native one:
 //!
-//! - `TEST_POSTGRES_URL` names a server to make the databases on, as its superuser; `with-database` starts one and sets it.
+//! - `TEST_POSTGRES_URL` names a server to make the databases on, as its superuser; `with-database` starts one and
+//!   sets it.
 //!   Without it every test starts a server of its own, which is slower.
 //! - `TEST_TIMESCALE_URL` names a native server that has TimescaleDB. Without it every test starts one in WebAssembly.
 //!
@@ -27,8 +28,8 @@ pub use server_process::{ServerProcess, bare_command, signal};
 pub use slow_link::SlowLink;
 pub use stale_link::StaleLink;
 
-/// Makes a test of each named function for each flavour: `postgres::NAME` and `timescale::NAME`. The functions are asynchronous
-/// and take a [`db::Flavour`].
+/// Makes a test of each named function for each flavour: `postgres::NAME` and `timescale::NAME`. The functions are
+/// asynchronous and take a [`db::Flavour`].
 #[macro_export]
 macro_rules! on_both_flavours {
     ($($name:ident),+ $(,)?) => {

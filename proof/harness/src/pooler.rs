@@ -26,7 +26,8 @@ pub struct Pooler {
 }
 
 impl Pooler {
-    /// `order` is a line of the settings for the order in which sessions are given out, or empty. Returns once the pooler answers.
+    /// `order` is a line of the settings for the order in which sessions are given out, or empty. Returns once the
+    /// pooler answers.
     pub async fn start(database_url: &str, mode: PoolMode, sessions: u32, order: &str) -> Self {
         let config: Config = database_url.parse().expect("the URL is valid");
         let (user, database) = (config.get_user().expect("a user"), config.get_dbname().expect("a database"));

@@ -6,11 +6,12 @@ use std::{
 
 use tokio::process::{Child, Command};
 
-/// A program that was killed has closed its log. This bounds the wait for a program that passed its log on to another one.
+/// A program that was killed has closed its log. This bounds the wait for a program that passed its log on to another
+/// one.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Prints a program's log as output of the test that started it, so that the log of a test that passes is not shown, with `cargo test` as with
-/// cargo-nextest.
+/// Prints a program's log as output of the test that started it, so that the log of a test that passes is not shown,
+/// with `cargo test` as with cargo-nextest.
 #[derive(Debug)]
 #[must_use = "the drop waits for the last lines"]
 pub struct PrintedLog(Option<JoinHandle<()>>);

@@ -33,8 +33,8 @@ pub enum End {
     Kill,
 }
 
-/// A native PostgreSQL server with the schema, in a folder of its own. It can be stopped, crashed and started again on the same data, and tests may
-/// change its settings.
+/// A native PostgreSQL server with the schema, in a folder of its own. It can be stopped, crashed and started again
+/// on the same data, and tests may change its settings.
 pub struct PrivateServer {
     running: Option<Embedded>,
     options: EmbeddedOptions,
@@ -49,7 +49,8 @@ impl PrivateServer {
         Self::start_in(server_dir(), None).await
     }
 
-    /// Makes the schema of the best flavour that the server can hold. `postgres_bin` is the folder of its programs; none: looked for.
+    /// Makes the schema of the best flavour that the server can hold. `postgres_bin` is the folder of its programs;
+    /// none: looked for.
     pub async fn start_in(dir: TempDir, postgres_bin: Option<PathBuf>) -> anyhow::Result<Self> {
         let options = EmbeddedOptions { postgres_bin, ..embedded_options(dir.path(), Flavour::Postgres) };
         let running = Embedded::start(&options).await?;

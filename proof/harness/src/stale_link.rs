@@ -8,8 +8,8 @@ use tokio_postgres::Config;
 
 use crate::slow_link::socket_of;
 
-/// A connection to a database whose sessions can be made stale, like sessions that were open while the extension was updated: the next statement
-/// on such a session ends it. It ends when it is dropped.
+/// A connection to a database whose sessions can be made stale, like sessions that were open while the extension was
+/// updated: the next statement on such a session ends it. It ends when it is dropped.
 pub struct StaleLink {
     url: String,
     stale: watch::Sender<()>,

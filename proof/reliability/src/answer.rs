@@ -1,4 +1,5 @@
-//! Which answers a daemon may give. The clients send only valid requests, so every refusal must be temporary and have `Retry-After`.
+//! Which answers a daemon may give. The clients send only valid requests, so every refusal must be temporary and have
+//! `Retry-After`.
 
 use model::HourCounts;
 use reqwest::StatusCode;
@@ -73,7 +74,8 @@ mod tests {
     #[test]
     fn only_what_is_promised_passes() {
         let counts = "unique_users,1\nclicks,1\nimpressions,0\n";
-        // What was asked for, the answer's status, Retry-After and body, and whether it passes without and with a spool.
+        // What was asked for, the answer's status, Retry-After and body, and whether it passes without and with a
+        // spool.
         let table = [
             (Counts, 200, None, counts, (true, true)),
             (Counts, 200, None, "clicks,one", (false, false)),

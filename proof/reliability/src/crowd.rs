@@ -1,4 +1,5 @@
-//! Thousands of clients at a time, each only a socket: as many HTTP clients would need more of the machine than the daemon.
+//! Thousands of clients at a time, each only a socket: as many HTTP clients would need more of the machine than the
+//! daemon.
 
 use std::{io, time::Duration};
 

@@ -1,8 +1,8 @@
 //! Whether a recorded history of writes and reads could come from one exact counter.
 //!
-//! For clicks, impressions and unique users of each hour, it finds three kinds of reads that such a counter cannot give: less than was
-//! acknowledged before the read began; more than was sent before it ended; less than an earlier read, plus what was sent and acknowledged
-//! between the two.
+//! For clicks, impressions and unique users of each hour, it finds three kinds of reads that such a counter cannot
+//! give: less than was acknowledged before the read began; more than was sent before it ended; less than an earlier
+//! read, plus what was sent and acknowledged between the two.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -167,8 +167,8 @@ impl Counter {
         None
     }
 
-    /// For each read, in order of their ends: the highest count of any read that ended before it began, plus what was sent after the end of that
-    /// read and acknowledged before the beginning of this one.
+    /// For each read, in order of their ends: the highest count of any read that ended before it began, plus what was
+    /// sent after the end of that read and acknowledged before the beginning of this one.
     fn lower_bounds(&self, reads: &[Read]) -> Vec<u64> {
         enum Step {
             Acknowledged(Instant, u64),
@@ -206,8 +206,8 @@ impl Counter {
     }
 }
 
-/// Places that are filled from the first to the last. It knows the maximum, and can add to the first few places. A binary tree: node n has the
-/// children 2n and 2n + 1, and the places are its leaves.
+/// Places that are filled from the first to the last. It knows the maximum, and can add to the first few places. A
+/// binary tree: node n has the children 2n and 2n + 1, and the places are its leaves.
 struct MaxTree {
     size: usize,
     /// The maximum below each node, without what was added at nodes above it; none if all places are empty.

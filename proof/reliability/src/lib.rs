@@ -3,9 +3,11 @@
 //! - `scenarios` has one fault a file, `options` how they are run;
 //! - `report` audits at the end of a scenario;
 //! - `traffic` are the clients, many at a time, that record their operations; `crowd` are thousands of them;
-//! - `ledger` compares the answers with what is stored, event by event; `history` finds reads that no exact counter could give;
+//! - `ledger` compares the answers with what is stored, event by event; `history` finds reads that no exact counter
+//!   could give;
 //! - `answer` knows which answers are promised, `operation` is one request of a client;
-//! - `proxy` stands in front of the database and cuts, delays or stalls the stream at chosen points; `sabotage` has all SQL of this crate;
+//! - `proxy` stands in front of the database and cuts, delays or stalls the stream at chosen points; `sabotage` has
+//!   all SQL of this crate;
 //! - `pgpool` is a pooler, `earlier` builds the daemon of an earlier commit, to upgrade from.
 //!
 //! The tests run every scenario for seconds, the program `reliability` for as long as its command line says.

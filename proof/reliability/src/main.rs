@@ -11,9 +11,11 @@ use std::{
 use clap::{Parser, ValueEnum, value_parser};
 use reliability::{options::Options, report::Report, scenarios::Scenario};
 
-/// Injects faults into analyticsd and its database under load, and compares the answers that clients got with what is stored.
+/// Injects faults into analyticsd and its database under load, and compares the answers that clients got with what is
+/// stored.
 ///
-/// It runs on private PostgreSQL servers, with TimescaleDB if that is installed. `analyticsd` must lie in the same folder as this program.
+/// It runs on private PostgreSQL servers, with TimescaleDB if that is installed. `analyticsd` must lie in the same
+/// folder as this program.
 #[derive(Debug, Parser)]
 #[command(
     version,

@@ -25,7 +25,8 @@ impl Options {
         PrivateServer::start_in(dir, self.postgres_bin.clone()).await
     }
 
-    /// Starts a daemon that allows anonymous requests: without a database it cannot read its tokens, and would refuse all requests.
+    /// Starts a daemon that allows anonymous requests: without a database it cannot read its tokens, and would refuse
+    /// all requests.
     pub(crate) async fn start_daemon(&self, database_url: &str, more: &[&str]) -> Daemon {
         let arguments = ["--database-url", database_url, "--allow-anonymous", "--log", &self.daemon_log];
         Daemon::start_with(arguments.iter().chain(more)).await

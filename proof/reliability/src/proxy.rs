@@ -1,8 +1,8 @@
 //! A TCP proxy in front of PostgreSQL that injects faults at chosen points of the stream.
 //!
-//! It finds the messages of the protocol that belong to the statement that stores events: the Bind of a prepared statement whose text calls
-//! `analytics.ingest`, and everything up to its Sync. The daemon knows the fate of the statement only after the last message of the reply, so
-//! each fault happens between these two.
+//! It finds the messages of the protocol that belong to the statement that stores events: the Bind of a prepared
+//! statement whose text calls `analytics.ingest`, and everything up to its Sync. The daemon knows the fate of the
+//! statement only after the last message of the reply, so each fault happens between these two.
 
 use std::{
     collections::HashSet,
@@ -48,7 +48,8 @@ pub(crate) enum Fault {
     /// The commit is complete and the answer is cut in its middle: it is stored.
     CutInReply,
     DelayReply(Duration),
-    /// The statement is held back until [`Proxy::let_go`]. Then it reaches the server, even if its client has given it up.
+    /// The statement is held back until [`Proxy::let_go`]. Then it reaches the server, even if its client has given
+    /// it up.
     HoldStatement,
     /// The proxy answers with an error, like a pooler that lost its server.
     Answer(FalseError),
@@ -274,7 +275,8 @@ impl<'a> Session<'a> {
         self.to_server.write_all(&message.bytes).await?;
         match (self.fault, message.kind) {
             (Some(Fault::CutDuringCommit), b'S') => Ok(Next::Cut),
-            // The server sends its answer only after a Flush or Sync. Once a Flush is answered, the statement was executed.
+            // The server sends its answer only after a Flush or Sync. Once a Flush is answered, the statement was
+            // executed.
             (Some(Fault::CutBeforeCommit), b'E') => {
                 self.to_server.write_all(&FLUSH).await?;
                 while let Some(reply) = self.server.next().await? {

@@ -83,8 +83,8 @@ impl Report {
         Ok(operations)
     }
 
-    /// Compares the answers that clients got with what is stored, and the counts of each daemon with a count over the raw events. To be called when
-    /// the clients have stopped and the database answers.
+    /// Compares the answers that clients got with what is stored, and the counts of each daemon with a count over the
+    /// raw events. To be called when the clients have stopped and the database answers.
     pub(crate) async fn audit(
         &mut self,
         store: &Store,

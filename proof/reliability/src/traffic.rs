@@ -127,8 +127,8 @@ impl Traffic {
         Self { clients: tasks, targets, stop, progress }
     }
 
-    /// From now on, requests go to these daemons; while there are none, the clients wait. To be called as soon as a daemon has ended, since
-    /// another process may get its port.
+    /// From now on, requests go to these daemons; while there are none, the clients wait. To be called as soon as a
+    /// daemon has ended, since another process may get its port.
     pub(crate) fn point_at(&self, urls: &[&str]) {
         self.targets.send_replace(owned(urls));
     }
@@ -258,10 +258,10 @@ impl TestClient {
         (0..count).map(|_| self.choose_event(mix)).collect()
     }
 
-    /// Sends events under a key until they are acknowledged, to any daemon. Then it makes requests that must change nothing: the same events once
-    /// more, or other events under the same key. The ledger has only the first ones, so it finds an event that is counted twice or stored
-    /// under a used key. There is at most one daemon with a spool, so none may answer that the other events are stored (see "The spool's
-    /// order" in docs/reliability.md).
+    /// Sends events under a key until they are acknowledged, to any daemon. Then it makes requests that must change
+    /// nothing: the same events once more, or other events under the same key. The ledger has only the first ones, so
+    /// it finds an event that is counted twice or stored under a used key. There is at most one daemon with a spool,
+    /// so none may answer that the other events are stored (see "The spool's order" in docs/reliability.md).
     async fn write_once(&mut self, events: &[Event], stop: &watch::Receiver<bool>, progress: &Progress) -> Outcome {
         let key = IdempotencyKey::new(format!("{}-{}", self.number, self.sent)).expect("digits make a key");
         let place = *[KeyPlace::Header, KeyPlace::Parameter, KeyPlace::Lines]
@@ -353,8 +353,8 @@ impl TestClient {
         urls.choose(&mut self.rng).cloned()
     }
 
-    /// Some users come often, some are new to every client at about the same time, and some come once: their stored event can only be the
-    /// one that was sent.
+    /// Some users come often, some are new to every client at about the same time, and some come once: their stored
+    /// event can only be the one that was sent.
     fn choose_event(&mut self, mix: &Mix) -> Event {
         self.sent += 1;
         let name = match self.rng.random_range(0..10) {

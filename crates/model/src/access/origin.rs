@@ -2,7 +2,8 @@ use std::{fmt, net::Ipv6Addr, str::FromStr};
 
 use thiserror::Error;
 
-/// The origin of a web page, as browsers write it in the header `Origin`: scheme, host and, unless it is the scheme's own, port.
+/// The origin of a web page, as browsers write it in the header `Origin`: scheme, host and, unless it is the scheme's
+/// own, port.
 ///
 /// There are no wildcards: a key for all subdomains would also be valid on one that an attacker took over.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -6,7 +6,8 @@ use thiserror::Error;
 
 /// The SHA-256 of a token's secret. The secret itself is not stored.
 ///
-/// A slow hash is for passwords that people choose. This secret has 256 random bits, which cannot be guessed, however fast each try is.
+/// A slow hash is for passwords that people choose. This secret has 256 random bits, which cannot be guessed, however
+/// fast each try is.
 pub type Digest = [u8; 32];
 
 const ID_BYTES: usize = 6;
@@ -15,7 +16,8 @@ const SECRET_BYTES: usize = 32;
 /// 32 bytes as base64url without padding.
 const SECRET_LENGTH: usize = 43;
 
-/// What a client sends: a token `an_ID_SECRET`, or a public key `pk_ID`. The ID is 12 hexadecimal digits, and not secret.
+/// What a client sends: a token `an_ID_SECRET`, or a public key `pk_ID`. The ID is 12 hexadecimal digits, and not
+/// secret.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Credential<'a> {
     Secret {
@@ -32,7 +34,8 @@ impl<'a> Credential<'a> {
     pub const SECRET_PREFIX: &'static str = "an_";
     pub const PUBLIC_PREFIX: &'static str = "pk_";
 
-    /// None if the text has not the form of a token. Of the secret, only the length is checked: its hash decides whether it is right.
+    /// None if the text has not the form of a token. Of the secret, only the length is checked: its hash decides
+    /// whether it is right.
     pub fn parse(text: &'a str) -> Option<Self> {
         if let Some(id) = text.strip_prefix(Self::PUBLIC_PREFIX) {
             return is_id(id).then_some(Self::Public { id });

@@ -1,5 +1,5 @@
-//! How the cost of GET and POST grows: with the events in the hour, its distinct users, and the number of past hours in a load.
-//! For comparison, the textbook's GET of the same hours, as long as it takes only seconds.
+//! How the cost of GET and POST grows: with the events in the hour, its distinct users, and the number of past hours
+//! in a load. For comparison, the textbook's GET of the same hours, as long as it takes only seconds.
 
 use db::Flavour;
 use model::Hour;

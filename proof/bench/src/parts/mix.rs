@@ -1,4 +1,5 @@
-//! Half POST and half GET, 95 % of both for the current hour, which has a million events before the first load, and 5 % for settled past hours.
+//! Half POST and half GET, 95 % of both for the current hour, which has a million events before the first load, and 5
+//! % for settled past hours.
 
 use anyhow::ensure;
 

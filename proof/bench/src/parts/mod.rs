@@ -30,8 +30,8 @@ use crate::{
 /// The connections of a load, unless their number is varied.
 const CONNECTIONS: u32 = 64;
 
-/// The textbook reads every event of a large hour for each answer, which takes about a second. So it gets only as many connections as
-/// keep the machine busy, and time for some answers.
+/// The textbook reads every event of a large hour for each answer, which takes about a second. So it gets only as
+/// many connections as keep the machine busy, and time for some answers.
 const FEW_CONNECTIONS: u32 = 4;
 const ENOUGH_SECONDS: u32 = 10;
 

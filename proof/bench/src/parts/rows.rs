@@ -1,6 +1,8 @@
-//! Stored rows for each second: `POST /analytics/batch` and `analytics-cli import` beside COPY by psql into the same table.
+//! Stored rows for each second: `POST /analytics/batch` and `analytics-cli import` beside COPY by psql into the same
+//! table.
 //!
-//! COPY writes only raw events, into empty hours. The daemon also counts its events, so each of its hours must have the exact counts in the end.
+//! COPY writes only raw events, into empty hours. The daemon also counts its events, so each of its hours must have
+//! the exact counts in the end.
 
 use std::{process::Stdio, time::Instant};
 
@@ -21,7 +23,8 @@ use crate::{
 };
 
 const ROWS: u32 = 1_000_000;
-/// Twice as many clients as the daemon merges batches into one commit, so that the next ones are there when a commit ends.
+/// Twice as many clients as the daemon merges batches into one commit, so that the next ones are there when a commit
+/// ends.
 const CLIENTS: u32 = 8;
 /// 2021 and later, a day for each round.
 const FIRST_HOUR: u32 = 366 * 24;

@@ -24,8 +24,8 @@ const FAULTS: [Fault; 6] = [
 /// So that each fault happens at a different moment of the load.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// The connection breaks at every point of a commit, under load. The database is well, so the daemon must find out the fate of the batch:
-/// every request is answered, and no answer is wrong.
+/// The connection breaks at every point of a commit, under load. The database is well, so the daemon must find out
+/// the fate of the batch: every request is answered, and no answer is wrong.
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let mut report = Report::new("connection cut during the commit");
     let mut rng = StdRng::seed_from_u64(options.seed);

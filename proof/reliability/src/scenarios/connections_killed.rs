@@ -18,7 +18,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(40);
 /// The fewest kills.
 const FEWEST: u64 = 50;
 
-/// `pg_terminate_backend` on the daemon's connections at random, under load. The database is well, so the daemon must find out every fate.
+/// `pg_terminate_backend` on the daemon's connections at random, under load. The database is well, so the daemon must
+/// find out every fate.
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let server = options.start_server().await?;
     kill_under_load(Report::new("pg_terminate_backend at random"), options, &server, server.url()).await

@@ -11,7 +11,8 @@ use crate::{
 /// The number of acknowledged events between two faults.
 const EVENTS_BETWEEN: u64 = 200;
 
-/// `kill -9` of the daemon under load, again and again: what was acknowledged survives it, and what was refused is not stored.
+/// `kill -9` of the daemon under load, again and again: what was acknowledged survives it, and what was refused is
+/// not stored.
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let mut report = Report::new("kill -9 of the daemon");
     let server = options.start_server().await?;

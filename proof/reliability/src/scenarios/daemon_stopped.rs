@@ -34,8 +34,8 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
 
     let operations = report.stop_and_audit(traffic, &server, &[&daemon]).await?;
 
-    // A stop closes idle connections, perhaps while a client writes into one. That request was not accepted, so it must not be stored;
-    // and every accepted request must be answered.
+    // A stop closes idle connections, perhaps while a client writes into one. That request was not accepted, so it
+    // must not be stored; and every accepted request must be answered.
     let strict: Vec<Operation> = operations.into_iter().map(unanswered_is_refused).collect();
     let verdict = Ledger::of(&strict).verdict(&stored(server.store()).await?);
     report.promise(verdict.is_clean(), format_args!("accepted and stored, but not answered:\n{verdict}"));

@@ -19,7 +19,8 @@ const LONGEST_OUTAGE: Duration = Duration::from_millis(1_500);
 /// How long the daemon may take to store events again once the database answers.
 const RECOVERY_PATIENCE: Duration = Duration::from_secs(15);
 
-/// `pg_ctl stop -m immediate` and `kill -9` of the database in turn, under load: it recovers, and the daemon connects again by itself.
+/// `pg_ctl stop -m immediate` and `kill -9` of the database in turn, under load: it recovers, and the daemon connects
+/// again by itself.
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let mut report = Report::new("crash of the database");
     let mut rng = StdRng::seed_from_u64(options.seed);

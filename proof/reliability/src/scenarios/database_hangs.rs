@@ -20,7 +20,8 @@ const HANG: Duration = Duration::from_secs(13);
 /// After this long every lane waits for a commit, so new events only wait in the queue.
 const UNTIL_HELD_UP: Duration = Duration::from_secs(1);
 
-/// All traffic stalls for a while; then a single statement is held back until the daemon has given it up, and reaches the server late.
+/// All traffic stalls for a while; then a single statement is held back until the daemon has given it up, and reaches
+/// the server late.
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let mut report = Report::new("database hangs without closing");
     let server = options.start_server().await?;
@@ -76,7 +77,8 @@ async fn hang(
     Ok(operations)
 }
 
-/// One commit hangs while the database is well. It continues only after the daemon has answered its clients, and these answers must remain true.
+/// One commit hangs while the database is well. It continues only after the daemon has answered its clients, and
+/// these answers must remain true.
 async fn hold_back(
     options: &Options,
     generation: u32,

@@ -77,8 +77,9 @@ impl Drop for SmallDisk {
     }
 }
 
-/// The disk fills up under load: events are refused and none is lost; with space they are stored again. If PostgreSQL ended, because it could not
-/// recover, the scenario starts it again, as an administrator would; the daemon needs no help.
+/// The disk fills up under load: events are refused and none is lost; with space they are stored again. If PostgreSQL
+/// ended, because it could not recover, the scenario starts it again, as an administrator would; the daemon needs no
+/// help.
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let dir = disk_folder()?;
     let disk = match SmallDisk::mount(dir.path()) {

@@ -12,8 +12,8 @@ use crate::{
     traffic::{Mix, Traffic},
 };
 
-/// Codes of every class that a server or a pooler could send, see PostgreSQL's appendix A, and one of no class. Not among them are the schema's own
-/// codes, and those that prove to `db` that nothing was committed.
+/// Codes of every class that a server or a pooler could send, see PostgreSQL's appendix A, and one of no class. Not
+/// among them are the schema's own codes, and those that prove to `db` that nothing was committed.
 const CODES: &[&str] = &[
     "03000", "08000", "08003", "08006", "08P01", "0A000", "21000", "22000", "22003", "22P05", "23505", "23514",
     "25000", "25001", "25P02", "25P03", "26000", "28000", "28P01", "34000", "3D000", "40001", "40002", "40003",
@@ -45,8 +45,8 @@ const SHAPES: [(ErrorPlace, &str, bool); 15] = {
 /// So that each fault happens at a different moment of the load.
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
-/// A proxy answers commits with false errors of any code and severity, under load. The database is well, so the daemon must find out the fate of
-/// each batch: every request is answered, and no answer is wrong.
+/// A proxy answers commits with false errors of any code and severity, under load. The database is well, so the
+/// daemon must find out the fate of each batch: every request is answered, and no answer is wrong.
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let mut report = Report::new("errors that a proxy makes up");
     let mut rng = StdRng::seed_from_u64(options.seed);

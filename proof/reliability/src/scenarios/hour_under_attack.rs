@@ -39,8 +39,9 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// Writers, readers, a settler and reopeners race for one hour and the next. Each settling and reopening is a fault. Every read must be one that an
-/// exact counter can give, no write may be refused, and the aggregate must always equal the counters.
+/// Writers, readers, a settler and reopeners race for one hour and the next. Each settling and reopening is a fault.
+/// Every read must be one that an exact counter can give, no write may be refused, and the aggregate must always
+/// equal the counters.
 pub async fn attack(options: &Options, store: &Store) -> anyhow::Result<Report> {
     let mut report = Report::new(NAME);
     let race = Arc::new(Race {

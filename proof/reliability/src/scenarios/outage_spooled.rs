@@ -18,8 +18,8 @@ const EVENTS_SPOOLED: u64 = 300;
 /// How long the spool may take to empty once the database answers.
 const REPLAY_PATIENCE: Duration = Duration::from_mins(1);
 
-/// The database crashes under load. A daemon with a spool continues to accept events, and is killed: in the outage, and while it replays its
-/// spool. Every accepted event is stored exactly once.
+/// The database crashes under load. A daemon with a spool continues to accept events, and is killed: in the outage,
+/// and while it replays its spool. Every accepted event is stored exactly once.
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let mut report = Report::new("outage with a spool");
     let mut rng = StdRng::seed_from_u64(options.seed);

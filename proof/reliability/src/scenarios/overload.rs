@@ -38,8 +38,8 @@ const LEAST_LEFT: f64 = 0.5;
 /// For the comparison with a fresh daemon, on a machine that is also used by others.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A few clients, then a crowd of several times more than the connection limit, then a few again. Accepted clients are served soon, the others
-/// are refused at once and store nothing, and afterwards the throughput is as before.
+/// A few clients, then a crowd of several times more than the connection limit, then a few again. Accepted clients
+/// are served soon, the others are refused at once and store nothing, and afterwards the throughput is as before.
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let files = u64::from(CLIENTS) + OTHER_FILES;
     let may_open = rlimit::increase_nofile_limit(files).context("cannot read the limit of open files")?;

@@ -3,7 +3,8 @@
 use super::connections_killed::kill_under_load;
 use crate::{options::Options, pgpool::Pgpool, report::Report};
 
-/// As `connections_killed`, through a pooler that reports a broken connection with its own error, and continues on another one.
+/// As `connections_killed`, through a pooler that reports a broken connection with its own error, and continues on
+/// another one.
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
     const NAME: &str = "pg_terminate_backend behind pgpool-II";
     if !Pgpool::is_installed() {

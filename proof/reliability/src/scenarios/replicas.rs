@@ -29,8 +29,9 @@ const WORK: Duration = Duration::from_millis(600);
 const REST: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Each request goes to any of three daemons, half of them for two past hours that are settled and reopened all the time. Every read must be one
-/// that a single exact counter can give. Then the settler is killed, and the next one too.
+/// Each request goes to any of three daemons, half of them for two past hours that are settled and reopened all the
+/// time. Every read must be one that a single exact counter can give. Then the settler is killed, and the next one
+/// too.
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let mut report = Report::new("three replicas, the settler killed");
     let server = options.start_server().await?;

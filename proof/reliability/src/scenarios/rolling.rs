@@ -33,8 +33,8 @@ pub async fn restart(options: &Options) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// Replicas of an earlier commit serve while the schema is migrated, continue on the new schema, and are replaced by new ones, whose login has only the
-/// rights of a daemon. No request fails, and no count is lost.
+/// Replicas of an earlier commit serve while the schema is migrated, continue on the new schema, and are replaced by
+/// new ones, whose login has only the rights of a daemon. No request fails, and no count is lost.
 pub async fn upgrade(options: &Options) -> anyhow::Result<Report> {
     let name = "a rolling upgrade from an earlier commit";
     let Some(earlier) = earlier::daemon().await? else {
