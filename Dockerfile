@@ -10,6 +10,7 @@ COPY analyticsd/Cargo.toml analyticsd/
 COPY analytics-cli/Cargo.toml analytics-cli/
 COPY loadtest/Cargo.toml loadtest/
 COPY db/Cargo.toml db/
+COPY crates/client/Cargo.toml crates/client/
 COPY crates/model/Cargo.toml crates/model/
 COPY crates/event-files/Cargo.toml crates/event-files/
 COPY proof/harness/Cargo.toml proof/harness/

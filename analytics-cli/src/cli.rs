@@ -1,16 +1,11 @@
 use std::{env, io::Write, process};
 
-use clap::{ColorChoice, Parser, Subcommand};
+use clap::{ColorChoice, Parser};
 
 use crate::{
-    commands::{
-        completions::CompletionsArgs, config::ConfigArgs, doctor::DoctorArgs, forget::ForgetArgs, import::ImportArgs,
-        man::ManArgs, migrate::MigrateArgs, query::QueryArgs, retention::RetentionArgs, send::SendArgs, tail::TailArgs,
-        token::TokenArgs, top::TopArgs, verify::VerifyArgs,
-    },
-    palette,
-    settings::SettingArgs,
-    with_sources::WithSources,
+    commands::Command,
+    output::palette,
+    settings::{SettingArgs, WithSources},
 };
 
 const EXIT_CODES: &str = "\
@@ -18,20 +13,20 @@ Data goes to standard output, everything else to standard error.
 
 Exit codes:
   0  success
-  1  the answer is no: the server refused, migrations are pending or
-     altered, lines of a file could not be read, hours differ from their
-     raw events, or doctor found a problem
+  1  the server refused, migrations are pending or altered, lines of a
+     file could not be read, hours differ from their raw events, or
+     doctor found a problem
   2  the command could not run: wrong flags, an unreadable file, or a
      server or database that cannot be reached";
 
-/// Sends events to analyticsd, asks it for counts, imports files, and looks after the database schema.
+/// Sends events to analyticsd, shows counts, imports files, and maintains the database.
 #[derive(Debug, Parser)]
 #[command(name = "analytics-cli", version, after_help = EXIT_CODES, styles = palette::HELP)]
 pub struct Cli {
     #[command(flatten)]
     pub(crate) settings: WithSources<SettingArgs>,
 
-    /// When to write in colour; auto is on a terminal, unless `NO_COLOR` is set, and always if `CLICOLOR_FORCE` is.
+    /// When to write in colour. auto: on a terminal, unless `NO_COLOR` is set, and always if `CLICOLOR_FORCE` is set.
     #[arg(long, global = true, display_order = 103, value_name = "WHEN", value_enum, default_value_t = ColorChoice::Auto)]
     pub(crate) color: ColorChoice,
 
@@ -40,71 +35,22 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Reads the command line. Where it asks for help or cannot be understood, this says so and ends the process.
+    /// Reads the command line. If it asks for help or is wrong, this prints the help or the error and ends the process.
     pub fn read() -> Self {
         palette::choose(palette::asked_for(env::args_os()));
         Self::try_parse().unwrap_or_else(|error| refuse(&error))
     }
 }
 
-/// Says what clap says, but for a password in what it repeats of the command line, and ends the process. The help, an error too, is no secret.
+/// Prints clap's text and ends the process. An error repeats parts of the command line, so passwords in it are masked.
 fn refuse(error: &clap::Error) -> ! {
-    let said = error.render().to_string();
-    let masked = db::mask_passwords_in(&said);
-    if error.use_stderr() && masked != said {
+    let text = error.render().to_string();
+    let masked = db::mask_passwords_in(&text);
+    if error.use_stderr() && masked != text {
         let _ = write!(std::io::stderr(), "{masked}");
         process::exit(error.exit_code());
     }
     error.exit()
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    /// Send one event.
-    Send(SendArgs),
-    /// Show the counts of an hour, or of every hour of a range.
-    Query(QueryArgs),
-    /// Show the busiest hours.
-    Top(TopArgs),
-    /// Show the current hour as it changes.
-    Tail(TailArgs),
-    /// Bring the database schema up to date, or look at it.
-    Migrate(MigrateArgs),
-    /// Show or set how long raw events are kept.
-    Retention(RetentionArgs),
-    /// Make, list or revoke the tokens that daemons ask for.
-    Token(TokenArgs),
-    /// Check every hour against its raw events, and repair those that differ.
-    ///
-    /// The raw events of each hour are counted anew and compared with its counters and kept user names while it is open, and with
-    /// the hourly aggregate once it is settled. Hours that differ are printed. The daemon may run meanwhile.
-    ///
-    /// Exits 0 if all hours agree or, with --repair, if all that differ agree after it; else 1.
-    Verify(VerifyArgs),
-    /// Delete a visitor's raw events, and count the hours that had them anew.
-    ///
-    /// Shows the hours in which the visitor has raw events and, with --yes, deletes those and rebuilds each hour from what is left of it. The
-    /// daemon may run meanwhile; what it stores of the visitor afterwards, also from a spool, is kept until the command is given again. It does not reach
-    /// rejected.ndjson in the folders of spools, which holds what could never be stored. Hours whose raw events are no longer kept have counts that name
-    /// nobody, and stay as they are.
-    ///
-    /// Exits 0, or 1 if an hour still counts the visitor because its other raw events are no longer kept.
-    Forget(ForgetArgs),
-    /// Import events from files.
-    Import(ImportArgs),
-    /// Show which settings apply, and where each comes from.
-    Config(ConfigArgs),
-    /// Look for what is wrong with the server and its database.
-    ///
-    /// Each check is a line: how it is, what was seen and, unless all is well, what to do next. Checks of the database need --database-url.
-    /// Nothing is changed.
-    ///
-    /// Exits 0 if no problem was found, though there may be warnings; else 1.
-    Doctor(DoctorArgs),
-    /// Print a script that completes this command's words in a shell.
-    Completions(CompletionsArgs),
-    /// Write a manual page for each command.
-    Man(ManArgs),
 }
 
 #[cfg(test)]

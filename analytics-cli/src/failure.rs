@@ -1,73 +1,46 @@
 use std::{io, process::ExitCode};
 
-use db::{DatabaseUrlError, StoreError, roles, schema::SchemaError};
+use client::ClientError;
+use db::{StoreError, roles, schema::SchemaError};
 use thiserror::Error;
 
 use crate::{
-    import::Stopped,
-    output,
-    server::ServerError,
+    output::{self, Unwritten},
     settings::{ProfileError, Source},
 };
-
-/// What a command that ran to its end has to say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// Everything is as it should be: exit code 0.
-    Yes,
-    /// The command did what was asked, and the answer is no: exit code 1.
-    No,
-}
 
 /// Why a command did not run to its end.
 #[derive(Debug, Error)]
 pub(crate) enum Failure {
-    /// The server refused or did not answer.
-    #[error("{error}{advice}", error = .0, advice = advise_on_server(.0))]
-    Server(#[from] ServerError),
-    /// The server may have stored what was sent, or not.
-    #[error("{error}; {advice}")]
-    FateUnknown {
-        /// What became of the request.
-        error: ServerError,
-        /// How to find out.
-        advice: String,
-    },
-    /// An import stopped on its way.
-    #[error(transparent)]
-    Stopped(#[from] Box<Stopped>),
-    /// The configuration file cannot be used, or lacks the profile that is asked for.
-    #[error(transparent)]
-    Profile(#[from] ProfileError),
-    /// The database URL cannot be understood.
-    #[error("{url_source}: {error}")]
-    DatabaseUrl {
-        /// Where it came from.
-        url_source: Source,
-        /// What is wrong with it.
-        error: DatabaseUrlError,
-    },
-    /// The database did not do what was asked.
-    #[error("{}; {advice}", .error.parts().0, advice = advise(.error, .url_source.as_ref()))]
+    #[error("{error}{advice}", error = .0, advice = server_advice(.0))]
+    Server(#[from] ClientError),
+    #[error("{}; {advice}", .error.parts().0, advice = database_advice(.error, .url_source.as_ref()))]
     Store {
-        /// What happened.
         error: StoreError,
-        /// Where its URL came from, as far as that is known.
+        /// Where the URL of the database came from, as far as that is known.
         url_source: Option<Source>,
     },
-    /// The schema could not be read or migrated.
     #[error(transparent)]
     Schema(SchemaError),
-    /// Something else was in the way; the text says what to do.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    #[error("{0}; redirect it to where there is room, and run the command again")]
+    Output(#[from] Unwritten),
+    /// The server refused; the text holds the reason and what to do.
+    #[error("{0}")]
+    Refused(String),
+    /// Any other cause; the text holds it and what to do.
     #[error("{0}")]
     CannotRun(String),
-    /// Standard output could not be written to.
-    #[error("cannot write to standard output: {0}; redirect it to where there is room, and run the command again")]
-    Output(#[source] io::Error),
 }
 
 impl Failure {
-    /// Says where the URL of the database came from, for the advice on what to look at.
+    /// A request failed; the text says more than the error does.
+    pub(crate) fn of_request(error: &ClientError, text: String) -> Self {
+        if error.is_refusal() { Self::Refused(text) } else { Self::CannotRun(text) }
+    }
+
+    /// Adds where the URL of the database came from, for the advice on what to correct.
     pub(crate) fn on_database(self, source: Source) -> Self {
         match self {
             Self::Store { error, .. } => Self::Store { error, url_source: Some(source) },
@@ -91,23 +64,27 @@ impl From<SchemaError> for Failure {
     }
 }
 
-/// What to do about a server whose answer does not say it.
-fn advise_on_server(error: &ServerError) -> &'static str {
+/// What to do about a failed request, unless the error says it.
+pub(crate) fn server_advice(error: &ClientError) -> &'static str {
     match error {
-        ServerError::NoAnswer { .. } => "; try again, or let `analytics-cli doctor` look for the cause",
-        ServerError::Refused { problem, .. } if problem.status >= 500 => {
-            " Try again, or let `analytics-cli doctor` look for the cause."
+        ClientError::Unreachable { .. } => {
+            "; is analyticsd running? Start it with `analyticsd --embedded`, or correct the address: \
+             `analytics-cli config` shows where it comes from"
         }
-        ServerError::Refused { problem, .. } if problem.status == 401 => {
-            " Give a token with --token, ANALYTICS_TOKEN, or as token of a profile; `analytics-cli token create` makes one."
+        ClientError::Foreign { .. } => "; is the address right? `analytics-cli config` shows where it comes from",
+        ClientError::NoAnswer { .. } => "; try again, or run `analytics-cli doctor` to find the cause",
+        ClientError::Refused { problem, .. } if problem.status >= 500 => {
+            " Try again, or run `analytics-cli doctor` to find the cause."
         }
-        // These say themselves what is accepted, or what to look at.
-        ServerError::Refused { .. } | ServerError::Unreachable { .. } | ServerError::Foreign { .. } => "",
+        ClientError::Refused { problem, .. } if problem.status == 401 => {
+            " Give a token with --token, with ANALYTICS_TOKEN or in a profile; `analytics-cli token create` makes one."
+        }
+        ClientError::Refused { .. } => "",
     }
 }
 
-/// What to do about a database that does not do what was asked.
-pub(crate) fn advise(error: &StoreError, url_source: Option<&Source>) -> String {
+/// What to do about an error of the database.
+pub(crate) fn database_advice(error: &StoreError, url_source: Option<&Source>) -> String {
     if let (_, Some(remedy)) = error.parts() {
         return remedy.to_owned();
     }
@@ -116,31 +93,29 @@ pub(crate) fn advise(error: &StoreError, url_source: Option<&Source>) -> String 
         _ => "--database-url (or DATABASE_URL)".to_owned(),
     };
     match error {
-        StoreError::Unreachable(_) => format!("does the server run, and is {url} right?"),
-        StoreError::NotAdmitted(_) => format!("is {url} right?"),
+        StoreError::Unreachable(_) => format!("check that the server runs and that {url} is right"),
+        StoreError::NotAdmitted(_) => format!("check {url}"),
         StoreError::TimedOut(_) | StoreError::Cancelled(_) | StoreError::Stuck(_) => {
             "try again when it is less busy".to_owned()
         }
-        StoreError::Forbidden(_) => {
-            format!("migrating, repairing, forgetting and setting take a login in role {}", roles::OWNER)
+        StoreError::Forbidden(_) => format!("this command needs a login in role {}", roles::OWNER),
+        StoreError::Refused(_) | StoreError::Inconsistent(_) => {
+            "run `analytics-cli doctor` to find the cause".to_owned()
         }
-        StoreError::Refused(_) | StoreError::Inconsistent(_) => "`analytics-cli doctor` looks for the cause".to_owned(),
     }
 }
 
-/// The exit codes that `--help` documents. What went wrong is told here, and nowhere else.
-pub(crate) fn exit_code(outcome: Result<Verdict, Failure>) -> ExitCode {
+/// The exit codes that `--help` documents. This alone reports what went wrong.
+pub(crate) fn exit_code(outcome: Result<ExitCode, Failure>) -> ExitCode {
     match outcome {
-        Ok(Verdict::Yes) => ExitCode::SUCCESS,
-        Ok(Verdict::No) => ExitCode::from(1),
-        // Whoever read our output has seen enough, as `head` does.
-        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Ok(code) => code,
+        // The reader of standard output has seen enough, as `head` has.
+        Err(Failure::Output(Unwritten(error))) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(failure) => {
             output::error(&failure.to_string());
             let refused = match &failure {
-                Failure::Server(error) | Failure::FateUnknown { error, .. } => error.is_refusal(),
-                Failure::Stopped(stopped) => stopped.is_refusal(),
-                _ => false,
+                Failure::Server(error) => error.is_refusal(),
+                other => matches!(other, Failure::Refused(_)),
             };
             ExitCode::from(if refused { 1 } else { 2 })
         }

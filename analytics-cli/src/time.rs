@@ -6,20 +6,16 @@ use thiserror::Error;
 
 use crate::{failure::Failure, output};
 
-/// A time as people write it on a command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TimeArgument {
-    /// `now`.
     Now,
-    /// So long before now, as in `-2h`.
+    /// As in `-2h`.
     Ago(Duration),
-    /// RFC 3339, as in `2015-05-17T10:05:03Z`.
+    /// RFC 3339.
     Date(Timestamp),
-    /// Milliseconds since 1970 as an integer.
     Millis(Timestamp),
 }
 
-/// A text that is no time.
 #[derive(Debug, Error)]
 #[error(
     "{fault}; accepted is RFC 3339 as in 2015-05-17T10:05:03Z, now, a time before now as in -2h, -90s or -1d, or milliseconds since 1970"
@@ -28,12 +24,10 @@ pub(crate) struct InvalidTime {
     fault: String,
 }
 
-/// A text that is no length of time.
 #[derive(Debug, Error)]
 #[error("{0}; accepted is a number with a unit, or several, as in 24h, 7d or 1h 30m")]
 pub(crate) struct InvalidSpan(humantime::DurationError);
 
-/// A length of time as people write it on a command line.
 pub(crate) fn parse_span(text: &str) -> Result<Duration, InvalidSpan> {
     humantime::parse_duration(text).map_err(InvalidSpan)
 }
@@ -50,14 +44,14 @@ impl FromStr for TimeArgument {
         } else if let Some(age) = text.strip_prefix('-') {
             humantime::parse_duration(age).map(Self::Ago).map_err(|e| invalid(e.to_string()))
         } else {
-            let date = DateTime::parse_from_rfc3339(text).map_err(|_| invalid("this is no time".to_owned()))?;
+            let date = DateTime::parse_from_rfc3339(text).map_err(|_| invalid("this is not a time".to_owned()))?;
             Timestamp::from_millis(date.timestamp_millis()).map(Self::Date).map_err(|e| invalid(e.to_string()))
         }
     }
 }
 
 impl TimeArgument {
-    /// The instant that is meant, and a warning on standard error if it probably is not. `flag` is what it was given with.
+    /// Warns if the number was probably meant as seconds. `flag` is the flag that the time was given with.
     pub(crate) fn resolve(&self, flag: &str, now: Timestamp) -> Result<Timestamp, Failure> {
         if let Self::Millis(at) = self
             && let Some(suspicion) = seconds_suspicion(*at)
@@ -79,9 +73,9 @@ impl TimeArgument {
     }
 }
 
-/// What is strange about a number of milliseconds that would be a likelier number of seconds; none if nothing is.
+/// A warning about a number of milliseconds that is more likely a number of seconds.
 ///
-/// The range is 2001 and later in seconds, which as milliseconds are a few weeks of the 1970s.
+/// The range is 2001 and later in seconds, which is a few weeks of the 1970s in milliseconds.
 pub(crate) fn seconds_suspicion(at: Timestamp) -> Option<String> {
     let number = at.millis();
     if !(1_000_000_000..100_000_000_000).contains(&number) {
@@ -90,7 +84,7 @@ pub(crate) fn seconds_suspicion(at: Timestamp) -> Option<String> {
     let date = |at: Timestamp| at.to_utc().to_rfc3339_opts(SecondsFormat::AutoSi, true);
     let meant = Timestamp::from_millis(number * 1000).ok()?;
     Some(format!(
-        "{number} was read as milliseconds, which is {}; if seconds were meant, that is {}, in milliseconds {}",
+        "{number} was read as milliseconds, which is {}; if you meant seconds, which is {}, give {} milliseconds",
         date(at),
         date(meant),
         meant.millis()
@@ -130,18 +124,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_refused_with_what_is_accepted() {
+    fn other_texts_are_refused_with_what_is_accepted() {
         let table = [
-            ("", "this is no time"),
-            ("yesterday", "this is no time"),
-            ("2015-05-17", "this is no time"),
-            ("2015-05-17T25:00:00Z", "this is no time"),
+            ("", "this is not a time"),
+            ("yesterday", "this is not a time"),
+            ("2015-05-17", "this is not a time"),
+            ("2015-05-17T25:00:00Z", "this is not a time"),
             ("-5", "time unit needed"),
             ("-", "empty"),
             ("-2 fortnights", "unknown time unit"),
             ("1969-12-31T23:59:59.999Z", "is negative"),
             ("253402300800000", "later than the year 9999"),
-            ("1e9", "this is no time"),
+            ("1e9", "this is not a time"),
         ];
         for (text, fault) in table {
             let error = text.parse::<TimeArgument>().unwrap_err().to_string();
@@ -157,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn only_numbers_that_are_likelier_seconds_are_called_out() {
+    fn only_numbers_that_are_probably_seconds_are_warned_of() {
         for (millis, suspicious) in [
             (0, false),
             (999_999_999, false),
@@ -171,7 +165,7 @@ mod tests {
         assert_eq!(
             seconds_suspicion(at(1_431_857_103)).unwrap(),
             "1431857103 was read as milliseconds, which is 1970-01-17T13:44:17.103Z; \
-             if seconds were meant, that is 2015-05-17T10:05:03Z, in milliseconds 1431857103000"
+             if you meant seconds, which is 2015-05-17T10:05:03Z, give 1431857103000 milliseconds"
         );
     }
 }

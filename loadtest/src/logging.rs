@@ -1,5 +1,5 @@
-//! What goose logs, on standard error. It would log on standard output, where the report belongs, with a line for every request that has
-//! no answer; those are counted instead, and the first that differ are told at the end.
+//! Writes goose's log to standard error. Goose would write it to standard output, where the report belongs, with a
+//! line for every request without an answer. The report counts these instead, and shows the first ones that differ.
 
 use std::io::{self, Write};
 
@@ -10,13 +10,13 @@ const REQUESTS: &str = "goose::goose";
 
 struct StandardError;
 
-/// Comes before goose, which leaves a logger that is there in its place.
+/// Must run before goose, which keeps a logger that is installed.
 pub(crate) fn install() {
     let _ = log::set_logger(&StandardError);
 }
 
-/// Writes a line for people to standard error. If nobody can read it, that is no reason to stop.
-pub(crate) fn talk(line: &str) {
+/// Writes a line to standard error. If it cannot be written, the run goes on.
+pub(crate) fn message(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
@@ -27,7 +27,7 @@ impl Log for StandardError {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            talk(&record.args().to_string());
+            message(&record.args().to_string());
         }
     }
 

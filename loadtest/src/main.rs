@@ -1,31 +1,26 @@
-//! Loads a running analyticsd the way its users do, and proves its own result: whether every acknowledged event was counted, once, and
+//! Loads a running analyticsd as its users do, and checks whether every acknowledged event was counted, once, and
 //! seen by every later read.
 //!
-//! - `settings` reads the command line, `token` what it says of a token;
-//! - `kind`, `mix` and `visitors` choose what is asked, and know nothing of HTTP; `replay` takes it from a file instead;
-//! - `schedule` says when, `traffic` asks it through goose and checks each answer;
-//! - `ledger` knows what must be counted, `recorder` what was measured;
-//! - `verdict` compares the ledger with the daemon, `gates` the figures with what was asked for, `report` says it all;
-//! - `run` puts these together, `progress` tells meanwhile, `logging` keeps what goose says apart.
+//! - `run` puts these together, `progress` reports meanwhile, `report` writes the results;
+//! - `traffic` makes the requests through goose and checks each answer;
+//! - `checks` decides whether the run was right;
+//! - `recorder` measures;
+//! - `settings` reads the command line;
+//! - `workload` decides which requests are made, and when;
+//! - `logging` keeps goose's log apart.
 //!
-//! Exit codes: 0 if everything was counted and every gate was met, 1 if not, 2 if there was no run or its reports could not be written.
+//! Exit codes: 0 if everything was counted and every gate was met, 1 if not, 2 if there was no run or its reports
+//! could not be written.
 
-mod gates;
-mod kind;
-mod ledger;
+mod checks;
 mod logging;
-mod mix;
 mod progress;
 mod recorder;
-mod replay;
 mod report;
-mod retries;
 mod run;
-mod schedule;
 mod settings;
 mod traffic;
-mod verdict;
-mod visitors;
+mod workload;
 
 use std::{io::Write, process::ExitCode};
 
@@ -39,10 +34,10 @@ async fn main() -> ExitCode {
     logging::install();
     match run::run(settings).await {
         Ok(Judged { report, unwritten }) => {
-            // Whoever reads this may be gone, which changes nothing about the verdict.
+            // The reader may be gone. That does not change the verdict.
             let _ = write!(std::io::stdout(), "{report}");
             if let Some(error) = &unwritten {
-                logging::talk(&format!("error: {error}"));
+                logging::message(&format!("error: {error}"));
             }
             match unwritten {
                 _ if !report.passed() => ExitCode::FAILURE,
@@ -51,7 +46,7 @@ async fn main() -> ExitCode {
             }
         }
         Err(error) => {
-            logging::talk(&format!("error: {error}"));
+            logging::message(&format!("error: {error}"));
             ExitCode::from(2)
         }
     }

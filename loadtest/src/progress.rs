@@ -1,4 +1,4 @@
-//! How far a run is, on standard error: drawn over and over on a terminal, a line now and then elsewhere.
+//! Shows the progress of a run on standard error: in place on a terminal, otherwise as a line now and then.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -8,13 +8,13 @@ use std::{
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::{kind::Selection, traffic::Traffic};
+use crate::{traffic::Traffic, workload::kind::Selection};
 
 const ON_A_TERMINAL: Duration = Duration::from_millis(500);
 const ELSEWHERE: Duration = Duration::from_secs(10);
 
-/// Tells how far the run is until it is aborted.
-pub(crate) async fn tell(traffic: Arc<Traffic>, run_time: Duration) {
+/// Runs until it is aborted.
+pub(crate) async fn show(traffic: Arc<Traffic>, run_time: Duration) {
     let is_terminal = io::stderr().is_terminal();
     let mut ticks = interval(if is_terminal { ON_A_TERMINAL } else { ELSEWHERE });
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -22,12 +22,11 @@ pub(crate) async fn tell(traffic: Arc<Traffic>, run_time: Duration) {
     loop {
         ticks.tick().await;
         let line = line(&traffic, run_time);
-        // Whoever reads this may be gone, which must not end the run.
+        // The reader may be gone. That must not end the run.
         let _ = if is_terminal { write!(io::stderr(), "\r\x1b[K{line}") } else { writeln!(io::stderr(), "{line}") };
     }
 }
 
-/// Takes the line away again.
 pub(crate) fn clear() {
     if io::stderr().is_terminal() {
         let _ = write!(io::stderr(), "\r\x1b[K");

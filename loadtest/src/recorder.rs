@@ -1,4 +1,4 @@
-//! How long requests took and what became of them, by kind and over time.
+//! Measures latencies and outcomes of requests, by kind and over time.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -8,28 +8,26 @@ use std::{
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::kind::{Kind, Selection};
+use crate::workload::kind::{Kind, Selection};
 
-/// Latencies are kept from a microsecond to a minute and a half, the longest that a request may take, to three digits.
+/// Latencies are kept from a microsecond to a minute and a half, the longest that a request may take, with three
+/// digits.
 const LONGEST_MICROS: u64 = 90_000_000;
 const DIGITS: u8 = 3;
 /// Over time two digits are enough, which take a tenth of the memory.
 const DIGITS_OVER_TIME: u8 = 2;
-/// A run has at most so many steps over time, of a second or more each, so that a long one takes no more memory than a short one.
+/// A run has at most so many steps over time, of a second or more each, so that a long one takes no more memory than
+/// a short one.
 const MOST_STEPS: u64 = 300;
 
-/// What a request came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// Answered as it should be.
     Answered,
-    /// Answered otherwise.
+    /// Answered with an error.
     Refused,
-    /// Not answered.
     Unanswered,
 }
 
-/// Everything that is measured of a run.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     step: Duration,
@@ -40,18 +38,18 @@ pub(crate) struct Recorder {
 struct Measured {
     kinds: Vec<Series>,
     steps: Vec<Series>,
-    /// From a POST that was followed by a GET to the answer that showed it.
+    /// From sending a POST to the answer of a GET that counts it.
     freshness: Histogram<u64>,
     reads: u64,
-    /// What was wrong with reads: the first few, and how many in all.
-    late: Vec<String>,
+    /// The first few.
+    wrong_read_examples: Vec<String>,
     wrong_reads: u64,
-    /// Answers that should not be: the first few that differ.
+    /// Unexpected answers: the first few that differ.
     complaints: Vec<String>,
 }
 
-/// The most complaints that are kept.
-const MOST_TOLD: usize = 10;
+/// The most complaints, and the most examples, that are kept.
+const MOST_KEPT: usize = 10;
 
 #[derive(Debug, Clone)]
 struct Series {
@@ -60,64 +58,50 @@ struct Series {
     unanswered: u64,
 }
 
-/// The requests of one kind, or of one step of time.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Summary {
-    /// All that were made.
     pub(crate) requests: u64,
-    /// Those answered otherwise than they should be.
+    /// Answered with an error.
     pub(crate) refused: u64,
-    /// Those without an answer.
     pub(crate) unanswered: u64,
-    /// Those answered as they should be, a second.
     pub(crate) answered_per_second: f64,
-    /// Milliseconds, of those answered as they should be.
     pub(crate) p50_ms: f64,
-    /// Likewise.
     pub(crate) p90_ms: f64,
-    /// Likewise.
     pub(crate) p99_ms: f64,
-    /// Likewise.
     pub(crate) p999_ms: f64,
-    /// Likewise.
     pub(crate) max_ms: f64,
-    /// The time within which 99 in 100 were answered, where those without an answer took longer than any; none if they are too many. What
-    /// was refused is left out, for it may have been refused at once.
+    /// Like `p99_ms`, but requests without an answer count as slower than all others; none if they are more than 1 %.
+    /// Refused requests do not count, since a refusal may be fast.
     #[serde(skip)]
     pub(crate) p99_kept_ms: Option<f64>,
 }
 
 impl Summary {
-    /// Those answered as they should be.
     pub(crate) fn answered(&self) -> u64 {
         self.requests - self.refused - self.unanswered
     }
 
-    /// The share of requests that were refused or went unanswered.
+    /// The share of requests that were refused or not answered.
     pub(crate) fn error_rate(&self) -> f64 {
         if self.requests == 0 { 0.0 } else { ratio(self.refused + self.unanswered, self.requests) }
     }
 }
 
-/// Reads, and how soon a write was seen.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Reads {
-    /// Reads that were checked.
     pub(crate) checked: u64,
-    /// Those that missed an event acknowledged before they were sent, or counted one that was never sent.
+    /// Reads that missed an event acknowledged before, or counted one that was never sent.
     pub(crate) wrong: u64,
-    /// The first of them.
+    /// The first wrong ones.
     pub(crate) examples: Vec<String>,
     /// POSTs followed by a GET.
     pub(crate) pairs: u64,
-    /// Milliseconds from sending the POST to reading the counts that hold it.
+    /// Milliseconds from sending the POST to reading the counts with the event.
     pub(crate) seen_p50_ms: f64,
-    /// Likewise.
     pub(crate) seen_p99_ms: f64,
 }
 
 impl Recorder {
-    /// For a run of that length.
     pub(crate) fn new(run_time: Duration) -> Self {
         let step = Duration::from_secs(run_time.as_secs().div_ceil(MOST_STEPS).max(1));
         let measured = Measured {
@@ -125,24 +109,23 @@ impl Recorder {
             steps: Vec::new(),
             freshness: histogram(DIGITS),
             reads: 0,
-            late: Vec::new(),
+            wrong_read_examples: Vec::new(),
             wrong_reads: 0,
             complaints: Vec::new(),
         };
         Self { step, measured: Mutex::new(measured) }
     }
 
-    /// How long a step of time is.
     pub(crate) fn step(&self) -> Duration {
         self.step
     }
 
-    /// Notes a request that ended so long after the run began.
+    /// `since_start` is the time at which the request ended.
     pub(crate) fn add(&self, kind: Kind, outcome: Outcome, latency: Duration, since_start: Duration) {
         let place = usize::try_from(since_start.as_secs() / self.step.as_secs()).unwrap_or(usize::MAX);
         let mut measured = self.measured();
         measured.kinds[kind.index()].add(outcome, latency);
-        // What ends after the last step, because the run is over, belongs to none.
+        // Requests that end after the run belong to no step.
         if place < usize::try_from(MOST_STEPS).unwrap_or(usize::MAX) + 1 {
             if measured.steps.len() <= place {
                 measured.steps.resize(place + 1, Series::new(DIGITS_OVER_TIME));
@@ -151,41 +134,38 @@ impl Recorder {
         }
     }
 
-    /// Notes a read that was checked, and what was wrong with it, if anything.
     pub(crate) fn add_read(&self, fault: Option<String>) {
         let mut measured = self.measured();
         measured.reads += 1;
         if let Some(fault) = fault {
             measured.wrong_reads += 1;
-            if measured.late.len() < MOST_TOLD {
-                measured.late.push(fault);
+            if measured.wrong_read_examples.len() < MOST_KEPT {
+                measured.wrong_read_examples.push(fault);
             }
         }
     }
 
-    /// Notes how long it took until a write was seen.
     pub(crate) fn add_freshness(&self, seen_after: Duration) {
         record(&mut self.measured().freshness, seen_after);
     }
 
-    /// Notes an answer that should not be.
+    /// Records an unexpected answer.
     pub(crate) fn complain(&self, complaint: impl FnOnce() -> String) {
         let mut measured = self.measured();
-        if measured.complaints.len() < MOST_TOLD {
+        if measured.complaints.len() < MOST_KEPT {
             let complaint = complaint();
-            // Many requests may fail alike, and hide the few that do not.
+            // Many requests may fail for the same reason and hide the others.
             if !measured.complaints.contains(&complaint) {
                 measured.complaints.push(complaint);
             }
         }
     }
 
-    /// The first answers that should not be.
     pub(crate) fn complaints(&self) -> Vec<String> {
         self.measured().complaints.clone()
     }
 
-    /// What some kinds of requests came to, taken together, in a run that lasted so long.
+    /// The summary of some kinds of requests together, in a run of this length.
     pub(crate) fn of(&self, selection: Selection, lasted: Duration) -> Summary {
         let measured = self.measured();
         let mut all = Series::new(DIGITS);
@@ -198,18 +178,16 @@ impl Recorder {
         all.summary(lasted)
     }
 
-    /// What each step of time came to.
     pub(crate) fn over_time(&self) -> Vec<Summary> {
         self.measured().steps.iter().map(|series| series.summary(self.step)).collect()
     }
 
-    /// What reads came to.
     pub(crate) fn reads(&self) -> Reads {
         let measured = self.measured();
         Reads {
             checked: measured.reads,
             wrong: measured.wrong_reads,
-            examples: measured.late.clone(),
+            examples: measured.wrong_read_examples.clone(),
             pairs: measured.freshness.len(),
             seen_p50_ms: quantile(&measured.freshness, 0.5),
             seen_p99_ms: quantile(&measured.freshness, 0.99),
@@ -285,7 +263,7 @@ mod tests {
     use std::time::Duration;
 
     use super::{Outcome, Recorder};
-    use crate::kind::{Kind, Selection};
+    use crate::workload::kind::{Kind, Selection};
 
     #[test]
     fn a_summary_counts_every_request_and_measures_those_that_were_answered() {

@@ -11,58 +11,50 @@ use reqwest::header::HeaderValue;
 use thiserror::Error;
 
 use crate::{
-    ledger::{Ledger, Strangers},
-    logging,
-    mix::{Mix, PlannedEvent},
-    progress,
+    checks::{
+        ledger::{Ledger, Strangers},
+        verdict::{AskError, Daemon},
+    },
+    logging, progress,
     recorder::Recorder,
-    replay::{Replay, ReplayError},
     report::{self, Report},
-    retries::Retries,
-    schedule::{Pace, Schedule},
     settings::Settings,
-    traffic::{Choices, Source, Traffic, scenario},
-    verdict::{AskError, Daemon},
-    visitors::Names,
+    traffic::{Choices, Retries, Source, Traffic, scenario},
+    workload::{
+        mix::{Mix, PlannedEvent},
+        replay::{Replay, ReplayError},
+        schedule::{Pace, Schedule},
+        visitors::Names,
+    },
 };
 
-/// How long a mix is sent if nothing else was asked for.
-const USUAL_RUN_TIME: Duration = Duration::from_secs(20);
-/// How long a replay goes on after its last event is due.
+const DEFAULT_RUN_TIME: Duration = Duration::from_secs(20);
+/// How long a replay continues after its last event is due.
 const AFTER_THE_LAST: Duration = Duration::from_secs(1);
 
-/// Why there was no run.
 #[derive(Debug, Error)]
 pub(crate) enum RunError {
-    /// The daemon was not there.
     #[error("{0}; is analyticsd running? Start it with `analyticsd --embedded`, or point --host at it")]
     NoDaemon(#[from] AskError),
-    /// The file to replay is of no use.
     #[error(transparent)]
     Replay(#[from] ReplayError),
-    /// There is no place for reports.
-    #[error("cannot write to {0}: {1}; give a folder that can be written to as --report-dir")]
+    #[error("cannot write to {0}: {1}; give a writable folder as --report-dir")]
     ReportDir(PathBuf, #[source] std::io::Error),
-    /// The load generator would not start.
     #[error("the load generator could not start: {0:?}")]
     Goose(#[from] Box<GooseError>),
-    /// The load generator failed after it had made requests.
+    /// It had made requests by then.
     #[error("the load generator failed at its end: {0:?}")]
     GooseEnd(Box<GooseError>),
-    /// No client could be made.
     #[error("cannot make HTTP requests: {0}")]
     Client(#[from] reqwest::Error),
 }
 
-/// A run that took place.
 pub(crate) struct Judged {
-    /// What it came to.
     pub(crate) report: Report,
-    /// Why not all of its reports could be written, if so. The verdict is worth no less.
+    /// Why a report could not be written. The verdict holds all the same.
     pub(crate) unwritten: Option<RunError>,
 }
 
-/// Loads the daemon and judges it.
 pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
     if let Some(dir) = &settings.report_dir {
         report::prepare(dir).map_err(|error| RunError::ReportDir(dir.clone(), error))?;
@@ -74,8 +66,7 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
     let strangers = if matches!(names, Names::Own(_)) { Strangers::All } else { Strangers::Perhaps };
     let traffic = Arc::new(Traffic {
         source,
-        authorization,
-        retries: Retries::new(settings.retries),
+        retries: Retries::new(settings.retries, authorization),
         names,
         schedule: Schedule::new(pace, run_time),
         ledger: Ledger::new(daemon.counts_of(&hours).await?, strangers, settings.shared),
@@ -85,19 +76,19 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
         choices: Choices::new(settings.seed, settings.users),
     });
 
-    logging::talk(&format!(
-        "{} users on {} for {} s at most; seed {}",
+    logging::message(&format!(
+        "{} users on {} for at most {} s; seed {}",
         settings.users,
         settings.host,
         run_time.as_secs(),
         settings.seed
     ));
     let began_at = Utc::now();
-    let telling = tokio::spawn(progress::tell(Arc::clone(&traffic), run_time));
+    let showing = tokio::spawn(progress::show(Arc::clone(&traffic), run_time));
     let attack = GooseAttack::initialize_with_config(configuration(&settings, longest)).map_err(Box::new)?;
     let outcome = Box::pin(attack.register_scenario(scenario(&traffic)).execute()).await;
     let lasted = traffic.schedule.elapsed().min(run_time);
-    telling.abort();
+    showing.abort();
     progress::clear();
     let goose_failed = match outcome.map_err(Box::new) {
         Ok(_) => None,
@@ -118,7 +109,6 @@ fn authorization(token: &BearerToken) -> HeaderValue {
     value
 }
 
-/// What is sent, and the hours that it may be for.
 struct Prepared {
     source: Source,
     names: Names,
@@ -132,8 +122,8 @@ fn prepare(settings: &Settings) -> Result<Prepared, RunError> {
     if let Some(replay) = &settings.replay {
         let Replay { events, times, names, skipped } = Replay::read(replay, now)?;
         let span = times.last().copied().unwrap_or_default();
-        logging::talk(&format!(
-            "replaying {} events within {} s; {skipped} lines hold none",
+        logging::message(&format!(
+            "replaying {} events within {} s; skipped {skipped} lines without an event",
             events.len(),
             span.as_secs()
         ));
@@ -147,8 +137,8 @@ fn prepare(settings: &Settings) -> Result<Prepared, RunError> {
             hours,
         });
     }
-    let run_time = settings.run_time.unwrap_or(USUAL_RUN_TIME);
-    // Names that nobody else uses make the number of users exact, whoever was there before.
+    let run_time = settings.run_time.unwrap_or(DEFAULT_RUN_TIME);
+    // Names that only this run uses make the number of users exact.
     let names = Names::Own(format!("load-{:016x}", rand::random::<u64>()));
     Ok(Prepared {
         source: Source::Mix(Mix::new(settings.mix.clone())),
@@ -167,7 +157,7 @@ fn around(current: Hour, past: u32, run_time: Duration) -> Vec<Hour> {
     before.chain(after).collect()
 }
 
-/// What goose is told: this program's own flags say the rest.
+/// Goose's own settings; this program's flags decide the rest.
 fn configuration(settings: &Settings, longest: Duration) -> GooseConfiguration {
     let report = settings.report_dir.as_ref().map(|dir| dir.join(report::GOOSE).display().to_string());
     let mut configuration = GooseConfiguration::default();
@@ -175,10 +165,11 @@ fn configuration(settings: &Settings, longest: Duration) -> GooseConfiguration {
     configuration.users = Some(settings.users as usize);
     // All users within a second.
     configuration.increase_rate = Some(settings.users.to_string());
-    // The schedule ends the run; goose, which counts whole seconds from when all users are there, must not end it before.
+    // The schedule ends the run; goose, which counts whole seconds from when all users are there, must not end it
+    // before.
     configuration.run_time = Some(format!("{}s", longest.as_secs_f64().ceil()));
     configuration.report_file = report.into_iter().collect();
-    // Nobody steers these runs from outside, and fixed ports would keep two of them from running at a time.
+    // Goose would listen on a fixed port, so that only one run at a time could work.
     configuration.no_telnet = true;
     configuration.no_reset_metrics = true;
     configuration.no_print_metrics = true;

@@ -1,4 +1,4 @@
-//! The command line, and the one step that turns it into checked [`Settings`].
+//! The command line, and how it becomes checked [`Settings`].
 
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
@@ -8,57 +8,59 @@ use model::{BearerToken, BearerTokenParser, GivenToken, wire::MAX_BATCH_EVENTS};
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
-use crate::{kind::Selection, mix::MixSettings};
+use crate::workload::{kind::Selection, mix::MixSettings, replay::ReplaySettings};
 
-/// Loads a running analyticsd with the traffic that it is made for, and says whether every acknowledged event was counted, once, and seen
-/// by every later read.
+/// Loads a running analyticsd with realistic traffic, and checks whether every acknowledged event was counted, once,
+/// and seen by every later read.
 #[derive(Debug, Parser)]
 #[command(
     version,
     after_help = "Exit codes: 0 if everything was counted and every gate was met; 1 if not; 2 if there was no run, or its reports could not be \
-                  written. Ctrl-C ends a run early, with a verdict on what was done, once the requests under way are answered or given up \
-                  after a minute; a second Ctrl-C ends it at once, without a verdict and with 1.\n\n\
-                  A gate is a number for all requests taken together, or KIND=NUMBER for some of them: post, get, batch, current, past, or \
-                  both as in post-past."
+                  written. Ctrl-C ends a run early: the requests in flight get up to a minute to finish, and the verdict is on what was \
+                  done. A second Ctrl-C ends the run at once, without a verdict, with exit code 1.\n\n\
+                  A gate is a number for all requests together, or KIND=NUMBER for some of them: post, get, batch, current, past, or a \
+                  combination as in post-past."
 )]
 pub(crate) struct Args {
     /// Where analyticsd listens: http://HOST:PORT.
     #[arg(long, default_value = "http://127.0.0.1:8080", value_name = "URL")]
     host: String,
 
-    /// The token for a daemon that asks for one, with the scopes write and read; other users of this machine may see a flag, so rather set the
-    /// variable.
+    /// The token for a daemon that requires one, with the scopes write and read. Other users of this machine can see
+    /// flags in the process list: prefer the variable.
     #[arg(long, env = "ANALYTICS_TOKEN", hide_env_values = true, value_name = "TOKEN", value_parser = BearerTokenParser)]
     token: Option<GivenToken>,
 
-    /// How many users make requests at a time, each the next one when the last is answered.
+    /// The number of simulated users. Each makes its next request when the last one is answered.
     #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     users: u32,
 
-    /// How long to run at most, such as 20s or 5min, up to 24h [default: 20s; a replay: to the end of its file].
+    /// The longest run time, such as 20s or 5min, up to 24h [default: 20s; a replay: to the end of its file].
     #[arg(long, value_name = "DURATION", value_parser = run_time)]
     run_time: Option<Duration>,
 
-    /// Make so many requests a second by schedule, whatever the answers take; latency counts from when a request was due. Users that are
-    /// all busy make requests late, and a run that made fewer than 99 in 100 fails.
+    /// Make requests at this rate per second, whatever the answers take. Latency counts from the time at which a
+    /// request was due. If all users are busy, requests are late; a run that made fewer than 99 % of them fails.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), conflicts_with = "replay")]
     rate: Option<u32>,
 
-    /// Repeat the choices of the run that had this seed: with --rate those of each request, otherwise those of each user, who makes as many
-    /// as it is answered.
+    /// Repeat the choices of a run with this seed: with --rate those of each request, otherwise those of each user.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
-    /// Others write to the same hours meanwhile: check only that nothing acknowledged is missing, not that there is nothing more.
+    /// Other clients write to the same hours: check only that no acknowledged event is missing, not that there are no
+    /// others.
     #[arg(long)]
     shared: bool,
 
-    /// After one POST in so many, ask at once for its hour and measure how long until the event was seen; 0 for never.
+    /// After one POST in this many, get its hour at once and measure how long it takes until the event is seen; 0 for
+    /// never.
     #[arg(long, default_value_t = 100, value_name = "N")]
     freshness_every: u32,
 
-    /// Make a request again up to so many times if its connection broke or it was answered 502, 503 or 504, with events under an idempotency key;
-    /// only what fails in the end is an error, and latency counts from the first try.
+    /// Retry a request up to this many times if its connection broke or the answer was 502, 503 or 504. Events then
+    /// have idempotency keys. Only a request that fails in the end is an error, and latency counts from the first
+    /// try.
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=10))]
     retries: u32,
 
@@ -74,23 +76,23 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Args)]
 struct MixArgs {
-    /// The share of requests that send events, from 0 to 1; the others ask for counts.
+    /// The share of requests that send events, from 0 to 1. The others get counts.
     #[arg(long, default_value_t = 0.5, value_name = "SHARE", value_parser = share)]
     post_share: f64,
 
-    /// The share of sending requests that are for the current hour.
+    /// The share of requests with events that are for the current hour.
     #[arg(long, default_value_t = 0.95, value_name = "SHARE", value_parser = share)]
     post_current: f64,
 
-    /// The share of asking requests that are for the current hour.
+    /// The share of requests for counts that are for the current hour.
     #[arg(long, default_value_t = 0.95, value_name = "SHARE", value_parser = share)]
     get_current: f64,
 
-    /// How many hours before the current one past requests are for.
+    /// How many hours before the current one the other requests may be for.
     #[arg(long, default_value_t = 72, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     past_hours: u32,
 
-    /// Of two past hours that lie so many hours apart, the older is half as likely.
+    /// Of two past hours that are this many hours apart, the older one is half as likely.
     #[arg(long, default_value_t = 12.0, value_name = "HOURS", value_parser = half_life)]
     past_half_life: f64,
 
@@ -98,58 +100,60 @@ struct MixArgs {
     #[arg(long, default_value_t = 0.1, value_name = "SHARE", value_parser = share)]
     click_share: f64,
 
-    /// How many different visitors there are.
+    /// The number of visitors.
     #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     visitors: u32,
 
-    /// How unevenly visitors are there: the exponent of Zipf's law; 0 makes all alike.
+    /// How unequally often visitors come: the exponent of Zipf's law; with 0 all come equally often.
     #[arg(long, default_value_t = 1.0, value_name = "EXPONENT", value_parser = skew)]
     zipf: f64,
 
-    /// The share of sending requests that send a batch.
+    /// The share of requests with events that send a batch.
     #[arg(long, default_value_t = 0.0, value_name = "SHARE", value_parser = share)]
     batch_share: f64,
 
-    /// How many events a batch holds.
+    /// The number of events in a batch.
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_BATCH_EVENTS as i64))]
     batch_size: u32,
 }
 
 #[derive(Debug, clap::Args)]
 struct ReplayArgs {
-    /// Send the events of this file instead of a mix, shifted so that the last one is now, each when it is due.
+    /// Send the events of this file instead of a mix, each when it is due. Their times are shifted so that the last
+    /// one is now.
     #[arg(long, value_name = "FILE")]
     replay: Option<PathBuf>,
 
-    /// How the file is written, as for `analytics-cli import`.
+    /// The format of the file, as for `analytics-cli import`.
     #[arg(long, value_enum, default_value = "combined", requires = "replay")]
     replay_format: FormatName,
 
-    /// A host whose pages lead to clicks, without a leading www.; may be given many times. For combined.
+    /// For combined: a host, without a leading www., whose pages lead to clicks. May be given several times.
     #[arg(long = "site", value_name = "HOST", requires = "replay")]
     sites: Vec<Site>,
 
-    /// How many seconds of the file pass in a second.
+    /// How many seconds of the file are replayed in a second.
     #[arg(long, default_value_t = 3_600.0, value_name = "FACTOR", value_parser = speed_up, requires = "replay")]
     speed_up: f64,
 }
 
 #[derive(Debug, clap::Args)]
 struct JudgingArgs {
-    /// The longest that 99 in 100 requests may take, in milliseconds, where one without an answer takes longest of all and one that was
-    /// refused does not count; may be given many times.
+    /// The highest p99 latency in milliseconds. A request without an answer counts as slower than all others, a
+    /// refused one does not count. May be given several times.
     #[arg(long, value_name = "[KIND=]MS")]
     max_p99_ms: Vec<Gate>,
 
-    /// The fewest requests a second that must be answered; may be given many times.
+    /// The lowest rate of answered requests per second. May be given several times.
     #[arg(long, value_name = "[KIND=]N")]
     min_rps: Vec<Gate>,
 
-    /// The largest share of requests, from 0 to 1, that may be refused or go unanswered; may be given many times.
+    /// The highest share of requests, from 0 to 1, that are refused or not answered. May be given several times.
     #[arg(long, value_name = "[KIND=]SHARE")]
     max_error_rate: Vec<Gate>,
 
-    /// Write report.json, throughput.svg, latency.svg and goose's own report, goose.html, to this folder, which is made if need be.
+    /// Write report.json, throughput.svg, latency.svg and goose's own report, goose.html, to this folder. It is made
+    /// if it does not exist.
     #[arg(long, value_name = "DIR")]
     report_dir: Option<PathBuf>,
 }
@@ -161,16 +165,12 @@ enum FormatName {
     Combined,
 }
 
-/// A bound for some kinds of requests.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Gate {
-    /// The kinds that it is for.
     pub(crate) selection: Selection,
-    /// The bound.
     pub(crate) bound: f64,
 }
 
-/// A text that is no gate.
 #[derive(Debug, Error)]
 #[error("accepted is a number from 0 up, or KIND=NUMBER such as get=10 or post-past=50")]
 pub(crate) struct InvalidGate;
@@ -188,54 +188,30 @@ impl FromStr for Gate {
     }
 }
 
-/// Everything that a run needs to know, checked.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Settings {
-    /// Where the daemon is, without a slash at the end.
+    /// Without a slash at the end.
     pub(crate) host: String,
-    /// What opens the daemon, if anything does.
     #[serde(skip)]
     pub(crate) token: Option<BearerToken>,
-    /// How many users there are.
     pub(crate) users: u32,
-    /// How long the run is at most, if that was asked for.
     #[serde(rename = "run_time_seconds", serialize_with = "seconds")]
     pub(crate) run_time: Option<Duration>,
-    /// Requests a second, if they come by schedule.
+    /// Requests a second.
     pub(crate) rate: Option<u32>,
-    /// What all choices follow from.
     pub(crate) seed: u64,
-    /// Whether others write too.
     pub(crate) shared: bool,
-    /// One POST in so many is followed by a GET; 0: none.
+    /// One POST in this many is followed by a GET; 0: none.
     pub(crate) freshness_every: u32,
-    /// How often a request is made again at most.
     pub(crate) retries: u32,
-    /// What requests are made of.
     pub(crate) mix: MixSettings,
-    /// What is replayed instead.
     pub(crate) replay: Option<ReplaySettings>,
-    /// What must be met.
     #[serde(skip)]
     pub(crate) gates: Gates,
-    /// Where reports go.
     #[serde(skip)]
     pub(crate) report_dir: Option<PathBuf>,
 }
 
-/// The replay of a file.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct ReplaySettings {
-    /// Which file.
-    pub(crate) file: PathBuf,
-    /// How it is written.
-    #[serde(skip)]
-    pub(crate) format: Format,
-    /// How many of its seconds pass in a second.
-    pub(crate) speed_up: f64,
-}
-
-/// What must be met.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Gates {
     /// Milliseconds.
@@ -247,7 +223,6 @@ pub(crate) struct Gates {
 }
 
 impl Args {
-    /// Checks what was given.
     pub(crate) fn into_settings(self) -> Settings {
         let Self { host, token, users, run_time, rate, seed, shared, freshness_every, retries, mix, replay, judging } =
             self;
@@ -320,7 +295,7 @@ fn run_time(text: &str) -> Result<Duration, String> {
     if bounds.contains(&duration) { Ok(duration) } else { Err(accepted()) }
 }
 
-/// The mix that the contract states, for tests.
+/// The default mix.
 #[cfg(test)]
 pub(crate) fn contract_mix() -> MixSettings {
     Args::parse_from(["loadtest"]).into_settings().mix
@@ -331,7 +306,7 @@ mod tests {
     use clap::{CommandFactory, Parser};
 
     use super::Args;
-    use crate::kind::Kind;
+    use crate::workload::kind::Kind;
 
     #[test]
     fn the_command_line_is_well_formed() {

@@ -1,24 +1,20 @@
-use clap::{Args, CommandFactory};
+use std::process::ExitCode;
+
+use clap::{Args, Command};
 use clap_complete::{Shell, generate};
 
-use crate::{
-    cli::Cli,
-    failure::{Failure, Verdict},
-    output,
-};
+use crate::{failure::Failure, output};
 
 #[derive(Debug, Args)]
 pub(crate) struct CompletionsArgs {
-    /// For which shell, as in `source <(analytics-cli completions bash)`.
+    /// The shell, as in `source <(analytics-cli completions bash)`.
     shell: Shell,
 }
 
-/// Prints the script.
-pub(crate) fn run(args: &CompletionsArgs) -> Result<Verdict, Failure> {
-    let mut command = Cli::command();
-    let name = command.get_name().to_owned();
+pub(crate) fn run(args: &CompletionsArgs, mut program: Command) -> Result<ExitCode, Failure> {
+    let name = program.get_name().to_owned();
     let mut script = Vec::new();
-    generate(args.shell, &mut command, name, &mut script);
+    generate(args.shell, &mut program, name, &mut script);
     output::print(&String::from_utf8_lossy(&script))?;
-    Ok(Verdict::Yes)
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,19 +1,17 @@
-use std::path::Path;
+use std::{path::Path, process::ExitCode};
 
 use clap::Args;
 use db::mask_password;
 use serde::Serialize;
 
 use crate::{
-    config_file::ConfigFile,
-    database::DatabaseArgs,
-    failure::{Failure, Verdict},
-    output,
-    palette::Palette,
-    report_format::ReportFormat,
-    settings::{Setting, Settings, Source},
-    table::{self, Side},
-    with_sources::WithSources,
+    failure::Failure,
+    output::{
+        self, ReportFormat,
+        palette::Palette,
+        table::{self, Side},
+    },
+    settings::{ConfigFile, DatabaseArgs, Setting, Settings, Source, WithSources},
 };
 
 #[derive(Debug, Args)]
@@ -21,25 +19,24 @@ pub(crate) struct ConfigArgs {
     #[command(flatten)]
     pub(crate) database: WithSources<DatabaseArgs>,
 
-    /// How to write it.
+    /// The output format.
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     format: ReportFormat,
 }
 
-/// Shows what applies. Nothing is connected to.
-pub(crate) fn run(args: &ConfigArgs, settings: &Settings) -> Result<Verdict, Failure> {
+/// Connects to nothing.
+pub(crate) fn run(args: &ConfigArgs, settings: &Settings) -> Result<ExitCode, Failure> {
     let applied = Applied::new(settings, settings.database_url(&args.database));
     output::print(&match args.format {
         ReportFormat::Table => applied.table(output::palette()),
-        ReportFormat::Json => applied.json(),
+        ReportFormat::Json => output::pretty_json(&applied),
     })?;
     if let Some(exposed) = settings.file.exposed_secret() {
         output::warn(&exposed);
     }
-    Ok(Verdict::Yes)
+    Ok(ExitCode::SUCCESS)
 }
 
-/// What applies, as it is shown.
 #[derive(Serialize)]
 struct Applied<'a> {
     settings: [Shown; 4],
@@ -48,7 +45,7 @@ struct Applied<'a> {
     profiles: Vec<&'a str>,
 }
 
-/// A setting; without a value it is not set anywhere.
+/// Without a value, the setting is not set anywhere.
 #[derive(Serialize)]
 struct Shown {
     setting: &'static str,
@@ -84,16 +81,11 @@ impl<'a> Applied<'a> {
         let rows: Vec<[String; 3]> = self.settings.iter().map(Shown::row).collect();
         let file = match (self.file, self.file_is_there) {
             (Some(path), true) => path.display().to_string(),
-            (Some(path), false) => format!("{} (not there)", path.display()),
-            (None, _) => "none: neither XDG_CONFIG_HOME nor HOME says where to look".to_owned(),
+            (Some(path), false) => format!("{} (does not exist)", path.display()),
+            (None, _) => "none: neither XDG_CONFIG_HOME nor HOME is set".to_owned(),
         };
         let profiles = if self.profiles.is_empty() { "none".to_owned() } else { self.profiles.join(", ") };
         format!("{}\nfile      {file}\nprofiles  {profiles}\n", table::layout(header, &rows, palette))
-    }
-
-    fn json(&self) -> String {
-        let json = serde_json::to_string_pretty(self).expect("texts can be written as JSON");
-        format!("{json}\n")
     }
 }
 

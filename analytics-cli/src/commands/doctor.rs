@@ -1,15 +1,12 @@
-use std::time::Duration;
+use std::{process::ExitCode, time::Duration};
 
 use clap::Args;
 
 use crate::{
-    database::DatabaseArgs,
     doctor::{self, Report},
-    failure::{Failure, Verdict},
-    output,
-    report_format::ReportFormat,
-    settings::Settings,
-    with_sources::WithSources,
+    failure::Failure,
+    output::{self, ReportFormat},
+    settings::{DatabaseArgs, Settings, WithSources},
 };
 
 #[derive(Debug, Args)]
@@ -17,24 +14,23 @@ pub(crate) struct DoctorArgs {
     #[command(flatten)]
     pub(crate) database: WithSources<DatabaseArgs>,
 
-    /// The longest that a single check may take; one that takes longer is a problem.
+    /// The time limit of each check; a check that takes longer is a problem.
     #[arg(long, value_name = "DURATION", value_parser = timeout, default_value = "5s")]
     timeout: Duration,
 
-    /// How to write what was found.
+    /// The output format.
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     format: ReportFormat,
 }
 
-/// Makes every check and prints what each finds.
-pub(crate) async fn run(args: DoctorArgs, settings: Settings) -> Result<Verdict, Failure> {
+pub(crate) async fn run(args: DoctorArgs, settings: Settings) -> Result<ExitCode, Failure> {
     if let Some(exposed) = settings.file.exposed_secret() {
         output::warn(&exposed);
     }
     let database_url = settings.database_url(&args.database);
     let mut report = Report::new(args.format);
     doctor::run(settings, database_url, args.timeout, &mut report).await?;
-    report.finish()
+    Ok(report.finish()?)
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {

@@ -1,12 +1,13 @@
+use std::process::ExitCode;
+
 use clap::Args;
 use db::{Auditor, Store, schema};
 use model::{Hour, Timestamp, UserName};
 
 use crate::{
-    database::DatabaseArgs,
-    failure::{Failure, Verdict},
+    failure::Failure,
     output,
-    with_sources::WithSources,
+    settings::{DatabaseArgs, WithSources},
 };
 
 #[derive(Debug, Args)]
@@ -14,17 +15,17 @@ pub(crate) struct ForgetArgs {
     #[command(flatten)]
     pub(crate) database: WithSources<DatabaseArgs>,
 
-    /// The visitor, by the very name that was sent.
+    /// The visitor's name, exactly as it was sent.
     #[arg(value_name = "USER", value_parser = |user: &str| UserName::new(user))]
     user: UserName,
 
-    /// Do it. Without this flag nothing is deleted, and the hours are only shown.
+    /// Delete the events. Without this flag the hours are only printed.
     #[arg(long)]
     yes: bool,
 }
 
-/// Looks at a day at a time, and deletes and rebuilds an hour at a time, so that no lock is held for long.
-pub(crate) async fn run(args: ForgetArgs, store: &Store) -> Result<Verdict, Failure> {
+/// Searches a day at a time, and deletes and rebuilds an hour at a time, so that no lock is held for long.
+pub(crate) async fn run(args: ForgetArgs, store: &Store) -> Result<ExitCode, Failure> {
     let ForgetArgs { user, yes, .. } = args;
     if let Some(complaint) = schema::status(store).await?.complaint() {
         return Err(Failure::CannotRun(complaint));
@@ -37,8 +38,7 @@ pub(crate) async fn run(args: ForgetArgs, store: &Store) -> Result<Verdict, Fail
             let (found, what) = if yes {
                 let forgotten = auditor.forget(&user, traces.hour).await?;
                 left += u64::from(!forgotten.rebuilt);
-                let what =
-                    if forgotten.rebuilt { "deleted, hour counted anew" } else { "deleted, hour not counted anew" };
+                let what = if forgotten.rebuilt { "deleted, hour rebuilt" } else { "deleted, hour not rebuilt" };
                 (forgotten.deleted, what)
             } else {
                 (traces.events, "found")
@@ -50,17 +50,17 @@ pub(crate) async fn run(args: ForgetArgs, store: &Store) -> Result<Verdict, Fail
         }
     }
 
-    let done = if yes { "all are deleted" } else { "nothing is deleted without --yes" };
-    output::talk(&format!("events: {events}, in hours: {hours}; {done}"));
+    let done = if yes { "all are deleted" } else { "give --yes to delete them" };
+    output::message(&format!("events: {events}, in hours: {hours}; {done}"));
     if left > 0 {
         output::warn(&format!(
-            "{left} of these hours still count this visitor: their other raw events are no longer kept, or some are missing"
+            "{left} of these hours still count this visitor: their other raw events were deleted, or some are missing"
         ));
     }
     if let Some(kept_from) = auditor.kept_from().await? {
-        output::talk(&format!(
-            "of the hours before {kept_from} only counts are kept, which name nobody: whether they count this visitor cannot be known"
+        output::message(&format!(
+            "raw events before {kept_from} were deleted; the counts of those hours hold no names, and may count this visitor"
         ));
     }
-    Ok(if left == 0 { Verdict::Yes } else { Verdict::No })
+    Ok(if left == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

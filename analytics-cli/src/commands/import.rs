@@ -1,13 +1,13 @@
-use std::path::PathBuf;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, ValueEnum};
+use client::Client;
 use event_files::{Format, Site};
 use model::wire;
 
 use crate::{
-    failure::{Failure, Verdict},
+    failure::Failure,
     import::{self, Keys, Options, Source},
-    server::Server,
 };
 
 const FORMATS: &str = "\
@@ -22,49 +22,50 @@ Formats:
             has no asset extension. It is a click if its referer's host
             is a --site, else an impression.
 
-A line that cannot be read is reported with its number and left out, and
+A line that cannot be read is reported with its number and skipped, and
 the exit code is 1.
 
-Each event is sent under an idempotency key: that of its line, if it has
-one, else one made of how the file begins and the number of the line. So
-an import that was interrupted is given again and counts nothing twice, and
-of a log that has grown only what is new is counted, for as long as the
-server keeps raw events. An import that has to stop says which lines are
-stored and which are not.";
+Each event is sent under an idempotency key: the line's own, if it has one,
+else one made from the beginning of the file and the line number. So you
+can repeat an interrupted import: nothing is counted twice. If a log has
+grown, only its new lines are counted. This holds for as long as the server
+keeps raw events. An import that stops early prints which lines are stored
+and which are not.";
 
 #[derive(Debug, Args)]
 #[command(after_long_help = FORMATS)]
 pub(crate) struct ImportArgs {
-    /// The files to import, one after the other; - is standard input.
+    /// The files to import; - is standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// How the files are written.
+    /// The format of the files.
     #[arg(long, value_enum)]
     format: FormatName,
 
-    /// A host whose pages lead to clicks, without a leading www.; may be given many times. For combined.
+    /// For combined: a host, without a leading www., whose pages lead to clicks. May be given several times.
     #[arg(long = "site", value_name = "HOST")]
     sites: Vec<Site>,
 
-    /// The most events of one request, which are stored together or not at all.
+    /// The most events in one request. A request is stored as a whole or not at all.
     #[arg(long, value_name = "N", default_value_t = wire::MAX_BATCH_EVENTS as u64,
           value_parser = clap::value_parser!(u64).range(1..=wire::MAX_BATCH_EVENTS as u64))]
     batch_size: u64,
 
-    /// Begin at this line of the first file, counted from 1: what is known to be stored need not be sent again.
+    /// Begin at this line of the first file, counted from 1. Lines that are known to be stored need not be sent again.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     from_line: u64,
 
-    /// Name the files, so that they are told apart from others that begin with the same line.
+    /// A name for the files that tells them apart from other files with the same first line.
     #[arg(long, value_name = "NAME")]
     id: Option<String>,
 
-    /// Send lines without keys, unless they have their own: three to four times as fast and a quarter as much to store, but giving the command again counts them again.
+    /// Make no keys; lines that have one keep it. This is three to four times as fast and stores a quarter as much,
+    /// but repeating the import counts the lines again.
     #[arg(long, conflicts_with = "id")]
     without_keys: bool,
 
-    /// Write where and why every line could not be read to this file.
+    /// Write the place of every line that could not be read, and the reason, to this file.
     #[arg(long, value_name = "FILE")]
     rejects: Option<PathBuf>,
 }
@@ -76,8 +77,7 @@ enum FormatName {
     Combined,
 }
 
-/// Imports the files one after the other.
-pub(crate) async fn run(args: ImportArgs, server: &Server) -> Result<Verdict, Failure> {
+pub(crate) async fn run(args: ImportArgs, client: &Client) -> Result<ExitCode, Failure> {
     let format = match args.format {
         FormatName::Ndjson => Format::Ndjson,
         FormatName::Csv => Format::Csv,
@@ -87,5 +87,5 @@ pub(crate) async fn run(args: ImportArgs, server: &Server) -> Result<Verdict, Fa
     let batch_size = usize::try_from(args.batch_size).unwrap_or(wire::MAX_BATCH_EVENTS);
     let keys = if args.without_keys { Keys::None } else { Keys::OfLines(args.id) };
     let options = Options { format, batch_size, rejects: args.rejects, from_line: args.from_line, keys };
-    import::run(server, &sources, options).await
+    import::run(client, &sources, options).await
 }

@@ -1,25 +1,21 @@
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, process::ExitCode};
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 
-use crate::{
-    cli::Cli,
-    failure::{Failure, Verdict},
-};
+use crate::failure::Failure;
 
 #[derive(Debug, Args)]
 pub(crate) struct ManArgs {
-    /// The folder to write them to, which is made if it is not there.
+    /// The folder to write to. It is made if it does not exist.
     dir: PathBuf,
 }
 
-/// Writes the pages: one for the program, and one for each of its commands.
-pub(crate) fn run(args: &ManArgs) -> Result<Verdict, Failure> {
+/// Writes a page for the program, and one for each of its commands.
+pub(crate) fn run(args: &ManArgs, program: Command) -> Result<ExitCode, Failure> {
     let dir = &args.dir;
-    let failed = |error| {
-        Failure::CannotRun(format!("cannot write to {}: {error}; give a folder that can be written to", dir.display()))
-    };
+    let failed =
+        |error| Failure::CannotRun(format!("cannot write to {}: {error}; give a writable folder", dir.display()));
     fs::create_dir_all(dir).map_err(failed)?;
-    clap_mangen::generate_to(Cli::command(), dir).map_err(failed)?;
-    Ok(Verdict::Yes)
+    clap_mangen::generate_to(program, dir).map_err(failed)?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-use std::fmt::Write;
+use std::{fmt::Write, process::ExitCode};
 
 use clap::{
     Args, Subcommand,
@@ -11,12 +11,13 @@ use db::{
 };
 
 use crate::{
-    database::DatabaseArgs,
-    failure::{Failure, Verdict},
-    output,
-    palette::Palette,
-    table::{self, Side},
-    with_sources::WithSources,
+    failure::Failure,
+    output::{
+        self,
+        palette::Palette,
+        table::{self, Side},
+    },
+    settings::{DatabaseArgs, WithSources},
 };
 
 #[derive(Debug, Args)]
@@ -46,7 +47,7 @@ enum Action {
 }
 
 /// Migrates, or looks at the schema.
-pub(crate) async fn run(args: MigrateArgs, store: &Store) -> Result<Verdict, Failure> {
+pub(crate) async fn run(args: MigrateArgs, store: &Store) -> Result<ExitCode, Failure> {
     match args.action {
         Action::Up { flavour, without_roles } => {
             let migrated = if without_roles {
@@ -62,9 +63,9 @@ pub(crate) async fn run(args: MigrateArgs, store: &Store) -> Result<Verdict, Fai
                 );
             }
             if let Some(remark) = remark_on_roles(&roles) {
-                output::talk(&remark);
+                output::message(&remark);
             }
-            Ok(if roles.lacking.is_empty() { Verdict::Yes } else { Verdict::No })
+            Ok(if roles.lacking.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Action::Status => {
             let status = schema::inspect(store).await?;
@@ -80,12 +81,12 @@ pub(crate) async fn run(args: MigrateArgs, store: &Store) -> Result<Verdict, Fai
 }
 
 /// Tells a complaint; to have none is a yes.
-fn judge(complaint: Option<String>) -> Verdict {
+fn judge(complaint: Option<String>) -> ExitCode {
     match complaint {
-        None => Verdict::Yes,
+        None => ExitCode::SUCCESS,
         Some(complaint) => {
-            output::talk(&complaint);
-            Verdict::No
+            output::message(&complaint);
+            ExitCode::FAILURE
         }
     }
 }
@@ -191,7 +192,7 @@ mod tests {
     };
 
     use super::{describe_differences, describe_status, describe_up, remark_on_roles, verify_complaint};
-    use crate::palette::Palette;
+    use crate::output::palette::Palette;
 
     fn schema(states: &[MigrationState]) -> SchemaStatus {
         let migrations = (1..)

@@ -15,25 +15,88 @@ pub(crate) mod token;
 pub(crate) mod top;
 pub(crate) mod verify;
 
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use self::{
+    completions::CompletionsArgs, config::ConfigArgs, doctor::DoctorArgs, forget::ForgetArgs, import::ImportArgs,
+    man::ManArgs, migrate::MigrateArgs, query::QueryArgs, retention::RetentionArgs, send::SendArgs, tail::TailArgs,
+    token::TokenArgs, top::TopArgs, verify::VerifyArgs,
+};
 use crate::{
-    cli::{Cli, Command},
-    database::{DatabaseArgs, with_database},
-    failure::{Failure, Verdict},
-    server::Server,
-    settings::Settings,
-    with_sources::WithSources,
+    database::with_database,
+    failure::Failure,
+    settings::{DatabaseArgs, SettingArgs, Settings, WithSources},
 };
 
-/// Runs the command that was asked for. The configuration file is read for those that need to know where to go.
-pub(crate) async fn run(cli: Cli) -> Result<Verdict, Failure> {
-    let settings = || Settings::resolve(&cli.settings);
-    let server = || Ok::<_, Failure>(Server::new(settings()?.access()));
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Send one event.
+    Send(SendArgs),
+    /// Show the counts of an hour, or of every hour of a range.
+    Query(QueryArgs),
+    /// Show the busiest hours.
+    Top(TopArgs),
+    /// Show the current hour as it changes.
+    Tail(TailArgs),
+    /// Bring the database schema up to date, or show its state.
+    Migrate(MigrateArgs),
+    /// Show or set how long raw events are kept.
+    Retention(RetentionArgs),
+    /// Make, list or revoke access tokens.
+    Token(TokenArgs),
+    /// Compare the counts of every hour with its raw events, and repair those that differ.
+    ///
+    /// The raw events of each hour are counted again. The counters and user names of an open hour, and the aggregate
+    /// of a settled hour, must agree with them. Hours that differ are printed. The daemon may run meanwhile.
+    ///
+    /// Exits 0 if all hours agree or, with --repair, if all agree afterwards; else 1.
+    Verify(VerifyArgs),
+    /// Delete a visitor's raw events, and count their hours again.
+    ///
+    /// Prints the hours in which the visitor has raw events. With --yes, deletes these events and rebuilds each hour
+    /// from the events that remain. The daemon may run meanwhile. Events of the visitor that it stores later, also
+    /// from a spool, stay until you run the command again.
+    ///
+    /// Events that can never be stored are written to `rejected.ndjson` in the spool's folder. `forget` does not
+    /// search that file; search it yourself. Hours whose raw events were deleted keep their counts, which hold no
+    /// names.
+    ///
+    /// Exits 0, or 1 if an hour still counts the visitor because its other raw events were deleted.
+    Forget(ForgetArgs),
+    /// Import events from files.
+    Import(ImportArgs),
+    /// Show which settings apply, and where each comes from.
+    Config(ConfigArgs),
+    /// Find problems of the server and its database.
+    ///
+    /// Each check prints a line: the result, what was found and, unless all is well, what to do next. Checks of the
+    /// database need --database-url. Nothing is changed.
+    ///
+    /// Exits 0 if there are no problems (warnings are allowed); else 1.
+    Doctor(DoctorArgs),
+    /// Print a completion script for a shell.
+    Completions(CompletionsArgs),
+    /// Write a manual page for each command.
+    Man(ManArgs),
+}
+
+/// Runs a command. The configuration file is read only for commands that need a server or a database. `program`
+/// describes the whole command line.
+pub(crate) async fn run(
+    command: Command,
+    given: &WithSources<SettingArgs>,
+    program: fn() -> clap::Command,
+) -> Result<ExitCode, Failure> {
+    let settings = || Settings::resolve(given);
+    let client = || Ok::<_, Failure>(settings()?.client());
     let database_url = |given: &WithSources<DatabaseArgs>| Ok::<_, Failure>(settings()?.database_url(given));
-    match cli.command {
-        Command::Send(args) => send::run(args, &server()?).await,
-        Command::Query(args) => query::run(args, &server()?).await,
-        Command::Top(args) => top::run(args, &server()?).await,
-        Command::Tail(args) => tail::run(args, &server()?).await,
+    match command {
+        Command::Send(args) => send::run(args, &client()?).await,
+        Command::Query(args) => query::run(args, &client()?).await,
+        Command::Top(args) => top::run(args, &client()?).await,
+        Command::Tail(args) => tail::run(args, &client()?).await,
         Command::Migrate(args) => {
             with_database(database_url(&args.database)?, async |store| migrate::run(args, store).await).await
         }
@@ -49,10 +112,10 @@ pub(crate) async fn run(cli: Cli) -> Result<Verdict, Failure> {
         Command::Verify(args) => {
             with_database(database_url(&args.database)?, async |store| verify::run(args, store).await).await
         }
-        Command::Import(args) => import::run(args, &server()?).await,
+        Command::Import(args) => import::run(args, &client()?).await,
         Command::Config(args) => config::run(&args, &settings()?),
         Command::Doctor(args) => doctor::run(args, settings()?).await,
-        Command::Completions(args) => completions::run(&args),
-        Command::Man(args) => man::run(&args),
+        Command::Completions(args) => completions::run(&args, program()),
+        Command::Man(args) => man::run(&args, program()),
     }
 }

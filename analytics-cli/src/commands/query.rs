@@ -1,77 +1,74 @@
-use std::{iter, time::Duration};
+use std::{iter, process::ExitCode, time::Duration};
 
 use clap::Args;
+use client::Client;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use model::{Hour, HourRow, Timestamp};
 
 use crate::{
-    comparison,
-    failure::{Failure, Verdict},
-    hour_format::HourFormat,
-    metric::Metric,
-    output, plot,
-    server::Server,
+    failure::Failure,
+    output::{self, HourFormat, Metric},
     time::{TimeArgument, parse_span},
 };
 
 /// The most hours of one query; a little more than a year.
 const MAX_HOURS: usize = 10_000;
-/// How many questions are on their way at a time. The daemon answers those that wait together with one read.
+/// The daemon answers requests that wait at the same time with one read.
 const IN_FLIGHT: usize = 16;
 
 #[derive(Debug, Args)]
 pub(crate) struct QueryArgs {
-    /// The hour that holds this time; without any time, the current hour.
+    /// The hour that contains this time [default: the current hour].
     ///
     /// A time is RFC 3339, now, a time before now as in -2h, or milliseconds since 1970.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, conflicts_with_all = ["from", "to"])]
     at: Option<TimeArgument>,
 
-    /// Every hour from the one that holds this time, at most 10,000 hours.
+    /// Every hour from the one that contains this time, at most 10,000 hours.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, requires = "to")]
     from: Option<TimeArgument>,
 
-    /// Every hour up to and with the one that holds this time.
+    /// Every hour up to the one that contains this time, which is included.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, requires = "from")]
     to: Option<TimeArgument>,
 
-    /// The current hour and those before it, so many that they span this time, as in 24h or 7d.
+    /// The last hours, up to the current one, that span this time, as in 24h or 7d.
     #[arg(long, value_name = "DURATION", value_parser = parse_span, conflicts_with_all = ["at", "from", "to"])]
     last: Option<Duration>,
 
-    /// How to write the counts.
+    /// The output format.
     #[arg(long, value_enum, default_value_t = HourFormat::Table)]
     format: HourFormat,
 
-    /// Draw the hours instead: a line for each metric, and a bar an hour for this one.
+    /// Draw the hours instead: a line for each metric, and bars for this one.
     #[arg(long, value_name = "METRIC", value_enum, num_args = 0..=1, default_missing_value = "impressions", conflicts_with = "format")]
     plot: Option<Metric>,
 
-    /// Show also what clicks and impressions come to, beside as many hours before.
+    /// Also compare the sums of clicks and impressions with those of as many hours before.
     #[arg(long, conflicts_with = "format")]
     compare: bool,
 }
 
-/// Asks for every hour of the range and prints them in order. Nothing is printed unless all were answered.
-pub(crate) async fn run(args: QueryArgs, server: &Server) -> Result<Verdict, Failure> {
+/// Prints nothing unless every hour was answered.
+pub(crate) async fn run(args: QueryArgs, client: &Client) -> Result<ExitCode, Failure> {
     let hours = args.hours(Timestamp::now())?;
-    let rows = counts(server, &hours).await?;
+    let rows = counts(client, &hours).await?;
     let palette = output::palette();
     let mut text = match args.plot {
-        Some(metric) => format!("{}\n{}", plot::sparklines(&rows, palette), plot::bars(&rows, metric, palette)),
+        Some(metric) => format!("{}\n{}", output::sparklines(&rows, palette), output::bars(&rows, metric, palette)),
         None => args.format.write(&rows, palette),
     };
     if args.compare {
-        let earlier = counts(server, &before(&hours)?).await?;
-        text = format!("{text}\n{}", comparison::table(&rows, &earlier, palette));
+        let earlier = counts(client, &before(&hours)?).await?;
+        text = format!("{text}\n{}", output::comparison(&rows, &earlier, palette));
     }
     output::print(&text)?;
-    Ok(Verdict::Yes)
+    Ok(ExitCode::SUCCESS)
 }
 
-async fn counts(server: &Server, hours: &[Hour]) -> Result<Vec<HourRow>, Failure> {
+async fn counts(client: &Client, hours: &[Hour]) -> Result<Vec<HourRow>, Failure> {
     stream::iter(hours.iter().copied())
-        .map(|hour| async move { Ok(HourRow { hour, counts: server.counts(hour).await?, settled: false }) })
+        .map(|hour| async move { Ok(HourRow { hour, counts: client.counts(hour).await?, settled: false }) })
         .buffered(IN_FLIGHT)
         .try_collect()
         .await
@@ -91,7 +88,7 @@ impl QueryArgs {
     }
 }
 
-/// So many hours as span a time, of which the last is the current one: 24h are 24 hours, 90m are two.
+/// As many hours as span the time, the current one last: 24h are 24 hours, 90m are two.
 pub(crate) fn last_hours(span: Duration, now: Timestamp) -> Result<Vec<Hour>, Failure> {
     let hours = span.as_secs().div_ceil(3_600).max(1);
     let back = i64::try_from(hours - 1).unwrap_or(i64::MAX);
@@ -101,14 +98,14 @@ pub(crate) fn last_hours(span: Duration, now: Timestamp) -> Result<Vec<Hour>, Fa
 
 fn hours_between(from: Timestamp, to: Timestamp) -> Result<Vec<Hour>, Failure> {
     if from > to {
-        return Err(Failure::CannotRun("--from is later than --to; exchange them".to_owned()));
+        return Err(Failure::CannotRun("--from is later than --to; swap them".to_owned()));
     }
     let (first, last) = (Hour::containing(from), Hour::containing(to));
     let range = iter::successors(Some(first), |hour| hour.next()).take_while(|hour| *hour <= last);
     let hours: Vec<Hour> = range.take(MAX_HOURS + 1).collect();
     if hours.len() > MAX_HOURS {
         return Err(Failure::CannotRun(format!(
-            "from {first} to {last} are more than {MAX_HOURS} hours; ask for them in parts, with --from and --to"
+            "{first} to {last} are more than {MAX_HOURS} hours; query them in parts, with --from and --to"
         )));
     }
     Ok(hours)
@@ -118,11 +115,11 @@ fn hours_between(from: Timestamp, to: Timestamp) -> Result<Vec<Hour>, Failure> {
 fn before(hours: &[Hour]) -> Result<Vec<Hour>, Failure> {
     let back = i64::try_from(hours.len()).unwrap_or(i64::MAX).saturating_neg();
     let earlier: Vec<Hour> = hours.iter().map(|hour| hour.plus(back)).collect();
-    // An hour before 1970 is none, and the first one that there is stands in its place.
+    // Hours before 1970 do not exist; `plus` gives the first hour in their place.
     let begins_in_range = earlier.first().is_none_or(|first| Some(&first.plus(-back)) == hours.first());
     if !begins_in_range {
         return Err(Failure::CannotRun(
-            "there are no hours before 1970 for --compare; leave it out, or begin later".to_owned(),
+            "--compare needs hours before 1970, which do not exist; leave it out, or begin later".to_owned(),
         ));
     }
     Ok(earlier)
@@ -184,6 +181,6 @@ mod tests {
         let error = hours_between(at(0), at(last + HOUR)).unwrap_err().to_string();
         assert!(error.contains("more than 10000 hours"), "{error}");
         let error = hours_between(at(1), at(0)).unwrap_err().to_string();
-        assert!(error.contains("exchange them"), "{error}");
+        assert!(error.contains("swap them"), "{error}");
     }
 }

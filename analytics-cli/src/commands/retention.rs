@@ -1,15 +1,15 @@
-use std::{str::FromStr, time::Duration};
+use std::{process::ExitCode, str::FromStr, time::Duration};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Args, Subcommand};
-use db::{Due, Flavour, Retention, Store, schema};
+use db::{Flavour, Retention, Store, schema};
 use thiserror::Error;
 
 use crate::{
-    database::DatabaseArgs,
-    failure::{Failure, Verdict},
+    doctor::{self, Finding},
+    failure::Failure,
     output,
-    with_sources::WithSources,
+    settings::{DatabaseArgs, WithSources},
 };
 
 const DAY: Duration = Duration::from_hours(24);
@@ -25,27 +25,28 @@ pub(crate) struct RetentionArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Show what is in force.
+    /// Show the settings in force.
     Show,
-    /// Let raw events be deleted that are due all at once, more than two days of them, and take back what a wrong clock moved into the future.
+    /// Confirm that more than two days of raw events may be deleted at once, or undo what a wrong clock moved into
+    /// the future.
     ///
-    /// `retention set` does this too. It is needed after a daemon was off for days, after a restore of an older backup, or after a clock was wrong:
-    /// look at `retention show` first.
+    /// `retention set` confirms too. This is needed after a daemon was off for days, after the restore of an older
+    /// backup, or after a clock was wrong. Look at `retention show` first.
     Confirm,
-    /// Change what is given, and leave the rest as it is. Settled counts are kept for ever in any case.
+    /// Change the given settings only. Settled counts are always kept.
     #[command(group(clap::ArgGroup::new("change").required(true).multiple(true)))]
     Set {
         /// Delete raw events that are older than this, as in 400d; or forever.
         #[arg(long, value_name = "AGE", group = "change")]
         keep: Option<Keep>,
-        /// Turn raw events that are older than this into columns, as in 7d; or never. Only in the timescale flavour.
+        /// Move raw events that are older than this to the columnstore, as in 7d; or never. Only in the timescale
+        /// flavour.
         #[arg(long, value_name = "AGE", group = "change")]
         columnstore_after: Option<ColumnstoreAfter>,
     },
 }
 
-/// Shows or sets how long raw events are kept.
-pub(crate) async fn run(args: RetentionArgs, store: &Store) -> Result<Verdict, Failure> {
+pub(crate) async fn run(args: RetentionArgs, store: &Store) -> Result<ExitCode, Failure> {
     let status = schema::status(store).await?;
     if let Some(complaint) = status.complaint() {
         return Err(Failure::CannotRun(complaint));
@@ -58,7 +59,7 @@ pub(crate) async fn run(args: RetentionArgs, store: &Store) -> Result<Verdict, F
         if let &Some(ColumnstoreAfter(age)) = columnstore_after {
             if age.is_some() && status.flavour == Some(Flavour::Postgres) {
                 return Err(Failure::CannotRun(
-                    "--columnstore-after needs TimescaleDB, and this schema was made without it; accepted is never"
+                    "--columnstore-after needs the timescale flavour, and this schema has the other; accepted is never"
                         .to_owned(),
                 ));
             }
@@ -70,32 +71,12 @@ pub(crate) async fn run(args: RetentionArgs, store: &Store) -> Result<Verdict, F
     }
     let due = Retention::due(store).await?;
     output::print(&describe(&retention, due.accepts_from))?;
-    if let Some(warning) = warning(&due) {
-        output::warn(&warning);
+    if let Finding { seen, advice: Some(advice), .. } = doctor::judge_retention(&due) {
+        output::warn(&format!("{seen}; {advice}"));
     }
-    Ok(Verdict::Yes)
+    Ok(ExitCode::SUCCESS)
 }
 
-/// What waits for somebody's word.
-pub(crate) fn warning(due: &Due) -> Option<String> {
-    let day = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
-    if let Some(from) = due.in_the_future() {
-        return Some(format!(
-            "events of now are refused: a wrong clock moved what is accepted to {}. Once all clocks are right, `analytics-cli retention confirm` \
-             takes that back",
-            day(from)
-        ));
-    }
-    let wanted = due.unconfirmed()?;
-    let before = due.before.map_or_else(|| "none yet".to_owned(), |before| format!("now those before {}", day(before)));
-    Some(format!(
-        "raw events before {} are to be deleted by the clocks and the setting ({before}): more than two days at once, so this waits for \
-         `analytics-cli retention confirm`",
-        day(wanted)
-    ))
-}
-
-/// What is in force, and from when on events are accepted by now.
 fn describe(retention: &Retention, accepts_from: Option<DateTime<Utc>>) -> String {
     format!(
         "keep {}\ncolumnstore-after {}\naccepts-events-from {}\n",
@@ -105,7 +86,7 @@ fn describe(retention: &Retention, accepts_from: Option<DateTime<Utc>>) -> Strin
     )
 }
 
-/// An age in the largest unit that divides it, so that what is shown can be given again.
+/// In the largest unit that divides the age, so that the text can be given as a flag.
 fn write_age(age: Duration) -> String {
     let seconds = age.as_secs();
     [(86_400, "d"), (3_600, "h"), (60, "m")]
@@ -114,24 +95,20 @@ fn write_age(age: Duration) -> String {
         .map_or_else(|| format!("{seconds}s"), |(unit, name)| format!("{}{name}", seconds / unit))
 }
 
-/// The value of `--keep`: none is for ever.
+/// The value of `--keep`; none: forever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Keep(Option<Duration>);
 
-/// The value of `--columnstore-after`: none is never.
+/// The value of `--columnstore-after`; none: never.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct ColumnstoreAfter(Option<Duration>);
 
-/// A text that is no age.
 #[derive(Debug, Error)]
 enum InvalidAge {
-    /// It is not written as an age.
     #[error("{0}; accepted is an age as in 400d, or {1}")]
     Unreadable(humantime::DurationError, &'static str),
-    /// It is an age, but not one of whole days.
     #[error("raw events are deleted by whole days; accepted is a number of days as in 400d, or forever")]
     NoWholeDays,
-    /// It is less than a second.
     #[error("the age is less than a second; accepted is an age as in 7d, or never")]
     TooShort,
 }

@@ -1,61 +1,54 @@
+use std::process::ExitCode;
+
 use clap::Args;
+use client::{Client, Delivery};
 use model::{Event, EventKind, Hour, IdempotencyKey, InvalidInput, Timestamp, UserName};
 
-use crate::{
-    failure::{Failure, Verdict},
-    output,
-    server::{Delivery, Server},
-    time::TimeArgument,
-};
+use crate::{failure::Failure, output, time::TimeArgument};
 
 #[derive(Debug, Args)]
 pub(crate) struct SendArgs {
-    /// Who did it: a name of 1 to 256 bytes.
+    /// The visitor: a name of 1 to 256 bytes.
     #[arg(long, value_name = "NAME", value_parser = |name: &str| UserName::new(name))]
     user: UserName,
 
-    /// What was done: click or impression.
+    /// The kind of event: click or impression.
     #[arg(long, value_name = "EVENT", value_parser = parse_kind)]
     event: EventKind,
 
-    /// When: RFC 3339, now, a time before now as in -2h, or milliseconds since 1970.
+    /// The time of the event: RFC 3339, now, a time before now as in -2h, or milliseconds since 1970.
     #[arg(long, value_name = "TIME", default_value = "now", allow_hyphen_values = true)]
     at: TimeArgument,
 
-    /// An idempotency key: sent again under the same key, the same event is counted once.
+    /// An idempotency key: the same event, sent again under the same key, is counted once.
     #[arg(long, value_name = "KEY", value_parser = |key: &str| IdempotencyKey::new(key))]
     id: Option<IdempotencyKey>,
 }
 
-/// Sends one event, and says which hour counts it.
-pub(crate) async fn run(args: SendArgs, server: &Server) -> Result<Verdict, Failure> {
+pub(crate) async fn run(args: SendArgs, client: &Client) -> Result<ExitCode, Failure> {
     let at = args.at.resolve("--at", Timestamp::now())?;
     let event = Event { at, user: args.user, kind: args.event };
-    match server.send(&event, args.id.as_ref()).await {
+    match client.send(&event, args.id.as_ref()).await {
         Ok(Delivery::Stored) => {
-            output::talk(&format!("stored; the hour {} counts it", Hour::containing(at)));
-            Ok(Verdict::Yes)
+            output::message(&format!("stored; the hour {} counts it", Hour::containing(at)));
+            Ok(ExitCode::SUCCESS)
         }
         Ok(Delivery::Spooled) => {
             let hour = Hour::containing(at);
-            output::talk(&format!(
-                "taken, but not stored yet: the database is away, and the hour {hour} counts it when it is back"
+            output::message(&format!(
+                "accepted, but not stored yet: the server's database is away; the event is stored in hour {hour} when it is back"
             ));
-            Ok(Verdict::Yes)
+            Ok(ExitCode::SUCCESS)
         }
-        Err(error) if error.leaves_fate_unknown() => Err(Failure::FateUnknown {
-            error,
-            advice: match args.id {
-                Some(key) => format!(
-                    "whether the event is stored is unknown: send it again with --id {key} --at {}, which counts it once",
-                    at.millis()
-                ),
-                None => format!(
-                    "whether the event is stored is unknown: look with `analytics-cli query --at {}` before you send it again",
-                    at.millis()
-                ),
-            },
-        }),
+        Err(error) if error.leaves_fate_unknown() => {
+            let at = at.millis();
+            let advice = args.id.map_or_else(
+                || format!("check with `analytics-cli query --at {at}` before you send it again"),
+                |key| format!("send it again with --id {key} --at {at}, and it is counted once"),
+            );
+            let text = format!("{error}; it is unknown whether the event is stored: {advice}");
+            Err(Failure::of_request(&error, text))
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -1,100 +1,78 @@
 use std::{
     io::{self, IsTerminal},
+    process::ExitCode,
     time::Duration,
 };
 
 use clap::{Args, ValueEnum};
-use model::{Hour, HourCounts};
-use serde::{Deserialize, Serialize};
-use tokio::time::{sleep, timeout};
+use client::{Client, LiveStream, StreamEnd, Update};
+use model::{HourCounts, LiveCounts};
+use tokio::time::sleep;
 
 use crate::{
-    failure::{Failure, Verdict},
-    output,
-    server::Server,
-    server_events::{ServerEvent, ServerEvents},
+    failure::Failure,
+    output::{self, Unwritten},
 };
 
-/// How long the server may say nothing; it sends something every 2 seconds.
-const LONGEST_SILENCE: Duration = Duration::from_secs(30);
-/// How long to wait before listening anew after the stream broke.
-const PAUSE: Duration = Duration::from_secs(2);
+const PAUSE_BEFORE_RECONNECTING: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 pub(crate) struct TailArgs {
-    /// How to write what changes.
+    /// The output format.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// A line for people, which on a terminal is written over until the hour ends.
+    /// A line for people, which a terminal shows in place until the hour ends.
     Text,
     /// A JSON object a line, for programs.
     Ndjson,
 }
 
-/// An hour and what it counts, as the server tells it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct LiveCounts {
-    hour: Hour,
-    #[serde(flatten)]
-    counts: HourCounts,
-}
-
-/// Prints the counts of the current hour whenever they change, until it is interrupted. A server that is not there at the beginning is an
-/// error; one that goes away later is waited for.
-pub(crate) async fn run(args: TailArgs, server: &Server) -> Result<Verdict, Failure> {
+/// Prints until it is interrupted. A server that cannot be reached at the beginning is an error; one that goes away
+/// later is waited for.
+pub(crate) async fn run(args: TailArgs, client: &Client) -> Result<ExitCode, Failure> {
     let mut screen = Screen { format: args.format, is_terminal: io::stdout().is_terminal(), shown: None };
-    let mut response = server.listen().await?;
+    let mut stream = client.live().await?;
     loop {
-        let why = follow(server, response, &mut screen).await?;
+        let end = follow(stream, &mut screen).await?;
         screen.leave_line()?;
-        output::talk(&format!("{why}; trying again every {} seconds", PAUSE.as_secs()));
-        response = loop {
-            sleep(PAUSE).await;
-            if let Ok(response) = server.listen().await {
-                break response;
+        output::message(&format!("{end}; reconnecting every {} seconds", PAUSE_BEFORE_RECONNECTING.as_secs()));
+        stream = loop {
+            sleep(PAUSE_BEFORE_RECONNECTING).await;
+            if let Ok(stream) = client.live().await {
+                break stream;
             }
         };
-        output::talk("listening again");
+        output::message("reconnected");
     }
 }
 
-/// Shows what comes until the stream ends, and says why it did.
-async fn follow(server: &Server, mut response: reqwest::Response, screen: &mut Screen) -> Result<String, Failure> {
-    let mut events = ServerEvents::default();
+async fn follow(mut stream: LiveStream, screen: &mut Screen) -> Result<StreamEnd, Unwritten> {
     loop {
-        let piece = match timeout(LONGEST_SILENCE, response.chunk()).await {
-            Err(_) => return Ok(format!("the server said nothing for {} seconds", LONGEST_SILENCE.as_secs())),
-            Ok(Err(error)) => return Ok(server.no_answer(error).to_string()),
-            Ok(Ok(None)) => return Ok("the server ended the stream".to_owned()),
-            Ok(Ok(Some(piece))) => piece,
-        };
-        let Ok(events) = events.take(&piece) else { return Ok("the server sent what is no stream".to_owned()) };
-        for event in events {
-            screen.show(&event)?;
+        match stream.next().await {
+            Ok(update) => screen.show(update)?,
+            Err(end) => return Ok(end),
         }
     }
 }
 
-/// Where the counts are shown.
 struct Screen {
     format: Format,
     is_terminal: bool,
-    /// What stands in the line that can be written over.
+    /// The counts in the line that the next ones replace.
     shown: Option<LiveCounts>,
 }
 
 impl Screen {
-    fn show(&mut self, event: &ServerEvent) -> Result<(), Failure> {
-        if event.name == "unavailable" {
+    fn show(&mut self, update: Update) -> Result<(), Unwritten> {
+        let Update::Counts(counts) = update else {
             self.leave_line()?;
-            output::talk("the server's database does not answer; counts follow when it does");
+            output::message("the server's database does not answer; counts follow when it does");
             return Ok(());
-        }
-        let Ok(counts) = serde_json::from_str::<LiveCounts>(&event.data) else { return Ok(()) };
+        };
         let text = match self.format {
             Format::Ndjson => serde_json::to_string(&counts).expect("texts and numbers can be written as JSON") + "\n",
             Format::Text => self.line(&counts),
@@ -111,12 +89,12 @@ impl Screen {
         // An hour that has ended keeps its last line.
         let is_new_hour = self.shown.as_ref().is_some_and(|shown| shown.hour != counts.hour);
         let start = if is_new_hour { "\n" } else { "\r" };
-        // What was there before may have been longer.
+        // The replaced line may have been longer.
         format!("{start}{line}\x1b[K")
     }
 
-    /// Ends the line that was to be written over, so that something else can be said.
-    fn leave_line(&mut self) -> Result<(), Failure> {
+    /// Ends the line that the next counts would replace, so that a message can follow.
+    fn leave_line(&mut self) -> Result<(), Unwritten> {
         let is_open = self.format == Format::Text && self.is_terminal && self.shown.take().is_some();
         if is_open { output::print("\n") } else { Ok(()) }
     }
@@ -129,9 +107,9 @@ fn words(LiveCounts { hour, counts }: &LiveCounts) -> String {
 
 #[cfg(test)]
 mod tests {
-    use model::{Hour, HourCounts, Timestamp};
+    use model::{Hour, HourCounts, LiveCounts, Timestamp};
 
-    use super::{Format, LiveCounts, Screen};
+    use super::{Format, Screen};
 
     fn counts(hour: i64, clicks: u64) -> LiveCounts {
         let hour = Hour::containing(Timestamp::from_millis(hour * 3_600_000).unwrap());

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{process::ExitCode, time::Duration};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Args, Subcommand};
@@ -8,14 +8,14 @@ use rand::{TryRng, rngs::SysRng};
 use serde::Serialize;
 
 use crate::{
-    database::DatabaseArgs,
-    failure::{Failure, Verdict},
-    output,
-    palette::Palette,
-    report_format::ReportFormat,
-    table::{Side, layout},
+    failure::Failure,
+    output::{
+        self, ReportFormat,
+        palette::Palette,
+        table::{Side, layout},
+    },
+    settings::{DatabaseArgs, WithSources},
     time::parse_span,
-    with_sources::WithSources,
 };
 
 #[derive(Debug, Args)]
@@ -31,18 +31,19 @@ pub(crate) struct TokenArgs {
 enum Action {
     /// Make a token, or a public key for the pages of a web site, and print it.
     ///
-    /// A token is shown this once, to standard output; the database keeps only a hash of it. With the first one every daemon of the database asks for tokens,
-    /// also those on a loopback address, and does so from then on, unless it was started with --allow-anonymous.
+    /// The token is printed only once, to standard output; the database keeps only a hash of it. From the first token
+    /// on, every daemon of the database requires tokens, also on a loopback address, unless it was started with
+    /// --allow-anonymous.
     Create(CreateArgs),
-    /// List all tokens, the latest last, without their secrets.
+    /// List all tokens, the newest last, without their secrets.
     List {
-        /// How to write them.
+        /// The output format.
         #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
         format: ReportFormat,
     },
     /// Revoke a token. Every daemon refuses it within a second.
     Revoke {
-        /// Its name, or its ID, which stands in the token between the underscores.
+        /// The token's name or ID. The ID is the part of the token between the underscores.
         #[arg(value_name = "NAME_OR_ID")]
         name_or_id: String,
     },
@@ -50,10 +51,11 @@ enum Action {
 
 #[derive(Debug, Args)]
 struct CreateArgs {
-    /// What to call it; no other that is not revoked may have this name.
+    /// The token's name. No other valid token may have it.
     name: TokenName,
 
-    /// What it allows, with commas between: write (to record events), read (to ask for counts), admin (everything, metrics too).
+    /// What the token allows, separated by commas: write (send events), read (get counts), admin (everything, also
+    /// metrics).
     #[arg(
         long,
         value_name = "SCOPES",
@@ -63,7 +65,8 @@ struct CreateArgs {
     )]
     scope: Vec<Scope>,
 
-    /// Make a public key, which may stand in the source of pages: it only records events, and only from pages of the origins given.
+    /// Make a public key, which may stand in the source of pages. It only sends events, and only from pages of the
+    /// given origins.
     #[arg(long, requires = "origin")]
     public: bool,
 
@@ -71,13 +74,12 @@ struct CreateArgs {
     #[arg(long, value_name = "ORIGIN", requires = "public")]
     origin: Vec<Origin>,
 
-    /// How long it lets somebody in, as in 90d. Not given: until it is revoked.
+    /// How long the token is valid, as in 90d [default: until it is revoked].
     #[arg(long, value_name = "DURATION", value_parser = parse_span)]
     expires: Option<Duration>,
 }
 
-/// Makes, lists or revokes tokens.
-pub(crate) async fn run(args: TokenArgs, store: &Store) -> Result<Verdict, Failure> {
+pub(crate) async fn run(args: TokenArgs, store: &Store) -> Result<ExitCode, Failure> {
     if let Some(complaint) = schema::status(store).await?.complaint() {
         return Err(Failure::CannotRun(complaint));
     }
@@ -87,57 +89,57 @@ pub(crate) async fn run(args: TokenArgs, store: &Store) -> Result<Verdict, Failu
         Action::List { format } => {
             let rows = tokens.list().await?;
             output::print(&write(&rows, Utc::now(), format, output::palette()))?;
-            Ok(Verdict::Yes)
+            Ok(ExitCode::SUCCESS)
         }
         Action::Revoke { name_or_id } => revoke(&name_or_id, tokens).await,
     }
 }
 
-async fn revoke(name_or_id: &str, tokens: AccessTokens<'_>) -> Result<Verdict, Failure> {
+async fn revoke(name_or_id: &str, tokens: AccessTokens<'_>) -> Result<ExitCode, Failure> {
     let Some((id, name)) = tokens.revoke(name_or_id).await? else {
-        output::error("there is no token of this name or ID that is not revoked; `analytics-cli token list` shows all");
-        return Ok(Verdict::No);
+        output::error("no valid token has this name or ID; `analytics-cli token list` shows all tokens");
+        return Ok(ExitCode::FAILURE);
     };
-    output::talk(&format!("revoked {name} ({id}); every daemon refuses it within a second"));
-    Ok(Verdict::Yes)
+    output::message(&format!("revoked {name} ({id}); every daemon refuses it within a second"));
+    Ok(ExitCode::SUCCESS)
 }
 
-async fn create(args: CreateArgs, tokens: AccessTokens<'_>) -> Result<Verdict, Failure> {
+async fn create(args: CreateArgs, tokens: AccessTokens<'_>) -> Result<ExitCode, Failure> {
     let CreateArgs { name, scope, public, origin, expires } = args;
     let expires_at = expires.map(|after| end(Utc::now(), after)).transpose()?;
     let mut random = [0; IssuedToken::RANDOM_BYTES];
     SysRng
         .try_fill_bytes(&mut random)
-        .map_err(|error| Failure::CannotRun(format!("the system gives no random bytes: {error}; try again")))?;
+        .map_err(|error| Failure::CannotRun(format!("the system provided no random bytes: {error}; try again")))?;
     let issued = if public { IssuedToken::public(random) } else { IssuedToken::secret(random) };
     let scopes: Scopes = if public { Scopes::from_iter([Scope::Write]) } else { scope.into_iter().collect() };
     let token = NewAccessToken { id: issued.id, name, scopes, digest: issued.digest, origins: origin, expires_at };
     let is_first = !tokens.ever_were().await?;
     if !tokens.create(&token).await? {
         output::error(&format!(
-            "there is a token named {} already; take another name, or revoke that one first with `analytics-cli token revoke`",
+            "a token named {} exists; choose another name, or first revoke that token with `analytics-cli token revoke`",
             token.name.as_str()
         ));
-        return Ok(Verdict::No);
+        return Ok(ExitCode::FAILURE);
     }
     if is_first {
-        // Said before all else: it is so whether the token can be printed or not.
-        output::talk(
-            "this is the first token: from now on every daemon of this database refuses whoever shows none, unless it was started with --allow-anonymous; \
-             revoking it does not undo that",
+        // This holds whether the token can be printed or not, so it comes first.
+        output::message(
+            "this is the first token: from now on every daemon of this database requires a token, unless it was started with --allow-anonymous; \
+             revoking the token does not change this",
         );
     }
-    // If it cannot be printed, nobody will ever know it, so it must not stay.
+    // A token that could not be printed is of no use, so it must not stay valid.
     if let Err(failure) = output::print(&format!("{}\n", issued.text)) {
         tokens.revoke(&token.id).await?;
-        return Err(failure);
+        return Err(failure.into());
     }
-    output::talk(if public {
-        "a public key, for data-key of the script and key= of the pixel; it works in every daemon within a second"
+    output::message(if public {
+        "this is a public key, for data-key of the script and key= of the pixel; every daemon accepts it within a second"
     } else {
-        "keep it: it is not shown again. It works in every daemon within a second, as `Authorization: Bearer TOKEN` or --token"
+        "store the token now: it is not shown again. Every daemon accepts it within a second, as `Authorization: Bearer TOKEN` or --token"
     });
-    Ok(Verdict::Yes)
+    Ok(ExitCode::SUCCESS)
 }
 
 fn end(now: DateTime<Utc>, after: Duration) -> Result<DateTime<Utc>, Failure> {
@@ -147,7 +149,7 @@ fn end(now: DateTime<Utc>, after: Duration) -> Result<DateTime<Utc>, Failure> {
         .filter(|end| end.timestamp_millis() < 253_402_300_800_000)
         .ok_or_else(|| {
             Failure::CannotRun(
-                "--expires lies beyond the year 9999; leave it out for a token that does not expire".to_owned(),
+                "--expires is later than the year 9999; leave it out for a token that does not expire".to_owned(),
             )
         })
 }
@@ -162,11 +164,10 @@ fn state(row: &AccessTokenRow, now: DateTime<Utc>) -> &'static str {
     }
 }
 
-/// A token as it is listed for programs.
 #[derive(Serialize)]
 struct Listed<'a> {
     id: &'a str,
-    /// What pages of a public key give, which is no secret and may be needed again. None of any other token.
+    /// The text of a public key, which is no secret and may be needed again; none for any other token.
     key: Option<String>,
     name: &'a str,
     public: bool,
@@ -200,8 +201,7 @@ fn write(rows: &[AccessTokenRow], now: DateTime<Utc>, format: ReportFormat, pale
                     state: state(row, now),
                 })
                 .collect();
-            let text = serde_json::to_string_pretty(&listed).expect("texts and times can be written as JSON");
-            format!("{text}\n")
+            output::pretty_json(&listed)
         }
         ReportFormat::Table => {
             let date = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
@@ -233,14 +233,14 @@ mod tests {
     use db::AccessTokenRow;
 
     use super::{ReportFormat, end, write};
-    use crate::palette::Palette;
+    use crate::output::palette::Palette;
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(seconds, 0).unwrap()
     }
 
     #[test]
-    fn what_is_listed_says_which_tokens_let_somebody_in() {
+    fn the_list_shows_which_tokens_are_valid() {
         let row = |name: &str, expires_at: Option<i64>, revoked_at: Option<i64>| AccessTokenRow {
             id: "0123456789ab".to_owned(),
             name: name.to_owned(),
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_end_after_all_times_is_refused() {
+    fn an_expiry_after_the_year_9999_is_refused() {
         assert_eq!(end(at(0), Duration::from_secs(5)).unwrap(), at(5));
         assert!(end(at(0), Duration::from_secs(u64::MAX)).is_err());
         assert!(end(at(0), Duration::from_hours(24 * 366 * 8_100)).is_err());

@@ -3,6 +3,7 @@ use std::{
     fmt,
     io::{self, IsTerminal},
     ops::RangeInclusive,
+    process::ExitCode,
 };
 
 use clap::Args;
@@ -11,12 +12,10 @@ use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use model::{Hour, Timestamp};
 
 use crate::{
-    audit_report::Format,
-    database::DatabaseArgs,
-    failure::{Failure, Verdict},
-    output,
+    failure::Failure,
+    output::{self, AuditFormat},
+    settings::{DatabaseArgs, WithSources},
     time::TimeArgument,
-    with_sources::WithSources,
 };
 
 #[derive(Debug, Args)]
@@ -24,33 +23,34 @@ pub(crate) struct VerifyArgs {
     #[command(flatten)]
     pub(crate) database: WithSources<DatabaseArgs>,
 
-    /// The hours from the one that holds this time; without it, from the first.
+    /// The hours from the one that contains this time [default: the first hour].
     ///
     /// A time is RFC 3339, now, a time before now as in -2h, or milliseconds since 1970.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     from: Option<TimeArgument>,
 
-    /// The hours up to and with the one that holds this time; without it, to the last.
+    /// The hours up to the one that contains this time, which is included [default: the last hour].
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     to: Option<TimeArgument>,
 
     /// Rebuild every hour that differs from its raw events, each in a transaction, and check it again.
     ///
-    /// An hour of which a number would fall stays as it is.
+    /// An hour stays as it is if one of its counts would fall.
     #[arg(long)]
     repair: bool,
 
-    /// Rebuild the hour that holds this time though its numbers fall, because raw events of it are lost. May be given several times, or with commas.
+    /// Rebuild the hour that contains this time even if its counts fall, because its raw events are lost. May be
+    /// given several times, or with commas.
     #[arg(long, value_name = "HOUR", requires = "repair", value_delimiter = ',')]
     accept_loss: Vec<TimeArgument>,
 
-    /// How to write the hours that differ.
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    /// The output format.
+    #[arg(long, value_enum, default_value_t = AuditFormat::Table)]
+    format: AuditFormat,
 }
 
-/// Audits a day at a time, so that what is kept in memory does not grow with the database.
-pub(crate) async fn run(args: VerifyArgs, store: &Store) -> Result<Verdict, Failure> {
+/// Audits a day at a time, so that memory does not grow with the database.
+pub(crate) async fn run(args: VerifyArgs, store: &Store) -> Result<ExitCode, Failure> {
     let hours = span(args.from.as_ref(), args.to.as_ref())?;
     let mut lost = HashSet::new();
     for time in &args.accept_loss {
@@ -62,7 +62,7 @@ pub(crate) async fn run(args: VerifyArgs, store: &Store) -> Result<Verdict, Fail
     let auditor = Auditor::connect(store).await?;
     let parts = auditor.parts(&hours).await?;
 
-    // A reader that has seen enough changes neither what is repaired nor the exit code.
+    // A reader that has seen enough changes neither the repairs nor the exit code.
     output::print_while_read(args.format.header())?;
     let progress = progress(parts.len() as u64);
     let mut summary = Summary::default();
@@ -73,18 +73,18 @@ pub(crate) async fn run(args: VerifyArgs, store: &Store) -> Result<Verdict, Fail
             }
             progress.suspend(|| output::print_while_read(&args.format.write(&audited, output::palette())))?;
             if args.repair {
-                let told = repair(&auditor, audited.hour, lost.contains(&audited.hour)).await?;
-                summary.repaired += u64::from(told.is_ok());
-                let told = told.unwrap_or_else(|why| why);
-                progress.suspend(|| output::talk(&format!("{}: {told}", audited.hour)));
+                let repaired = repair(&auditor, audited.hour, lost.contains(&audited.hour)).await?;
+                summary.repaired += u64::from(repaired.is_ok());
+                let (Ok(result) | Err(result)) = repaired;
+                progress.suspend(|| output::message(&format!("{}: {result}", audited.hour)));
             }
         }
         progress.set_message(format!("{} events", HumanCount(summary.events)));
         progress.inc(1);
     }
     progress.finish_and_clear();
-    output::talk(&summary.to_string());
-    Ok(if summary.differing == summary.repaired { Verdict::Yes } else { Verdict::No })
+    output::message(&summary.to_string());
+    Ok(if summary.differing == summary.repaired { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn span(from: Option<&TimeArgument>, to: Option<&TimeArgument>) -> Result<RangeInclusive<Hour>, Failure> {
@@ -92,32 +92,32 @@ fn span(from: Option<&TimeArgument>, to: Option<&TimeArgument>) -> Result<RangeI
     let from = from.map_or(Ok(Timestamp::MIN), |time| time.resolve("--from", now))?;
     let to = to.map_or(Ok(Timestamp::MAX), |time| time.resolve("--to", now))?;
     if from > to {
-        return Err(Failure::CannotRun("--from is later than --to; exchange them".to_owned()));
+        return Err(Failure::CannotRun("--from is later than --to; swap them".to_owned()));
     }
     Ok(Hour::containing(from)..=Hour::containing(to))
 }
 
-/// Rebuilds an hour, and says whether it agrees with its raw events now, or why it does not.
+/// Rebuilds an hour. Ok if it agrees with its raw events now; either text is for people.
 async fn repair(auditor: &Auditor, hour: Hour, accepts_loss: bool) -> Result<Result<String, String>, Failure> {
     match auditor.repair(hour, accepts_loss).await? {
         Repaired::Done => {}
         Repaired::WouldFall(both_sides) => {
             return Ok(Err(format!(
-                "left as it is: {both_sides}. Put the raw events back from a backup and repair it then, or accept the loss with \
+                "not repaired: {both_sides}. Restore the raw events from a backup and repair the hour then, or accept the loss with \
                  `--repair --accept-loss {hour}`"
             )));
         }
-        Repaired::NoLongerKept(why) => return Ok(Err(format!("left as it is: {why}"))),
+        Repaired::NoLongerKept(why) => return Ok(Err(format!("not repaired: {why}"))),
     }
     let again = auditor.audit(&(hour..=hour)).await?;
     Ok(if again.iter().all(|hour| hour.differences().is_empty()) {
         Ok("repaired".to_owned())
     } else {
-        Err("still differs after its repair; is it being tampered with?".to_owned())
+        Err("still differs after its repair; does something else change it?".to_owned())
     })
 }
 
-/// How far it is, drawn on standard error if that is a terminal.
+/// Drawn on standard error if that is a terminal.
 fn progress(days: u64) -> ProgressBar {
     let target = if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let style = ProgressStyle::with_template("{bar:30} {pos} of {len} days, {msg}, {eta} to go")
@@ -125,7 +125,6 @@ fn progress(days: u64) -> ProgressBar {
     ProgressBar::with_draw_target(Some(days), target).with_style(style).with_message("0 events")
 }
 
-/// What was found so far.
 #[derive(Debug, Default)]
 struct Summary {
     hours: u64,
@@ -158,7 +157,7 @@ impl fmt::Display for Summary {
             write!(f, ", {repaired} repaired")?;
         }
         if *skipped > 0 {
-            write!(f, "; {skipped} hours skipped, whose raw events are no longer kept")?;
+            write!(f, "; {skipped} hours skipped: their raw events were deleted")?;
         }
         Ok(())
     }

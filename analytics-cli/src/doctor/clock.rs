@@ -1,21 +1,20 @@
-//! Clocks are compared by intervals: what another clock said lies somewhere between the question and the answer, so that the difference
-//! between two clocks is known within bounds, never to the point.
+//! Another clock was read at some time between the request and the answer. So the difference between two clocks is
+//! known within bounds, and clocks are compared by intervals.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::finding::Finding;
 
-/// The check that compares the server's clock with the database's.
 const BETWEEN: &str = "both clocks";
-/// A smaller difference is none.
+/// A smaller difference is ok, a greater one a warning.
 const UNREMARKABLE: TimeDelta = TimeDelta::seconds(1);
-/// A greater one is a problem: events of the present hour end up in another one.
+/// A greater one is a problem: events of the current hour are counted in another one.
 const BEARABLE: TimeDelta = TimeDelta::minutes(1);
 
-const ADVICE: &str = "the current hour is told by the server's clock, and what is old enough to be settled or deleted by the database's; \
-     synchronize the machines by NTP (`timedatectl` shows whether one is)";
+const ADVICE: &str = "the server's clock decides which hour is the current one, and the database's clock what is settled or deleted; \
+     synchronize both machines by NTP (`timedatectl` shows whether a machine is synchronized)";
 
-/// How far a clock is ahead of another one: between these two, of which the first is the lesser.
+/// How far a clock is ahead of another one: at least `low`, at most `high`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Skew {
     low: TimeDelta,
@@ -23,30 +22,30 @@ pub(crate) struct Skew {
 }
 
 impl Skew {
-    /// How far the other clock is ahead of ours if it said `says`, to a whole multiple of `resolution`, between two instants of ours.
+    /// How far the other clock is ahead of ours. It read `says`, rounded down to a multiple of `resolution`, at some
+    /// time between two instants of ours.
     pub(crate) fn new(
         asked: DateTime<Utc>,
         says: DateTime<Utc>,
         resolution: TimeDelta,
         answered: DateTime<Utc>,
     ) -> Self {
-        // An own clock that was set back meanwhile tells nothing about when the answer was given; that bounds are in order must hold all the same.
+        // If our own clock was set back meanwhile, `answered` means nothing, but the bounds must be in order.
         let answered = answered.max(asked);
         Self { low: says - answered, high: says + resolution - asked }
     }
 
-    /// What is known from this and from another look at the same clock. Looks that contradict each other are as good as the later one.
+    /// Combines two readings of the same clock. If they contradict each other, the later one counts.
     pub(crate) fn and(self, later: Self) -> Self {
         let both = Self { low: self.low.max(later.low), high: self.high.min(later.high) };
         if both.low <= both.high { both } else { later }
     }
 
-    /// How far this clock is ahead of another one, where both were compared with ours.
+    /// How far this clock is ahead of another one; both were compared with ours.
     fn beyond(self, other: Self) -> Self {
         Self { low: self.low - other.high, high: self.high - other.low }
     }
 
-    /// Judges a clock that is compared with another one.
     pub(crate) fn judge(self, check: &'static str, clock: &str, other: &str) -> Finding {
         let Self { low, high } = self;
         if low <= TimeDelta::zero() && high >= TimeDelta::zero() {
@@ -55,7 +54,7 @@ impl Skew {
         }
         let (middle, bound) = ((low + high) / 2, (high - low) / 2);
         let direction = if middle > TimeDelta::zero() { "ahead of" } else { "behind" };
-        let seen = format!("{clock} is {} {direction} {other}, give or take {}", seconds(middle.abs()), seconds(bound));
+        let seen = format!("{clock} is {} {direction} {other}, ± {}", seconds(middle.abs()), seconds(bound));
         let least = low.abs().min(high.abs());
         if least > BEARABLE {
             Finding::problem(check, seen, ADVICE)
@@ -67,15 +66,12 @@ impl Skew {
     }
 }
 
-/// Judges the server's clock beside the database's, if both are known.
 pub(crate) fn between(server: Option<Skew>, database: Option<Skew>) -> Finding {
     match (server, database) {
         (Some(server), Some(database)) => {
             server.beyond(database).judge(BETWEEN, "the server's clock", "the database's")
         }
-        _ => {
-            Finding::skipped(BETWEEN, "one of the two clocks is not known", "mend first what keeps it from being read")
-        }
+        _ => Finding::skipped(BETWEEN, "one of the two clocks could not be read", "first correct the cause of that"),
     }
 }
 
@@ -105,11 +101,11 @@ mod tests {
             (skew(1_000, 1_000, 1_000, 1_200), Health::Ok, "it agrees with ours within 1.000 s"),
             (skew(1_900, 1_000, 1_000, 1_950), Health::Ok, "it agrees with ours within 0.950 s"),
             (skew(5_000, 5_004, 0, 5_010), Health::Ok, "it agrees with ours within 0.006 s"),
-            (skew(5_000, 5_500, 0, 5_010), Health::Ok, "it is 0.495 s ahead of ours, give or take 0.005 s"),
-            (skew(9_000, 5_000, 0, 9_100), Health::Warning, "it is 4.050 s behind ours, give or take 0.050 s"),
+            (skew(5_000, 5_500, 0, 5_010), Health::Ok, "it is 0.495 s ahead of ours, ± 0.005 s"),
+            (skew(9_000, 5_000, 0, 9_100), Health::Warning, "it is 4.050 s behind ours, ± 0.050 s"),
             // Three seconds ahead, of which the resolution and the way may have been two.
-            (skew(0, 3_000, 1_000, 1_000), Health::Warning, "it is 3.000 s ahead of ours, give or take 1.000 s"),
-            (skew(0, 90_000, 1_000, 100), Health::Problem, "it is 90.450 s ahead of ours, give or take 0.550 s"),
+            (skew(0, 3_000, 1_000, 1_000), Health::Warning, "it is 3.000 s ahead of ours, ± 1.000 s"),
+            (skew(0, 90_000, 1_000, 100), Health::Problem, "it is 90.450 s ahead of ours, ± 0.550 s"),
             // A slow answer proves nothing.
             (skew(0, 90_000, 1_000, 90_000), Health::Ok, "it agrees with ours within 91.000 s"),
         ] {
@@ -120,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn looks_at_one_clock_narrow_the_bounds() {
+    fn readings_of_one_clock_narrow_the_bounds() {
         let (first, second) = (skew(0, 0, 1_000, 10), skew(900, 1_000, 1_000, 910));
         assert_eq!(first.and(second), Skew { low: TimeDelta::milliseconds(90), high: TimeDelta::milliseconds(1_000) });
         let stepped = skew(1_000, 90_000, 1_000, 1_010);

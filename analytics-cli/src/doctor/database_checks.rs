@@ -13,6 +13,7 @@ use super::{clock::Skew, finding::Finding, losses, raw_events, report::Report};
 use crate::{
     database,
     failure::{self, Failure},
+    output::Unwritten,
     settings::{Setting, Source},
 };
 
@@ -135,12 +136,12 @@ impl Database {
 }
 
 /// Says for every check of the database why it is not made.
-pub(crate) fn skip(report: &mut Report, why: &str, advice: &str) -> Result<(), Failure> {
+pub(crate) fn skip(report: &mut Report, why: &str, advice: &str) -> Result<(), Unwritten> {
     report.add(Finding::skipped(REACHED, why, advice))?;
     skip_all_but_the_first(report, why, "give one first")
 }
 
-fn skip_all_but_the_first(report: &mut Report, why: &str, advice: &str) -> Result<(), Failure> {
+fn skip_all_but_the_first(report: &mut Report, why: &str, advice: &str) -> Result<(), Unwritten> {
     [SESSIONS, POSTGRESQL, ENCODING, DURABILITY, TIMESCALEDB, MIGRATIONS, OBJECTS, RIGHTS, CLOCK, SETTLER, OPEN_HOURS]
         .into_iter()
         .chain(raw_events::ALL)
@@ -157,7 +158,7 @@ fn judge_failure(check: &'static str, error: &StoreError, url_source: &Source) -
         StoreError::TimedOut(_) | StoreError::Cancelled(_) => {
             "try again when it is less busy, or with a longer --timeout".to_owned()
         }
-        other => failure::advise(other, Some(url_source)),
+        other => failure::database_advice(other, Some(url_source)),
     };
     Finding::problem(check, seen, advice)
 }

@@ -4,24 +4,23 @@ use db::{Examination, NotedLosses, StoreError};
 
 use super::finding::Finding;
 
-/// The name of this check.
 pub(super) const LOSSES: &str = "losses";
 
-/// Makes the check. `failed` judges what could not be asked.
+/// `failed` judges a query that failed.
 pub(super) async fn look(examination: &Examination, failed: impl Fn(&'static str, &StoreError) -> Finding) -> Finding {
     examination.losses().await.map_or_else(|error| failed(LOSSES, &error), |losses| judge(&losses))
 }
 
 fn judge(losses: &NotedLosses) -> Finding {
     let NotedLosses { batches, events, last_noticed_at: Some(at) } = losses else {
-        return Finding::ok(LOSSES, "no daemon missed in the last seven days what the database had acknowledged");
+        return Finding::ok(
+            LOSSES,
+            "in the last seven days, no daemon missed events that the database had acknowledged",
+        );
     };
     Finding::problem(
         LOSSES,
-        format!(
-            "daemons miss {events} acknowledged events of {batches} commits; the last were missed at {}",
-            at.to_rfc3339()
-        ),
+        format!("daemons missed {events} acknowledged events of {batches} commits, last at {}", at.to_rfc3339()),
         "did a standby that lagged behind take over, or was a backup restored? See AnalyticsEventsLost in docs/operate/alerts.md",
     )
 }

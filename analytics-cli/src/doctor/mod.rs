@@ -1,7 +1,7 @@
-//! Looks for what is wrong with a server and its database, without changing anything.
+//! Finds what is wrong with a server and its database, without changing anything.
 //!
-//! `server_checks` and `database_checks` each ask what there is to know and judge it, `clock` compares clocks, and what they find goes to the
-//! `report`, a line a finding.
+//! `server_checks` and `database_checks` each make their checks and judge the results, `clock` compares clocks, and
+//! the findings go to the `report`.
 
 mod clock;
 mod database_checks;
@@ -13,11 +13,10 @@ mod server_checks;
 
 use std::time::Duration;
 
-pub(crate) use self::report::Report;
+pub(crate) use self::{finding::Finding, raw_events::judge_retention, report::Report};
 use crate::{
     database::HOW_TO_GIVE,
     failure::Failure,
-    server::Server,
     settings::{Setting, Settings},
 };
 
@@ -29,12 +28,13 @@ pub(crate) async fn run(
     report: &mut Report,
 ) -> Result<(), Failure> {
     let database = database_url.map(|url| database_checks::Database::new(url, limit)).transpose()?;
-    let server_clock = server_checks::run(&Server::new(settings.access()), limit, report).await?;
+    let server_clock = server_checks::run(&settings.client(), limit, report).await?;
     let database_clock = if let Some(database) = database {
         database.run(report).await?
     } else {
         database_checks::skip(report, "no database was given", HOW_TO_GIVE)?;
         None
     };
-    report.add(clock::between(server_clock, database_clock))
+    report.add(clock::between(server_clock, database_clock))?;
+    Ok(())
 }

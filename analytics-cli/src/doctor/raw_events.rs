@@ -1,18 +1,17 @@
 //! Checks whether raw events are deleted only as the retention setting says, and whether some are missing.
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use db::{ClosedHours, Due, Examination, ForeignJob, StoreError};
 
 use super::finding::Finding;
-use crate::commands::retention;
 
 const RETENTION: &str = "retention";
 const CLOSED_HOURS: &str = "closed hours";
 const FOREIGN_JOBS: &str = "foreign jobs";
 
-/// The names of these checks.
 pub(super) const ALL: [&str; 3] = [RETENTION, CLOSED_HOURS, FOREIGN_JOBS];
 
-/// Makes the checks. `failed` judges what could not be asked.
+/// `failed` judges a query that failed.
 pub(super) async fn look(
     examination: &Examination,
     failed: impl Fn(&'static str, &StoreError) -> Finding,
@@ -24,23 +23,31 @@ pub(super) async fn look(
     ]
 }
 
-fn judge_retention(due: &Due) -> Finding {
-    match retention::warning(due) {
-        Some(warning) => {
-            let (seen, advice) = warning.split_once(": ").unwrap_or((&warning, ""));
-            if due.in_the_future().is_some() {
-                Finding::problem(RETENTION, seen, advice)
-            } else {
-                Finding::warning(RETENTION, seen, advice)
-            }
-        }
-        None => Finding::ok(RETENTION, "raw events are deleted as the setting says"),
+pub(crate) fn judge_retention(due: &Due) -> Finding {
+    let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
+    if let Some(from) = due.in_the_future() {
+        return Finding::problem(
+            RETENTION,
+            format!("current events are refused: a wrong clock moved the oldest accepted time to {}", time(from)),
+            "once all clocks are right, run `analytics-cli retention confirm` to undo this",
+        );
     }
+    let Some(wanted) = due.unconfirmed() else {
+        return Finding::ok(RETENTION, "raw events are deleted as the setting says");
+    };
+    let before = due
+        .before
+        .map_or_else(|| "nothing so far".to_owned(), |before| format!("so far those before {}", time(before)));
+    Finding::warning(
+        RETENTION,
+        format!("raw events before {} are due for deletion, {before}: more than two days at once", time(wanted)),
+        "they are deleted once you run `analytics-cli retention confirm`",
+    )
 }
 
 fn judge_closed(ClosedHours { count, first }: &ClosedHours) -> Finding {
     if *count == 0 {
-        return Finding::ok(CLOSED_HOURS, "no settled hour lacks raw events that a late event would need");
+        return Finding::ok(CLOSED_HOURS, "every settled hour has the raw events that a late event needs");
     }
     let named: Vec<String> = first.iter().map(ToString::to_string).collect();
     let more = count.saturating_sub(first.len() as u64);
@@ -48,30 +55,30 @@ fn judge_closed(ClosedHours { count, first }: &ClosedHours) -> Finding {
     Finding::problem(
         CLOSED_HOURS,
         format!(
-            "{count} settled hours take no events, because raw events of them are missing: {}{more}",
+            "{count} settled hours accept no events, because some of their raw events are missing: {}{more}",
             named.join(", ")
         ),
-        "find out who deleted them; put them back from a backup and run `analytics-cli verify --repair`, or accept the loss with \
-         `analytics-cli verify --repair --accept-loss HOUR`. Their counts stay as they are meanwhile",
+        "find out what deleted them; restore them from a backup and run `analytics-cli verify --repair`, or accept the loss with \
+         `analytics-cli verify --repair --accept-loss HOUR`. Until then the counts do not change",
     )
 }
 
 fn judge_jobs(jobs: &[ForeignJob]) -> Finding {
     if jobs.is_empty() {
-        return Finding::ok(FOREIGN_JOBS, "no job of somebody else's is on the tables of events");
+        return Finding::ok(FOREIGN_JOBS, "only the daemon works on the tables of events");
     }
     let named: Vec<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
     let named = named.join(", ");
     if jobs.iter().any(|job| job.deletes) {
         Finding::problem(
             FOREIGN_JOBS,
-            format!("these may delete raw events, or refresh their aggregate, behind the daemon's back: {named}"),
-            "remove them, and say how long raw events are kept with `analytics-cli retention set --keep AGE`",
+            format!("jobs other than the daemon's may delete raw events or refresh their aggregate: {named}"),
+            "remove them, and set how long raw events are kept with `analytics-cli retention set --keep AGE`",
         )
     } else {
         Finding::warning(
             FOREIGN_JOBS,
-            format!("these refresh the aggregate behind the daemon's back: {named}"),
+            format!("jobs other than the daemon's refresh the aggregate: {named}"),
             "remove them: the daemon refreshes each hour when it settles it",
         )
     }
@@ -87,11 +94,11 @@ mod tests {
     use crate::doctor::finding::Health;
 
     #[test]
-    fn a_bound_in_the_future_is_a_problem_and_what_waits_for_a_word_a_warning() {
+    fn a_bound_in_the_future_is_a_problem_and_an_unconfirmed_deletion_a_warning() {
         let now: DateTime<Utc> = "2026-11-28T10:00:00Z".parse().unwrap();
         let day = |ago| Some(now - TimeDelta::days(ago));
         let due = Due { before: day(31), wanted: day(30), accepts_from: day(31), latest_clock: now };
-        for (due, health, told) in [
+        for (due, health, text) in [
             (due, Health::Ok, ""),
             (Due { before: None, wanted: None, accepts_from: None, ..due }, Health::Ok, ""),
             (Due { before: day(40), accepts_from: day(40), ..due }, Health::Warning, "retention confirm"),
@@ -101,12 +108,12 @@ mod tests {
             let finding = judge_retention(&due);
             assert_eq!(finding.health, health, "{due:?}");
             let line = format!("{}; {}", finding.seen, finding.advice.unwrap_or_default());
-            assert!(line.contains(told), "{line}");
+            assert!(line.contains(text), "{line}");
         }
     }
 
     #[test]
-    fn hours_that_take_no_events_are_named() {
+    fn hours_that_accept_no_events_are_named() {
         let hour = Hour::containing(Timestamp::from_millis(1_431_856_800_000).unwrap());
         assert_eq!(judge_closed(&ClosedHours { count: 0, first: vec![] }).health, Health::Ok);
         let finding = judge_closed(&ClosedHours { count: 12, first: vec![hour] });

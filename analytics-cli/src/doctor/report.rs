@@ -1,24 +1,23 @@
+use std::process::ExitCode;
+
 use serde::Serialize;
 
 use super::finding::{Finding, Health};
-use crate::{
-    failure::{Failure, Verdict},
-    output,
+use crate::output::{
+    self, ReportFormat, Unwritten,
     palette::{self, Palette},
-    report_format::ReportFormat,
 };
 
 /// The longest name of a check, in characters.
 const LONGEST_NAME: usize = 16;
 
-/// What was found so far. For people each finding is written when it is there, since the next may take its time.
+/// The findings so far. In a table each is printed at once, since the next check may take long.
 pub(crate) struct Report {
     format: ReportFormat,
     palette: Palette,
     findings: Vec<Finding>,
 }
 
-/// The findings in JSON.
 #[derive(Serialize)]
 struct Written<'a> {
     problems: usize,
@@ -27,13 +26,11 @@ struct Written<'a> {
 }
 
 impl Report {
-    /// Nothing was found yet.
     pub(crate) fn new(format: ReportFormat) -> Self {
         Self { format, palette: output::palette(), findings: Vec::new() }
     }
 
-    /// Takes down a finding.
-    pub(crate) fn add(&mut self, finding: Finding) -> Result<(), Failure> {
+    pub(crate) fn add(&mut self, finding: Finding) -> Result<(), Unwritten> {
         if self.format == ReportFormat::Table {
             output::print_while_read(&line(&finding, self.palette))?;
         }
@@ -41,17 +38,15 @@ impl Report {
         Ok(())
     }
 
-    /// Writes what is still to be written, and says what it comes to.
-    pub(crate) fn finish(self) -> Result<Verdict, Failure> {
+    pub(crate) fn finish(self) -> Result<ExitCode, Unwritten> {
         let count = |health| self.findings.iter().filter(|finding| finding.health == health).count();
         let (problems, warnings) = (count(Health::Problem), count(Health::Warning));
         if self.format == ReportFormat::Json {
             let written = Written { problems, warnings, checks: &self.findings };
-            let json = serde_json::to_string_pretty(&written).expect("texts and numbers can be written as JSON");
-            output::print_while_read(&format!("{json}\n"))?;
+            output::print_while_read(&output::pretty_json(&written))?;
         }
-        output::talk(&format!("{} checks: problems {problems}, warnings {warnings}", self.findings.len()));
-        Ok(if problems == 0 { Verdict::Yes } else { Verdict::No })
+        output::message(&format!("{} checks: problems {problems}, warnings {warnings}", self.findings.len()));
+        Ok(if problems == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
@@ -64,7 +59,7 @@ fn line(Finding { check, health, seen, advice }: &Finding, palette: Palette) -> 
     };
     let blanks = " ".repeat("problem".len() - health.as_str().len());
     let advice = advice.as_ref().map(|advice| format!("; {advice}")).unwrap_or_default();
-    // What a server or a database says may have several lines.
+    // A text from a server or a database may have several lines.
     let text = format!("{seen}{advice}").lines().collect::<Vec<_>>().join(" ");
     format!("{}{blanks}  {check:<LONGEST_NAME$}  {text}\n", palette.paint(style, health))
 }
@@ -72,22 +67,22 @@ fn line(Finding { check, health, seen, advice }: &Finding, palette: Palette) -> 
 #[cfg(test)]
 mod tests {
     use super::line;
-    use crate::{doctor::finding::Finding, palette::Palette};
+    use crate::{doctor::finding::Finding, output::palette::Palette};
 
     #[test]
     fn a_finding_is_a_line_with_what_to_do_next() {
         let findings = [
             Finding::ok("server", "it answers"),
             Finding::warning("server version", "0.2.0", "install it"),
-            Finding::problem("database", "it said:\nno", "ask it again"),
-            Finding::skipped("encoding", "nobody knows", "ask somebody"),
+            Finding::problem("database", "two\nlines", "try again"),
+            Finding::skipped("encoding", "it is unknown", "ask"),
         ];
         let lines: String = findings.iter().map(|finding| line(finding, Palette::PLAIN)).collect();
         insta::assert_snapshot!(lines, @"
         ok       server            it answers
         warning  server version    0.2.0; install it
-        problem  database          it said: no; ask it again
-        skipped  encoding          nobody knows; ask somebody
+        problem  database          two lines; try again
+        skipped  encoding          it is unknown; ask
         ");
         assert!(line(&findings[2], Palette::COLORED).starts_with("\u{1b}[1m\u{1b}[31mproblem\u{1b}[0m  database"));
     }

@@ -1,86 +1,74 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use client::{Client, ClientError, Probe, StatusCode};
 use model::Problem;
-use reqwest::StatusCode;
 use serde::Deserialize;
 
 use super::{clock::Skew, finding::Finding, report::Report};
-use crate::{
-    failure::Failure,
-    server::{Probe, Server, ServerError},
-};
+use crate::output::Unwritten;
 
 const LIVES: &str = "server";
 const READY: &str = "server ready";
 const VERSION: &str = "server version";
 const CLOCK: &str = "server clock";
 
-/// The version of this program.
+const CORRECT_THE_ADDRESS: &str = "correct the address: `analytics-cli config` shows where it comes from";
 const OWN_VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Looks at the server, and returns how far its clock is ahead of this machine's, if it says.
-pub(crate) async fn run(server: &Server, limit: Duration, report: &mut Report) -> Result<Option<Skew>, Failure> {
-    let lives = match server.probe("/healthz", limit).await {
+/// Returns how far the server's clock is ahead of this machine's, if that is known.
+pub(crate) async fn run(client: &Client, limit: Duration, report: &mut Report) -> Result<Option<Skew>, Unwritten> {
+    let lives = match client.probe("/healthz", limit).await {
         Ok(probe) => probe,
         Err(error) => {
-            report.add(unreachable(&error, server))?;
+            report.add(judge_silence(&error))?;
             for check in [READY, VERSION, CLOCK] {
-                report.add(Finding::skipped(check, "the server does not answer", "mend that first"))?;
+                report.add(Finding::skipped(check, "the server does not answer", "correct that first"))?;
             }
             return Ok(None);
         }
     };
-    report.add(judge_life(&lives, server))?;
-    let ready = server.probe("/readyz", limit).await;
+    report.add(judge_life(&lives, client))?;
+    let ready = client.probe("/readyz", limit).await;
     report.add(judge_readiness(&ready))?;
-    let description = server.probe("/openapi.json", limit).await;
+    let description = client.probe("/openapi.json", limit).await;
     report.add(judge_version(&description, OWN_VERSION))?;
     let clock = [Ok(lives), ready, description].iter().filter_map(skew).reduce(Skew::and);
     report.add(match clock {
         Some(clock) => clock.judge(CLOCK, "its clock", "this machine's"),
-        None => Finding::skipped(
-            CLOCK,
-            "its answers have no header Date",
-            "let what stands in between leave the header alone",
-        ),
+        None => {
+            Finding::skipped(CLOCK, "its answers have no Date header", "configure the proxy not to remove the header")
+        }
     })?;
     Ok(clock)
 }
 
-/// A header tells the second, cut off.
-fn skew(probe: &Result<Probe, ServerError>) -> Option<Skew> {
+/// The Date header has whole seconds, rounded down.
+fn skew(probe: &Result<Probe, ClientError>) -> Option<Skew> {
     let probe = probe.as_ref().ok()?;
     Some(Skew::new(probe.asked, probe.date?, TimeDelta::seconds(1), probe.answered))
 }
 
-fn unreachable(error: &ServerError, server: &Server) -> Finding {
-    let setting = server.setting();
-    match error {
-        ServerError::Unreachable { url, cause, .. } => Finding::problem(
-            LIVES,
-            format!("cannot reach {url}: {cause}"),
-            format!("start it with `analyticsd --embedded`, or point {setting} at it"),
-        ),
-        other => {
-            let advice = format!("see the log of analyticsd, try a longer --timeout, or point {setting} at it");
-            Finding::problem(LIVES, other.to_string(), advice)
-        }
-    }
+fn judge_silence(error: &ClientError) -> Finding {
+    let advice = match error {
+        ClientError::Unreachable { .. } => format!("start it with `analyticsd --embedded`, or {CORRECT_THE_ADDRESS}"),
+        _ => format!("see the log of analyticsd, try a longer --timeout, or {CORRECT_THE_ADDRESS}"),
+    };
+    Finding::problem(LIVES, error.to_string(), advice)
 }
 
-fn judge_life(probe: &Probe, server: &Server) -> Finding {
-    let url = server.url();
+fn judge_life(probe: &Probe, client: &Client) -> Finding {
+    let url = client.url();
     if probe.status == StatusCode::OK && probe.body.trim() == "ok" {
         return Finding::ok(LIVES, format!("{url} answers"));
     }
     let begins: String = probe.body.chars().take(100).collect();
-    let seen = format!("{url} answered with {} and {begins:?}, which analyticsd never does", probe.status);
-    Finding::problem(LIVES, seen, format!("point {} at analyticsd", server.setting()))
+    let seen = format!("{url} answered {} with {begins:?}, which is no answer of analyticsd", probe.status);
+    Finding::problem(LIVES, seen, CORRECT_THE_ADDRESS)
 }
 
-fn judge_readiness(probe: &Result<Probe, ServerError>) -> Finding {
-    const ADVICE: &str = "see what is found about its database below, and the log of analyticsd";
+fn judge_readiness(probe: &Result<Probe, ClientError>) -> Finding {
+    const ADVICE: &str = "see the checks of its database below, and the log of analyticsd";
     match probe {
         Ok(probe) if probe.status == StatusCode::OK => {
             Finding::ok(READY, "its database answers, and the schema is current")
@@ -94,7 +82,7 @@ fn judge_readiness(probe: &Result<Probe, ServerError>) -> Finding {
     }
 }
 
-/// What matters here of the description of the server's interface.
+/// The part of openapi.json that is used here.
 #[derive(Deserialize)]
 struct Description {
     info: Info,
@@ -105,7 +93,7 @@ struct Info {
     version: String,
 }
 
-fn judge_version(probe: &Result<Probe, ServerError>, own: &str) -> Finding {
+fn judge_version(probe: &Result<Probe, ClientError>, own: &str) -> Finding {
     let advice = format!("install the same version of both; this program is {own}");
     let probe = match probe {
         Ok(probe) => probe,
@@ -116,17 +104,17 @@ fn judge_version(probe: &Result<Probe, ServerError>, own: &str) -> Finding {
             Finding::ok(VERSION, format!("{version}, as this program"))
         }
         Ok(Description { info: Info { version } }) => Finding::warning(VERSION, version, advice),
-        Err(_) => Finding::warning(VERSION, "it does not say", advice),
+        Err(_) => Finding::warning(VERSION, "the server does not report its version", advice),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use chrono::Utc;
-    use reqwest::StatusCode;
+    use client::{Probe, StatusCode};
 
     use super::{judge_readiness, judge_version};
-    use crate::{doctor::finding::Health, server::Probe};
+    use crate::doctor::finding::Health;
 
     fn probe(status: u16, body: &str) -> Probe {
         let (status, body) = (StatusCode::from_u16(status).unwrap(), body.to_owned());
@@ -134,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn another_version_is_warned_of() {
+    fn another_version_is_a_warning() {
         for (body, health) in [
             (r#"{"openapi":"3.1.0","info":{"title":"x","version":"1.2.3"}}"#, Health::Ok),
             (r#"{"info":{"version":"1.2.4"}}"#, Health::Warning),
@@ -145,9 +133,9 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_is_not_ready_says_why() {
-        let said = r#"{"status":503,"title":"Not ready","detail":"The schema lacks 2 migration(s)."}"#;
-        let finding = judge_readiness(&Ok(probe(503, said)));
+    fn a_server_that_is_not_ready_is_a_problem_with_its_reason() {
+        let body = r#"{"status":503,"title":"Not ready","detail":"The schema lacks 2 migration(s)."}"#;
+        let finding = judge_readiness(&Ok(probe(503, body)));
         assert_eq!((finding.health, finding.seen.as_str()), (Health::Problem, "The schema lacks 2 migration(s)"));
         assert_eq!(judge_readiness(&Ok(probe(200, "ready\n"))).health, Health::Ok);
         assert_eq!(judge_readiness(&Ok(probe(502, "nginx"))).seen, "it answered with 502 Bad Gateway");

@@ -5,7 +5,6 @@ use std::{
 
 use model::{Event, EventKind, Hour, IdempotencyKey, wire};
 
-/// How many events there are of each kind.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Kinds {
     pub(crate) clicks: u64,
@@ -32,7 +31,7 @@ impl AddAssign for Kinds {
     }
 }
 
-/// Events of one file that are sent in one request: as many as the limits of a request allow.
+/// Events of one file that are sent in one request.
 #[derive(Default)]
 pub(crate) struct Batch {
     body: Vec<u8>,
@@ -45,15 +44,14 @@ pub(crate) struct Batch {
 /// Where an event's idempotency key comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Key {
-    /// It stands in the file, where it may stand again.
+    /// From the file, which may hold it several times.
     Given(IdempotencyKey),
-    /// It names the event's line, and no other.
+    /// Made for the event's line, and unique.
     OfLine(IdempotencyKey),
 }
 
 impl Batch {
-    /// Adds an event that stands on a line of the file, with its idempotency key if it has one. False, and nothing is added, if the
-    /// batch has to be sent first.
+    /// Adds the event of a line. False, and nothing is added, if the batch must be sent first.
     pub(crate) fn push(&mut self, line: u64, event: &Event, key: Option<&Key>, max_events: usize) -> bool {
         let end = self.body.len();
         wire::write_line(event, key.map(|(Key::Given(key) | Key::OfLine(key))| key), &mut self.body);
@@ -62,7 +60,7 @@ impl Batch {
             Some(Key::Given(key)) => Some((hour, key.clone())),
             _ => None,
         };
-        // What stands in a file twice under one key is left to two requests: within one it would be refused.
+        // The server refuses a request that holds a key twice, so the second event goes into another request.
         let is_new = given.as_ref().is_none_or(|given| !self.given_keys.contains(given));
         let fits = is_new
             && self.lines.len() < max_events
@@ -79,22 +77,21 @@ impl Batch {
         true
     }
 
-    /// The events as newline-delimited JSON.
+    /// Newline-delimited JSON.
     pub(crate) fn body(&self) -> &[u8] {
         &self.body
     }
 
-    /// The line of the file that each event stands on, in order.
+    /// The line of each event, in order.
     pub(crate) fn lines(&self) -> &[u64] {
         &self.lines
     }
 
-    /// How many events each hour has of them.
     pub(crate) fn hours(&self) -> &HashMap<Hour, Kinds> {
         &self.hours
     }
 
-    /// Whether each event has a key, so that sending them again stores nothing again.
+    /// Whether each event has a key, so that a second request stores nothing twice.
     pub(crate) fn is_keyed(&self) -> bool {
         self.keyed == self.lines.len()
     }
@@ -151,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_stands_in_a_batch_once_an_hour() {
+    fn a_batch_holds_a_key_once_an_hour() {
         let key = Key::Given(IdempotencyKey::new("k").unwrap());
         let mut batch = Batch::default();
         assert!(batch.push(1, &event(0, "a"), Some(&key), 9));

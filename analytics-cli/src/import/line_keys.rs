@@ -7,18 +7,19 @@ use event_files::Format;
 use model::IdempotencyKey;
 use sha2::{Digest, Sha256};
 
-/// How much of a file is read to tell it from others, in bytes, if its first lines are that long.
+/// The most bytes of a file's first lines that go into its keys.
 const MAX_BEGINNING: u64 = 64 * 1024;
 
-/// Names the lines of one file by how the file begins and their numbers, so that the server stores each of them once, however often the
-/// file is imported. A log that has grown since, or has another name, keeps its names.
+/// Makes the idempotency keys of a file's lines from the beginning of the file and the line numbers, so that the
+/// server stores each line once, however often the file is imported. A log that has grown, or has another name, keeps
+/// its keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LineKeys {
     file: String,
 }
 
 impl LineKeys {
-    /// Names for the lines of what a reader reads, and a reader that reads the same from its beginning. `name` tells files apart that begin alike.
+    /// Also returns a reader that begins at the beginning again. `name` tells files apart that begin alike.
     pub(crate) fn of(
         reader: impl Read + 'static,
         format: &Format,
@@ -43,7 +44,7 @@ impl LineKeys {
         Ok((Self { file }, Box::new(Cursor::new(beginning).chain(reader))))
     }
 
-    /// The name of a line. Names of later lines sort behind those of earlier ones, which the database stores in less time.
+    /// Keys of later lines sort after those of earlier ones, which the database stores faster.
     pub(crate) fn line(&self, number: u64) -> IdempotencyKey {
         IdempotencyKey::new(format!("{}:{number:09}", self.file))
             .expect("hexadecimal and decimal digits are visible ASCII")
@@ -62,12 +63,12 @@ mod tests {
         let (keys, mut reader) = LineKeys::of(Cursor::new(text.to_owned()), format, name).unwrap();
         let mut read = String::new();
         reader.read_to_string(&mut read).unwrap();
-        assert_eq!(read, text, "nothing that was looked at is lost");
+        assert_eq!(read, text, "the returned reader begins at the beginning");
         keys
     }
 
     #[test]
-    fn a_file_that_has_grown_keeps_its_names_and_another_has_others() {
+    fn a_file_that_has_grown_keeps_its_keys_and_another_has_others() {
         let ndjson = |text| keys(text, &Format::Ndjson, None);
         assert_eq!(ndjson("a\nb\n"), ndjson("a\nb\nc\n"));
         assert_eq!(ndjson("a"), ndjson("a\r\n"));
@@ -75,7 +76,7 @@ mod tests {
         let csv = |text| keys(text, &Format::Csv, None);
         assert_eq!(csv("header\na\nb"), csv("header\na"));
         assert_ne!(csv("header\na\n"), csv("header\nb\n"));
-        assert_eq!(ndjson(&"x".repeat(100_000)), ndjson(&"x".repeat(100_001)), "only so much is looked at");
+        assert_eq!(ndjson(&"x".repeat(100_000)), ndjson(&"x".repeat(100_001)), "only the beginning is used");
     }
 
     #[test]
@@ -86,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn the_names_of_lines_are_in_order() {
+    fn the_keys_of_lines_are_in_order() {
         let keys = keys("a\n", &Format::Ndjson, None);
         assert!(keys.line(9).as_str() < keys.line(10).as_str());
         assert!(keys.line(99_999).as_str() < keys.line(100_000).as_str());

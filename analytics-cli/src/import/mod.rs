@@ -1,8 +1,9 @@
-//! Reads files of events and sends them in batches, several at a time, each event under an idempotency key that names its line. So whatever
-//! interrupts an import, doing it again counts nothing twice.
+//! Reads files of events and sends them in batches, several at a time, each event under an idempotency key made from
+//! its line's number. So an import that was interrupted can be repeated, and counts nothing twice.
 //!
-//! `source` opens a file, `line_keys` names its lines, the crate `event-files` reads events from it, `batch` gathers them, `delivery` sends them.
-//! What cannot be read goes to `rejects`, what is acknowledged is counted by the `tally`, and an import that has to stop says so in `stopped`.
+//! `source` opens a file, `line_keys` makes the keys of its lines, the crate `event-files` reads the events, `batch`
+//! collects them, `delivery` sends them. Lines that cannot be read go to `rejects`, the `tally` counts acknowledged
+//! events, and `stopped` reports an import that stops early.
 
 mod batch;
 mod delivery;
@@ -17,12 +18,15 @@ mod tally;
 use std::{
     io::{self, Read},
     path::PathBuf,
+    process::ExitCode,
 };
 
+use client::{Client, ClientError, Delivery};
 use event_files::{Content, Format, Records};
 use model::{Event, Timestamp};
 use tokio::task::JoinSet;
 
+pub(crate) use self::source::Source;
 use self::{
     batch::{Batch, Key},
     delivery::deliver,
@@ -30,66 +34,57 @@ use self::{
     line_keys::LineKeys,
     progress::Progress,
     rejects::Rejects,
-    stopped::{Cause, Gap},
+    stopped::{Cause, Gap, Stopped},
     tally::Tally,
 };
-pub(crate) use self::{source::Source, stopped::Stopped};
-use crate::{
-    failure::{Failure, Verdict},
-    output,
-    server::{Delivery, Server, ServerError},
-    time::seconds_suspicion,
-};
+use crate::{failure::Failure, output, time::seconds_suspicion};
 
-/// The most requests that wait for their answers at a time: the daemon stores what arrives meanwhile in one commit.
-const MAX_UNDER_WAY: usize = 8;
+/// The most requests in flight. The daemon stores those that arrive during a commit together in the next one.
+const MAX_IN_FLIGHT: usize = 8;
 
-/// How to import.
 #[derive(Debug)]
 pub(crate) struct Options {
-    /// How the files are written.
     pub(crate) format: Format,
     /// The most events of one request.
     pub(crate) batch_size: usize,
-    /// Where lines that cannot be read are written to.
+    /// The file for lines that cannot be read.
     pub(crate) rejects: Option<PathBuf>,
     /// The first line of the first file to import, counted from 1.
     pub(crate) from_line: u64,
-    /// How lines are named.
     pub(crate) keys: Keys,
 }
 
-/// How the lines of files are named.
+/// Where the idempotency keys come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Keys {
-    /// By their files' beginnings and by this, if it is given.
+    /// Made from the beginning of the file, the line number, and this name if it is given.
     OfLines(Option<String>),
-    /// Not at all, unless the file itself names them.
+    /// The file only.
     None,
 }
 
-/// Imports the sources one after the other and prints what it came to, also when it has to stop on the way.
-pub(crate) async fn run(server: &Server, sources: &[Source], options: Options) -> Result<Verdict, Failure> {
+/// Prints the result, also when the import stops early.
+pub(crate) async fn run(client: &Client, sources: &[Source], options: Options) -> Result<ExitCode, Failure> {
     let mut import = Import {
-        server,
+        client,
         rejects: Rejects::begin(options.rejects.as_deref(), sources)?,
         progress: Progress::begin(sources.iter().map(Source::bytes).sum()),
         interruption: Interruption::listen(),
         tally: Tally::default(),
         suspect: None,
         spooled: 0,
-        under_way: JoinSet::new(),
+        in_flight: JoinSet::new(),
         failed: Vec::new(),
         options,
     };
     let stopped = import.all(sources).await.err();
-    import.progress.end();
+    import.progress.clear();
     import.tally.unreadable = import.rejects.total();
     let printed = output::print(&import.tally.summary(output::palette()));
-    import.rejects.tell();
+    import.rejects.print();
     if import.spooled > 0 {
-        output::talk(&format!(
-            "{} of these events are not stored yet: the server's database is away, and they will be when it is back",
+        output::message(&format!(
+            "{} of these events are not stored yet: the server's database is away; they are stored when it is back",
             import.spooled
         ));
     }
@@ -97,38 +92,37 @@ pub(crate) async fn run(server: &Server, sources: &[Source], options: Options) -
         output::warn(&suspect);
     }
     if let Some(stopped) = stopped {
-        return Err(stopped.into());
+        return Err((*stopped).into());
     }
     printed?;
-    Ok(if import.rejects.total() == 0 { Verdict::Yes } else { Verdict::No })
+    Ok(if import.rejects.total() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 struct Import<'a> {
-    server: &'a Server,
+    client: &'a Client,
     options: Options,
     rejects: Rejects,
     progress: Progress,
     interruption: Interruption,
     tally: Tally,
-    /// What is strange about the first timestamp that looks like seconds.
+    /// A warning about the first timestamp that looks like seconds.
     suspect: Option<String>,
-    /// How many events the server took while its database was away.
+    /// How many events the server accepted while its database was away.
     spooled: u64,
-    /// The batches of this file whose answers were not looked at yet.
-    under_way: JoinSet<Answered>,
+    /// The batches of this file that wait for their answers.
+    in_flight: JoinSet<Answered>,
     /// The batches of this file that were not acknowledged, and why.
-    failed: Vec<(Batch, ServerError)>,
+    failed: Vec<(Batch, ClientError)>,
 }
 
-/// A batch and what became of it.
 struct Answered {
     batch: Batch,
-    outcome: Result<Delivery, ServerError>,
+    outcome: Result<Delivery, ClientError>,
 }
 
 /// Where the reading of a file ended before its end.
 struct EndedEarly {
-    /// Why, unless it is because a batch failed.
+    /// None if a batch failed.
     cause: Option<Cause>,
     /// The first line that was not sent.
     first_unsent: u64,
@@ -139,8 +133,8 @@ impl Import<'_> {
         for (position, source) in sources.iter().enumerate() {
             let from_line = if position == 0 { self.options.from_line } else { 1 };
             let ended_early = self.read(source, from_line).await.err();
-            // Whatever ended the reading, what was sent before comes first.
-            while let Some(answered) = self.under_way.join_next().await {
+            // The answers to earlier requests come first, whatever ended the reading.
+            while let Some(answered) = self.in_flight.join_next().await {
                 self.note(answered.expect("sending a batch does not panic"));
             }
             if let Some((cause, gaps)) = self.what_stopped(ended_early) {
@@ -157,7 +151,7 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// Imports one file. A batch never spans files, so that a file's name and two line numbers say what is in it.
+    /// A batch never spans files, so that a file name and two line numbers describe its content.
     async fn read(&mut self, source: &Source, from_line: u64) -> Result<(), EndedEarly> {
         let name = source.name();
         let mut batch = Batch::default();
@@ -187,17 +181,17 @@ impl Import<'_> {
                     self.add(&name, line, &event, Some(&Key::Given(key)), &mut batch).await?;
                 }
                 Content::NotAPageView => self.tally.not_page_views += 1,
-                Content::Unreadable(reason) => self
-                    .rejects
-                    .note(&name, line, &reason)
-                    .map_err(|error| stop(&batch, line, Cause::Rejects(error)))?,
+                Content::Unreadable(reason) => {
+                    self.rejects
+                        .add(&name, line, &reason)
+                        .map_err(|error| stop(&batch, line, Cause::Rejects(error)))?;
+                }
             }
         }
         self.rejects.end_file(&name).map_err(|error| stop(&batch, line, Cause::Rejects(error)))?;
         if batch.is_empty() { Ok(()) } else { self.send(batch).await }
     }
 
-    /// Begins to read a file, with the names of its lines if they are to have any.
     fn open(&self, source: &Source) -> io::Result<(Box<dyn Read>, Option<LineKeys>)> {
         let reader = Box::new(self.progress.watch(source.open()?));
         Ok(match &self.options.keys {
@@ -226,24 +220,24 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// Sends a batch, once few enough wait for their answers. After one that was not acknowledged nothing more is sent.
+    /// Waits until few enough requests are in flight. After a batch that failed, nothing more is sent.
     async fn send(&mut self, batch: Batch) -> Result<(), EndedEarly> {
-        while self.under_way.len() >= MAX_UNDER_WAY
-            && let Some(answered) = self.under_way.join_next().await
+        while self.in_flight.len() >= MAX_IN_FLIGHT
+            && let Some(answered) = self.in_flight.join_next().await
         {
             self.note(answered.expect("sending a batch does not panic"));
         }
-        while let Some(answered) = self.under_way.try_join_next() {
+        while let Some(answered) = self.in_flight.try_join_next() {
             self.note(answered.expect("sending a batch does not panic"));
         }
         if !self.failed.is_empty() {
             return Err(EndedEarly { cause: None, first_unsent: batch.lines()[0] });
         }
-        let (server, progress, interruption) = (self.server.clone(), self.progress.clone(), self.interruption.clone());
-        let exists = self.tally.acknowledged.events() > 0;
-        self.under_way.spawn(async move {
-            let tell = |line: &str| progress.tell(line);
-            let outcome = deliver(&server, &batch, exists, &interruption, tell).await;
+        let (client, progress, interruption) = (self.client.clone(), self.progress.clone(), self.interruption.clone());
+        let was_reached = self.tally.acknowledged.events() > 0;
+        self.in_flight.spawn(async move {
+            let report = |line: &str| progress.message(line);
+            let outcome = deliver(&client, &batch, was_reached, &interruption, report).await;
             Answered { batch, outcome }
         });
         Ok(())
@@ -262,7 +256,7 @@ impl Import<'_> {
         }
     }
 
-    /// Why the import stops after a file, and which of its lines are not known to be stored; none if it goes on.
+    /// Why the import stops after this file, and which of its lines may not be stored; none if it continues.
     fn what_stopped(&mut self, ended_early: Option<EndedEarly>) -> Option<(Cause, Vec<Gap>)> {
         let mut failed = std::mem::take(&mut self.failed);
         failed.sort_by_key(|(batch, _)| batch.lines()[0]);
@@ -274,10 +268,10 @@ impl Import<'_> {
         }
         if let Some((batch, error)) = failed.into_iter().next() {
             let line = match &error {
-                ServerError::Refused { problem, .. } => line_of_event(&batch, problem.line),
+                ClientError::Refused { problem, .. } => line_of_event(&batch, problem.line),
                 _ => None,
             };
-            // What somebody did who wanted it to stop is no news to them; what the server said is.
+            // After Ctrl-C, an error of the server is still worth reporting.
             cause = Some(Cause::Server { error, line });
         }
         Some((cause?, Gap::joined(gaps)))

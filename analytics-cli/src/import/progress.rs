@@ -7,14 +7,13 @@ use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::output;
 
-/// How far an import is, drawn on standard error if that is a terminal. Clones draw the same.
+/// Drawn on standard error if that is a terminal. Clones share the drawing.
 #[derive(Clone)]
 pub(crate) struct Progress {
     bar: ProgressBar,
 }
 
 impl Progress {
-    /// Begins with nothing read of so many bytes; none if nobody knows how many there are.
     pub(crate) fn begin(total_bytes: Option<u64>) -> Self {
         let target =
             if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
@@ -30,25 +29,22 @@ impl Progress {
         Self { bar }
     }
 
-    /// Counts what is read from here on.
     pub(crate) fn watch(&self, reader: Box<dyn Read>) -> impl Read + use<> {
         self.bar.wrap_read(reader)
     }
 
-    /// Shows how many events are stored.
     pub(crate) fn stored(&self, events: u64) {
         let millis = u64::try_from(self.bar.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
         let rate = events.saturating_mul(1000) / millis;
         self.bar.set_message(format!("{} events, {}/s", HumanCount(events), HumanCount(rate)));
     }
 
-    /// Says something without disturbing the drawing.
-    pub(crate) fn tell(&self, line: &str) {
-        self.bar.suspend(|| output::talk(line));
+    /// Writes a message without disturbing the drawing.
+    pub(crate) fn message(&self, line: &str) {
+        self.bar.suspend(|| output::message(line));
     }
 
-    /// Takes the drawing away.
-    pub(crate) fn end(&self) {
+    pub(crate) fn clear(&self) {
         self.bar.finish_and_clear();
     }
 }

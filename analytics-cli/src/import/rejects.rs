@@ -9,10 +9,9 @@ use event_files::Unreadable;
 use super::source::Source;
 use crate::{failure::Failure, output};
 
-/// How many lines of each file are named on standard error.
 const NAMED_PER_FILE: u64 = 20;
 
-/// The lines that could not be read.
+/// Lines that could not be read.
 pub(crate) struct Rejects {
     file: Option<BufWriter<File>>,
     named: Vec<String>,
@@ -21,26 +20,28 @@ pub(crate) struct Rejects {
 }
 
 impl Rejects {
-    /// Begins with none. Every one will be written to the file, if there is one, which must not be one of the sources.
+    /// All lines are written to the file at `path`, which must not be one of the sources.
     pub(crate) fn begin(path: Option<&Path>, sources: &[Source]) -> Result<Self, Failure> {
         if let Some(path) = path
             && sources.iter().any(|source| source.is_at(path))
         {
             return Err(Failure::CannotRun(format!(
-                "{} is to be imported, and writing rejects to it would destroy it; choose another --rejects",
+                "{} is one of the files to import, and --rejects would overwrite it; choose another file",
                 path.display()
             )));
         }
         let create = |path: &Path| {
             File::create(path).map(BufWriter::new).map_err(|error| {
-                Failure::CannotRun(format!("cannot write to {}: {error}; choose another --rejects", path.display()))
+                Failure::CannotRun(format!(
+                    "cannot write to {}: {error}; choose another file for --rejects",
+                    path.display()
+                ))
             })
         };
         Ok(Self { file: path.map(create).transpose()?, named: Vec::new(), in_this_file: 0, total: 0 })
     }
 
-    /// Notes a line of a file.
-    pub(crate) fn note(&mut self, source: &str, line: u64, reason: &Unreadable) -> io::Result<()> {
+    pub(crate) fn add(&mut self, source: &str, line: u64, reason: &Unreadable) -> io::Result<()> {
         self.total += 1;
         self.in_this_file += 1;
         let text = format!("{source}:{line}: {reason}");
@@ -53,7 +54,7 @@ impl Rejects {
         Ok(())
     }
 
-    /// Makes an end with a file: what follows is of another.
+    /// The lines that follow are those of another file.
     pub(crate) fn end_file(&mut self, source: &str) -> io::Result<()> {
         let more = self.in_this_file.saturating_sub(NAMED_PER_FILE);
         if more > 0 {
@@ -63,23 +64,21 @@ impl Rejects {
         self.file.as_mut().map_or(Ok(()), Write::flush)
     }
 
-    /// How many there are.
     pub(crate) fn total(&self) -> u64 {
         self.total
     }
 
-    /// Names them on standard error.
-    pub(crate) fn tell(&self) {
+    pub(crate) fn print(&self) {
         for line in &self.named {
-            output::talk(line);
+            output::message(line);
         }
         if self.total > 0 {
-            let where_to = if self.file.is_some() {
-                "all of them are in the --rejects file"
+            let place = if self.file.is_some() {
+                "the --rejects file has all of them"
             } else {
-                "--rejects FILE keeps them all"
+                "--rejects FILE writes all of them to a file"
             };
-            output::talk(&format!("lines that could not be read and were left out: {}; {where_to}", self.total));
+            output::message(&format!("lines that could not be read and were skipped: {}; {place}", self.total));
         }
     }
 }
@@ -95,7 +94,7 @@ mod tests {
         let mut rejects = Rejects::begin(Some(&path), &[]).unwrap();
         for (source, lines) in [("a", 20), ("b", 22), ("c", 1)] {
             for line in 1..=lines {
-                rejects.note(source, line, &Unreadable::TooLong).unwrap();
+                rejects.add(source, line, &Unreadable::TooLong).unwrap();
             }
             rejects.end_file(source).unwrap();
         }

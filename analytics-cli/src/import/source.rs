@@ -7,22 +7,18 @@ use std::{
 
 use crate::failure::Failure;
 
-/// Something to import from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// Standard input.
     Stdin,
-    /// A file.
     File {
-        /// Where it is.
         path: PathBuf,
-        /// Its length in bytes; none for a pipe and the like.
+        /// Its length; none for a pipe and the like.
         bytes: Option<u64>,
     },
 }
 
 impl Source {
-    /// Makes sure that a file is there and can be read, so that an import does not stop half-way for a typing error.
+    /// Checks that a file can be read, so that an import does not stop halfway because of a mistyped name.
     pub(crate) fn find(path: PathBuf) -> Result<Self, Failure> {
         if path.as_os_str() == "-" {
             return Ok(Self::Stdin);
@@ -42,7 +38,6 @@ impl Source {
         Ok(Self::File { path, bytes })
     }
 
-    /// Begins to read.
     pub(crate) fn open(&self) -> io::Result<Box<dyn Read>> {
         Ok(match self {
             Self::Stdin => Box::new(io::stdin()),
@@ -50,7 +45,7 @@ impl Source {
         })
     }
 
-    /// Whether this is the file at a path, by whatever name.
+    /// Whether this is the file at a path, also under another name.
     pub(crate) fn is_at(&self, other: &Path) -> bool {
         let identity = |path: &Path| fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino())).ok();
         match self {
@@ -59,7 +54,6 @@ impl Source {
         }
     }
 
-    /// How many bytes there are, if anybody knows.
     pub(crate) fn bytes(&self) -> Option<u64> {
         match self {
             Self::Stdin => None,
@@ -67,7 +61,7 @@ impl Source {
         }
     }
 
-    /// What people call it.
+    /// For messages.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Stdin => "standard input".to_owned(),

@@ -1,40 +1,38 @@
-use std::{error::Error, fmt, io};
+use std::{fmt, io};
 
+use client::ClientError;
 use event_files::ReadError;
 
 use super::batch::Batch;
-use crate::server::ServerError;
+use crate::failure::{Failure, server_advice};
 
-/// An import that stopped on its way: why, and exactly what is stored.
+/// An import that stopped early: why, and exactly what is stored.
 #[derive(Debug)]
 pub(crate) struct Stopped {
-    /// Why.
     pub(crate) cause: Cause,
-    /// The file that was being read.
     pub(crate) source: String,
-    /// How many files were still to come.
+    /// How many files follow this one.
     pub(crate) files_left: usize,
-    /// How many events the server acknowledged, of all files.
+    /// Events of all files.
     pub(crate) acknowledged: u64,
-    /// The lines of this file whose events are not known to be stored, in order. All others before the last of them are.
+    /// The lines of this file that may not be stored, in order. All other lines before the last of them are stored.
     pub(crate) gaps: Vec<Gap>,
-    /// Whether every line has a key, so that sending it again counts nothing twice.
+    /// Whether every line has a key, so that a second import counts nothing twice.
     pub(crate) can_repeat: bool,
 }
 
-/// Lines whose events are not known to be stored.
+/// Lines that may not be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Gap {
     first: u64,
-    /// None if all lines to the end of the file are meant.
+    /// None: the end of the file.
     last: Option<u64>,
-    /// Whether they may be stored, as opposed to certainly not being.
+    /// Whether they may be stored; otherwise they are not.
     unknown: bool,
 }
 
 impl Gap {
-    /// Of a batch that was not acknowledged.
-    pub(crate) fn of(batch: &Batch, error: &ServerError) -> Self {
+    pub(crate) fn of(batch: &Batch, error: &ClientError) -> Self {
         Self {
             first: batch.lines().first().copied().unwrap_or(1),
             last: batch.lines().last().copied(),
@@ -42,16 +40,15 @@ impl Gap {
         }
     }
 
-    /// Of everything from a line on, which was not sent.
     pub(crate) fn unsent(first: u64) -> Self {
         Self { first, last: None, unknown: false }
     }
 
-    /// The same without what lies between neighbours of one kind: batches in order have no event between them.
+    /// Joins neighbours that are not stored: there is no event between them.
     pub(crate) fn joined(gaps: Vec<Self>) -> Vec<Self> {
         gaps.into_iter().fold(Vec::new(), |mut joined: Vec<Self>, gap| {
             match joined.last_mut() {
-                // Two requests of unknown fate have a fate each.
+                // Of two requests of unknown fate, each is stored as a whole or not at all.
                 Some(before)
                     if !before.unknown && !gap.unknown && before.last.is_some_and(|last| last + 1 == gap.first) =>
                 {
@@ -74,37 +71,35 @@ impl fmt::Display for Gap {
     }
 }
 
-/// Why an import stopped.
 #[derive(Debug)]
 pub(crate) enum Cause {
-    /// The server refused a batch or did not answer.
+    /// A batch failed. `line` is the line of the file that the server named, if any.
     Server {
-        /// What happened.
-        error: ServerError,
-        /// The line of the file that the server found fault with, if it named one.
+        error: ClientError,
         line: Option<u64>,
     },
-    /// The file cannot be read any further.
     Read(ReadError),
     /// The file of rejected lines cannot be written.
     Rejects(io::Error),
-    /// Somebody pressed Ctrl-C.
     Interrupted,
 }
 
 impl Stopped {
-    /// Whether the server refused, as opposed to something being in the way.
-    pub(crate) fn is_refusal(&self) -> bool {
-        matches!(&self.cause, Cause::Server { error, .. } if error.is_refusal())
-    }
-
-    /// Whether another line was stored under the key of one of these.
+    /// Whether other events are stored under the key of a line.
     fn is_conflict(&self) -> bool {
-        matches!(&self.cause, Cause::Server { error: ServerError::Refused { problem, .. }, .. } if problem.status == 409)
+        matches!(&self.cause, Cause::Server { error: ClientError::Refused { problem, .. }, .. } if problem.status == 409)
     }
 }
 
-impl Error for Stopped {}
+impl From<Stopped> for Failure {
+    fn from(stopped: Stopped) -> Self {
+        let text = stopped.to_string();
+        match &stopped.cause {
+            Cause::Server { error, .. } => Self::of_request(error, text),
+            Cause::Read(_) | Cause::Rejects(_) | Cause::Interrupted => Self::CannotRun(text),
+        }
+    }
+}
 
 impl fmt::Display for Stopped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -117,7 +112,7 @@ impl fmt::Display for Stopped {
             writeln!(f, "Not stored of {source}: {}.", missing.join("; "))?;
         }
         if !unknown.is_empty() {
-            writeln!(f, "Not known of {source}, each all or nothing: {}.", unknown.join("; "))?;
+            writeln!(f, "Unknown of {source}, each stored as a whole or not at all: {}.", unknown.join("; "))?;
         }
         match files_left {
             0 => {}
@@ -128,18 +123,18 @@ impl fmt::Display for Stopped {
         if self.is_conflict() {
             write!(
                 f,
-                "A file that begins like this one was imported before, and this line was another one there. If this is another file, give it a \
-                 name of its own with --id NAME; a file must not change where it was imported, and may only grow."
+                "A file with the same beginning was imported before, with a different event on this line. If this is another file, give it its own \
+                 name with --id NAME. A file that was imported may grow, but its lines must not change."
             )
         } else if *can_repeat {
             write!(
                 f,
-                "Give the same command again to go on: what is stored is not counted twice. With --from-line {first} it begins there."
+                "Run the same command again to continue: events that are stored are not counted twice. With --from-line {first} it begins there."
             )
         } else if unknown.is_empty() {
-            write!(f, "Mend the cause, then import what is missing; --from-line {first} begins there.")
+            write!(f, "Correct the cause, then import the missing lines; --from-line {first} begins there.")
         } else {
-            write!(f, "Look with `analytics-cli query` whether these hours count them before you send them again.")
+            write!(f, "Check with `analytics-cli query` whether their hours count them before you send them again.")
         }
     }
 }
@@ -147,8 +142,8 @@ impl fmt::Display for Stopped {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Server { error, line: Some(line) } => write!(f, "line {line} was not accepted: {error}"),
-            Self::Server { error, line: None } => error.fmt(f),
+            Self::Server { error, line: Some(line) } => write!(f, "the server did not accept line {line}: {error}"),
+            Self::Server { error, line: None } => write!(f, "{error}{}", server_advice(error)),
             Self::Read(error) => error.fmt(f),
             Self::Rejects(error) => write!(f, "cannot write to the --rejects file: {error}"),
             Self::Interrupted => f.write_str("it was interrupted"),

@@ -3,46 +3,39 @@ use std::collections::BTreeMap;
 use model::Hour;
 
 use super::batch::{Batch, Kinds};
-use crate::{
+use crate::output::{
     palette::Palette,
     table::{self, Side},
 };
 
-/// The most hours that are counted apart, which bounds memory and the length of the summary.
+/// The most hours that are counted separately, which bounds memory and the length of the summary.
 const MAX_HOURS: usize = 1_000;
 
-/// What an import came to.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Tally {
-    /// Events that the server acknowledged, in all.
+    /// Events that the server acknowledged.
     pub(crate) acknowledged: Kinds,
-    /// The same by hour, until there are too many.
+    /// The same by hour, up to one more hour than are shown.
     hours: BTreeMap<Hour, Kinds>,
     /// The first and the last hour.
     range: Option<(Hour, Hour)>,
-    /// Requests of an access log that are not page views.
     pub(crate) not_page_views: u64,
-    /// Lines that could not be read.
     pub(crate) unreadable: u64,
 }
 
 impl Tally {
-    /// Counts a batch that the server acknowledged.
     pub(crate) fn add(&mut self, batch: &Batch) {
         for (&hour, &kinds) in batch.hours() {
             self.acknowledged += kinds;
             let (first, last) = self.range.unwrap_or((hour, hour));
             self.range = Some((first.min(hour), last.max(hour)));
-            // One more than are shown tells that there are too many.
             if self.hours.len() <= MAX_HOURS || self.hours.contains_key(&hour) {
                 *self.hours.entry(hour).or_default() += kinds;
             }
         }
     }
-}
 
-impl Tally {
-    /// Lines of `name,number`, as the server answers, and then a table of the hours.
+    /// Lines of `name,number`, as in the server's answers, and a table of the hours.
     pub(crate) fn summary(&self, palette: Palette) -> String {
         let Self { acknowledged, hours, range, not_page_views, unreadable } = self;
         let Kinds { clicks, impressions } = acknowledged;
@@ -102,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn so_many_hours_are_listed_and_of_more_only_the_ends_are_named() {
+    fn up_to_a_thousand_hours_are_listed_and_of_more_only_the_first_and_the_last() {
         assert_eq!(tally(MAX_HOURS).lines().count(), 5 + 2 + MAX_HOURS);
         let many = tally(MAX_HOURS + 9);
         assert_eq!(many.lines().count(), 7);

@@ -10,7 +10,7 @@ fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Run {
 }
 
 #[test]
-fn what_is_no_terminal_gets_colours_only_if_somebody_asks_for_them() {
+fn without_a_terminal_there_are_colours_only_on_request() {
     for (arguments, environment, is_colored) in [
         (&[][..], &[][..], false),
         (&["--color", "always"], &[], true),

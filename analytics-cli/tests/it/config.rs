@@ -85,12 +85,12 @@ fn without_a_file_the_defaults_are_shown_and_where_one_would_be() {
     token         none                   default
     database_url  none                   default
 
-    file      /nowhere/to/be/found/analytics/config.toml (not there)
+    file      /nowhere/to/be/found/analytics/config.toml (does not exist)
     profiles  none
     ");
     let output = command(&["config"]).env_remove("XDG_CONFIG_HOME").env("HOME", "/nowhere/home").output().unwrap();
     let shown = String::from_utf8(output.stdout).unwrap();
-    assert!(shown.contains("/nowhere/home/.config/analytics/config.toml (not there)"), "{shown}");
+    assert!(shown.contains("/nowhere/home/.config/analytics/config.toml (does not exist)"), "{shown}");
 }
 
 #[test]
@@ -99,7 +99,8 @@ fn a_password_that_others_may_read_is_warned_of() {
     home.set_mode(0o644);
     let run = home.run(&["config"], &[]);
     assert_eq!(run.code, 0);
-    let warning = "warning: FILE holds a password or token, and others may read it (mode 644); run `chmod 600 FILE`\n";
+    let warning =
+        "warning: FILE holds a password or token, and other users may read it (mode 644); run `chmod 600 FILE`\n";
     assert_eq!(run.stderr, warning);
     let proxied = ConfigHome::with("[profiles.a]\nserver = \"http://ann:secret@proxy\"");
     proxied.set_mode(0o640);

@@ -1,7 +1,7 @@
 use std::net::TcpListener;
 
-use db::{Flavour, Ingested, Writer, embedded::Embedded, roles, schema};
-use harness::{Daemon, PoolMode, Pooler, TestDatabase, embedded_options, on_both_flavours, server_dir};
+use db::{Flavour, Ingested, Writer, roles, schema};
+use harness::{Daemon, PoolMode, Pooler, PrivateServer, TestDatabase, on_both_flavours};
 use model::{Event, EventKind, Timestamp, UserName};
 use serde_json::Value;
 
@@ -13,11 +13,11 @@ use crate::{
 on_both_flavours!(
     a_system_that_is_well_is_found_so,
     a_function_that_was_tampered_with_is_named,
-    migrations_that_are_pending_are_told_with_the_command_that_applies_them,
+    pending_migrations_are_reported_with_the_command_that_applies_them,
 );
 
-/// Where nobody listens: the port of a service that machines no longer have.
-const NOBODY: &str = "http://127.0.0.1:9";
+/// No server listens on this port.
+const UNREACHABLE: &str = "http://127.0.0.1:9";
 
 async fn doctor(server: &str, database_url: Option<&str>, arguments: &[&str]) -> Run {
     let mut command = command(&["doctor"]);
@@ -101,12 +101,12 @@ async fn a_system_that_is_well_is_found_so(flavour: Flavour) {
 
 async fn a_function_that_was_tampered_with_is_named(flavour: Flavour) {
     let database = TestDatabase::new(flavour).await;
-    let (health, ..) = finding(NOBODY, Some(database.url()), "schema objects").await;
+    let (health, ..) = finding(UNREACHABLE, Some(database.url()), "schema objects").await;
     assert_eq!(health, "ok");
     let tamper = "create or replace function analytics.forget_idle_writers() returns void language sql as $$ select null::void $$; \
                   create table analytics.my_own (n bigint)";
     database.client().await.batch_execute(tamper).await.unwrap();
-    let (health, seen, advice) = finding(NOBODY, Some(database.url()), "schema objects").await;
+    let (health, seen, advice) = finding(UNREACHABLE, Some(database.url()), "schema objects").await;
     assert_eq!(health, "problem");
     assert_eq!(
         seen,
@@ -116,9 +116,9 @@ async fn a_function_that_was_tampered_with_is_named(flavour: Flavour) {
     assert!(advice.contains("analytics-cli migrate up"), "{advice}");
 }
 
-async fn migrations_that_are_pending_are_told_with_the_command_that_applies_them(flavour: Flavour) {
+async fn pending_migrations_are_reported_with_the_command_that_applies_them(flavour: Flavour) {
     let database = TestDatabase::without_schema(flavour).await;
-    let run = doctor(NOBODY, Some(database.url()), &[]).await;
+    let run = doctor(UNREACHABLE, Some(database.url()), &[]).await;
     assert_eq!(run.code, 1);
     let line = run.stdout.lines().find(|line| line.contains("  migrations  ")).unwrap();
     assert!(line.starts_with("problem") && line.contains("; run `analytics-cli migrate up`"), "{line}");
@@ -128,7 +128,7 @@ async fn migrations_that_are_pending_are_told_with_the_command_that_applies_them
     }
 
     schema::migrate(database.store(), Some(flavour)).await.unwrap();
-    for (statement, told) in [
+    for (statement, expected) in [
         ("update analytics.schema_history set checksum = '1' where version = 3", "migrate verify"),
         (
             "update analytics.settings set oldest_compatible = 9999; \
@@ -137,9 +137,9 @@ async fn migrations_that_are_pending_are_told_with_the_command_that_applies_them
         ),
     ] {
         database.client().await.batch_execute(statement).await.unwrap();
-        let (health, _, advice) = finding(NOBODY, Some(database.url()), "migrations").await;
+        let (health, _, advice) = finding(UNREACHABLE, Some(database.url()), "migrations").await;
         assert_eq!(health, "problem", "{statement}");
-        assert!(advice.contains(told), "{statement}: {advice}");
+        assert!(advice.contains(expected), "{statement}: {advice}");
     }
 }
 
@@ -156,12 +156,12 @@ async fn without_a_server_and_without_a_database_there_is_little_to_look_at() {
     let run = doctor(&server, Some(&url), &[]).await;
     assert_eq!(run.code, 1);
     let line = run.stdout.lines().find(|line| line.contains("  database  ")).unwrap();
-    assert!(line.starts_with("problem") && line.contains("is --database-url (or DATABASE_URL) right?"), "{line}");
+    assert!(line.starts_with("problem") && line.contains("--database-url (or DATABASE_URL) is right"), "{line}");
     assert!(!run.stdout.contains("secret"), "{}", run.stdout);
 }
 
 #[tokio::test]
-async fn whoever_never_answers_is_given_up_and_the_other_checks_go_on() {
+async fn a_check_without_an_answer_ends_and_the_other_checks_continue() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
     let url = format!("postgres://127.0.0.1:{port}/x");
@@ -176,19 +176,19 @@ async fn what_is_wrong_on_the_command_line_keeps_it_from_running() {
     for arguments in
         [&["--timeout", "soon"][..], &["--timeout", "0s"], &["--database-url", "nonsense"], &["--profile", "x"]]
     {
-        let run = doctor(NOBODY, None, arguments).await;
+        let run = doctor(UNREACHABLE, None, arguments).await;
         assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{arguments:?}");
     }
 }
 
 #[tokio::test]
-async fn hours_that_wait_to_be_settled_are_told_and_what_contradicts_itself_is_a_problem() {
+async fn hours_that_wait_to_be_settled_are_reported_and_a_contradiction_is_a_problem() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let at = Timestamp::from_millis(1_431_856_800_000).unwrap();
     let event = Event { at, user: UserName::new("anna").unwrap(), kind: EventKind::Click };
     assert_eq!(Writer::new(database.store().clone()).ingest(&[event]).await.unwrap(), Ingested::Stored);
     let client = database.client().await;
-    for (statement, health, told) in [
+    for (statement, health, expected) in [
         ("select 1", "ok", "1 ended hours wait to be settled, the oldest 2015-05-17T10:00:00Z"),
         ("update analytics.hour_counts set written_at = now() - interval '2 hours'", "warning", "start analyticsd"),
         (
@@ -198,11 +198,11 @@ async fn hours_that_wait_to_be_settled_are_told_and_what_contradicts_itself_is_a
         ),
     ] {
         client.batch_execute(statement).await.unwrap();
-        let (found, seen, advice) = finding(NOBODY, Some(database.url()), "open hours").await;
+        let (found, seen, advice) = finding(UNREACHABLE, Some(database.url()), "open hours").await;
         assert_eq!(found, health, "{seen}");
-        assert!(format!("{seen}; {advice}").contains(told), "{seen}; {advice}");
+        assert!(format!("{seen}; {advice}").contains(expected), "{seen}; {advice}");
     }
-    let (health, seen, _) = finding(NOBODY, Some(database.url()), "settler").await;
+    let (health, seen, _) = finding(UNREACHABLE, Some(database.url()), "settler").await;
     assert_eq!((health.as_str(), seen.as_str()), ("warning", "no daemon settles the hours of this database"));
 }
 
@@ -220,7 +220,7 @@ fn server_at(date: chrono::DateTime<chrono::Utc>) -> TestServer {
 }
 
 #[tokio::test]
-async fn a_server_whose_clock_is_off_is_told_from_one_that_is_right() {
+async fn a_wrong_clock_of_the_server_is_a_problem() {
     let now = chrono::Utc::now();
     for (date, expected, seen) in [
         (now + chrono::TimeDelta::hours(1), "problem", "ahead of this machine's"),
@@ -237,52 +237,49 @@ async fn a_server_whose_clock_is_off_is_told_from_one_that_is_right() {
 }
 
 #[tokio::test]
-async fn a_stranger_in_the_place_of_the_server_is_a_problem() {
+async fn a_foreign_server_is_a_problem() {
     let server = TestServer::answering(&[Answer::Text("<html>".to_owned())]);
     let (health, seen, _) = finding(&server.url(), None, "server").await;
     assert_eq!(health, "problem");
-    assert!(seen.contains("which analyticsd never does"), "{seen}");
+    assert!(seen.contains("which is no answer of analyticsd"), "{seen}");
 }
 
 /// The setting holds for a whole server, so this one is the test's own.
 #[tokio::test]
 async fn a_server_that_does_not_sync_is_a_problem() {
-    let dir = server_dir();
-    let server = Embedded::start(&embedded_options(dir.path(), Flavour::Postgres)).await.unwrap();
-    assert_eq!(finding(NOBODY, Some(server.url()), "durability").await.0, "ok");
-    let (client, connection) = tokio_postgres::connect(server.url(), tokio_postgres::NoTls).await.unwrap();
-    tokio::spawn(connection);
+    let server = PrivateServer::start().await.unwrap();
+    assert_eq!(finding(UNREACHABLE, Some(server.url()), "durability").await.0, "ok");
+    let client = server.client().await;
     for statement in ["alter system set fsync = off", "select pg_reload_conf()"] {
         client.batch_execute(statement).await.unwrap();
     }
     while client.query_one("show fsync", &[]).await.unwrap().get::<_, &str>(0) == "on" {
         tokio::task::yield_now().await;
     }
-    let (health, seen, advice) = finding(NOBODY, Some(server.url()), "durability").await;
+    let (health, seen, advice) = finding(UNREACHABLE, Some(server.url()), "durability").await;
     assert_eq!(health, "problem");
     assert!(seen.starts_with("fsync off, full_page_writes on, synchronous_commit on"), "{seen}");
     assert!(advice.contains("fsync = on"), "{advice}");
-    server.stop().await.unwrap();
 }
 
 #[tokio::test]
-async fn whoever_may_only_read_can_look_for_everything() {
+async fn a_login_that_may_only_read_can_make_every_check() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let url = database.url_of_member(&[roles::READER]).await;
-    let (health, seen, advice) = finding(NOBODY, Some(&url), "rights").await;
+    let (health, seen, advice) = finding(UNREACHABLE, Some(&url), "rights").await;
     assert!(health == "warning" && seen.contains("every login"), "{seen}");
     assert!(advice.contains("`grant connect on database ") && advice.contains(" from public`"), "{advice}");
     database.close_to_strangers(Flavour::Postgres).await;
-    let run = doctor(NOBODY, Some(&url), &[]).await;
+    let run = doctor(UNREACHABLE, Some(&url), &[]).await;
     assert_eq!(run.stderr, "21 checks: problems 1, warnings 1\n", "no server, no settler: {}", run.stdout);
 }
 
-/// What each of these programs is told to do is what `drop_chunks` does behind the daemon's back.
+/// Each of these jobs does what `drop_chunks` does, beside the daemon.
 #[tokio::test]
 async fn a_retention_policy_of_the_extension_is_a_problem_and_a_refresh_policy_a_warning() {
     let database = TestDatabase::new(Flavour::Timescale).await;
     let client = database.client().await;
-    assert_eq!(finding(NOBODY, Some(database.url()), "foreign jobs").await.0, "ok");
+    assert_eq!(finding(UNREACHABLE, Some(database.url()), "foreign jobs").await.0, "ok");
     for (statement, health, named) in [
         (
             // A job needs an owner who may log in.
@@ -294,7 +291,7 @@ async fn a_retention_policy_of_the_extension_is_a_problem_and_a_refresh_policy_a
         ("select add_retention_policy('analytics.events', interval '30 days')", "problem", "retention policy "),
     ] {
         client.batch_execute(statement).await.unwrap();
-        let (found, seen, advice) = finding(NOBODY, Some(database.url()), "foreign jobs").await;
+        let (found, seen, advice) = finding(UNREACHABLE, Some(database.url()), "foreign jobs").await;
         assert_eq!(found, health, "{seen}");
         assert!(seen.contains(named) && advice.contains("remove them"), "{seen}; {advice}");
     }
@@ -311,12 +308,12 @@ async fn a_job_of_another_program_is_a_problem_where_that_is_installed() {
         return;
     }
     client.batch_execute("create schema partman; create extension pg_partman schema partman").await.unwrap();
-    let (health, seen, _) = finding(NOBODY, Some(database.url()), "foreign jobs").await;
+    let (health, seen, _) = finding(UNREACHABLE, Some(database.url()), "foreign jobs").await;
     assert_eq!(health, "ok", "it manages others: {seen}");
     let manages = "insert into partman.part_config (parent_table, control, partition_type, partition_interval, retention) \
                    values ('analytics.events', 'at', 'native', '1 day', '30 days')";
     client.batch_execute(manages).await.unwrap();
-    let (health, seen, _) = finding(NOBODY, Some(database.url()), "foreign jobs").await;
+    let (health, seen, _) = finding(UNREACHABLE, Some(database.url()), "foreign jobs").await;
     assert!(health == "problem" && seen.contains("pg_partman"), "{health}: {seen}");
 }
 
@@ -324,7 +321,7 @@ async fn a_job_of_another_program_is_a_problem_where_that_is_installed() {
 async fn hours_that_lack_raw_events_and_a_bound_in_the_future_are_named() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let client = database.client().await;
-    for (check, statement, health, told) in [
+    for (check, statement, health, expected) in [
         (
             "closed hours",
             "insert into analytics.settled_hours values ('2015-05-17 10:00+00', now(), 1, 1, 0, now())",
@@ -339,11 +336,11 @@ async fn hours_that_lack_raw_events_and_a_bound_in_the_future_are_named() {
             "retention confirm",
         ),
     ] {
-        assert_ne!(finding(NOBODY, Some(database.url()), check).await.0, health);
+        assert_ne!(finding(UNREACHABLE, Some(database.url()), check).await.0, health);
         client.batch_execute(statement).await.unwrap();
-        let (found, seen, advice) = finding(NOBODY, Some(database.url()), check).await;
+        let (found, seen, advice) = finding(UNREACHABLE, Some(database.url()), check).await;
         assert_eq!(found, health, "{seen}");
-        assert!(format!("{seen}; {advice}").contains(told), "{seen}; {advice}");
+        assert!(format!("{seen}; {advice}").contains(expected), "{seen}; {advice}");
     }
 }
 
@@ -351,9 +348,9 @@ async fn hours_that_lack_raw_events_and_a_bound_in_the_future_are_named() {
 async fn a_pool_of_transactions_is_a_problem_and_migrating_through_it_is_refused() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let sessions = Pooler::start(database.url(), PoolMode::Session, 20, "").await;
-    assert_eq!(finding(NOBODY, Some(sessions.url()), "sessions").await.0, "ok");
+    assert_eq!(finding(UNREACHABLE, Some(sessions.url()), "sessions").await.0, "ok");
     let transactions = Pooler::start(database.url(), PoolMode::Transaction, 8, "").await;
-    let (health, seen, advice) = finding(NOBODY, Some(transactions.url()), "sessions").await;
+    let (health, seen, advice) = finding(UNREACHABLE, Some(transactions.url()), "sessions").await;
     assert_eq!(health, "problem", "{seen}");
     assert!(advice.contains("pool_mode = session"), "{advice}");
     let mut migrate = command(&["migrate", "up"]);

@@ -1,5 +1,5 @@
-//! Every file of the corpus, whole and damaged, through the real command line into the real daemon. The many arbitrary ones go
-//! through the reader alone, in its unit tests.
+//! Every file of the corpus, whole and damaged, through the real command line into the real daemon. The many
+//! arbitrary ones go through the reader alone, in its unit tests.
 
 use std::{fs, path::Path};
 
@@ -20,7 +20,7 @@ fn corpus(format: &str) -> Vec<Vec<u8>> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_is_imported_the_exit_code_is_one_of_three_and_what_is_said_to_be_stored_is_stored() {
+async fn any_file_gives_one_of_three_exit_codes_and_events_that_are_reported_as_stored_are_stored() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
     let url = daemon.url().to_owned();

@@ -87,7 +87,7 @@ fn a_log_becomes_page_views_and_the_rest_is_counted() {
         "{}",
         run.stdout
     );
-    assert!(run.stderr.starts_with("standard input:4: is no line of a combined access log"), "{}", run.stderr);
+    assert!(run.stderr.starts_with("standard input:4: is not a line of a combined access log"), "{}", run.stderr);
     assert_eq!(
         server.requests()[0].body,
         "{\"timestamp\":1431857103000,\"user\":\"10.0.0.1\",\"event\":\"click\"}\n\
@@ -117,12 +117,12 @@ fn lines_that_cannot_be_read_are_named_and_the_others_sent() {
         run.stdout
     );
     assert_eq!(sizes(&server), [1, 30]);
-    let told: Vec<&str> = run.stderr.lines().collect();
-    assert_eq!(told.len(), 23, "{}", run.stderr);
-    assert_eq!(told[0], format!("{bad}:3: event is unknown; accepted is click or impression, in lower case"));
-    assert_eq!(told[20], format!("{bad}: and 10 more"));
-    assert_eq!(told[21], "lines that could not be read and were left out: 30; all of them are in the --rejects file");
-    assert!(told[22].starts_with(&format!("warning: {good}:2: timestamp 1431857103 was read as")), "{}", told[22]);
+    let lines: Vec<&str> = run.stderr.lines().collect();
+    assert_eq!(lines.len(), 23, "{}", run.stderr);
+    assert_eq!(lines[0], format!("{bad}:3: event is unknown; accepted is click or impression, in lower case"));
+    assert_eq!(lines[20], format!("{bad}: and 10 more"));
+    assert_eq!(lines[21], "lines that could not be read and were skipped: 30; the --rejects file has all of them");
+    assert!(lines[22].starts_with(&format!("warning: {good}:2: timestamp 1431857103 was read as")), "{}", lines[22]);
     let written = fs::read_to_string(&rejects).unwrap();
     assert_eq!(written.lines().count(), 30);
     assert!(written.lines().last().unwrap().starts_with(&format!("{bad}:61: event is unknown")), "{written}");
@@ -141,7 +141,7 @@ fn an_overloaded_server_is_asked_again_and_nothing_is_counted_twice() {
 }
 
 #[test]
-fn a_server_that_stays_overloaded_stops_the_import_and_what_is_stored_is_said() {
+fn a_server_that_stays_overloaded_stops_the_import_which_prints_what_is_stored() {
     let server = answering_to(6, Answer::Problem(503, "Too much at once.", None));
     let input = format!("\nno event\n{}", events(6));
     let arguments = ["import", "--format", "ndjson", "--batch-size", "4", "--without-keys", "-"];
@@ -166,7 +166,7 @@ fn a_line_that_the_server_refuses_is_named_by_its_number_in_the_file_and_what_wa
     let run = run(&server, &["import", "--format", "ndjson", "--batch-size", "3", "-"], input.as_bytes());
     assert_eq!(run.code, 1);
     assert!(run.stdout.starts_with("events,5\n"), "{}", run.stdout);
-    assert!(run.stderr.contains("line 6 was not accepted"), "{}", run.stderr);
+    assert!(run.stderr.contains("the server did not accept line 6"), "{}", run.stderr);
     assert!(run.stderr.contains("Too early."), "{}", run.stderr);
     assert!(run.stderr.contains("Not stored of standard input: lines 5 to 7."), "{}", run.stderr);
 }
@@ -203,9 +203,9 @@ fn without_keys_a_request_whose_fate_is_unknown_is_not_sent_again_and_its_lines_
         assert!(run.stdout.starts_with("events,2\n"), "{}", run.stdout);
         for sentence in [
             "2 events were acknowledged and are stored.",
-            &format!("Not known of {file}, each all or nothing: lines 3 to 4."),
+            &format!("Unknown of {file}, each stored as a whole or not at all: lines 3 to 4."),
             "Nothing of the 2 files after it is stored.",
-            "Look with `analytics-cli query`",
+            "Check with `analytics-cli query`",
         ] {
             assert!(run.stderr.contains(sentence), "{answer:?}: {}", run.stderr);
         }
@@ -224,11 +224,11 @@ fn with_keys_a_request_whose_fate_is_unknown_is_sent_again() {
 }
 
 #[test]
-fn what_another_file_stored_under_the_keys_of_this_one_is_said_with_what_to_do() {
+fn a_conflict_with_the_keys_of_another_file_is_an_error_with_advice() {
     let server = answering_to(2, Answer::Problem(409, "Another request was stored under this key.", None));
     let run = run(&server, &["import", "--format", "ndjson", "-"], events(4).as_bytes());
     assert_eq!(run.code, 1);
-    assert!(run.stderr.contains("give it a name of its own with --id NAME"), "{}", run.stderr);
+    assert!(run.stderr.contains("give it its own name with --id NAME"), "{}", run.stderr);
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn keys_of_lines_go_with_them_and_a_key_never_twice_in_one_request() {
 }
 
 #[test]
-fn events_that_wait_for_the_database_are_said_to() {
+fn events_in_the_spool_are_reported() {
     let server = TestServer::answering(&[Answer::Spooled]);
     let run = run(&server, &["import", "--format", "ndjson", "-"], events(3).as_bytes());
     assert_eq!(run.code, 0, "{}", run.stderr);

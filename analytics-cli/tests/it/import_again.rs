@@ -113,15 +113,14 @@ async fn an_import_outlives_a_daemon_that_is_killed_and_started_again() {
 }
 
 #[tokio::test]
-async fn whoever_interrupts_an_import_is_told_what_is_stored_and_how_to_go_on() {
+async fn an_interrupted_import_prints_what_is_stored_and_how_to_continue() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
     let folder = tempfile::tempdir().unwrap();
     let file = file(&folder);
 
     let importing = under_way(&daemon, &file).await;
-    let interrupted = Command::new("kill").args(["-INT", &importing.id().unwrap().to_string()]).status().await.unwrap();
-    assert!(interrupted.success());
+    harness::signal(importing.id().unwrap(), "INT").await.unwrap();
     let first = ended(importing).await;
     assert_eq!(first.code, 2, "{}", first.stderr);
     assert!(first.stderr.contains("it was interrupted"), "{}", first.stderr);

@@ -1,5 +1,6 @@
-//! The command line as people run it: `real_daemon`, `doctor`, `migrate` and `verify` with the real daemon and real databases, the others against a
-//! small server that gives the answers, and breaks in the ways, that a test tells it to.
+//! The command line as people run it: `real_daemon`, `doctor`, `migrate` and `verify` with the real daemon and real
+//! databases, the others against a small server that gives the answers, and breaks in the ways, that a test tells it
+//! to.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

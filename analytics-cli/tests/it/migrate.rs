@@ -4,7 +4,7 @@ use harness::{TestDatabase, on_both_flavours};
 
 use crate::{Run, command};
 
-on_both_flavours!(a_database_is_migrated_once_and_its_status_and_checksums_are_told);
+on_both_flavours!(a_database_is_migrated_once_and_its_status_and_checksums_are_printed);
 
 async fn run(database: &TestDatabase, arguments: &[&str]) -> Run {
     let mut command = command(arguments);
@@ -12,7 +12,7 @@ async fn run(database: &TestDatabase, arguments: &[&str]) -> Run {
     tokio::task::spawn_blocking(move || command.output().unwrap().into()).await.unwrap()
 }
 
-async fn a_database_is_migrated_once_and_its_status_and_checksums_are_told(flavour: Flavour) {
+async fn a_database_is_migrated_once_and_its_status_and_checksums_are_printed(flavour: Flavour) {
     let database = TestDatabase::without_schema(flavour).await;
     let status = run(&database, &["migrate", "status"]).await;
     assert_eq!(status.code, 1, "everything is pending");
@@ -85,7 +85,7 @@ async fn what_takes_the_owner_says_so_to_others_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn migrating_exits_1_until_what_takes_somebody_else_is_done() {
+async fn migrating_exits_1_until_a_superuser_has_done_the_rest() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let url = database.url_of_member(&[]).await;
     let login = url.split(['/', '@']).nth(2).unwrap().to_owned();

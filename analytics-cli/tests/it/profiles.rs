@@ -98,7 +98,7 @@ fn a_token_goes_with_every_request_and_that_of_a_profile_only_to_its_own_server(
 }
 
 #[test]
-fn a_server_that_asks_for_a_token_is_told_of_with_what_to_do_and_no_token_is_shown() {
+fn a_missing_token_is_an_error_with_advice_and_no_token_is_shown() {
     let server = TestServer::answering(&[Answer::Problem(401, "This server asks for a token.", None)]);
     let home = ConfigHome::with("");
     let run = home.run(&["query", "--server", &server.url(), "--token", "an_secret"], &[]);
@@ -130,7 +130,7 @@ fn another_file_may_be_named_and_must_then_be_there() {
 }
 
 #[test]
-fn what_is_wrong_with_a_file_or_a_profile_is_told_and_nothing_is_done() {
+fn a_wrong_file_or_profile_is_an_error_and_nothing_is_done() {
     let file = "profile = \"b\"\n[profiles.a]\n[profiles.c]\n";
     for (text, arguments, expected) in [
         (
@@ -139,8 +139,8 @@ fn what_is_wrong_with_a_file_or_a_profile_is_told_and_nothing_is_done() {
             "error: FILE:2: unknown field `sever`, expected one of `server`, `token`, `database_url`; accepted is profile = \"NAME\" and, in each table \
              [profiles.NAME], server = \"URL\", token = \"TOKEN\" and database_url = \"URL\"\n",
         ),
-        (file, &[], "error: FILE has no profile b, which FILE asks for; accepted is a, c\n"),
-        (file, &["--profile", "x"], "error: FILE has no profile x, which --profile asks for; accepted is a, c\n"),
+        (file, &[], "error: FILE has no profile b, which FILE names; it has a, c\n"),
+        (file, &["--profile", "x"], "error: FILE has no profile x, which --profile names; it has a, c\n"),
     ] {
         let run = ConfigHome::with(text).run(&[&["query"], arguments].concat(), &[]);
         assert_eq!((run.code, run.stdout.as_str(), run.stderr.as_str()), (2, "", expected));
@@ -158,10 +158,10 @@ fn an_address_of_a_profile_that_is_not_right_is_looked_for_in_the_file() {
     ));
     let server = home.run(&["query"], &[]);
     assert_eq!(server.code, 2);
-    assert!(server.stderr.contains("or point server of profile a in FILE at it"), "{}", server.stderr);
+    assert!(server.stderr.contains("`analytics-cli config` shows where it comes from"), "{}", server.stderr);
     let database = home.run(&["verify"], &[]);
     assert_eq!(database.code, 2);
-    assert!(database.stderr.contains("is database_url of profile a in FILE right?"), "{}", database.stderr);
+    assert!(database.stderr.contains("database_url of profile a in FILE is right"), "{}", database.stderr);
     assert!(!database.stderr.contains("secret"), "{}", database.stderr);
 }
 

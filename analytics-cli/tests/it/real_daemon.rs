@@ -1,5 +1,6 @@
 use db::Flavour;
 use harness::{Daemon, PrintedLog, TestDatabase, on_both_flavours};
+use model::{Event, EventKind, Timestamp, UserName};
 
 use crate::{
     Run, command,
@@ -91,7 +92,7 @@ async fn the_busiest_hours_come_first_and_a_range_is_drawn_and_compared() {
     for (hours_ago, clicks) in [(0, 1), (1, 3), (3, 2), (200, 4)] {
         for number in 0..clicks {
             let at = now - chrono::TimeDelta::hours(hours_ago);
-            assert_eq!(daemon.post(at, &number.to_string(), "click").await, reqwest::StatusCode::NO_CONTENT);
+            assert_eq!(daemon.post(at, &number.to_string(), "click").await, client::StatusCode::NO_CONTENT);
         }
     }
     let top = run(&daemon, &["top", "--last", "7d", "--by", "clicks", "-n", "2", "--format", "csv"]).await;
@@ -119,13 +120,13 @@ async fn the_current_hour_is_followed_as_it_changes_also_after_the_daemon_was_aw
     let mut until = async |clicks: u64| loop {
         let line = tokio::time::timeout(std::time::Duration::from_mins(1), lines.next_line()).await;
         let line = line.expect("a line comes in time").unwrap().expect("it goes on");
-        let told: serde_json::Value = serde_json::from_str(&line).unwrap();
-        if told["clicks"] == clicks {
+        let counts: serde_json::Value = serde_json::from_str(&line).unwrap();
+        if counts["clicks"] == clicks {
             return;
         }
     };
     until(0).await;
-    assert_eq!(daemon.post(chrono::Utc::now(), "anna", "click").await, reqwest::StatusCode::NO_CONTENT);
+    assert_eq!(daemon.post(chrono::Utc::now(), "anna", "click").await, client::StatusCode::NO_CONTENT);
     until(1).await;
 
     assert!(daemon.terminate().await.success());
@@ -133,8 +134,9 @@ async fn the_current_hour_is_followed_as_it_changes_also_after_the_daemon_was_aw
     again.args(["--database-url", database.url(), "--listen", &format!("127.0.0.1:{port}")]);
     again.stdout(std::process::Stdio::null()).kill_on_drop(true);
     let (mut again, _log) = PrintedLog::spawn(again).unwrap();
-    let url = format!("http://127.0.0.1:{port}/analytics?timestamp={}", chrono::Utc::now().timestamp_millis());
-    while reqwest::Client::new().post(format!("{url}&user=ben&event=click")).send().await.is_err() {
+    let client = client::Client::new(format!("http://127.0.0.1:{port}").parse().unwrap(), None);
+    let event = Event { at: Timestamp::now(), user: UserName::new("ben").unwrap(), kind: EventKind::Click };
+    while client.send(&event, None).await.is_err() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     until(2).await;
@@ -142,15 +144,17 @@ async fn the_current_hour_is_followed_as_it_changes_also_after_the_daemon_was_aw
 }
 
 #[test]
-fn who_answers_with_what_is_no_stream_is_told_from_a_daemon_that_ends_one() {
+fn an_answer_that_is_not_a_stream_is_an_error_and_an_ended_stream_is_not() {
     let server = TestServer::answering(&[Answer::Text("<html>".to_owned())]);
     let output = command(&["tail", "--server", &server.url()]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8(output.stderr).unwrap().contains("which analyticsd never does; is --server right?"));
+    assert!(
+        String::from_utf8(output.stderr).unwrap().contains("which is no answer of analyticsd; is the address right?")
+    );
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_an_error_also_for_those_who_want_to_listen() {
+async fn tail_fails_if_the_server_cannot_be_reached_at_the_beginning() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let output = command(&["tail", "--server", &format!("http://127.0.0.1:{port}")]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));

@@ -19,12 +19,12 @@ fn a_timestamp_that_looks_like_seconds_is_called_out_and_sent() {
     let run = run(&server, &["send", "--user", "ann", "--event", "click", "--at", "1431857103"], b"");
     assert_eq!(run.code, 0);
     assert!(run.stderr.starts_with("warning: --at 1431857103 was read as milliseconds"), "{}", run.stderr);
-    assert!(run.stderr.contains("in milliseconds 1431857103000"), "{}", run.stderr);
+    assert!(run.stderr.contains("give 1431857103000 milliseconds"), "{}", run.stderr);
     assert!(server.requests()[0].head.contains("timestamp=1431857103&"));
 }
 
 #[test]
-fn a_refusal_is_told_and_exits_1() {
+fn a_refusal_is_printed_and_exits_1() {
     let server = TestServer::answering(&[Answer::Problem(400, "timestamp is too early.", None)]);
     let run = run(&server, &["send", "--user", "ann", "--event", "click", "--at", "0"], b"");
     assert_eq!(run.code, 1);
@@ -37,7 +37,7 @@ fn an_event_whose_fate_is_unknown_is_not_sent_again() {
         let server = TestServer::answering(std::slice::from_ref(&answer));
         let run = run(&server, &["send", "--user", "ann", "--event", "click"], b"");
         assert_eq!(run.code, code, "{answer:?}: {}", run.stderr);
-        assert!(run.stderr.contains("whether the event is stored is unknown"), "{answer:?}: {}", run.stderr);
+        assert!(run.stderr.contains("it is unknown whether the event is stored"), "{answer:?}: {}", run.stderr);
         assert_eq!(server.requests().len(), 1, "{answer:?}");
     }
 }
@@ -46,12 +46,12 @@ fn an_event_whose_fate_is_unknown_is_not_sent_again() {
 fn an_event_goes_under_a_key_if_asked_and_may_then_be_sent_again() {
     let server = TestServer::answering(&[Answer::Nothing]);
     let run = run(&server, &["send", "--user", "ann", "--event", "click", "--at", "0", "--id", "k-1"], b"");
-    assert!(run.stderr.contains("send it again with --id k-1 --at 0, which counts it once"), "{}", run.stderr);
+    assert!(run.stderr.contains("send it again with --id k-1 --at 0, and it is counted once"), "{}", run.stderr);
     assert!(server.requests()[0].headers.contains("idempotency-key: k-1"));
 }
 
 #[test]
-fn an_event_that_waits_for_the_database_is_said_to() {
+fn an_event_in_the_spool_is_reported() {
     let server = TestServer::answering(&[Answer::Spooled]);
     let run = run(&server, &["send", "--user", "ann", "--event", "click"], b"");
     assert_eq!(run.code, 0);

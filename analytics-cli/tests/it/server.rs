@@ -36,8 +36,8 @@ pub(crate) struct Request {
     pub(crate) body: String,
 }
 
-/// A server on a free port that gives prepared answers and keeps what it was asked. It takes one request a connection, which
-/// is all that a test of a client needs.
+/// A server on a free port that gives prepared answers and keeps what it was asked. It takes one request a
+/// connection, which is all that a test of a client needs.
 pub(crate) struct TestServer {
     port: u16,
     requests: Arc<Mutex<Vec<Request>>>,

@@ -55,20 +55,19 @@ async fn a_token_is_shown_once_and_listed_without_its_secret_until_it_is_revoked
 }
 
 #[tokio::test]
-async fn whoever_makes_the_first_token_is_told_that_it_closes_every_daemon_to_those_without_one() {
+async fn the_first_token_comes_with_the_message_that_every_daemon_now_requires_tokens() {
     let database = TestDatabase::new(Flavour::Postgres).await;
-    let is_told = async |name| {
+    let has_message = async |name| {
         let made = run(&database, &["token", "create", name, "--scope", "write"]).await;
         assert_eq!(made.code, 0, "{}", made.stderr);
-        made.stderr
-            .contains("this is the first token: from now on every daemon of this database refuses whoever shows none")
+        made.stderr.contains("this is the first token: from now on every daemon of this database requires a token")
     };
-    assert!(is_told("first").await);
-    assert!(!is_told("second").await);
+    assert!(has_message("first").await);
+    assert!(!has_message("second").await);
     for name in ["first", "second"] {
         assert_eq!(run(&database, &["token", "revoke", name]).await.code, 0);
     }
-    assert!(!is_told("third").await, "the daemons ask for one already");
+    assert!(!has_message("third").await, "the daemons ask for one already");
 }
 
 #[tokio::test]

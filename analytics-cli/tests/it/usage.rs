@@ -112,13 +112,13 @@ fn a_database_that_cannot_be_reached_exits_2_and_keeps_the_password() {
         let output = command(arguments).env("DATABASE_URL", &url).output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
-        assert!(stderr.contains("is --database-url (or DATABASE_URL) right?"), "{arguments:?}: {stderr}");
+        assert!(stderr.contains("--database-url (or DATABASE_URL) is right"), "{arguments:?}: {stderr}");
         assert!(!stderr.contains("secret"), "{arguments:?}: {stderr}");
     }
 }
 
 #[test]
-fn a_server_that_is_not_accepted_is_told_without_its_password() {
+fn the_error_about_an_invalid_server_hides_its_password() {
     for url in ["ftp://ann:secret@counter", "http://ann:secret@counter/?a=b", "http://ann:#secret@counter"] {
         for output in
             [command(&["query"]).env("ANALYTICS_SERVER", url).output(), command(&["query", "--server", url]).output()]
@@ -156,13 +156,13 @@ fn every_shell_gets_its_completions_and_every_command_its_manual_page() {
 /// What was wrong, what is accepted or what to do next, for failures that are made at the command line alone.
 #[test]
 fn every_error_names_the_flag_or_the_next_command() {
-    for (arguments, told) in [
+    for (arguments, expected) in [
         (&["query", "--last", "a day"][..], &["--last", "accepted is", "24h"][..]),
         (&["top", "--last", "5"], &["--last", "accepted is"]),
         (&["query", "--at", "yesterday"], &["--at", "accepted is RFC 3339"]),
         (&["query", "--from", "0", "--to", "now"], &["--from and --to"]),
         (&["query", "--from", "0", "--to", "1h", "--compare"], &["--to", "accepted is"]),
-        (&["query", "--from", "0", "--to", "3600000", "--compare"], &["--server"]),
+        (&["query", "--from", "0", "--to", "3600000", "--compare"], &["analytics-cli config"]),
         (&["query", "--server", "counter:8080"], &["--server", "accepted is http://HOST:PORT"]),
         (&["send", "--user", "", "--event", "click"], &["--user", "accepted is"]),
         (&["send", "--user", "ann", "--event", "Click"], &["--event", "accepted is"]),
@@ -174,19 +174,16 @@ fn every_error_names_the_flag_or_the_next_command() {
         (&["retention", "set", "--columnstore-after", "soon"], &["--columnstore-after", "accepted is"]),
         (&["migrate", "status"], &["--database-url", "DATABASE_URL", "profile"]),
         (&["verify", "--database-url", "nonsense"], &["--database-url", "expected is postgres://"]),
-        (
-            &["verify", "--from", "now", "--to", "-1h", "--database-url", "postgres://h/x"],
-            &["--from", "--to", "exchange"],
-        ),
+        (&["verify", "--from", "now", "--to", "-1h", "--database-url", "postgres://h/x"], &["--from", "--to", "swap"]),
         (&["doctor", "--timeout", "0s"], &["--timeout", "accepted is"]),
         (&["config", "--profile", "x"], &["--profile", "--config"]),
         (&["query", "--color", "red"], &["--color", "auto, always, never"]),
-        (&["man", "/dev/null/pages"], &["give a folder"]),
+        (&["man", "/dev/null/pages"], &["give a writable folder"]),
     ] {
         let output = command(arguments).env("ANALYTICS_SERVER", "http://127.0.0.1:9").output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
-        for part in told {
+        for part in expected {
             assert!(stderr.contains(part), "{arguments:?} lacks {part:?}: {stderr}");
         }
     }
@@ -203,7 +200,7 @@ fn a_server_that_fails_leads_to_the_doctor() {
 }
 
 #[test]
-fn a_full_disk_behind_standard_output_is_told_with_what_to_do() {
+fn a_full_disk_behind_standard_output_is_an_error_with_advice() {
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
     let output = command(&["config"]).stdout(full).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
@@ -211,9 +208,9 @@ fn a_full_disk_behind_standard_output_is_told_with_what_to_do() {
 }
 
 #[test]
-fn a_reader_of_what_went_wrong_who_is_gone_changes_nothing_about_the_exit_code() {
+fn a_closed_standard_error_does_not_change_the_exit_code() {
     for arguments in [
-        // The first is told with the password masked, the others as they are.
+        // The first is expected with the password masked, the others as they are.
         &["migrate", "--database-url", "postgres://analytics:secret@db/analytics", "postgres://analytics:secret@db/x"]
             [..],
         &["no-such-command"],

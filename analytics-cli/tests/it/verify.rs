@@ -17,7 +17,8 @@ async fn verify(database: &TestDatabase, arguments: &[&str]) -> Run {
     tokio::task::spawn_blocking(move || command.output().unwrap().into()).await.unwrap()
 }
 
-/// Three clicks and an impression of two users in each of the hours 10, 11 and 12 of 2015-05-17, of which the first is settled.
+/// Three clicks and an impression of two users in each of the hours 10, 11 and 12 of 2015-05-17, of which the first
+/// is settled.
 async fn database_with_three_hours(flavour: Flavour) -> TestDatabase {
     let database = TestDatabase::new(flavour).await;
     let event = |millis, user: &str, kind| Event {
@@ -96,7 +97,7 @@ async fn hours_whose_raw_events_are_gone_are_counted_as_skipped() {
     assert_eq!((skipped.code, skipped.stdout.as_str()), (0, ""));
     assert_eq!(
         skipped.stderr,
-        "verified 0 hours, 0 events; 0 differ; 3 hours skipped, whose raw events are no longer kept\n"
+        "verified 0 hours, 0 events; 0 differ; 3 hours skipped: their raw events were deleted\n"
     );
 }
 
@@ -119,7 +120,7 @@ async fn a_reader_that_has_seen_enough_does_not_make_differences_a_success() {
 }
 
 #[tokio::test]
-async fn a_database_without_the_schema_is_told_to_be_migrated() {
+async fn without_the_schema_the_error_names_migrate_up() {
     let database = TestDatabase::without_schema(Flavour::Postgres).await;
     let run = verify(&database, &[]).await;
     assert_eq!((run.code, run.stdout.as_str()), (2, ""));
@@ -140,14 +141,14 @@ async fn a_visitor_is_forgotten_only_when_that_is_confirmed() {
     2015-05-17T10:00:00Z: events found: 1
     2015-05-17T11:00:00Z: events found: 1
     2015-05-17T12:00:00Z: events found: 1
-    events: 3, in hours: 3; nothing is deleted without --yes
+    events: 3, in hours: 3; give --yes to delete them
     ");
     let deleted = forget(&["--yes"]).await;
     assert_eq!(deleted.code, 0, "{}", deleted.stderr);
     insta::assert_snapshot!(deleted.stdout + &deleted.stderr, @"
-    2015-05-17T10:00:00Z: events deleted, hour counted anew: 1
-    2015-05-17T11:00:00Z: events deleted, hour counted anew: 1
-    2015-05-17T12:00:00Z: events deleted, hour counted anew: 1
+    2015-05-17T10:00:00Z: events deleted, hour rebuilt: 1
+    2015-05-17T11:00:00Z: events deleted, hour rebuilt: 1
+    2015-05-17T12:00:00Z: events deleted, hour rebuilt: 1
     events: 3, in hours: 3; all are deleted
     ");
     assert_eq!(forget(&["--yes"]).await.stderr, "events: 0, in hours: 0; all are deleted\n");

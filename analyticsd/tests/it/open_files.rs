@@ -16,7 +16,7 @@ use crate::raw::connect;
 
 /// A daemon that can have no more open files than this.
 async fn start(database: &TestDatabase, files: u32) -> Daemon {
-    let mut command = Daemon::command_of(Path::new("sh"));
+    let mut command = harness::bare_command(Path::new("sh"));
     command.arg("-c").arg(format!("ulimit -n {files}; exec \"$@\"")).arg("sh").arg(program("analyticsd"));
     command.args(["--database-url", database.url(), "--admin-listen", "127.0.0.1:0"]);
     Daemon::start_command(command).await

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use chrono::Utc;
-use db::{AccessTokens, Flavour, NewAccessToken, Store, StoreOptions, embedded::Embedded, roles, schema};
-use harness::{Daemon, SlowLink, embedded_options, server_dir};
+use db::{AccessTokens, NewAccessToken, roles};
+use harness::{Daemon, PrivateServer, SlowLink};
 use model::access::{IssuedToken, Scope};
 use reqwest::StatusCode;
 
@@ -15,15 +15,11 @@ const DELAY: Duration = Duration::from_millis(300);
 
 #[tokio::test]
 async fn a_daemon_starts_and_serves_over_a_slow_way_to_a_database_that_asks_for_a_password() {
-    let dir = server_dir();
-    let server = Embedded::start(&embedded_options(dir.path(), Flavour::Postgres)).await.unwrap();
-    let store = Store::new(server.url(), StoreOptions::default()).unwrap();
-    schema::migrate(&store, None).await.unwrap();
-    let (client, connection) = tokio_postgres::connect(server.url(), tokio_postgres::NoTls).await.unwrap();
-    tokio::spawn(connection);
+    let server = PrivateServer::start().await.unwrap();
+    let client = server.client().await;
     let login = format!("create role far login password 'a secret' in role {}", roles::DAEMON);
     client.batch_execute(&login).await.unwrap();
-    let rules = dir.path().join("native/data/pg_hba.conf");
+    let rules = server.dir().join("native/data/pg_hba.conf");
     let others = std::fs::read_to_string(&rules).unwrap();
     std::fs::write(&rules, format!("local all far scram-sha-256\n{others}")).unwrap();
     client.batch_execute("select pg_reload_conf()").await.unwrap();
@@ -58,7 +54,7 @@ async fn a_daemon_starts_and_serves_over_a_slow_way_to_a_database_that_asks_for_
     let (id, digest) = (issued.id.clone(), issued.digest);
     let scopes = [Scope::Read].into_iter().collect();
     let token = NewAccessToken { id, name: "far".parse().unwrap(), scopes, digest, origins: vec![], expires_at: None };
-    assert!(AccessTokens(&store).create(&token).await.unwrap());
+    assert!(AccessTokens(server.store()).create(&token).await.unwrap());
     answers(&daemon, Some(&format!("Bearer {}", issued.text)), StatusCode::OK).await;
     answers(&daemon, None, StatusCode::UNAUTHORIZED).await;
 }

@@ -167,7 +167,7 @@ async fn what_is_on_disk_of_visitors_only_the_daemons_user_may_read() {
     Retention::apply(&store(&database.url)).await.unwrap();
     let folder = database.dir.path().join("above/spool");
     // As a shell leaves it, and not as a unit of systemd may.
-    let mut command = Daemon::command_of(Path::new("sh"));
+    let mut command = harness::bare_command(Path::new("sh"));
     command.args(["-c", "umask 022 && exec \"$0\" \"$@\""]).arg(Daemon::command().as_std().get_program());
     command.args(["--database-url", &database.url, "--admin-listen", "127.0.0.1:0", "--allow-anonymous", "--spool"]);
     command.arg(&folder);

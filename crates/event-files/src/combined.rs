@@ -4,7 +4,7 @@
 //! CLIENT IDENT USER [17/May/2015:10:05:03 +0000] "GET /page HTTP/1.1" 200 1234 "REFERER" "AGENT"
 //! ```
 //!
-//! Lines are read as bytes, because clients put whatever they like into a request, a referer and an agent.
+//! Lines are read as bytes, because clients may send any bytes in a request, a referer and an agent.
 
 use std::str::{self, FromStr};
 
@@ -12,9 +12,9 @@ use chrono::DateTime;
 use model::{Event, EventKind, Timestamp, UserName};
 use thiserror::Error;
 
-use crate::records::{Content, Unreadable};
+use crate::record::{Content, Unreadable};
 
-/// What a path's last segment ends with when it is a part of a page rather than a page.
+/// A path with one of these extensions is a part of a page.
 const ASSET_EXTENSIONS: [&str; 27] = [
     "css", "js", "mjs", "map", "png", "jpg", "jpeg", "gif", "svg", "ico", "webp", "avif", "woff", "woff2", "ttf",
     "eot", "otf", "txt", "xml", "json", "pdf", "zip", "gz", "tgz", "mp3", "mp4", "webm",
@@ -24,9 +24,8 @@ const ASSET_EXTENSIONS: [&str; 27] = [
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Site(String);
 
-/// A text that is no host.
 #[derive(Debug, Error)]
-#[error("this is no host; accepted is a host as in example.com, without http:// and without a path")]
+#[error("this is not a host; accepted is a host as in example.com, without http:// and without a path")]
 pub struct InvalidSite;
 
 impl FromStr for Site {
@@ -43,7 +42,7 @@ impl FromStr for Site {
 }
 
 impl Site {
-    /// The host in what stands between `://` and the path of a URL: `USER@HOST:PORT`.
+    /// `authority` is the part of a URL between `://` and the path: `USER@HOST:PORT`.
     fn of_authority(authority: &[u8]) -> Option<Self> {
         let host = authority.rsplit(|&b| b == b'@').next()?;
         let end = match host.first() {
@@ -64,23 +63,16 @@ impl Site {
     }
 }
 
-/// A line that is not in the format.
-#[derive(Debug, Error)]
-#[error("is no line of a combined access log: {0}")]
-pub struct NoLogLine(&'static str);
-
-/// Reads access logs and decides what each request counts as.
 pub(crate) struct Combined {
     sites: Vec<Site>,
 }
 
 impl Combined {
-    /// A page view that one of `sites` led to is a click.
+    /// A page view whose referer is on one of `sites` is a click.
     pub(crate) fn new(sites: Vec<Site>) -> Self {
         Self { sites }
     }
 
-    /// Reads one line.
     pub(crate) fn read(&self, line: &[u8]) -> Content {
         match self.event_in(line) {
             Ok(Some(event)) => Content::Event(event),
@@ -110,12 +102,12 @@ struct LogLine<'a> {
 
 impl<'a> LogLine<'a> {
     fn parse(line: &'a [u8]) -> Result<Self, Unreadable> {
-        let fault = NoLogLine;
+        let fault = Unreadable::LogLine;
         let (client, rest) = split_at(line, b" ").ok_or(fault("there is no client address"))?;
-        // A user may have spaces in its name, so the time is looked for rather than counted to.
+        // A user name may contain spaces, so the time is found by its bracket.
         let (names, rest) = split_at(rest, b" [").ok_or(fault("there is no [time]"))?;
         if !names[1..].contains(&b' ') {
-            return Err(fault("there are no identity and user before the [time]").into());
+            return Err(fault("there are no identity and user before the [time]"));
         }
         let (time, rest) = split_at(rest, b"] \"").ok_or(fault("there is no request after the [time]"))?;
         let (request, rest) = quoted(rest).ok_or(fault("the quote of the request is not closed"))?;
@@ -125,13 +117,13 @@ impl<'a> LogLine<'a> {
             split_at(rest, b" \"").ok_or(fault("there is no referer, so it may be the common format"))?;
         let (referer, rest) = quoted(rest).ok_or(fault("the quote of the referer is not closed"))?;
         let rest = rest.strip_prefix(b" \"").ok_or(fault("there is no agent after the referer"))?;
-        // What follows the agent, if anything, is what an administrator added to the format.
+        // An administrator may have added fields after the agent.
         let (_agent, rest) = quoted(rest).ok_or(fault("the quote of the agent is not closed"))?;
         if !(rest.is_empty() || rest.starts_with(b" ")) {
-            return Err(fault("there is something right behind the agent's quote").into());
+            return Err(fault("there is something directly after the agent's quote"));
         }
         if size != b"-" && !is_number(size) {
-            return Err(fault("the size is no number").into());
+            return Err(fault("the size is not a number"));
         }
         let client = str::from_utf8(client).map_err(|_| fault("the client address is not UTF-8"))?;
         Ok(Self {
@@ -159,16 +151,16 @@ impl<'a> LogLine<'a> {
 
 fn parse_time(text: &[u8]) -> Result<Timestamp, Unreadable> {
     let time = str::from_utf8(text).ok().and_then(|t| DateTime::parse_from_str(t, "%d/%b/%Y:%H:%M:%S %z").ok());
-    let time = time.ok_or(NoLogLine("the time is not like [17/May/2015:10:05:03 +0000]"))?;
+    let time = time.ok_or(Unreadable::LogLine("the time is not like [17/May/2015:10:05:03 +0000]"))?;
     Ok(Timestamp::from_millis(time.timestamp_millis())?)
 }
 
-fn parse_status(text: &[u8]) -> Result<u16, NoLogLine> {
+fn parse_status(text: &[u8]) -> Result<u16, Unreadable> {
     let status = (text.len() == 3 && is_number(text)).then(|| str::from_utf8(text).ok()?.parse().ok()).flatten();
-    status.ok_or(NoLogLine("the status is no number of three digits"))
+    status.ok_or(Unreadable::LogLine("the status is not a number of three digits"))
 }
 
-/// The path of a request's target, which is a path itself or, as proxies ask, a whole URL.
+/// A request's target is a path or, for a proxy, a whole URL.
 fn path_of(target: &[u8]) -> &[u8] {
     let end = target.iter().position(|b| b"?#".contains(b)).unwrap_or(target.len());
     let target = &target[..end];
@@ -186,7 +178,7 @@ fn is_asset(path: &[u8]) -> bool {
     })
 }
 
-/// Splits `SCHEME://REST`; none if there is no scheme in front, as in a path that carries a URL.
+/// Splits `SCHEME://REST`; none if it does not begin with a scheme, as a path that contains a URL.
 fn split_scheme(url: &[u8]) -> Option<(&[u8], &[u8])> {
     let (scheme, rest) = split_at(url, b"://")?;
     let is_scheme = scheme.first().is_some_and(u8::is_ascii_alphabetic)
@@ -194,7 +186,7 @@ fn split_scheme(url: &[u8]) -> Option<(&[u8], &[u8])> {
     is_scheme.then_some((scheme, rest))
 }
 
-/// What comes before a quote that no backslash stands before, and what comes after it.
+/// The text before and after the next quote that is not escaped by a backslash.
 fn quoted(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut escaped = false;
     let end = text.iter().position(|&b| {
@@ -205,7 +197,7 @@ fn quoted(text: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&text[..end], &text[end + 1..]))
 }
 
-/// What comes before a separator, if that is something, and what comes after it.
+/// The text before and after a separator; none if there is nothing before it.
 fn split_at<'a>(text: &'a [u8], separator: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
     let at = text.windows(separator.len()).position(|window| window == separator)?;
     (at > 0).then(|| (&text[..at], &text[at + separator.len()..]))
@@ -220,7 +212,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{Combined, Site};
-    use crate::records::Content;
+    use crate::record::Content;
 
     fn read(line: &[u8]) -> String {
         let sites = vec!["WWW.Example.com:80".parse().unwrap(), "[::1]:8080".parse().unwrap()];
@@ -341,7 +333,7 @@ mod tests {
             "17/May/2015:10:05:03",
             "",
         ] {
-            assert!(line("10.0.0.1", "- -", time).contains("is no line of a combined access log"), "{time:?}");
+            assert!(line("10.0.0.1", "- -", time).contains("is not a line of a combined access log"), "{time:?}");
         }
         assert!(line("10.0.0.1", "- -", "31/Dec/1969:23:59:59 +0000").contains("timestamp is negative"));
         assert!(line(&"x".repeat(257), "- -", "17/May/2015:10:05:03 +0000").contains("user has 257 bytes"));
@@ -366,19 +358,19 @@ mod tests {
         let whole = r#"10.0.0.1 - - [17/May/2015:10:05:03 +0000] "GET / HTTP/1.1" 200 20 "-" "agent""#;
         assert!(read(whole.as_bytes()).ends_with("impression"));
         for end in 0..whole.len() {
-            assert!(read(&whole.as_bytes()[..end]).contains("is no line of a combined"), "{}", &whole[..end]);
+            assert!(read(&whole.as_bytes()[..end]).contains("is not a line of a combined"), "{}", &whole[..end]);
         }
         for (part, instead, reason) in [
             ("10.0.0.1 ", "", "there are no identity and user"),
             (" - - [", " [", "there is no [time]"),
             (" - - [", "  [", "there is no [time]"),
-            (" 200 ", " 2000 ", "the status is no number of three digits"),
-            (" 200 ", " +20 ", "the status is no number of three digits"),
-            (" 20 ", " many ", "the size is no number"),
+            (" 200 ", " 2000 ", "the status is not a number of three digits"),
+            (" 200 ", " +20 ", "the status is not a number of three digits"),
+            (" 20 ", " many ", "the size is not a number"),
             (r#" "-" "agent""#, "", "so it may be the common format"),
             (r#""-" "agent""#, "", "there is no referer"),
             (r#"agent""#, r#"agent\""#, "the quote of the agent is not closed"),
-            (r#"agent""#, r#"agent"x"#, "right behind the agent's quote"),
+            (r#"agent""#, r#"agent"x"#, "directly after the agent's quote"),
         ] {
             let line = whole.replacen(part, instead, 1);
             assert!(read(line.as_bytes()).contains(reason), "{line} gave {}", read(line.as_bytes()));

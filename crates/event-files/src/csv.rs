@@ -4,31 +4,13 @@ use thiserror::Error;
 
 use crate::{
     lines::{Line, MAX_LINE_BYTES},
-    records::{Content, Record, Unreadable},
+    record::{Content, Record, Unreadable},
 };
 
-/// A file whose first record does not name the three columns.
 #[derive(Debug, Error)]
 #[error("the header {fault}; accepted is a first line that names the columns timestamp, user and event, each once")]
 pub struct InvalidHeader {
     fault: String,
-}
-
-/// A record without an event.
-#[derive(Debug, Error)]
-pub enum NoRow {
-    /// A column is not there.
-    #[error("has no column {0}, there are only {1}")]
-    Short(&'static str, usize),
-    /// A column holds bytes that are no text.
-    #[error("{0} is not UTF-8")]
-    NotText(&'static str),
-    /// A quote was opened, and its end did not come within the limit.
-    #[error("opens a quote that is not closed up to line {last}; nothing of these lines was imported")]
-    Unclosed {
-        /// The last line that was looked at.
-        last: u64,
-    },
 }
 
 /// Reads CSV line by line. A record may span lines where a quoted field does.
@@ -48,15 +30,17 @@ impl Default for Csv {
 }
 
 impl Csv {
-    /// Takes the next line, and gives the record that ends with it.
+    /// Returns the record that ends with this line, if one does.
     pub(crate) fn read(&mut self, line: Line<'_>) -> Result<Option<Record>, InvalidHeader> {
         if self.begun.is_none() && line.bytes.is_some_and(<[u8]>::is_empty) {
             return Ok(None);
         }
         let first = *self.begun.get_or_insert(line.number);
         let Some(bytes) = line.bytes.filter(|bytes| self.record.read + bytes.len() <= MAX_LINE_BYTES) else {
-            let content =
-                if first == line.number { Unreadable::TooLong } else { NoRow::Unclosed { last: line.number }.into() };
+            let content = match line.number {
+                last if last == first => Unreadable::TooLong,
+                last => Unreadable::UnclosedQuote { last },
+            };
             return if self.columns.is_some() {
                 self.restart();
                 Ok(Some(Record { line: first, content: Content::Unreadable(content) }))
@@ -64,7 +48,7 @@ impl Csv {
                 Err(InvalidHeader { fault: content.to_string() })
             };
         };
-        // Within quotes a line's end is text, so it is read as it was written. The parser takes an empty input for the end of the file.
+        // Within quotes the end of a line is text. An empty input means the end of the file to the parser.
         let end: &[u8] = if line.crlf { b"\r\n" } else { b"\n" };
         let complete = (!bytes.is_empty() && self.record.extend(&mut self.parser, bytes))
             || self.record.extend(&mut self.parser, end);
@@ -84,11 +68,11 @@ impl Csv {
         Ok(record)
     }
 
-    /// What is left at the end of the file: a record whose quote was never closed.
+    /// At the end of the file: a record whose quote was never closed.
     pub(crate) fn finish(&mut self) -> Option<Record> {
         let line = self.begun.take()?;
-        let last = line + self.record.lines;
-        Some(Record { line, content: Content::Unreadable(NoRow::Unclosed { last: last - 1 }.into()) })
+        let last = line + self.record.lines - 1;
+        Some(Record { line, content: Content::Unreadable(Unreadable::UnclosedQuote { last }) })
     }
 
     fn restart(&mut self) {
@@ -98,7 +82,7 @@ impl Csv {
     }
 }
 
-/// Where the three columns are, counted from 0.
+/// The places of the three columns, counted from 0.
 struct Columns {
     timestamp: usize,
     user: usize,
@@ -125,9 +109,9 @@ impl Columns {
     fn event_in(&self, row: &Fields) -> Result<Event, Unreadable> {
         let text = |name: &'static str, position: usize| {
             if position >= row.count {
-                return Err(NoRow::Short(name, row.count));
+                return Err(Unreadable::NoColumn(name, row.count));
             }
-            std::str::from_utf8(row.get(position)).map_err(|_| NoRow::NotText(name))
+            std::str::from_utf8(row.get(position)).map_err(|_| Unreadable::NotText(name))
         };
         Ok(Event {
             at: Timestamp::parse(text(Timestamp::PARAMETER, self.timestamp)?)?,
@@ -137,7 +121,7 @@ impl Columns {
     }
 }
 
-/// The unquoted fields of one record, in memory that is used again for the next.
+/// The unquoted fields of one record. The next record uses the same memory.
 #[derive(Default)]
 struct Fields {
     text: Vec<u8>,
@@ -150,7 +134,7 @@ struct Fields {
 }
 
 impl Fields {
-    /// Reads on, and says whether the record is complete.
+    /// Whether the record is complete.
     fn extend(&mut self, parser: &mut Reader, mut input: &[u8]) -> bool {
         self.read += input.len();
         self.lines += u64::from(input.ends_with(b"\n"));
@@ -169,7 +153,7 @@ impl Fields {
         }
     }
 
-    /// The parser ends a record with LF and takes the CR before it for the end of the last field.
+    /// The parser ends a record with LF, and treats the CR before it as a part of the last field.
     fn cut_carriage_return(&mut self) {
         self.ends[self.count - 1] -= 1;
     }
@@ -191,7 +175,8 @@ mod tests {
     use crate::{
         Format,
         lines::MAX_LINE_BYTES,
-        records::{Content, ReadError, Records},
+        record::Content,
+        records::{ReadError, Records},
     };
 
     fn read(text: &[u8]) -> Result<Vec<(u64, String)>, ReadError> {
@@ -236,7 +221,7 @@ mod tests {
     #[test]
     fn a_row_without_an_event_is_unreadable() {
         for (row, reason) in [
-            (&b"1,ann"[..], "has no column event, there are only 2"),
+            (&b"1,ann"[..], "has no column event, only 2 columns"),
             (b"x,ann,click", "timestamp is not an integer"),
             (b"-1,ann,click", "timestamp is negative"),
             (b"1,,click", "user is empty"),

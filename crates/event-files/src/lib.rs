@@ -1,17 +1,19 @@
-//! Reads files of events, for all that import or replay them: `lines` cuts a file into lines of bounded length, `records` turns
-//! lines into events, with `csv` and `combined` for the formats that need more than a function.
+//! Reads files of events, to import or replay them.
+//!
+//! `lines` cuts a file into lines of bounded length, `records` turns lines into `record`s, with the help of `csv` and
+//! `combined` for these formats.
 
 mod combined;
 mod csv;
 mod lines;
+mod record;
 mod records;
 
-pub use combined::{InvalidSite, NoLogLine, Site};
-pub use csv::{InvalidHeader, NoRow};
-pub use lines::MAX_LINE_BYTES;
-pub use records::{Content, ReadError, Record, Records, Unreadable};
+pub use combined::{InvalidSite, Site};
+pub use csv::InvalidHeader;
+pub use record::{Content, Record, Unreadable};
+pub use records::{ReadError, Records};
 
-/// How files are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Format {
     /// The lines of a batch.

@@ -1,22 +1,21 @@
 use std::io::{self, BufRead, BufReader, Read};
 
 /// The longest line, in bytes. It bounds the memory that a file without line ends can take.
-pub const MAX_LINE_BYTES: usize = 1024 * 1024;
+pub(crate) const MAX_LINE_BYTES: usize = 1024 * 1024;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// One line of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Line<'a> {
-    /// Its number, counted from 1.
+    /// Counted from 1.
     pub(crate) number: u64,
-    /// Its bytes without the line end; none if there are more than [`MAX_LINE_BYTES`].
+    /// Without the line end; none if there are more than [`MAX_LINE_BYTES`].
     pub(crate) bytes: Option<&'a [u8]>,
-    /// Whether it ends with CR LF rather than LF, which counts where a quoted field goes on in the next line.
+    /// Whether it ends with CR LF rather than LF, which matters if a quoted field continues in the next line.
     pub(crate) crlf: bool,
 }
 
-/// The lines of a file, read one after the other in bounded memory.
+/// Reads the lines of a file one after the other, in bounded memory.
 pub(crate) struct Lines<R> {
     reader: BufReader<R>,
     number: u64,

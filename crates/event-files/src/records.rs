@@ -1,75 +1,25 @@
 use std::io::{self, Read};
 
-use model::{Event, IdempotencyKey, InvalidInput, wire};
+use model::wire;
 use thiserror::Error;
 
 use crate::{
     Format,
-    combined::{Combined, NoLogLine},
-    csv::{Csv, InvalidHeader, NoRow},
-    lines::{Line, Lines, MAX_LINE_BYTES},
+    combined::Combined,
+    csv::{Csv, InvalidHeader},
+    lines::{Line, Lines},
+    record::{Content, Record, Unreadable},
 };
 
-/// What one line, or one record of several lines, turned out to be.
-#[derive(Debug)]
-pub struct Record {
-    /// The number of its first line, counted from 1.
-    pub line: u64,
-    /// What it holds.
-    pub content: Content,
-}
-
-/// What a record holds.
-#[derive(Debug)]
-pub enum Content {
-    /// An event.
-    Event(Event),
-    /// An event under an idempotency key.
-    Keyed(Event, IdempotencyKey),
-    /// A request that is not a page view.
-    NotAPageView,
-    /// Nothing that can be read.
-    Unreadable(Unreadable),
-}
-
-/// Why a line holds nothing that can be read.
-#[derive(Debug, Error)]
-pub enum Unreadable {
-    /// It is longer than [`MAX_LINE_BYTES`].
-    #[error("is longer than {MAX_LINE_BYTES} bytes")]
-    TooLong,
-    /// It is no line of a batch.
-    #[error(transparent)]
-    NoEvent(#[from] wire::InvalidLine),
-    /// It is no row of a CSV file.
-    #[error(transparent)]
-    NoRow(#[from] NoRow),
-    /// It is no line of an access log.
-    #[error(transparent)]
-    NoLogLine(#[from] NoLogLine),
-    /// A field has a value that the contract does not accept.
-    #[error(transparent)]
-    Invalid(#[from] InvalidInput),
-}
-
-impl<E: Into<Unreadable>> From<Result<Event, E>> for Content {
-    fn from(read: Result<Event, E>) -> Self {
-        read.map_or_else(|e| Self::Unreadable(e.into()), Self::Event)
-    }
-}
-
-/// A file that cannot be read any further.
 #[derive(Debug, Error)]
 pub enum ReadError {
-    /// The system could not read it.
-    #[error("cannot read any further: {0}")]
+    #[error("cannot read on: {0}")]
     Io(#[from] io::Error),
-    /// A CSV file does not say which column is which.
     #[error(transparent)]
     Header(#[from] InvalidHeader),
 }
 
-/// The records of a file, read one after the other in bounded memory.
+/// Reads the records of a file one after the other, in bounded memory.
 pub struct Records<R> {
     lines: Lines<R>,
     decoder: Decoder,
@@ -82,7 +32,7 @@ enum Decoder {
 }
 
 impl<R: Read> Records<R> {
-    /// Prepares to read; nothing is read yet.
+    /// Reads nothing yet.
     pub fn new(reader: R, format: &Format) -> Self {
         let decoder = match format {
             Format::Ndjson => Decoder::Ndjson,
@@ -92,11 +42,8 @@ impl<R: Read> Records<R> {
         Self { lines: Lines::new(reader), decoder }
     }
 
-    /// The next record, or none at the end. Empty lines are no records.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "an iterator would have to go on after an error, and this cannot"
-    )]
+    /// None at the end of the file. Empty lines are skipped.
+    #[expect(clippy::should_implement_trait, reason = "an iterator would have to continue after an error")]
     pub fn next(&mut self) -> Result<Option<Record>, ReadError> {
         while let Some(line) = self.lines.next()? {
             if let Some(record) = self.decoder.read(line)? {
@@ -143,7 +90,7 @@ mod tests {
     use crate::Format;
 
     #[test]
-    fn empty_lines_are_counted_but_are_no_records() {
+    fn empty_lines_are_counted_and_skipped() {
         let event = r#"{"timestamp":1,"user":"a","event":"click"}"#;
         let mut records = Records::new(std::io::Cursor::new(format!("\n{event}\r\n\r\nno\n{event}")), &Format::Ndjson);
         let mut seen = Vec::new();
@@ -160,7 +107,7 @@ mod tests {
         assert!(matches!(record.content, Content::Unreadable(_)), "{record:?}");
     }
 
-    /// What the import is tried with as a process too, see `tests/it/fuzz.rs` of `analytics-cli`.
+    /// `tests/it/fuzz.rs` of `analytics-cli` imports the same files.
     fn corpus() -> Vec<Vec<u8>> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
         let folders = ["ndjson", "csv", "combined"].map(|format| fs::read_dir(root.join(format)).unwrap());

@@ -2,22 +2,20 @@ use std::{fmt, str::FromStr};
 
 use thiserror::Error;
 
-/// What a request proves with that it may do what it asks for: the part of `Authorization: Bearer …` behind the scheme (RFC 6750).
+/// The part of `Authorization: Bearer …` after the scheme (RFC 6750).
 ///
 /// It is a secret. Neither `Debug` nor any error shows it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BearerToken(String);
 
-/// A text that cannot stand in the header.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("this cannot be a token; accepted is 1 to {max} visible ASCII characters, as `analytics-cli token create` printed them", max = BearerToken::MAX_BYTES)]
+#[error("this cannot be a token; accepted is 1 to {max} visible ASCII characters, as printed by `analytics-cli token create`", max = BearerToken::MAX_BYTES)]
 pub struct InvalidBearerToken;
 
 impl BearerToken {
-    /// The most characters of a token.
     pub const MAX_BYTES: usize = 512;
 
-    /// The value of the header `Authorization` that carries it.
+    /// The value of the header `Authorization`.
     pub fn authorization(&self) -> String {
         format!("Bearer {}", self.0)
     }

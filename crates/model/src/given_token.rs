@@ -4,7 +4,7 @@ use clap::{Arg, Command, builder::TypedValueParser, error::ErrorKind};
 
 use crate::{BearerToken, InvalidBearerToken};
 
-/// What a program was given as a token by a flag or the environment. A variable that is set to nothing says nothing.
+/// A token from a flag or the environment. An empty variable is no token.
 #[derive(Debug, Clone)]
 pub struct GivenToken(pub Option<BearerToken>);
 
@@ -14,7 +14,7 @@ impl GivenToken {
     }
 }
 
-/// Reads a token that is given with a flag or by the environment. Other parsers repeat in their errors what was given.
+/// Its errors do not repeat the token, unlike those of clap's own parsers.
 #[derive(Debug, Clone)]
 pub struct BearerTokenParser;
 
@@ -45,7 +45,7 @@ mod tests {
         };
         assert_eq!(read("secret").ok().flatten(), "secret".parse().ok());
         assert_eq!(read("").ok(), Some(None));
-        let told = read("se cret").unwrap_err().to_string();
-        assert!(told.contains("--token") && !told.contains("cret'") && !told.contains("se cret"), "{told}");
+        let error = read("se cret").unwrap_err().to_string();
+        assert!(error.contains("--token") && !error.contains("cret'") && !error.contains("se cret"), "{error}");
     }
 }

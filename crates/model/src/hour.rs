@@ -18,42 +18,40 @@ const MILLIS_PER_HOUR: i64 = 3_600_000;
 pub struct Hour(i64);
 
 impl Hour {
-    /// The hour that holds an instant. The hour's first millisecond belongs to it, the next hour's first does not.
+    /// An hour contains its first millisecond, not the next hour's first one.
     pub fn containing(at: Timestamp) -> Self {
         Self(at.millis().div_euclid(MILLIS_PER_HOUR))
     }
 
-    /// The hour that begins at an instant, or none if no hour does, or if it lies outside the range of [`Timestamp`].
+    /// None if no hour begins at this time, or if it is outside the range of [`Timestamp`].
     pub fn starting_at(at: DateTime<Utc>) -> Option<Self> {
         let start = Timestamp::from_millis(at.timestamp_millis()).ok()?;
         let hour = Self::containing(start);
         (hour.start().to_utc() == at).then_some(hour)
     }
 
-    /// The hour's first instant.
     pub fn start(self) -> Timestamp {
         Timestamp::from_millis(self.0 * MILLIS_PER_HOUR)
             .expect("an Hour holds an instant of the accepted range, and 1970 begins on the hour")
     }
 
-    /// The hour so many later, or earlier if negative; the first or the last that there is where that would be outside the range.
+    /// This many hours later, or earlier if negative; outside the range, the first or the last hour.
     #[must_use]
     pub fn plus(self, hours: i64) -> Self {
         Self(self.0.saturating_add(hours).clamp(0, Self::containing(Timestamp::MAX).0))
     }
 
-    /// The hour before this one, or none for the first of 1970.
+    /// None for the first hour of 1970.
     pub fn previous(self) -> Option<Self> {
         (self.0 > 0).then(|| Self(self.0 - 1))
     }
 
-    /// The hour after this one, or none for the last of the year 9999.
+    /// None for the last hour of the year 9999.
     pub fn next(self) -> Option<Self> {
         (self < Self::containing(Timestamp::MAX)).then(|| Self(self.0 + 1))
     }
 }
 
-/// A text that is not the first instant of an hour.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0:?} is not the beginning of a UTC hour between 1970 and 9999, as in 2015-05-17T10:00:00Z")]
 pub struct NotAnHour(String);

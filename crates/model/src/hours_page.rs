@@ -14,8 +14,8 @@ pub struct HoursPage {
     pub hours: Vec<HourRow>,
     /// Sums over the hours of this page.
     pub totals: Totals,
-    /// Distinct users over all hours of this page together, counted from raw events, if that was asked for and is possible. It is never
-    /// the sum of the hours, in which a user who comes again is counted again.
+    /// Distinct users over all hours of this page together, counted from raw events, if that was asked for and is
+    /// possible. It is never the sum of the hours, in which a user who comes again is counted again.
     pub unique_users: Option<u64>,
     /// How the number was counted, or why there is none.
     pub unique_users_note: String,

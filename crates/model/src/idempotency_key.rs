@@ -2,27 +2,23 @@ use std::{fmt, sync::Arc};
 
 use crate::{InvalidInput, access::Credential};
 
-/// A name that a client gives to what it sends, so that sending it again counts nothing again: 1 to 255 visible characters of
-/// ASCII. The same key means the same thing only within one hour.
+/// A client gives a key to events so that they are stored once, however often they are sent: 1 to 255 visible ASCII
+/// characters. A key is unique within one hour only.
 ///
-/// What comes with a public key, which whoever looks at a page may use, has keys of its own: `pk_ID KEY`. No client can give such a key, because of its
-/// space, so that it is nobody else's.
+/// Every visitor of a page can use its public key. So requests with a public key have idempotency keys of their own:
+/// `pk_ID KEY`. Clients cannot send such a key, because of its space.
 ///
-/// In the header `Idempotency-Key` it may stand in double quotes, as draft-ietf-httpapi-idempotency-key-header writes it, or without.
+/// In the header `Idempotency-Key` it may be in double quotes, as in draft-ietf-httpapi-idempotency-key-header, or not.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IdempotencyKey(Arc<str>);
 
 impl IdempotencyKey {
-    /// The header that carries a key.
     pub const HEADER: &'static str = "idempotency-key";
-    /// The name of the parameter that carries a key, and of the member of a batch's line.
+    /// Also the member of a line in a batch.
     pub const PARAMETER: &'static str = "id";
-    /// What is accepted, for error messages and documentation.
     pub const ACCEPTED: &'static str = "a key of 1 to 255 visible ASCII characters without spaces, for example a UUID";
-    /// The longest key, in characters.
     pub const MAX_LENGTH: usize = 255;
 
-    /// Checks a key's length and characters.
     pub fn new(key: impl Into<String>) -> Result<Self, InvalidInput> {
         let key = key.into();
         let fault = if key.is_empty() {
@@ -37,20 +33,20 @@ impl IdempotencyKey {
         Err(InvalidInput { parameter: Self::PARAMETER, fault, accepted: Self::ACCEPTED })
     }
 
-    /// Reads a key from the value of the header, with its quotes or without.
+    /// Accepts the value of the header with and without quotes.
     pub fn from_header(value: &[u8]) -> Result<Self, InvalidInput> {
         let value = value.trim_ascii();
         let value = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value);
         Self::new(String::from_utf8_lossy(value)).map_err(|invalid| InvalidInput { parameter: Self::HEADER, ..invalid })
     }
 
-    /// The same key among those of a public key, which is named by its ID.
+    /// `id` is that of the public key.
     #[must_use]
     pub fn of_public_key(&self, id: &str) -> Self {
         Self(format!("{}{id} {}", Credential::PUBLIC_PREFIX, self.0).into())
     }
 
-    /// Reads what [`as_str`](Self::as_str) wrote, where it was kept: also a key of a public key.
+    /// Reads a stored key, also one of a public key.
     pub fn from_kept(text: &str) -> Result<Self, InvalidInput> {
         match text.split_once(' ').map(|(holder, key)| (Credential::parse(holder), key)) {
             Some((Some(Credential::Public { id }), key)) => Ok(Self::new(key)?.of_public_key(id)),
@@ -58,7 +54,6 @@ impl IdempotencyKey {
         }
     }
 
-    /// The key as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -96,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_a_public_key_is_one_that_nobody_can_give_and_survives_being_kept() {
+    fn clients_cannot_send_a_key_of_a_public_key_and_it_can_be_stored_and_read() {
         let given = IdempotencyKey::new("x".repeat(255)).unwrap();
         let [one, other] = ["0123456789ab", "0123456789ac"].map(|id| given.of_public_key(id));
         assert_ne!(one, other);

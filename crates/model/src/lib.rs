@@ -1,8 +1,8 @@
-//! The domain and the wire contract, without any I/O: what an event is, which hour it belongs to, what is counted, and how
-//! each of these is written in a request or an answer. Every other crate speaks in these types.
+//! The domain and the wire contract, without I/O: events, hours, counts, and how each of these is written in a
+//! request or an answer. All other crates use these types.
 //!
-//! A value that exists is valid: the constructors check the limits that the contract states, and say in an [`InvalidInput`]
-//! which parameter was wrong and what is accepted.
+//! A value that exists is valid: the constructors check the limits of the contract. An [`InvalidInput`] names the
+//! parameter, its fault and what is accepted.
 
 pub mod access;
 mod bearer_token;

@@ -3,8 +3,8 @@ use utoipa::ToSchema;
 
 use crate::InvalidInput;
 
-/// The body of every error answer: a problem document (RFC 9457, `application/problem+json`), with members of our own that
-/// say where in the request the fault lies.
+/// The body of every error answer: a problem document (RFC 9457, `application/problem+json`), with members of our own
+/// that say where in the request the fault lies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// The status code, as in the status line.

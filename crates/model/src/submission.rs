@@ -2,39 +2,37 @@ use std::{collections::HashSet, ops::Range};
 
 use crate::{Event, IdempotencyKey};
 
-/// What a client sends in one request: events that are stored all together or not at all.
+/// The events of one request. They are stored together or not at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Submission {
-    /// The events, in the order sent.
+    /// In the order of the request.
     pub events: Vec<Event>,
-    /// Which of them are stored at most once, under which keys. The ranges do not overlap.
+    /// The events with idempotency keys. The ranges do not overlap.
     pub keyed: Vec<Keyed>,
 }
 
-/// Events of a [`Submission`] that are stored at most once in each hour that they touch, however often they are sent.
+/// Events of a [`Submission`] that are stored once in each of their hours, however often they are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keyed {
-    /// The key.
     pub key: IdempotencyKey,
     /// The places of the events in [`Submission::events`].
     pub events: Range<usize>,
 }
 
 impl Submission {
-    /// All of these events, under one key if one is given.
     pub fn new(events: Vec<Event>, key: Option<IdempotencyKey>) -> Self {
         let keyed = key.map(|key| Keyed { key, events: 0..events.len() }).into_iter().collect();
         Self { events, keyed }
     }
 
-    /// The same without some of its keys and their events. `left_out` are places in [`Submission::keyed`].
+    /// Removes keys and their events. `left_out` are places in [`Submission::keyed`].
     #[must_use]
     pub fn without(self, left_out: &HashSet<usize>) -> Self {
         let mut stays = vec![true; self.events.len()];
         for &place in left_out {
             stays[self.keyed[place].events.clone()].fill(false);
         }
-        // Where each event is found afterwards: behind those before it that stay.
+        // The new place of each event.
         let mut kept = 0;
         let mut moved = vec![0; stays.len() + 1];
         for (place, stays) in stays.iter().enumerate() {

@@ -4,21 +4,19 @@ use crate::InvalidInput;
 
 /// An instant in whole milliseconds since 1970-01-01T00:00:00Z, from 1970 to the end of the year 9999.
 ///
-/// The upper limit is the last millisecond that RFC 3339 can write and that every database in use here can hold.
+/// The upper limit is the last millisecond that RFC 3339 can write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The name of the parameter that carries a timestamp.
     pub const PARAMETER: &'static str = "timestamp";
-    /// What is accepted, for error messages and documentation.
     pub const ACCEPTED: &'static str = "milliseconds since 1970-01-01T00:00:00Z as a decimal integer from 0 to 253402300799999 (the end of the year 9999)";
-    /// The earliest timestamp: 1970-01-01T00:00:00Z.
+    /// 1970-01-01T00:00:00Z.
     pub const MIN: Self = Self(0);
-    /// The latest timestamp: 9999-12-31T23:59:59.999Z.
+    /// 9999-12-31T23:59:59.999Z.
     pub const MAX: Self = Self(253_402_300_799_999);
 
-    /// The timestamp of so many milliseconds since 1970-01-01T00:00:00Z.
+    /// Since 1970-01-01T00:00:00Z.
     pub fn from_millis(millis: i64) -> Result<Self, InvalidInput> {
         if millis < Self::MIN.0 {
             Err(Self::invalid("is negative"))
@@ -29,7 +27,7 @@ impl Timestamp {
         }
     }
 
-    /// Reads the decimal digits that a client wrote.
+    /// Decimal digits.
     pub fn parse(text: &str) -> Result<Self, InvalidInput> {
         let digits = text.strip_prefix('-').unwrap_or(text);
         if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
@@ -42,7 +40,7 @@ impl Timestamp {
         }
     }
 
-    /// Reads an instant that is written either as digits, as for [`Timestamp::parse`], or as RFC 3339, rounded down to the millisecond.
+    /// Decimal digits, or RFC 3339 rounded down to the millisecond.
     pub fn parse_either(text: &str) -> Result<Self, InvalidInput> {
         match DateTime::parse_from_rfc3339(text) {
             Ok(at) => Self::from_millis(at.timestamp_millis()),
@@ -50,17 +48,16 @@ impl Timestamp {
         }
     }
 
-    /// The current instant by this machine's clock, moved into the accepted range if the clock is outside of it.
+    /// This machine's clock, clamped to the accepted range.
     pub fn now() -> Self {
         Self(Utc::now().timestamp_millis().clamp(Self::MIN.0, Self::MAX.0))
     }
 
-    /// Milliseconds since 1970-01-01T00:00:00Z.
+    /// Since 1970-01-01T00:00:00Z.
     pub fn millis(self) -> i64 {
         self.0
     }
 
-    /// The same instant as a date and time in UTC.
     pub fn to_utc(self) -> DateTime<Utc> {
         DateTime::from_timestamp_millis(self.0).expect("the range of a Timestamp lies within chrono's")
     }

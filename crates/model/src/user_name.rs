@@ -2,19 +2,16 @@ use std::fmt;
 
 use crate::InvalidInput;
 
-/// A visitor's name: 1 to 256 bytes of UTF-8 without NUL. Two names are one user only if they are the same bytes.
+/// A visitor's name: 1 to 256 bytes of UTF-8 without NUL. Names are compared byte by byte.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserName(String);
 
 impl UserName {
-    /// The name of the parameter that carries a user.
     pub const PARAMETER: &'static str = "user";
-    /// What is accepted, for error messages and documentation.
     pub const ACCEPTED: &'static str = "a name of 1 to 256 bytes of UTF-8 without NUL";
-    /// The longest name, in bytes. PostgreSQL's B-tree could hold about ten times as much.
+    /// PostgreSQL's B-tree could hold about ten times as much.
     pub const MAX_BYTES: usize = 256;
 
-    /// Checks a name's length and content.
     pub fn new(name: impl Into<String>) -> Result<Self, InvalidInput> {
         let name = name.into();
         let fault = if name.is_empty() {
@@ -29,7 +26,6 @@ impl UserName {
         Err(InvalidInput { parameter: Self::PARAMETER, fault, accepted: Self::ACCEPTED })
     }
 
-    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

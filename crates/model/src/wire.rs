@@ -1,5 +1,4 @@
-//! How events travel: the paths, and the line of newline-delimited JSON that `POST /analytics/batch` reads and the command
-//! line writes.
+//! The paths of the HTTP interface, and the newline-delimited JSON of a batch.
 
 use std::borrow::Cow;
 
@@ -8,21 +7,20 @@ use thiserror::Error;
 
 use crate::{Event, EventKind, IdempotencyKey, InvalidInput, Timestamp, UserName};
 
-/// Where single events are sent and counts are asked for.
+/// For single events and the counts of an hour.
 pub const ANALYTICS_PATH: &str = "/analytics";
-/// Where events are sent many at a time.
 pub const BATCH_PATH: &str = "/analytics/batch";
-/// Where ranges of hours are asked for.
+/// For ranges of hours.
 pub const HOURS_PATH: &str = "/analytics/hours";
-/// Where the current hour is listened to.
+/// For the counts of the current hour as they change.
 pub const STREAM_PATH: &str = "/analytics/stream";
 /// The media type of a batch.
 pub const NDJSON: &str = "application/x-ndjson";
-/// The most events that one batch may hold. It bounds what the daemon keeps in memory for a request.
+/// Bounds the memory that the daemon needs for a request.
 pub const MAX_BATCH_EVENTS: usize = 10_000;
-/// The most bytes that one batch may hold: 8 MiB, enough for 10,000 events whose names are as long as can be and escaped.
+/// 8 MiB: enough for 10,000 events with the longest names, escaped.
 pub const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
-/// The most different hours that one batch may touch. Each hour is a lock in the database, whose table of locks is bounded.
+/// The most different hours in one batch. Each hour needs a lock in the database, whose table of locks is bounded.
 pub const MAX_BATCH_HOURS: usize = 256;
 
 #[derive(Serialize, Deserialize)]
@@ -36,27 +34,23 @@ struct Line<'a> {
     id: Option<Cow<'a, str>>,
 }
 
-/// A line that holds no event.
 #[derive(Debug, Error)]
 pub enum InvalidLine {
-    /// The line is not a JSON object with those members.
     #[error(
         "is not an event: {0}; accepted is one JSON object a line: {{\"timestamp\":MILLISECONDS,\"user\":NAME,\"event\":\"click\" or \"impression\"}}"
     )]
     NotAnEvent(#[from] serde_json::Error),
-    /// The line is some other JSON, or none.
     #[error(
-        "is not an event: it is no JSON object; accepted is one JSON object a line: {{\"timestamp\":MILLISECONDS,\"user\":NAME,\"event\":\"click\" or \"impression\"}}"
+        "is not an event: it is not a JSON object; accepted is one JSON object a line: {{\"timestamp\":MILLISECONDS,\"user\":NAME,\"event\":\"click\" or \"impression\"}}"
     )]
     NotAnObject,
-    /// A member has a value that the contract does not accept.
     #[error(transparent)]
     Invalid(#[from] InvalidInput),
 }
 
-/// Reads one line, with the idempotency key in its member `id`, if it has one. Other members are ignored.
+/// The idempotency key is the member `id`. Unknown members are ignored.
 pub fn parse_line(line: &[u8]) -> Result<(Event, Option<IdempotencyKey>), InvalidLine> {
-    // An array of the three values would be read as well, though nobody would know which is which.
+    // serde would also accept an array of the values.
     if line.trim_ascii_start().first() != Some(&b'{') {
         return Err(InvalidLine::NotAnObject);
     }
@@ -67,7 +61,7 @@ pub fn parse_line(line: &[u8]) -> Result<(Event, Option<IdempotencyKey>), Invali
     Ok((event, key))
 }
 
-/// Writes one line, with its newline.
+/// Includes the newline.
 pub fn write_line(event: &Event, key: Option<&IdempotencyKey>, out: &mut Vec<u8>) {
     let line = Line {
         timestamp: event.at.millis(),
@@ -89,10 +83,10 @@ mod tests {
     #[test]
     fn a_line_without_an_event_is_refused_with_its_reason() {
         let table = [
-            ("", "no JSON object"),
-            ("[]", "no JSON object"),
-            (r#"[1,"a","click"]"#, "no JSON object"),
-            ("not json", "no JSON object"),
+            ("", "not a JSON object"),
+            ("[]", "not a JSON object"),
+            (r#"[1,"a","click"]"#, "not a JSON object"),
+            ("not json", "not a JSON object"),
             ("{", "EOF"),
             (r#"{"timestamp":1,"user":"a"}"#, "missing field `event`"),
             (r#"{"timestamp":"1","user":"a","event":"click"}"#, "invalid type: string"),

@@ -2,32 +2,26 @@
 
 use std::{fs, path::PathBuf};
 
-use db::{AccessTokens, Flavour, NewAccessToken, Store, StoreError, StoreOptions, embedded::Embedded, schema};
-use harness::{TestDatabase, embedded_options, server_dir};
+use db::{AccessTokens, Flavour, NewAccessToken, Store, StoreError, StoreOptions, schema};
+use harness::{PrivateServer, TestDatabase};
 use model::access::{IssuedToken, Scope};
-use tempfile::TempDir;
 
 use crate::support::{assert_counts_equal_brute_force, click, has_logins, hour, store_all, writer};
 
 /// A server of its own, with a login `own` whose password is `right`, and the rules by which it lets people in.
 struct Server {
-    embedded: Embedded,
+    postgres: PrivateServer,
     client: tokio_postgres::Client,
     rules: PathBuf,
-    dir: TempDir,
 }
 
 impl Server {
     async fn start() -> Self {
-        let dir = server_dir();
-        let embedded = Embedded::start(&embedded_options(dir.path(), Flavour::Postgres)).await.unwrap();
-        let store = Store::new(embedded.url(), StoreOptions::default()).unwrap();
-        schema::migrate(&store, None).await.unwrap();
-        let (client, connection) = tokio_postgres::connect(embedded.url(), tokio_postgres::NoTls).await.unwrap();
-        tokio::spawn(connection);
+        let postgres = PrivateServer::start().await.unwrap();
+        let client = postgres.client().await;
         client.batch_execute("create role own login password 'right' in role analytics_owner").await.unwrap();
-        let rules = dir.path().join("native/data/pg_hba.conf");
-        Self { embedded, client, rules, dir }
+        let rules = postgres.dir().join("native/data/pg_hba.conf");
+        Self { postgres, client, rules }
     }
 
     /// Has the login come in by this rule alone.
@@ -40,7 +34,7 @@ impl Server {
     /// What comes of making a token as the login, with a URL in which something may be replaced.
     async fn told(&self, from: &str, to: &str) -> StoreError {
         let url =
-            self.embedded.url().replacen("postgres://analytics@", "postgres://own:right@", 1).replacen(from, to, 1);
+            self.postgres.url().replacen("postgres://analytics@", "postgres://own:right@", 1).replacen(from, to, 1);
         let store = Store::new(&url, StoreOptions::default()).unwrap();
         let IssuedToken { id, digest, .. } = IssuedToken::secret([1; IssuedToken::RANDOM_BYTES]);
         let scopes = [Scope::Write].into_iter().collect();
@@ -65,7 +59,7 @@ fn check(error: &StoreError, what: &str, said: &str, remedy: &str) {
 #[tokio::test]
 async fn a_schema_of_timescaledb_is_not_worked_on_without_it() {
     let server = Server::start().await;
-    let store = Store::new(server.embedded.url(), StoreOptions::default()).unwrap();
+    let store = Store::new(server.postgres.url(), StoreOptions::default()).unwrap();
     // What only a schema with TimescaleDB has.
     server.client.batch_execute("create table analytics.foreign_chunks ()").await.unwrap();
     let refused = writer(&store).prove().await.unwrap_err();
@@ -120,7 +114,6 @@ async fn what_keeps_a_login_out_is_told_as_what_it_is() {
     server.let_in_by("local all own scram-sha-256").await;
     server.client.batch_execute("alter role own connection limit 0").await.unwrap();
     check(&server.told("", "").await, "the server has no connection left", "too many connections", "max_connections");
-    drop(server.dir);
 }
 
 #[tokio::test]

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use db::{Flavour, Store, StoreError, StoreOptions, embedded::Embedded, schema};
-use harness::{embedded_options, server_dir};
+use db::{Store, StoreError, StoreOptions};
+use harness::PrivateServer;
 use tokio::time::{sleep, timeout};
 
 use crate::support::writer;
@@ -11,12 +11,9 @@ use crate::support::writer;
 /// Whoever waits for a standby that is gone waits for ever.
 #[tokio::test]
 async fn calls_that_are_given_up_keep_their_connections_which_are_bounded_until_the_server_is_done_with_them() {
-    let dir = server_dir();
-    let server = Embedded::start(&embedded_options(dir.path(), Flavour::Postgres)).await.unwrap();
+    let mut server = PrivateServer::start().await.unwrap();
     let store = Store::new(server.url(), StoreOptions { max_connections: 2, ..StoreOptions::default() }).unwrap();
-    schema::migrate(&store, None).await.unwrap();
-    let (client, connection) = tokio_postgres::connect(server.url(), tokio_postgres::NoTls).await.unwrap();
-    tokio::spawn(connection);
+    let client = server.client().await;
     let set = async |setting: &str| {
         client.batch_execute("set synchronous_commit = local").await.unwrap();
         client.batch_execute(&format!("alter system {setting}")).await.unwrap();

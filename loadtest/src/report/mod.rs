@@ -1,4 +1,4 @@
-//! What a run came to, for people and for machines: `table` is printed, `plot` draws it over time, the JSON holds everything.
+//! The results of a run: `table` is printed, `plot` draws them over time, the JSON holds everything.
 
 mod plot;
 mod table;
@@ -9,25 +9,28 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::{
-    gates::{Judged, judge},
-    kind::{Kind, Selection},
+    checks::{
+        gates::{Judged, judge},
+        verdict::Verdict,
+    },
     recorder::{Reads, Summary},
-    schedule::Offered,
     settings::Settings,
     traffic::Traffic,
-    verdict::Verdict,
+    workload::{
+        kind::{Kind, Selection},
+        schedule::Offered,
+    },
 };
 
-/// The format of report.json, which docs/load-testing.md describes. It grows when a reader of the one before would stumble.
+/// The version of report.json, which docs/load-testing.md describes. It grows with every incompatible change.
 const FORMAT: u32 = 2;
 
-/// The files of a report. Goose writes its own.
 const JSON: &str = "report.json";
 const THROUGHPUT: &str = "throughput.svg";
 const LATENCY: &str = "latency.svg";
 pub(crate) const GOOSE: &str = "goose.html";
 
-/// Makes the folder, and sure that the files can be written to: a run takes too long for its reports to fail at its end.
+/// Makes the folder, and checks that the files can be written: otherwise a long run would fail at its end.
 pub(crate) fn prepare(dir: &Path) -> io::Result<()> {
     fs::create_dir_all(dir)?;
     for name in [JSON, THROUGHPUT, LATENCY, GOOSE] {
@@ -41,7 +44,6 @@ pub(crate) fn prepare(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Everything about a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     format: u32,
@@ -74,7 +76,6 @@ struct OverTime {
 }
 
 impl Report {
-    /// Puts together what is known of a run that ended after so long.
     pub(crate) fn new(
         settings: Settings,
         traffic: &Traffic,
@@ -87,7 +88,7 @@ impl Report {
         let gates = judge(&settings.gates, recorder, lasted);
         let reads = recorder.reads();
         let all = recorder.of(Selection::default(), lasted);
-        // A run without an answer has shown nothing.
+        // A run without an answer proves nothing.
         let passed = all.answered() > 0
             && ledger.is_right()
             && reads.wrong == 0
@@ -112,21 +113,19 @@ impl Report {
         }
     }
 
-    /// Whether the run kept every promise.
     pub(crate) fn passed(&self) -> bool {
         self.passed
     }
 
-    /// Where the report goes, if anywhere.
     pub(crate) fn dir(&self) -> Option<&Path> {
         self.settings.report_dir.as_deref()
     }
 
-    /// Writes the report and its plots into a folder that is there.
+    /// The folder must exist.
     pub(crate) fn write(&self, dir: &Path) -> io::Result<()> {
         fs::write(dir.join(JSON), serde_json::to_vec_pretty(self).map_err(io::Error::other)?)?;
         let OverTime { step_seconds, steps } = &self.over_time;
-        // The last step is cut off by the end of the run, so it says nothing about a rate.
+        // The last step is shorter than the others, so its rate means nothing.
         let whole = &steps[..steps.len().saturating_sub(1).max(steps.len().min(1))];
         let series =
             |name, of: fn(&Summary) -> Option<f64>| plot::Series { name, values: whole.iter().map(of).collect() };
@@ -149,7 +148,7 @@ impl Report {
     }
 }
 
-/// Where nothing was answered there is no latency, rather than a short one.
+/// Without an answer there is no latency, rather than a short one.
 fn latency_of(step: &Summary, latency: f64) -> Option<f64> {
     (step.answered() > 0).then_some(latency)
 }

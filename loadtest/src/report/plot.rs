@@ -9,22 +9,20 @@ const LEFT: f64 = 70.0;
 const TOP: f64 = 40.0;
 const RIGHT: f64 = 80.0;
 const BOTTOM: f64 = 45.0;
-/// Told apart by whoever does not see red and green alike (Okabe and Ito's palette).
+/// Okabe and Ito's palette, which colour-blind readers can tell apart.
 const COLOURS: [&str; 3] = ["#0072b2", "#e69f00", "#d55e00"];
 const TICKS: u32 = 5;
 
-/// Lines over time, from 0 up.
 pub(super) struct Plot {
     pub(super) title: &'static str,
     pub(super) step_seconds: u64,
-    /// As many values each.
+    /// With equally many values.
     pub(super) series: Vec<Series>,
 }
 
-/// A line.
 pub(super) struct Series {
     pub(super) name: &'static str,
-    /// One for each step of time; none where there is a gap in the line.
+    /// One for each step of time; none makes a gap in the line.
     pub(super) values: Vec<Option<f64>>,
 }
 
@@ -71,7 +69,7 @@ impl fmt::Display for Plot {
                 .collect();
             for line in points.split(Option::is_none).filter(|line| !line.is_empty()) {
                 let mut line: Vec<&str> = line.iter().flatten().map(String::as_str).collect();
-                // A line from a point to itself shows as a dot, where one of a single point does not show.
+                // A line from a point to itself is drawn as a dot; a line of a single point is not drawn.
                 line.extend((line.len() == 1).then_some(line[0]));
                 let line = line.join(" ");
                 writeln!(

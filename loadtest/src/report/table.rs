@@ -1,7 +1,7 @@
 use std::fmt;
 
 use super::Report;
-use crate::{gates::Judged, recorder::Summary};
+use crate::{checks::gates::Judged, recorder::Summary};
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -16,14 +16,14 @@ impl fmt::Display for Report {
         row(f, "all", &self.all)?;
         writeln!(f)?;
         if self.retries_made > 0 {
-            writeln!(f, "  {} more tries were made, of requests that had failed until then", self.retries_made)?;
+            writeln!(f, "  {} retries were made", self.retries_made)?;
         }
         for complaint in &self.complaints {
             writeln!(f, "  {complaint}")?;
         }
         self.judgements(f)?;
         if self.all.answered() == 0 {
-            writeln!(f, "{} not one request was answered", mark(false))?;
+            writeln!(f, "{} no request was answered", mark(false))?;
         }
         let verdict = if self.passed { "passed" } else { "FAILED" };
         writeln!(f, "{verdict} after {:.1} s; seed {}", self.lasted_seconds, self.settings.seed)
@@ -49,12 +49,12 @@ impl Report {
             }
         }
         if let Some(reason) = &ledger.unverified {
-            writeln!(f, "       not all hours could be asked for: {reason}")?;
+            writeln!(f, "       not all hours could be checked: {reason}")?;
         }
         let reads = &self.reads;
         writeln!(
             f,
-            "{} reads: {} of {} late or wrong; {} writes were looked for at once and seen after {:.1} ms (p50), {:.1} ms (p99)",
+            "{} reads: {} of {} late or wrong; {} writes were read back at once and seen after {:.1} ms (p50), {:.1} ms (p99)",
             mark(reads.wrong == 0),
             reads.wrong,
             reads.checked,
@@ -66,19 +66,13 @@ impl Report {
             writeln!(f, "       {example}")?;
         }
         if let Some(offered) = self.offered {
-            write!(
-                f,
-                "{} rate: {} of {} requests that were due were made",
-                mark(offered.met),
-                offered.begun,
-                offered.due
-            )?;
-            let advice = "; the server is too slow for it, or there are too few --users to wait for its answers";
+            write!(f, "{} rate: {} of {} requests were made", mark(offered.met), offered.begun, offered.due)?;
+            let advice = "; the server is too slow, or there are too few --users";
             writeln!(f, "{}", if offered.met { "" } else { advice })?;
         }
         for Judged { gate, bound, measured, met } in &self.gates {
             let measured = measured.map_or_else(
-                || "too few requests were answered to tell".to_owned(),
+                || "too few requests were answered to measure it".to_owned(),
                 |measured| format!("it is {measured:.4}"),
             );
             writeln!(f, "{} gate: {gate} is bounded by {bound}, {measured}", mark(*met))?;

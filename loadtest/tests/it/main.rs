@@ -22,8 +22,8 @@ async fn load(host: &str, arguments: &[&str]) -> Output {
     loadtest().args(["--host", host, "--users", "4"]).args(arguments).output().await.unwrap()
 }
 
-/// The exit code, with all that was printed for whoever looks at a failure.
-fn told(output: &Output) -> (Option<i32>, String) {
+/// The exit code, and everything that was printed.
+fn result_of(output: &Output) -> (Option<i32>, String) {
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     (output.status.code(), format!("{stdout}{stderr}"))
 }

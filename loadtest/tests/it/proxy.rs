@@ -1,4 +1,4 @@
-//! The documented nginx in front of several daemons, without its TLS, whose certificate the harness would have to be told.
+//! The documented nginx in front of several daemons, without its TLS, whose certificate the harness does not know.
 
 use std::{
     collections::HashSet, fs, net::Ipv4Addr, os::unix::fs::MetadataExt, path::Path, process::Stdio, time::Duration,
@@ -65,7 +65,8 @@ impl Proxy {
         &self.url
     }
 
-    /// Sends what comes from now on to these daemons, and returns when everything that was sent to others before is answered.
+    /// Sends what comes from now on to these daemons, and returns when everything that was sent to others before is
+    /// answered.
     pub(crate) async fn point_at(&self, daemons: &[&str]) {
         fs::write(self.dir.path().join("site.conf"), site(&self.address, daemons)).unwrap();
         let before = self.workers();
@@ -83,8 +84,7 @@ impl Proxy {
     }
 
     async fn signal(&self, signal: &str) {
-        let pid = self.process.id().expect("nginx runs").to_string();
-        assert!(Command::new("kill").args([&format!("-{signal}"), &pid]).status().await.unwrap().success());
+        harness::signal(self.process.id().expect("nginx runs"), signal).await.unwrap();
     }
 
     /// The processes that serve, by number.

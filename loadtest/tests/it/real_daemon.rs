@@ -6,11 +6,10 @@ use model::access::{IssuedToken, Scope};
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
-    process::Command,
     time::timeout,
 };
 
-use crate::{load, loadtest, told};
+use crate::{load, loadtest, result_of};
 
 #[tokio::test]
 async fn a_run_against_the_daemon_passes_and_all_that_it_acknowledged_is_in_the_database() {
@@ -20,9 +19,9 @@ async fn a_run_against_the_daemon_passes_and_all_that_it_acknowledged_is_in_the_
     let dir = reports.path().join("made/if/need/be");
     let mut arguments = vec!["--run-time", "2s", "--batch-share", "0.1", "--batch-size", "7", "--freshness-every", "5"];
     arguments.extend(["--max-error-rate", "0", "--min-rps", "1", "--report-dir", dir.to_str().unwrap()]);
-    let (code, told) = told(&load(daemon.url(), &arguments).await);
-    assert_eq!(code, Some(0), "{told}");
-    assert!(told.contains("POST current") && told.contains("ok     ledger"), "{told}");
+    let (code, printed) = result_of(&load(daemon.url(), &arguments).await);
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.contains("POST current") && printed.contains("ok     ledger"), "{printed}");
 
     let hours = database.store().brute_force_counts().await.unwrap();
     assert!(hours.len() > 2, "past hours were written to: {hours:?}");
@@ -44,7 +43,7 @@ async fn a_run_against_the_daemon_passes_and_all_that_it_acknowledged_is_in_the_
 }
 
 #[tokio::test]
-async fn a_daemon_that_asks_for_a_token_is_loaded_with_one_and_tells_nothing_to_whoever_has_none() {
+async fn a_daemon_that_requires_a_token_is_loaded_with_one_and_refuses_requests_without() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let issued = IssuedToken::secret([7; IssuedToken::RANDOM_BYTES]);
     let token = NewAccessToken {
@@ -65,12 +64,12 @@ async fn a_daemon_that_asks_for_a_token_is_loaded_with_one_and_tells_nothing_to_
         .output()
         .await
         .unwrap();
-    let (code, said) = told(&with_token);
-    assert_eq!(code, Some(0), "{said}");
-    assert!(!said.contains(&issued.text), "a token is told to nobody");
-    let (code, said) = told(&load(daemon.url(), &arguments).await);
-    assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("401"), "{said}");
+    let (code, printed) = result_of(&with_token);
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(!printed.contains(&issued.text), "a token is printed to nobody");
+    let (code, printed) = result_of(&load(daemon.url(), &arguments).await);
+    assert_eq!(code, Some(2), "{printed}");
+    assert!(printed.contains("401"), "{printed}");
 }
 
 #[tokio::test]
@@ -78,9 +77,9 @@ async fn a_second_run_into_the_same_hours_is_judged_by_its_own_events_alone() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
     for _ in 0..2 {
-        let (code, told) = told(&load(daemon.url(), &["--run-time", "1s", "--seed", "7"]).await);
-        assert_eq!(code, Some(0), "{told}");
-        assert!(told.contains("seed 7"), "{told}");
+        let (code, printed) = result_of(&load(daemon.url(), &["--run-time", "1s", "--seed", "7"]).await);
+        assert_eq!(code, Some(0), "{printed}");
+        assert!(printed.contains("seed 7"), "{printed}");
     }
 }
 
@@ -88,9 +87,9 @@ async fn a_second_run_into_the_same_hours_is_judged_by_its_own_events_alone() {
 async fn a_rate_is_kept_by_schedule() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
-    let (code, told) = told(&load(daemon.url(), &["--run-time", "2s", "--rate", "50"]).await);
-    assert_eq!(code, Some(0), "{told}");
-    assert!(told.contains("ok     rate: 100 of 100 requests"), "{told}");
+    let (code, printed) = result_of(&load(daemon.url(), &["--run-time", "2s", "--rate", "50"]).await);
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.contains("ok     rate: 100 of 100 requests"), "{printed}");
 }
 
 #[tokio::test]
@@ -98,9 +97,9 @@ async fn a_daemon_without_its_database_is_not_loaded() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
     database.client().await.batch_execute("drop schema analytics cascade").await.unwrap();
-    let (code, told) = told(&load(daemon.url(), &["--run-time", "1s"]).await);
-    assert_eq!(code, Some(2), "{told}");
-    assert!(told.contains("503"), "{told}");
+    let (code, printed) = result_of(&load(daemon.url(), &["--run-time", "1s"]).await);
+    assert_eq!(code, Some(2), "{printed}");
+    assert!(printed.contains("503"), "{printed}");
 }
 
 #[tokio::test]
@@ -119,12 +118,11 @@ async fn an_interrupted_run_is_judged_by_what_was_done() {
     let store = database.store();
     let counted = async { while store.brute_force_counts().await.unwrap().is_empty() {} };
     timeout(Duration::from_secs(30), counted).await.expect("the run begins");
-    let pid = run.id().unwrap().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().await.unwrap().success());
+    harness::signal(run.id().unwrap(), "INT").await.unwrap();
     let output = timeout(Duration::from_mins(1), run.wait_with_output()).await.expect("the run ends").unwrap();
-    let (code, told) = told(&output);
-    assert_eq!(code, Some(0), "{told}");
-    assert!(told.contains("ok     ledger"), "{told}");
+    let (code, printed) = result_of(&output);
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.contains("ok     ledger"), "{printed}");
 }
 
 #[tokio::test]
@@ -140,9 +138,9 @@ async fn a_file_is_replayed_to_end_now() {
     let path = file.path().to_str().unwrap();
     let arguments = ["--replay", path, "--replay-format", "ndjson", "--speed-up", "6000"];
     for _ in 0..2 {
-        let (code, told) = told(&load(daemon.url(), &arguments).await);
-        assert_eq!(code, Some(0), "{told}");
-        assert!(told.contains("100 of 100 requests"), "{told}");
+        let (code, printed) = result_of(&load(daemon.url(), &arguments).await);
+        assert_eq!(code, Some(0), "{printed}");
+        assert!(printed.contains("100 of 100 requests"), "{printed}");
     }
     let hours = database.store().brute_force_counts().await.unwrap();
     assert_eq!(hours.iter().map(|(_, counts)| counts.clicks).sum::<u64>(), 200);

@@ -1,20 +1,21 @@
-//! What docs/operate/upgrades.md says, under this harness and behind the documented proxy: no request fails that is made again, and no count is lost.
+//! What docs/operate/upgrades.md says, under this harness and behind the documented proxy: no request fails that is made
+//! again, and no count is lost.
 
 use std::{process::Stdio, time::Duration};
 
 use db::{Flavour, schema};
-use harness::{Daemon, TestDatabase};
+use harness::{Daemon, TestDatabase, bare_command, signal};
 use reliability::earlier;
 use tokio::{
-    process::{Child, Command},
+    process::Child,
     time::{sleep, timeout},
 };
 
-use crate::{loadtest, proxy::Proxy, told};
+use crate::{loadtest, proxy::Proxy, result_of};
 
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// A run that goes on until it is told to end.
+/// A run that continues until it is ended.
 struct Load<'a> {
     process: Child,
     database: &'a TestDatabase,
@@ -50,12 +51,11 @@ impl<'a> Load<'a> {
     }
 
     async fn end(self) {
-        let pid = self.process.id().expect("it runs").to_string();
-        assert!(Command::new("kill").args(["-INT", &pid]).status().await.unwrap().success());
+        signal(self.process.id().expect("it runs"), "INT").await.unwrap();
         let output = timeout(PATIENCE, self.process.wait_with_output()).await.expect("it ends").unwrap();
-        let (code, told) = told(&output);
-        assert_eq!(code, Some(0), "{told}");
-        assert!(told.contains("ok     ledger") && told.contains("ok     reads"), "{told}");
+        let (code, printed) = result_of(&output);
+        assert_eq!(code, Some(0), "{printed}");
+        assert!(printed.contains("ok     ledger") && printed.contains("ok     reads"), "{printed}");
     }
 }
 
@@ -106,7 +106,7 @@ async fn daemons_of_an_earlier_commit_behind_the_documented_proxy_are_upgraded_o
     };
     let database = TestDatabase::without_schema(Flavour::Postgres).await;
     let start = async || {
-        let mut command = Daemon::command_of(&earlier);
+        let mut command = bare_command(&earlier);
         command.args(["--database-url", database.url(), "--migrate"]);
         Daemon::start_command(command).await
     };

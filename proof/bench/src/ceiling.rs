@@ -1,4 +1,4 @@
-//! The server that does nothing with what it is sent: no server on warp can be faster on the same machine.
+//! A server that does nothing with its requests: no server on warp can be faster on the same machine.
 
 use model::{Event, Hour, HourCounts};
 

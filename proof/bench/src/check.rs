@@ -1,8 +1,9 @@
-//! Whether a run is worse than the stored one. Only ratios are compared: figures themselves differ from machine to machine and from
-//! hour to hour.
+//! Whether a run is worse than the stored one. Only ratios are compared: figures themselves differ from machine to
+//! machine and from hour to hour.
 //!
-//! The rule: a ratio, the median over the rounds, may be worse than the stored one by the noise of the two, which is the larger of
-//! their spreads between rounds, (largest - smallest) / median; but always by 15 %, and never by more than 50 %.
+//! The rule: a ratio, the median over the rounds, may be worse than the stored one by the noise of the two, which is
+//! the larger of their spreads between rounds, (largest - smallest) / median; but always by 15 %, and never by more
+//! than 50 %.
 
 use std::fmt;
 
@@ -16,29 +17,27 @@ use crate::{
 
 /// Between two runs of the same programs on a quiet machine, most ratios differ by less.
 const ALWAYS_ALLOWED: f64 = 0.15;
-/// What becomes half as fast is a regression, however noisy the machine.
+/// Half the speed is a regression on any machine.
 const NEVER_ALLOWED: f64 = 0.5;
 
-/// One ratio in two runs.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Compared {
     name: String,
     stored: f64,
     now: f64,
-    /// By how much of the stored ratio this one may be worse.
+    /// The part of the stored ratio by which this one may be worse.
     allowed: f64,
 }
 
-/// All ratios that both runs have.
 #[derive(Debug)]
 pub(crate) struct Check {
     compared: Vec<Compared>,
-    /// What the runs were made on, if that differs.
+    /// The environments of the runs, if they differ.
     grounds: Option<[String; 2]>,
 }
 
 impl Check {
-    /// Compares two runs, which must have a ratio in common.
+    /// The runs must have a ratio in common.
     pub(crate) fn of(stored: &Report, now: &Report) -> anyhow::Result<Self> {
         let grounds = [stored, now].map(Report::grounds);
         let grounds = (grounds[0] != grounds[1]).then_some(grounds);
@@ -47,11 +46,13 @@ impl Check {
             .iter()
             .filter_map(|now| Compared::of(stored.iter().find(|stored| stored.name == now.name)?, now))
             .collect();
-        ensure!(!compared.is_empty(), "the stored run measured nothing that this one did; store one of the same parts");
+        ensure!(
+            !compared.is_empty(),
+            "the stored run has no measurement in common with this one; store a run of the same parts"
+        );
         Ok(Self { compared, grounds })
     }
 
-    /// Fails if a ratio is worse beyond noise.
     pub(crate) fn verdict(&self) -> anyhow::Result<()> {
         let worse: Vec<&str> = self.compared.iter().filter(|one| one.is_worse()).map(|one| one.name.as_str()).collect();
         ensure!(worse.is_empty(), "worse than the stored run, beyond noise: {}", worse.join("; "));
@@ -75,7 +76,7 @@ impl Compared {
     }
 }
 
-/// How far the rounds are apart, as a share of their median.
+/// The spread of the rounds, as a share of their median.
 fn spread(ratio: &Ratio) -> Option<f64> {
     let largest = ratio.rounds.iter().copied().reduce(f64::max)?;
     let smallest = ratio.rounds.iter().copied().reduce(f64::min)?;
@@ -101,8 +102,7 @@ impl fmt::Display for Check {
 
 /// Reads the JSON of a run.
 pub(crate) fn read(json: &[u8]) -> anyhow::Result<Report> {
-    serde_json::from_slice(json)
-        .context("it is not the JSON of a run of this version; store a new one with `make bench`")
+    serde_json::from_slice(json).context("the file is not a run of this version; store a new one with `make bench`")
 }
 
 #[cfg(test)]
@@ -173,19 +173,19 @@ mod tests {
     }
 
     #[test]
-    fn runs_on_different_grounds_are_compared_and_the_grounds_told() {
+    fn runs_on_different_grounds_are_compared_and_the_grounds_named() {
         assert!(!Check::of(&stored(), &stored()).unwrap().to_string().contains("Ratios may differ"));
         let mut other = stored();
         other.machine.cores += 1;
-        let told = Check::of(&stored(), &other).unwrap().to_string();
+        let text = Check::of(&stored(), &other).unwrap().to_string();
         let [then, now] = [stored().machine.cores, other.machine.cores];
         assert!(
-            told.contains(&format!("then {then} cores ")) && told.contains(&format!("; now {now} cores ")),
-            "{told}"
+            text.contains(&format!("then {then} cores ")) && text.contains(&format!("; now {now} cores ")),
+            "{text}"
         );
         let mut other = stored();
         other.database.timescaledb = Some("0.1".to_owned());
-        let told = Check::of(&stored(), &other).unwrap().to_string();
-        assert!(told.contains("with TimescaleDB 0.1"), "{told}");
+        let text = Check::of(&stored(), &other).unwrap().to_string();
+        assert!(text.contains("with TimescaleDB 0.1"), "{text}");
     }
 }

@@ -14,10 +14,10 @@ use crate::plan::Part;
     version,
     args_conflicts_with_subcommands = true,
     after_help = "Exit codes: 0 if everything was measured; 1 if something failed, so that there are no figures, or if --check found a regression; \
-                  2 if nothing could begin."
+                  2 if the run could not begin."
 )]
 pub(crate) struct Args {
-    /// What to measure, any of the parts below [default: all of them, in this order].
+    /// The parts to measure [default: all, in this order].
     #[arg(value_enum, value_name = "PART")]
     pub(crate) parts: Vec<Part>,
 
@@ -25,19 +25,20 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) quick: bool,
 
-    /// How often everything is measured; the medians are printed.
+    /// The number of rounds; the medians are printed.
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = value_parser!(u32).range(1..=100))]
     pub(crate) rounds: u32,
 
-    /// How long each load lasts [default: 4, or 2 with --quick].
+    /// The length of each load [default: 4, or 2 with --quick].
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=600))]
     pub(crate) seconds: Option<u32>,
 
-    /// How many connections the textbook has to the database [default: the pool library's own, two for each core].
+    /// The textbook's connections to the database [default: that of the pool library, two for each core].
     #[arg(long, default_value_t = PoolConfig::default().max_size, value_name = "N", hide_default_value = true)]
     pub(crate) textbook_connections: usize,
 
-    /// An empty database to measure on: postgres://USER:PASSWORD@HOST:PORT/DATABASE [default: a private one, removed afterwards].
+    /// An empty database to measure on: postgres://USER:PASSWORD@HOST:PORT/DATABASE [default: a private one, removed
+    /// afterwards].
     #[arg(long, value_name = "URL")]
     pub(crate) database_url: Option<String>,
 
@@ -49,11 +50,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(crate) markdown: Option<PathBuf>,
 
-    /// Keep the run in DIR: performance.json, performance.svg, and the tables between the markers of performance.md.
+    /// Store the run in DIR: performance.json, performance.svg, and the tables between the markers of performance.md.
     #[arg(long, value_name = "DIR")]
     pub(crate) store: Option<PathBuf>,
 
-    /// Compare the ratios with those of the run stored in FILE, and exit 1 if one is worse beyond noise.
+    /// Compare the ratios with the run stored in FILE, and exit 1 if one is worse beyond noise.
     #[arg(long, value_name = "FILE")]
     pub(crate) check: Option<PathBuf>,
 

@@ -1,13 +1,12 @@
-//! Processor time and memory of processes, as Linux tells them in /proc. See proc(5) for where each number comes from.
+//! Processor time and memory of processes, from Linux's /proc. See proc(5).
 
 use std::fs;
 
 use crate::measure::Cpu;
 
-/// Microseconds in a tick of the clock that /proc counts in: `USER_HZ`, which is 100 on every machine that Linux runs on.
+/// Microseconds in a tick of /proc: `USER_HZ` is 100 on every machine.
 const TICK_US: f64 = 10_000.0;
 
-/// The processes whose time is counted.
 #[derive(Debug, Clone)]
 pub(crate) struct Meter {
     servers: Vec<u32>,
@@ -23,12 +22,12 @@ pub(crate) struct Reading {
 }
 
 impl Meter {
-    /// Counts these servers, the database server under that process, and this process with the load generators that it has run.
+    /// These servers, the database server with this main process, and this process with its load generators.
     pub(crate) fn new(servers: Vec<u32>, postmaster: Option<u32>) -> Self {
         Self { servers, postmaster }
     }
 
-    /// None where there is no /proc, or a process is gone.
+    /// None without /proc, or if a process has ended.
     pub(crate) fn read(&self) -> Option<Reading> {
         let own = Stat::of("self")?;
         Some(Reading {
@@ -40,7 +39,7 @@ impl Meter {
 }
 
 impl Reading {
-    /// The time between two readings, for each of so many requests.
+    /// The time between two readings, for each request.
     pub(crate) fn since(self, before: Self, requests: u64) -> Cpu {
         #[expect(clippy::cast_precision_loss, reason = "neither ticks nor requests come near 2^52")]
         let each = |after: u64, before: u64| after.saturating_sub(before) as f64 * TICK_US / requests as f64;
@@ -52,14 +51,14 @@ impl Reading {
     }
 }
 
-/// The process that started a database session, if it runs on this machine. The session may be on another one, where its number means
-/// another process: so it has to be one of PostgreSQL's.
+/// The main process of a database session, if it runs on this machine. On another machine the number may belong to
+/// any process, so this one must be PostgreSQL's.
 pub(crate) fn postmaster_of(backend: u32) -> Option<u32> {
     let parent = Stat::of(&backend.to_string()).filter(|stat| stat.name == "postgres")?.parent;
     Stat::of(&parent.to_string()).filter(|stat| stat.name == "postgres").map(|_| parent)
 }
 
-/// The most memory that a process has had at a time, in MiB.
+/// The most memory that a process has had, in MiB.
 pub(crate) fn peak_memory_mib(pid: u32) -> Option<f64> {
     peak_memory_in(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
 }
@@ -86,7 +85,7 @@ struct Stat {
     name: String,
     parent: u32,
     own: u64,
-    /// Those that were waited for.
+    /// Children that have ended.
     ended_children: u64,
 }
 
@@ -95,8 +94,8 @@ impl Stat {
         Self::parse(&fs::read_to_string(format!("/proc/{process}/stat")).ok()?)
     }
 
-    /// The name stands in parentheses and may hold any character; after it come the state (field 3), the parent (4), and user and
-    /// system time of the process (14, 15) and of its children (16, 17).
+    /// The name is in parentheses and may contain any character; after it come the state (field 3), the parent (4),
+    /// and user and system time of the process (14, 15) and of its children (16, 17).
     fn parse(line: &str) -> Option<Self> {
         let (start, rest) = line.rsplit_once(')')?;
         let fields: Vec<&str> = rest.split_whitespace().collect();
@@ -123,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn time_is_told_for_each_request() {
+    fn time_is_divided_by_requests() {
         let before = Reading { servers: 100, database: Some(10), generator: 7 };
         let after = Reading { servers: 300, database: Some(60), generator: 8 };
         let cpu = after.since(before, 1_000);

@@ -1,13 +1,7 @@
-//! The database that everything is measured on.
-
-use std::{fmt, fs::Permissions, os::unix::fs::PermissionsExt, process::Command, time::Duration};
+use std::{fmt, process::Command, time::Duration};
 
 use anyhow::{Context, bail};
-use db::{
-    Flavour, Store, StoreOptions,
-    embedded::{Embedded, EmbeddedKind, EmbeddedOptions},
-    schema,
-};
+use db::{Flavour, Store, StoreOptions, embedded::Embedded, schema};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -15,10 +9,10 @@ use tokio_postgres::{Client, NoTls};
 
 use crate::cpu;
 
-/// How long statements that nobody waits for any more may go on.
+/// How long statements of clients that have hung up may continue.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A server that was given, or a private one that goes with the run.
+/// A given server, or a private one that is removed after the run.
 pub(crate) struct Database {
     url: String,
     client: Client,
@@ -31,19 +25,18 @@ struct Private {
     dir: TempDir,
 }
 
-/// What the figures were taken on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DatabaseFacts {
     pub(crate) postgresql: String,
     pub(crate) timescaledb: Option<String>,
     pub(crate) fsync: String,
     pub(crate) synchronous_commit: String,
-    /// The file system of a private database. On one that lives in memory, fsync costs nothing.
+    /// Of a private database. On a file system in memory, fsync costs nothing.
     pub(crate) file_system: Option<String>,
 }
 
 impl Database {
-    /// Connects to the database of that URL, or starts a private one.
+    /// Without a URL, starts a private server.
     pub(crate) async fn start(url: Option<&str>) -> anyhow::Result<Self> {
         let private = match url {
             Some(_) => None,
@@ -69,7 +62,7 @@ impl Database {
         &self.store
     }
 
-    /// Makes the daemon's schema, in a database that has none: nobody's events are added to.
+    /// Makes the daemon's schema. The database must be empty, so that no events of others are changed.
     pub(crate) async fn migrate(&self) -> anyhow::Result<Flavour> {
         const IS_EMPTY: &str = "select to_regnamespace('analytics') is null and to_regnamespace('textbook') is null";
         if !self.client.query_one(IS_EMPTY, &[]).await?.get::<_, bool>(0) {
@@ -78,17 +71,17 @@ impl Database {
         Ok(schema::migrate(&self.store, None).await?.flavour)
     }
 
-    /// Lets the server do now what it would otherwise do during the first measurements, for all contenders' tables alike.
+    /// Makes the server do its maintenance now rather than during the first measurements.
     pub(crate) async fn calm_down(&self) -> anyhow::Result<()> {
         self.client.batch_execute("vacuum analyze").await?;
-        // Only a superuser may ask for this, which the owner of a given database need not be.
+        // This needs a superuser, which the owner of a given database may not be.
         if self.private.is_some() {
             self.client.batch_execute("checkpoint").await?;
         }
         self.wait_until_idle().await
     }
 
-    /// Waits for the statements of clients that have hung up, which would take time from what is measured next.
+    /// Waits for the statements of clients that have hung up, which would slow down the next measurement.
     pub(crate) async fn wait_until_idle(&self) -> anyhow::Result<()> {
         const BUSY: &str = "select count(*) from pg_stat_activity where datname = current_database() and state = 'active' \
              and backend_type = 'client backend' and pid <> pg_backend_pid()";
@@ -102,13 +95,12 @@ impl Database {
         Ok(())
     }
 
-    /// The first process of the server, where it runs on this machine.
+    /// The main process of the server, if it runs on this machine.
     pub(crate) async fn postmaster(&self) -> anyhow::Result<Option<u32>> {
         let backend: i32 = self.client.query_one("select pg_backend_pid()", &[]).await?.get(0);
         Ok(u32::try_from(backend).ok().and_then(cpu::postmaster_of))
     }
 
-    /// What the figures are taken on.
     pub(crate) async fn facts(&self) -> anyhow::Result<DatabaseFacts> {
         const FACTS: &str = "select current_setting('server_version'), \
              (select extversion from pg_extension where extname = 'timescaledb'), \
@@ -123,7 +115,7 @@ impl Database {
         })
     }
 
-    /// Stops a private server and removes its data.
+    /// Also removes the data of a private server.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         if let Some(Private { server, dir }) = self.private {
             server.stop().await?;
@@ -135,16 +127,8 @@ impl Database {
 
 impl Private {
     async fn start() -> anyhow::Result<Self> {
-        // PostgreSQL refuses to be root, so the user that it runs as then must be able to pass through the folder.
-        let passable = Permissions::from_mode(0o755);
-        let dir = tempfile::Builder::new().prefix("analyticsd-bench-").permissions(passable).tempdir()?;
-        let options = EmbeddedOptions {
-            dir: dir.path().to_owned(),
-            kind: Some(EmbeddedKind::Native),
-            postgres_bin: None,
-            wasm_server: None,
-        };
-        let server = Embedded::start(&options).await?;
+        let dir = harness::server_dir();
+        let server = Embedded::start(&harness::embedded_options(dir.path(), Flavour::Postgres)).await?;
         eprintln!("running {} in {}", server.description(), dir.path().display());
         Ok(Self { server, dir })
     }

@@ -1,4 +1,5 @@
-//! Hours that hold events before they are measured. But for the current one they lie years in the past, where nothing else changes them.
+//! Fills hours with events before they are measured. All but the current one are years in the past, where nothing
+//! else changes them.
 
 use anyhow::{Context, bail};
 use db::{Ingested, SettleOutcome, Settler, Store, Writer};
@@ -6,16 +7,16 @@ use model::{Event, EventKind, Hour, HourCounts, Timestamp, UserName, wire::MAX_B
 
 use crate::wrk::PastHours;
 
-/// How many users the events of most loads are of.
+/// The number of users in most loads.
 pub(crate) const USERS: u32 = 10_000;
-/// One event in so many is a click.
+/// One event in this many is a click.
 pub(crate) const CLICK_EVERY: u32 = 10;
 
 const MILLIS_PER_HOUR: i64 = 3_600_000;
 /// 2020-01-01T00:00:00Z.
 const FIRST_HOUR_MILLIS: i64 = 1_577_836_800_000;
 
-/// The settled hours come first, because a real-time aggregate computes only what is later than what it has materialized.
+/// The settled hours come first, because a real-time aggregate computes only hours after the materialized ones.
 pub(crate) fn large_settled_hour() -> FilledHour {
     FilledHour { hour: past_hour(0), events: 1_000_000, users: USERS }
 }
@@ -25,13 +26,13 @@ pub(crate) fn settled_hours() -> PastHours {
     PastHours { first: past_hour(1), count: 72 }
 }
 
-/// The hour that begins so many hours after 2020 did.
+/// The hour that begins this many hours after 2020 began.
 pub(crate) fn past_hour(number: u32) -> Hour {
     let start = Timestamp::from_millis(FIRST_HOUR_MILLIS + i64::from(number) * MILLIS_PER_HOUR);
     Hour::containing(start.expect("a u32 of hours after 2020 lies before the year 9999 for every hour in use"))
 }
 
-/// An hour with so many events, evenly spread, of so many users, in turn.
+/// The events are evenly spread, and the users take turns.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FilledHour {
     pub(crate) hour: Hour,
@@ -40,7 +41,7 @@ pub(crate) struct FilledHour {
 }
 
 impl FilledHour {
-    /// Its event of that number, counted from 0.
+    /// Counted from 0.
     fn event(&self, number: u32) -> anyhow::Result<Event> {
         let offset = i64::from(number) * MILLIS_PER_HOUR / i64::from(self.events);
         Ok(Event {
@@ -50,7 +51,7 @@ impl FilledHour {
         })
     }
 
-    /// What it counts, if it held nothing before.
+    /// If the hour was empty before.
     pub(crate) fn counts(&self) -> HourCounts {
         let clicks = self.events.div_ceil(CLICK_EVERY);
         HourCounts {
@@ -78,7 +79,7 @@ pub(crate) async fn fill(store: &Store, hours: &[FilledHour]) -> anyhow::Result<
     Ok(())
 }
 
-/// Settles hours, as long as no daemon does.
+/// While no daemon runs.
 pub(crate) async fn settle(store: &Store, hours: impl IntoIterator<Item = Hour>) -> anyhow::Result<()> {
     let settler = Settler::elect(store).await?.context("another process settles the hours of this database")?;
     for hour in hours {

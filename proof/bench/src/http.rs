@@ -1,4 +1,4 @@
-//! A warp server of the contract's two routes and nothing else: no limits, no orderly stop, no problem documents.
+//! A warp server with only the contract's two routes: no limits, no graceful shutdown, no problem documents.
 
 use anyhow::Context;
 use model::{Event, EventKind, Hour, HourCounts, InvalidInput, Timestamp, UserName};
@@ -10,7 +10,7 @@ use warp::{
     reply::{Response, with_status},
 };
 
-/// What a server does with a request that is well formed.
+/// What a server does with a valid request.
 pub(crate) trait Answers: Clone + Send + Sync + 'static {
     /// Stores an event before it returns.
     fn store(&self, event: Event) -> impl Future<Output = anyhow::Result<()>> + Send;
@@ -40,7 +40,7 @@ impl EventParameters {
     }
 }
 
-/// Serves on a free port, which is printed, until the process is killed.
+/// Serves on a free port, which it prints, until the process is killed.
 pub(crate) async fn serve(answers: impl Answers) -> anyhow::Result<()> {
     let answers = warp::any().map(move || answers.clone());
     let get = warp::path!("analytics").and(warp::get()).and(warp::query()).and(answers.clone()).then(get_counts);

@@ -1,4 +1,4 @@
-//! Every load in every round, so that what disturbs the machine for a while disturbs all contenders alike.
+//! Runs every load in every round, so that a disturbance of the machine affects all contenders alike.
 
 use std::collections::BTreeSet;
 
@@ -14,11 +14,10 @@ use crate::{
     wrk::{Load, Outcome, Posts, Traffic, Wrk},
 };
 
-/// What makes loads and sees what they cost.
 pub(crate) struct Instruments<'a> {
     pub(crate) wrk: &'a Wrk,
     pub(crate) database: &'a Database,
-    /// The first process of the database server, if that runs here.
+    /// The main process of the database server, if it runs on this machine.
     pub(crate) postmaster: Option<u32>,
     pub(crate) rounds: u32,
 }
@@ -26,7 +25,7 @@ pub(crate) struct Instruments<'a> {
 /// One load on one contender.
 pub(crate) struct Planned<'a> {
     pub(crate) subject: Subject,
-    /// The servers that the connections are spread over evenly, of one contender.
+    /// Of one contender. The connections are spread over them evenly.
     pub(crate) servers: Vec<&'a Server>,
     pub(crate) traffic: Traffic,
     /// For all servers together.
@@ -41,7 +40,7 @@ impl Planned<'_> {
 }
 
 impl Instruments<'_> {
-    /// Puts every planned load on its servers, once in every round. The daemon must count what it acknowledges.
+    /// Runs every load once in every round. The daemon must count every event that it acknowledges.
     pub(crate) async fn measure(
         &self,
         planned: &[Planned<'_>],
@@ -69,7 +68,7 @@ impl Instruments<'_> {
         Ok((measurements, ledger.close().await?))
     }
 
-    /// One generator for each server, all at a time.
+    /// One generator for each server, at the same time.
     async fn run(&self, planned: &Planned<'_>, seed: u32) -> anyhow::Result<Outcome> {
         let servers = u32::try_from(planned.servers.len())?;
         let Planned { traffic, connections, seconds, .. } = *planned;
@@ -80,7 +79,7 @@ impl Instruments<'_> {
         let before = meter.read();
         let loads = planned.servers.iter().zip(seed * 10..);
         let outcomes = try_join_all(
-            loads.map(async |(server, seed)| self.wrk.run(&server.url, server.token(), &Load { seed, ..load }).await),
+            loads.map(async |(server, seed)| self.wrk.run(server.url(), server.token(), &Load { seed, ..load }).await),
         )
         .await?;
         let mut outcome = together(&outcomes);
@@ -90,8 +89,8 @@ impl Instruments<'_> {
     }
 }
 
-/// The places of the loads of one round. Each round begins elsewhere, so that no contender always comes right after the same other one, whose
-/// dirty pages are still being written.
+/// The order of the loads in a round. Each round begins with another load, so that no contender always follows the
+/// same one, whose dirty pages are still being written.
 fn order(loads: usize, round: u32, rounds: u32) -> impl Iterator<Item = usize> {
     let first = loads * (round as usize - 1) / rounds as usize;
     (first..loads).chain(0..first)
@@ -108,7 +107,7 @@ impl Measurement {
     }
 }
 
-/// Sums of loads that ran at a time. Of their percentiles the largest: percentiles cannot be summed.
+/// Sums loads that ran at the same time, with the largest of their percentiles: percentiles cannot be summed.
 fn together(outcomes: &[Outcome]) -> Outcome {
     let largest = |percentile: fn(&Latency) -> f64| {
         outcomes.iter().filter_map(|outcome| outcome.sample.latency.as_ref().map(percentile)).reduce(f64::max)
@@ -150,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn loads_that_ran_at_a_time_are_summed_and_the_slower_one_tells_how_long_it_took() {
+    fn loads_that_ran_together_are_summed_and_the_slower_one_gives_the_time() {
         let outcome = |count, per_second, p50_ms, p99_ms| Outcome {
             sample: Sample { count, per_second, latency: Some(Latency { p50_ms, p99_ms, p999_ms: 9.0 }), cpu: None },
             posts: Posts { acknowledged: count, sent: count + 1 },

@@ -1,4 +1,4 @@
-//! Whether the daemon counted what it acknowledged: speed that loses events is not speed.
+//! Whether the daemon counted every event that it acknowledged.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{servers::Server, wrk::Posts};
 
-/// What the daemon acknowledged for some hours since the ledger was opened.
+/// The events that the daemon acknowledged for some hours since the ledger was opened.
 pub(crate) struct Ledger<'a> {
     daemon: &'a Server,
     hours: BTreeSet<Hour>,
@@ -25,19 +25,17 @@ pub(crate) struct Audited {
 }
 
 impl<'a> Ledger<'a> {
-    /// Opens a ledger for every event that goes to these hours.
     pub(crate) async fn open(daemon: &'a Server, hours: BTreeSet<Hour>) -> anyhow::Result<Self> {
         let stored_before = stored(daemon, &hours).await?;
         Ok(Self { daemon, hours, stored_before, posts: Posts::default() })
     }
 
-    /// Adds what a load sent.
     pub(crate) fn add(&mut self, posts: Posts) {
         self.posts.acknowledged += posts.acknowledged;
         self.posts.sent += posts.sent;
     }
 
-    /// Compares with what the daemon counts.
+    /// Compares with the daemon's counts.
     pub(crate) async fn close(self) -> anyhow::Result<Audited> {
         let stored = stored(self.daemon, &self.hours).await?.saturating_sub(self.stored_before);
         audited(self.posts, stored)

@@ -5,7 +5,6 @@ use std::{fmt, fs, num::NonZero, process::Command, thread};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-/// The machine that the figures belong to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Machine {
     pub(crate) cores: usize,
@@ -15,7 +14,6 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Looks at this machine.
     pub(crate) fn read() -> anyhow::Result<Self> {
         let cpus = fs::read_to_string("/proc/cpuinfo").context("cannot read /proc/cpuinfo")?;
         let memory = fs::read_to_string("/proc/meminfo").context("cannot read /proc/meminfo")?;
@@ -44,7 +42,7 @@ impl fmt::Display for Machine {
     }
 }
 
-/// The commit that the working tree is at, where git tells; with a plus sign if something in it is not committed.
+/// The commit of the working tree, if git has it; with a plus sign if there are uncommitted changes.
 pub(crate) fn revision() -> Option<String> {
     let git = |arguments: &[&str]| {
         let output = Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;

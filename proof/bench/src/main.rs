@@ -1,15 +1,17 @@
-//! Measures analyticsd against the textbook way to count events, side by side in one run, and both against an HTTP server
-//! that does nothing. Figures from different machines do not compare; the ratios within one run do.
+//! Measures analyticsd against the textbook way to count events, side by side in one run, and both against an HTTP
+//! server that does nothing. Figures from different machines do not compare; the ratios within one run do.
 //!
-//! - `cli` reads the command line, `plan` is what it comes to;
-//! - `parts` has what is measured, a file for each part;
-//! - `database` is the server that everything runs on, `fill` puts the hours into it that are read, `table` does the same for
-//!   the textbook, `rows` are those that are stored in bulk;
-//! - `http` is the plain warp server that `ceiling` and `textbook` answer through, `servers` starts these and the daemon;
-//! - `wrk` makes the load, `interleave` puts it on the contenders in turn, `cpu` sees what it costs, `ledger` checks that the daemon
-//!   counted what it acknowledged;
-//! - `measure`, `numbers` and `machine` are what a report is made of, `ratios` compares the contenders, `targets` says what is promised;
-//! - `report` says what came out, `check` compares it with a stored run, `store` keeps it in the documentation, `plot` draws it.
+//! - `cli` reads the command line and makes a `plan` from it;
+//! - `parts` has one file for each part of the measurements;
+//! - `database` is the database server, `fill` fills its hours for the daemon, `table` for the textbook, `rows` are
+//!   for bulk loads;
+//! - `http` is the plain warp server of `ceiling` and `textbook`, `servers` starts these and the daemon;
+//! - `wrk` makes the load, `interleave` loads the contenders in turn, `cpu` measures the cost, `ledger` checks the
+//!   daemon's counts;
+//! - `measure`, `numbers` and `machine` are the parts of a report, `ratios` compares the contenders, `targets` has
+//!   the promises;
+//! - `report` prints the results, `check` compares them with a stored run, `store` writes them to the documentation,
+//!   `plot` draws them.
 //!
 //! Exit codes: 0 if everything was measured; 1 if something failed, so that there are no figures, or if a check found a
 //! regression; 2 if nothing could begin.
@@ -87,7 +89,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// What a run needs. It is looked for first of all: a run takes too long to fail at its end.
+/// What a run needs. It is checked first, so that a long run does not fail at its end.
 struct Needs {
     wrk: Wrk,
     programs: Programs,
@@ -129,7 +131,7 @@ async fn run(args: &Args, needs: &Needs) -> anyhow::Result<()> {
     check.verdict()
 }
 
-/// Whoever reads this may be gone, which is no failure of the run.
+/// The reader may be gone. That is no failure of the run.
 fn print(text: &impl fmt::Display) {
     let _ = write!(std::io::stdout(), "{text}");
 }
@@ -143,7 +145,7 @@ async fn measure(args: &Args, Needs { wrk, programs, .. }: &Needs) -> anyhow::Re
     let machine = Machine::read()?;
     let mut terminate = signal(SignalKind::terminate())?;
     let database = Database::start(args.database_url.as_deref()).await?;
-    // Whatever ends the run, the servers end with the future that holds them, and then the database does.
+    // The servers end with the future that holds them, before the database does.
     let outcome = tokio::select! {
         found = parts::measure(&plan, wrk, programs, &database) => found,
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),

@@ -1,4 +1,4 @@
-//! What a measurement is: the vocabulary that the parts, the report and the check share.
+//! The types of a measurement, which the parts, the report and the check share.
 
 use std::fmt;
 
@@ -9,7 +9,6 @@ use crate::{
     plan::Part,
 };
 
-/// Who is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Contender {
@@ -19,18 +18,18 @@ pub(crate) enum Contender {
     Textbook,
     /// analyticsd over HTTP.
     Daemon,
-    /// The same where requests need a token and are limited by token and address.
+    /// The same, with a token and rate limits per token and address.
     Guarded,
     /// `analytics-cli import`, into analyticsd, each line under a key.
     Import,
     /// The same without keys.
     ImportWithoutKeys,
-    /// `COPY` by psql, past analyticsd.
+    /// `COPY` by psql, without analyticsd.
     Copy,
 }
 
 impl Contender {
-    /// Whether it is analyticsd over HTTP, which must count what it acknowledges.
+    /// analyticsd over HTTP must count every event that it acknowledges.
     pub(crate) fn is_daemon(self) -> bool {
         matches!(self, Self::Daemon | Self::Guarded)
     }
@@ -50,7 +49,7 @@ impl fmt::Display for Contender {
     }
 }
 
-/// What the size of a measurement counts.
+/// What the size of a measurement is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Axis {
@@ -67,7 +66,7 @@ pub(crate) enum Axis {
 }
 
 impl Axis {
-    /// What there are so many of.
+    /// The unit of a size.
     fn unit(self, number: u64) -> &'static str {
         match (self, number) {
             (Self::Connections, 1) => "connection",
@@ -84,7 +83,7 @@ impl Axis {
     }
 }
 
-/// The same question is put to several contenders, and one question in several sizes.
+/// Several contenders get the same question, in several sizes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Subject {
     pub(crate) part: Part,
@@ -98,7 +97,7 @@ impl Subject {
         Self { part, question: question.to_owned(), axis, size: size.into() }
     }
 
-    /// Whether its sizes are of what there is, rather than of who asks.
+    /// Whether the sizes are of data, rather than of clients.
     pub(crate) fn grows(&self) -> bool {
         matches!(self.part, Part::Growth | Part::Replicas) && self.axis != Axis::Connections
     }
@@ -110,7 +109,7 @@ impl fmt::Display for Subject {
     }
 }
 
-/// One load on one contender, all rounds of it.
+/// All rounds of one load on one contender.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Measurement {
     pub(crate) subject: Subject,
@@ -120,7 +119,6 @@ pub(crate) struct Measurement {
     pub(crate) rounds: Vec<Sample>,
 }
 
-/// What one load came to.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Sample {
     /// Requests that were answered, or rows that were stored.
@@ -128,7 +126,7 @@ pub(crate) struct Sample {
     pub(crate) per_second: f64,
     /// Of requests only.
     pub(crate) latency: Option<Latency>,
-    /// Where /proc tells.
+    /// If /proc has it.
     pub(crate) cpu: Option<Cpu>,
 }
 
@@ -146,9 +144,9 @@ pub(crate) struct Latency {
 #[expect(clippy::struct_field_names, reason = "the unit belongs to the name")]
 pub(crate) struct Cpu {
     pub(crate) server_us: f64,
-    /// All processes of the database server, where it runs on this machine.
+    /// All processes of the database server, if it runs on this machine.
     pub(crate) database_us: Option<f64>,
-    /// What makes the load.
+    /// The load generator.
     pub(crate) generator_us: f64,
 }
 
@@ -167,7 +165,6 @@ impl Measurement {
     }
 }
 
-/// What a contender made of a subject.
 pub(crate) fn find<'a>(all: &'a [Measurement], subject: &Subject, contender: Contender) -> Option<&'a Measurement> {
     all.iter().find(|measurement| measurement.contender == contender && measurement.subject == *subject)
 }

@@ -1,6 +1,6 @@
 //! Medians, and numbers written for people.
 
-/// The middle value, or the mean of the two in the middle; none of nothing.
+/// The middle value, or the mean of the two middle ones; none without values.
 pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     match values.len() {
@@ -10,7 +10,7 @@ pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     }
 }
 
-/// A number with about three digits that mean something, and commas between thousands.
+/// A number with about three significant digits, and commas between thousands.
 pub(crate) fn figure(number: f64) -> String {
     let decimals = match number {
         0.0 => 0,

@@ -1,17 +1,17 @@
-//! What is measured in a run, and how long: the validated form of the command line.
+//! The validated form of the command line.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::Args;
 
-/// What can be measured, in the order in which it is.
+/// In the order in which they are measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Part {
     /// GET of the current hour, by connections.
     Reads,
-    /// POST and GET by halves, 95 % for a current hour of 1,000,000 events.
+    /// Half POST and half GET, 95 % for a current hour of 1,000,000 events.
     Mix,
     /// POST for the current hour, by connections.
     Writes,
@@ -21,12 +21,12 @@ pub(crate) enum Part {
     Rows,
     /// GET and POST by the number of daemons.
     Replicas,
-    /// GET and POST with a token and limits of rates, beside a daemon that asks for none.
+    /// GET and POST with a token and rate limits, beside a daemon without.
     Access,
 }
 
 impl Part {
-    /// Its heading in a report.
+    /// The heading in a report.
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Reads => "GET, the current hour",
@@ -40,31 +40,29 @@ impl Part {
     }
 }
 
-/// What to measure, and how long.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Plan {
     pub(crate) parts: Vec<Part>,
-    /// How often everything is measured.
     pub(crate) rounds: u32,
-    /// How long each load lasts.
+    /// Of each load.
     pub(crate) seconds: u32,
-    /// How many connections the textbook has to the database.
+    /// To the database.
     pub(crate) textbook_connections: usize,
     pub(crate) sizes: Sizes,
 }
 
-/// The sizes that are measured, ascending in each list.
+/// In ascending order in each list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Sizes {
     /// Connections of clients, for reads and writes.
     pub(crate) connections: Vec<u32>,
-    /// Events that an hour holds.
+    /// In an hour.
     pub(crate) events: Vec<u32>,
-    /// Distinct users that an hour holds.
+    /// In an hour.
     pub(crate) users: Vec<u32>,
-    /// Past hours that a load is spread over.
+    /// Past hours in a load.
     pub(crate) hours: Vec<u32>,
-    /// Different users of the rows that are stored.
+    /// Users in a bulk load.
     pub(crate) row_users: Vec<u32>,
     /// Daemons on one database.
     pub(crate) daemons: Vec<u32>,
@@ -82,7 +80,7 @@ impl Sizes {
         }
     }
 
-    /// A choice of the same, so that what is measured quickly can be compared.
+    /// A subset, so that a quick run can be compared with a full one.
     fn quick() -> Self {
         Self {
             connections: vec![64, 256],
@@ -139,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn loads_are_shorter_in_a_quick_run_unless_told_otherwise() {
+    fn loads_are_shorter_in_a_quick_run_by_default() {
         assert_eq!(plan(&[]).seconds, 4);
         assert_eq!(plan(&["--quick"]).seconds, 2);
         assert_eq!(plan(&["--quick", "--seconds", "9"]).seconds, 9);

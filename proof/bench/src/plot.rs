@@ -1,5 +1,5 @@
-//! The figures as a drawing, readable on a light and on a dark page: requests each second by connections, and the time of a GET
-//! by the events in its hour.
+//! The figures as a drawing, readable on a light and on a dark page: requests each second by connections, and the
+//! time of a GET by the events in its hour.
 
 use std::fmt::Write as _;
 

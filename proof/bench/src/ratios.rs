@@ -1,4 +1,4 @@
-//! Contenders compared within one run, which is what figures from different machines have in common.
+//! Contenders compared within one run. Unlike figures, these ratios can be compared between machines.
 
 use std::fmt;
 
@@ -7,7 +7,6 @@ use crate::{
     numbers::median,
 };
 
-/// What a measurement is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Baseline {
     /// Another contender at the same question and size.
@@ -19,7 +18,7 @@ pub(crate) enum Baseline {
 /// The rate of one measurement by that of another.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Ratio {
-    /// Says what is compared. Two runs name the same ratio alike.
+    /// Two runs have the same name for the same ratio.
     pub(crate) name: String,
     /// Of each round. Both loads of a round ran within seconds of one another.
     pub(crate) rounds: Vec<f64>,
@@ -58,7 +57,7 @@ pub(crate) fn all(measurements: &[Measurement]) -> Vec<Ratio> {
         .collect()
 }
 
-/// How a measurement compares, as far as there is what to compare it with.
+/// None if there is nothing to compare the measurement with.
 pub(crate) fn compare(measurement: &Measurement, all: &[Measurement], baseline: Baseline) -> Option<Ratio> {
     let base = match baseline {
         Baseline::Contender(contender) => find(all, &measurement.subject, contender)?,
@@ -74,7 +73,7 @@ pub(crate) fn compare(measurement: &Measurement, all: &[Measurement], baseline: 
     })
 }
 
-/// Where sizes are of clients, a larger one is another question rather than the same one in another size.
+/// With more clients it is another question, not the same one in another size.
 fn smallest<'a>(measurement: &Measurement, all: &'a [Measurement]) -> Option<&'a Measurement> {
     let subject = &measurement.subject;
     let alike = all.iter().filter(|other| {

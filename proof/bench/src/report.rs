@@ -1,4 +1,4 @@
-//! What came out, for people and for programs.
+//! The results, for people and for programs.
 
 use std::fmt;
 
@@ -16,12 +16,12 @@ use crate::{
     targets::{self, Target},
 };
 
-/// All that a run found. As JSON it has every round, as Markdown the medians.
+/// As JSON it has every round, as Markdown the medians.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
-    /// The sources, where git tells.
+    /// The commit of the sources.
     pub(crate) revision: Option<String>,
-    /// What makes the load.
+    /// The load generator.
     pub(crate) generator: String,
     pub(crate) machine: Machine,
     pub(crate) database: DatabaseFacts,
@@ -32,11 +32,11 @@ pub(crate) struct Report {
     pub(crate) targets: Vec<Target>,
 }
 
-/// The most memory that the daemon had had at a time when a part had been measured.
+/// The most memory of the daemon up to the end of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Memory {
     pub(crate) after: Part,
-    /// Where /proc tells.
+    /// If /proc has it.
     pub(crate) peak_mib: Option<f64>,
 }
 
@@ -85,7 +85,7 @@ impl Report {
         }
     }
 
-    /// What the figures were taken on, as far as ratios depend on it.
+    /// The parts of the environment that ratios depend on.
     pub(crate) fn grounds(&self) -> String {
         let Machine { cores, cpu, .. } = &self.machine;
         format!(
@@ -133,7 +133,7 @@ impl Report {
         writeln!(f)
     }
 
-    /// Who it was, and with how many clients if the daemon had others: latencies of fewer are shorter.
+    /// With the number of clients if the daemon had another one: latencies of fewer clients are shorter.
     fn contender(&self, measurement: &Measurement) -> String {
         let Measurement { subject, contender, connections, .. } = measurement;
         let has_others = subject.part != Part::Rows
@@ -237,7 +237,7 @@ mod tests {
     };
 
     #[test]
-    fn fewer_clients_than_the_daemon_had_are_told() {
+    fn fewer_clients_than_the_daemon_had_are_named() {
         let mut report = check::read(include_bytes!("../../../docs/performance.json")).unwrap();
         let is_mix = |measurement: &&mut Measurement| measurement.subject.part == Part::Mix;
         for textbook in report.measurements.iter_mut().filter(is_mix).filter(|mix| mix.contender == Contender::Textbook)

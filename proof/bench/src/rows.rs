@@ -1,4 +1,4 @@
-//! The rows that are stored in bulk: an hour's events of users who come in no order.
+//! The rows of a bulk load: an hour's events of users in random order.
 
 use std::{collections::HashSet, io::Write};
 
@@ -12,7 +12,7 @@ use crate::fill::CLICK_EVERY;
 
 const MILLIS_PER_HOUR: u64 = 3_600_000;
 
-/// So many events of one hour, in the order of time, each of one of so many users drawn evenly.
+/// Events of one hour, in the order of time. Users are drawn evenly.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rows {
     pub(crate) hour: Hour,
@@ -33,12 +33,12 @@ impl Rows {
         })
     }
 
-    /// The user of an event: the same whenever it is asked for, and unlike that of the event before.
+    /// Always the same user for an event, and another one than for the event before.
     fn user(self, number: u32) -> u64 {
         scramble(number.into()) % u64::from(self.users)
     }
 
-    /// The bodies of batches, as large as may be.
+    /// As large as the contract allows.
     pub(crate) fn batches(self) -> Vec<Vec<u8>> {
         let mut bodies = vec![Vec::new()];
         for (number, event) in self.events().enumerate() {
@@ -50,7 +50,7 @@ impl Rows {
         bodies
     }
 
-    /// The columns at, kind and `user_name` as COPY reads them: a line a row, a tab between columns.
+    /// The columns at, kind and `user_name` for COPY: a row a line, separated by tabs.
     pub(crate) fn copy_text(self) -> Vec<u8> {
         let mut text = Vec::new();
         for event in self.events() {
@@ -60,7 +60,7 @@ impl Rows {
         text
     }
 
-    /// What the hour counts when it holds these events and no others.
+    /// The hour's counts with only these events.
     pub(crate) fn counts(self) -> HourCounts {
         let clicks = u64::from(self.count.div_ceil(CLICK_EVERY));
         let users: HashSet<u64> = (0..self.count).map(|number| self.user(number)).collect();
@@ -68,7 +68,7 @@ impl Rows {
     }
 }
 
-/// The output function of `SplitMix64` (Steele, Lea, Flood 2014): numbers in a row come out as if drawn by chance.
+/// The output function of `SplitMix64` (Steele, Lea, Flood 2014): consecutive numbers give random ones.
 fn scramble(number: u64) -> u64 {
     let mut mixed = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,5 +1,4 @@
-//! Keeps a run in the documentation: all of it as JSON, a plot, and its tables between two markers of a page whose rest is written
-//! by hand.
+//! Writes a run to the documentation: everything as JSON, a plot, and its tables between two markers of a page.
 
 use std::{
     fs,
@@ -13,20 +12,18 @@ use crate::{plot, report::Report};
 const BEGIN: &str = "<!-- what follows is written by `make bench` -->";
 const END: &str = "<!-- what precedes is written by `make bench` -->";
 
-/// A page that a run can be kept in.
 pub(crate) struct Store {
     dir: PathBuf,
 }
 
 impl Store {
-    /// Reads the page first of all, since a run takes too long to fail at its end for want of a marker.
+    /// Checks the markers of the page, so that a long run does not fail at its end.
     pub(crate) fn open(dir: &Path) -> anyhow::Result<Self> {
         let store = Self { dir: dir.to_owned() };
         store.by_hand()?;
         Ok(store)
     }
 
-    /// What stands on the page before and after the run.
     fn by_hand(&self) -> anyhow::Result<(String, String)> {
         let page = self.dir.join("performance.md");
         let text = fs::read_to_string(&page).with_context(|| format!("cannot read {}", page.display()))?;
@@ -35,7 +32,7 @@ impl Store {
     }
 
     pub(crate) fn keep(&self, report: &Report) -> anyhow::Result<()> {
-        // Read again, for it may have been written to during the run.
+        // The page may have changed during the run.
         let (before, after) = self.by_hand()?;
         let page = format!(
             "{before}{BEGIN}\n\n![Requests each second, and how they grow](performance.svg)\n\n{report}\n{END}{after}"
@@ -53,7 +50,7 @@ impl Store {
     }
 }
 
-/// What stands before the first marker and after the second.
+/// The text before the first marker and after the second.
 fn split(page: &str) -> anyhow::Result<(&str, &str)> {
     let Some((before, rest)) = page.split_once(BEGIN) else {
         bail!("it has no line {BEGIN}");

@@ -1,4 +1,5 @@
-//! The textbook's table, filled with the same events as the daemon's schema; and the daemon's own, for COPY past the daemon.
+//! The textbook's table, filled with the same events as the daemon's schema; and the daemon's own, for COPY without
+//! the daemon.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use db::Flavour;
@@ -14,7 +15,7 @@ const INDEX: &str = "create index on textbook.events (at)";
 
 /// The hypertable brings its own index on time.
 const HYPERTABLE: &str = "select create_hypertable('textbook.events', by_range('at'))";
-/// Real-time, since a count that lags behind what was stored would not answer the same question.
+/// Real-time, since a count that lags behind would not answer the same question.
 const AGGREGATE: &str = "create materialized view textbook.hourly \
      with (timescaledb.continuous, timescaledb.materialized_only = false) as \
      select time_bucket(interval '1 hour', at) as hour, count(distinct user_name) as unique_users, \
@@ -28,7 +29,7 @@ const FILL: &str = "insert into textbook.events (at, user_name, kind) \
 
 const REFRESH: &str = "call refresh_continuous_aggregate('textbook.hourly', $1::timestamptz, $2::timestamptz)";
 
-/// Makes the table, and the aggregate where the database has those.
+/// Makes the table, and the aggregate if the database has TimescaleDB.
 pub(crate) async fn make(client: &Client, flavour: Flavour) -> anyhow::Result<()> {
     client.batch_execute(TABLE).await?;
     match flavour {
@@ -50,7 +51,7 @@ pub(crate) async fn fill(client: &Client, hours: &[FilledHour]) -> anyhow::Resul
     Ok(())
 }
 
-/// Materializes hours in the aggregate, where there is one, as they are settled in the daemon's schema.
+/// Materializes hours in the aggregate, if there is one, like settled hours of the daemon.
 pub(crate) async fn materialize(
     client: &Client,
     flavour: Flavour,
@@ -71,7 +72,7 @@ const MAKE_ROOM: &str = "select analytics.make_room(array[$1::timestamptz])";
 const COUNT_RAW: &str = "select count(distinct user_name), count(*) filter (where kind = 'click'), \
      count(*) filter (where kind = 'impression') from analytics.events where at >= $1 and at < $2";
 
-/// Makes the partition of an hour, where the flavour has those, for whoever stores raw events without the daemon.
+/// Makes the partition of an hour, if the flavour has partitions, to store raw events without the daemon.
 pub(crate) async fn make_room(client: &Client, hour: Hour) -> anyhow::Result<()> {
     client.execute(MAKE_ROOM, &[&hour.start().to_utc()]).await?;
     Ok(())

@@ -1,4 +1,4 @@
-//! What is promised of the daemon on a machine of two cores that has the load generator and the database too, with fsync on.
+//! The promises for a machine of two cores, which the load generator and the database share, with fsync on.
 
 use std::fmt;
 
@@ -12,7 +12,6 @@ use crate::{
     report::Memory,
 };
 
-/// A promise, and what a run came to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Target {
     pub(crate) name: String,
@@ -21,13 +20,10 @@ pub(crate) struct Target {
     pub(crate) met: bool,
 }
 
-/// What a value must be.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Bound {
-    /// This or more.
     AtLeast(f64),
-    /// This or less.
     AtMost(f64),
 }
 
@@ -49,7 +45,7 @@ impl fmt::Display for Bound {
     }
 }
 
-/// A promised ratio of rates, where the size is one of connections.
+/// A promised ratio of rates; the size is the number of connections.
 struct Promised {
     part: Part,
     size: Option<u64>,
@@ -76,12 +72,12 @@ const RATIOS: &[Promised] = &[
 
 /// Of a POST at 64 connections.
 const MOST_P99_MS: f64 = 15.0;
-/// Of a GET of the current hour, however many events it holds, by that with the fewest.
+/// Of a GET of the current hour with any number of events, relative to the fewest.
 const MOST_GROWTH_OF_P50: f64 = 1.2;
 /// At 256 connections.
 const MOST_MEMORY_MIB: f64 = 64.0;
 
-/// The promises that a run can tell about, in the order of its parts.
+/// The promises that a run has measured, in the order of its parts.
 pub(crate) fn evaluate(all: &[Measurement], memory: &[Memory]) -> Vec<Target> {
     let mut targets: Vec<Target> = RATIOS.iter().flat_map(|promise| promise.evaluate(all)).collect();
     targets.extend(latency_of_posts(all));
@@ -117,7 +113,7 @@ fn latency_of_posts(all: &[Measurement]) -> Option<Target> {
     Some(target(format!("{}: p99 in ms", posts.subject), p99, Bound::AtMost(MOST_P99_MS)))
 }
 
-/// The slowest size by the smallest one.
+/// The slowest size relative to the smallest one.
 fn growth_of_gets(all: &[Measurement]) -> Option<Target> {
     let gets: Vec<&Measurement> = all
         .iter()
@@ -172,7 +168,7 @@ mod tests {
         ];
         let memory =
             [Memory { after: Part::Writes, peak_mib: Some(64.5) }, Memory { after: Part::Rows, peak_mib: Some(99.0) }];
-        let told: Vec<_> = evaluate(&all, &memory)
+        let evaluated: Vec<_> = evaluate(&all, &memory)
             .into_iter()
             .map(|target| (target.name, format!("{:.2}", target.value), target.bound, target.met))
             .collect();
@@ -183,6 +179,9 @@ mod tests {
             ("GET, 100,000 events: p50 at any size up to this, to the smallest", "1.30", Bound::AtMost(1.2), false),
             ("analyticsd: most memory at a time, in MiB", "64.50", Bound::AtMost(64.0), false),
         ];
-        assert_eq!(told, expected.map(|(name, value, bound, met)| (name.to_owned(), value.to_owned(), bound, met)));
+        assert_eq!(
+            evaluated,
+            expected.map(|(name, value, bound, met)| (name.to_owned(), value.to_owned(), bound, met))
+        );
     }
 }

@@ -1,7 +1,7 @@
-//! The server as a textbook would write it: an insert for each event, a query for each question, a pool of connections.
+//! A server as in a textbook: an insert for each event, a query for each GET, a pool of connections.
 //!
-//! This crate is the only one besides `db` that speaks SQL: here and in `table` it is the thing that `db` is compared with,
-//! and in `database` it asks what the figures were taken on.
+//! This crate is the only one besides `db` that has SQL: here and in `table` it is what `db` is compared with, and in
+//! `database` it reads the server's version and settings.
 
 use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -14,10 +14,10 @@ use crate::http::{self, Answers};
 
 const INSERT: &str = "insert into textbook.events (at, user_name, kind) values ($1, $2, $3)";
 
-/// How an hour is counted without an aggregate.
+/// Without an aggregate.
 const COUNT_EVENTS: &str = "select count(distinct user_name), count(*) filter (where kind = 'click'), \
      count(*) filter (where kind = 'impression') from textbook.events where at >= $1 and at < $2";
-/// How an hour is looked up in the continuous aggregate. An hour without events has no row.
+/// With the continuous aggregate. An hour without events has no row.
 const READ_AGGREGATE: &str = "select coalesce(sum(unique_users), 0)::bigint, coalesce(sum(clicks), 0)::bigint, \
      coalesce(sum(impressions), 0)::bigint from textbook.hourly where hour >= $1 and hour < $2";
 

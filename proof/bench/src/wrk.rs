@@ -19,22 +19,21 @@ const SCRIPT: &str = include_str!("load.lua");
 /// A slow answer is a figure, not an error: longer than any answer takes.
 const TIMEOUT: &str = "30s";
 
-/// What is asked for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Traffic {
     /// The share of requests that POST an event, from 0 to 1. The others GET the counts of an hour.
     post_share: f64,
     /// The hour of most requests.
     current: Hour,
-    /// The hours that the others are spread over evenly.
+    /// The other requests are spread over these hours evenly.
     past: PastHours,
-    /// The share of requests for those, from 0 to 1.
+    /// Of requests for past hours, from 0 to 1.
     past_share: f64,
-    /// How many users the events are of, user0 and following, drawn evenly.
+    /// The number of users, user0 and following, drawn evenly.
     users: u32,
 }
 
-/// So many hours, one after the other.
+/// Consecutive hours.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PastHours {
     pub(crate) first: Hour,
@@ -92,7 +91,6 @@ impl Traffic {
     }
 }
 
-/// What to send, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Load {
     pub(crate) traffic: Traffic,
@@ -102,19 +100,19 @@ pub(crate) struct Load {
     pub(crate) seed: u32,
 }
 
-/// What a load came to, as the generator sees it.
+/// The generator's result.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Outcome {
     pub(crate) sample: Sample,
     pub(crate) posts: Posts,
 }
 
-/// How many events a load sent. At its end each connection is cut, perhaps between a request and its answer.
+/// The events of a load. At its end each connection is cut, perhaps between a request and its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Posts {
-    /// At least so many were acknowledged.
+    /// At least this many were acknowledged.
     pub(crate) acknowledged: u64,
-    /// At most so many were sent.
+    /// At most this many were sent.
     pub(crate) sent: u64,
 }
 
@@ -127,12 +125,12 @@ pub(crate) struct Wrk {
 }
 
 impl Wrk {
-    /// Makes sure that wrk is installed.
+    /// Fails if wrk is not installed.
     pub(crate) fn find() -> anyhow::Result<Self> {
-        // wrk ends with an error after it has said its version, so all that counts is whether it runs.
-        let said = BlockingCommand::new("wrk").arg("--version").output().map_err(|error| match error.kind() {
+        // `wrk --version` ends with an error.
+        let output = BlockingCommand::new("wrk").arg("--version").output().map_err(|error| match error.kind() {
             ErrorKind::NotFound => {
-                anyhow!("wrk, which makes the load, is not installed; on Debian: apt-get install wrk")
+                anyhow!("wrk is not installed; on Debian: apt-get install wrk")
             }
             _ => anyhow!("wrk cannot be run: {error}"),
         })?;
@@ -141,17 +139,16 @@ impl Wrk {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         Ok(Self {
             script,
-            version: version(&String::from_utf8_lossy(&said.stdout)),
+            version: version(&String::from_utf8_lossy(&output.stdout)),
             threads: u32::try_from(cores).unwrap_or(u32::MAX),
         })
     }
 
-    /// Its version, and how it is run.
     pub(crate) fn description(&self) -> String {
         format!("wrk {} with {} threads", self.version, self.threads)
     }
 
-    /// Sends a load to a server, with a token if it asks for one, and fails if a single request did.
+    /// Fails if a single request fails.
     pub(crate) async fn run(&self, url: &str, token: Option<&str>, load: &Load) -> anyhow::Result<Outcome> {
         let output = Command::new("wrk")
             .args(["--threads", &self.threads.min(load.connections).to_string()])
@@ -176,11 +173,11 @@ impl Wrk {
 }
 
 /// The second word of `wrk debian/4.1.0-3+b2 [epoll] Copyright …`.
-fn version(said: &str) -> String {
-    said.split_whitespace().nth(1).unwrap_or("of unknown version").to_owned()
+fn version(output: &str) -> String {
+    output.split_whitespace().nth(1).unwrap_or("of unknown version").to_owned()
 }
 
-/// What the script prints in the end.
+/// The output of the script.
 #[derive(Debug, Deserialize, PartialEq)]
 struct Figures {
     requests: u64,
@@ -197,11 +194,11 @@ struct Figures {
 fn parse(output: &str) -> anyhow::Result<Figures> {
     let line = output.lines().rfind(|line| line.starts_with('{'));
     line.and_then(|line| serde_json::from_str(line).ok())
-        .with_context(|| format!("wrk printed what cannot be read:\n{output}"))
+        .with_context(|| format!("cannot read the output of wrk:\n{output}"))
 }
 
 impl Figures {
-    /// The figures of a load with failures are worth nothing, so they are an error.
+    /// A load with failures has no meaningful figures.
     fn outcome(&self, load: &Load) -> anyhow::Result<Outcome> {
         let Self { requests, refused, broken, timed_out, .. } = *self;
         if refused + broken + timed_out > 0 {
@@ -210,7 +207,7 @@ impl Figures {
             );
         }
         if requests == 0 {
-            bail!("not one request was answered in time");
+            bail!("no request was answered in time");
         }
         let sample = Sample {
             count: requests,
@@ -230,7 +227,7 @@ impl Figures {
         if load.traffic.post_share >= 1.0 {
             return Posts { acknowledged: self.requests, sent: self.posts };
         }
-        // The script counts what it makes. wrk asks it for one request more than it sends, to see whether they vary.
+        // The script counts the requests that it makes. wrk makes one more than it sends, to see whether they vary.
         let unanswered = u64::from(load.connections) + 1;
         Posts { acknowledged: self.posts.saturating_sub(unanswered), sent: self.posts }
     }
@@ -292,8 +289,8 @@ Transfer/sec:      3.07MB
 
     #[test]
     fn a_load_without_an_answer_has_no_figures() {
-        assert_eq!(error(&FIGURES.replace("224496", "0")), "not one request was answered in time");
-        assert!(error("unable to connect").starts_with("wrk printed what cannot be read:\nunable to connect"));
+        assert_eq!(error(&FIGURES.replace("224496", "0")), "no request was answered in time");
+        assert!(error("unable to connect").starts_with("cannot read the output of wrk:\nunable to connect"));
     }
 
     #[test]

@@ -19,36 +19,36 @@ use db::{
 use tempfile::TempDir;
 use tokio_postgres::{Config, NoTls};
 
-/// A database that belongs to one test and is gone after it.
+/// A database that belongs to one test and is removed after it.
 pub struct TestDatabase {
     url: String,
     store: Store,
     home: Home,
-    /// Logins that were made for it, which belong to the whole server.
+    /// Logins made for this database, which belong to the whole server.
     logins: Mutex<Vec<String>>,
 }
 
 enum Home {
-    /// A database on a server that others use too.
+    /// On a server that other tests use too.
     Shared { server_url: String, name: String },
-    /// A server of its own, in a folder of its own.
+    /// On its own server.
     Own { server: Box<Embedded>, _dir: TempDir },
 }
 
 impl TestDatabase {
-    /// An empty database with the current schema.
+    /// Empty, with the current schema.
     pub async fn new(flavour: Flavour) -> Self {
         let template = match flavour {
             Flavour::Postgres => None,
             Flavour::Timescale => env::var_os(TIMESCALE_TEMPLATE),
         };
         let database = Self::start(flavour, template.as_deref().map(Path::new)).await;
-        // Where there was a template, this finds nothing left to do.
+        // A copy of the template has the schema already.
         schema::migrate(&database.store, Some(flavour)).await.expect("the schema can be made");
         database
     }
 
-    /// An empty database on a server that can hold the flavour.
+    /// Empty, on a server that can hold the flavour.
     pub async fn without_schema(flavour: Flavour) -> Self {
         Self::start(flavour, None).await
     }
@@ -75,19 +75,18 @@ impl TestDatabase {
         Self { url, store, home, logins: Mutex::default() }
     }
 
-    /// Where to connect.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Where to connect as a new login that is a member of these roles and nothing else. Not in WebAssembly, where everybody is the superuser.
+    /// For a new login that is a member of these roles only. Not in WebAssembly, where every login is the superuser.
     pub async fn url_of_member(&self, roles: &[&str]) -> String {
         let login = unique_name();
-        self.logins.lock().expect("nobody panicked with it").push(login.clone());
+        self.logins.lock().expect("no thread panicked with it").push(login.clone());
         let client = self.client().await;
         client.batch_execute(&format!("create role {login} login")).await.expect("a login can be made");
         for role in roles {
-            // A role that is shared by the server may just be changed by another test, for the same end.
+            // Another test may change the role at the same time.
             while client.batch_execute(&format!("grant {role} to {login}")).await.is_err() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -96,20 +95,20 @@ impl TestDatabase {
         format!("postgres://{login}@{place}")
     }
 
-    /// Lets nobody connect any more but superusers, its owner and members of the roles, by the statements that `analytics-cli doctor` gives.
+    /// Lets only superusers, the owner and members of the roles connect, with the statements that `analytics-cli
+    /// doctor` prints.
     pub async fn close_to_strangers(&self, flavour: Flavour) {
         let examination = Examination::new(&self.store, Duration::from_secs(30));
         let access = examination.access(flavour).await.expect("the rights can be looked at");
-        assert!(!access.admission.is_empty(), "strangers may connect to a database that was just made: {access:?}");
+        assert!(!access.admission.is_empty(), "every login may connect to a new database: {access:?}");
         self.client().await.batch_execute(&access.admission.join("; ")).await.expect("the statements can be run");
     }
 
-    /// The store on this database.
     pub fn store(&self) -> &Store {
         &self.store
     }
 
-    /// A connection past the store, to look at what is stored or to tamper with it.
+    /// A connection beside the store, to read or change the tables directly.
     pub async fn client(&self) -> tokio_postgres::Client {
         connect(&self.url.parse().expect("the URL is valid")).await
     }
@@ -133,10 +132,10 @@ impl Drop for TestDatabase {
                     });
                 });
                 if dropped.join().is_err() {
-                    eprintln!("the database {name} was left behind");
+                    eprintln!("the database {name} was not removed");
                 }
             }
-            // An orderly stop would write data that nobody reads, into a folder that is being removed.
+            // A regular stop would write data into a folder that is about to be removed.
             Home::Own { server, .. } => {
                 if let Some(pid) = server.pid() {
                     let _ = process::Command::new("kill").args(["-KILL", &pid.to_string()]).status();
@@ -146,11 +145,11 @@ impl Drop for TestDatabase {
     }
 }
 
-/// Names the folder of an embedded TimescaleDB that holds the current schema and nothing else. To copy it takes a fraction of the time
-/// that making a database and its schema does.
+/// The variable with the folder of an embedded TimescaleDB that holds only the current schema. A copy takes a
+/// fraction of the time that a new database with its schema takes.
 pub const TIMESCALE_TEMPLATE: &str = "TEST_TIMESCALE_TEMPLATE";
 
-/// Makes the folder that [`TIMESCALE_TEMPLATE`] is to name.
+/// Makes the folder for [`TIMESCALE_TEMPLATE`].
 pub async fn make_timescale_template(dir: &Path) -> anyhow::Result<()> {
     let server = Embedded::start(&embedded_options(dir, Flavour::Timescale)).await?;
     let store = Store::new(server.url(), StoreOptions::default())?;
@@ -159,20 +158,20 @@ pub async fn make_timescale_template(dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `cp` knows more ways to copy a file cheaply than the standard library does.
+/// `cp` copies files faster than the standard library.
 fn copy(from: &Path, to: &Path) {
     let status = process::Command::new("cp").arg("-a").arg(from.join(".")).arg(to).status().expect("cp can be run");
     assert!(status.success(), "{} can be copied", from.display());
 }
 
-/// A temporary folder that a server can pass through which runs as another user than the test.
+/// A temporary folder that is readable for a server that runs as another user.
 pub fn server_dir() -> TempDir {
     let readable = Permissions::from_mode(0o755);
     let dir = tempfile::Builder::new().prefix("analytics-test-").permissions(readable).tempdir();
     dir.expect("a temporary folder can be made")
 }
 
-/// How to run an embedded database of the server that tests use for a flavour.
+/// The options of an embedded database for a flavour.
 pub fn embedded_options(dir: &Path, flavour: Flavour) -> EmbeddedOptions {
     let kind = match flavour {
         Flavour::Postgres => EmbeddedKind::Native,
@@ -181,7 +180,7 @@ pub fn embedded_options(dir: &Path, flavour: Flavour) -> EmbeddedOptions {
     EmbeddedOptions { dir: dir.to_owned(), kind: Some(kind), postgres_bin: None, wasm_server: Some(wasm_server()) }
 }
 
-/// One installation of the WebAssembly server for all tests, kept between runs.
+/// All tests share this installation of the WebAssembly server, which is kept between runs.
 fn wasm_server() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/harness/wasm-server")
 }
@@ -191,7 +190,7 @@ fn unique_name() -> String {
     format!("test_{}_{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// The same server, another database. The name holds nothing that a URL would have to escape.
+/// The name needs no escapes in a URL.
 fn with_database(server_url: &str, name: &str) -> String {
     let (base, query) = server_url.split_once('?').map_or((server_url, String::new()), |(b, q)| (b, format!("?{q}")));
     let server = base.rsplit_once('/').map_or(base, |(server, _)| server);
@@ -203,7 +202,7 @@ async fn on_server(server_url: &str, statement: &str) {
     client.batch_execute(statement).await.unwrap_or_else(|error| panic!("{statement}: {}", db::describe(&error)));
 }
 
-async fn connect(config: &Config) -> tokio_postgres::Client {
+pub(crate) async fn connect(config: &Config) -> tokio_postgres::Client {
     let (client, connection) = config.connect(NoTls).await.expect("the database answers");
     tokio::spawn(async move {
         let _ = connection.await;

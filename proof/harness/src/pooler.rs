@@ -11,14 +11,10 @@ use tokio_postgres::{Config, NoTls, config::Host};
 
 use crate::server_dir;
 
-/// What a pooler gives out sessions for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PoolMode {
-    /// As long as a client is connected.
     Session,
-    /// A transaction at a time.
     Transaction,
-    /// A statement at a time.
     Statement,
 }
 
@@ -30,7 +26,8 @@ pub struct Pooler {
 }
 
 impl Pooler {
-    /// Starts it with so many sessions and a line that says in which order it gives them out, or nothing, and returns once it answers.
+    /// `order` is a line of the settings for the order in which sessions are given out, or empty. Returns once the
+    /// pooler answers.
     pub async fn start(database_url: &str, mode: PoolMode, sessions: u32, order: &str) -> Self {
         let config: Config = database_url.parse().expect("the URL is valid");
         let (user, database) = (config.get_user().expect("a user"), config.get_dbname().expect("a database"));
@@ -56,7 +53,7 @@ impl Pooler {
         );
         fs::write(&file, settings).expect("the settings can be written");
 
-        // It refuses to run as root, and must be able to write into its folder then.
+        // It refuses to run as root, and its user must be able to write to its folder.
         if let Some((_, id)) = root_becomes() {
             fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).expect("its folder can be opened to it");
             chown(&file, Some(id), None).expect("its settings can be given to it");
@@ -67,7 +64,7 @@ impl Pooler {
         pooler
     }
 
-    /// Ends it, with all connections through it.
+    /// Also ends all connections through it.
     pub fn stop(&mut self) {
         if let Some(mut process) = self.process.take() {
             let _ = process.kill();
@@ -75,7 +72,7 @@ impl Pooler {
         }
     }
 
-    /// Starts it where it was before, and returns once it answers.
+    /// Starts it at the same address, and returns once it answers.
     pub async fn start_again(&mut self) {
         for left in [".s.PGSQL.6432", ".s.PGSQL.6432.lock"] {
             let _ = fs::remove_file(self.dir.path().join(left));
@@ -95,7 +92,6 @@ impl Pooler {
         tokio::time::timeout(Duration::from_mins(1), answers).await.expect("the pooler answers");
     }
 
-    /// Where to connect.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -112,7 +108,7 @@ fn program() -> &'static str {
     if Path::new(usual).exists() { usual } else { "pgbouncer" }
 }
 
-/// The user that the server runs as too, whose socket nobody else reaches, with its number, if this is root.
+/// If this is root: the user of the database server, who alone may use its socket, with its number.
 fn root_becomes() -> Option<(&'static str, u32)> {
     let id = |arguments: &[&str]| -> Option<u32> {
         let output = Command::new("id").args(arguments).output().ok()?;

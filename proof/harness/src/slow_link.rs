@@ -9,14 +9,14 @@ use tokio::{
 };
 use tokio_postgres::{Config, config::Host};
 
-/// A long way to a database: whatever goes over it arrives later, in either direction. It ends when it is dropped.
+/// A slow connection to a database: everything arrives later, in both directions. It ends when it is dropped.
 pub struct SlowLink {
     port: u16,
     task: JoinHandle<()>,
 }
 
 impl SlowLink {
-    /// A way to the socket that a URL names, of so long one way.
+    /// To the socket in the URL. `delay` is for one direction.
     pub async fn start(database_url: &str, delay: Duration) -> Self {
         let config: Config = database_url.parse().expect("the URL is valid");
         let socket = socket_of(&config);
@@ -25,7 +25,7 @@ impl SlowLink {
         Self { port, task: tokio::spawn(accept(listener, socket, delay)) }
     }
 
-    /// Where it begins, on 127.0.0.1.
+    /// On 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -37,7 +37,6 @@ impl Drop for SlowLink {
     }
 }
 
-/// The path of the socket that a database's address is of.
 pub(crate) fn socket_of(config: &Config) -> PathBuf {
     let [Host::Unix(folder)] = config.get_hosts() else { panic!("the URL names no socket") };
     let port = config.get_ports().first().copied().unwrap_or(5432);
@@ -48,7 +47,7 @@ async fn accept(listener: TcpListener, socket: PathBuf, delay: Duration) {
     while let Ok((client, _)) = listener.accept().await {
         let socket = socket.clone();
         tokio::spawn(async move {
-            // What opening a connection takes before anything can be said on it.
+            // A TCP handshake takes one round trip.
             sleep(delay * 2).await;
             let Ok(server) = UnixStream::connect(socket).await else { return };
             let (from_client, to_client) = client.into_split();
@@ -59,7 +58,7 @@ async fn accept(listener: TcpListener, socket: PathBuf, delay: Duration) {
     }
 }
 
-/// Carries everything, each piece as late as the others, until either side ends.
+/// Delays every piece equally, until either side ends.
 async fn carry(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin + Send + 'static, delay: Duration) {
     let (sender, mut under_way) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
     tokio::spawn(async move {

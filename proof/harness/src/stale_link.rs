@@ -8,8 +8,8 @@ use tokio_postgres::Config;
 
 use crate::slow_link::socket_of;
 
-/// A way to a database whose sessions can be made stale, as those are that were open while the extension was updated: nobody sees it until
-/// something is said on them, which ends them. It ends when it is dropped.
+/// A connection to a database whose sessions can be made stale, like sessions that were open while the extension was
+/// updated: the next statement on such a session ends it. It ends when it is dropped.
 pub struct StaleLink {
     url: String,
     stale: watch::Sender<()>,
@@ -17,7 +17,7 @@ pub struct StaleLink {
 }
 
 impl StaleLink {
-    /// A way to the socket that a URL names.
+    /// To the socket in the URL.
     pub async fn start(database_url: &str) -> Self {
         let config: Config = database_url.parse().expect("the URL is valid");
         let [user, database] = [config.get_user(), config.get_dbname()].map(|name| name.expect("the URL names it"));
@@ -35,12 +35,11 @@ impl StaleLink {
         Self { url: format!("postgres://{user}@{address}/{database}"), stale, task }
     }
 
-    /// The database by this way.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Makes all sessions stale that are open.
+    /// Makes all open sessions stale.
     pub fn make_stale(&self) {
         self.stale.send_replace(());
     }
@@ -57,13 +56,13 @@ async fn carry(mut client: TcpStream, mut server: UnixStream, mut stale: watch::
         _ = copy_bidirectional(&mut client, &mut server) => return,
         Ok(()) = stale.changed() => {}
     }
-    let mut said = [0; 1024];
-    if client.read(&mut said).await.is_ok_and(|length| length > 0) {
+    let mut statement = [0; 1024];
+    if client.read(&mut statement).await.is_ok_and(|length| length > 0) {
         let _ = client.write_all(&end_of_session()).await;
     }
 }
 
-/// What TimescaleDB says of a session that has the library of another version.
+/// TimescaleDB sends this on a session that has the library of another version.
 fn end_of_session() -> Vec<u8> {
     let fields = "SFATAL\0VFATAL\0CXX000\0M\"timescaledb\" already loaded with a different version\0\0";
     let length = u32::try_from(4 + fields.len()).expect("it is short");

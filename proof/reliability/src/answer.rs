@@ -1,40 +1,34 @@
-//! Which answers a daemon may give. Pure.
-//!
-//! Clients here send only what is valid, so whatever is not done is refused for a while, and says for how long.
+//! Which answers a daemon may give. The clients send only valid requests, so every refusal must be temporary and have
+//! `Retry-After`.
 
 use model::HourCounts;
 use reqwest::StatusCode;
 
 use crate::operation::Outcome;
 
-/// What a client asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
-    /// The counts of an hour.
+pub(crate) enum Asked {
     Counts,
-    /// To store events: for the first time, or again under the key that they came under before.
+    /// To store events, for the first time or again under the same key.
     Store,
     /// To store other events under a key that was acknowledged or queued.
     StoreOthers,
 }
 
-/// An answer as it came.
 #[derive(Debug, Clone)]
-pub struct Answer {
-    /// Its status.
-    pub status: StatusCode,
-    /// Its `Retry-After`, if it has one.
-    pub retry_after: Option<String>,
-    /// Its body, as far as it came.
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) retry_after: Option<String>,
+    /// As far as it arrived.
+    pub(crate) body: String,
 }
 
-/// The most characters of a body that an objection shows.
+/// The most characters of a body in an objection.
 const SHOWN: usize = 500;
 
 impl Answer {
-    /// What it says about events that were sent.
-    pub fn outcome(&self) -> Outcome {
+    /// For a request with events.
+    pub(crate) fn outcome(&self) -> Outcome {
         match self.status {
             StatusCode::NO_CONTENT => Outcome::Acknowledged,
             StatusCode::ACCEPTED => Outcome::Queued,
@@ -42,12 +36,12 @@ impl Answer {
         }
     }
 
-    /// Why nobody may be given this answer; nothing if it is one of those that are promised.
-    pub fn objection(&self, asked: Asked, has_spool: bool) -> Option<String> {
+    /// Why the daemon must not give this answer; none if it may.
+    pub(crate) fn objection(&self, asked: Asked, has_spool: bool) -> Option<String> {
         let is_promised = match self.status {
             StatusCode::OK => asked == Asked::Counts && self.body.parse::<HourCounts>().is_ok(),
             StatusCode::NO_CONTENT => asked == Asked::Store,
-            // Whoever keeps events for later looks for what is stored under their keys only then. Nobody else answers so.
+            // With a spool, keys are checked later.
             StatusCode::ACCEPTED => asked != Asked::Counts && has_spool,
             StatusCode::CONFLICT => asked == Asked::StoreOthers,
             StatusCode::SERVICE_UNAVAILABLE => self.says_when_to_come_back(),
@@ -55,12 +49,12 @@ impl Answer {
         };
         let shown: String = self.body.chars().take(SHOWN).collect();
         let wanted = match asked {
-            Asked::Counts => "counts",
-            Asked::Store => "that events be stored",
-            Asked::StoreOthers => "that other events be stored under a key that is taken",
+            Asked::Counts => "for counts",
+            Asked::Store => "to store events",
+            Asked::StoreOthers => "to store other events under a used key",
         };
         let (status, retry_after) = (self.status.as_u16(), self.retry_after.as_deref().unwrap_or("none"));
-        (!is_promised).then(|| format!("asked for {wanted}: {status} (Retry-After: {retry_after}): {shown:?}"))
+        (!is_promised).then(|| format!("asked {wanted}: {status} (Retry-After: {retry_after}): {shown:?}"))
     }
 
     fn says_when_to_come_back(&self) -> bool {
@@ -80,7 +74,8 @@ mod tests {
     #[test]
     fn only_what_is_promised_passes() {
         let counts = "unique_users,1\nclicks,1\nimpressions,0\n";
-        // What was asked for, the answer's status, Retry-After and body, and whether it passes without and with a spool.
+        // What was asked for, the answer's status, Retry-After and body, and whether it passes without and with a
+        // spool.
         let table = [
             (Counts, 200, None, counts, (true, true)),
             (Counts, 200, None, "clicks,one", (false, false)),
@@ -117,6 +112,6 @@ mod tests {
     fn an_objection_shows_the_answer() {
         let answer = Answer { status: StatusCode::INTERNAL_SERVER_ERROR, retry_after: None, body: "oh".to_owned() };
         let objection = answer.objection(Store, false).unwrap();
-        assert_eq!(objection, "asked for that events be stored: 500 (Retry-After: none): \"oh\"");
+        assert_eq!(objection, "asked to store events: 500 (Retry-After: none): \"oh\"");
     }
 }

@@ -1,4 +1,5 @@
-//! Thousands of clients at a time, each no more than a socket: as many whole HTTP clients would take more of the machine than the daemon.
+//! Thousands of clients at a time, each only a socket: as many HTTP clients would need more of the machine than the
+//! daemon.
 
 use std::{io, time::Duration};
 
@@ -20,25 +21,24 @@ use crate::{
 
 /// The longest that a client waits for an answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
-/// How long a client stays away at most after it was refused: as long as it is told to. It stays away for a random part of it, so that the
-/// crowd does not come back as one.
+/// After a refusal a client stays away for a random part of this, which is the daemon's `Retry-After`.
 const LONGEST_ABSENCE: Duration = Duration::from_secs(1);
 /// The share of requests that read counts.
 const READS: f64 = 0.05;
-/// After so many requests a client comes by another name.
+/// After this many requests a client uses another name.
 const REQUESTS_PER_NAME: u64 = 50;
-/// The most that an answer may have, in bytes.
+/// In bytes.
 const MAX_ANSWER: usize = 16 * 1024;
 
-/// Clients at work, each of which writes down what it did and what it was told.
-pub struct Crowd {
+/// Clients that record their operations.
+pub(crate) struct Crowd {
     clients: JoinSet<Vec<Operation>>,
     stop: watch::Sender<bool>,
 }
 
 impl Crowd {
-    /// Starts clients with the numbers from `first`. Each gives up its connection after so many requests, if it has any, and comes back.
-    pub fn start(seed: u64, first: u32, clients: u32, stay: Option<u32>, url: &str) -> anyhow::Result<Self> {
+    /// Clients are numbered from `first`. After `stay` requests, each closes its connection and opens a new one.
+    pub(crate) fn start(seed: u64, first: u32, clients: u32, stay: Option<u32>, url: &str) -> anyhow::Result<Self> {
         let address = url.strip_prefix("http://").context("the daemon does not serve plain HTTP")?;
         let (stop, _) = watch::channel(false);
         let mut tasks = JoinSet::new();
@@ -57,8 +57,8 @@ impl Crowd {
         Ok(Self { clients: tasks, stop })
     }
 
-    /// Lets every client get the answer to its last request, and returns all that they did.
-    pub async fn stop(mut self) -> anyhow::Result<Vec<Operation>> {
+    /// Waits for the answers to the last requests, and returns all operations.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<Vec<Operation>> {
         self.stop.send_replace(true);
         let mut operations = Vec::new();
         while let Some(client) = self.clients.join_next().await {
@@ -89,9 +89,9 @@ impl Client {
         self.operations
     }
 
-    /// Comes, asks, and goes. False if it was not served to the end.
+    /// One connection. False if a request failed.
     async fn visit(&mut self) -> bool {
-        // What a client waits for begins when it comes.
+        // The wait includes the connection.
         let mut began = Instant::now();
         let mut stream = TcpStream::connect(&self.address).await.ok();
         for _ in 0..self.stay.unwrap_or(u32::MAX) {
@@ -158,7 +158,7 @@ impl Client {
     }
 }
 
-/// Sends a request without a body, and reads the answer to its end.
+/// The request has no body.
 async fn exchange(stream: &mut TcpStream, request: &[u8]) -> io::Result<Answer> {
     stream.write_all(request).await?;
     let mut bytes = Vec::with_capacity(512);
@@ -175,7 +175,7 @@ async fn exchange(stream: &mut TcpStream, request: &[u8]) -> io::Result<Answer> 
     }
 }
 
-/// The answer, once all of it has come.
+/// None until the answer is complete.
 fn parse(bytes: &[u8]) -> Option<Answer> {
     let text = std::str::from_utf8(bytes).ok()?;
     let (head, body) = text.split_once("\r\n\r\n")?;
@@ -196,7 +196,7 @@ mod tests {
     use super::parse;
 
     #[test]
-    fn an_answer_is_whole_when_its_body_is() {
+    fn an_answer_is_complete_when_its_body_is() {
         let busy = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\nretry-after: 1\r\n\r\nbusy";
         for end in 0..busy.len() {
             assert!(parse(&busy.as_bytes()[..end]).is_none());

@@ -1,8 +1,8 @@
-//! Whether a recorded history of writes and reads could have come from one exact counter that every client asks in turn.
+//! Whether a recorded history of writes and reads could come from one exact counter.
 //!
-//! Three things that such a counter cannot do are looked for, in each hour, for clicks, impressions and unique users:
-//! a read that counts less than was acknowledged before it began; a read that counts more than had been sent before it
-//! ended; and a read that counts less than an earlier one did, plus what was both sent and acknowledged between the two.
+//! For clicks, impressions and unique users of each hour, it finds three kinds of reads that such a counter cannot
+//! give: less than was acknowledged before the read began; more than was sent before it ended; less than an earlier
+//! read, plus what was sent and acknowledged between the two.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,16 +14,14 @@ use model::{EventKind, Hour};
 
 use crate::operation::{Action, Operation, Outcome};
 
-/// Something that adds to a counter.
 #[derive(Debug, Clone, Copy)]
 struct Addition {
     began: Instant,
-    /// None where no acknowledgement came: it may count or not.
+    /// None without an acknowledgement: it may count or not.
     acknowledged: Option<Instant>,
     amount: u64,
 }
 
-/// Something that read a counter.
 #[derive(Debug, Clone, Copy)]
 struct Read {
     client: u32,
@@ -38,13 +36,13 @@ struct Counter {
     reads: Vec<Read>,
 }
 
-/// A read that no exact counter could have answered.
+/// A read that no exact counter could give.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Violation {
-    /// Which counter of which hour.
-    pub counter: String,
-    /// What was read, and why it cannot be.
-    pub story: String,
+pub(crate) struct Violation {
+    /// The counter and its hour.
+    pub(crate) counter: String,
+    /// The read, the bound that it breaks, and the operations around it.
+    pub(crate) story: String,
 }
 
 impl fmt::Display for Violation {
@@ -53,28 +51,27 @@ impl fmt::Display for Violation {
     }
 }
 
-/// The reads that contradict the history, and what surrounds the first of each counter.
-pub fn violations(operations: &[Operation]) -> Vec<Violation> {
+/// The first wrong read of each counter.
+pub(crate) fn violations(operations: &[Operation]) -> Vec<Violation> {
     let Some(origin) = operations.iter().map(|operation| operation.began).min() else { return Vec::new() };
     let mut found = Vec::new();
     for ((hour, name), counter) in counters(operations) {
         if let Some(broken) = counter.first_broken_read() {
             let mut story = broken.describe(origin);
-            story.push_str(&told(operations, hour, broken.read.ended, origin));
+            story.push_str(&surroundings(operations, hour, broken.read.ended, origin));
             found.push(Violation { counter: format!("{name} of {hour}"), story });
         }
     }
     found
 }
 
-/// What clients did with an hour before an instant, line by line, as far back as a person can follow.
-pub fn story(operations: &[Operation], hour: Hour, until: Instant) -> String {
+/// The last operations on an hour before an instant, one a line.
+pub(crate) fn story(operations: &[Operation], hour: Hour, until: Instant) -> String {
     let origin = operations.iter().map(|operation| operation.began).min();
-    told(operations, hour, until, origin.unwrap_or(until))
+    surroundings(operations, hour, until, origin.unwrap_or(until))
 }
 
-/// How many reads the check looks at.
-pub fn answered_reads(operations: &[Operation]) -> u64 {
+pub(crate) fn answered_reads(operations: &[Operation]) -> u64 {
     operations.iter().filter(|o| matches!(o.action, Action::Read { counts: Some(_), .. })).count() as u64
 }
 
@@ -93,7 +90,7 @@ fn counters(operations: &[Operation]) -> BTreeMap<(Hour, &'static str), Counter>
                         EventKind::Impression => "impressions",
                     };
                     counters.entry((event.hour(), name)).or_default().additions.push(addition);
-                    // A user is added by whichever event was first, and certainly by the first acknowledgement.
+                    // The first event adds the user, and at the latest the first acknowledgement.
                     let user = users.entry((event.hour(), event.user.as_str())).or_insert(addition);
                     user.began = user.began.min(began);
                     user.acknowledged = [user.acknowledged, acknowledged].into_iter().flatten().min();
@@ -121,7 +118,6 @@ fn counters(operations: &[Operation]) -> BTreeMap<(Hour, &'static str), Counter>
     counters
 }
 
-/// A read and the bound that it breaks.
 struct BrokenRead {
     read: Read,
     bound: Bound,
@@ -171,8 +167,8 @@ impl Counter {
         None
     }
 
-    /// For each read, in order of their ends: the most that any read which ended before it began had counted, plus what was sent
-    /// after that one's end and acknowledged before this one's beginning.
+    /// For each read, in order of their ends: the highest count of any read that ended before it began, plus what was
+    /// sent after the end of that read and acknowledged before the beginning of this one.
     fn lower_bounds(&self, reads: &[Read]) -> Vec<u64> {
         enum Step {
             Acknowledged(Instant, u64),
@@ -186,13 +182,13 @@ impl Counter {
             }
         }
         for (index, read) in reads.iter().enumerate() {
-            // At one instant nothing is before anything else: a beginning comes first, so that it is bound by less.
+            // At the same instant, a beginning comes first, which gives the weaker bound.
             steps.push((read.began, 0, Step::ReadBegins(index)));
             steps.push((read.ended, 1, Step::ReadEnds(index)));
         }
         steps.sort_by_key(|(at, order, _)| (*at, *order));
 
-        // Place 0 stands for a read of zero before everything; place n + 1 for read n, once it has ended.
+        // Place 0 is a read of zero before everything; place n + 1 is read n, once it has ended.
         let mut bounds = MaxTree::new(reads.len() + 1);
         bounds.fill(0, 0);
         let mut lower = vec![0; reads.len()];
@@ -210,11 +206,11 @@ impl Counter {
     }
 }
 
-/// A row of places, filled from the first to the last, that knows the greatest of its numbers and can add to all of the first few.
-/// A binary tree: node n has the children 2n and 2n + 1, and the places are its leaves.
+/// Places that are filled from the first to the last. It knows the maximum, and can add to the first few places. A
+/// binary tree: node n has the children 2n and 2n + 1, and the places are its leaves.
 struct MaxTree {
     size: usize,
-    /// The greatest number below each node, without what was added at nodes above it; none where all places are empty.
+    /// The maximum below each node, without what was added at nodes above it; none if all places are empty.
     greatest: Vec<Option<u64>>,
     added: Vec<u64>,
 }
@@ -229,14 +225,14 @@ impl MaxTree {
         self.greatest[1].unwrap_or_default()
     }
 
-    /// Fills an empty place. Nothing was added above it yet, since only filled places are added to.
+    /// Only filled places are added to, so nothing was added above an empty one.
     fn fill(&mut self, place: usize, value: u64) {
         let leaf = self.size + place;
         self.greatest[leaf] = Some(value);
         self.mend(leaf / 2);
     }
 
-    /// Adds to the first `count` places, at least one, all of which are filled.
+    /// Adds to the first `count` places. There is at least one, and all are filled.
     fn add_to_first(&mut self, count: usize, amount: u64) {
         let (mut left, mut right) = (self.size, self.size + count);
         while left < right {
@@ -273,11 +269,11 @@ fn millis_since(origin: Instant, at: Instant) -> f64 {
     at.duration_since(origin).as_secs_f64() * 1e3
 }
 
-/// How much of the history is shown, in operations.
+/// In operations.
 const SHOWN: usize = 40;
 
-/// The operations on the hour that were under way at an instant, or were the last to end before it.
-fn told(operations: &[Operation], hour: Hour, until: Instant, origin: Instant) -> String {
+/// The operations on the hour that were in flight at an instant, or were the last to end before it.
+fn surroundings(operations: &[Operation], hour: Hour, until: Instant, origin: Instant) -> String {
     let mut near: Vec<&Operation> = operations
         .iter()
         .filter(|operation| operation.began <= until)
@@ -328,7 +324,7 @@ mod tests {
 
     /// When an addition began and when it was acknowledged, in milliseconds.
     type Add = (u64, Option<u64>);
-    /// When a read began and ended, in milliseconds, and what it said.
+    /// When a read began and ended, in milliseconds, and its count.
     type Said = (u64, u64, u64);
 
     fn counter(additions: &[Add], reads: &[Said]) -> Counter {

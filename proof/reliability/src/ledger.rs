@@ -1,4 +1,4 @@
-//! What all clients were told, event by event, and whether what is stored agrees with it. Pure data.
+//! The answers that clients got, event by event, and whether they agree with what is stored.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -6,44 +6,39 @@ use model::{EventKind, Hour, UserName};
 
 use crate::operation::{Action, Operation, Outcome};
 
-/// What makes two events the same for the ledger: the counts cannot tell such two apart either.
+/// The counts cannot tell apart two events with the same key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key {
-    /// The hour that counts the event.
-    pub hour: Hour,
-    /// Click or impression.
-    pub kind: EventKind,
-    /// Who.
-    pub user: UserName,
+pub(crate) struct Key {
+    pub(crate) hour: Hour,
+    pub(crate) kind: EventKind,
+    pub(crate) user: UserName,
 }
 
-/// How many events there are of each key.
-pub type Multiset = BTreeMap<Key, u64>;
+/// The number of events of each key.
+pub(crate) type Multiset = BTreeMap<Key, u64>;
 
-/// How many events came to which end.
+/// The number of events with each outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
+pub(crate) struct Tally {
     /// Answered 204.
-    pub acknowledged: u64,
+    pub(crate) acknowledged: u64,
     /// Answered 202.
-    pub queued: u64,
+    pub(crate) queued: u64,
     /// Answered with an error.
-    pub refused: u64,
+    pub(crate) refused: u64,
     /// Not answered.
-    pub unknown: u64,
+    pub(crate) unknown: u64,
 }
 
-/// What all clients were told, event by event.
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub(crate) struct Ledger {
     entries: BTreeMap<Key, Tally>,
     totals: Tally,
     unsent: u64,
 }
 
 impl Ledger {
-    /// The ledger of these operations.
-    pub fn of<'a>(operations: impl IntoIterator<Item = &'a Operation>) -> Self {
+    pub(crate) fn of<'a>(operations: impl IntoIterator<Item = &'a Operation>) -> Self {
         let mut ledger = Self::default();
         for operation in operations {
             if let Action::Send { events, outcome } = &operation.action {
@@ -72,19 +67,17 @@ impl Ledger {
         }
     }
 
-    /// The sums over all keys.
-    pub fn totals(&self) -> Tally {
+    pub(crate) fn totals(&self) -> Tally {
         self.totals
     }
 
-    /// How many events were never sent, because no connection could be opened.
-    pub fn unsent(&self) -> u64 {
+    /// The number of events that were not sent, because no connection could be opened.
+    pub(crate) fn unsent(&self) -> u64 {
         self.unsent
     }
 
-    /// Compares with what is stored now that everything has come to rest: acknowledged and queued ⊆ stored ⊆ acknowledged,
-    /// queued and unknown.
-    pub fn verdict(&self, stored: &Multiset) -> Verdict {
+    /// Compares with what is stored in the end: acknowledged and queued ⊆ stored ⊆ acknowledged, queued and unknown.
+    pub(crate) fn verdict(&self, stored: &Multiset) -> Verdict {
         let mut verdict = Verdict::default();
         for (key, tally) in &self.entries {
             let stored = stored.get(key).copied().unwrap_or_default();
@@ -103,33 +96,30 @@ impl Ledger {
     }
 }
 
-/// Where what is stored contradicts what was answered.
+/// Where the stored events contradict the answers.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Verdict {
-    /// Acknowledged and not stored.
-    pub missing: Vec<(Key, u64)>,
-    /// Stored, though refused or never sent.
-    pub extra: Vec<(Key, u64)>,
+pub(crate) struct Verdict {
+    /// Acknowledged but not stored.
+    pub(crate) missing: Vec<(Key, u64)>,
+    /// Stored, but refused or never sent.
+    pub(crate) extra: Vec<(Key, u64)>,
 }
 
 impl Verdict {
-    /// Whether nothing contradicts.
-    pub fn is_clean(&self) -> bool {
+    pub(crate) fn is_clean(&self) -> bool {
         self.missing.is_empty() && self.extra.is_empty()
     }
 
-    /// How many acknowledged events are not stored.
-    pub fn lost(&self) -> u64 {
+    pub(crate) fn lost(&self) -> u64 {
         self.missing.iter().map(|(_, count)| count).sum()
     }
 
-    /// How many events are stored that must not be.
-    pub fn phantoms(&self) -> u64 {
+    pub(crate) fn phantoms(&self) -> u64 {
         self.extra.iter().map(|(_, count)| count).sum()
     }
 }
 
-/// The most lines of each kind in a report for people.
+/// The most lines of each kind.
 const SHOWN: usize = 20;
 
 impl fmt::Display for Verdict {
@@ -157,7 +147,7 @@ mod tests {
         Key { hour: Hour::containing(Timestamp::MIN), kind: EventKind::Click, user: UserName::new(user).unwrap() }
     }
 
-    /// The lost and the phantoms, after one user's events came to these ends and so many are stored.
+    /// The lost events and the phantoms of one user.
     fn judge(outcomes: &[Outcome], stored: u64) -> (u64, u64) {
         let mut ledger = Ledger::default();
         for &outcome in outcomes {
@@ -188,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_nobody_sent_is_named() {
+    fn an_event_that_was_never_sent_is_named() {
         let verdict = Ledger::default().verdict(&[(key("nobody"), 3)].into());
         assert!(!verdict.is_clean());
         assert_eq!(verdict.to_string(), "stored but refused: 3 × 1970-01-01T00:00:00Z click nobody\n");

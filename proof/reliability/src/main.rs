@@ -1,4 +1,4 @@
-//! Runs the scenarios for as long as it is told, and prints what came of them as a table.
+//! Runs the scenarios and prints the results as a table.
 
 use std::{
     fmt::Write as _,
@@ -11,20 +11,21 @@ use std::{
 use clap::{Parser, ValueEnum, value_parser};
 use reliability::{options::Options, report::Report, scenarios::Scenario};
 
-/// Injects faults into analyticsd and its database under load, and compares what clients were told with what is stored.
+/// Injects faults into analyticsd and its database under load, and compares the answers that clients got with what is
+/// stored.
 ///
-/// It runs on private PostgreSQL servers, with TimescaleDB where that is installed beside them. `analyticsd` must lie beside this
-/// program.
+/// It runs on private PostgreSQL servers, with TimescaleDB if that is installed. `analyticsd` must lie in the same
+/// folder as this program.
 #[derive(Debug, Parser)]
 #[command(
     version,
     after_help = "Exit codes: 0 if every promise was kept; 1 if one was broken; 2 if something could not be run."
 )]
 struct Args {
-    /// Which scenarios [default: all].
+    /// The scenarios to run [default: all].
     scenarios: Vec<Scenario>,
 
-    /// Where all randomness comes from [default: the clock].
+    /// The seed of all random choices [default: the clock].
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
@@ -32,19 +33,19 @@ struct Args {
     #[arg(long, default_value_t = 60, value_name = "N", value_parser = value_parser!(u64).range(1..=86_400))]
     seconds: u64,
 
-    /// How many clients make load at a time.
+    /// The number of clients.
     #[arg(long, default_value_t = 16, value_name = "N", value_parser = value_parser!(u32).range(4..=1_000))]
     clients: u32,
 
-    /// The folder of PostgreSQL's server binaries [default: looked for].
+    /// The folder of PostgreSQL's programs [default: searched].
     #[arg(long, value_name = "DIR")]
     postgres_bin: Option<PathBuf>,
 
-    /// What the daemons log, as a filter of theirs. Faults make them say a lot.
+    /// The daemons' filter of the log. Faults make them log a lot.
     #[arg(long, default_value = "off", value_name = "FILTER")]
     daemon_log: String,
 
-    /// How to print what came of it.
+    /// The output format.
     #[arg(long, default_value = "table", value_name = "FORMAT")]
     format: Format,
 }
@@ -74,7 +75,7 @@ async fn main() -> ExitCode {
     let (mut reports, mut failed) = (Vec::new(), false);
     for &scenario in scenarios {
         let began = Instant::now();
-        // In a task of its own, so that one that panics leaves the others to be run.
+        // In a task of its own, so that the others run even if one panics.
         let options = options.clone();
         let ended = tokio::spawn(async move { scenario.run(&options).await }).await;
         match ended.map_err(anyhow::Error::from).flatten() {
@@ -83,13 +84,13 @@ async fn main() -> ExitCode {
                 reports.push(report);
             }
             Err(error) => {
-                eprintln!("error: {scenario:?} could not be run to its end: {error:#}");
+                eprintln!("error: {scenario:?} did not run to its end: {error:#}");
                 failed = true;
             }
         }
     }
 
-    // Whoever reads this may be gone, which is no failure of the run.
+    // The reader may be gone. That is no failure of the run.
     let _ = write!(std::io::stdout(), "{}", printed(&reports, args.format));
     if reports.iter().any(|report| !report.broken.is_empty()) {
         ExitCode::FAILURE

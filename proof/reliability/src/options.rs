@@ -1,28 +1,33 @@
-//! How a scenario is run.
-
 use std::{path::PathBuf, time::Duration};
 
-use harness::Daemon;
+use harness::{Daemon, PrivateServer};
+use tempfile::TempDir;
 
-/// How a scenario is run.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where all randomness comes from. Threads and the network bring their own, so a seed repeats the plan, not the interleaving.
+    /// A seed repeats the plan, not the interleaving of threads and the network.
     pub seed: u64,
-    /// How many clients make load at a time.
     pub clients: u32,
-    /// How long faults are injected; every scenario injects each of its faults at least once, however short this is.
+    /// How long faults are injected. Every scenario injects each of its faults at least once.
     pub duration: Duration,
-    /// The folder of PostgreSQL's server binaries; none: looked for.
+    /// The folder of PostgreSQL's programs; none: looked for.
     pub postgres_bin: Option<PathBuf>,
-    /// What the daemons log to standard error, as a filter of theirs.
+    /// The daemons' filter of the log.
     pub daemon_log: String,
 }
 
 impl Options {
-    /// Starts a daemon on a database. It lets everybody in: what a fault does to events is to be seen, and not that a daemon that cannot read its
-    /// tokens closes.
-    pub async fn start_daemon(&self, database_url: &str, more: &[&str]) -> Daemon {
+    pub(crate) async fn start_server(&self) -> anyhow::Result<PrivateServer> {
+        self.start_server_in(harness::server_dir()).await
+    }
+
+    pub(crate) async fn start_server_in(&self, dir: TempDir) -> anyhow::Result<PrivateServer> {
+        PrivateServer::start_in(dir, self.postgres_bin.clone()).await
+    }
+
+    /// Starts a daemon that allows anonymous requests: without a database it cannot read its tokens, and would refuse
+    /// all requests.
+    pub(crate) async fn start_daemon(&self, database_url: &str, more: &[&str]) -> Daemon {
         let arguments = ["--database-url", database_url, "--allow-anonymous", "--log", &self.daemon_log];
         Daemon::start_with(arguments.iter().chain(more)).await
     }

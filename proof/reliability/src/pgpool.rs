@@ -17,31 +17,29 @@ use tokio::{
 use tokio_postgres::NoTls;
 
 const PROGRAM: &str = "/usr/sbin/pgpool";
-/// How long it may take to answer.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A running pgpool-II, on a socket of its own. Killed when it is dropped, with its children.
-pub struct Pgpool {
+/// On a socket of its own. Ended with its children when it is dropped.
+pub(crate) struct Pgpool {
     process: Child,
     url: String,
     _dir: TempDir,
 }
 
 impl Pgpool {
-    /// Whether it is installed.
-    pub fn is_there() -> bool {
+    pub(crate) fn is_installed() -> bool {
         Path::new(PROGRAM).exists()
     }
 
-    /// Starts one in front of the server on this socket, and returns once it answers.
-    pub async fn start(server_url: &str, socket: &Path) -> anyhow::Result<Self> {
+    /// Returns once it answers.
+    pub(crate) async fn start(server_url: &str, socket: &Path) -> anyhow::Result<Self> {
         let config: tokio_postgres::Config = server_url.parse()?;
         let (user, database) = (config.get_user().unwrap_or_default(), config.get_dbname().unwrap_or_default());
         let server = socket.parent().context("a socket lies in a folder")?.display();
         let dir = harness::server_dir();
         let folder = dir.path().display();
         let file = dir.path().join("pgpool.conf");
-        // It may not call its server gone because of one connection that was ended, as `DISALLOW_TO_FAILOVER` says.
+        // `DISALLOW_TO_FAILOVER`: one ended connection must not make it give up the server.
         fs::write(
             &file,
             format!(
@@ -53,7 +51,7 @@ impl Pgpool {
             ),
         )?;
         let mut command = Command::new("setpriv");
-        // The server's user, to whom alone its socket opens.
+        // Only the server's user may use its socket.
         let owner = fs::metadata(socket)?;
         let (uid, gid) = {
             use std::os::unix::fs::MetadataExt;
@@ -77,14 +75,13 @@ impl Pgpool {
         Ok(pgpool)
     }
 
-    /// Where to connect.
-    pub fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.url
     }
 }
 
 impl Drop for Pgpool {
-    /// Its children end when it is asked to, and outlive it when it is killed.
+    /// Its children would survive a `kill -9`.
     fn drop(&mut self) {
         if let Some(pid) = self.process.id() {
             let _ = std::process::Command::new("kill").args(["-INT", &pid.to_string()]).status();

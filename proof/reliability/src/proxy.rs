@@ -1,8 +1,8 @@
-//! A TCP proxy in front of PostgreSQL that does harm at chosen points of the stream.
+//! A TCP proxy in front of PostgreSQL that injects faults at chosen points of the stream.
 //!
-//! It understands no more of the protocol than where messages begin and end, and which of them belong to the statement that
-//! stores events: a Bind that names a prepared statement whose text calls `analytics.ingest`, and what follows up to its Sync.
-//! The daemon knows the fate of that statement only after the last message of the reply, so each fault lies somewhere between.
+//! It finds the messages of the protocol that belong to the statement that stores events: the Bind of a prepared
+//! statement whose text calls `analytics.ingest`, and everything up to its Sync. The daemon knows the fate of the
+//! statement only after the last message of the reply, so each fault happens between these two.
 
 use std::{
     collections::HashSet,
@@ -15,69 +15,69 @@ use std::{
     time::Duration,
 };
 
+use anyhow::ensure;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, UnixStream},
     select,
     sync::watch,
     task::{JoinHandle, JoinSet},
-    time::sleep,
+    time::{Instant, sleep},
 };
 
-/// What makes a prepared statement one that stores events, with keys or without.
+/// The text of a prepared statement that stores events, with keys or without.
 const STORES_EVENTS: &[u8] = b"analytics.ingest";
-/// The version in the message that opens a session. Others ask for encryption, or to cancel a statement.
+/// The version in the message that opens a session. Other messages request encryption, or cancel a statement.
 const PROTOCOL_3: [u8; 4] = [0, 3, 0, 0];
-/// The most that is read at a time, in bytes.
+/// How long a fault may wait for a statement that stores events.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// In bytes.
 const READ_AHEAD: usize = 64 * 1024;
 
-/// What happens to a statement that stores events.
+/// A fault of the statement that stores events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// Both sides are cut before anything of the statement reaches the server: it is not stored.
+pub(crate) enum Fault {
+    /// Both sides are cut before the statement reaches the server: it is not stored.
     CutBeforeStatement,
     /// The statement is executed, and both sides are cut before the Sync that commits it: it is not stored.
     CutBeforeCommit,
-    /// The commit reaches the server and both sides are cut at once: it may be stored or not, and perhaps only in a moment.
+    /// The commit reaches the server and both sides are cut at once: it may be stored or not, perhaps a moment later.
     CutDuringCommit,
-    /// The commit is complete and the answer is swallowed: it is stored.
+    /// The commit is complete and the answer is dropped: it is stored.
     CutBeforeReply,
-    /// The commit is complete and the answer breaks off in its middle: it is stored.
+    /// The commit is complete and the answer is cut in its middle: it is stored.
     CutInReply,
-    /// The answer comes late.
     DelayReply(Duration),
-    /// The statement is held back until [`Proxy::let_go`], and then reaches the server, however long nobody has waited for it.
+    /// The statement is held back until [`Proxy::let_go`]. Then it reaches the server, even if its client has given
+    /// it up.
     HoldStatement,
-    /// The proxy itself answers with an error, as poolers do that lose their server.
+    /// The proxy answers with an error, like a pooler that lost its server.
     Answer(FalseError),
 }
 
-/// An error that no server raised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FalseError {
-    /// Where it stands.
-    pub place: ErrorPlace,
+pub(crate) struct FalseError {
+    pub(crate) place: ErrorPlace,
     /// Five letters or digits, see PostgreSQL's appendix A.
-    pub code: &'static str,
-    /// FATAL and PANIC end the connection. So may an ERROR that comes from a pooler.
-    pub severity: &'static str,
-    /// Whether the connection goes on after it.
-    pub goes_on: bool,
+    pub(crate) code: &'static str,
+    /// FATAL and PANIC end the connection. A pooler may also end it after ERROR.
+    pub(crate) severity: &'static str,
+    /// Whether the connection stays open.
+    pub(crate) goes_on: bool,
 }
 
-/// Where a [`FalseError`] stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ErrorPlace {
-    /// In place of the statement, of which the server hears nothing: it is not stored.
+pub(crate) enum ErrorPlace {
+    /// The server does not get the statement: it is not stored.
     InsteadOfStatement,
-    /// In place of the answer to a commit that is complete: it is stored.
+    /// The commit is complete: it is stored.
     InsteadOfAnswer,
-    /// Behind the answer of a commit that is complete, before the server is ready for the next statement: it is stored.
+    /// After the answer to a complete commit, before the server is ready for the next statement: it is stored.
     AfterAnswer,
 }
 
-/// A running proxy. It ends, and with it all connections through it, when it is dropped.
-pub struct Proxy {
+/// When it is dropped, it ends with all its connections.
+pub(crate) struct Proxy {
     url: String,
     control: Arc<Control>,
     task: JoinHandle<()>,
@@ -92,8 +92,8 @@ struct Control {
 }
 
 impl Proxy {
-    /// Starts a proxy in front of a server's socket, for the database and the user of its URL.
-    pub async fn start(server_url: &str, socket: &Path) -> anyhow::Result<Self> {
+    /// For the database and the user in the URL.
+    pub(crate) async fn start(server_url: &str, socket: &Path) -> anyhow::Result<Self> {
         let config: tokio_postgres::Config = server_url.parse()?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let (user, database) = (config.get_user().unwrap_or_default(), config.get_dbname().unwrap_or_default());
@@ -109,36 +109,49 @@ impl Proxy {
         Ok(Self { url, control, task })
     }
 
-    /// Where to connect.
-    pub fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    /// Does this to the next statement that stores events.
-    pub fn arm(&self, fault: Fault) {
+    /// The fault happens to the next statement that stores events.
+    pub(crate) fn arm(&self, fault: Fault) {
         if fault == Fault::HoldStatement {
             self.control.holds.send_replace(true);
         }
         *self.control.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
     }
 
-    /// How many statements met their fault.
-    pub fn injected(&self) -> u64 {
+    /// Waits until a fault has happened to a statement.
+    pub(crate) async fn inject(&self, fault: Fault) -> anyhow::Result<()> {
+        let (before, began) = (self.injected(), Instant::now());
+        self.arm(fault);
+        while self.injected() == before {
+            ensure!(
+                began.elapsed() < PATIENCE,
+                "no statement that stores events came within {PATIENCE:?} for {fault:?}"
+            );
+            sleep(Duration::from_millis(1)).await;
+        }
+        Ok(())
+    }
+
+    /// The number of faults that have happened.
+    pub(crate) fn injected(&self) -> u64 {
         self.control.injected.load(Ordering::SeqCst)
     }
 
-    /// Lets statements go that were held back.
-    pub fn let_go(&self) {
+    /// Sends the statements that were held back.
+    pub(crate) fn let_go(&self) {
         self.control.holds.send_replace(false);
     }
 
-    /// Lets everything stand still without closing anything: what flows, and connections that are opened from now on.
-    pub fn stall(&self) {
+    /// Stops all traffic without closing anything, also on new connections.
+    pub(crate) fn stall(&self) {
         self.control.stalled.send_replace(true);
     }
 
-    /// Lets everything go on.
-    pub fn go_on(&self) {
+    /// Ends the stall.
+    pub(crate) fn go_on(&self) {
         self.control.stalled.send_replace(false);
     }
 }
@@ -175,7 +188,7 @@ async fn accept(listener: TcpListener, control: Arc<Control>) {
         let control = Arc::clone(&control);
         connections.spawn(async move {
             control.flowing().await;
-            // A connection that breaks, by itself or by a fault, is just over.
+            // A broken connection is no error here.
             if let Ok(server) = UnixStream::connect(&control.server).await {
                 let _ = Session::new(client, server, &control).run().await;
             }
@@ -184,20 +197,18 @@ async fn accept(listener: TcpListener, control: Arc<Control>) {
     }
 }
 
-/// One connection through the proxy.
 struct Session<'a> {
     control: &'a Control,
     client: Messages<tokio::net::tcp::OwnedReadHalf>,
     to_client: tokio::net::tcp::OwnedWriteHalf,
     server: Messages<tokio::net::unix::OwnedReadHalf>,
     to_server: tokio::net::unix::OwnedWriteHalf,
-    /// The names of prepared statements that store events.
+    /// The names of the prepared statements that store events.
     storing: HashSet<Vec<u8>>,
-    /// What happens to the statement under way.
+    /// The fault of the current statement.
     fault: Option<Fault>,
 }
 
-/// Whether a connection goes on.
 #[derive(PartialEq, Eq)]
 enum Next {
     GoOn,
@@ -264,7 +275,8 @@ impl<'a> Session<'a> {
         self.to_server.write_all(&message.bytes).await?;
         match (self.fault, message.kind) {
             (Some(Fault::CutDuringCommit), b'S') => Ok(Next::Cut),
-            // The server writes what it has answered so far only when it is asked to, so it is asked: then it has executed.
+            // The server sends its answer only after a Flush or Sync. Once a Flush is answered, the statement was
+            // executed.
             (Some(Fault::CutBeforeCommit), b'E') => {
                 self.to_server.write_all(&FLUSH).await?;
                 while let Some(reply) = self.server.next().await? {
@@ -285,7 +297,7 @@ impl<'a> Session<'a> {
             Some(Fault::CutInReply) if is_last => return Ok(Next::Cut),
             Some(Fault::CutInReply) => {
                 let half = message.bytes.len() / 2;
-                // Half of the first message, and what follows is swallowed.
+                // Half of the first message; the rest is dropped.
                 self.fault = Some(Fault::CutBeforeReply);
                 self.to_client.write_all(&message.bytes[..half]).await?;
                 return Ok(Next::GoOn);
@@ -303,7 +315,6 @@ impl<'a> Session<'a> {
         Ok(Next::GoOn)
     }
 
-    /// Answers in the name of the server.
     async fn answer(&mut self, error: FalseError) -> io::Result<Next> {
         self.fault = None;
         self.to_client.write_all(&error.to_message()).await?;
@@ -316,7 +327,7 @@ impl<'a> Session<'a> {
 }
 
 impl FalseError {
-    /// As the protocol writes it: a field is a letter and a text that ends with a zero.
+    /// A field of the protocol is a letter and a text that ends with a zero.
     fn to_message(self) -> Vec<u8> {
         let mut fields = Vec::new();
         for (field, text) in [
@@ -335,13 +346,13 @@ impl FalseError {
     }
 }
 
-/// Says that the server is ready for the next statement, outside a transaction.
+/// `ReadyForQuery`, outside a transaction.
 const READY: [u8; 6] = [b'Z', 0, 0, 0, 5, b'I'];
 
-/// Asks the server to send what it has answered, without committing.
+/// Flush: the server sends its answers without a commit.
 const FLUSH: [u8; 5] = [b'H', 0, 0, 0, 4];
 
-/// One message of the protocol: a letter that says what it is, its length, and the rest.
+/// A message of the protocol: its kind (a letter), its length, and the rest.
 struct Message {
     kind: u8,
     bytes: Vec<u8>,
@@ -353,11 +364,10 @@ impl Message {
     }
 }
 
-/// Cuts a stream into messages.
 struct Messages<R> {
     from: R,
     buffer: Vec<u8>,
-    /// The first message of a client has no letter. It stands as one of kind 0.
+    /// The first message of a client has no letter; its kind is 0 here.
     is_opening: bool,
 }
 
@@ -366,7 +376,7 @@ impl<R: AsyncRead + Unpin> Messages<R> {
         Self { from, buffer: Vec::with_capacity(READ_AHEAD), is_opening }
     }
 
-    /// The next message, or none when the stream has ended. Can be dropped and called again without losing a byte.
+    /// None at the end of the stream. Cancel-safe.
     async fn next(&mut self) -> io::Result<Option<Message>> {
         loop {
             if let Some(message) = self.take() {
@@ -394,7 +404,7 @@ impl<R: AsyncRead + Unpin> Messages<R> {
     }
 }
 
-/// The text that begins at a place and ends with a zero.
+/// The text that ends with a zero.
 fn text_at(body: &[u8], start: usize) -> &[u8] {
     let rest = body.get(start..).unwrap_or_default();
     rest.split(|&byte| byte == 0).next().unwrap_or_default()

@@ -1,5 +1,3 @@
-//! What a scenario came to, and the audit at its end.
-
 use std::{
     fmt::Display,
     time::{Duration, Instant},
@@ -7,7 +5,7 @@ use std::{
 
 use anyhow::Context;
 use db::{Auditor, Store};
-use harness::Daemon;
+use harness::{Daemon, PrivateServer};
 use model::{Hour, HourCounts, Timestamp, wire::ANALYTICS_PATH};
 use serde::Serialize;
 
@@ -16,24 +14,22 @@ use crate::{
     ledger::{Key, Ledger, Multiset},
     operation::{Action, Operation},
     sabotage::Saboteur,
+    traffic::Traffic,
 };
 
-/// The longest that any request may go unanswered, whatever happens: 45 seconds are promised, the rest is for a busy machine.
+/// 45 seconds are promised, the rest is for a busy machine.
 const LONGEST_ANSWER: Duration = Duration::from_secs(50);
 
-/// The most answers that are shown of those that nobody is promised.
 const PROTESTS_SHOWN: usize = 20;
 
-/// What a scenario came to.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
-    /// Which scenario.
     pub scenario: &'static str,
-    /// Why nothing was tried, where something is missing on this machine.
+    /// Why the scenario could not run on this machine.
     pub skipped: Option<String>,
-    /// Events sent.
+    /// In events, as the next four.
     pub tried: u64,
-    /// Of these, answered 204.
+    /// Answered 204.
     pub acknowledged: u64,
     /// Answered 202.
     pub queued: u64,
@@ -49,40 +45,47 @@ pub struct Report {
     pub lost: u64,
     /// Stored events that were refused or never sent.
     pub phantoms: u64,
-    /// How long the slowest answer took, in milliseconds.
     pub slowest_millis: u64,
-    /// What else is worth knowing, for people.
+    /// For people.
     pub notes: Vec<String>,
-    /// Promises that were not kept, with the evidence.
+    /// Broken promises, with the evidence.
     pub broken: Vec<String>,
 }
 
 impl Report {
-    /// The report of a scenario that has not begun.
     pub fn new(scenario: &'static str) -> Self {
         Self { scenario, ..Self::default() }
     }
 
-    /// The report of a scenario that cannot run on this machine.
-    pub fn skipped(scenario: &'static str, why: impl Into<String>) -> Self {
+    pub(crate) fn skipped(scenario: &'static str, why: impl Into<String>) -> Self {
         Self { scenario, skipped: Some(why.into()), ..Self::default() }
     }
 
-    /// Notes a promise that was broken.
-    pub fn broke(&mut self, evidence: impl Display) {
+    pub(crate) fn broke(&mut self, evidence: impl Display) {
         self.broken.push(evidence.to_string());
     }
 
-    /// Notes a promise as broken unless it was kept.
-    pub fn promise(&mut self, kept: bool, evidence: impl Display) {
+    pub(crate) fn promise(&mut self, kept: bool, evidence: impl Display) {
         if !kept {
             self.broke(evidence);
         }
     }
 
-    /// Compares what clients were told with what is stored, and what each daemon answers with a count over the raw events. To be
-    /// called when the clients have stopped and the database answers.
-    pub async fn audit(
+    /// Stops the clients, audits, and returns what the clients did.
+    pub(crate) async fn stop_and_audit(
+        &mut self,
+        traffic: Traffic,
+        server: &PrivateServer,
+        daemons: &[&Daemon],
+    ) -> anyhow::Result<Vec<Operation>> {
+        let operations = traffic.stop().await?;
+        self.audit(server.store(), &Saboteur::connect(server.url()).await?, daemons, &operations).await?;
+        Ok(operations)
+    }
+
+    /// Compares the answers that clients got with what is stored, and the counts of each daemon with a count over the
+    /// raw events. To be called when the clients have stopped and the database answers.
+    pub(crate) async fn audit(
         &mut self,
         store: &Store,
         saboteur: &Saboteur,
@@ -108,7 +111,7 @@ impl Report {
         Ok(())
     }
 
-    /// The part of the audit that asks no daemon.
+    /// The part of the audit that needs no daemon.
     pub async fn audit_database(&mut self, store: &Store, operations: &[Operation]) -> anyhow::Result<()> {
         let ledger = Ledger::of(operations);
         self.note_totals(&ledger, operations);
@@ -130,7 +133,7 @@ impl Report {
         Ok(())
     }
 
-    /// Looks at whatever is derived from raw events, in hours that have none too: counters, users and the aggregate.
+    /// Compares counters, users and the aggregate with the raw events, also in hours without any.
     async fn audit_derived(&mut self, store: &Store) -> anyhow::Result<()> {
         let auditor = Auditor::connect(store).await?;
         let everything = Hour::containing(Timestamp::MIN)..=Hour::containing(Timestamp::MAX);
@@ -151,10 +154,10 @@ impl Report {
         });
         let protests: Vec<_> = protests.collect();
         for (client, why) in protests.iter().take(PROTESTS_SHOWN) {
-            self.broke(format_args!("client {client} got an answer that nobody is promised; it {why}"));
+            self.broke(format_args!("client {client} got an answer that is not promised; it {why}"));
         }
         if let Some(more) = protests.len().checked_sub(PROTESTS_SHOWN).filter(|more| *more > 0) {
-            self.broke(format_args!("and {more} more answers that nobody is promised"));
+            self.broke(format_args!("and {more} more answers that are not promised"));
         }
     }
 
@@ -162,9 +165,9 @@ impl Report {
         match seen {
             Ok(seen) => self.promise(
                 seen == expected,
-                format_args!("{who} counts {seen:?} for {hour}, where the raw events are {expected:?}"),
+                format_args!("{who} counts {seen:?} for {hour}, but the raw events are {expected:?}"),
             ),
-            Err(error) => self.broke(format_args!("{who} cannot tell the counts of {hour} at rest: {error:#}")),
+            Err(error) => self.broke(format_args!("{who} did not return the counts of {hour} at rest: {error:#}")),
         }
     }
 
@@ -178,11 +181,11 @@ impl Report {
         self.reads = history::answered_reads(operations);
         self.slowest_millis = slowest(operations).as_millis().try_into().unwrap_or(u64::MAX);
         if ledger.unsent() > 0 {
-            self.notes.push(format!("{} events found no connection", ledger.unsent()));
+            self.notes.push(format!("{} events were not sent for want of a connection", ledger.unsent()));
         }
     }
 
-    /// Panics if a promise was broken; for tests.
+    /// For tests.
     pub fn assert_kept(&self, seed: u64) {
         if let Some(why) = &self.skipped {
             eprintln!("SKIPPED: {}: {why}", self.scenario);
@@ -194,26 +197,26 @@ impl Report {
     }
 }
 
-/// What a daemon answers for an hour now that nothing disturbs it.
 async fn counts_of(daemon: &Daemon, hour: Hour) -> anyhow::Result<HourCounts> {
     let response = daemon.get(&format!("{ANALYTICS_PATH}?{}={}", Timestamp::PARAMETER, hour.start().millis())).await;
     let (status, body) = (response.status(), response.text().await?);
     body.parse().with_context(|| format!("it answered {status}: {body:?}"))
 }
 
-/// All that is stored, event by event.
-pub async fn stored(store: &Store) -> anyhow::Result<Multiset> {
+pub(crate) async fn stored(store: &Store) -> anyhow::Result<Multiset> {
     let events = store.stored_events().await?;
     Ok(events.into_iter().map(|(hour, kind, user, count)| (Key { hour, kind, user }, count)).collect())
 }
 
-/// How long the slowest operation took.
-pub fn slowest<'a>(operations: impl IntoIterator<Item = &'a Operation>) -> Duration {
+pub(crate) fn slowest<'a>(operations: impl IntoIterator<Item = &'a Operation>) -> Duration {
     operations.into_iter().map(Operation::took).max().unwrap_or_default()
 }
 
-/// The writes that began within a span of time.
-pub fn writes_begun_within(operations: &[Operation], from: Instant, to: Instant) -> impl Iterator<Item = &Operation> {
+pub(crate) fn writes_begun_within(
+    operations: &[Operation],
+    from: Instant,
+    to: Instant,
+) -> impl Iterator<Item = &Operation> {
     operations
         .iter()
         .filter(move |operation| operation.began >= from && operation.began <= to)

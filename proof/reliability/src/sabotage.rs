@@ -1,27 +1,24 @@
-//! What the scenarios do to the database behind the daemon's back, and what they look up there. All SQL of this crate is here.
+//! The changes and queries that scenarios make in the database beside the daemon. All SQL of this crate is here.
 
 use std::time::Duration;
 
 use anyhow::bail;
+use harness::APPLICATION_NAME;
 use model::Hour;
 use tokio::time::{Instant, sleep};
 use tokio_postgres::{Client, NoTls};
 
-use crate::postgres::AUDITOR;
-
-/// How long statements that nobody waits for any more may go on.
+/// How long statements of a killed daemon may continue.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// A connection past the daemon.
 pub struct Saboteur {
     client: Client,
 }
 
 impl Saboteur {
-    /// Connects as the superuser of a private server.
     pub async fn connect(url: &str) -> anyhow::Result<Self> {
         let mut config: tokio_postgres::Config = url.parse()?;
-        config.application_name(AUDITOR);
+        config.application_name(APPLICATION_NAME);
         let (client, connection) = config.connect(NoTls).await?;
         tokio::spawn(async move {
             // The client sees the same error in its next call.
@@ -30,8 +27,8 @@ impl Saboteur {
         Ok(Self { client })
     }
 
-    /// Ends one of the daemons' connections, any one, and returns whether there was one.
-    pub async fn terminate_a_connection(&self) -> anyhow::Result<bool> {
+    /// Ends any one of the daemons' connections, and returns whether there was one.
+    pub(crate) async fn terminate_a_connection(&self) -> anyhow::Result<bool> {
         let terminated = self
             .client
             .query_opt(
@@ -43,7 +40,7 @@ impl Saboteur {
         Ok(terminated.is_some_and(|row| row.get(0)))
     }
 
-    /// Waits until no statement that stores events, with keys or without, is under way any more, as one may be after its daemon was killed.
+    /// Waits until no statement that stores events runs. One may still run after its daemon was killed.
     pub async fn wait_for_rest(&self) -> anyhow::Result<()> {
         let began = Instant::now();
         loop {
@@ -66,9 +63,9 @@ impl Saboteur {
         }
     }
 
-    /// Lets the server's log take less space than a small disk has, where it would take a gigabyte by itself.
-    pub async fn keep_log_small(&self) -> anyhow::Result<()> {
-        // Each is refused where it is not the only statement of its transaction.
+    /// Bounds the server's log, which would otherwise take a gigabyte, so that it fits on a small disk.
+    pub(crate) async fn keep_log_small(&self) -> anyhow::Result<()> {
+        // Each must be the only statement of its transaction.
         for statement in [
             "alter system set min_wal_size = '32MB'",
             "alter system set max_wal_size = '48MB'",
@@ -80,35 +77,34 @@ impl Saboteur {
     }
 
     /// Makes the server begin a new file of its log. On a full disk it cannot, and crashes.
-    pub async fn begin_new_log_file(&self) -> anyhow::Result<()> {
-        // It begins none while nothing was written to the last, which would make this do nothing.
+    pub(crate) async fn begin_new_log_file(&self) -> anyhow::Result<()> {
+        // Without a message in the current file, the server would not begin a new one.
         Ok(self.client.batch_execute("select pg_logical_emit_message(false, '', ''); select pg_switch_wal()").await?)
     }
 
-    /// How many deadlocks the database has broken since it last recovered from a crash. It says so up to a second late.
-    pub async fn deadlocks(&self) -> anyhow::Result<u64> {
+    /// The number of deadlocks since the last crash. It is up to a second late.
+    pub(crate) async fn deadlocks(&self) -> anyhow::Result<u64> {
         let deadlocks = "select deadlocks from pg_stat_database where datname = current_database()";
         let deadlocks: i64 = self.client.query_one(deadlocks, &[]).await?.get(0);
         Ok(u64::try_from(deadlocks).unwrap_or_default())
     }
 
-    /// Makes a superuser, by whose name the connections of one daemon can be told from another's.
-    pub async fn make_superuser(&self, name: &str) -> anyhow::Result<()> {
+    /// A user for each daemon tells their connections apart.
+    pub(crate) async fn make_superuser(&self, name: &str) -> anyhow::Result<()> {
         Ok(self.client.batch_execute(&format!("create role {name} superuser login")).await?)
     }
 
-    /// Makes an empty database.
-    pub async fn make_database(&self, name: &str) -> anyhow::Result<()> {
+    pub(crate) async fn make_database(&self, name: &str) -> anyhow::Result<()> {
         Ok(self.client.batch_execute(&format!("create database {name}")).await?)
     }
 
-    /// Makes a login that is a member of a role and may do nothing else.
-    pub async fn make_member(&self, name: &str, role: &str) -> anyhow::Result<()> {
+    /// A login that is a member of this role only.
+    pub(crate) async fn make_member(&self, name: &str, role: &str) -> anyhow::Result<()> {
         Ok(self.client.batch_execute(&format!("create role {name} login in role {role}")).await?)
     }
 
     /// The users whose connections hold the settler's lock now.
-    pub async fn settlers(&self) -> anyhow::Result<Vec<String>> {
+    pub(crate) async fn settlers(&self) -> anyhow::Result<Vec<String>> {
         let rows = self
             .client
             .query(
@@ -121,8 +117,7 @@ impl Saboteur {
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
-    /// Whether an hour is settled.
-    pub async fn is_settled(&self, hour: Hour) -> anyhow::Result<bool> {
+    pub(crate) async fn is_settled(&self, hour: Hour) -> anyhow::Result<bool> {
         let settled = "select from analytics.settled_hours where hour = $1";
         Ok(self.client.query_opt(settled, &[&hour.start().to_utc()]).await?.is_some())
     }

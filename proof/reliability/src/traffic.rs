@@ -1,4 +1,4 @@
-//! Mixed load from many clients, each of which writes down what it did and what it was told.
+//! Mixed load from many clients, which record their operations.
 
 use std::{
     sync::{
@@ -22,37 +22,36 @@ use crate::{
     operation::{Action, Operation, Outcome},
 };
 
-/// The longest that a client waits for an answer: longer than the daemon may take to find out what became of a commit.
+/// Longer than the daemon may take to find out the fate of a commit.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
-/// How long a client pauses after something other than success, so that it does not spin while the daemon is away.
+/// After a failure, so that clients do not spin while the daemon is away.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(20);
-/// How long progress may take before a scenario is given up.
+/// How long a scenario waits for progress.
 const PATIENCE: Duration = Duration::from_mins(2);
 const MILLIS_PER_HOUR: i64 = 3_600_000;
 
-/// What clients ask for, and when it happened according to them.
 #[derive(Debug, Clone)]
 pub struct Mix {
     /// The share of requests that read counts.
     pub reads: f64,
     /// The share of writes that are batches.
     pub batches: f64,
-    /// The share of writes that come under an idempotency key, and are sent again until they are acknowledged.
+    /// The share of writes with an idempotency key, which are repeated until they are acknowledged.
     pub keyed: f64,
     /// The most events in a batch.
     pub batch_events: usize,
     /// The share of requests that are for the current hour.
     pub present: f64,
-    /// The instants that the rest is for: each within the hour of one of these.
+    /// The other requests are for the hours of these times.
     pub others: Vec<Timestamp>,
-    /// The longest that a client pauses between requests; it pauses for a random part of it.
+    /// Between two requests a client pauses for a random part of this.
     pub pause: Duration,
-    /// Whether the daemons keep events in a spool, which nobody else may claim to have done.
+    /// Whether the daemons have a spool. Without one they must not answer 202.
     pub has_spool: bool,
 }
 
 impl Mix {
-    /// The usual mix: 95 % for the current hour, the rest for the three days before it.
+    /// 95 % for the current hour, the rest for the three days before.
     pub fn usual() -> Self {
         let now = Timestamp::now().millis();
         let others = (1..=72).filter_map(|hours| Timestamp::from_millis(now - hours * MILLIS_PER_HOUR).ok()).collect();
@@ -78,7 +77,7 @@ impl Mix {
     }
 }
 
-/// What all clients came to so far, in events.
+/// Of all clients, in events.
 #[derive(Default)]
 struct Progress {
     acknowledged: AtomicU64,
@@ -99,7 +98,6 @@ impl Progress {
     }
 }
 
-/// Clients at work.
 pub struct Traffic {
     clients: JoinSet<Vec<Operation>>,
     targets: watch::Sender<Vec<String>>,
@@ -108,8 +106,7 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Starts clients that send their requests to these daemons, each time to any of them. Clients of different `generation`s, from 0,
-    /// never have the same number.
+    /// Each request goes to any of these daemons. Clients of different `generation`s, from 0, have different numbers.
     pub fn start(seed: u64, generation: u32, clients: u32, mix: &Mix, urls: &[&str]) -> Self {
         let (targets, _) = watch::channel(owned(urls));
         let (stop, _) = watch::channel(false);
@@ -130,38 +127,36 @@ impl Traffic {
         Self { clients: tasks, targets, stop, progress }
     }
 
-    /// Sends what comes to other daemons; while there are none the clients wait. Whoever ends a daemon points the clients elsewhere at
-    /// once, since its port may soon be that of a stranger.
-    pub fn point_at(&self, urls: &[&str]) {
+    /// From now on, requests go to these daemons; while there are none, the clients wait. To be called as soon as a
+    /// daemon has ended, since another process may get its port.
+    pub(crate) fn point_at(&self, urls: &[&str]) {
         self.targets.send_replace(owned(urls));
     }
 
-    /// How many events were acknowledged so far.
     pub fn acknowledged(&self) -> u64 {
         self.progress.acknowledged.load(Ordering::Relaxed)
     }
 
-    /// How many events were refused so far, also if they were sent again and acknowledged.
+    /// Includes events that were sent again and acknowledged.
     pub fn refused(&self) -> u64 {
         self.progress.refused.load(Ordering::Relaxed)
     }
 
-    /// How many events are in the daemons' spools so far, or were.
     pub fn queued(&self) -> u64 {
         self.progress.queued.load(Ordering::Relaxed)
     }
 
-    /// Waits until so many more events are acknowledged.
-    pub async fn acknowledge(&self, more: u64) -> anyhow::Result<()> {
+    /// Waits until this many more events are acknowledged.
+    pub(crate) async fn acknowledge(&self, more: u64) -> anyhow::Result<()> {
         reach(&self.progress.acknowledged, more, "acknowledged").await
     }
 
-    /// Waits until so many more events are in the daemon's spool.
-    pub async fn spool(&self, more: u64) -> anyhow::Result<()> {
+    /// Waits until this many more events are in the daemon's spool.
+    pub(crate) async fn spool(&self, more: u64) -> anyhow::Result<()> {
         reach(&self.progress.queued, more, "spooled").await
     }
 
-    /// Lets every client get the answer to its last request, and returns all that they did.
+    /// Waits for the answers to the last requests, and returns all operations.
     pub async fn stop(mut self) -> anyhow::Result<Vec<Operation>> {
         self.stop.send_replace(true);
         let mut operations = Vec::new();
@@ -189,7 +184,7 @@ fn owned(urls: &[&str]) -> Vec<String> {
     urls.iter().map(|&url| url.to_owned()).collect()
 }
 
-/// A client that keeps one connection open and sends nothing twice.
+/// Keeps one connection open and repeats no request by itself.
 fn http_client() -> Client {
     Client::builder()
         .timeout(REQUEST_TIMEOUT)
@@ -200,12 +195,11 @@ fn http_client() -> Client {
         .expect("a client without TLS and with constant settings can be built")
 }
 
-/// Where a request has its idempotency key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum KeyPlace {
     Header,
     Parameter,
-    /// Each line of a batch has one of its own.
+    /// Each line of a batch has its own.
     Lines,
 }
 
@@ -264,10 +258,10 @@ impl TestClient {
         (0..count).map(|_| self.choose_event(mix)).collect()
     }
 
-    /// Sends events under a key until they are acknowledged, to whichever daemon, and then does what must change nothing any more: sends
-    /// them once more, or others under the same key. The ledger knows of the first only, so that an event counted twice, or one
-    /// stored under a key that was taken, is found as one too many. No two daemons with spools of their own are ever asked, so nobody may
-    /// say of the others that they are stored (see "The spool's order" in docs/operate/reliability.md).
+    /// Sends events under a key until they are acknowledged, to any daemon. Then it makes requests that must change
+    /// nothing: the same events once more, or other events under the same key. The ledger has only the first ones, so
+    /// it finds an event that is counted twice or stored under a used key. There is at most one daemon with a spool,
+    /// so none may answer that the other events are stored (see "The spool's order" in docs/operate/reliability.md).
     async fn write_once(&mut self, events: &[Event], stop: &watch::Receiver<bool>, progress: &Progress) -> Outcome {
         let key = IdempotencyKey::new(format!("{}-{}", self.number, self.sent)).expect("digits make a key");
         let place = *[KeyPlace::Header, KeyPlace::Parameter, KeyPlace::Lines]
@@ -281,7 +275,7 @@ impl TestClient {
                 Outcome::Acknowledged | Outcome::Queued => {
                     let (mut again, mut asked) = (events.to_vec(), Asked::Store);
                     if self.rng.random_bool(0.5) {
-                        // A key stands for its events in every hour that they touch, so the first one's hour is enough.
+                        // One changed event is a conflict.
                         again[0].user = UserName::new("conflict").expect("a word is a name");
                         asked = Asked::StoreOthers;
                     }
@@ -304,7 +298,6 @@ impl TestClient {
         }
     }
 
-    /// Asks for events to be stored.
     async fn store(&mut self, asked: Asked, request: RequestBuilder) -> Outcome {
         match self.ask(asked, request).await {
             Ok(answer) => answer.outcome(),
@@ -312,7 +305,7 @@ impl TestClient {
         }
     }
 
-    /// Gets an answer, and protests if it is not one that is promised. Without one it is unsent, or nobody knows.
+    /// Records a protest if the answer is not one that is promised.
     async fn ask(&mut self, asked: Asked, request: RequestBuilder) -> Result<Answer, Outcome> {
         let began = Instant::now();
         let unanswered = |error: reqwest::Error| if error.is_connect() { Outcome::Unsent } else { Outcome::Unknown };
@@ -320,7 +313,7 @@ impl TestClient {
         let status = response.status();
         let retry_after = response.headers().get(RETRY_AFTER);
         let retry_after = retry_after.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        // Where counts break off nothing is known. Of what was to be stored the status says all.
+        // Incomplete counts are no answer. For events, the status is enough.
         let body = match response.text().await {
             Err(_) if asked == Asked::Counts => return Err(Outcome::Unknown),
             body => body.unwrap_or_default(),
@@ -354,14 +347,14 @@ impl TestClient {
         }
     }
 
-    /// Any of the daemons there are; waits while there are none. None when there will be no more.
+    /// Any of the daemons; waits while there are none. None at the end.
     async fn target(&mut self) -> Option<String> {
         let urls = self.targets.wait_for(|urls| !urls.is_empty()).await.ok()?;
         urls.choose(&mut self.rng).cloned()
     }
 
-    /// Some users come often, some are new to every client at about the same time, and some are seen once: a stored event of such a
-    /// user can only be the one that was sent.
+    /// Some users come often, some are new to every client at about the same time, and some come once: their stored
+    /// event can only be the one that was sent.
     fn choose_event(&mut self, mix: &Mix) -> Event {
         self.sent += 1;
         let name = match self.rng.random_range(0..10) {

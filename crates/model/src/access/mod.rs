@@ -1,4 +1,4 @@
-//! Who may do what: what a token looks like, what it allows, and the origins of web pages.
+//! Access tokens, what they allow, and the origins of web pages.
 
 mod origin;
 mod scope;

@@ -2,13 +2,13 @@ use std::{fmt, net::Ipv6Addr, str::FromStr};
 
 use thiserror::Error;
 
-/// The origin of a web page, as browsers write it in the header `Origin`: scheme, host and, unless it is the scheme's own, port.
+/// The origin of a web page, as browsers write it in the header `Origin`: scheme, host and, unless it is the scheme's
+/// own, port.
 ///
-/// There are no wildcards: a key that holds for every subdomain holds for the one that somebody else took over as well.
+/// There are no wildcards: a key for all subdomains would also be valid on one that an attacker took over.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Origin(String);
 
-/// A text that is no origin.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{text:?} {fault}; accepted is {accepted}", accepted = Origin::ACCEPTED)]
 pub struct InvalidOrigin {
@@ -17,23 +17,21 @@ pub struct InvalidOrigin {
 }
 
 impl InvalidOrigin {
-    /// What is wrong with it, as the end of a sentence that begins with the text.
+    /// The end of a sentence that begins with the text.
     pub fn fault(&self) -> &'static str {
         self.fault
     }
 }
 
 impl Origin {
-    /// What is accepted, for error messages and documentation.
     pub const ACCEPTED: &'static str =
         "a scheme, a host and perhaps a port, like https://shop.example or http://localhost:3000";
 
-    /// As browsers write it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The origin of a URL, such as a header `Referer` has, as far as the text shows one. It is not checked any further, and only good for being compared.
+    /// The origin of a URL, for example in a header `Referer`. It is not checked, and only to be compared.
     pub fn part_of(url: &str) -> &str {
         let host = url.find("://").map_or(0, |at| at + 3);
         let end = url[host..].find(['/', '?', '#']).map_or(url.len(), |at| host + at);
@@ -63,22 +61,22 @@ impl FromStr for Origin {
             return Err(invalid("has more than scheme, host and port"));
         }
         if rest.contains('*') {
-            return Err(invalid("has a wildcard, so that it would hold for hosts that nobody named"));
+            return Err(invalid("has a wildcard, which would include hosts that were not named"));
         }
         let (host, port) = match rest.rsplit_once(':') {
-            // The colons of an address stand in its brackets.
+            // The colons of an IPv6 address are in brackets.
             Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
             _ => (rest, None),
         };
         if !is_host(host) {
-            return Err(invalid("has no host that browsers write so (names beyond ASCII are written as xn--…)"));
+            return Err(invalid("has a host that browsers write differently (non-ASCII names are written as xn--…)"));
         }
         let port = match port {
             None => usual_port,
             Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
-                port.parse::<u16>().map_err(|_| invalid("has a port that is no number from 0 to 65535"))?
+                port.parse::<u16>().map_err(|_| invalid("has a port that is not a number from 0 to 65535"))?
             }
-            Some(_) => return Err(invalid("has a port that is no number from 0 to 65535")),
+            Some(_) => return Err(invalid("has a port that is not a number from 0 to 65535")),
         };
         Ok(Self(if port == usual_port { format!("{scheme}://{host}") } else { format!("{scheme}://{host}:{port}") }))
     }

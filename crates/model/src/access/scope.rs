@@ -2,22 +2,20 @@ use std::{fmt, str::FromStr};
 
 use thiserror::Error;
 
-/// What a token allows its holder to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
-    /// To record events.
+    /// To send events.
     Write,
-    /// To ask for counts.
+    /// To get counts.
     Read,
-    /// Everything, the daemon's metrics among it.
+    /// Everything, also the daemon's metrics.
     Admin,
 }
 
 impl Scope {
-    /// All there are.
     pub const ALL: [Self; 3] = [Self::Write, Self::Read, Self::Admin];
 
-    /// As it is written in commands, answers and the database.
+    /// As in commands, answers and the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Write => "write",
@@ -33,9 +31,8 @@ impl fmt::Display for Scope {
     }
 }
 
-/// A word that is no scope.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{0:?} is no scope; accepted are write, read and admin")]
+#[error("{0:?} is not a scope; accepted are write, read and admin")]
 pub struct UnknownScope(pub String);
 
 impl FromStr for Scope {
@@ -46,17 +43,15 @@ impl FromStr for Scope {
     }
 }
 
-/// A set of scopes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Scopes(u8);
 
 impl Scopes {
-    /// Whether what needs a scope is allowed. Admin allows everything.
+    /// Admin allows everything.
     pub fn allow(self, scope: Scope) -> bool {
         self.0 & (1 << scope as u8 | 1 << Scope::Admin as u8) != 0
     }
 
-    /// Those that were given, in their order.
     pub fn iter(self) -> impl Iterator<Item = Scope> {
         Scope::ALL.into_iter().filter(move |scope| self.0 & (1 << *scope as u8) != 0)
     }

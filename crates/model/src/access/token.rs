@@ -4,9 +4,10 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
-/// The SHA-256 sum of a token's secret, which is all that is stored of it.
+/// The SHA-256 of a token's secret. The secret itself is not stored.
 ///
-/// A slow hash is for what people think of. This secret has 256 random bits: nobody finds it by trying, however fast each try is.
+/// A slow hash is for passwords that people choose. This secret has 256 random bits, which cannot be guessed, however
+/// fast each try is.
 pub type Digest = [u8; 32];
 
 const ID_BYTES: usize = 6;
@@ -15,31 +16,26 @@ const SECRET_BYTES: usize = 32;
 /// 32 bytes as base64url without padding.
 const SECRET_LENGTH: usize = 43;
 
-/// What a client shows: a token `an_ID_SECRET`, or a public key `pk_ID`. The ID is 12 hexadecimal digits that name it, and not secret.
+/// What a client sends: a token `an_ID_SECRET`, or a public key `pk_ID`. The ID is 12 hexadecimal digits, and not
+/// secret.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Credential<'a> {
-    /// What only its holder knows.
     Secret {
-        /// Which token.
         id: &'a str,
-        /// What must be right about it.
         secret: &'a str,
     },
-    /// What stands in the source of web pages.
+    /// Stands in the source of web pages.
     Public {
-        /// Which key.
         id: &'a str,
     },
 }
 
 impl<'a> Credential<'a> {
-    /// What every token begins with.
     pub const SECRET_PREFIX: &'static str = "an_";
-    /// What every public key begins with.
     pub const PUBLIC_PREFIX: &'static str = "pk_";
 
-    /// Takes what a client shows apart. None if it is not written as any token is; whether there is such a one is another question. Of the secret,
-    /// only the length is looked at: whether it is right is told by its sum, whatever characters it has.
+    /// None if the text has not the form of a token. Of the secret, only the length is checked: its hash decides
+    /// whether it is right.
     pub fn parse(text: &'a str) -> Option<Self> {
         if let Some(id) = text.strip_prefix(Self::PUBLIC_PREFIX) {
             return is_id(id).then_some(Self::Public { id });
@@ -49,13 +45,12 @@ impl<'a> Credential<'a> {
         (is_id(id) && secret.len() == SECRET_LENGTH).then_some(Self::Secret { id, secret })
     }
 
-    /// The sum of a secret.
     pub fn digest(secret: &str) -> Digest {
         Sha256::digest(secret.as_bytes()).into()
     }
 }
 
-/// Whoever prints one for debugging does not mean the secret.
+/// Does not show the secret.
 impl fmt::Debug for Credential<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -69,21 +64,19 @@ fn is_id(text: &str) -> bool {
     text.len() == ID_LENGTH && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// A token that was just made. It is shown once and not kept.
+/// A new token. It is shown once and not stored.
 pub struct IssuedToken {
-    /// What its holder shows.
+    /// What its holder sends.
     pub text: String,
-    /// What it is stored under.
     pub id: String,
-    /// What is stored of its secret; none for a public key, which has none.
+    /// None for a public key.
     pub digest: Option<Digest>,
 }
 
 impl IssuedToken {
-    /// How many random bytes make one.
     pub const RANDOM_BYTES: usize = ID_BYTES + SECRET_BYTES;
 
-    /// A token of bytes that the caller takes from the system's source of randomness.
+    /// The bytes must come from the system's source of randomness.
     pub fn secret(random: [u8; Self::RANDOM_BYTES]) -> Self {
         let (id, secret) = random.split_at(ID_BYTES);
         let (id, secret) = (hex(id), URL_SAFE_NO_PAD.encode(secret));
@@ -91,7 +84,6 @@ impl IssuedToken {
         Self { text: format!("{}{id}_{secret}", Credential::SECRET_PREFIX), id, digest }
     }
 
-    /// A public key of bytes from the same source.
     pub fn public(random: [u8; Self::RANDOM_BYTES]) -> Self {
         let id = hex(&random[..ID_BYTES]);
         Self { text: format!("{}{id}", Credential::PUBLIC_PREFIX), id, digest: None }
@@ -103,17 +95,15 @@ fn hex(bytes: &[u8]) -> String {
     format!("{number:0ID_LENGTH$x}")
 }
 
-/// What people call a token: 1 to 100 characters, none of which moves a cursor or a line.
+/// 1 to 100 characters, none of which moves a cursor or begins a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenName(String);
 
-/// A text that may not name a token.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the name {0}; accepted are 1 to 100 letters, digits and any of . _ - @ : / and space within")]
 pub struct InvalidTokenName(&'static str);
 
 impl TokenName {
-    /// As it was given.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! What it costs to ask for a token and to look at limits: GET and POST of the current hour, by connections.
+//! The cost of tokens and rate limits: GET and POST of the current hour, by connections.
 
 use super::{Findings, Stage, current_hour};
 use crate::{

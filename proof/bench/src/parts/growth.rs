@@ -1,5 +1,5 @@
-//! How GET and POST cost grow with what there is: events in the hour, distinct users in it, past hours that a load is spread over.
-//! For contrast, the textbook's GET of the same hours, as far as it answers within seconds.
+//! How the cost of GET and POST grows: with the events in the hour, its distinct users, and the number of past hours
+//! in a load. For comparison, the textbook's GET of the same hours, as long as it takes only seconds.
 
 use db::Flavour;
 use model::Hour;
@@ -19,14 +19,13 @@ const FIRST_HOUR_BY_USERS: u32 = 150;
 const FIRST_HOUR_OF_MANY: u32 = 200;
 const EVENTS_OF_MANY: u32 = 10;
 
-/// The textbook reads so many events in some milliseconds, and ten times as many as the latter in ten seconds.
+/// The textbook reads the former in some milliseconds, and ten times the latter in ten seconds.
 const FAST_FOR_TEXTBOOK: u32 = 10_000;
 const MOST_FOR_TEXTBOOK: u32 = 1_000_000;
 
-/// For the memory of the daemon: as many connections as it is promised for, as many users and hours as there are.
+/// For the memory of the daemon: the promised number of connections, and all users and hours.
 const MOST_CONNECTIONS: u32 = 256;
 
-/// The hours that are measured. All are open but the settled ones.
 struct Hours {
     by_events: Vec<FilledHour>,
     by_users: Vec<FilledHour>,
@@ -61,7 +60,7 @@ pub(super) async fn measure(stage: &Stage<'_>) -> anyhow::Result<Findings> {
     stage.fill(&[&hours.by_events[..], &hours.by_users, &hours.many].concat()).await?;
     stage.fill_textbook(&hours.for_textbook().collect::<Vec<_>>()).await?;
 
-    // Reads come first, as long as the hours hold what they were filled with.
+    // Reads come first, before the hours change.
     let mut found = stage.run(&reads(stage, &hours), &stage.daemon).await?;
     let written = stage.run(&writes(stage, &hours), &stage.daemon).await?;
     found.measurements.extend(written.measurements);
@@ -82,7 +81,7 @@ fn reads<'a>(stage: &'a Stage<'_>, hours: &Hours) -> Vec<Planned<'a>> {
     let settled = fill::large_settled_hour();
     let subject = Subject::new(Part::Growth, "GET, settled hour", Axis::Events, settled.events);
     planned.push(stage.load(subject.clone(), &stage.daemon, Traffic::gets(settled.hour)));
-    // Where there is an aggregate, it has this hour materialized.
+    // If there is an aggregate, it has materialized this hour.
     let is_fast = stage.served.flavour == Flavour::Timescale;
     planned.push(textbook_read(stage, subject, settled.hour, is_fast));
 

@@ -1,5 +1,5 @@
-//! What the usual visitors do: POST and GET by halves, 95 % of either for the current hour, which holds a million events before the
-//! first load and as many more as it stores, and 5 % for past hours, which are settled before.
+//! Half POST and half GET, 95 % of both for the current hour, which has a million events before the first load, and 5
+//! % for settled past hours.
 
 use anyhow::ensure;
 

@@ -1,4 +1,4 @@
-//! What is measured, a file for each part, and what the parts share.
+//! One file for each part of the measurements, and the code that they share.
 
 mod access;
 mod growth;
@@ -27,15 +27,14 @@ use crate::{
     wrk::{Traffic, Wrk},
 };
 
-/// How many connections a load has where their number is not what is varied.
+/// The connections of a load, unless their number is varied.
 const CONNECTIONS: u32 = 64;
 
-/// The textbook reads every event of a large hour for each answer, which takes about a second. So it gets only as many connections as
-/// keep the machine busy, and time for some answers.
+/// The textbook reads every event of a large hour for each answer, which takes about a second. So it gets only as
+/// many connections as keep the machine busy, and time for some answers.
 const FEW_CONNECTIONS: u32 = 4;
 const ENOUGH_SECONDS: u32 = 10;
 
-/// What a part came to.
 #[derive(Default)]
 pub(crate) struct Findings {
     pub(crate) measurements: Vec<Measurement>,
@@ -43,7 +42,6 @@ pub(crate) struct Findings {
     pub(crate) memory: Vec<Memory>,
 }
 
-/// Everything that a part needs.
 struct Stage<'a> {
     plan: &'a Plan,
     programs: &'a Programs,
@@ -65,7 +63,7 @@ pub(crate) async fn measure(
     let flavour = database.migrate().await?;
     table::make(database.client(), flavour).await?;
     if plan.parts.iter().any(|part| matches!(part, Part::Mix | Part::Growth)) {
-        // Before there is a daemon, which would be the one to settle.
+        // Before the daemon runs, which would settle them itself.
         make_settled_hours(database, flavour).await?;
     }
 
@@ -113,25 +111,25 @@ impl Stage<'_> {
             Part::Replicas => return replicas::measure(self).await,
             Part::Access => return access::measure(self).await,
         };
-        // Of the daemon that these parts have in common, so each figure is of all until then.
+        // These parts share one daemon, so each figure includes the parts before it.
         found.memory.push(Memory { after: part, peak_mib: self.daemon.peak_memory_mib() });
         Ok(found)
     }
 
-    /// Runs the loads, once the server has done what it would otherwise do during the first of them.
+    /// Runs the loads after the maintenance of the database server.
     async fn run(&self, planned: &[Planned<'_>], daemon: &Server) -> anyhow::Result<Findings> {
         self.database.calm_down().await?;
         let (measurements, audited) = self.instruments.measure(planned, daemon).await?;
         Ok(Findings { measurements, audited, memory: Vec::new() })
     }
 
-    /// Fills hours for the daemon, and makes sure that it counts what they hold.
+    /// Fills hours for the daemon, and checks its counts.
     async fn fill(&self, hours: &[FilledHour]) -> anyhow::Result<()> {
         fill::fill(self.database.store(), hours).await?;
         self.expect_counts(&self.daemon, hours).await
     }
 
-    /// Fills hours for the textbook, and makes sure that it counts what they hold.
+    /// Fills hours for the textbook, and checks its counts.
     async fn fill_textbook(&self, hours: &[FilledHour]) -> anyhow::Result<()> {
         table::fill(self.database.client(), hours).await?;
         self.expect_counts(&self.textbook, hours).await
@@ -141,7 +139,12 @@ impl Stage<'_> {
         for filled in hours {
             let counts = server.counts(filled.hour).await?;
             if counts != filled.counts() {
-                bail!("{} answers {counts:?} for {}, which holds {:?}", server.name, filled.hour, filled.counts());
+                bail!(
+                    "{} returned {counts:?} for {}, but the hour has {:?}",
+                    server.name,
+                    filled.hour,
+                    filled.counts()
+                );
             }
         }
         Ok(())
@@ -156,7 +159,7 @@ impl Stage<'_> {
         Planned { subject, servers: vec![server], traffic, connections: CONNECTIONS, seconds: self.plan.seconds }
     }
 
-    /// A load of which every answer takes so long.
+    /// A load whose answers take long.
     fn slow_load<'b>(&self, subject: Subject, server: &'b Server, traffic: Traffic) -> Planned<'b> {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let connections = u32::try_from(cores).unwrap_or(u32::MAX).max(FEW_CONNECTIONS);
@@ -165,7 +168,7 @@ impl Stage<'_> {
     }
 }
 
-/// The current hour as a part sees it: the one in which it begins. An hour that has just ended is no less present to the daemon.
+/// The hour in which a part begins. To the daemon, an hour that has just ended is as good.
 fn current_hour() -> Hour {
     Hour::containing(Timestamp::now())
 }

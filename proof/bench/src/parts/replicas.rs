@@ -1,4 +1,5 @@
-//! GET and POST of the current hour by the number of daemons on the database. The same clients are spread over them evenly.
+//! GET and POST of the current hour by the number of daemons on the database. The same clients are spread over them
+//! evenly.
 
 use super::{Findings, Stage, current_hour};
 use crate::{

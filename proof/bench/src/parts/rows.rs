@@ -1,7 +1,8 @@
-//! Stored rows for each second: `POST /analytics/batch` and `analytics-cli import` beside COPY by psql into the same table.
+//! Stored rows for each second: `POST /analytics/batch` and `analytics-cli import` beside COPY by psql into the same
+//! table.
 //!
-//! COPY writes raw events only, and into hours that nothing else is in. What the daemon stores it also counts, so each of its hours must
-//! have the exact counts in the end.
+//! COPY writes only raw events, into empty hours. The daemon also counts its events, so each of its hours must have
+//! the exact counts in the end.
 
 use std::{process::Stdio, time::Instant};
 
@@ -21,15 +22,15 @@ use crate::{
     table,
 };
 
-/// How many rows are stored each time.
 const ROWS: u32 = 1_000_000;
-/// How many clients send batches at a time: twice what the daemon merges into one commit, so that the next is there when one ends.
+/// Twice as many clients as the daemon merges batches into one commit, so that the next ones are there when a commit
+/// ends.
 const CLIENTS: u32 = 8;
 /// 2021 and later, a day for each round.
 const FIRST_HOUR: u32 = 366 * 24;
 
 pub(super) async fn measure(stage: &Stage<'_>) -> anyhow::Result<Findings> {
-    // A daemon of its own: the memory that batches take is another promise than that for single events.
+    // A daemon of its own: the memory for batches is another promise than that for single events.
     let daemon = stage.programs.daemon(&stage.served).await?;
     let contenders = [Contender::Copy, Contender::Daemon, Contender::ImportWithoutKeys, Contender::Import];
     let mut measurements = Vec::new();
@@ -47,7 +48,7 @@ pub(super) async fn measure(stage: &Stage<'_>) -> anyhow::Result<Findings> {
             eprintln!("round {round} of {}: {}, {}", stage.plan.rounds, measurement.subject, measurement.contender);
             let rows = Rows { hour: past_hour(hour), count: ROWS, users: u32::try_from(measurement.subject.size)? };
             table::make_room(stage.database.client(), rows.hour).await?;
-            // What one has written must be vacuumed and checkpointed in nobody else's time.
+            // The vacuum and the checkpoint for one contender must not slow down the next one.
             stage.database.calm_down().await?;
             measurement.rounds.push(store(stage, &daemon, measurement.contender, rows).await?);
         }
@@ -56,7 +57,7 @@ pub(super) async fn measure(stage: &Stage<'_>) -> anyhow::Result<Findings> {
     Ok(Findings { measurements, memory, ..Findings::default() })
 }
 
-/// Stores the rows in one of the three ways, and makes sure that they are there.
+/// Stores the rows, and checks that they are stored.
 async fn store(stage: &Stage<'_>, daemon: &Server, contender: Contender, rows: Rows) -> anyhow::Result<Sample> {
     let meter = Meter::new(daemon.pid().into_iter().collect(), stage.instruments.postmaster);
     let dir = tempfile::tempdir()?;
@@ -109,9 +110,9 @@ async fn run(mut command: Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Several clients send the batches, each the next one as soon as it has its answer.
+/// Several clients send the batches, each the next one after its answer.
 async fn send(batches: Vec<Vec<u8>>, daemon: &Server) -> anyhow::Result<()> {
-    let url = format!("{}{BATCH_PATH}", daemon.url);
+    let url = format!("{}{BATCH_PATH}", daemon.url());
     let http = reqwest::Client::new();
     let batches = std::sync::Arc::new(Mutex::new(batches));
     let mut clients = JoinSet::new();
@@ -133,7 +134,7 @@ async fn send(batches: Vec<Vec<u8>>, daemon: &Server) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// psql, told by its environment where to connect, since every user of the machine can read a command line.
+/// The environment has the connection, since other users of the machine can read command lines.
 fn copy(url: &str, file: std::fs::File) -> anyhow::Result<Command> {
     use tokio_postgres::config::{Config, Host};
 

@@ -1,5 +1,5 @@
-//! Runs a command with `TEST_POSTGRES_URL` set to a private PostgreSQL server and `TEST_TIMESCALE_TEMPLATE` to a folder that tests copy
-//! their own TimescaleDB from, and ends with the command's exit code.
+//! Runs a command with `TEST_POSTGRES_URL` set to a private PostgreSQL server and `TEST_TIMESCALE_TEMPLATE` to a
+//! TimescaleDB that tests copy, and ends with the command's exit code.
 //!
 //!     with-database cargo nextest run
 

@@ -6,22 +6,20 @@ use model::Timestamp;
 
 use crate::{
     options::Options,
-    postgres::Server,
     report::Report,
-    sabotage::Saboteur,
     traffic::{Mix, Traffic},
 };
 
 const MILLIS_PER_DAY: i64 = 86_400_000;
 /// How far clocks are off, in days. Each new day is a chunk or a partition, so there are few.
 const DAYS_OFF: [i64; 8] = [-20 * 365, -365, -31, -1, 1, 31, 365, 20 * 365];
-/// How many events are acknowledged between two restarts of the daemon, after which it knows nothing of what was before.
+/// The number of acknowledged events between two restarts.
 const EVENTS_BETWEEN: u64 = 300;
 
 /// Half of all requests are for hours from 1970 to 9999, years and days away; with the daemon killed in between.
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let mut report = Report::new("clock jumps of clients");
-    let server = Server::start(options).await?;
+    let server = options.start_server().await?;
     let settling = ["--settle-after", "10ms"];
     let mut daemon = options.start_daemon(server.url(), &settling).await;
     let mix = Mix { present: 0.5, others: wrong_clocks(), batch_events: 20, ..Mix::usual() };
@@ -38,9 +36,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     }
     traffic.acknowledge(EVENTS_BETWEEN).await?;
 
-    let operations = traffic.stop().await?;
-    let saboteur = Saboteur::connect(server.url()).await?;
-    report.audit(server.store(), &saboteur, &[&daemon], &operations).await?;
+    report.stop_and_audit(traffic, &server, &[&daemon]).await?;
     Ok(report)
 }
 

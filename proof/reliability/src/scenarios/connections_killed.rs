@@ -2,25 +2,26 @@
 
 use std::time::{Duration, Instant};
 
+use harness::PrivateServer;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::time::sleep;
 
 use crate::{
     options::Options,
-    postgres::Server,
     report::Report,
     sabotage::Saboteur,
     traffic::{Mix, Traffic},
 };
 
-/// The longest that passes between two kills.
+/// Between two kills.
 const LONGEST_PAUSE: Duration = Duration::from_millis(40);
-/// How many connections are ended at least.
+/// The fewest kills.
 const FEWEST: u64 = 50;
 
-/// `pg_terminate_backend` on the daemon's connections at random, under load. The database is well, so every fate can be found out.
+/// `pg_terminate_backend` on the daemon's connections at random, under load. The database is well, so the daemon must
+/// find out every fate.
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
-    let server = Server::start(options).await?;
+    let server = options.start_server().await?;
     kill_under_load(Report::new("pg_terminate_backend at random"), options, &server, server.url()).await
 }
 
@@ -28,7 +29,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
 pub(super) async fn kill_under_load(
     mut report: Report,
     options: &Options,
-    server: &Server,
+    server: &PrivateServer,
     database_url: &str,
 ) -> anyhow::Result<Report> {
     let mut rng = StdRng::seed_from_u64(options.seed);
@@ -44,8 +45,7 @@ pub(super) async fn kill_under_load(
     }
     traffic.acknowledge(100).await?;
 
-    let operations = traffic.stop().await?;
-    report.audit(server.store(), &saboteur, &[&daemon], &operations).await?;
+    report.stop_and_audit(traffic, server, &[&daemon]).await?;
     let unknown = report.unknown;
     report.promise(unknown == 0, format_args!("{unknown} events were left unanswered while the database was well"));
     Ok(report)

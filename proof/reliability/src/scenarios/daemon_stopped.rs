@@ -6,19 +6,17 @@ use crate::{
     ledger::Ledger,
     operation::{Action, Operation, Outcome},
     options::Options,
-    postgres::Server,
     report::{Report, stored},
-    sabotage::Saboteur,
     traffic::{Mix, Traffic},
 };
 
-/// How many events are acknowledged between two stops.
+/// The number of acknowledged events between two faults.
 const EVENTS_BETWEEN: u64 = 200;
 
 /// SIGTERM under load, again and again: the daemon ends with success, and everything that it stored is acknowledged.
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let mut report = Report::new("SIGTERM to the daemon");
-    let server = Server::start(options).await?;
+    let server = options.start_server().await?;
     let mut daemon = options.start_daemon(server.url(), &[]).await;
     let traffic = Traffic::start(options.seed, 0, options.clients, &Mix::usual(), &[daemon.url()]);
 
@@ -34,12 +32,10 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     }
     traffic.acknowledge(EVENTS_BETWEEN).await?;
 
-    let operations = traffic.stop().await?;
-    let saboteur = Saboteur::connect(server.url()).await?;
-    report.audit(server.store(), &saboteur, &[&daemon], &operations).await?;
+    let operations = report.stop_and_audit(traffic, &server, &[&daemon]).await?;
 
-    // A connection that lay idle is closed by a stop, perhaps while its client writes into it. What was in there was not accepted,
-    // so it must not be stored, and nothing that was accepted may go unanswered.
+    // A stop closes idle connections, perhaps while a client writes into one. That request was not accepted, so it
+    // must not be stored; and every accepted request must be answered.
     let strict: Vec<Operation> = operations.into_iter().map(unanswered_is_refused).collect();
     let verdict = Ledger::of(&strict).verdict(&stored(server.store()).await?);
     report.promise(verdict.is_clean(), format_args!("accepted and stored, but not answered:\n{verdict}"));

@@ -2,29 +2,29 @@
 
 use std::time::{Duration, Instant};
 
+use harness::End;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::time::sleep;
 
 use crate::{
     options::Options,
-    postgres::{End, Server},
     report::Report,
-    sabotage::Saboteur,
     traffic::{Mix, Traffic},
 };
 
-/// How many events are acknowledged between two crashes.
+/// The number of acknowledged events between two faults.
 const EVENTS_BETWEEN: u64 = 200;
-/// The longest that the database stays away.
+/// The longest outage.
 const LONGEST_OUTAGE: Duration = Duration::from_millis(1_500);
-/// How long the daemon may take to store events again once the database answers. The promise is to do so by itself.
+/// How long the daemon may take to store events again once the database answers.
 const RECOVERY_PATIENCE: Duration = Duration::from_secs(15);
 
-/// `pg_ctl stop -m immediate` and `kill -9` of the database in turn, under load: it recovers, and the daemon connects again by itself.
+/// `pg_ctl stop -m immediate` and `kill -9` of the database in turn, under load: it recovers, and the daemon connects
+/// again by itself.
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let mut report = Report::new("crash of the database");
     let mut rng = StdRng::seed_from_u64(options.seed);
-    let mut server = Server::start(options).await?;
+    let mut server = options.start_server().await?;
     let daemon = options.start_daemon(server.url(), &[]).await;
     let traffic = Traffic::start(options.seed, 0, options.clients, &Mix::usual(), &[daemon.url()]);
 
@@ -47,8 +47,6 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     );
     report.notes.push(format!("stored again {} ms after the database answered, at most", slowest_recovery.as_millis()));
 
-    let operations = traffic.stop().await?;
-    let saboteur = Saboteur::connect(server.url()).await?;
-    report.audit(server.store(), &saboteur, &[&daemon], &operations).await?;
+    report.stop_and_audit(traffic, &server, &[&daemon]).await?;
     Ok(report)
 }

@@ -7,27 +7,27 @@ use tokio::time::sleep;
 use crate::{
     operation::{Operation, Outcome},
     options::Options,
-    postgres::Server,
     proxy::{Fault, Proxy},
     report::{Report, slowest, writes_begun_within},
     sabotage::Saboteur,
     traffic::{Mix, Traffic},
 };
 
-/// The longest that an event may go unanswered that only waits its turn: five seconds are promised, the rest is for a busy machine.
+/// For events that only wait in the queue: five seconds are promised, the rest is for a busy machine.
 const WAITING: Duration = Duration::from_secs(8);
-/// How long everything stands still: longer than a statement may take, so that the daemon gives it up.
+/// Longer than a statement may take, so that the daemon gives it up.
 const HANG: Duration = Duration::from_secs(13);
-/// After this long every lane is held up by a commit, so what comes now only waits.
+/// After this long every lane waits for a commit, so new events only wait in the queue.
 const UNTIL_HELD_UP: Duration = Duration::from_secs(1);
 
-/// Everything stands still for a while; then a single statement is held back until long after the daemon gave it up, and is let go.
+/// All traffic stalls for a while; then a single statement is held back until the daemon has given it up, and reaches
+/// the server late.
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let mut report = Report::new("database hangs without closing");
-    let server = Server::start(options).await?;
-    let proxy = Proxy::start(server.url(), &server.socket()?).await?;
+    let server = options.start_server().await?;
+    let proxy = Proxy::start(server.url(), &server.socket()).await?;
     let daemon = options.start_daemon(proxy.url(), &[]).await;
-    // What is sent again until it is stored would be timed as one long request.
+    // Events with keys are repeated until they are stored, which would count as one long request.
     let mix = Mix { others: Vec::new(), batches: 0.0, keyed: 0.0, ..Mix::usual() };
     let mut operations = Vec::new();
 
@@ -45,7 +45,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// Everything stands still, then flows again: statements that the daemon gave up reach the server late.
+/// All traffic stalls, then flows again: statements that the daemon gave up reach the server late.
 async fn hang(
     options: &Options,
     generation: u32,
@@ -69,16 +69,16 @@ async fn hang(
     let waited = slowest(writes_begun_within(&late, held_up, over));
     report.promise(
         waited <= WAITING,
-        format_args!("an event that only waited its turn went {waited:?} without an answer"),
+        format_args!("an event that only waited in the queue got no answer for {waited:?}"),
     );
-    report.notes.push(format!("events waiting their turn were answered within {:.1} s", waited.as_secs_f64()));
+    report.notes.push(format!("events in the queue were answered within {:.1} s", waited.as_secs_f64()));
     let mut operations = early.stop().await?;
     operations.extend(late);
     Ok(operations)
 }
 
-/// One commit hangs while the database is well. It is let go only when the daemon has answered its clients, so what they were told
-/// must hold against it.
+/// One commit hangs while the database is well. It continues only after the daemon has answered its clients, and
+/// these answers must remain true.
 async fn hold_back(
     options: &Options,
     generation: u32,
@@ -88,11 +88,7 @@ async fn hold_back(
 ) -> anyhow::Result<Vec<Operation>> {
     let traffic = Traffic::start(options.seed, 2 * generation, options.clients, mix, &[url]);
     traffic.acknowledge(100).await?;
-    let injected = proxy.injected();
-    proxy.arm(Fault::HoldStatement);
-    while proxy.injected() == injected {
-        sleep(Duration::from_millis(1)).await;
-    }
+    proxy.inject(Fault::HoldStatement).await?;
     // The lane stores again, so the fate of the held statement is decided.
     traffic.acknowledge(100).await?;
     proxy.let_go();

@@ -16,7 +16,6 @@ use tokio::time::sleep;
 use crate::{
     operation::Outcome,
     options::Options,
-    postgres::Server,
     report::Report,
     sabotage::Saboteur,
     traffic::{Mix, Traffic},
@@ -25,12 +24,12 @@ use crate::{
 const NAME: &str = "disk full";
 /// A fresh server takes a third of it.
 const DISK_SIZE: &str = "size=192m,mode=0755";
-/// How long it may take until the daemon refuses events because the last byte is taken.
+/// How long it may take until the daemon refuses events.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// How many events are refused before space is given back.
+/// The number of refused events before the disk has space again.
 const REFUSALS: u64 = 20;
 
-/// A disk of its own, in memory. It needs the right to mount.
+/// A file system in memory. It needs the right to mount.
 struct SmallDisk {
     folder: PathBuf,
 }
@@ -49,7 +48,7 @@ impl SmallDisk {
         self.folder.join("filler")
     }
 
-    /// Takes what space there is, down to the last byte.
+    /// Down to the last byte.
     fn fill(&self) -> anyhow::Result<()> {
         let mut file = File::options().create(true).append(true).open(self.filler())?;
         for size in [1 << 20, 1 << 12, 1] {
@@ -71,15 +70,16 @@ impl SmallDisk {
 }
 
 impl Drop for SmallDisk {
-    /// Lazily, because the server may still be ending. What is mounted on cannot be removed by whoever made it.
+    /// Lazily, because the server may still be ending. The folder cannot be removed while something is mounted on it.
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(&self.folder).status();
         let _ = fs::remove_dir(&self.folder);
     }
 }
 
-/// The disk fills up under load: events are refused and none is lost; when space returns they are stored again. Where PostgreSQL itself gave
-/// up, because it could not even recover, somebody starts it again, as one would; the daemon just goes on.
+/// The disk fills up under load: events are refused and none is lost; with space they are stored again. If PostgreSQL
+/// ended, because it could not recover, the scenario starts it again, as an administrator would; the daemon needs no
+/// help.
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let dir = disk_folder()?;
     let disk = match SmallDisk::mount(dir.path()) {
@@ -87,7 +87,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         Err(why) => return Ok(Report::skipped(NAME, format!("a small disk cannot be mounted here: {why}"))),
     };
     let mut report = Report::new(NAME);
-    let mut server = Server::start_in(dir, options).await?;
+    let mut server = options.start_server_in(dir).await?;
     Saboteur::connect(server.url()).await?.keep_log_small().await?;
     let daemon = options.start_daemon(server.url(), &[]).await;
     let traffic = Traffic::start(options.seed, 0, options.clients, &Mix::usual(), &[daemon.url()]);
@@ -98,12 +98,12 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         traffic.acknowledge(200).await?;
         let refused = traffic.refused();
         let filled = Instant::now();
-        // Every other time it is the log that finds no space, which no server survives.
+        // Every other time, the server's log finds no space, which ends the server.
         let log_too = Saboteur::connect(server.url()).await?;
         let hits_log = report.faults % 2 == 1;
         while traffic.refused() < refused + REFUSALS {
-            anyhow::ensure!(filled.elapsed() < PATIENCE, "the disk is full, and events are stored all the same");
-            // Until the server has used up what it holds already it may free and take some.
+            anyhow::ensure!(filled.elapsed() < PATIENCE, "the disk is full, but events are stored");
+            // The server may still free some space.
             disk.fill()?;
             if hits_log && log_too.begin_new_log_file().await.is_err() {
                 crashed += 1;
@@ -127,9 +127,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         .notes
         .push(format!("PostgreSQL crashed {crashed} times, and was started again by hand {started_again} times"));
 
-    let operations = traffic.stop().await?;
-    let saboteur = Saboteur::connect(server.url()).await?;
-    report.audit(server.store(), &saboteur, &[&daemon], &operations).await?;
+    let operations = report.stop_and_audit(traffic, &server, &[&daemon]).await?;
     let refused = operations.iter().any(|o| o.outcome() == Some(Outcome::Refused));
     report.promise(refused, "a full disk refused nothing");
     drop(server);
@@ -137,7 +135,6 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// A folder to mount on.
 fn disk_folder() -> anyhow::Result<TempDir> {
     let mut builder = tempfile::Builder::new();
     Ok(builder.prefix("analytics-disk-").permissions(Permissions::from_mode(0o755)).tempdir()?)

@@ -18,33 +18,30 @@ use crate::{
     history,
     operation::{Action, Operation, Outcome},
     options::Options,
-    postgres::Server,
     report::Report,
     sabotage::Saboteur,
 };
 
 const NAME: &str = "an hour under attack";
-/// Any hour will do, but one on either side of midnight touches two partitions; this one ends at midnight.
+/// This hour ends at midnight, so that the next one is in another partition.
 const HOUR_START: i64 = 1_431_903_600_000;
 const MILLIS_PER_HOUR: i64 = 3_600_000;
-/// The most events in a batch.
 const BATCH: usize = 12;
-/// How often the hour must have been settled, at the least, for the race to have been one.
+/// How often the hour must be settled at least.
 const FEWEST_SETTLED: u64 = 3;
-/// How long that may take.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// The attack on a private server.
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
-    let server = Server::start(options).await?;
+    let server = options.start_server().await?;
     let mut report = attack(options, server.store()).await?;
     let deadlocks = Saboteur::connect(server.url()).await?.deadlocks().await?;
     report.promise(deadlocks == 0, format_args!("the database broke {deadlocks} deadlocks"));
     Ok(report)
 }
 
-/// Writers, readers, a settler and those who reopen race for one hour and its neighbour. Each settling and reopening is a fault. No
-/// read may be one that an exact counter could not have answered, nothing may be refused, and the aggregate must always equal the counters.
+/// Writers, readers, a settler and reopeners race for one hour and the next. Each settling and reopening is a fault.
+/// Every read must be one that an exact counter can give, no write may be refused, and the aggregate must always
+/// equal the counters.
 pub async fn attack(options: &Options, store: &Store) -> anyhow::Result<Report> {
     let mut report = Report::new(NAME);
     let race = Arc::new(Race {
@@ -93,7 +90,7 @@ pub async fn attack(options: &Options, store: &Store) -> anyhow::Result<Report> 
     Ok(report)
 }
 
-/// The hour, and the one after it, which takes part in some batches.
+/// The hour, and the next one, which some batches touch.
 fn hours() -> [Hour; 2] {
     [0, 1].map(|n| {
         let start = Timestamp::from_millis(HOUR_START + n * MILLIS_PER_HOUR);
@@ -104,11 +101,10 @@ fn hours() -> [Hour; 2] {
 struct Race {
     store: Store,
     over: AtomicBool,
-    /// When the first racer failed.
     failed: OnceLock<Instant>,
     settled: AtomicU64,
     reopened: AtomicU64,
-    /// What all racers did, those too that failed in the end.
+    /// Of all racers, also of those that failed.
     operations: Mutex<Vec<Operation>>,
 }
 
@@ -121,13 +117,12 @@ impl Race {
         self.over.store(true, Ordering::Relaxed);
     }
 
-    /// Writes down what a racer has just done.
     fn note(&self, client: u32, began: Instant, action: Action) {
         let operation = Operation { client, began, ended: Instant::now(), action };
         self.operations.lock().unwrap_or_else(PoisonError::into_inner).push(operation);
     }
 
-    /// Lets one racer run, and ends the race for all if it fails.
+    /// Ends the race for all if this racer fails.
     async fn run(self: Arc<Self>, racer: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
         let done = racer.await;
         if done.is_err() {
@@ -138,7 +133,7 @@ impl Race {
     }
 }
 
-/// Stores batches as the daemon does, and now and then takes a rest, so that there is something to settle.
+/// Stores batches as the daemon does, and pauses now and then, so that hours can be settled.
 async fn write(race: Arc<Race>, client: u32, mut rng: StdRng) -> anyhow::Result<()> {
     let mut writer = Writer::new(race.store.clone());
     let mut sent = 0;
@@ -147,7 +142,6 @@ async fn write(race: Arc<Race>, client: u32, mut rng: StdRng) -> anyhow::Result<
         let events: Vec<Event> = (0..count).map(|_| choose_event(&mut rng, &mut sent, client)).collect();
         let began = Instant::now();
         let stored = store_all(&race, &mut writer, &events, client).await;
-        // Where storing failed nobody knows what became of the events.
         let outcome = if stored.is_ok() { Outcome::Acknowledged } else { Outcome::Unknown };
         race.note(client, began, Action::Send { events, outcome });
         stored?;
@@ -160,7 +154,7 @@ async fn write(race: Arc<Race>, client: u32, mut rng: StdRng) -> anyhow::Result<
 async fn store_all(race: &Race, writer: &mut Writer, events: &[Event], client: u32) -> anyhow::Result<()> {
     let began = Instant::now();
     while began.elapsed() < PATIENCE {
-        // Nothing is broken on purpose here, so nothing may be refused.
+        // There are no faults here, so nothing may be refused.
         match writer.ingest(events).await.context("storing events")? {
             Ingested::Stored => return Ok(()),
             Ingested::Blocked { settled, .. } => {
@@ -171,10 +165,10 @@ async fn store_all(race: &Race, writer: &mut Writer, events: &[Event], client: u
                     race.reopened.fetch_add(1, Ordering::Relaxed);
                 }
             }
-            claimed @ Ingested::Claimed { .. } => bail!("{claimed:?} although nothing is claimed"),
+            claimed @ Ingested::Claimed { .. } => bail!("{claimed:?}, but no key is claimed"),
         }
     }
-    bail!("a batch was kept from being stored for {PATIENCE:?} by hours that were settled again and again")
+    bail!("a batch was not stored for {PATIENCE:?}, because its hours were settled again and again")
 }
 
 async fn read(race: Arc<Race>, client: u32, mut rng: StdRng) -> anyhow::Result<()> {
@@ -188,7 +182,7 @@ async fn read(race: Arc<Race>, client: u32, mut rng: StdRng) -> anyhow::Result<(
     Ok(())
 }
 
-/// Reopens, whether there is an event or not.
+/// Reopens without an event.
 async fn reopen(race: Arc<Race>, client: u32, mut rng: StdRng) -> anyhow::Result<()> {
     while race.goes_on() {
         let hour = hours()[rng.random_range(0..2)];
@@ -200,9 +194,9 @@ async fn reopen(race: Arc<Race>, client: u32, mut rng: StdRng) -> anyhow::Result
     Ok(())
 }
 
-/// Settles the hours without waiting for them to be quiet.
+/// Settles the hours without waiting for a pause in the writes.
 async fn settle(race: Arc<Race>, client: u32) -> anyhow::Result<()> {
-    let settler = Settler::elect(&race.store).await?.context("somebody else settles here")?;
+    let settler = Settler::elect(&race.store).await?.context("another settler is active")?;
     while race.goes_on() {
         for hour in hours() {
             let began = Instant::now();
@@ -214,7 +208,9 @@ async fn settle(race: Arc<Race>, client: u32) -> anyhow::Result<()> {
                 SettleOutcome::NotOpen | SettleOutcome::Busy => {}
                 SettleOutcome::Differs { counters, aggregate } => {
                     race.note(client, began, Action::Disturb { hour, what: "found to differ" });
-                    bail!("{hour} counts {counters:?}, where its aggregate is {aggregate:?} and nothing came in");
+                    bail!(
+                        "{hour} counts {counters:?}, but its aggregate is {aggregate:?}, without an event in between"
+                    );
                 }
             }
         }
@@ -223,7 +219,7 @@ async fn settle(race: Arc<Race>, client: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writers meet at the same users, who are new to all of them at about the same time.
+/// Writers share users, who are new to all writers at about the same time.
 fn choose_event(rng: &mut StdRng, sent: &mut u64, client: u32) -> Event {
     *sent += 1;
     let name = match rng.random_range(0..4) {

@@ -1,4 +1,4 @@
-//! The faults, one file each. Every scenario puts clients to work, injects its faults, lets everything come to rest and audits.
+//! One file a fault. Every scenario starts clients, injects its faults, stops the clients and audits.
 
 pub mod clock_jumps;
 pub mod commit_fates;
@@ -20,7 +20,6 @@ use clap::ValueEnum;
 
 use crate::{options::Options, report::Report};
 
-/// The scenarios by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Scenario {
     /// `kill -9` of the daemon.
@@ -29,13 +28,13 @@ pub enum Scenario {
     DaemonStopped,
     /// Immediate stop and `kill -9` of the database.
     DatabaseCrashed,
-    /// The daemon's connections ended by the database, at random.
+    /// The database ends connections of the daemon, at random.
     ConnectionsKilled,
     /// The same behind pgpool-II.
     PgpoolKills,
     /// Connections cut at every point of a commit.
     CommitFates,
-    /// Commits answered with errors that a proxy makes up.
+    /// Commits answered with false errors from a proxy.
     FalseErrors,
     /// A database that hangs without closing anything.
     DatabaseHangs,
@@ -51,14 +50,14 @@ pub enum Scenario {
     RollingRestart,
     /// Replicas of an earlier commit, and the schema under them, upgraded one by one.
     RollingUpgrade,
-    /// Several times more clients than the daemon serves at a time.
+    /// Several times more clients than the connection limit.
     Overload,
     /// One hour written, settled, reopened and read at the same time.
     HourUnderAttack,
 }
 
 impl Scenario {
-    /// Runs it. An error means that it could not be run; broken promises are in the report.
+    /// An error means that the scenario did not run to its end; broken promises are in the report.
     pub async fn run(self, options: &Options) -> anyhow::Result<Report> {
         match self {
             Self::DaemonKilled => daemon_killed::run(options).await,

@@ -3,29 +3,27 @@
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use harness::Daemon;
+use harness::{Daemon, End};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::time::sleep;
 
 use crate::{
     options::Options,
-    postgres::{End, Server},
     report::Report,
     sabotage::Saboteur,
     traffic::{Mix, Traffic},
 };
 
-/// How many events are spooled in an outage.
 const EVENTS_SPOOLED: u64 = 300;
 /// How long the spool may take to empty once the database answers.
 const REPLAY_PATIENCE: Duration = Duration::from_mins(1);
 
-/// The database crashes under load, a daemon with a spool goes on taking events, and is killed itself: in the outage, and in the
-/// middle of storing what it kept. Everything that it took is stored exactly once.
+/// The database crashes under load. A daemon with a spool continues to accept events, and is killed: in the outage,
+/// and while it replays its spool. Every accepted event is stored exactly once.
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let mut report = Report::new("outage with a spool");
     let mut rng = StdRng::seed_from_u64(options.seed);
-    let mut server = Server::start(options).await?;
+    let mut server = options.start_server().await?;
     let dir = harness::server_dir();
     let spool = dir.path().join("spool");
     let spool = spool.to_string_lossy();
@@ -42,7 +40,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         report.faults += 1;
         traffic.spool(EVENTS_SPOOLED).await?;
         if rng.random_bool(0.5) {
-            // It starts without a database, and goes on where it was.
+            // It starts without a database.
             daemon = restarted(daemon, &traffic, options, server.url(), &arguments).await;
             kills += 1;
             traffic.spool(EVENTS_SPOOLED / 3).await?;

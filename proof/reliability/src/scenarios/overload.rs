@@ -10,7 +10,6 @@ use crate::{
     crowd::Crowd,
     operation::{Operation, Outcome},
     options::Options,
-    postgres::Server,
     report::Report,
     sabotage::Saboteur,
 };
@@ -18,15 +17,15 @@ use crate::{
 const NAME: &str = "five times more clients than places";
 const CLIENTS: u32 = 4_000;
 const PLACES: &str = "800";
-/// A client of the crowd gives up its place after so many requests, so that all come in at some time.
+/// A client of the crowd closes its connection after this many requests, so that all get a turn.
 const STAY: u32 = 50;
-/// The clients by whom the throughput is measured before and after.
+/// These clients measure the throughput before and after.
 const CALM_CLIENTS: u32 = 32;
-/// The numbers below this one are theirs.
+/// They have the numbers below this one.
 const CALM_NUMBERS: u32 = 1_000;
-/// How long it is measured at most.
+/// The longest measurement.
 const CALM: Duration = Duration::from_secs(5);
-/// How long the daemon is used before that, so that it does not begin slower than it goes on.
+/// Before the first measurement.
 const WARM_UP: Duration = Duration::from_millis(500);
 /// How many files this process opens besides the crowd's connections.
 const OTHER_FILES: u64 = 512;
@@ -36,14 +35,14 @@ const SERVED_P99: Duration = Duration::from_secs(5);
 const REFUSED_P99: Duration = Duration::from_secs(3);
 const MEMORY_MIB: u64 = 64;
 const LEAST_LEFT: f64 = 0.5;
-/// How long a machine that others use too may take until the daemon can be compared with a fresh one.
+/// For the comparison with a fresh daemon, on a machine that is also used by others.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A few clients, then a crowd for whom there is not nearly enough room, then a few again. Whoever has a place is served soon, whoever has
-/// none is told so at once and stores nothing, and when the crowd is gone all is as before.
+/// A few clients, then a crowd of several times more than the connection limit, then a few again. Accepted clients
+/// are served soon, the others are refused at once and store nothing, and afterwards the throughput is as before.
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let files = u64::from(CLIENTS) + OTHER_FILES;
-    let may_open = rlimit::increase_nofile_limit(files).context("cannot tell how many files may be open")?;
+    let may_open = rlimit::increase_nofile_limit(files).context("cannot read the limit of open files")?;
     if may_open < files {
         return Ok(Report::skipped(
             NAME,
@@ -51,7 +50,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         ));
     }
     let mut report = Report::new(NAME);
-    let server = Server::start(options).await?;
+    let server = options.start_server().await?;
     let daemon = options.start_daemon(server.url(), &["--max-connections", PLACES]).await;
     let calm_span = CALM.min(options.duration / 2);
 
@@ -67,7 +66,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
 
     let (mut expected, mut reached) = (before, after);
     if reached < LEAST_LEFT * expected {
-        // Others may have taken the machine meanwhile. A daemon that saw no crowd shows what there is to be had now.
+        // Other programs may have slowed down the machine. A fresh daemon shows the throughput that is possible now.
         let fresh = options.start_daemon(server.url(), &[]).await;
         load.calm(WARM_UP, &fresh).await?;
         let began = Instant::now();
@@ -79,7 +78,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     }
     report.promise(
         reached >= LEAST_LEFT * expected,
-        format_args!("after the overload {reached:.0} events were stored a second, where {expected:.0} can be"),
+        format_args!("after the overload {reached:.0} events/s were stored, and {expected:.0} are possible"),
     );
     check_waits(&mut report, &crowd);
     check_memory(&mut report, &daemon);
@@ -88,20 +87,20 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let saboteur = Saboteur::connect(server.url()).await?;
     report.audit(server.store(), &saboteur, &[&daemon], &operations).await?;
     let unknown = report.unknown;
-    report.promise(unknown == 0, format_args!("{unknown} clients were turned away without a word"));
+    report.promise(unknown == 0, format_args!("{unknown} events got no answer"));
     Ok(report)
 }
 
-/// What the few clients did, time after time.
+/// The few clients.
 struct Load<'a> {
     options: &'a Options,
     operations: Vec<Operation>,
-    /// How many there were, so that no two have the same number.
+    /// So far, so that no two have the same number.
     clients: u32,
 }
 
 impl Load<'_> {
-    /// Lets a few clients work for a while, and returns how many events were acknowledged to them in a second.
+    /// Returns the acknowledged events per second.
     async fn calm(&mut self, span: Duration, daemon: &Daemon) -> anyhow::Result<f64> {
         let end = Instant::now() + span;
         let crowd = Crowd::start(self.options.seed, self.clients, CALM_CLIENTS, None, daemon.url())?;
@@ -125,7 +124,7 @@ fn check_waits(report: &mut Report, crowd: &[Operation]) {
         let (Some(&p50), Some(&p99), Some(&most)) =
             (waits.get(waits.len() / 2), waits.get(waits.len() * 99 / 100), waits.last())
         else {
-            report.broke(format_args!("this was no overload: no event was {what}"));
+            report.broke(format_args!("there was no overload: no event was {what}"));
             continue;
         };
         report.promise(p99 <= bound, format_args!("of {} events {what}, 1 % waited more than {p99:?}", waits.len()));
@@ -139,7 +138,7 @@ fn check_waits(report: &mut Report, crowd: &[Operation]) {
     }
 }
 
-/// Only Linux tells the most memory that a process ever had.
+/// Only on Linux.
 fn check_memory(report: &mut Report, daemon: &Daemon) {
     let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

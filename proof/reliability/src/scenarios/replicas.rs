@@ -15,7 +15,6 @@ use tokio::time::sleep;
 
 use crate::{
     options::Options,
-    postgres::Server,
     report::Report,
     sabotage::Saboteur,
     traffic::{Mix, Traffic},
@@ -23,19 +22,19 @@ use crate::{
 
 const REPLICAS: usize = 3;
 const MILLIS_PER_HOUR: i64 = 3_600_000;
-/// How long the others may take to notice that the settler is gone, and one of them to take its place.
+/// How long the other daemons may take until one of them is the new settler.
 const SUCCESSION: Duration = Duration::from_secs(10);
-/// How long the clients work before they rest until the contested hour is settled, and how long they rest at most.
+/// How long the clients work before they rest until the contested hour is settled, and the longest rest.
 const WORK: Duration = Duration::from_millis(600);
 const REST: Duration = Duration::from_secs(2);
-/// How long to wait for what must happen sooner or later.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Clients send every request to any of three daemons, half of them for two past hours that are settled and reopened all the while. Every
-/// read must fit one exact counter, whichever daemon answers. Then the settler is killed, and the next one too.
+/// Each request goes to any of three daemons, half of them for two past hours that are settled and reopened all the
+/// time. Every read must be one that a single exact counter can give. Then the settler is killed, and the next one
+/// too.
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let mut report = Report::new("three replicas, the settler killed");
-    let server = Server::start(options).await?;
+    let server = options.start_server().await?;
     let saboteur = Saboteur::connect(server.url()).await?;
     let mut daemons = Vec::new();
     for number in 0..REPLICAS {
@@ -50,7 +49,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         present: 0.4,
         others: past.to_vec(),
         batch_events: 20,
-        // Hours are settled only when nobody has just written to them.
+        // Only hours without recent writes are settled.
         pause: Duration::from_millis(30),
         ..Mix::usual()
     };
@@ -60,13 +59,13 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let mut at_work_since = began;
     while watcher.seen() < 3 || began.elapsed() < options.duration {
         let settlers = saboteur.settlers().await?;
-        report.promise(settlers.len() <= 1, format_args!("{settlers:?} settle at the same time"));
+        report.promise(settlers.len() <= 1, format_args!("{settlers:?} are settlers at the same time"));
         if began.elapsed() > options.duration + PATIENCE {
             report.broke(format_args!("the contested hour was settled {} times only", watcher.seen()));
             break;
         }
         if at_work_since.elapsed() > WORK {
-            // Where settling takes long, no lull between two writes is long enough for it.
+            // On a slow machine, the hour needs a longer time without writes to be settled.
             traffic.point_at(&[]);
             let (seen, resting_since) = (watcher.seen(), Instant::now());
             while watcher.seen() == seen && resting_since.elapsed() < REST {
@@ -80,7 +79,8 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
 
     while daemons.len() > 1 {
         let settler = some_settler(&saboteur).await?;
-        let place = daemons.iter().position(|(name, _)| *name == settler).context("a stranger settles")?;
+        let place =
+            daemons.iter().position(|(name, _)| *name == settler).context("the settler is none of the daemons")?;
         let (_, daemon) = daemons.swap_remove(place);
         daemon.kill().await;
         traffic.point_at(&urls(&daemons));
@@ -91,11 +91,14 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
             if let Some(next) = settlers.into_iter().find(|name| *name != settler) {
                 break next;
             }
-            anyhow::ensure!(killed.elapsed() < PATIENCE, "nobody took the place of {settler}");
+            anyhow::ensure!(killed.elapsed() < PATIENCE, "no daemon became settler after {settler}");
             sleep(Duration::from_millis(5)).await;
         };
         let took = killed.elapsed();
-        report.promise(took <= SUCCESSION, format_args!("{successor} took {took:?} to follow {settler}"));
+        report.promise(
+            took <= SUCCESSION,
+            format_args!("{successor} became settler {took:?} after {settler} was killed"),
+        );
         report.notes.push(format!("the next settler took over after {} ms", took.as_millis()));
         traffic.acknowledge(100).await?;
     }
@@ -115,7 +118,7 @@ fn urls(daemons: &[(String, Daemon)]) -> Vec<&str> {
     daemons.iter().map(|(_, daemon)| daemon.url()).collect()
 }
 
-/// Two hours that lie far enough back to be settled.
+/// Old enough to be settled.
 fn contested_hours() -> anyhow::Result<[Timestamp; 2]> {
     let now = Timestamp::now().millis();
     let ago = |hours: i64| Timestamp::from_millis(now - hours * MILLIS_PER_HOUR);
@@ -128,12 +131,12 @@ async fn some_settler(saboteur: &Saboteur) -> anyhow::Result<String> {
         if let Some(settler) = saboteur.settlers().await?.pop() {
             return Ok(settler);
         }
-        anyhow::ensure!(began.elapsed() < PATIENCE, "nobody settles");
+        anyhow::ensure!(began.elapsed() < PATIENCE, "no daemon is the settler");
         sleep(Duration::from_millis(5)).await;
     }
 }
 
-/// Looks now and then whether an hour is settled, and counts how often it became so.
+/// Counts how often an hour becomes settled.
 struct SettlingWatcher {
     seen: Arc<AtomicU64>,
     task: tokio::task::JoinHandle<()>,

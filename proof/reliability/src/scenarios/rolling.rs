@@ -3,26 +3,25 @@
 use std::path::Path;
 
 use db::{Store, StoreOptions, roles, schema};
-use harness::Daemon;
+use harness::{APPLICATION_NAME, Daemon, bare_command};
 
 use crate::{
     earlier,
     operation::Operation,
     options::Options,
-    postgres::{AUDITOR, Server},
     report::Report,
     sabotage::Saboteur,
     traffic::{Mix, Traffic},
 };
 
 const REPLICAS: usize = 2;
-/// How many events are acknowledged between two steps.
+/// The number of acknowledged events between two steps.
 const EVENTS_BETWEEN: u64 = 300;
 
-/// Each replica is taken out of the proxy, asked to stop, started again and put back. No request fails, and no count is lost.
+/// Each replica is removed from the proxy, stopped, started again and put back. No request fails, and no count is lost.
 pub async fn restart(options: &Options) -> anyhow::Result<Report> {
     let mut report = Report::new("a rolling restart");
-    let server = Server::start(options).await?;
+    let server = options.start_server().await?;
     let mut replicas = Vec::new();
     for _ in 0..REPLICAS {
         replicas.push(options.start_daemon(server.url(), &[]).await);
@@ -34,8 +33,8 @@ pub async fn restart(options: &Options) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// Replicas of an earlier commit serve, the schema is migrated under them, they serve on it, and are replaced by new ones, whose login may do no more
-/// than a daemon has to. No request fails, and no count is lost.
+/// Replicas of an earlier commit serve while the schema is migrated, continue on the new schema, and are replaced by
+/// new ones, whose login has only the rights of a daemon. No request fails, and no count is lost.
 pub async fn upgrade(options: &Options) -> anyhow::Result<Report> {
     let name = "a rolling upgrade from an earlier commit";
     let earlier = match earlier::daemon().await? {
@@ -43,19 +42,19 @@ pub async fn upgrade(options: &Options) -> anyhow::Result<Report> {
         Err(why) => return Ok(Report::skipped(name, why)),
     };
     let mut report = Report::new(name);
-    let server = Server::start(options).await?;
+    let server = options.start_server().await?;
     let saboteur = Saboteur::connect(server.url()).await?;
     saboteur.make_database("upgraded").await?;
     let owner = server.url().replacen("@/analytics?", "@/upgraded?", 1);
     let daemon = owner.replacen("postgres://analytics@", "postgres://replica@", 1);
-    let store = Store::new(&owner, StoreOptions { application_name: AUDITOR.to_owned(), ..StoreOptions::default() })?;
+    let store =
+        Store::new(&owner, StoreOptions { application_name: APPLICATION_NAME.to_owned(), ..StoreOptions::default() })?;
     let mut replicas = Vec::new();
     for _ in 0..REPLICAS {
         replicas.push(start(&earlier, &owner, options).await);
     }
     let before = schema::status(&store).await?;
-    report
-        .promise(before.complaint().is_some(), "the earlier commit has the schema of this one, so nothing is upgraded");
+    report.promise(before.complaint().is_some(), "the earlier commit has the same schema, so nothing is upgraded");
 
     let traffic = Traffic::start(options.seed, 0, options.clients, &Mix::usual(), &urls(&replicas));
     traffic.acknowledge(EVENTS_BETWEEN).await?;
@@ -75,7 +74,7 @@ pub async fn upgrade(options: &Options) -> anyhow::Result<Report> {
 
 /// The earlier daemon makes its own schema.
 async fn start(program: &Path, url: &str, options: &Options) -> Daemon {
-    let mut command = Daemon::command_of(program);
+    let mut command = bare_command(program);
     command.args(["--database-url", url, "--migrate", "--log", &options.daemon_log]);
     Daemon::start_command(command).await
 }
@@ -90,7 +89,7 @@ async fn replace_each(
     for _ in 0..replicas.len() {
         let leaving = replicas.remove(0);
         traffic.point_at(&urls(replicas));
-        // A proxy sends nothing more to a replica that it took out, and lets it answer what it has.
+        // A proxy sends no more requests to a removed replica, and waits for its answers.
         traffic.acknowledge(EVENTS_BETWEEN).await?;
         let status = leaving.terminate().await;
         report.promise(status.success(), format_args!("a replica was asked to stop and ended with {status}"));

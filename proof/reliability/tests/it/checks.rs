@@ -57,15 +57,15 @@ async fn objections(to: &'static str, mix: &Mix) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn clients_object_to_answers_that_nobody_is_promised_and_to_no_others() {
+async fn clients_object_to_answers_that_are_not_promised_and_to_no_others() {
     let mix = Mix { reads: 0.0, batches: 0.0, keyed: 0.8, ..Mix::usual() };
     let spooled = Mix { has_spool: true, ..mix.clone() };
     let table = [
         ("HTTP/1.1 503 Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n", &mix, None),
-        ("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", &mix, Some("that events be stored: 503")),
+        ("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", &mix, Some("to store events: 503")),
         ("HTTP/1.1 500 Oh\r\nContent-Length: 2\r\n\r\nno", &mix, Some("500 (Retry-After: none): \"no\"")),
-        ("HTTP/1.1 204 Done\r\n\r\n", &mix, Some("that other events be stored under a key that is taken: 204")),
-        ("HTTP/1.1 202 Later\r\nContent-Length: 0\r\n\r\n", &mix, Some("that events be stored: 202")),
+        ("HTTP/1.1 204 Done\r\n\r\n", &mix, Some("to store other events under a used key: 204")),
+        ("HTTP/1.1 202 Later\r\nContent-Length: 0\r\n\r\n", &mix, Some("to store events: 202")),
         ("HTTP/1.1 202 Later\r\nContent-Length: 0\r\n\r\n", &spooled, None),
     ];
     for (answer, mix, expected) in table {
@@ -117,7 +117,7 @@ async fn counters_of_an_hour_that_has_no_event_are_found() {
 }
 
 #[tokio::test]
-async fn an_attack_that_succeeds_is_told_line_by_line() {
+async fn a_successful_attack_is_reported_line_by_line() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let options = options();
     let tamper = async {
@@ -127,8 +127,8 @@ async fn an_attack_that_succeeds_is_told_line_by_line() {
         }
     };
     let (report, ()) = tokio::join!(hour_under_attack::attack(&options, database.store()), tamper);
-    let told = report.unwrap().broken.join("\n");
+    let evidence = report.unwrap().broken.join("\n");
     for expected in ["counts", "what came to pass, in milliseconds:", " sent ", "read Some(", "settled"] {
-        assert!(told.contains(expected), "{expected:?} is not in:\n{told}");
+        assert!(evidence.contains(expected), "{expected:?} is not in:\n{evidence}");
     }
 }

@@ -1,0 +1,165 @@
+use std::fmt::Write;
+
+use clap::ValueEnum;
+use db::{AuditedHour, Tally};
+use serde::Serialize;
+
+use super::{
+    palette::Palette,
+    table::{self, Side},
+};
+
+/// Hours are written one after the other, so that none must be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AuditFormat {
+    /// For people: what differs, and the numbers in columns.
+    Table,
+    /// Comma-separated values with a header, one hour a line.
+    Csv,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Serialize)]
+struct JsonHour {
+    hour: String,
+    state: &'static str,
+    raw: Tally,
+    counters: Option<Tally>,
+    settled: Option<Tally>,
+    aggregate: Option<Tally>,
+    user_rows: i64,
+    missing_users: i64,
+    strange_users: i64,
+    differences: Vec<String>,
+}
+
+impl AuditFormat {
+    pub(crate) fn header(self) -> &'static str {
+        match self {
+            Self::Csv => {
+                "hour,state,raw_users,raw_clicks,raw_impressions,counted_users,counted_clicks,counted_impressions,\
+                 settled_users,settled_clicks,settled_impressions,aggregate_users,aggregate_clicks,aggregate_impressions,user_rows,missing_users,strange_users,differences\n"
+            }
+            Self::Table | Self::Json => "",
+        }
+    }
+
+    pub(crate) fn write(self, audited: &AuditedHour, palette: Palette) -> String {
+        let AuditedHour { hour, raw, counters, settled, aggregate, user_rows, missing_users, strange_users, .. } =
+            *audited;
+        let state = state(audited);
+        let differences: Vec<String> = audited.differences().iter().map(ToString::to_string).collect();
+        match self {
+            Self::Table => {
+                let mut text = format!("{hour}, {state}: {}\n", differences.join("; "));
+                let header = [
+                    ("", Side::Left),
+                    ("unique_users", Side::Right),
+                    ("clicks", Side::Right),
+                    ("impressions", Side::Right),
+                ];
+                let rows = [
+                    numbers("raw events", Some(raw)),
+                    numbers("counters", counters),
+                    numbers("settled", settled),
+                    numbers("aggregate", aggregate),
+                    ["user names kept".to_owned(), user_rows.to_string(), String::new(), String::new()],
+                ];
+                for line in table::layout(header, &rows, palette).lines() {
+                    writeln!(text, "  {line}").expect("writing into memory cannot fail");
+                }
+                text
+            }
+            Self::Csv => {
+                let columns = [Some(raw), counters, settled, aggregate].map(|tally| {
+                    tally.map_or(",,".to_owned(), |Tally { unique_users, clicks, impressions }| {
+                        format!("{unique_users},{clicks},{impressions}")
+                    })
+                });
+                let (columns, differences) = (columns.join(","), differences.join("; "));
+                format!("{hour},{state},{columns},{user_rows},{missing_users},{strange_users},\"{differences}\"\n")
+            }
+            Self::Json => {
+                let row = JsonHour {
+                    hour: hour.to_string(),
+                    state,
+                    raw,
+                    counters,
+                    settled,
+                    aggregate,
+                    user_rows,
+                    missing_users,
+                    strange_users,
+                    differences,
+                };
+                let json = serde_json::to_string(&row).expect("strings and integers can be written as JSON");
+                format!("{json}\n")
+            }
+        }
+    }
+}
+
+fn state(audited: &AuditedHour) -> &'static str {
+    match (audited.is_open(), audited.is_settled()) {
+        (true, false) => "open",
+        (false, true) => "settled",
+        (true, true) => "open and settled",
+        (false, false) => "neither open nor settled",
+    }
+}
+
+fn numbers(name: &str, tally: Option<Tally>) -> [String; 4] {
+    let number = |number: fn(Tally) -> i64| tally.map_or("-".to_owned(), |tally| number(tally).to_string());
+    [name.to_owned(), number(|t| t.unique_users), number(|t| t.clicks), number(|t| t.impressions)]
+}
+
+#[cfg(test)]
+mod tests {
+    use db::{AuditedHour, Tally};
+    use model::{Hour, Timestamp};
+
+    use super::AuditFormat;
+    use crate::output::palette::Palette;
+
+    fn audited() -> AuditedHour {
+        AuditedHour {
+            hour: Hour::containing(Timestamp::from_millis(1_431_857_103_000).unwrap()),
+            is_verifiable: true,
+            settled: None,
+            is_closed: false,
+            raw: Tally { unique_users: 2, clicks: 12, impressions: 1 },
+            counters: Some(Tally { unique_users: 2, clicks: 13, impressions: -1 }),
+            aggregate: None,
+            user_rows: 2,
+            missing_users: 1,
+            strange_users: 1,
+        }
+    }
+
+    #[test]
+    fn for_people_an_hour_is_a_sentence_and_its_numbers_in_columns() {
+        insta::assert_snapshot!(AuditFormat::Table.write(&audited(), Palette::PLAIN), @r#"
+        2015-05-17T10:00:00Z, open: its counters differ from its raw events; its kept user names differ from its raw events (1 missing, 1 that no raw event has)
+                           unique_users  clicks  impressions
+          raw events                  2      12            1
+          counters                    2      13           -1
+          settled                     -       -            -
+          aggregate                   -       -            -
+          user names kept             2
+        "#);
+    }
+
+    #[test]
+    fn csv_has_as_many_columns_as_its_header() {
+        insta::assert_snapshot!(format!("{}{}", AuditFormat::Csv.header(), AuditFormat::Csv.write(&audited(), Palette::PLAIN)), @r#"
+        hour,state,raw_users,raw_clicks,raw_impressions,counted_users,counted_clicks,counted_impressions,settled_users,settled_clicks,settled_impressions,aggregate_users,aggregate_clicks,aggregate_impressions,user_rows,missing_users,strange_users,differences
+        2015-05-17T10:00:00Z,open,2,12,1,2,13,-1,,,,,,,2,1,1,"its counters differ from its raw events; its kept user names differ from its raw events (1 missing, 1 that no raw event has)"
+        "#);
+    }
+
+    #[test]
+    fn json_is_an_object_a_line() {
+        insta::assert_snapshot!(AuditFormat::Json.write(&audited(), Palette::PLAIN), @r#"{"hour":"2015-05-17T10:00:00Z","state":"open","raw":{"unique_users":2,"clicks":12,"impressions":1},"counters":{"unique_users":2,"clicks":13,"impressions":-1},"settled":null,"aggregate":null,"user_rows":2,"missing_users":1,"strange_users":1,"differences":["its counters differ from its raw events","its kept user names differ from its raw events (1 missing, 1 that no raw event has)"]}"#);
+    }
+}

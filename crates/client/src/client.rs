@@ -1,0 +1,177 @@
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use model::{
+    BearerToken, Event, EventKind, Hour, HourCounts, HourRow, HoursPage, IdempotencyKey, Problem, Timestamp, UserName,
+    wire,
+};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::{
+    RequestBuilder, Response, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER},
+    redirect, retry,
+};
+
+use crate::{ClientError, LiveStream, ServerUrl};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longer than the daemon's own limits, so that it answers first.
+const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
+const LONGEST_STREAM: Duration = Duration::from_hours(24);
+/// A connection that was idle for longer is not used again. The daemon closes idle connections too, and a request
+/// that is written into one while it is being closed would leave its sender not knowing whether it arrived.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What analyticsd did with the events that it accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// They are committed.
+    Stored,
+    /// The database is away; they are on the daemon's disk, and will be stored when it is back.
+    Spooled,
+}
+
+/// Any answer, and what is known about when it was given.
+#[derive(Debug)]
+pub struct Probe {
+    pub status: StatusCode,
+    pub body: String,
+    /// The server's clock, to the second.
+    pub date: Option<DateTime<Utc>>,
+    /// This machine's clock before the request was sent.
+    pub asked: DateTime<Utc>,
+    /// This machine's clock when the head of the answer had arrived.
+    pub answered: DateTime<Utc>,
+}
+
+/// One analyticsd, and the connections to it. Clones share the connections.
+#[derive(Clone)]
+pub struct Client {
+    url: ServerUrl,
+    http: reqwest::Client,
+}
+
+impl Client {
+    /// Opens nothing yet.
+    pub fn new(url: ServerUrl, token: Option<&BearerToken>) -> Self {
+        let headers = token.map(|token| {
+            let authorization = HeaderValue::try_from(token.authorization());
+            let mut authorization = authorization.expect("a token is visible ASCII");
+            authorization.set_sensitive(true);
+            HeaderMap::from_iter([(AUTHORIZATION, authorization)])
+        });
+        let http = reqwest::Client::builder()
+            .default_headers(headers.unwrap_or_default())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(REQUEST_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            // An event that is sent twice is counted twice, so this client never sends a request again by itself.
+            .retry(retry::never())
+            .redirect(redirect::Policy::none())
+            .build()
+            .expect("a client with constant settings can be built");
+        Self { url, http }
+    }
+
+    /// The address, to be shown.
+    pub fn url(&self) -> ServerUrl {
+        self.url.masked()
+    }
+
+    pub async fn send(&self, event: &Event, key: Option<&IdempotencyKey>) -> Result<Delivery, ClientError> {
+        let user = utf8_percent_encode(event.user.as_str(), NON_ALPHANUMERIC);
+        let (user_name, kind_name) = (UserName::PARAMETER, EventKind::PARAMETER);
+        let url = format!("{}&{user_name}={user}&{kind_name}={}", self.analytics(event.at), event.kind);
+        let request = self.http.post(url);
+        self.delivery_of(match key {
+            Some(key) => request.header(IdempotencyKey::HEADER, key.as_str()),
+            None => request,
+        })
+        .await
+    }
+
+    /// Sends many events, written as newline-delimited JSON. They are stored together or not at all.
+    pub async fn send_batch(&self, lines: &[u8]) -> Result<Delivery, ClientError> {
+        let request = self.http.post(format!("{}{}", self.url, wire::BATCH_PATH));
+        self.delivery_of(request.header(CONTENT_TYPE, wire::NDJSON).body(lines.to_vec())).await
+    }
+
+    pub async fn counts(&self, hour: Hour) -> Result<HourCounts, ClientError> {
+        let (status, body) = self.text_of(self.http.get(self.analytics(hour.start()))).await?;
+        body.parse().map_err(|_| ClientError::foreign(&self.url, status, &body))
+    }
+
+    /// Every hour of a range, both ends included.
+    pub async fn hours(&self, first: Hour, last: Hour) -> Result<Vec<HourRow>, ClientError> {
+        let mut hours = Vec::new();
+        let mut next = Some(format!("{}?from={first}&to={last}&format=json", wire::HOURS_PATH));
+        while let Some(path) = next {
+            let (status, body) = self.text_of(self.http.get(format!("{}{path}", self.url))).await?;
+            let page = serde_json::from_str::<HoursPage>(&body).ok().filter(|page| !page.hours.is_empty());
+            // An empty page would let a server that is not analyticsd keep this client busy for ever.
+            let page = page.ok_or_else(|| ClientError::foreign(&self.url, status, &body))?;
+            hours.extend(page.hours);
+            next = page.next;
+        }
+        Ok(hours)
+    }
+
+    /// Reads the counts of the current hour as they change.
+    pub async fn live(&self) -> Result<LiveStream, ClientError> {
+        let request = self.http.get(format!("{}{}", self.url, wire::STREAM_PATH)).timeout(LONGEST_STREAM);
+        let response = self.answer_of(request, &[StatusCode::OK]).await?;
+        let media_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        // Any other answer would end at once, and the caller would ask again and again.
+        if media_type.starts_with("text/event-stream") {
+            Ok(LiveStream::new(self.url.clone(), response))
+        } else {
+            Err(ClientError::foreign(&self.url, response.status(), media_type))
+        }
+    }
+
+    /// Gets a path and accepts any answer that arrives within the limit.
+    pub async fn probe(&self, path: &str, limit: Duration) -> Result<Probe, ClientError> {
+        let request = self.http.get(format!("{}{path}", self.url)).timeout(limit);
+        let asked = Utc::now();
+        let response = request.send().await.map_err(|error| ClientError::no_answer(&self.url, error))?;
+        let answered = Utc::now();
+        let date = response.headers().get(DATE).and_then(|date| DateTime::parse_from_rfc2822(date.to_str().ok()?).ok());
+        let (status, date) = (response.status(), date.map(|date| date.to_utc()));
+        let body = response.text().await.map_err(|error| ClientError::no_answer(&self.url, error))?;
+        Ok(Probe { status, body, date, asked, answered })
+    }
+
+    fn analytics(&self, at: Timestamp) -> String {
+        format!("{}{}?{}={}", self.url, wire::ANALYTICS_PATH, Timestamp::PARAMETER, at.millis())
+    }
+
+    async fn delivery_of(&self, request: RequestBuilder) -> Result<Delivery, ClientError> {
+        let response = self.answer_of(request, &[StatusCode::NO_CONTENT, StatusCode::ACCEPTED]).await?;
+        Ok(if response.status() == StatusCode::ACCEPTED { Delivery::Spooled } else { Delivery::Stored })
+    }
+
+    async fn text_of(&self, request: RequestBuilder) -> Result<(StatusCode, String), ClientError> {
+        let response = self.answer_of(request, &[StatusCode::OK]).await?;
+        let status = response.status();
+        let body = response.text().await.map_err(|error| ClientError::no_answer(&self.url, error))?;
+        Ok((status, body))
+    }
+
+    async fn answer_of(&self, request: RequestBuilder, expected: &[StatusCode]) -> Result<Response, ClientError> {
+        let response = request.send().await.map_err(|error| ClientError::no_answer(&self.url, error))?;
+        let status = response.status();
+        if expected.contains(&status) {
+            return Ok(response);
+        }
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());
+        let body = response.text().await.map_err(|error| ClientError::no_answer(&self.url, error))?;
+        // Only a problem document of analyticsd promises anything; a proxy may answer 504 to a request that arrived.
+        match serde_json::from_str::<Problem>(&body) {
+            Ok(problem) if problem.status == status.as_u16() && !status.is_success() => Err(ClientError::Refused {
+                problem: Box::new(problem),
+                retry_after: retry_after.map(Duration::from_secs),
+            }),
+            _ => Err(ClientError::foreign(&self.url, status, &body)),
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The HTTP client of analyticsd.
+//!
+//! - [`Client`] makes the requests: events, batches, the counts of an hour or of a range;
+//! - [`LiveStream`] reads the stream of the current hour;
+//! - [`ServerUrl`] is where analyticsd listens;
+//! - [`ClientError`] tells apart what a caller must know: that nothing was sent, that nothing is stored, or neither.
+
+mod client;
+mod error;
+mod live_stream;
+mod server_events;
+mod server_url;
+
+pub use reqwest::StatusCode;
+
+pub use self::{
+    client::{Client, Delivery, Probe},
+    error::ClientError,
+    live_stream::{LiveStream, StreamEnd, Update},
+    server_url::{InvalidServerUrl, ServerUrl},
+};

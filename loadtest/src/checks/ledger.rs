@@ -1,0 +1,296 @@
+//! The events that this run sent, and their answers, by hour: the least and the most that the counts of each hour may
+//! be.
+//!
+//! An event is open from before it is sent until it is answered. An acknowledged event must be counted, a refused one
+//! must not. An event without an answer stays open and may be counted or not. So at every moment `before +
+//! acknowledged <= counted <= before + acknowledged + open`.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use model::{EventKind, Hour, HourCounts};
+use serde::{Serialize, Serializer};
+
+use crate::workload::{mix::PlannedEvent, visitors::Visitor};
+
+/// Whether the hours counted this run's visitors before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Strangers {
+    /// They counted none of them.
+    All,
+    /// They may have counted any of them.
+    Perhaps,
+}
+
+/// Takes some 30 bytes for each visitor of each hour.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    strangers: Strangers,
+    /// Whether other clients write too. Then there is no upper bound.
+    shared: bool,
+    pages: Mutex<HashMap<Hour, Page>>,
+}
+
+#[derive(Debug, Default)]
+struct Page {
+    before: HourCounts,
+    acknowledged: Events,
+    open: Events,
+    visitors: HashMap<Visitor, Visits>,
+    acknowledged_visitors: u64,
+    touched: bool,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
+struct Events {
+    clicks: u64,
+    impressions: u64,
+}
+
+#[derive(Debug, Default)]
+struct Visits {
+    acknowledged: bool,
+    open: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// The events are stored.
+    Acknowledged,
+    /// The events are not stored.
+    Refused,
+    /// There was no answer.
+    None,
+}
+
+/// The least and the most that the counts of an hour may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Bounds {
+    pub(crate) least: HourCounts,
+    /// None if other clients write too.
+    pub(crate) most: Option<HourCounts>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) what: &'static str,
+    pub(crate) counted: u64,
+    pub(crate) least: u64,
+    pub(crate) most: Option<u64>,
+}
+
+impl Bounds {
+    pub(crate) fn faults(&self, counts: HourCounts) -> Vec<Fault> {
+        let of = |counts: HourCounts| [counts.unique_users, counts.clicks, counts.impressions];
+        let most = self.most.map(of);
+        let checks = ["unique users", "clicks", "impressions"].into_iter().zip(of(counts)).zip(of(self.least));
+        checks
+            .enumerate()
+            .map(|(place, ((what, counted), least))| Fault { what, counted, least, most: most.map(|most| most[place]) })
+            .filter(|fault| fault.counted < fault.least || fault.most.is_some_and(|most| fault.counted > most))
+            .collect()
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, counted, least, most } = self;
+        write!(f, "{counted} {what}, ")?;
+        match most {
+            _ if counted < least => write!(f, "at least {least} were acknowledged: {} missing", least - counted),
+            Some(most) => write!(f, "at most {most} were sent: {} too many", counted.saturating_sub(*most)),
+            None => write!(f, "which is right"),
+        }
+    }
+}
+
+impl Serialize for Fault {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Ledger {
+    /// Begins with the counts of these hours. Other hours begin at zero.
+    pub(crate) fn new(before: HashMap<Hour, HourCounts>, strangers: Strangers, shared: bool) -> Self {
+        let pages = before.into_iter().map(|(hour, before)| (hour, Page { before, ..Page::default() })).collect();
+        Self { strangers, shared, pages: Mutex::new(pages) }
+    }
+
+    /// To be called before events are sent.
+    pub(crate) fn open(&self, events: &[PlannedEvent]) {
+        let mut pages = self.pages();
+        for event in events {
+            let page = pages.entry(event.hour()).or_default();
+            page.touched = true;
+            *page.open.of(event.kind) += 1;
+            page.visitors.entry(event.visitor).or_default().open += 1;
+        }
+    }
+
+    /// To be called when events were answered, or when it is clear that there will be no answer.
+    pub(crate) fn close(&self, events: &[PlannedEvent], answer: Answer) {
+        if answer == Answer::None {
+            return;
+        }
+        let mut pages = self.pages();
+        for event in events {
+            let page = pages.entry(event.hour()).or_default();
+            *page.open.of(event.kind) -= 1;
+            let visits = page.visitors.entry(event.visitor).or_default();
+            visits.open -= 1;
+            if answer == Answer::Acknowledged {
+                *page.acknowledged.of(event.kind) += 1;
+                page.acknowledged_visitors += u64::from(!visits.acknowledged);
+                visits.acknowledged = true;
+            } else if visits.open == 0 && !visits.acknowledged {
+                page.visitors.remove(&event.visitor);
+            }
+        }
+    }
+
+    pub(crate) fn bounds(&self, hour: Hour) -> Bounds {
+        self.pages().get(&hour).map_or_else(
+            || Page::default().bounds(self.strangers, self.shared),
+            |page| page.bounds(self.strangers, self.shared),
+        )
+    }
+
+    /// The hours that events were sent for, in ascending order.
+    pub(crate) fn touched(&self) -> Vec<Hour> {
+        let mut hours: Vec<Hour> =
+            self.pages().iter().filter(|(_, page)| page.touched).map(|(&hour, _)| hour).collect();
+        hours.sort_unstable();
+        hours
+    }
+
+    /// The number of acknowledged events, and of open ones.
+    pub(crate) fn totals(&self) -> (u64, u64) {
+        let sum = |events: Events| events.clicks + events.impressions;
+        self.pages()
+            .values()
+            .fold((0, 0), |(acknowledged, open), page| (acknowledged + sum(page.acknowledged), open + sum(page.open)))
+    }
+
+    fn pages(&self) -> MutexGuard<'_, HashMap<Hour, Page>> {
+        // No code that holds the lock panics halfway.
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Page {
+    fn bounds(&self, strangers: Strangers, shared: bool) -> Bounds {
+        let Self { before, acknowledged, open, .. } = self;
+        let seen = self.visitors.len() as u64;
+        let least_users = match strangers {
+            Strangers::All => before.unique_users + self.acknowledged_visitors,
+            Strangers::Perhaps => before.unique_users.max(self.acknowledged_visitors),
+        };
+        let least = HourCounts {
+            unique_users: least_users,
+            clicks: before.clicks + acknowledged.clicks,
+            impressions: before.impressions + acknowledged.impressions,
+        };
+        let most = HourCounts {
+            unique_users: before.unique_users + seen,
+            clicks: least.clicks + open.clicks,
+            impressions: least.impressions + open.impressions,
+        };
+        Bounds { least, most: (!shared).then_some(most) }
+    }
+}
+
+impl Events {
+    fn of(&mut self, kind: EventKind) -> &mut u64 {
+        match kind {
+            EventKind::Click => &mut self.clicks,
+            EventKind::Impression => &mut self.impressions,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use model::{EventKind, Hour, HourCounts, Timestamp};
+
+    use super::{Answer, Ledger, Strangers};
+    use crate::workload::mix::PlannedEvent;
+
+    fn event(visitor: u64, kind: EventKind) -> PlannedEvent {
+        PlannedEvent { at: Timestamp::from_millis(5).unwrap(), visitor, kind }
+    }
+
+    fn hour() -> Hour {
+        event(0, EventKind::Click).hour()
+    }
+
+    fn counts(unique_users: u64, clicks: u64, impressions: u64) -> HourCounts {
+        HourCounts { unique_users, clicks, impressions }
+    }
+
+    fn ledger(strangers: Strangers, shared: bool) -> Ledger {
+        Ledger::new(HashMap::from([(hour(), counts(10, 2, 30))]), strangers, shared)
+    }
+
+    #[test]
+    fn what_is_acknowledged_must_be_counted_what_is_refused_must_not_and_what_is_open_may() {
+        let ledger = ledger(Strangers::All, false);
+        let [stored, refused, lost] = [1, 2, 3].map(|visitor| [event(visitor, EventKind::Click)]);
+        for (event, answer) in [(stored, Answer::Acknowledged), (refused, Answer::Refused), (lost, Answer::None)] {
+            ledger.open(&event);
+            ledger.close(&event, answer);
+        }
+        let bounds = ledger.bounds(hour());
+        assert_eq!((bounds.least, bounds.most), (counts(11, 3, 30), Some(counts(12, 4, 30))));
+        assert_eq!(ledger.totals(), (1, 1));
+        assert_eq!(ledger.touched(), [hour()]);
+        assert!(bounds.faults(counts(11, 3, 30)).is_empty());
+        assert!(bounds.faults(counts(12, 4, 30)).is_empty());
+    }
+
+    #[test]
+    fn a_fault_names_what_is_missing_or_too_many() {
+        let ledger = ledger(Strangers::All, false);
+        ledger.open(&[event(1, EventKind::Impression)]);
+        ledger.close(&[event(1, EventKind::Impression)], Answer::Acknowledged);
+        let faults = |counts| ledger.bounds(hour()).faults(counts).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(faults(counts(11, 2, 30)), ["30 impressions, at least 31 were acknowledged: 1 missing"]);
+        assert_eq!(faults(counts(11, 4, 31)), ["4 clicks, at most 2 were sent: 2 too many"]);
+        assert_eq!(faults(counts(11, 2, 31)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_visitor_counts_once_and_one_who_was_refused_elsewhere_still_counts() {
+        let ledger = ledger(Strangers::All, false);
+        let twice = [event(1, EventKind::Click), event(1, EventKind::Impression)];
+        ledger.open(&twice);
+        ledger.close(&twice, Answer::Acknowledged);
+        ledger.open(&twice);
+        ledger.close(&twice, Answer::Refused);
+        assert_eq!(ledger.bounds(hour()).least, counts(11, 3, 31));
+        assert_eq!(ledger.bounds(hour()).most, Some(counts(11, 3, 31)));
+    }
+
+    #[test]
+    fn visitors_who_may_have_been_there_before_are_between_bounds() {
+        let ledger = ledger(Strangers::Perhaps, false);
+        for visitor in 0..12 {
+            ledger.open(&[event(visitor, EventKind::Click)]);
+            ledger.close(&[event(visitor, EventKind::Click)], Answer::Acknowledged);
+        }
+        let bounds = ledger.bounds(hour());
+        assert_eq!((bounds.least.unique_users, bounds.most.unwrap().unique_users), (12, 22));
+    }
+
+    #[test]
+    fn where_others_write_too_there_is_no_upper_bound() {
+        let bounds = ledger(Strangers::All, true).bounds(hour());
+        assert!(bounds.faults(counts(1_000, 1_000, 1_000)).is_empty());
+        assert_eq!(bounds.faults(counts(9, 2, 30)).len(), 1);
+    }
+}

@@ -1,0 +1,6 @@
+//! Whether the run was right: `ledger` knows what must be counted, `verdict` compares it with the daemon, `gates`
+//! compares the measurements with the command line.
+
+pub(crate) mod gates;
+pub(crate) mod ledger;
+pub(crate) mod verdict;

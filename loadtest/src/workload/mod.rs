@@ -1,0 +1,7 @@
+//! Which requests are made, and when. Nothing here knows HTTP.
+
+pub(crate) mod kind;
+pub(crate) mod mix;
+pub(crate) mod replay;
+pub(crate) mod schedule;
+pub(crate) mod visitors;
