@@ -34,7 +34,7 @@ pub(crate) async fn settle_forever(store: Store, quiet: Duration, metrics: Arc<M
                 metrics.settling.elected(true);
                 let error = settle_while_elected(&store, &settler, quiet, &mut setbacks, &mut tidied, &metrics).await;
                 metrics.settling.elected(false);
-                tracing::warn!(%error, "this replica stops settling hours; whichever is first goes on");
+                tracing::warn!(%error, "this replica stops settling hours; another replica takes over");
             }
             Ok(None) => metrics.database.answered(),
             Err(error) => tracing::debug!(%error, "cannot take part in the election of a settler"),

@@ -57,4 +57,4 @@ pub use raw_events_examination::{ClosedHours, ForeignJob};
 pub use retention::{Applied, Due, Retention};
 pub use settler::{Backlog, SettleOutcome, Settler};
 pub use store::{Reopened, SpoolPosition, Store, UniqueUsers};
-pub use writer::{IngestError, Ingested, Writer};
+pub use writer::{Ingested, WriteError, Writer};

@@ -39,7 +39,7 @@ pub enum Ingested {
 
 /// A batch that is not known to be stored.
 #[derive(Debug, Error)]
-pub enum IngestError {
+pub enum WriteError {
     /// Certainly nothing of the batch is stored, and nothing will be.
     #[error("nothing is stored: {0}")]
     NotStored(#[source] StoreError),
@@ -106,7 +106,7 @@ impl Writer {
     }
 
     /// Stores and counts a batch, all or nothing. When this returns [`Ingested::Stored`] the batch is committed.
-    pub async fn ingest(&mut self, events: impl IntoIterator<Item = &Event>) -> Result<Ingested, IngestError> {
+    pub async fn ingest(&mut self, events: impl IntoIterator<Item = &Event>) -> Result<Ingested, WriteError> {
         self.ingest_once(events, &[], None).await
     }
 
@@ -117,12 +117,12 @@ impl Writer {
         events: impl IntoIterator<Item = &Event>,
         claims: &[Claim],
         spooled: Option<SpoolPosition<'_>>,
-    ) -> Result<Ingested, IngestError> {
+    ) -> Result<Ingested, WriteError> {
         let events: Vec<&Event> = events.into_iter().collect();
         let claims = ClaimColumns::of(claims);
         let mut attempts = 1;
         loop {
-            let row = registered(&self.store, &mut self.registered).await.map_err(IngestError::NotStored)?;
+            let row = registered(&self.store, &mut self.registered).await.map_err(WriteError::NotStored)?;
             let batch = Batch {
                 writer: row.id,
                 after: row.last_batch,
@@ -144,7 +144,7 @@ impl Writer {
             };
             let cause = self.after(number, failed)?;
             if attempts == MAX_ATTEMPTS {
-                return Err(IngestError::NotStored(cause));
+                return Err(WriteError::NotStored(cause));
             }
             attempts += 1;
         }
@@ -182,19 +182,17 @@ impl Writer {
     }
 
     /// What comes after an attempt that failed: why it may be made again, or what the caller is told.
-    fn after(&mut self, number: i64, failed: Attempt) -> Result<StoreError, IngestError> {
+    fn after(&mut self, number: i64, failed: Attempt) -> Result<StoreError, WriteError> {
         match failed {
-            Attempt::NotSent(cause) | Attempt::Refused(cause) => Err(IngestError::NotStored(cause)),
+            Attempt::NotSent(cause) | Attempt::Refused(cause) => Err(WriteError::NotStored(cause)),
             Attempt::StoredByAnother(cause) => Ok(cause),
             Attempt::NotRegistered(cause) => {
                 self.begin_anew();
                 Ok(cause)
             }
             Attempt::FateUnknown(cause) => Err(match self.registered.take() {
-                Some(row) => {
-                    IngestError::Undecided(Undecided { batch: number, before: row.into_acknowledged(), cause })
-                }
-                None => IngestError::NotStored(cause),
+                Some(row) => WriteError::Undecided(Undecided { batch: number, before: row.into_acknowledged(), cause }),
+                None => WriteError::NotStored(cause),
             }),
         }
     }

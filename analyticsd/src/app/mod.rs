@@ -63,7 +63,7 @@ async fn serve_embedded(
     let mut embedded = started?;
     tracing::info!(
         kind = %embedded.kind(), dir = %options.dir.display(), url = embedded.url(),
-        "embedded database: {}. It is for trials: nobody backs it up", embedded.description()
+        "embedded database: {}. It is for trials and has no backup", embedded.description()
     );
     let url = embedded.url().to_owned();
     let serving = serve(config, &url, output, tasks.clone());

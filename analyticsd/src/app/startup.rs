@@ -38,10 +38,10 @@ pub(super) async fn prepare_schema(
         bail!("{complaint}");
     }
     if status.is_newer_but_compatible() {
-        tracing::warn!("a newer version made the schema, which this one can go on with; upgrade this daemon too");
+        tracing::warn!("a newer version made the schema. This daemon can use it; upgrade the daemon too");
     }
     if let Err(error) = store.open_read_connections().await {
-        tracing::warn!(%error, "the connections for reading counts are not open yet; the first who ask wait for them");
+        tracing::warn!(%error, "the connections for reading counts are not open yet; the first questions wait for them");
     }
     Ok(())
 }

@@ -119,10 +119,10 @@ impl Tokens {
                 }
             }
             Some(Err(error)) => {
-                tracing::error!(%error, "the access tokens of the last run cannot be read; nobody is let in until the database is there");
+                tracing::error!(%error, "the access tokens of the last run cannot be read; requests that need a token are refused until the database answers");
             }
             Some(Ok(None)) => tracing::warn!(
-                "which access tokens there are is not known until the database is there; nobody is let in"
+                "the access tokens are not known until the database answers; requests that need a token are refused"
             ),
             None => {}
         }

@@ -242,8 +242,8 @@ impl Lane {
         };
         self.ends(match &outcome {
             Ok(_) => None,
-            Err(db::IngestError::NotStored(error)) => Some(error),
-            Err(db::IngestError::Undecided(undecided)) => Some(undecided.cause()),
+            Err(db::WriteError::NotStored(error)) => Some(error),
+            Err(db::WriteError::Undecided(undecided)) => Some(undecided.cause()),
         });
         self.commits.tried(CommitOutcome::of(&outcome), began);
         if CommitOutcome::of(&outcome).is_answer() {
@@ -270,8 +270,8 @@ impl Lane {
                 self.pending.first(rest);
             }
             Ok(Ingested::Claimed { repeated, conflicting }) => self.resolve_claims(jobs, &repeated, &conflicting),
-            Err(db::IngestError::NotStored(error)) => self.not_stored(jobs, &error).await,
-            Err(db::IngestError::Undecided(undecided)) => self.find_out(jobs, undecided).await,
+            Err(db::WriteError::NotStored(error)) => self.not_stored(jobs, &error).await,
+            Err(db::WriteError::Undecided(undecided)) => self.find_out(jobs, undecided).await,
         }
     }
 
@@ -417,7 +417,7 @@ impl Lane {
     /// Nothing can be stored for now.
     fn fails(&self, error: &StoreError) {
         if self.storing.fails(error) {
-            tracing::error!(lane = self.name.name(), %error, "events cannot be stored; it is logged when they can be again");
+            tracing::error!(lane = self.name.name(), %error, "events cannot be stored; the log says when they can be stored again");
         }
     }
 
@@ -483,7 +483,7 @@ impl Lane {
                 }
                 Fate::Unknown { cause, before } => {
                     losses.look_for(Some(before));
-                    tracing::error!(lane, error = %cause, requests = jobs.len(), "nobody knows whether a commit went through; hanging up");
+                    tracing::error!(lane, error = %cause, requests = jobs.len(), "it is not known whether a commit went through; closing the connections of its clients without an answer");
                     answer_all(jobs, Err(IngestError::Unknown));
                     None
                 }

@@ -39,7 +39,7 @@ impl Losses {
         if let Some(Err(TrySendError::Full(_))) = left.map(|acknowledged| self.left.try_send(acknowledged)) {
             tracing::warn!(
                 most = MAX_WAITING,
-                "too many rows of writers wait to be looked at: if the database lost what one of them stored, nobody is told"
+                "too many writers' rows wait to be checked; a loss in one of them will not be reported"
             );
         }
     }
@@ -94,6 +94,6 @@ async fn report(loss: Loss, store: &Store, metrics: &Metrics) {
     metrics.losses.batches.add(usize::try_from(batches).unwrap_or(usize::MAX));
     metrics.losses.events.add(usize::try_from(events).unwrap_or(usize::MAX));
     if let Err(error) = store.note_loss(loss).await {
-        tracing::error!(%error, writer, batches, events, "could not note the loss in the database, where doctor would find it");
+        tracing::error!(%error, writer, batches, events, "the loss could not be recorded in the database, so `analytics-cli doctor` will not report it");
     }
 }

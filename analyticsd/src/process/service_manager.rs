@@ -89,7 +89,7 @@ async fn ping_while_alive(patience: Duration, address: SocketAddr) {
             tell(&[NotifyState::Watchdog]);
         } else {
             tracing::warn!(
-                "the daemon does not answer its own request; the service manager is not told that the daemon is alive"
+                "the daemon does not answer its own request, so it does not report to the service manager that it is alive"
             );
         }
     }

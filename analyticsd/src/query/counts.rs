@@ -120,7 +120,7 @@ async fn answer_all(
             Err(error) => {
                 reads.failures.add(1);
                 if outage.begins() {
-                    tracing::error!(%error, lane = name.name(), "could not read counts; it is told when they can be read again");
+                    tracing::error!(%error, lane = name.name(), "counts cannot be read; the log says when they can be read again");
                 }
                 for Question { answer, .. } in waiting.drain(..) {
                     let _ = answer.send(Err(ReadError::Unavailable));

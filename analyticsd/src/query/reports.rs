@@ -84,7 +84,7 @@ impl Reports {
             Err(error) => {
                 self.metrics.reports.failures.add(1);
                 if self.outage.begins() {
-                    tracing::error!(%error, "could not read a report; it is told when one can be read again");
+                    tracing::error!(%error, "reports cannot be read; the log says when they can be read again");
                 }
                 Err(ReadError::Unavailable)
             }

@@ -68,7 +68,7 @@ impl RepeatedLines {
         // These are lines, too.
         drop(places);
         for (lines, message) in left_out {
-            tracing::warn!(lines, "more lines of one kind were left out: {message}");
+            tracing::warn!(lines, "more lines of this kind were left out: {message}");
         }
     }
 }
@@ -144,7 +144,7 @@ mod tests {
         assert!(same >= MAX_LINES_PER_SECOND as usize && same < 1_000, "{same}");
         assert_eq!((count("asked for"), count("another")), (1_000, 1));
         assert_eq!(count("WARN"), 1, "{written}");
-        let told = format!("more lines of one kind were left out: the same lines={}", 1_000 - same);
+        let told = format!("more lines of this kind were left out: the same lines={}", 1_000 - same);
         assert_eq!(count(&told), 1, "{written}");
     }
 }

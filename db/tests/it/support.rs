@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use db::{Fate, Flavour, IngestError, Ingested, SettleOutcome, Settler, Store, StoreOptions, Writer};
+use db::{Fate, Flavour, Ingested, SettleOutcome, Settler, Store, StoreOptions, WriteError, Writer};
 use model::{Event, EventKind, Hour, HourCounts, Timestamp, UserName};
 use tokio_postgres::Client;
 
@@ -35,7 +35,7 @@ pub(crate) async fn store_all(writer: &mut Writer, events: &[Event]) {
     loop {
         let outcome = match writer.ingest(events).await {
             // As on the partition of a day that another session just made, of which this one has not been told yet.
-            Err(IngestError::Undecided(undecided)) => {
+            Err(WriteError::Undecided(undecided)) => {
                 match undecided.find_out(&writer.store().clone(), Duration::from_secs(10)).await {
                     Fate::Stored => return,
                     Fate::NotStored { .. } => continue,

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use db::{Fate, Flavour, IngestError, Ingested};
+use db::{Fate, Flavour, Ingested, WriteError};
 use harness::{TestDatabase, on_both_flavours};
 
 use crate::support::{click, counts, hour, store_all, writer};
@@ -85,7 +85,7 @@ async fn a_batch_whose_connection_dies_before_the_commit_is_found_not_to_be_stor
     while client.query_one(terminate, &[]).await.unwrap().get::<_, i64>(0) == 0 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let Err(IngestError::Undecided(undecided)) = attempt.await.unwrap() else { panic!("the connection did not die") };
+    let Err(WriteError::Undecided(undecided)) = attempt.await.unwrap() else { panic!("the connection did not die") };
     assert!(matches!(undecided.find_out(store, Duration::from_secs(10)).await, Fate::NotStored { .. }));
     blocking.rollback().await.unwrap();
     assert_eq!(store.counts(&[hour(TEN)]).await.unwrap(), [counts(1, 1, 0)]);

@@ -12,21 +12,21 @@ pub(super) fn answer(denial: Denial) -> Answer {
         Denial::Missing(Listener::Admin) => challenge(
             401,
             "Token missing",
-            "This needs a token with the scope admin, in a header `Authorization: Bearer TOKEN`. Who runs this server makes one with \
+            "This needs a token with the scope admin, in a header `Authorization: Bearer TOKEN`. The operator of this server makes one with \
              `analytics-cli token create NAME --scope admin`.",
             "",
         ),
         Denial::Missing(Listener::Public) => challenge(
             401,
             "Token missing",
-            "This needs a token, in a header `Authorization: Bearer TOKEN`; the pages of a web site have a public key instead, in the \
-             parameter `key`. Who runs this server makes either with `analytics-cli token create`.",
+            "This needs a token, in a header `Authorization: Bearer TOKEN`. The pages of a web site send a public key instead, in the \
+             parameter `key`. The operator of this server makes both with `analytics-cli token create`.",
             "",
         ),
         Denial::Invalid => challenge(
             401,
             "Token not valid",
-            "What was shown is no token of this server, or has expired or was revoked. Accepted is a header `Authorization: Bearer \
+            "This is no token of this server, or it has expired or was revoked. Send a header `Authorization: Bearer \
              TOKEN`, with a token as `analytics-cli token create` printed it.",
             r#", error="invalid_token""#,
         ),
@@ -62,11 +62,11 @@ pub(super) fn answer(denial: Denial) -> Answer {
         ),
         Denial::NotKnownYet => not_known(
             "Tokens not known yet",
-            "The database has not answered since this server started, so it cannot tell who may come in.",
+            "The database has not answered since this server started, so the server does not know its tokens yet.",
         ),
         Denial::NotKnownNow => not_known(
             "Tokens not known now",
-            "The database does not say which tokens there are, so this server does not let in who shows none, unless it is started \
+            "The database does not answer which tokens there are, so this server refuses requests without one, unless it is started \
              with --allow-anonymous.",
         ),
         Denial::KnownTooLongAgo(valid_for) => not_known(
@@ -79,7 +79,7 @@ pub(super) fn answer(denial: Denial) -> Answer {
         ),
         Denial::Preflight => forbidden(
             "Other origin",
-            "Pages of this origin may not ask this. The setting --cors-origins names origins that may; pages with a public key may write.",
+            "Pages of this origin may not send this request. The setting --cors-origins names origins that may; pages with a public key may write.",
         ),
         Denial::ForeignHost => forbidden(
             LOCAL_ONLY,

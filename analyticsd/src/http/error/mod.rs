@@ -177,7 +177,7 @@ impl ApiError {
                 Answer::new(Reason::NotFound, 404, "Not found", detail)
             }
             Self::MethodNotAllowed { allowed } => {
-                let detail = format!("This path answers to {allowed}.");
+                let detail = format!("This path accepts {allowed}.");
                 let allowed = HeaderValue::try_from(allowed).expect("names of methods are a value");
                 Answer::new(Reason::MethodNotAllowed, 405, "Method not allowed", detail).with(ALLOW, allowed)
             }

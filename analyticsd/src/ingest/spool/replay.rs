@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use db::{Claim, IngestError, Ingested, Reopened, SpoolPosition, Store, StoreError, Writer};
+use db::{Claim, Ingested, Reopened, SpoolPosition, Store, StoreError, WriteError, Writer};
 use model::{Hour, Submission, wire::MAX_BATCH_EVENTS};
 use thiserror::Error;
 use tokio::{
@@ -39,7 +39,7 @@ enum ReplayError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
-    Ingest(#[from] IngestError),
+    Ingest(#[from] WriteError),
     #[error(transparent)]
     Unreadable(#[from] record::Unreadable),
     #[error("an earlier replay stored more than it was known to")]
@@ -52,7 +52,7 @@ enum ReplayError {
 
 impl ReplayError {
     fn is_refusal(&self) -> bool {
-        matches!(self, Self::Ingest(IngestError::NotStored(error)) if !error.is_outage())
+        matches!(self, Self::Ingest(WriteError::NotStored(error)) if !error.is_outage())
     }
 }
 
@@ -155,7 +155,7 @@ impl Replay {
             commits.tried(CommitOutcome::of(&outcome), began);
             self.losses.look_for(writer.take_left());
             // The batch itself is found out by its place in the spool.
-            if let Err(IngestError::Undecided(undecided)) = &mut outcome {
+            if let Err(WriteError::Undecided(undecided)) = &mut outcome {
                 self.losses.look_for(Some(undecided.take_before()));
             }
             match outcome? {
@@ -256,7 +256,7 @@ impl Replay {
         if let Err(error) = &removed
             && !self.cannot_remove
         {
-            tracing::warn!(%error, "cannot remove from the spool what is stored; events are stored all the same, and it is tried again");
+            tracing::warn!(%error, "stored events cannot be removed from the spool; the daemon tries again, and stores no event twice");
         }
         self.cannot_remove = removed.is_err();
     }

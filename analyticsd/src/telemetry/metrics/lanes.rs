@@ -1,6 +1,6 @@
 use std::{array, fmt, time::Instant};
 
-use db::{IngestError, Ingested, StoreError};
+use db::{Ingested, StoreError, WriteError};
 use model::{Event, EventKind};
 
 use super::{Counter, Histogram, Sink, label::label};
@@ -44,16 +44,16 @@ label! {
 }
 
 impl CommitOutcome {
-    pub(crate) fn of(outcome: &Result<Ingested, IngestError>) -> Self {
+    pub(crate) fn of(outcome: &Result<Ingested, WriteError>) -> Self {
         match outcome {
             Ok(Ingested::Stored) => Self::Stored,
             Ok(Ingested::Blocked { .. }) => Self::Blocked,
             Ok(Ingested::Claimed { .. }) => Self::Claimed,
-            Err(IngestError::NotStored(StoreError::Cancelled(_))) => Self::TimedOut,
-            Err(IngestError::NotStored(error)) if error.is_outage() => Self::Away,
-            Err(IngestError::NotStored(_)) => Self::Refused,
-            Err(IngestError::Undecided(undecided)) if undecided.was_cancelled() => Self::TimedOut,
-            Err(IngestError::Undecided(_)) => Self::Undecided,
+            Err(WriteError::NotStored(StoreError::Cancelled(_))) => Self::TimedOut,
+            Err(WriteError::NotStored(error)) if error.is_outage() => Self::Away,
+            Err(WriteError::NotStored(_)) => Self::Refused,
+            Err(WriteError::Undecided(undecided)) if undecided.was_cancelled() => Self::TimedOut,
+            Err(WriteError::Undecided(_)) => Self::Undecided,
         }
     }
 
