@@ -58,7 +58,7 @@ pub(crate) async fn run(args: MigrateArgs, store: &Store) -> Result<ExitCode, Fa
             let Migrated { flavour, applied, is_newer, roles } = migrated;
             output::print(&describe_up(flavour, &applied))?;
             if is_newer {
-                output::talk(
+                output::message(
                     "A newer version made the schema, and this one can run on it: what it holds itself was not applied.",
                 );
             }

@@ -12,7 +12,7 @@ use crate::{
 /// analyticsd sends something every 2 seconds.
 const LONGEST_SILENCE: Duration = Duration::from_secs(30);
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Update {
     Counts(LiveCounts),
     /// The server's database does not answer; counts follow when it does.
