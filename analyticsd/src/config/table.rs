@@ -45,7 +45,7 @@ pub(super) const CONFIG: About = About {
     form: Form::Value,
     default: Fallback::Nothing("no file is read"),
     mask: None,
-    help: "A TOML file of settings, as named here but with _ for -; what the command line and the environment say wins",
+    help: "A TOML file of settings, as named here but with _ for -. The command line and the environment win over it",
 };
 
 settings! {
@@ -100,7 +100,7 @@ settings! {
             form: Form::Value,
             default: Fallback::Text("30s"),
             mask: None,
-            help: "How long a stop may take before what is still unanswered is cut off",
+            help: "How long a stop waits for requests that are not answered yet",
         },
         parse: |text| values::duration(text, Duration::ZERO..=DAY),
     };
@@ -128,7 +128,7 @@ settings! {
             form: Form::Value,
             default: Fallback::Nothing("none"),
             mask: None,
-            help: "A file that holds the database's URL, as service managers and containers hand secrets over; in place of --database-url",
+            help: "A file that holds the database's URL, as service managers and containers pass secrets; in place of --database-url",
         },
         parse: values::database_url_file,
     };
@@ -185,7 +185,7 @@ settings! {
             form: Form::Switch,
             default: Fallback::Text("false"),
             mask: None,
-            help: "Bring the database to the schema of this version before serving. The embedded database is always brought to it",
+            help: "Migrate the database to the schema of this version before serving. The embedded database is always migrated",
         },
         parse: values::switch,
     };
@@ -199,7 +199,7 @@ settings! {
             form: Form::Value,
             default: Fallback::Text("10m"),
             mask: None,
-            help: "How long an hour that has ended must have been quiet before its counts move to the hourly aggregate",
+            help: "How long an hour that is over must have had no event before its counts move to the hourly aggregate",
         },
         parse: |text| values::duration(text, Duration::ZERO..=365 * DAY),
     };
@@ -213,8 +213,8 @@ settings! {
             form: Form::Switch,
             default: Fallback::Text("false"),
             mask: None,
-            help: "Let everybody in, also those who show no token. Without it, only those with one once there is a token, and before that only this machine, by \
-                   a loopback address, as long as the database says that there is none",
+            help: "Serve requests without a token, too. Without this setting a token is needed as soon as there is one; until then only this machine is \
+                   served, on a loopback address",
         },
         parse: values::switch,
     };
@@ -228,8 +228,8 @@ settings! {
             form: Form::Value,
             default: Fallback::Text("1day"),
             mask: None,
-            help: "How long tokens stay in force after the database last said which there are, 5s to 365days: so long a token that is revoked in an outage may \
-                   still be used, and so long a spool is of use",
+            help: "How long tokens stay valid after they were last read from the database, 5s to 365days. For so long a token that is revoked in \
+                   an outage still works, and the spool accepts events",
         },
         parse: |text| values::duration(text, Duration::from_secs(5)..=365 * DAY),
     };
@@ -286,7 +286,7 @@ settings! {
             form: Form::List,
             default: Fallback::Nothing("none"),
             mask: None,
-            help: "Proxies that are believed when they say for which client they ask, like 127.0.0.1 or 10.0.0.0/8, with commas between",
+            help: "Proxies that are trusted to name the client that they forward, like 127.0.0.1 or 10.0.0.0/8, with commas between",
         },
         parse: |text| values::list(text, values::network),
     };
@@ -300,7 +300,7 @@ settings! {
             form: Form::Value,
             default: Fallback::Text("x-forwarded-for"),
             mask: None,
-            help: "The header in which trusted proxies say so: x-forwarded-for or forwarded. The other is not looked at",
+            help: "The header in which trusted proxies name the client: x-forwarded-for or forwarded. The other one is ignored",
         },
         parse: values::forwarded_header,
     };
@@ -385,7 +385,7 @@ settings! {
             form: Form::Value,
             default: Fallback::Text("20s"),
             mask: None,
-            help: "How long a client may leave what it was sent unread, 1s to 1h; its connection ends within twice this time (on Linux)",
+            help: "How long a client may leave an answer unread, 1s to 1h; its connection ends within twice this time (on Linux)",
         },
         parse: |text| values::duration(text, SECOND..=HOUR),
     };
