@@ -5,8 +5,8 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use client::{Client, LiveCounts, LiveStream, StreamEnd, Update};
-use model::HourCounts;
+use client::{Client, LiveStream, StreamEnd, Update};
+use model::{HourCounts, LiveCounts};
 use tokio::time::sleep;
 
 use crate::{
@@ -107,8 +107,7 @@ fn words(LiveCounts { hour, counts }: &LiveCounts) -> String {
 
 #[cfg(test)]
 mod tests {
-    use client::LiveCounts;
-    use model::{Hour, HourCounts, Timestamp};
+    use model::{Hour, HourCounts, LiveCounts, Timestamp};
 
     use super::{Format, Screen};
 

@@ -16,6 +16,6 @@ pub use reqwest::StatusCode;
 pub use self::{
     client::{Client, Delivery, Probe},
     error::ClientError,
-    live_stream::{LiveCounts, LiveStream, StreamEnd, Update},
+    live_stream::{LiveStream, StreamEnd, Update},
     server_url::{InvalidServerUrl, ServerUrl},
 };

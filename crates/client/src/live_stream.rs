@@ -1,7 +1,6 @@
 use std::{collections::VecDeque, time::Duration};
 
-use model::{Hour, HourCounts};
-use serde::{Deserialize, Serialize};
+use model::LiveCounts;
 use thiserror::Error;
 use tokio::time::timeout;
 
@@ -13,14 +12,7 @@ use crate::{
 /// analyticsd sends something every 2 seconds.
 const LONGEST_SILENCE: Duration = Duration::from_secs(30);
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LiveCounts {
-    pub hour: Hour,
-    #[serde(flatten)]
-    pub counts: HourCounts,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Update {
     Counts(LiveCounts),
     /// The server's database does not answer; counts follow when it does.
