@@ -122,8 +122,7 @@ async fn what_was_changed_by_hand_is_named_and_made_anew(flavour: Flavour) {
 async fn what_others_made_of_a_view_that_must_be_dropped_is_named_before_anything_changes(flavour: Flavour) {
     let database = TestDatabase::new(flavour).await;
     let client = database.client().await;
-    let pending =
-        "drop table analytics.event_keys, analytics.spools; delete from analytics.schema_history where version = 7";
+    let pending = "drop table analytics.access_tokens, analytics.access_changes; delete from analytics.schema_history where version = 8";
     for statement in [
         OTHER_COLUMNS,
         "create view public.report as select * from analytics.hourly",
