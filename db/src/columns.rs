@@ -51,6 +51,11 @@ impl<'a> Columns<'a> {
         }
         columns
     }
+
+    /// The pairs of hour and user that the database is asked to add.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (DateTime<Utc>, &'a str)> {
+        self.seen_hours.iter().copied().zip(self.seen_users.iter().copied())
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     Store, StoreError,
+    fence::fence,
     losses::{Acknowledged, Loss},
 };
 
@@ -87,10 +88,4 @@ impl Undecided {
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
-}
-
-/// Ends the writer of that number, and returns the number of the last batch that it stored, 0 if it stored none. None if it has no row, without which
-/// nothing of it can be stored.
-pub(crate) async fn fence(store: &Store, writer: i64) -> Result<Option<i64>, StoreError> {
-    Ok(store.row("select analytics.fence_writer($1)", &[&writer]).await?.try_get(0)?)
 }

@@ -3,8 +3,6 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use model::Hour;
 
-use crate::columns::Columns;
-
 /// Who a writer was told is committed among the users of an hour, so that it need not ask the database to look for them again. See the
 /// migration `writer_stands` for why that stays true for as long as the writer's row stands where its last batch left it.
 ///
@@ -25,9 +23,9 @@ impl KnownVisitors {
         self.hours.get(&hour.start().to_utc()).is_some_and(|users| users.contains(user))
     }
 
-    /// Those who were seen in a batch that is committed.
-    pub(crate) fn add(&mut self, stored: &Columns<'_>) {
-        for (&hour, &user) in stored.seen_hours.iter().zip(&stored.seen_users) {
+    /// Remembers the pairs of hour and user of a batch that is committed.
+    pub(crate) fn add<'a>(&mut self, pairs: impl IntoIterator<Item = (DateTime<Utc>, &'a str)>) {
+        for (hour, user) in pairs {
             let bytes = user.len() + Self::OVERHEAD;
             if self.bytes + bytes > Self::MAX_BYTES {
                 self.clear();
@@ -47,7 +45,8 @@ impl KnownVisitors {
 mod tests {
     use model::{Event, EventKind, Hour, Timestamp, UserName};
 
-    use super::{Columns, KnownVisitors};
+    use super::KnownVisitors;
+    use crate::columns::Columns;
 
     fn event(millis: i64, user: &str) -> Event {
         let at = Timestamp::from_millis(millis).unwrap();
@@ -58,7 +57,7 @@ mod tests {
     fn a_visitor_is_known_in_the_hour_in_which_they_were_stored_and_in_no_other() {
         let (first, second) = (event(0, "anna"), event(3_600_000, "ben"));
         let mut known = KnownVisitors::default();
-        known.add(&Columns::of([&first, &second], &known));
+        known.add(Columns::of([&first, &second], &known).pairs());
 
         let again = [event(1, "anna"), event(1, "ben"), event(3_600_001, "ben")];
         assert_eq!(Columns::of(&again, &known).seen_users, ["ben"]);
@@ -71,7 +70,7 @@ mod tests {
         let enough = KnownVisitors::MAX_BYTES / KnownVisitors::OVERHEAD;
         for number in 0..enough {
             let event = event(0, &number.to_string());
-            known.add(&Columns::of([&event], &KnownVisitors::default()));
+            known.add(Columns::of([&event], &KnownVisitors::default()).pairs());
             assert!(known.contains(hour, event.user.as_str()));
             assert!(known.bytes <= KnownVisitors::MAX_BYTES);
         }

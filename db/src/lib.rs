@@ -25,6 +25,7 @@ pub mod embedded;
 mod error;
 mod examination;
 mod fate;
+mod fence;
 mod flavour;
 mod forgetting;
 mod known_visitors;

@@ -6,7 +6,7 @@ use std::{collections::VecDeque, time::Duration};
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
-use crate::{Examination, Store, StoreError, fate::fence};
+use crate::{Examination, Store, StoreError, fence::fence};
 
 /// How many of its last batches a writer remembers. A standby that lagged behind by more lost more than can be told.
 const MAX_REMEMBERED: usize = 65_536;

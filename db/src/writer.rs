@@ -136,7 +136,7 @@ impl Writer {
                 Ok(Ingested::Stored) => {
                     row.last_batch = number;
                     row.stored.add(number, events.len() as u64);
-                    row.known.add(&batch.columns);
+                    row.known.add(batch.columns.pairs());
                     return Ok(Ingested::Stored);
                 }
                 Ok(not_stored) => return Ok(not_stored),

@@ -1,10 +1,10 @@
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, value_parser};
+use clap::{Parser, Subcommand, ValueEnum, value_parser};
 use db::Flavour;
 use deadpool_postgres::PoolConfig;
 
-use crate::plan::Part;
+use crate::plan::{Part, Plan, Sizes};
 
 /// Measures analyticsd against the textbook way to count events, and both against an HTTP server that does nothing.
 ///
@@ -76,6 +76,21 @@ pub(crate) enum ServerCommand {
         #[arg(long)]
         connections: usize,
     },
+}
+
+impl From<&Args> for Plan {
+    fn from(args: &Args) -> Self {
+        let mut parts = if args.parts.is_empty() { Part::value_variants().to_vec() } else { args.parts.clone() };
+        parts.sort_unstable();
+        parts.dedup();
+        Self {
+            parts,
+            rounds: args.rounds,
+            seconds: args.seconds.unwrap_or(if args.quick { 2 } else { 4 }),
+            textbook_connections: args.textbook_connections,
+            sizes: if args.quick { Sizes::quick() } else { Sizes::full() },
+        }
+    }
 }
 
 #[cfg(test)]

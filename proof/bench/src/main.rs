@@ -8,7 +8,7 @@
 //! - `http` is the plain warp server of `ceiling` and `textbook`, `servers` starts these and the daemon;
 //! - `wrk` makes the load, `interleave` loads the contenders in turn, `cpu` measures the cost, `ledger` checks the
 //!   daemon's counts;
-//! - `measure`, `numbers` and `machine` are the parts of a report, `ratios` compares the contenders, `targets` has
+//! - `measure`, `memory`, `numbers` and `machine` are the parts of a report, `ratios` compares the contenders, `targets` has
 //!   the promises;
 //! - `report` prints the results, `check` compares them with a stored run, `store` writes them to the documentation,
 //!   `plot` draws them.
@@ -27,6 +27,7 @@ mod interleave;
 mod ledger;
 mod machine;
 mod measure;
+mod memory;
 mod numbers;
 mod parts;
 mod plan;

@@ -3,8 +3,6 @@
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::Args;
-
 /// In the order in which they are measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -69,7 +67,7 @@ pub(crate) struct Sizes {
 }
 
 impl Sizes {
-    fn full() -> Self {
+    pub(crate) fn full() -> Self {
         Self {
             connections: vec![16, 64, 256],
             events: vec![1_000, 10_000, 100_000, 1_000_000, 10_000_000],
@@ -81,7 +79,7 @@ impl Sizes {
     }
 
     /// A subset, so that a quick run can be compared with a full one.
-    fn quick() -> Self {
+    pub(crate) fn quick() -> Self {
         Self {
             connections: vec![64, 256],
             events: vec![1_000, 1_000_000],
@@ -89,21 +87,6 @@ impl Sizes {
             hours: vec![1, 1_000],
             row_users: vec![10_000],
             daemons: vec![1, 2],
-        }
-    }
-}
-
-impl From<&Args> for Plan {
-    fn from(args: &Args) -> Self {
-        let mut parts = if args.parts.is_empty() { Part::value_variants().to_vec() } else { args.parts.clone() };
-        parts.sort_unstable();
-        parts.dedup();
-        Self {
-            parts,
-            rounds: args.rounds,
-            seconds: args.seconds.unwrap_or(if args.quick { 2 } else { 4 }),
-            textbook_connections: args.textbook_connections,
-            sizes: if args.quick { Sizes::quick() } else { Sizes::full() },
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     ledger::Audited,
     machine::{self, Machine},
     measure::{Contender, Cpu, Latency, Measurement, find},
+    memory::Memory,
     numbers::{figure, grouped},
     parts::Findings,
     plan::{Part, Plan},
@@ -30,14 +31,6 @@ pub(crate) struct Report {
     pub(crate) audited: Audited,
     pub(crate) memory: Vec<Memory>,
     pub(crate) targets: Vec<Target>,
-}
-
-/// The most memory of the daemon up to the end of a part.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Memory {
-    pub(crate) after: Part,
-    /// If /proc has it.
-    pub(crate) peak_mib: Option<f64>,
 }
 
 /// What a measurement is compared with, in a column of its own.

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     measure::{Axis, Contender, Measurement},
+    memory::Memory,
     numbers::figure,
     plan::Part,
     ratios::{Baseline, compare},
-    report::Memory,
 };
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -144,8 +144,8 @@ mod tests {
     use super::{Bound, evaluate};
     use crate::{
         measure::{Axis, Contender, Latency, Measurement, Sample, Subject},
+        memory::Memory,
         plan::Part,
-        report::Memory,
     };
 
     fn measurement(subject: Subject, contender: Contender, per_second: f64, p50_ms: f64) -> Measurement {
