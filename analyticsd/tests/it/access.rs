@@ -377,7 +377,7 @@ async fn as_long_as_nobody_knows_which_tokens_there_are_nobody_is_let_in() {
     let refused = send(&daemon, Method::POST, &format!("/analytics?{EVENT}"), &[]).await;
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(refused.headers()["retry-after"], "1");
-    assert!(refused.text().await.unwrap().contains("who may come in"));
+    assert!(refused.text().await.unwrap().contains("does not know its tokens yet"));
     assert_eq!(daemon.get("/").await.status(), StatusCode::OK);
     daemon.kill().await;
     let open = Daemon::start_with(arguments.iter().chain(&["--allow-anonymous"])).await;

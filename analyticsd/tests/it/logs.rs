@@ -141,7 +141,7 @@ async fn that_counts_cannot_be_read_is_told_once_and_then_that_they_can_be_again
     }
     let log = logged.all().await;
     for text in
-        ["could not read counts", "counts can be read again", "could not read a report", "reports can be read again"]
+        ["counts cannot be read", "counts can be read again", "reports cannot be read", "reports can be read again"]
     {
         assert_eq!(log.lines().filter(|line| line.contains(text)).count(), 2, "{text}: {log}");
     }
