@@ -112,7 +112,7 @@ async fn what_a_handler_writes_has_the_name_of_its_request() {
     let request = Client::new().get(format!("{}/analytics/hours", logged.daemon.url()));
     let answer = request.header("X-Request-Id", "of-a-report").send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
-    let line = logged.line_with(&["could not read a report"]).await;
+    let line = logged.line_with(&["reports cannot be read"]).await;
     assert!(line.contains("request_id=of-a-report"), "{line}");
 }
 
