@@ -82,10 +82,12 @@ async fn serve_embedded(
 }
 
 async fn serve(config: &Config, url: &str, output: &Output, tasks: Tasks) -> anyhow::Result<()> {
-    let stopping = tasks.clone();
-    match stopping.unless_stopping(App::start(config, url, output, tasks)).await {
-        Some(app) => app?.serve(output).await,
-        None => Ok(()),
+    match tasks.unless_stopping(App::start(config, url, output, tasks.clone())).await {
+        Some(Ok(app)) => app.serve(output).await,
+        unfinished => {
+            tasks.end_background();
+            unfinished.map_or(Ok(()), |started| started.map(drop))
+        }
     }
 }
 

@@ -92,10 +92,15 @@ impl HttpService {
         let asked = Asked { at: observed.began, policy: target.policy(), is_preflight, uri, headers };
         let (mut entry, admitted) = self.gate.enter(peer, asked);
         observed.came_from(entry.client);
-        let answer = match admitted.map_err(ApiError::from).and_then(|()| self.passes(target, &request)) {
-            Err(error) => Answer::Known { answer: Some(error.into_response()) },
-            Ok(_) if is_preflight => Answer::Known { answer: Some(auth::preflight()) },
-            Ok(passes) => {
+        let passes = match admitted {
+            Ok(()) if is_preflight => Ok(None),
+            Ok(()) => self.passes(target, &request).map(Some),
+            Err(refusal) => Err(refusal.into()),
+        };
+        let answer = match passes {
+            Err(error) => Answer::Known { answer: Some(ApiError::into_response(error)) },
+            Ok(None) => Answer::Known { answer: Some(auth::preflight()) },
+            Ok(Some(passes)) => {
                 self.equip(&mut request, passes, &mut entry);
                 Answer::Asked { inside: self.router.call(target, request) }
             }

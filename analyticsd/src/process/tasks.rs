@@ -51,9 +51,15 @@ impl Tasks {
         });
     }
 
+    /// Ends what runs in the background.
+    pub(crate) fn end_background(&self) {
+        self.stopping.cancel();
+        self.answered.cancel();
+    }
+
     /// Ends what runs in the background, and resolves when all lanes have ended. Every request must be answered.
     pub(crate) async fn lanes_end(&self) {
-        self.answered.cancel();
+        self.end_background();
         self.lanes.close();
         self.lanes.wait().await;
     }

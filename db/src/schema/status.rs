@@ -96,7 +96,13 @@ impl SchemaStatus {
         const UP: &str = "run `analytics-cli migrate up`, or start analyticsd with --migrate";
         let [pending, altered, unknown] =
             [MigrationState::Pending, MigrationState::Altered, MigrationState::Unknown].map(|state| self.count(state));
-        if unknown > 0 && !self.is_newer_but_compatible() {
+        if unknown > 0 && altered > 0 {
+            Some(
+                "the schema was made before the first release, by migrations that no longer exist; make a new database (delete the folder \
+                 of a trial, which is .analytics), and import into it"
+                    .to_owned(),
+            )
+        } else if unknown > 0 && !self.is_newer_but_compatible() {
             Some(format!(
                 "the schema has {unknown} migration(s) that this build does not know: a newer version made it. Install that version"
             ))

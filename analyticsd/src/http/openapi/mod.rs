@@ -70,7 +70,11 @@ pub(super) struct Documented {
 }
 
 fn http_method(method: &Method) -> HttpMethod {
-    if *method == Method::POST { HttpMethod::Post } else { HttpMethod::Get }
+    match *method {
+        Method::GET => HttpMethod::Get,
+        Method::POST => HttpMethod::Post,
+        _ => unreachable!("the document has no operation of {method}"),
+    }
 }
 
 /// The document as JSON.
