@@ -64,9 +64,8 @@ impl Logged {
 async fn refuse_users(database: &TestDatabase, beginning: &str) {
     let client = database.client().await;
     let sql = format!(
-        "create function refuse() returns trigger language plpgsql as $$ begin \
-         if new.user_name like '{beginning}%' then raise exception 'never %', new.user_name using detail = new.user_name; end if; \
-         return new; end $$; \
+        "create function refuse() returns trigger language plpgsql as $$ begin if new.user_name like '{beginning}%' \
+         then raise exception 'never %', new.user_name using detail = new.user_name; end if; return new; end $$; \
          create trigger refuse before insert on analytics.events for each row execute function refuse()"
     );
     client.batch_execute(&sql).await.unwrap();
@@ -188,7 +187,8 @@ async fn each_line_is_an_object_of_json_whatever_stands_in_it() {
     assert_eq!((&failed["status"], &failed["request_id"]), (&"503".into(), &"of-the-evil".into()));
 }
 
-/// What a daemon writes when a client and the database do their worst. No line holds a character that is not for reading.
+/// What a daemon writes when a client and the database do their worst. No line holds a character that is not for
+/// reading.
 async fn log_of_an_evil_client(format: &str) -> String {
     let database = TestDatabase::new(Flavour::Postgres).await;
     refuse_users(&database, "evil").await;
@@ -260,7 +260,7 @@ async fn tokens_that_cannot_be_kept_are_in_force_and_told_of_once_and_kept_as_so
         timeout(Duration::from_mins(1), until_tried_again()).await.expect("it is tried again");
     }
     fs::remove_dir_all(&kept).unwrap();
-    logged.line_with(&["the access tokens are kept in the spool's folder again"]).await;
+    logged.line_with(&["the access tokens can be written to the spool's folder again"]).await;
     assert!(fs::read_to_string(&kept).unwrap().contains(id(&token)));
     let written = logged.all().await;
     assert_eq!(written.matches("the access tokens cannot be kept in the spool's folder").count(), 1, "{written}");

@@ -127,7 +127,7 @@ async fn a_log_that_can_be_written_again_says_how_many_lines_it_lacks_and_goes_o
     assert_eq!(gaps.iter().sum::<u32>().to_string(), dropped.to_string(), "{gaps:?}");
     let last = log.rfind("could not be written").unwrap();
     assert!(log[last..].contains("path=\"/healthz\""), "it goes on after the gap");
-    assert!(log.lines().last().unwrap().contains("stopped; everything that was accepted is answered"));
+    assert!(log.lines().last().unwrap().contains("stopped; every accepted request was answered"));
     for line in log.lines() {
         assert!(line.starts_with("20") && line.contains("Z "), "each line is whole: {line:?}");
     }
