@@ -99,7 +99,7 @@ pub fn command() -> Command {
         )
         .long_about(
             "Records visitors' clicks and impressions, and answers for any hour with its exact unique users, clicks \
-             and impressions.\n\n Every setting can also be given by the environment variable named beside it, and in \
+             and impressions.\n\nEvery setting can also be given by the environment variable named beside it, and in \
              the file that --config names. The command line wins over the environment, and the environment over the \
              file. An empty variable counts as not set.",
         )

@@ -74,7 +74,7 @@ async fn no_way_to_write_a_path_leads_to_data_without_a_token() {
             for version in ["HTTP/1.1", "HTTP/1.0"] {
                 let request = format!(
                     "{method} {path}?{event} {version}\r\nHost: x\r\nX-Original-URL: /analytics\r\nX-Rewrite-URL: \
-                     /analytics\r\n X-HTTP-Method-Override: POST\r\nConnection: close\r\n\r\n"
+                     /analytics\r\nX-HTTP-Method-Override: POST\r\nConnection: close\r\n\r\n"
                 );
                 let answer = exchange(&daemon, request.as_bytes()).await;
                 let is_page = path.starts_with('?') || path == "*";
