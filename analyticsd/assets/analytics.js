@@ -1,10 +1,11 @@
-// Counts impressions of a page, and clicks on what is marked data-analytics-click.
-// Attributes: data-key, the site's public key; data-auto="false", only clicks and calls; data-lifetime-days="30", a visitor for less than 365.
+// Counts impressions of a page, and clicks on elements with the attribute data-analytics-click. Attributes: data-key,
+// the site's public key; data-auto="false" records only clicks and calls; data-lifetime-days="30" shortens a visitor's
+// 365 days.
 (() => {
   const script = document.currentScript;
-  // A script that is there twice counts once.
+  // A script that is included twice counts once.
   if (!script || window.analytics?.isEventCounter) return;
-  // Who asks not to be tracked is not. What a page may call is there.
+  // Visitors who ask not to be tracked are not recorded. The page's functions exist all the same.
   const isRefused = navigator.doNotTrack === "1" || navigator.globalPrivacyControl;
 
   const NAME = "analytics-visitor";
@@ -13,7 +14,7 @@
   const lifetime = (days > 0 && days < 365 ? days : 365) * 86_400_000;
   const random = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
-  // Either store may be refused, by throwing or by forgetting.
+  // A browser may refuse either store, by an exception or by forgetting.
   const stores = [
     { read: () => localStorage.getItem(NAME), write: (value) => localStorage.setItem(NAME, value) },
     {
@@ -27,7 +28,7 @@
     } catch {}
   };
 
-  // 128 random bits and when they were drawn. Without a store a visitor lives as long as the page.
+  // 128 random bits and their time. Without a store a visitor lasts as long as the page.
   let known;
   function visitor() {
     const now = Date.now();
@@ -42,21 +43,21 @@
 
   function deliver(url, wait) {
     fetch(url, { method: "POST", keepalive: true, mode: "no-cors", credentials: "omit" }).catch(() => {
-      // The same id: what did arrive counts once.
+      // The same id, so that an event that did arrive counts once.
       if (wait < 100_000) setTimeout(deliver, wait, url, wait * 4);
     });
   }
 
-  // Whatever goes wrong is not the page's business.
+  // Errors must not reach the page.
   const send = (event) => attempt(() => {
     if (isRefused) return;
-    const said = new URLSearchParams({ timestamp: Date.now(), user: visitor(), event, id: random(), ...(key && { key }) });
-    const url = new URL(`analytics?${said}`, script.src).href;
+    const query = new URLSearchParams({ timestamp: Date.now(), user: visitor(), event, id: random(), ...(key && { key }) });
+    const url = new URL(`analytics?${query}`, script.src).href;
     if (!attempt(() => navigator.sendBeacon(url))) deliver(url, 1_000);
   });
   const click = () => send("click");
   const impression = () => send("impression");
-  // Another library of this name is left alone.
+  // A library of the same name is left alone.
   window.analytics ??= { click, impression, isEventCounter: true };
   if (isRefused) return;
 
@@ -66,7 +67,7 @@
     const path = event.composedPath();
     if (event.button > 1 || (event.button && !path.some((node) => node.href))) return;
     if (path[0] === labelled || !path.some((node) => node.hasAttribute?.("data-analytics-click"))) return;
-    // A click on a label at once clicks its control too: that is one click.
+    // A click on a label also clicks its control: that is one click.
     labelled = path.find((node) => node.localName === "label")?.control;
     setTimeout(() => (labelled = null));
     click();
@@ -88,7 +89,7 @@
   }
   addEventListener("popstate", routed);
   addEventListener("pageshow", (event) => event.persisted && impression());
-  // A page that was prerendered counts once it is shown.
+  // A prerendered page counts once it is shown.
   if (document.prerendering) document.addEventListener("prerenderingchange", impression, { once: true });
   else impression();
 })();

@@ -1,10 +1,10 @@
 //! The daemon, as a library that `main.rs` calls: it parses the command line, and [`run()`] does the rest.
 //!
-//! A request comes in through [`http`]: the server accepts its connection, [`auth`] decides whether it may come in, the table
-//! of routes finds its handler. An event goes on to [`ingest`], which stores all events that wait in one commit; a question
-//! goes on to [`query`], which answers all questions that wait with one read. [`settling`] moves quiet hours to the hourly
-//! aggregate. [`telemetry`] counts and logs for all of them, [`process`] deals with the operating system, [`app`] puts the
-//! parts together from the [`config`].
+//! A request comes in through [`http`]: the server accepts its connection, [`auth`] checks its credentials, the table
+//! of routes finds its handler. An event goes on to [`ingest`], which stores all waiting events in one commit; a query
+//! goes on to [`query`], which answers all waiting queries with one read. [`settling`] moves quiet hours to the hourly
+//! aggregate. [`telemetry`] counts and logs for all of them, [`process`] deals with the operating system, [`app`] puts
+//! the parts together from the [`config`].
 
 mod app;
 mod auth;
@@ -17,6 +17,6 @@ mod settling;
 mod telemetry;
 
 pub use app::run;
-pub use auth::NobodyMayListen;
+pub use auth::OpenWithoutTokens;
 pub use process::healthcheck;
 pub use telemetry::output::Output;

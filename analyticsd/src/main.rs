@@ -7,7 +7,7 @@ use std::{
 };
 
 use analyticsd::{
-    NobodyMayListen, Output,
+    OpenWithoutTokens, Output,
     config::{Config, Invocation, Settings, ShowFormat, Task, command},
     healthcheck,
 };
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         Task::Healthcheck => match settings.listen().map(healthcheck::check) {
             Ok(Ok(())) => ExitCode::SUCCESS,
             Ok(Err(unhealthy)) => {
-                say(&format!("error: {unhealthy}"));
+                print_to_stderr(&format!("error: {unhealthy}"));
                 ExitCode::FAILURE
             }
             Err(faults) => refuse(&faults),
@@ -41,8 +41,8 @@ fn main() -> ExitCode {
         Task::Man(dir) => match fs::create_dir_all(&dir).and_then(|()| clap_mangen::generate_to(command(), &dir)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                say(&format!(
-                    "error: cannot write to {}: {error}; give a folder that can be written to",
+                print_to_stderr(&format!(
+                    "error: cannot write to {}: {error}; give a folder that is writable",
                     dir.display()
                 ));
                 ExitCode::FAILURE
@@ -55,7 +55,7 @@ fn serve(config: Config, warnings: &[String]) -> ExitCode {
     let output = match Output::start(&config.log) {
         Ok(output) => output,
         Err(error) => {
-            say(&format!("error: the log cannot be written: {error}"));
+            print_to_stderr(&format!("error: the log cannot be written: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -67,41 +67,41 @@ fn serve(config: Config, warnings: &[String]) -> ExitCode {
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
-            output.say_error(&format!("the runtime cannot start: {error}"));
+            output.print_error(&format!("the runtime cannot start: {error}"));
             return ExitCode::FAILURE;
         }
     };
     match runtime.block_on(analyticsd::run(config, &output)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Errors of the database say their causes themselves; `describe` says none twice.
-            output.say_error(&db::describe(error.as_ref()));
-            // It takes another setting to start.
+            // Errors of the database contain their causes; `describe` prints none of them twice.
+            output.print_error(&db::describe(error.as_ref()));
+            // Only another setting can mend these.
             let takes_another =
-                error.is::<NobodyMayListen>() || matches!(error.downcast_ref(), Some(SchemaError::SharedSessions(_)));
+                error.is::<OpenWithoutTokens>() || matches!(error.downcast_ref(), Some(SchemaError::SharedSessions(_)));
             if takes_another { ExitCode::from(WRONG_SETTINGS) } else { ExitCode::FAILURE }
         }
     }
 }
 
 fn show_config(settings: &Settings, format: ShowFormat) -> ExitCode {
-    // Whoever reads this may be gone.
+    // A closed pipe is no error.
     let _ = io::stdout().write_all(settings.show(format).as_bytes());
     for warning in settings.warnings() {
-        say(&format!("warning: {warning}"));
+        print_to_stderr(&format!("warning: {warning}"));
     }
     settings.config().map_or_else(|faults| refuse(&faults), |_| ExitCode::SUCCESS)
 }
 
-/// Says everything that is wrong with the settings.
+/// Prints everything that is wrong with the settings.
 fn refuse(faults: &[String]) -> ExitCode {
     for fault in faults {
-        say(&format!("error: {fault}"));
+        print_to_stderr(&format!("error: {fault}"));
     }
     ExitCode::from(WRONG_SETTINGS)
 }
 
-/// Says something on standard error. Whoever reads it may be gone, which changes nothing.
-fn say(line: &str) {
+/// Prints a line on standard error. A closed pipe is no error.
+fn print_to_stderr(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }

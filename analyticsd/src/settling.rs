@@ -12,29 +12,32 @@ use tokio::time::{Instant, sleep};
 
 use crate::telemetry::metrics::Metrics;
 
-/// How often a replica that is not the settler tries to become it. It is the settler a second after the last one has gone.
+/// How often a replica that is not the settler tries to become it. So a new settler takes over a second after the last
+/// one is gone.
 const ELECTION_PAUSE: Duration = Duration::from_secs(1);
 /// How often the settler looks for quiet hours: as often as hours become quiet, within these bounds.
 const LOOK_PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// How often old raw events are deleted, rows of writers long gone too, and room is made for tomorrow.
+/// How often the settler deletes old raw events and rows of writers that are gone, and makes partitions ahead.
 const TIDY_PAUSE: Duration = Duration::from_hours(1);
-/// How long an hour that could not be settled is left alone, so that it keeps neither the others nor the database from their work.
+/// How long to wait before an hour that could not be settled is tried again, so that it delays neither the other hours
+/// nor the database.
 const SETBACK_PAUSE: Duration = Duration::from_mins(1);
-/// How many hours are taken up at a time.
+/// How many hours are settled in a row before the settler looks again.
 const HOURS_AT_A_TIME: u32 = 100;
 
-/// Settles hours that have been quiet for `quiet`, for ever. To be dropped to stop: every step is a transaction.
+/// Settles hours that have been quiet for `quiet`. It never returns; it may be dropped at any time, because every step
+/// is a transaction.
 pub(crate) async fn settle_forever(store: Store, quiet: Duration, metrics: Arc<Metrics>) {
     let mut setbacks = Backoff::default();
     let mut tidied: Option<Instant> = None;
     loop {
         match Settler::elect(&store).await {
             Ok(Some(settler)) => {
-                tracing::info!("this replica settles hours now");
+                tracing::info!("this replica is the settler now");
                 metrics.settling.elected(true);
                 let error = settle_while_elected(&store, &settler, quiet, &mut setbacks, &mut tidied, &metrics).await;
                 metrics.settling.elected(false);
-                tracing::warn!(%error, "this replica stops settling hours; another replica takes over");
+                tracing::warn!(%error, "this replica is no longer the settler; another replica takes over");
             }
             Ok(None) => metrics.database.answered(),
             Err(error) => tracing::debug!(%error, "cannot take part in the election of a settler"),
@@ -43,7 +46,7 @@ pub(crate) async fn settle_forever(store: Store, quiet: Duration, metrics: Arc<M
     }
 }
 
-/// Goes on until the connection that makes this replica the settler is lost, or does not serve to look for hours; returns why.
+/// Settles until the connection that makes this replica the settler is lost or cannot list hours; returns the cause.
 async fn settle_while_elected(
     store: &Store,
     settler: &Settler,
@@ -58,7 +61,7 @@ async fn settle_while_elected(
             *tidied = Some(Instant::now());
             if let Err(error) = tidy(store, settler).await {
                 metrics.settling.tidying_failures.add(1);
-                tracing::error!(%error, "could not tidy up; trying again in an hour");
+                tracing::error!(%error, "could not do the hourly cleanup; trying again in an hour");
             }
         }
         let resting = setbacks.current();
@@ -74,7 +77,7 @@ async fn settle_while_elected(
             Err(error) => return error,
         };
         metrics.database.answered();
-        // What is no longer ripe was repaired, or has new events and will be looked at when it is quiet.
+        // An hour that is no longer ripe was repaired, or has new events and is compared again when it is quiet.
         mismatched.retain(|hour| resting.contains(hour) || ripe.contains(hour));
         for hour in ripe {
             let outcome = settler.settle(hour).await;
@@ -105,7 +108,7 @@ async fn settle_while_elected(
                     metrics.settling.failures.add(1);
                     tracing::error!(%hour, %error, "could not settle an hour; it stays open");
                     setbacks.note(hour);
-                    // The session may be what is wrong, as after an update of the extension.
+                    // The session may be the cause, as after an update of the extension.
                     return error;
                 }
             }
@@ -117,7 +120,7 @@ async fn settle_while_elected(
     }
 }
 
-/// Each of these may fail without keeping the others from being done; the first failure is returned.
+/// Runs all three steps even if one fails; returns the first failure.
 async fn tidy(store: &Store, settler: &Settler) -> Result<(), StoreError> {
     let writers = settler.forget_idle_writers().await;
     let room = settler.make_room_ahead().await;
@@ -126,20 +129,21 @@ async fn tidy(store: &Store, settler: &Settler) -> Result<(), StoreError> {
         if let Some(from) = due.in_the_future() {
             tracing::error!(
                 accepts_from = %from,
-                "events of now are refused, because a wrong clock moved retention into the future. `analytics-cli retention confirm` takes that back"
+                "current events are refused, because a wrong clock moved retention into the future. `analytics-cli \
+                 retention confirm` moves it back"
             );
         } else if let Some(wanted) = due.unconfirmed() {
             tracing::error!(
                 due_before = ?due.before, %wanted,
-                "raw events of more than two days are due at once, which may be a wrong clock, so none of them is deleted. If it is right, \
-                 `analytics-cli retention confirm` says so"
+                "raw events of more than two days are due for deletion at once. A wrong clock may be the cause, so \
+                 none of them is deleted. If the clock is right, run `analytics-cli retention confirm`"
             );
         }
     });
     writers.and(room).and(retention)
 }
 
-/// The hours that could not be settled lately.
+/// The hours that could not be settled recently.
 #[derive(Default)]
 struct Backoff(HashMap<Hour, Instant>);
 

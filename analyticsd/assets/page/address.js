@@ -1,4 +1,4 @@
-// What is looked at stands in the address, so that a view can be sent to somebody.
+// The address contains the view, so that it can be shared.
 
 import { HOUR, asApi, hourOf } from "./time.js";
 
@@ -7,7 +7,7 @@ export const PRESETS = { "24h": 24, "7d": 168, "30d": 720 };
 
 const DEFAULT_RANGE = "24h";
 
-/** A view is { range: a name in PRESETS, or { from, to }, zone: "utc" or "local" }. What is not understood is as if it were not there. */
+/** A view is { range: a name in PRESETS, or { from, to }, zone: "utc" or "local" }. Unknown values are ignored. */
 export function readView(search) {
   const given = new URLSearchParams(search);
   const zone = given.get("zone") === "local" ? "local" : "utc";
@@ -18,16 +18,16 @@ export function readView(search) {
 }
 
 export function writeView({ range, zone }) {
-  const said = new URLSearchParams();
+  const fields = new URLSearchParams();
   if (typeof range !== "string") {
-    said.set("from", asApi(range.from));
-    said.set("to", asApi(range.to));
+    fields.set("from", asApi(range.from));
+    fields.set("to", asApi(range.to));
   } else if (range !== DEFAULT_RANGE) {
-    said.set("range", range);
+    fields.set("range", range);
   }
-  if (zone !== "utc") said.set("zone", zone);
-  // Colons may stand in a query, and are easier on the eye than %3A.
-  const query = said.toString().replaceAll("%3A", ":");
+  if (zone !== "utc") fields.set("zone", zone);
+  // Colons are allowed in a query, and are easier to read than %3A.
+  const query = fields.toString().replaceAll("%3A", ":");
   return query ? `?${query}` : location.pathname;
 }
 
@@ -39,10 +39,10 @@ export function hoursOf(range, currentHour) {
 
 export const lengthOf = ({ from, to }) => (to - from) / HOUR + 1;
 
-/** As many hours, just before. */
+/** As many hours, right before. */
 export const before = ({ from, to }) => ({ from: from - lengthOf({ from, to }) * HOUR, to: from - HOUR });
 
-/** How a range is called in a sentence. */
+/** The name of a range in a sentence. */
 export function nameOf(range) {
   return { "24h": "these 24 hours", "7d": "these 7 days", "30d": "these 30 days" }[range] ?? "this range";
 }

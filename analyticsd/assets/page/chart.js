@@ -8,9 +8,9 @@ const SERIES = ["unique_users", "clicks", "impressions", "rate"];
 const HEIGHT = { unique_users: 104, clicks: 104, impressions: 104, rate: 84 };
 const AXIS_HEIGHT = 28;
 const Y_AXIS_WIDTH = 46;
-/** What may lie between two times that are written, in hours; months and years by their usual length. */
+/** The steps between two labels of the time axis, in hours; months and years by their usual length. */
 const STEPS = [1, 2, 3, 6, 12, 24, 48, 96, 168, 336, 720, 2_160, 4_320, 8_760, 17_520, 43_800];
-/** With more hours than this, bars would be thinner than what a screen can show. */
+/** With more hours than this, bars would be thinner than a pixel. */
 const MOST_BARS = 800;
 const COUNT_STEPS = [1, 2, 5].flatMap((step) => Array.from({ length: 12 }, (_, power) => step * 10 ** power)).sort((a, b) => a - b);
 
@@ -19,8 +19,8 @@ const heightOf = (series) => HEIGHT[series] + (series === SERIES.at(-1) ? AXIS_H
 export const valueOf = (series, row) => (series === "rate" ? rateOf(row) : row[series]);
 
 /**
- * Draws into the panels of an element. onCursor(index or null, isByKey) is called when another hour is pointed at, and
- * onSelect({ from, to }) when a range was dragged over.
+ * Draws into the panels of an element. onCursor(index or null, isByKey) is called when the cursor moves to another hour, and
+ * onSelect({ from, to }) when a range was selected by dragging.
  */
 export function createCharts(element, { onCursor, onSelect }) {
   const panels = SERIES.map((series) => ({ series, element: element.querySelector(`[data-series=${series}]`) }));
@@ -77,7 +77,7 @@ export function createCharts(element, { onCursor, onSelect }) {
       legend: { show: false },
       cursor: {
         y: false,
-        // It covers an hour, whichever part of it is pointed at.
+        // The cursor covers a whole hour.
         move: (plot, left, top) => (left < 0 ? [left, top] : [middleOf(plot, plot.posToIdx(left)), top]),
         sync: { key: "hours" },
         drag: { x: true, y: false, setScale: false, dist: 6 },
@@ -85,7 +85,7 @@ export function createCharts(element, { onCursor, onSelect }) {
       },
       scales: {
         x: { range: () => [rows[0].hour / 1_000, (rows.at(-1).hour + HOUR) / 1_000] },
-        // From zero always: bars that begin elsewhere lie.
+        // Always from zero: other bars would mislead.
         y: { range: (_, __, most) => [0, Math.max(most * 1.06, isRate ? 0.01 : 1)] },
       },
       axes: [
@@ -155,7 +155,7 @@ export function createCharts(element, { onCursor, onSelect }) {
     return step >= 24 || calendar.isMidnight(instant) ? calendar.shortDay(instant) : calendar.time(instant);
   }
 
-  /** A label at the right edge would be cut off. */
+  /** Hides a label at the right edge, which would be cut off. */
   function hasRoom(instant) {
     const share = (instant - rows[0].hour) / (rows.length * HOUR);
     return (1 - share) * (width() - Y_AXIS_WIDTH) > 14;
@@ -166,14 +166,14 @@ export function createCharts(element, { onCursor, onSelect }) {
     for (const panel of panels) panel.plot?.destroy();
     for (const panel of panels) {
       panel.plot = new uPlot(options(panel.series), columns(panel.series), panel.element.querySelector(".plot"));
-      // So that a test, or somebody curious, can see what was drawn.
+      // So that a test can read what was drawn.
       panel.element.plot = panel.plot;
     }
   }
 
   const middleOf = (plot, index) => plot.valToPos((rows[index].hour + HOUR / 2) / 1_000, "x");
 
-  /** Puts the cursor back on the hour that it pointed at, wherever that is now. */
+  /** Puts the cursor back on its hour, at that hour's new position. */
   function showPointed() {
     const index = rows.findIndex((row) => row.hour === pointed);
     isMoving = true;
@@ -188,8 +188,8 @@ export function createCharts(element, { onCursor, onSelect }) {
   }
 
   /**
-   * Changes what is drawn without losing the hour that is pointed at. uPlot draws at the end of the current task, and only then knows where
-   * anything is; what it says of its cursor until then is not the reader's doing.
+   * Changes the charts without losing the cursor's hour. uPlot draws at the end of the current task, and only then knows
+   * positions; until then its events of the cursor do not come from the reader.
    */
   function redraw(change) {
     isMoving = true;
@@ -225,7 +225,7 @@ export function createCharts(element, { onCursor, onSelect }) {
     onCursor(index, true);
   });
 
-  // What is as wide as before must not be drawn again, or its own drawing would be noticed, and so on.
+  // A chart of the same width must not be drawn again: drawing would trigger the observer again and again.
   new ResizeObserver(() => {
     if (rows.length === 0 || width() === 0 || width() === drawnWidth) return;
     drawnWidth = width();
@@ -236,14 +236,14 @@ export function createCharts(element, { onCursor, onSelect }) {
 
   for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)"]) {
     matchMedia(query).addEventListener("change", () => {
-      // Where there is no place to draw at the moment, it is done when there is.
+      // Without room to draw now, it is drawn when there is room.
       if (width() === 0) calendar = null;
       else if (rows.length > 0) redraw(draw);
     });
   }
 
   return {
-    /** Shows other hours, or the same with other numbers. */
+    /** Shows other hours, or new numbers. */
     show(newRows, newCurrentHour, newCalendar) {
       const isSameShape = rows.length === newRows.length && rows[0]?.hour === newRows[0]?.hour && newCalendar === calendar && panels[0].plot;
       rows = newRows;
@@ -255,7 +255,7 @@ export function createCharts(element, { onCursor, onSelect }) {
         for (const { series, plot } of panels) plot.setData(columns(series));
       });
     },
-    /** For a picture: what is drawn, in order. */
+    /** For a picture: the charts, in order. */
     canvases: () => panels.map(({ series, element, plot }) => ({ series, name: element.querySelector(".name").textContent, canvas: plot.ctx.canvas })),
   };
 }

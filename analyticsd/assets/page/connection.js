@@ -1,4 +1,4 @@
-// Says whether the numbers are live and, if they are not, what is wrong, since when, and what is being done about it.
+// Shows whether the numbers are live and, if not, the fault, its beginning, and the next try.
 
 const PILL = {
   connecting: "Connecting",
@@ -40,7 +40,7 @@ export function createConnection({ pill, pillText, banner, title, text, retry, a
     retry.hidden = connection.retryAt === null;
   }
 
-  // The seconds count down for eyes only; whoever listens hears of changes.
+  // The countdown is only visible; a screen reader announces changes.
   setInterval(() => !banner.hidden && render(), 1_000);
 
   return {
@@ -51,7 +51,7 @@ export function createConnection({ pill, pillText, banner, title, text, retry, a
       if (before === next.state || (before === "connecting" && next.state === "live")) return;
       announce(next.state === "live" ? "The numbers are live again." : TITLE[next.state] ?? PILL[next.state]);
     },
-    /** When the numbers that are shown were last known to be right. */
+    /** When the shown numbers were last known to be right. */
     seen(instant) {
       asOf = instant;
     },

@@ -1,4 +1,4 @@
-// Buttons that copy what stands beside them.
+// Buttons that copy the text beside them.
 
 export function enableCopying(root) {
   for (const button of root.querySelectorAll("[data-copy]")) {
@@ -10,7 +10,8 @@ export function enableCopying(root) {
         await navigator.clipboard.writeText(source.textContent);
         label.textContent = "Copied";
       } catch {
-        // Browsers give the clipboard only to pages of https and of this machine; what is selected can be copied by hand.
+        // Browsers allow the clipboard only for pages over https and of this machine; the selected text can be copied
+        // by hand.
         getSelection().selectAllChildren(source);
         label.textContent = "Selected";
       }

@@ -1,9 +1,9 @@
-// Asks the daemon, with the token if it wants one.
+// Sends requests to the daemon, with the token if it needs one.
 
 const NAME = "analytics-token";
 let token = recall();
 
-/** A store may be closed to the page: then the token is known as long as the page is. */
+/** A browser may refuse the store: then the token lasts as long as the page. */
 function recall() {
   try {
     return sessionStorage.getItem(NAME);
@@ -12,7 +12,7 @@ function recall() {
   }
 }
 
-/** Takes a token, for this page and, where that can be stored, for this tab until it is closed. */
+/** Sets the token of this page and, if the store allows it, of this tab until it is closed. */
 export function useToken(text) {
   token = text;
   try {
@@ -22,7 +22,7 @@ export function useToken(text) {
 
 export const hasToken = () => token !== null;
 
-/** Whether an answer says that there is no token, or one that does not do. */
+/** Whether an answer means that the token is missing or not sufficient. */
 export const isLocked = (status) => status === 401 || status === 403;
 
 export function ask(path, { accept, signal }) {

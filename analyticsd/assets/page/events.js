@@ -1,6 +1,6 @@
-// Reads server-sent events, as far as the daemon makes use of them: an event has a name and one line of data.
+// Reads server-sent events in the form that the daemon uses: an event has a name and one line of data.
 
-/** Yields { name, data } for each event of a body, however it is cut into pieces. Comments are not among them. */
+/** Yields { name, data } for each event of a body, whatever its chunks are. Comments are left out. */
 export async function* readEvents(body) {
   const decoder = new TextDecoder();
   let unread = "";
@@ -20,7 +20,7 @@ export async function* readEvents(body) {
       }
     }
   } finally {
-    // Whoever has heard enough keeps no connection.
+    // A reader that stops closes its connection.
     reader.cancel().catch(() => {});
   }
 }

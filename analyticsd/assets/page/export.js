@@ -1,4 +1,4 @@
-// What is seen, to keep.
+// Exports the view as CSV and as a picture.
 
 import { asApi } from "./time.js";
 
@@ -12,7 +12,7 @@ const MARGIN = 24;
 const LINE = 20;
 const GAP = 14;
 
-/** A picture of the charts, with what they show written above them. */
+/** A picture of the charts, with a description above them. */
 export async function pngOf({ charts, element, title, subtitle, figures }) {
   const scale = charts[0].canvas.width / charts[0].canvas.clientWidth;
   const width = charts[0].canvas.clientWidth + 2 * MARGIN;
@@ -58,11 +58,11 @@ export function save(name, blob) {
   link.href = URL.createObjectURL(blob);
   link.download = name;
   link.click();
-  // A browser that has not begun to read it by then never will.
+  // By then the browser has begun to read it.
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
-/** Colons may not stand in the names of files everywhere. */
+/** Not every system allows colons in file names. */
 export function fileName({ from, to }, ending) {
   const short = (hour) => asApi(hour).slice(0, 13);
   return `analytics-${short(from)}Z-${short(to)}Z.${ending}`;

@@ -1,4 +1,4 @@
-// Asks the daemon for hours.
+// Reads hours from the daemon.
 
 import { ask as request } from "./daemon.js";
 import { asApi } from "./time.js";
@@ -6,7 +6,7 @@ import { asApi } from "./time.js";
 /** The most hours of one answer, and so the most whose unique users the daemon counts together. */
 export const PAGE_HOURS = 1_000;
 
-/** Why there are no numbers. Its status is 0 if nothing answered at all. */
+/** Why there are no numbers. Its status is 0 if the daemon did not answer. */
 export class Failure extends Error {
   constructor(status, title, detail) {
     super(detail || title);
@@ -31,7 +31,7 @@ async function ask(path, signal) {
 
 const path = ({ from, to }, more = "") => `/analytics/hours?from=${asApi(from)}&to=${asApi(to)}&format=json${more}`;
 
-/** Every hour of a range as [{ hour, unique_users, clicks, impressions }], ascending, over as many answers as it takes. */
+/** Every hour of a range as [{ hour, unique_users, clicks, impressions }], ascending, read page by page. */
 export async function readHours(range, { signal, onProgress = () => {} } = {}) {
   const rows = [];
   for (let next = path(range); next; ) {

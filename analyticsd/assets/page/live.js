@@ -1,4 +1,4 @@
-// Listens to the current hour, and says how that goes.
+// Listens to the current hour, and reports the state of the connection.
 
 import { ask, isLocked } from "./daemon.js";
 import { readEvents } from "./events.js";
@@ -7,9 +7,9 @@ import { readEvents } from "./events.js";
 const PATIENCE = [1, 2, 4, 8];
 
 /**
- * Calls onCounts({ hour, unique_users, clicks, impressions }) for what the daemon tells, and onConnection({ state, since, retryAt }) when
- * the state changes, which is one of
- *   connecting    nothing has been heard yet
+ * Calls onCounts({ hour, unique_users, clicks, impressions }) for each message of the daemon, and
+ * onConnection({ state, since, retryAt }) when the state changes, which is one of
+ *   connecting    nothing has been received yet
  *   live          counts come as they change
  *   reconnecting  the stream broke off just now
  *   database      the daemon answers, its database does not
@@ -42,19 +42,20 @@ export function listen({ onCounts, onConnection }) {
     clearTimeout(timer);
     current?.abort();
     const mine = (current = new AbortController());
-    // A browser has six connections to a host for all its tabs together, and a stream keeps one: only a page that is seen has a stream.
+    // A browser has six connections to a host for all its tabs together, and a stream keeps one: only a page that is
+    // seen has a stream.
     if (document.hidden) return;
     let status = 0;
     try {
-      // An EventSource could not give a token, and would not say why it failed.
+      // An EventSource cannot send a token, and does not report why it failed.
       const response = await ask("/analytics/stream", { accept: "text/event-stream", signal: mine.signal });
       status = response.status;
       if (response.ok) for await (const event of readEvents(response.body)) if (mine === current) take(event);
     } catch {
-      // How it ended is looked into below.
+      // The cause is found below.
     }
     if (mine !== current) return;
-    // Only a token helps, and whoever gives one calls for the next try.
+    // Only a token helps, and entering one starts the next try.
     if (isLocked(status)) return become("locked");
     failures += 1;
     const wait = PATIENCE[Math.min(failures, PATIENCE.length) - 1] * 1_000 * (0.9 + 0.2 * Math.random());
@@ -71,7 +72,7 @@ export function listen({ onCounts, onConnection }) {
   return { retry: connect };
 }
 
-/** Whether the daemon lives and its database does is asked without a token. */
+/** Finds out without a token whether the daemon and its database answer. */
 async function findCause() {
   try {
     const response = await fetch("/readyz", { cache: "no-store" });

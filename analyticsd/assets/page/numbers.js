@@ -1,4 +1,4 @@
-// How numbers are written, in the reader's own grouping.
+// Formats numbers in the reader's locale.
 
 const whole = new Intl.NumberFormat();
 const compact = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
@@ -8,7 +8,7 @@ const tenths = new Intl.NumberFormat(undefined, { minimumFractionDigits: 1, maxi
 
 export const NOTHING = "–";
 
-/** Clicks for each impression. There is none without impressions, which is something else than zero. */
+/** Clicks for each impression. Without impressions there is no rate, which is not the same as zero. */
 export const rateOf = ({ clicks, impressions }) => (impressions > 0 ? clicks / impressions : null);
 
 export const writeCount = (count) => whole.format(count);
@@ -19,7 +19,7 @@ export const writeRateTick = (rate) => coarsePercent.format(rate);
 /** A series is named as in the API, and "rate". */
 export const write = (series, value) => (series === "rate" ? writeRate(value) : writeCount(value));
 
-/** How a number changed, for eyes and in words: a direction (1, 0 or -1), and a text. */
+/** How a number changed, as a sign and in words: a direction (1, 0 or -1), and a text. */
 export function change(series, before, after) {
   if (series === "rate") {
     if (before === null || after === null) return null;

@@ -1,4 +1,5 @@
-// The page that shows the traffic: what is looked at, what is known of it, and who shows what. The parts know nothing of each other.
+// The page that shows the traffic: the view, its data, and the parts that show it. The parts do not depend on each
+// other.
 
 import { calendar as createCalendar, hourOf } from "./time.js";
 import { NOTHING, change, rateOf, write, writeCount, writeRate } from "./numbers.js";
@@ -12,9 +13,9 @@ import { csvOf, fileName, pngOf, save } from "./export.js";
 import { createConnection } from "./connection.js";
 import { enableCopying } from "./copy.js";
 
-/** How often hours that are over are read again: an event may come late, and the stream tells only of the current hour. */
+/** How often hours that are over are read again: an event may come late, and the stream has only the current hour. */
 const REFRESH = 60_000;
-/** How long to wait before hours that could not be read are asked for again. */
+/** How long to wait before hours that could not be read are read again. */
 const PATIENCE = 4_000;
 const SUMMED = ["clicks", "impressions"];
 
@@ -23,14 +24,14 @@ const at = (id) => document.getElementById(id);
 let view = readView(location.search);
 let calendar = createCalendar(view.zone);
 let currentHour = hourOf(Date.now());
-/** What the stream said last: { counts, at }. */
+/** The last message of the stream: { counts, at }. */
 let live = null;
-/** The hours that are shown, and those of the period before or null while they are not known. */
+/** The hours in view, and those of the period before, or null while they are not known. */
 let shown = { range: null, hours: null, rows: [], before: null };
 let reading = null;
 let retryTimer = 0;
 let frame = 0;
-/** The hour that is pointed at in the charts. */
+/** The hour under the cursor in the charts. */
 let pointed = null;
 
 function announce(text) {
@@ -78,12 +79,12 @@ const stream = listen({
     connection.show(next);
     at("now").classList.toggle("is-old", next.state !== "live" && next.state !== "connecting");
     if (next.state === "locked") askForToken();
-    // What happened in between is not known yet.
+    // The changes in between are not known yet.
     if (isBack) read();
   },
 });
 
-/** Looks at something else, which the address then says. */
+/** Changes the view, and the address with it. */
 function look(next, { isNew = true } = {}) {
   view = next;
   if (isNew && writeView(view) !== (location.search || location.pathname)) history.pushState(null, "", writeView(view));
@@ -93,11 +94,11 @@ function look(next, { isNew = true } = {}) {
   const hours = hoursOf(view.range, currentHour);
   const isThere = shown.hours?.from === hours.from && shown.hours?.to === hours.to;
   if (isThere) show();
-  // What is still being read may be another range, which would take the place of this one when it comes.
+  // A read under way may be of another range, and must not replace this one.
   if (!isThere || reading) read();
 }
 
-/** Reads what is looked at anew. Until it is there, what was there stays, if it is of the same range. */
+/** Reads the view again. Until then the old numbers stay, if they are of the same range. */
 async function read() {
   reading?.abort();
   clearTimeout(retryTimer);
@@ -114,7 +115,7 @@ async function read() {
   try {
     const rows = await readHours(hours, { signal, onProgress: isSameRange && shown.rows.length ? undefined : onProgress });
     const isSameSpan = isSameRange && shown.hours?.from === hours.from && shown.hours?.to === hours.to;
-    // What the stream said since is newer than what was read.
+    // Messages of the stream since then are newer than this read.
     const current = live && live.at > since && rows.find((row) => row.hour === live.counts.hour);
     if (current) Object.assign(current, live.counts);
     shown = { range, hours, rows, before: isSameSpan ? shown.before : null };
@@ -125,13 +126,13 @@ async function read() {
     show();
     if (!isSameRange) announce(`${nameOf(range)}: ${totalsSentence()}`);
     const earlier = before(hours);
-    // Nothing is kept of the time before 1970.
+    // There are no events before 1970.
     if (earlier.from >= 0) shown.before = await readHours(earlier, { signal });
     if (mine === reading) show();
   } catch (failure) {
     if (signal.aborted) return;
     if (!(failure instanceof Failure)) throw failure;
-    // What is known stays, as long as it is of the range that is asked for; the banner says that it is old.
+    // The old numbers stay if they are of this range; the banner shows that they are old.
     if (shown.range !== range && !isSameRange) forget();
     if (shown.rows.length === 0) sayFailure(failure);
     if (isLocked(failure.status)) askForToken(failure.detail);
@@ -159,7 +160,7 @@ function retrySoon() {
   retryTimer = setTimeout(read, PATIENCE);
 }
 
-/** What takes many answers is read once and then kept up by the stream alone: nobody is to keep a database busy by leaving a page open. */
+/** A long range is read once, and then only the stream updates it, so that an open page does not keep the database busy. */
 function refresh() {
   if (!document.hidden && !reading && shown.rows.length > 0 && shown.rows.length <= PAGE_HOURS) read();
 }
@@ -183,7 +184,7 @@ function show() {
   at("export-png").disabled = isEmpty;
 }
 
-// --- what is written where ---
+// --- numbers in the page ---
 
 function writeNow(counts) {
   at("now-span").textContent = calendar.span(counts.hour);
@@ -194,7 +195,7 @@ function writeNow(counts) {
     const wasKnown = place.textContent !== NOTHING;
     place.textContent = text;
     if (!wasKnown) continue;
-    // The animation begins anew only if the class was away when styles were computed.
+    // The animation restarts only if styles were computed without the class.
     place.classList.remove("has-changed");
     void place.offsetWidth;
     place.classList.add("has-changed");
@@ -227,7 +228,7 @@ function writeTotals() {
   if (tooLong) at("unique-note").textContent = `counted for ranges of up to ${writeCount(PAGE_HOURS)} hours`;
 }
 
-/** Only hours that are over are compared, with the hours that stand at the same places of the period before. */
+/** Compares only hours that are over, with the hours at the same places of the period before. */
 function writeComparison() {
   const now = currentHour;
   const pairs = shown.before === null ? [] : shown.rows.map((row, index) => [shown.before[index], row]).filter(([, row]) => row.hour < now);
@@ -322,23 +323,23 @@ uniqueButton.addEventListener("click", async () => {
   const { hours } = shown;
   uniqueButton.textContent = "Counting…";
   uniqueButton.setAttribute("aria-disabled", "true");
-  let said;
+  let result;
   try {
     const { users, note } = await countUsers(hours);
-    said = { value: users === null ? "not known" : writeCount(users), note: users === null ? note : `in the whole range, at ${calendar.clock(Date.now())}` };
+    result = { value: users === null ? "not known" : writeCount(users), note: users === null ? note : `in the whole range, at ${calendar.clock(Date.now())}` };
   } catch (failure) {
-    said = { value: null, note: failure.detail || failure.title };
+    result = { value: null, note: failure.detail || failure.title };
   }
   uniqueButton.removeAttribute("aria-disabled");
-  // Another range is looked at by now.
+  // The view has changed meanwhile.
   if (shown.hours?.from !== hours.from || shown.hours.to !== hours.to) return;
-  uniqueButton.textContent = said.value === null ? "Count exactly" : "Count again";
-  at("unique-value").replaceChildren(...(said.value === null ? [] : [Object.assign(document.createElement("span"), { textContent: said.value })]), uniqueButton);
-  at("unique-note").textContent = said.note;
-  announce(said.value === null ? said.note : `${said.value} unique users: ${said.note}`);
+  uniqueButton.textContent = result.value === null ? "Count exactly" : "Count again";
+  at("unique-value").replaceChildren(...(result.value === null ? [] : [Object.assign(document.createElement("span"), { textContent: result.value })]), uniqueButton);
+  at("unique-note").textContent = result.note;
+  announce(result.value === null ? result.note : `${result.value} unique users: ${result.note}`);
 });
 
-/** Says what the daemon says about the token, if it said it. */
+/** Shows the daemon's message about the token, if there is one. */
 function askForToken(why) {
   const isNew = at("locked").hidden;
   at("locked").hidden = false;
@@ -346,7 +347,7 @@ function askForToken(why) {
   if (isNew) announce("This counter is open to those who have a token.");
 }
 
-// --- what people do ---
+// --- actions of the reader ---
 
 at("locked").addEventListener("submit", (event) => {
   event.preventDefault();

@@ -31,7 +31,7 @@ export function createTable({ details, body, more, column }) {
     const isSameShape = body.rows.length === wanted.length && body.dataset.zone === calendar.zoneName
       && body.rows[0]?.dataset.hour === (wanted[0] && asApi(wanted[0].hour)) && body.rows[wanted.length - 1]?.dataset.hour === asApi(wanted.at(-1).hour);
     if (isSameShape) {
-      // Where only numbers change, a reader's place in the table stays.
+      // If only numbers change, the reader's place in the table stays.
       wanted.forEach((row, index) => cells(row).forEach((text, at) => {
         const cell = body.rows[index].cells[at + 1];
         if (cell.textContent !== text) cell.textContent = text;

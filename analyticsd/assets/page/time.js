@@ -1,20 +1,20 @@
-// Hours and how they are written. An instant is a number of milliseconds since 1970 throughout; an hour is the instant it begins.
+// Hours and their formats. An instant is a number of milliseconds since 1970; an hour is the instant of its beginning.
 
 export const HOUR = 3_600_000;
 
 export const hourOf = (instant) => Math.floor(instant / HOUR) * HOUR;
 
-/** As the daemon writes it: 2026-11-24T07:00:00Z. */
+/** The daemon's format: 2026-11-24T07:00:00Z. */
 export const asApi = (instant) => new Date(instant).toISOString().replace(".000Z", "Z");
 
-/** What only a place on earth can say: its offset from UTC at an instant, as "UTC" or "GMT+1". */
+/** The offset of the reader's zone from UTC at an instant, as "UTC" or "GMT+1". */
 function offsetName(instant, timeZone) {
   if (timeZone === "UTC") return "UTC";
   const parts = new Intl.DateTimeFormat("en", { timeZone, timeZoneName: "shortOffset" }).formatToParts(instant);
   return parts.find((part) => part.type === "timeZoneName").value;
 }
 
-/** The ways to write instants in a zone, which is "utc" or "local". */
+/** The formats of instants in a zone, which is "utc" or "local". */
 export function calendar(zone) {
   const timeZone = zone === "utc" ? "UTC" : Intl.DateTimeFormat().resolvedOptions().timeZone;
   const format = (options) => {
@@ -35,7 +35,7 @@ export function calendar(zone) {
     year,
     /** Whether an hour is the first of its day, which begins at 00:30 where the time differs from UTC by half an hour. */
     isMidnight: (hour) => midnight.format(hour).startsWith("00"),
-    /** Whether times that are written every so many hours are written at this hour. */
+    /** Whether a label every so many hours falls on this hour. */
     isStep: (hour, step) => {
       const at = zone === "utc" ? new Date(hour) : new Date(hour - new Date(hour).getTimezoneOffset() * 60_000);
       if (step < 24) return at.getUTCHours() % step === 0;
@@ -55,7 +55,7 @@ export function calendar(zone) {
     moment: (instant) => `${day(instant)}, ${time(instant)} ${name(instant)}`,
     /** From the beginning of the first hour to the end of the last. */
     range: ({ from, to }) => `${day(from)}, ${time(from)} – ${day(to + HOUR)}, ${time(to + HOUR)} ${name(to)}`,
-    /** What a date-time input holds. */
+    /** The value of a date-time input. */
     toInput: (instant) => {
       const shift = zone === "utc" ? 0 : new Date(instant).getTimezoneOffset() * 60_000;
       return new Date(instant - shift).toISOString().slice(0, 16);

@@ -13,7 +13,7 @@ use tokio::{net::TcpListener, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    auth::{Gate, NobodyMayListen, Tokens},
+    auth::{Gate, OpenWithoutTokens, Tokens},
     config::{Config, Database},
     http::{self, HttpService, Limits, Router, Services, VisitorNames},
     ingest::{lanes::EventLanes, limits::body_budget::BodyBudget, losses::Losses, spool::SpoolLane},
@@ -38,7 +38,7 @@ const LANE_PATIENCE: Duration = Duration::from_secs(5);
 /// Runs the daemon until it is asked to stop, and stops it in an orderly way.
 pub async fn run(config: Config, output: &Output) -> anyhow::Result<()> {
     let stop_requested = signals::stop_requested().context("cannot listen for signals")?;
-    tokio::spawn(output.repeated.clone().tell());
+    tokio::spawn(output.repeated.clone().report_left_out());
     let tasks = Tasks::default();
     tokio::spawn({
         let tasks = tasks.clone();
@@ -76,7 +76,7 @@ async fn serve_embedded(
             bail!("the embedded database ended by itself, so the daemon stopped; its log is in the folder of --embedded");
         }
     };
-    // The database goes last, whatever came before, so that nothing that was accepted is lost.
+    // The database stops last, even after an error, so that no accepted event is lost.
     embedded.stop().await?;
     served
 }
@@ -103,7 +103,7 @@ struct App {
     limits: Limits,
     admin: Option<AbortOnDropHandle<bool>>,
     watchdog: Watchdog,
-    /// Whether the schema was looked at. With a spool the daemon is of use before the database is there.
+    /// Whether the schema was checked. With a spool the daemon starts before the database answers.
     is_prepared: bool,
     migrates: bool,
 }
@@ -118,7 +118,7 @@ impl App {
         let is_prepared = match prepare_schema(&store, config.migrate, patience, &metrics).await {
             Ok(()) => true,
             Err(error) if has_spool && is_outage(&error) => {
-                tracing::warn!("{}; events go into the spool until it is there", db::describe(error.as_ref()));
+                tracing::warn!("{}; events go into the spool until the database answers", db::describe(error.as_ref()));
                 false
             }
             Err(error) => return Err(error),
@@ -131,7 +131,7 @@ impl App {
 
         let listen = |address| http::listen(address).with_context(|| format!("cannot listen on {address}"));
         let listener = listen(config.listen)?;
-        let address = listener.local_addr().context("cannot tell which port was taken")?;
+        let address = listener.local_addr().context("cannot find out which port was taken")?;
         let admin_listener = config.admin_listen.map(listen).transpose()?;
 
         let gate = |listener, listen| Arc::new(Gate::new(listener, listen, &config.access, Arc::clone(&tokens)));
@@ -171,11 +171,11 @@ impl App {
 
     async fn serve(self, output: &Output) -> anyhow::Result<()> {
         let Self { tasks, store, metrics, live, listener, address, service, limits, admin, mut watchdog, .. } = self;
-        output.say(&format!("listening on http://{address}"));
+        output.print(&format!("listening on http://{address}"));
         if self.is_prepared {
             service_manager::serves(address);
         } else {
-            service_manager::serves_with(address, "the database is away, events go into the spool");
+            service_manager::serves_with(address, "the database is unavailable, events go into the spool");
         }
         let mut unfit = None;
         let stopping = async {
@@ -187,12 +187,12 @@ impl App {
                 }
             }
             watchdog.stopping();
-            // Those who listen to the stream would never be done.
+            // Connections of the live stream would never end by themselves.
             live.end();
         };
         let all_answered = http::serve(listener, service, limits, stopping).await;
         drop((admin, live));
-        // With the last connection the last use of the lanes is gone, so they end as soon as their queues are empty.
+        // The last connection held the last handle of the lanes, so they end as soon as their queues are empty.
         let drained = timeout(LANE_PATIENCE, tasks.lanes_end()).await.is_ok();
         if let Some(error) = unfit {
             return Err(error);
@@ -201,31 +201,31 @@ impl App {
             bail!("{task} ended by itself, which is a bug; the daemon stopped");
         }
         if all_answered && drained {
-            tracing::info!("stopped; everything that was accepted is answered");
+            tracing::info!("stopped; every accepted request was answered");
         } else {
-            tracing::warn!("stopped with requests unanswered: the time for stopping ran out");
+            tracing::warn!("stopped before every request was answered: the time for stopping ran out");
         }
         Ok(())
     }
 }
 
-/// The access tokens, as the database has them or, while it is away, as they were last kept on disk.
+/// The access tokens from the database or, while it is unavailable, from the copy on disk.
 async fn tokens(config: &Config, url: &str, is_prepared: bool, patience: Duration) -> anyhow::Result<Arc<Tokens>> {
     let folder = config.spool.as_ref().map(|spool| spool.dir.as_path());
     let tokens = Arc::new(Tokens::new(url, config.access.tokens_valid_for, folder)?);
     if is_prepared && read_tokens(&tokens, patience, config.spool.is_some()).await? {
-        // Before anybody is let in by them.
+        // The copy is written before the first request is admitted.
         tokens.keep().await;
         let admin = config.admin_listen.map(|listen| ("admin-listen", listen));
         let listens = [("listen", config.listen)].into_iter().chain(admin);
-        NobodyMayListen::check(&config.access, listens, tokens.ever().unwrap_or_default())?;
+        OpenWithoutTokens::check(&config.access, listens, tokens.ever().unwrap_or_default())?;
     } else {
         tokens.recall();
     }
     Ok(tokens)
 }
 
-/// What the handlers work with. What it holds can be read among the metrics.
+/// Builds what the handlers use, and adds its numbers to the metrics.
 fn services(
     config: &Config,
     url: &str,
@@ -239,7 +239,7 @@ fn services(
         .spool
         .as_ref()
         .map(|spool| SpoolLane::start(&spool.dir, spool.max_bytes, store, metrics, &losses, tasks));
-    let spool = spool.transpose().context("cannot spool")?;
+    let spool = spool.transpose().context("cannot start the spool")?;
     let events = Arc::new(EventLanes::start(store, spool.as_ref(), metrics, losses, tasks));
     let counts = Arc::new(CountLanes::start(store, metrics, tasks));
     let live = Arc::new(Live::new(Arc::clone(&counts)));
@@ -269,7 +269,7 @@ fn services(
 /// Serves the metrics until the handle is dropped.
 fn serve_admin(listener: TcpListener, service: HttpService, output: &Output) -> AbortOnDropHandle<bool> {
     if let Ok(address) = listener.local_addr() {
-        output.say(&format!("metrics on http://{address}"));
+        output.print(&format!("metrics on http://{address}"));
     }
     AbortOnDropHandle::new(tokio::spawn(http::serve(listener, service, Limits::admin(), std::future::pending())))
 }

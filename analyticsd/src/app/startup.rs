@@ -1,4 +1,4 @@
-//! What a start needs of the database, which may not be there yet.
+//! Prepares the database at start. It may not be reachable yet.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{auth::Tokens, process::service_manager, telemetry::metrics::Metrics}
 /// How long a start waits for a database that cannot be reached yet, as when both start at the same time.
 pub(super) const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Brings the schema to this version if asked to, and refuses any other.
+/// Migrates the schema if the settings say so, and refuses one that does not fit.
 pub(super) async fn prepare_schema(
     store: &Store,
     migrate: bool,
@@ -25,10 +25,10 @@ pub(super) async fn prepare_schema(
         let migrated = patiently(patience, async || schema::migrate(store, None).await).await?;
         tracing::info!(flavour = %migrated.flavour, migrations = migrated.applied.len(), "the schema is up to date");
         if !migrated.roles.lacking.is_empty() {
-            tracing::warn!("the roles of the schema are not all set up; `analytics-cli doctor` says what is lacking");
+            tracing::warn!("some roles of the schema are not set up; `analytics-cli doctor` lists what they lack");
         }
     } else {
-        // Else migrating looked at that.
+        // `migrate` checks this itself.
         patiently(patience, async || Ok(pooler::sessions(store).await??)).await?;
     }
     let status: SchemaStatus = patiently(patience, async || schema::status(store).await).await?;
@@ -41,12 +41,12 @@ pub(super) async fn prepare_schema(
         tracing::warn!("a newer version made the schema. This daemon can use it; upgrade the daemon too");
     }
     if let Err(error) = store.open_read_connections().await {
-        tracing::warn!(%error, "the connections for reading counts are not open yet; the first questions wait for them");
+        tracing::warn!(%error, "the connections for reading counts are not open yet; the first queries wait for them");
     }
     Ok(())
 }
 
-/// Does the same once the database is there. Returns what is wrong with the schema, and does not end if nothing is.
+/// Prepares the schema once the database answers. Returns what is wrong with the schema; never returns if nothing is.
 pub(super) async fn prepare_schema_later(
     store: &Store,
     migrate: bool,
@@ -66,7 +66,7 @@ pub(super) async fn prepare_schema_later(
     }
 }
 
-/// Whether the tokens could be read. With a spool the daemon is of use without.
+/// Whether the tokens could be read. With a spool the daemon works without them.
 pub(super) async fn read_tokens(tokens: &Tokens, patience: Duration, has_spool: bool) -> anyhow::Result<bool> {
     match patiently(patience, async || Ok(tokens.refresh().await?)).await {
         Ok(()) => Ok(true),
@@ -82,7 +82,7 @@ pub(super) fn is_outage(error: &anyhow::Error) -> bool {
     error.downcast_ref::<StoreError>().is_some_and(StoreError::is_outage)
 }
 
-/// Tries again for a while as long as the database cannot be reached.
+/// Repeats a call for a while as long as the database cannot be reached.
 async fn patiently<T>(patience: Duration, mut call: impl AsyncFnMut() -> Result<T, SchemaError>) -> anyhow::Result<T> {
     let began = Instant::now();
     loop {

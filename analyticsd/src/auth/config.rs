@@ -10,41 +10,42 @@ use thiserror::Error;
 
 use super::{ForwardedHeader, Rate};
 
-/// What the operator decides about access.
+/// The settings of access.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct AccessConfig {
-    /// Whether those may come in who show no token.
+    /// Whether requests without a token are accepted.
     pub(crate) allow_anonymous: bool,
-    /// How long tokens stay in force after they were last read.
+    /// How long tokens stay valid after they were last read.
     pub(crate) tokens_valid_for: Duration,
-    /// Whose pages may read answers, besides those of public keys.
+    /// The origins whose pages may read answers, besides those of public keys.
     pub(crate) cors_origins: Vec<Origin>,
-    /// How often each token may ask.
+    /// The rate limit of each token.
     pub(crate) rate_per_token: Option<Rate>,
-    /// How often each client address may ask.
+    /// The rate limit of each client address.
     pub(crate) rate_per_address: Option<Rate>,
-    /// Proxies that are believed when they say for whom they ask.
+    /// Proxies that are trusted to name the client.
     pub(crate) trusted_proxies: Vec<IpNet>,
-    /// Where they say so.
+    /// The header in which they name it.
     pub(crate) forwarded_header: ForwardedHeader,
 }
 
-/// The daemon would serve whoever reaches it, and nobody said that it should.
+/// The daemon would serve every client without a token, and no setting allows that.
 #[derive(Debug, Error)]
 #[error(
-    "{listens} can be reached from other machines, and there is no token yet, so anybody could read and write; listen on 127.0.0.1 first and make one with \
-     `analytics-cli token create NAME --scope write,read`, or let everybody in with --allow-anonymous"
+    "{listens} can be reached from other machines, and there is no token yet, so anyone could read and write. Listen \
+     on 127.0.0.1 first and make a token with `analytics-cli token create NAME --scope write,read`, or accept requests \
+     without a token with --allow-anonymous"
 )]
-pub struct NobodyMayListen {
+pub struct OpenWithoutTokens {
     listens: Listens,
 }
 
-/// The settings that say where to listen, with the addresses.
+/// The settings of listeners, with their addresses.
 #[derive(Debug)]
 struct Listens(Vec<(&'static str, SocketAddr)>);
 
-impl NobodyMayListen {
-    /// Checks all settings that say where to listen, where it is known whether there ever was a token.
+impl OpenWithoutTokens {
+    /// Checks the settings of all listeners, once the daemon knows whether a token ever existed.
     pub(crate) fn check(
         config: &AccessConfig,
         listens: impl IntoIterator<Item = (&'static str, SocketAddr)>,
@@ -68,20 +69,20 @@ impl fmt::Display for Listens {
     }
 }
 
-/// Whether only this machine reaches an address. An address that stands for all of them is none of these.
+/// Whether only this machine can reach an address. The unspecified address is not one of these.
 pub(super) fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{AccessConfig, NobodyMayListen};
+    use super::{AccessConfig, OpenWithoutTokens};
 
     #[test]
-    fn without_a_token_only_this_machine_is_served_unless_asked_otherwise() {
+    fn without_a_token_only_this_machine_is_served_unless_allow_anonymous_is_set() {
         let check = |allow_anonymous, listen: &str, ever_had_tokens| {
             let config = AccessConfig { allow_anonymous, ..AccessConfig::default() };
-            NobodyMayListen::check(&config, [("listen", listen.parse().unwrap())], ever_had_tokens).is_ok()
+            OpenWithoutTokens::check(&config, [("listen", listen.parse().unwrap())], ever_had_tokens).is_ok()
         };
         for (listen, is_loopback) in [
             ("127.0.0.1:80", true),
@@ -101,15 +102,15 @@ mod tests {
     }
 
     #[test]
-    fn every_address_that_others_reach_is_told() {
-        for (listen, admin_listen, told) in [
+    fn the_error_names_every_address_that_others_can_reach() {
+        for (listen, admin_listen, expected) in [
             ("0.0.0.0:80", "[::]:90", "0.0.0.0:80 (--listen) and [::]:90 (--admin-listen) can be reached"),
             ("127.0.0.1:80", "[::]:90", "[::]:90 (--admin-listen) can be reached"),
         ] {
             let listens = [("listen", listen), ("admin-listen", admin_listen)];
             let listens = listens.map(|(setting, listen)| (setting, listen.parse().unwrap()));
-            let error = NobodyMayListen::check(&AccessConfig::default(), listens, false).unwrap_err().to_string();
-            assert!(error.starts_with(told), "{error}");
+            let error = OpenWithoutTokens::check(&AccessConfig::default(), listens, false).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
         }
     }
 }

@@ -12,10 +12,10 @@ use warp::{
     reply::Response,
 };
 
-/// Whose pages may read answers: what a browser asks before it shows a page what another origin said (the Fetch standard's CORS protocol).
+/// Decides which pages may read answers (the Fetch standard's CORS protocol).
 ///
-/// Each origin is named; there is no `*`. It would let any page that somebody looks at read, through their browser, a daemon that is open to their
-/// machine or their network only. Credentials of browsers, such as cookies, are never asked for.
+/// Each origin is configured by name; there is no `*`. It would let any page read, through its visitor's browser, a
+/// daemon that is open only to that machine or network. Browsers' own credentials, such as cookies, are never allowed.
 #[derive(Debug, Default)]
 pub(super) struct Cors {
     origins: HashSet<String>,
@@ -31,12 +31,13 @@ impl Cors {
         self.origins.contains(origin)
     }
 
-    /// Whether answers may differ by the origin that asks.
+    /// Whether answers may differ by the origin of the request.
     pub(super) fn is_in_use(&self, page_origins: Option<&HashSet<String>>) -> bool {
         !self.origins.is_empty() || page_origins.is_some_and(|origins| !origins.is_empty())
     }
 
-    /// The origin that asks, if its pages may read the answer: those of the setting any, those of public keys that to a write.
+    /// The origin of the request, if its pages may read the answer: origins of the setting may read all answers, those
+    /// of public keys only answers to writes.
     pub(super) fn allowed<'a>(
         &self,
         headers: &'a HeaderMap,
@@ -51,7 +52,7 @@ impl Cors {
     }
 }
 
-/// Says on an answer whose pages may read it. One that says so itself knows better.
+/// Adds the CORS headers to an answer, unless its handler already set them.
 pub(super) fn mark(origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
     if headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
         return;
@@ -66,7 +67,7 @@ pub(super) fn mark(origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
 const EXPOSED: &str =
     "ETag, Link, Retry-After, RateLimit-Limit, RateLimit-Policy, RateLimit-Remaining, RateLimit-Reset, X-Request-Id";
 
-/// The answer to a browser that asks whether it may ask.
+/// The answer to a preflight.
 pub(crate) fn preflight() -> Response {
     let mut response = Response::default();
     *response.status_mut() = StatusCode::NO_CONTENT;

@@ -1,27 +1,28 @@
 use model::{InvalidInput, access::Credential, query_string};
 use warp::http::header::{AUTHORIZATION, HeaderMap};
 
-/// The parameter that carries a public key.
+/// The parameter for a public key.
 pub(super) const KEY_PARAMETER: &str = "key";
-/// What it accepts.
+
 pub(super) const KEY_ACCEPTED: &str =
     "a public key, as `analytics-cli token create NAME --public --origin ORIGIN` makes one";
 
-/// What a request shows to be let in.
+/// The credentials of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Credentials<'a> {
     None,
     /// One token or public key.
     One(Credential<'a>),
-    /// A secret in the URL, from where it gets into logs and histories.
+    /// A secret in the URL, which ends up in logs and histories.
     SecretInUrl,
-    /// Something else: another scheme, or a text that is not written as a token is.
+    /// Something else: another scheme, or a text that does not have the form of a token.
     Other,
-    /// More than one thing, of which none can be preferred.
+    /// More than one credential; none can be preferred.
     Several,
 }
 
-/// Looks at the header `Authorization` and the parameter `key`. What is there is never ignored. An error if the parameter cannot be read.
+/// Reads the header `Authorization` and the parameter `key`. Neither is ever ignored. Returns an error if the parameter
+/// cannot be parsed.
 pub(super) fn credentials<'a>(
     headers: &'a HeaderMap,
     query: Option<&'a str>,
@@ -47,7 +48,7 @@ pub(super) fn credentials<'a>(
             *key = given.into_owned();
             Ok(match Credential::parse(key) {
                 Some(Credential::Secret { .. }) => Credentials::SecretInUrl,
-                // A secret that was cut off is still most of one.
+                // A truncated secret still reveals most of it.
                 None if key.starts_with(Credential::SECRET_PREFIX) => Credentials::SecretInUrl,
                 Some(public) => Credentials::One(public),
                 None => Credentials::Other,
@@ -56,7 +57,7 @@ pub(super) fn credentials<'a>(
     }
 }
 
-/// What follows the scheme `Bearer`, which may be written in any case.
+/// The token after the scheme `Bearer`, in upper or lower case.
 fn bearer(value: &[u8]) -> Option<&str> {
     const SCHEME: &[u8] = b"Bearer ";
     let (scheme, token) = value.split_at_checked(SCHEME.len())?;
@@ -71,7 +72,7 @@ mod tests {
     use super::{Credentials, credentials};
 
     #[test]
-    fn what_is_shown_is_never_ignored() {
+    fn credentials_are_never_ignored() {
         let secret = IssuedToken::secret([1; IssuedToken::RANDOM_BYTES]).text;
         let public = IssuedToken::public([1; IssuedToken::RANDOM_BYTES]).text;
         let (in_header, in_query) = (format!("Bearer {secret}"), format!("x=1&key={public}"));

@@ -4,14 +4,14 @@ use model::{InvalidInput, access::Scope};
 
 use crate::telemetry::metrics::Listener;
 
-/// Why the gate lets a request not pass.
+/// Why the gate refuses a request.
 #[derive(Debug)]
 pub(crate) enum Refusal {
     Denied(Denial),
     RateLimited(RateLimited),
 }
 
-/// More requests came than a limit accepts.
+/// A limit is exceeded.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RateLimited {
     pub(crate) limit: Limit,
@@ -23,7 +23,7 @@ pub(crate) struct RateLimited {
 pub(crate) enum Limit {
     PerToken,
     PerAddress,
-    /// Of requests that show what lets nobody in.
+    /// Requests without valid credentials.
     Guesses,
 }
 
@@ -33,43 +33,43 @@ impl From<Denial> for Refusal {
     }
 }
 
-/// Why a request may not come in.
+/// Why a request is denied.
 #[derive(Debug)]
 pub(crate) enum Denial {
-    /// It shows nothing to a listener that serves this.
+    /// The request has no token, at this listener.
     Missing(Listener),
-    /// It shows something that lets nobody in.
+    /// Its token is not valid.
     Invalid,
-    /// It shows a secret in its URL.
+    /// It has a secret in its URL.
     SecretInUrl,
-    /// It shows several things.
+    /// It has more than one token.
     Several,
-    /// Its parameter cannot be read.
+    /// Its parameter `key` cannot be parsed.
     Unreadable(InvalidInput),
-    /// Its token does not allow this.
+    /// Its token lacks this scope.
     Scope(Scope),
     /// Its public key is for pages of other origins.
     Origin,
     /// Its public key is for single events only.
     PublicBatch,
-    /// Nobody knows yet which tokens there are.
+    /// The tokens were not read yet.
     NotKnownYet,
-    /// It shows nothing, and whether there is a first token by now cannot be read.
+    /// It has no token, and the daemon cannot read whether a first token exists by now.
     NotKnownNow,
-    /// Its token was valid when tokens were last read, which is longer ago than they stay in force.
+    /// Its token was valid when tokens were last read, but that was longer ago than `--tokens-valid-for`.
     KnownTooLongAgo(Duration),
-    /// A page of another origin asks whether it may ask.
+    /// A preflight from an origin that is not allowed.
     Preflight,
-    /// There is no token yet, and a name is asked that is not this machine's own.
+    /// There is no token yet, and the host is not this machine.
     ForeignHost,
-    /// There is no token yet, and a page from elsewhere asks.
+    /// There is no token yet, and a page of another site sends the request.
     ForeignPage,
-    /// There is no token yet, and a proxy asks for somebody.
+    /// There is no token yet, and a proxy forwards the request.
     Proxied,
 }
 
 impl Denial {
-    /// Whether somebody may be guessing.
+    /// Whether the client may be guessing tokens.
     pub(super) fn is_a_guess(&self) -> bool {
         matches!(self, Self::Missing(_) | Self::Invalid | Self::SecretInUrl | Self::Several | Self::Unreadable(_))
     }

@@ -3,22 +3,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long after they were last read there may still be no token, as far as it is known: a connection that was ended is replaced sooner.
+/// How long after the last read the daemon may assume that there is still no token. A closed connection is replaced
+/// sooner.
 pub(super) const ANONYMOUS_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long what was read of the tokens holds. Requests look at it without a lock.
+/// How long the tokens that were read are valid. Requests check it without a lock.
 #[derive(Debug)]
 pub(super) struct Freshness {
     began: Instant,
-    /// How long tokens stay in force after they were last read.
+    /// How long tokens stay valid after they were last read.
     valid_for: Duration,
-    /// Both as nanoseconds since it began.
+    /// Both in nanoseconds since `began`.
     anonymous_until: AtomicU64,
     in_force_until: AtomicU64,
 }
 
 impl Freshness {
-    /// Nothing was read yet.
+    /// Before the first read.
     pub(super) fn new(valid_for: Duration) -> Self {
         Self { began: Instant::now(), valid_for, anonymous_until: AtomicU64::new(0), in_force_until: AtomicU64::new(0) }
     }
@@ -27,23 +28,23 @@ impl Freshness {
         self.valid_for
     }
 
-    /// The database said which tokens there are.
+    /// Notes that the tokens were read from the database.
     pub(super) fn read(&self, at: Instant) {
         self.in_force_until.store(self.nanos(at + self.valid_for), Ordering::Relaxed);
         self.anonymous_until.store(self.nanos(at + ANONYMOUS_PATIENCE), Ordering::Relaxed);
     }
 
-    /// They are those that the last run read so long ago. Whether there is a first one by now, nobody knows.
+    /// Notes that the tokens come from the last run, read `age` ago. Whether a first token exists by now is not known.
     pub(super) fn recalled(&self, at: Instant, age: Duration) {
         self.in_force_until.store(self.nanos(at + self.valid_for.saturating_sub(age)), Ordering::Relaxed);
     }
 
-    /// Whether it is known that there is no token, where none was read.
+    /// Whether the tokens were read so recently that no token means that there is none.
     pub(super) fn is_recent(&self, at: Instant) -> bool {
         self.nanos(at) < self.anonymous_until.load(Ordering::Relaxed)
     }
 
-    /// Whether those that were read let anybody in.
+    /// Whether the tokens that were read are still valid.
     pub(super) fn is_in_force(&self, at: Instant) -> bool {
         self.nanos(at) < self.in_force_until.load(Ordering::Relaxed)
     }
@@ -62,7 +63,7 @@ mod tests {
     const DAY: Duration = Duration::from_hours(24);
 
     #[test]
-    fn what_was_read_holds_for_its_time_and_not_longer() {
+    fn tokens_that_were_read_are_valid_for_their_time_and_no_longer() {
         let freshness = Freshness::new(DAY);
         let now = Instant::now();
         let after = |time| (freshness.is_recent(now + time), freshness.is_in_force(now + time));
@@ -77,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_last_run_read_is_as_old_as_it_is_and_opens_nothing() {
+    fn tokens_of_the_last_run_keep_their_age_and_never_allow_requests_without_one() {
         let now = Instant::now();
         for (age, remaining) in [(0, 24), (23, 1), (24, 0), (25, 0)] {
             let freshness = Freshness::new(DAY);

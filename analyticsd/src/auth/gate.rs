@@ -24,14 +24,15 @@ use super::{
 };
 use crate::telemetry::metrics::Listener;
 
-/// How often an address may show what lets nobody in: far more than somebody who mistypes, far less than would be worth a guess. Whoever shows a
-/// valid token is let in all the same, so that nobody can lock out others who share their address.
+/// How often an address may send invalid credentials: more often than typing errors need, too seldom for guessing.
+/// Requests with a valid token are not affected, so that no client can lock out others at the same address.
 const GUESSES: Rate = Rate::per_second(10, 60);
 
-/// Decides for one listener who may come in. What it counts is of this process alone: other replicas have limits of their own.
+/// Admits or refuses the requests of one listener. It counts the requests of this process only: other replicas have
+/// limits of their own.
 pub(crate) struct Gate {
     listener: Listener,
-    /// Whether whoever shows nothing may come in as long as there never was a token.
+    /// Whether requests without a token are accepted as long as no token ever existed.
     is_open_at_first: bool,
     allow_anonymous: bool,
     tokens: Arc<Tokens>,
@@ -43,37 +44,37 @@ pub(crate) struct Gate {
     began: Instant,
 }
 
-/// Who is at the other end of a connection.
+/// The peer of a connection.
 #[derive(Clone, Copy)]
 pub(crate) struct Peer {
     address: IpAddr,
-    /// Its place in the limit for addresses, if there is one: it is looked up once for all requests of a connection.
+    /// Its key in the rate limiter for addresses, if there is one, computed once for all requests of the connection.
     owner: Option<Owner>,
 }
 
-/// A request as the gate looks at it.
+/// The parts of a request that the gate checks.
 #[derive(Clone, Copy)]
 pub(crate) struct Asked<'a> {
-    /// When it came.
+    /// When it arrived.
     pub(crate) at: Instant,
     pub(crate) policy: Policy,
-    /// Whether it is a browser's question, which it asks before the request itself (the Fetch standard's CORS preflight).
+    /// Whether it is a preflight of the Fetch standard's CORS protocol.
     pub(crate) is_preflight: bool,
     pub(crate) uri: &'a Uri,
     pub(crate) headers: &'a HeaderMap,
 }
 
-/// What the gate knows of a request, whether it may come in or not.
+/// The gate's findings about a request, admitted or refused.
 pub(crate) struct Entry {
-    /// The address it comes from.
+    /// The client's address.
     pub(crate) client: IpAddr,
-    /// The ID of the token that a batch comes with.
+    /// The id of a batch's token.
     pub(crate) token: Option<Box<str>>,
-    /// The ID of the public key that an event comes with.
+    /// The id of an event's public key.
     pub(crate) public_key: Option<Box<str>>,
     origin: Option<HeaderValue>,
     varies_by_origin: bool,
-    /// How it stands with the limit that leaves it the least.
+    /// The state of the limit that leaves the fewest requests.
     standing: Option<(Limit, Standing)>,
 }
 
@@ -100,7 +101,7 @@ impl Gate {
         self.proxies.is_trusted(address)
     }
 
-    /// Whether nobody is let in at this moment, whatever they show, because the database has not said for long which tokens there are.
+    /// Whether every request that needs a token is refused now, because the tokens were last read too long ago.
     pub(crate) fn is_closed(&self) -> bool {
         let (freshness, at) = (self.tokens.freshness(), Instant::now());
         !self.allow_anonymous
@@ -110,12 +111,12 @@ impl Gate {
             }
     }
 
-    /// What a connection's requests have in common.
+    /// What all requests of a connection share.
     pub(crate) fn peer(&self, address: IpAddr) -> Peer {
         Peer { address, owner: self.per_address.as_ref().map(|limit| limit.owner_of(address)) }
     }
 
-    /// Looks at a request before it reaches its route. Returns how it came in, and why it may not if it may not.
+    /// Checks a request before it reaches its route. Returns the findings, and the reason if it is refused.
     pub(crate) fn enter(&self, peer: Peer, asked: Asked<'_>) -> (Entry, Result<(), Refusal>) {
         let known = self.tokens.known();
         let client = self.proxies.client(peer.address, asked.headers);
@@ -148,7 +149,7 @@ impl Gate {
         }
     }
 
-    /// An instant as the limits count it.
+    /// An instant in the rate limiters' nanoseconds.
     fn moment(&self, at: Instant) -> u64 {
         let since = at.saturating_duration_since(self.began);
         u64::try_from(since.as_nanos()).unwrap_or(u64::MAX / 2)
@@ -174,7 +175,7 @@ impl Gate {
                 return Err(denial.into());
             }
         };
-        // What a token does not allow counts as well, or its holder could ask for that without end.
+        // A request beyond the token's scope counts as well; otherwise it would have no limit.
         if let Some(limiter) = &self.per_token {
             let owner = match holder {
                 Holder::Secret(token) => token.owner,
@@ -182,7 +183,7 @@ impl Gate {
             };
             entry.count(Limit::PerToken, limiter.take(owner, self.moment(asked.at)))?;
         }
-        // Whose request it is matters where it takes memory for a batch, or brings an idempotency key.
+        // The id is needed for the body budget of a batch, and for idempotency keys of public keys.
         match (holder, asked.policy) {
             (Holder::Secret(known), Policy::Token(Scope::Write)) => entry.token = Some(known.token.id.as_str().into()),
             (Holder::Public(key), Policy::TokenOrPublicKey(_)) => {
@@ -193,7 +194,7 @@ impl Gate {
         Ok(holder.may(scope, asked)?)
     }
 
-    /// The token that a request shows; none if it needs none.
+    /// The token of a request; `None` if it needs none.
     fn identify<'a>(
         &self,
         known: Option<&'a Known>,
@@ -201,7 +202,7 @@ impl Gate {
     ) -> Result<Option<Holder<'a>>, Denial> {
         let freshness = self.tokens.freshness();
         let mut key = String::new();
-        let shown = match credentials(headers, uri.query(), &mut key).map_err(Denial::Unreadable)? {
+        let credential = match credentials(headers, uri.query(), &mut key).map_err(Denial::Unreadable)? {
             Credentials::None if self.allow_anonymous => return Ok(None),
             Credentials::None => {
                 let known = known.ok_or(Denial::NotKnownYet)?;
@@ -209,25 +210,25 @@ impl Gate {
                     return Err(Denial::Missing(self.listener));
                 }
                 local::check(uri, headers, &self.cors)?;
-                // There may be a first token by now.
+                // A first token may exist by now.
                 return if freshness.is_recent(at) { Ok(None) } else { Err(Denial::NotKnownNow) };
             }
             Credentials::SecretInUrl => return Err(Denial::SecretInUrl),
             Credentials::Several => return Err(Denial::Several),
             Credentials::Other => return Err(Denial::Invalid),
-            Credentials::One(shown) => shown,
+            Credentials::One(credential) => credential,
         };
-        let token = known.ok_or(Denial::NotKnownYet)?.find(shown, Utc::now).ok_or(Denial::Invalid)?;
+        let token = known.ok_or(Denial::NotKnownYet)?.find(credential, Utc::now).ok_or(Denial::Invalid)?;
         if !freshness.is_in_force(at) {
             return Err(Denial::KnownTooLongAgo(freshness.valid_for()));
         }
-        Ok(Some(match shown {
+        Ok(Some(match credential {
             Credential::Secret { .. } => Holder::Secret(token),
             Credential::Public { .. } => Holder::Public(token),
         }))
     }
 
-    /// For a request to the stream, which was let in and is answered for as long as it listens.
+    /// A check for an admitted request to the stream, to repeat as long as the stream lasts.
     pub(crate) fn watch<B>(self: &Arc<Self>, request: &Request<B>) -> StillAllowed {
         let mut head = Request::new(());
         *head.uri_mut() = request.uri().clone();
@@ -236,7 +237,7 @@ impl Gate {
     }
 }
 
-/// What a request showed.
+/// The token of a request.
 #[derive(Clone, Copy)]
 enum Holder<'a> {
     Secret(&'a KnownToken),
@@ -244,7 +245,7 @@ enum Holder<'a> {
 }
 
 impl Holder<'_> {
-    /// Whether its holder may do what it asks for.
+    /// Whether the token allows the request.
     fn may(self, scope: Scope, Asked { policy, headers, .. }: Asked<'_>) -> Result<(), Denial> {
         let (Self::Secret(known) | Self::Public(known)) = self;
         if !known.token.scopes.allow(scope) {
@@ -255,7 +256,7 @@ impl Holder<'_> {
         if !page.is_some_and(|page| key.token.origins.iter().any(|allowed| allowed == page)) {
             return Err(Denial::Origin);
         }
-        // Its origin can be made up, and a batch takes a share of what all have together.
+        // An origin can be forged, and a batch takes memory that all clients share.
         if !matches!(policy, Policy::TokenOrPublicKey(_)) {
             return Err(Denial::PublicBatch);
         }
@@ -263,7 +264,7 @@ impl Holder<'_> {
     }
 }
 
-/// Says of a listener whether it would be let in now: its token may have been revoked, or have expired, since it was.
+/// Checks whether a request would still be admitted: its token may have been revoked, or have expired.
 #[derive(Clone)]
 pub(crate) struct StillAllowed {
     gate: Arc<Gate>,
@@ -282,7 +283,7 @@ impl StillAllowed {
 }
 
 impl Entry {
-    /// Remembers the limit that leaves the least. An error if this one leaves nothing.
+    /// Remembers the limit that leaves the fewest requests. Returns an error if this one is exceeded.
     fn count(&mut self, limit: Limit, standing: Standing) -> Result<(), Refusal> {
         if self.standing.is_none_or(|(_, before)| !standing.is_allowed || standing.remaining < before.remaining) {
             self.standing = Some((limit, standing));
@@ -294,7 +295,7 @@ impl Entry {
         }
     }
 
-    /// Says on the answer, whatever it is, what the gate has to say.
+    /// Adds the gate's headers to the answer, also if the gate refused the request.
     pub(crate) fn mark(&self, gate: &Gate, response: &mut Response) {
         if self.varies_by_origin {
             cors::mark(self.origin.as_ref(), response.headers_mut());
@@ -306,7 +307,7 @@ impl Entry {
                 Limit::Guesses => Some(&gate.guesses),
             };
             if let Some(limiter) = limiter {
-                limiter.say(standing, response.headers_mut());
+                limiter.add_headers(standing, response.headers_mut());
             }
         }
     }

@@ -1,4 +1,5 @@
-//! A daemon that is open to its own machine, because there is no token yet, is not open to whatever page a browser on that machine shows.
+//! Without any token the daemon is open to its own machine. These checks keep out web pages of other sites that a
+//! browser on that machine shows.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -13,19 +14,20 @@ use super::{
     origin::{self, Unclear},
 };
 
-/// Where a browser says how the page that asks is related to what it asks for (the W3C's Fetch Metadata).
+/// The header in which a browser relates the page's site to the target (the W3C's Fetch Metadata).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Whether proxies write this header, for whom they ask or that they do: RFC 7239, RFC 9110 (7.6.3), and what was usual before.
+/// Whether proxies add this header: RFC 7239, RFC 9110 (7.6.3), and the older customs.
 fn is_of_proxies(header: &str) -> bool {
     header.starts_with("x-forwarded-") || ["forwarded", "via", "x-real-ip"].contains(&header)
 }
 
-/// Checks that nobody asks from elsewhere through a proxy, as far as it says so, and that no page from elsewhere makes a browser ask.
+/// Refuses requests that a proxy forwards, as far as its headers show it, and requests that a page of another site
+/// causes.
 ///
-/// A page can have the name of its own site lead here (DNS rebinding) and then read as if this were that site, which `Host` gives away; and it can ask
-/// without seeing the answer, which `Origin` and `Referer` give away, and where a browser leaves these out, `Sec-Fetch-Site`. Programs that
-/// send none of them are not browsers.
+/// A page can point the name of its own site to this machine (DNS rebinding) and then read answers as if they were its
+/// own; `Host` reveals that. A page can also send a request without reading the answer; `Origin` and `Referer` reveal
+/// that, and if a browser omits them, `Sec-Fetch-Site`. A program that sends none of them is not a browser.
 pub(super) fn check(uri: &Uri, headers: &HeaderMap, cors: &Cors) -> Result<(), Denial> {
     let host = uri.authority().map(|authority| authority.as_str().as_bytes());
     let host = host.or_else(|| headers.get(HOST).map(HeaderValue::as_bytes));
@@ -37,7 +39,7 @@ pub(super) fn check(uri: &Uri, headers: &HeaderMap, cors: &Cors) -> Result<(), D
     }
     let is_foreign = match origin::origin(headers) {
         Ok(Some(origin)) => !is_of_here(origin) && !cors.names(origin),
-        // A page that cannot be told is not one of here.
+        // An unclear origin is treated as foreign.
         Err(Unclear) => true,
         Ok(None) => {
             let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
@@ -52,7 +54,8 @@ fn is_of_here(origin: &str) -> bool {
     authority.is_some_and(is_local)
 }
 
-/// Whether a host, with or without a port, is this machine by any resolver: an address of its own, or a name that RFC 6761 keeps for it.
+/// Whether a host, with or without a port, means this machine for every resolver: a loopback address, or a name that
+/// RFC 6761 reserves for it.
 fn is_local(authority: &str) -> bool {
     if let Some(rest) = authority.strip_prefix('[') {
         let (address, port) = rest.split_once(']').unwrap_or_default();
@@ -63,20 +66,20 @@ fn is_local(authority: &str) -> bool {
     if !is_port(port) {
         return false;
     }
-    // What nearly all say is not taken apart.
+    // The most frequent host needs no parsing.
     if host == "127.0.0.1" {
         return true;
     }
     if let Ok(address) = host.parse::<Ipv4Addr>() {
         return address.is_loopback();
     }
-    // With a dot at its end, a name is the same one, and complete.
+    // A final dot only marks a name as fully qualified.
     let host = host.strip_suffix('.').unwrap_or(host);
     let is_name = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'));
     is_name && host.rsplit('.').next().is_some_and(|name| name.eq_ignore_ascii_case("localhost"))
 }
 
-/// Whether this is nothing, or a port behind its colon.
+/// Whether this is empty, or a colon and a port.
 fn is_port(text: &str) -> bool {
     text.is_empty() || text.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok())
 }
@@ -104,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn only_names_and_addresses_of_this_machine_are_answered_to() {
+    fn only_names_and_addresses_of_this_machine_are_accepted() {
         for host in [
             "localhost",
             "LOCALHOST:80",
@@ -147,11 +150,11 @@ mod tests {
             "host",
             "the target counts, not the header"
         );
-        assert_eq!(checked("/", &[]), "in", "browsers say where they ask");
+        assert_eq!(checked("/", &[]), "in", "every browser sends a host");
     }
 
     #[test]
-    fn what_a_proxy_passes_on_does_not_come_from_this_machine() {
+    fn a_forwarded_request_does_not_come_from_this_machine() {
         for header in ["forwarded", "via", "x-forwarded-for", "x-forwarded-server", "x-real-ip"] {
             assert_eq!(checked("/", &[("host", "localhost"), ("accept", "*/*"), (header, "")]), "proxy", "{header}");
         }
@@ -159,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_of_this_machine_and_those_that_are_named_may_ask() {
+    fn pages_of_this_machine_and_of_configured_origins_are_accepted() {
         for origin in ["http://localhost:3000", "http://127.0.0.1:8080", "https://[::1]", "https://admin.example"] {
             assert_eq!(checked("/", &[("origin", origin), ("sec-fetch-site", "cross-site")]), "in", "{origin}");
         }

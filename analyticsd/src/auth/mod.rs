@@ -1,9 +1,10 @@
-//! Who may come in, and how often. The HTTP service asks the [`Gate`] before a request reaches its handler.
+//! Access control and rate limits. The HTTP service asks the [`Gate`] before a request reaches its handler.
 //!
-//! The table of routes says which [`Policy`] an endpoint has. `credentials` reads what a request shows, and the gate looks it up in
-//! [`Tokens`], the daemon's copy of the table of tokens; `freshness` says for how long that copy holds, and `token_cache` keeps it
-//! on disk. `rate_limit` counts requests, `proxies` finds the address that a request comes from, `origin` the page, `cors` says
-//! which pages may read answers, and `local` which requests come from this machine, as long as there is no token.
+//! The table of routes gives each endpoint a [`Policy`]. `credentials` reads the token of a request, and the gate looks
+//! it up in [`Tokens`], the daemon's copy of the table of tokens. `freshness` limits how long that copy is valid, and
+//! `token_cache` keeps it on disk. `rate_limit` counts requests, `proxies` finds the client's address, `origin` the
+//! page's origin. `cors` decides which pages may read answers. As long as there is no token, `local` decides which
+//! requests come from this machine.
 
 mod config;
 mod cors;
@@ -22,7 +23,7 @@ mod token_cache;
 mod tokens;
 
 pub(crate) use config::AccessConfig;
-pub use config::NobodyMayListen;
+pub use config::OpenWithoutTokens;
 pub(crate) use cors::preflight;
 pub(crate) use denial::{Denial, Limit, RateLimited, Refusal};
 pub(crate) use gate::{Asked, Entry, Gate, Peer, StillAllowed};

@@ -1,8 +1,8 @@
-//! Who counts as one client.
+//! Which addresses count as one client.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Whoever has one address of IPv6 has the 64 bits behind it as well.
+/// The address of IPv4, or the /64 network of IPv6: a client with one address of IPv6 has its whole network.
 pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),

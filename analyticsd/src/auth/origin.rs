@@ -1,10 +1,10 @@
 use model::access::Origin;
 use warp::http::header::{HeaderMap, HeaderName, ORIGIN, REFERER};
 
-/// The origin of the page that makes a browser send a request: browsers say it in `Origin`, and where they leave that out, as for an image, in
-/// `Referer`. Whoever is no browser may say anything in either, which is why a public key only writes.
+/// The origin of the page that makes a browser send a request. Browsers send it in `Origin`, or without that, as for an
+/// image, in `Referer`. Other programs may send any value in both, which is why a public key can only write.
 ///
-/// None if neither is there; of several, none can be preferred.
+/// `None` without both headers; an error if one is repeated, because none can be preferred.
 pub(super) fn origin(headers: &HeaderMap) -> Result<Option<&str>, Unclear> {
     if let Some(origin) = only(headers, ORIGIN)? {
         return Ok(Some(origin));
@@ -12,11 +12,11 @@ pub(super) fn origin(headers: &HeaderMap) -> Result<Option<&str>, Unclear> {
     Ok(only(headers, REFERER)?.map(Origin::part_of))
 }
 
-/// A page makes the request, and which cannot be told.
+/// A page sends the request, but its origin is unclear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unclear;
 
-/// The value of a header that may stand there once.
+/// The value of a header that may occur once.
 fn only(headers: &HeaderMap, name: HeaderName) -> Result<Option<&str>, Unclear> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {

@@ -1,11 +1,11 @@
 use model::access::Scope;
 
-/// What a request must show to use an endpoint.
+/// The credentials that an endpoint requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Policy {
-    /// Nothing, and no rate limit counts it: a probe that asks whether the process lives must never be asked to come back later.
+    /// None, and no rate limit: a liveness probe must never be refused for its rate.
     Unlimited,
-    /// Nothing: what is there is part of the program, or holds no data.
+    /// None: the answer is part of the program, or contains no data.
     Open,
     /// A token with this scope.
     Token(Scope),

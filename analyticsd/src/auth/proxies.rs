@@ -6,8 +6,8 @@ use warp::http::{
     header::{FORWARDED, HeaderMap},
 };
 
-/// The header in which a trusted proxy says for whom it asks. Only one is believed: a proxy that writes the one lets what clients write into
-/// the other pass.
+/// The header in which a trusted proxy names the client. Only one is trusted: a proxy that writes the one forwards the
+/// other as the client sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum ForwardedHeader {
     /// `X-Forwarded-For: 192.0.2.1`, which most proxies write.
@@ -19,7 +19,7 @@ pub(crate) enum ForwardedHeader {
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Which proxies are believed, and where.
+/// The trusted proxies, and the header that they write.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Proxies {
     pub(super) trusted: Vec<IpNet>,
@@ -27,8 +27,9 @@ pub(super) struct Proxies {
 }
 
 impl Proxies {
-    /// The address that a request comes from: the last one of those that are named which is not a trusted proxy. Everything before it may have been
-    /// made up by it. Where what a trusted proxy says cannot be understood, it is taken for the proxy's own.
+    /// The address that a request comes from: the last address in the header that is not a trusted proxy. That client
+    /// may have forged everything before it. If a trusted proxy's entry cannot be parsed, the request counts as the
+    /// proxy's own.
     pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         if !self.is_trusted(peer) {
             return peer;
@@ -38,10 +39,11 @@ impl Proxies {
             ForwardedHeader::Forwarded => FORWARDED,
         };
         let mut client = peer;
-        // Several lines mean the same as one with all their parts, in their order.
+        // Several lines mean the same as one line with all their parts in order.
         for line in headers.get_all(name).iter().rev() {
             let mut rest = Some(line.as_bytes());
-            // Only as far as it is looked at is a line made text: what a client wrote into it before the proxy did must not spoil what the proxy says.
+            // Only the part in question is decoded: invalid text that a client wrote must not spoil the part that the
+            // proxy added.
             while let Some(line) = rest {
                 let part;
                 (rest, part) = last_part(line, self.header == ForwardedHeader::Forwarded);
@@ -60,15 +62,15 @@ impl Proxies {
         client
     }
 
-    /// Whether an address is that of a proxy that is believed.
+    /// Whether an address is that of a trusted proxy.
     pub(super) fn is_trusted(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.trusted.iter().any(|network| network.contains(&address))
     }
 }
 
-/// Cuts off what stands behind the last comma, where those within quotes do not count if there may be any: a proxy may quote there what a client wrote.
-/// It is looked for from the end, so that a quote that the client did not close hides nothing that stands behind it.
+/// Splits off the part after the last comma. Commas within quotes do not count, because a proxy may quote a client's
+/// text there. The search begins at the end, so that an unclosed quote of the client hides nothing after it.
 fn last_part(line: &[u8], has_quotes: bool) -> (Option<&[u8]>, &[u8]) {
     let mut is_quoted = false;
     for (at, byte) in line.iter().enumerate().rev() {
@@ -81,12 +83,12 @@ fn last_part(line: &[u8], has_quotes: bool) -> (Option<&[u8]>, &[u8]) {
     (None, line)
 }
 
-/// Whether what follows stands behind a backslash that is not itself behind one.
+/// Whether an odd number of backslashes ends this text, so that the next byte is escaped.
 fn is_escaped(before: &[u8]) -> bool {
     before.iter().rev().take_while(|&&byte| byte == b'\\').count() % 2 == 1
 }
 
-/// What stands between semicolons that are not within quotes. None if a quote is not closed.
+/// Splits at semicolons outside of quotes. `None` if a quote is not closed.
 fn pairs(text: &str) -> Option<Vec<&str>> {
     let (mut pairs, mut begin) = (Vec::new(), 0);
     let (mut is_quoted, mut is_escaped) = (false, false);
@@ -106,7 +108,7 @@ fn pairs(text: &str) -> Option<Vec<&str>> {
     (!is_quoted).then_some(pairs)
 }
 
-/// The value of `for` in one part of a header `Forwarded`, without its quotes. None if it has none, or several.
+/// The value of `for` in one part of a header `Forwarded`, without its quotes. `None` if there is none, or several.
 fn forwarded_for(part: &str) -> Option<&str> {
     let mut values = pairs(part)?.into_iter().filter_map(|pair| {
         let (name, value) = pair.split_once('=')?;
@@ -122,7 +124,7 @@ fn forwarded_for(part: &str) -> Option<&str> {
     }
 }
 
-/// An address with or without brackets and port. None for `unknown` and names that hide it.
+/// An address with or without brackets and port. `None` for `unknown` and obfuscated names.
 fn node(text: &str) -> Option<IpAddr> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Some(address.to_canonical());

@@ -2,35 +2,35 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use thiserror::Error;
 
-/// How often something may happen: so many times in a period, evenly, and so many at once.
+/// A rate limit: requests in a period at an even rate, and a burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rate {
-    /// How many in a period, from 1 to 1,000,000.
+    /// Requests in a period, from 1 to 1,000,000.
     pub(crate) requests: u32,
     /// The period: a second, a minute or an hour.
     pub(crate) period: Duration,
-    /// How many at once after a pause, from 1 to 1,000,000.
+    /// Requests at once after a pause, from 1 to 1,000,000.
     pub(crate) burst: u32,
 }
 
-/// A text that is no rate.
+/// A text that is not a rate.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("this is no rate; accepted is {accepted}", accepted = Rate::ACCEPTED)]
+#[error("this is not a rate; accepted is {accepted}", accepted = Rate::ACCEPTED)]
 pub(crate) struct InvalidRate;
 
 const MOST: u32 = 1_000_000;
 
 impl Rate {
-    /// What is accepted, for error messages and documentation.
-    pub(crate) const ACCEPTED: &'static str = "requests in a second, minute or hour and perhaps how many at once, like 100/s, 6000/min or 100/s:500, where each number is from 1 to \
-                                        1000000";
+    /// The accepted form, for error messages and documentation.
+    pub(crate) const ACCEPTED: &'static str = "requests in a second, minute or hour, optionally with a burst, like \
+                                        100/s, 6000/min or 100/s:500, where each number is from 1 to 1000000";
 
     /// A rate for each second.
     pub(crate) const fn per_second(requests: u32, burst: u32) -> Self {
         Self { requests, period: Duration::from_secs(1), burst }
     }
 
-    /// The time after which another one may happen, in nanoseconds.
+    /// The time between two requests at an even rate, in nanoseconds.
     pub(super) fn interval(self) -> u64 {
         u64::try_from(self.period.as_nanos()).unwrap_or(u64::MAX) / u64::from(self.requests)
     }

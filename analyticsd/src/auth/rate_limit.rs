@@ -10,19 +10,20 @@ use warp::http::{HeaderName, HeaderValue, header::HeaderMap};
 use super::Rate;
 use crate::auth::network::network;
 
-/// The places of one set. A full one gives up the place of whoever has been the least eager.
+/// The places of one set. A full set evicts the owner with the fewest recent requests.
 const WAYS: usize = 8;
-/// How many sets there are: 32,768 places, half a mebibyte.
+/// The number of sets: 32,768 places in all, half a mebibyte.
 const SETS: usize = 4_096;
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// Who was how eager, for so many at a time as there are places, whoever comes. An attacker with more addresses than that (and an address of IPv6 is
-/// a whole network of 64 bits) may have somebody's place given up, who then may ask anew; nobody is ever refused for what another did.
+/// Counts requests by owner, in a fixed number of places. An attacker with more addresses than places (an IPv6 network
+/// of 64 bits counts as one) may evict another owner, who then starts with a full allowance. No owner is ever refused
+/// because of another's requests.
 ///
-/// Each place holds the instant at which what its owner has asked for would have been due if it had come evenly (the generic cell rate algorithm).
-/// The sets have locks of their own, each held for a few instructions.
+/// Each place holds the instant at which its owner's requests would all have been due at an even rate (the generic cell
+/// rate algorithm, GCRA). Each set has a lock of its own, held for a few instructions.
 pub(super) struct RateLimiter {
-    /// In nanoseconds: the time after which another one may come, and how far ahead of that somebody may be.
+    /// In nanoseconds: the time between two requests at an even rate, and how far an owner may be ahead of it.
     interval: u64,
     burst: u64,
     limit: HeaderValue,
@@ -31,12 +32,12 @@ pub(super) struct RateLimiter {
     sets: Vec<Mutex<[Place; WAYS]>>,
 }
 
-/// Whose a place is.
+/// The key of a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Owner(u64);
 
 impl Owner {
-    /// The holder of a token, whose ID is random and nobody's choice.
+    /// The owner for a token. Its id is random, so no client can choose it.
     pub(super) fn of_token(id: &str) -> Self {
         let mut hasher = DefaultHasher::new();
         id.hash(&mut hasher);
@@ -47,19 +48,19 @@ impl Owner {
 #[derive(Clone, Copy, Default)]
 struct Place {
     owner: Owner,
-    /// In nanoseconds. What lies in the past has no effect any more, so a place that was never used is one of those.
+    /// In nanoseconds. An instant in the past has no effect, so 0 marks an unused place.
     due: u64,
 }
 
-/// What came of asking for one more.
+/// The result of counting a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Standing {
     pub(super) is_allowed: bool,
-    /// How many more may come at once.
+    /// How many more requests are allowed at once.
     pub(super) remaining: u32,
-    /// In how many seconds nothing will be left of what was asked for, rounded up.
+    /// In how many seconds the full allowance is available again, rounded up.
     pub(super) reset: u64,
-    /// In how many seconds another one may come, rounded up; at least 1.
+    /// In how many seconds the next request is allowed, rounded up; at least 1.
     pub(super) retry_after: u64,
 }
 
@@ -77,17 +78,18 @@ impl RateLimiter {
         }
     }
 
-    /// The owner of an address, which may be chosen by somebody who wants it to fall together with another.
+    /// The owner for an address. The hash is keyed, because an attacker may choose addresses that collide with others.
     pub(super) fn owner_of(&self, address: IpAddr) -> Owner {
         Owner(self.hasher.hash_one(network(address)))
     }
 
-    /// The owner of a public key at an address: everybody may have the key, so nobody may use up what it allows the others.
+    /// The owner for a public key at an address. Many clients share the key, and none may use up the allowance of the
+    /// others.
     pub(super) fn owner_of_public(&self, key: &str, address: IpAddr) -> Owner {
         Owner(self.hasher.hash_one((key, network(address))))
     }
 
-    /// Counts one more of an owner. `now` is in nanoseconds since an instant that is the same each time, and not after any of them.
+    /// Counts a request of an owner. `now` is in nanoseconds since a fixed instant that lies before all requests.
     pub(super) fn take(&self, owner: Owner, now: u64) -> Standing {
         let index = usize::try_from(owner.0 % SETS as u64).unwrap_or_default();
         let mut set = self.sets[index].lock().unwrap_or_else(PoisonError::into_inner);
@@ -121,9 +123,9 @@ impl RateLimiter {
         }
     }
 
-    /// Says on an answer how its asker stands, and to who came too often, which rate would be right. In the answer with counts this is all that the map of headers
-    /// holds before it grows.
-    pub(super) fn say(&self, standing: Standing, headers: &mut HeaderMap) {
+    /// Adds the headers `RateLimit-…` to an answer, and the policy if the request was refused. With these the map of
+    /// headers of an answer with counts is exactly full, before it would grow.
+    pub(super) fn add_headers(&self, standing: Standing, headers: &mut HeaderMap) {
         headers.insert(LIMIT, self.limit.clone());
         headers.insert(REMAINING, standing.remaining.into());
         headers.insert(RESET, number(standing.reset));
@@ -133,7 +135,7 @@ impl RateLimiter {
     }
 }
 
-/// The value of a number, which is nearly always one of those that take no allocation.
+/// A number as a header's value. One digit, the most frequent case, takes no allocation.
 fn number(number: u64) -> HeaderValue {
     const DIGITS: &str = "0123456789";
     match usize::try_from(number) {
@@ -153,7 +155,7 @@ mod tests {
     use crate::auth::Rate;
 
     #[test]
-    fn so_many_pass_at_once_and_then_one_each_interval() {
+    fn a_burst_passes_at_once_and_then_one_request_each_interval() {
         let buckets = RateLimiter::new("10/s:3".parse().unwrap());
         let tenth = NANOS_PER_SECOND / 10;
         let passed = |now| buckets.take(Owner(1), now).is_allowed;
@@ -165,11 +167,11 @@ mod tests {
             [true, true, true, false],
             "a pause earns no more than a burst"
         );
-        assert!(buckets.take(Owner(2), 0).is_allowed, "another owner has an allowance of their own");
+        assert!(buckets.take(Owner(2), 0).is_allowed, "another owner has its own allowance");
     }
 
     #[test]
-    fn an_asker_is_told_how_much_is_left_and_when_to_come_back() {
+    fn the_standing_has_the_remaining_requests_and_when_to_try_again() {
         let buckets = RateLimiter::new("60/h:2".parse().unwrap());
         let first = buckets.take(Owner(1), 0);
         assert_eq!((first.remaining, first.reset), (1, 60));
@@ -177,18 +179,21 @@ mod tests {
         assert_eq!((second.is_allowed, second.remaining, second.reset), (true, 0, 120));
         let third = buckets.take(Owner(1), 30 * NANOS_PER_SECOND);
         assert_eq!((third.is_allowed, third.remaining, third.reset, third.retry_after), (false, 0, 90, 30));
-        assert!(buckets.take(Owner(1), 60 * NANOS_PER_SECOND).is_allowed, "it was told the truth");
+        assert!(buckets.take(Owner(1), 60 * NANOS_PER_SECOND).is_allowed, "the next request is allowed in time");
     }
 
     #[test]
-    fn however_many_come_the_most_eager_keep_their_places() {
+    fn many_other_owners_do_not_evict_the_busiest() {
         let buckets = RateLimiter::new(Rate::per_second(1, 5));
         for _ in 0..5 {
             assert!(buckets.take(Owner(7), 0).is_allowed);
         }
         // All of them fall into the same set.
         for other in 1..=10 * WAYS as u64 {
-            assert!(buckets.take(Owner(7 + other * SETS as u64), 0).is_allowed, "nobody pays for others");
+            assert!(
+                buckets.take(Owner(7 + other * SETS as u64), 0).is_allowed,
+                "no owner is refused because of others"
+            );
         }
         assert!(!buckets.take(Owner(7), 0).is_allowed);
     }

@@ -14,17 +14,17 @@ use tokio::sync::watch;
 
 use crate::process::private_files;
 
-/// How long after a failure it is tried again.
+/// When a failed write is tried again.
 const PERIOD: Duration = Duration::from_millis(500);
-/// How old the time in the file may be while the same tokens are read again and again.
+/// How old `read_at` in the file may become while the tokens do not change.
 const CONFIRMATION: TimeDelta = TimeDelta::minutes(1);
 
-/// What is written of the tokens: the sums of their secrets, as in the database.
+/// The content of the file: tokens with the digests of their secrets, as in the database.
 #[derive(Clone, Serialize, Deserialize)]
 struct Content {
     changes: i64,
     tokens: Vec<Token>,
-    /// When they were last read. Files of earlier versions do not say it.
+    /// When they were last read. Files of earlier versions do not have it.
     read_at: Option<DateTime<Utc>>,
 }
 
@@ -37,24 +37,25 @@ struct Token {
     expires_at: Option<DateTime<Utc>>,
 }
 
-/// What was kept, and when it was last true.
+/// The cached tokens, and when they were last read from the database.
 #[derive(Debug)]
 pub(super) struct Recalled {
     pub(super) tokens: LiveAccessTokens,
     pub(super) read_at: DateTime<Utc>,
 }
 
-/// A file that keeps the tokens which were known last, so that a daemon with a spool which starts while the database is away knows whom to let in.
+/// A file with the tokens that were last read, so that a daemon with a spool can check tokens when it starts during an
+/// outage of the database.
 pub(super) struct TokenCache {
     dir: PathBuf,
-    /// What the file holds or is to hold.
+    /// The newest content, written or not.
     last: Mutex<Option<Content>>,
-    /// What the file is to hold, until it does.
+    /// The content that is not written yet.
     unwritten: watch::Sender<Option<Arc<[u8]>>>,
 }
 
 impl TokenCache {
-    /// In a folder that only this daemon uses.
+    /// A cache in a folder that only this daemon uses.
     pub(super) fn in_folder(dir: &Path) -> Self {
         Self { dir: dir.to_owned(), last: Mutex::default(), unwritten: watch::Sender::new(None) }
     }
@@ -63,7 +64,7 @@ impl TokenCache {
         self.dir.join("access.json")
     }
 
-    /// What was written last; none if nothing ever was.
+    /// Reads the file; `None` if it does not exist.
     pub(super) fn read(&self) -> io::Result<Option<Recalled>> {
         let text = match fs::read(self.path()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -88,7 +89,7 @@ impl TokenCache {
         Ok(Some(Recalled { tokens, read_at }))
     }
 
-    /// Says what is to be written, which was read just now.
+    /// Sets the content to tokens that were just read. [`Self::write`] or [`Self::follow`] writes it.
     pub(super) fn replace(&self, known: &LiveAccessTokens, now: DateTime<Utc>) {
         let tokens = known.tokens.iter().map(|token| Token {
             id: token.id.clone(),
@@ -102,7 +103,7 @@ impl TokenCache {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(content);
     }
 
-    /// What was read just now is what was read before. Each minute that is written too.
+    /// Notes that the tokens were read again and did not change. This is written once a minute.
     pub(super) fn confirm(&self, now: DateTime<Utc>) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(content) = last.as_mut()
@@ -118,7 +119,7 @@ impl TokenCache {
         self.unwritten.send_replace(Some(text.into()));
     }
 
-    /// Writes what is to be written, if anything is.
+    /// Writes the content, if it is not written yet.
     pub(super) async fn write(&self) -> io::Result<()> {
         let Some(text) = self.unwritten.borrow().clone() else { return Ok(()) };
         let writing = tokio::task::spawn_blocking({
@@ -126,7 +127,7 @@ impl TokenCache {
             move || write(&dir, &path, &text)
         });
         writing.await.map_err(io::Error::other)??;
-        // What came meanwhile is still to be written.
+        // Newer content may have come meanwhile; then it stays unwritten.
         self.unwritten.send_if_modified(|unwritten| {
             unwritten.take_if(|unwritten| *unwritten == text);
             false
@@ -134,7 +135,7 @@ impl TokenCache {
         Ok(())
     }
 
-    /// Writes what is to be written whenever something is, and tries again until it succeeds. Never ends by itself.
+    /// Writes each new content, and tries again until it succeeds. Never returns.
     pub(super) async fn follow(&self) {
         let mut unwritten = self.unwritten.subscribe();
         let mut is_failing = false;
@@ -143,17 +144,17 @@ impl TokenCache {
             match self.write().await {
                 Ok(()) => {
                     if std::mem::take(&mut is_failing) {
-                        tracing::info!("the access tokens are kept in the spool's folder again");
+                        tracing::info!("the access tokens can be written to the spool's folder again");
                     }
-                    // It is not closed while this lives.
+                    // The channel is open as long as `self` exists.
                     let _ = unwritten.changed().await;
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut is_failing, true) {
                         tracing::error!(
                             %error,
-                            "the access tokens cannot be kept in the spool's folder, which is tried again until it succeeds; before that a start \
-                             without the database may let in whom it did before"
+                            "cannot write the access tokens to the spool's folder; trying again until it succeeds. \
+                             Until then a start without the database uses the tokens of the last write"
                         );
                     }
                     tokio::time::sleep(PERIOD).await;
@@ -163,16 +164,16 @@ impl TokenCache {
     }
 }
 
-/// Replaces what was written, all or nothing, also if the machine crashes. Nobody but the daemon's user may read it.
+/// Replaces the file atomically, also if the machine crashes. Only the daemon's user may read it.
 fn write(dir: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
-    // It may be the first to need the folder, in which the spool will be.
+    // The spool may not have created its folder yet.
     private_files::make_folder(dir)?;
     let new = path.with_extension("json.new");
     let mut file = private_files::open(File::options().truncate(true).write(true), &new)?;
     file.write_all(text)?;
     file.sync_all()?;
     fs::rename(new, path)?;
-    // Its name is the folder's.
+    // The folder must be synced for the new name.
     File::open(dir)?.sync_all()
 }
 
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_written_is_read_again_and_only_by_the_daemons_user() {
+    async fn written_tokens_are_read_again_and_only_by_the_daemons_user() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("spool");
         let kept = TokenCache::in_folder(&dir);
@@ -232,7 +233,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn when_it_was_last_true_is_written_each_minute_and_else_told_by_the_file() {
+    async fn the_time_of_the_last_read_is_written_each_minute_and_otherwise_taken_from_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let kept = TokenCache::in_folder(folder.path());
         let at = |seconds: i64| DateTime::from_timestamp(1_000_000 + seconds, 0).unwrap();
@@ -247,11 +248,11 @@ mod tests {
             assert_eq!(read_at(), at(expected), "{now}");
         }
         fs::write(folder.path().join("access.json"), r#"{"changes":0,"tokens":[]}"#).unwrap();
-        assert!(Utc::now() - read_at() < TimeDelta::minutes(1), "as files of earlier versions have none");
+        assert!(Utc::now() - read_at() < TimeDelta::minutes(1), "files of earlier versions have no time");
     }
 
     #[tokio::test]
-    async fn what_cannot_be_written_is_tried_again_until_it_is() {
+    async fn a_failed_write_is_tried_again_until_it_succeeds() {
         let folder = tempfile::tempdir().unwrap();
         let (file, new) = (folder.path().join("access.json"), folder.path().join("access.json.new"));
         let kept = TokenCache::in_folder(folder.path());
@@ -259,7 +260,7 @@ mod tests {
         kept.replace(&known(1), Utc::now());
         while_it_follows(&kept, async {
             for _ in 0..2 {
-                // It leaves behind what it could not rename.
+                // A failed rename leaves the new file behind.
                 until(|| new.exists()).await;
                 fs::remove_file(&new).unwrap();
             }

@@ -17,46 +17,47 @@ use super::{
     token_cache::{Recalled, TokenCache},
 };
 
-/// How often the table is looked at. What is made or revoked has its effect after this time in every replica.
+/// How often the table is read. A new or revoked token takes effect after this time in every replica.
 const PERIOD: Duration = Duration::from_millis(500);
-/// How long opening the connection for it may take, which is six ways there and back where a password is asked for.
+/// How long opening its connection may take: six round trips with a password.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
-/// How long a look may take.
+/// How long a read may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The daemon's copy of the table of tokens. Requests look at it without a lock; what the database says replaces it as a whole.
+/// The daemon's copy of the table of tokens. Requests read it without a lock; each change in the database replaces it
+/// as a whole.
 pub(crate) struct Tokens {
     store: Store,
-    /// None until the database has answered for the first time.
+    /// `None` until the tokens were read for the first time.
     known: ArcSwapOption<Known>,
     freshness: Freshness,
     kept: Option<TokenCache>,
 }
 
-/// What the table of tokens said last.
+/// The table of tokens as it was last read.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     changes: i64,
-    /// Whether there ever was a token, as far as this daemon has seen: also not undone by a database that was restored from before.
+    /// Whether a token ever existed, as far as this daemon has seen. Restoring an older database does not reset it.
     pub(super) ever: bool,
-    /// By their IDs.
+    /// Sorted by id.
     tokens: Vec<KnownToken>,
-    /// Where the pages are that have public keys.
+    /// The origins of all public keys.
     pub(super) page_origins: HashSet<String>,
 }
 
-/// A token, and what is found out about it once.
+/// A token, with what is computed once for it.
 #[derive(Debug)]
 pub(super) struct KnownToken {
     pub(super) token: LiveAccessToken,
-    /// Of the place in the limit for tokens.
+    /// Its key in the rate limiter for tokens.
     pub(super) owner: Owner,
 }
 
 impl Tokens {
-    /// Prepares to connect, by a connection of its own, so that a busy daemon still hears of what is revoked; nothing is opened yet.
-    /// What is heard holds for `valid_for` after it was last heard, and is also kept in `folder`, if there is one, for a start without the database: see
-    /// [`Tokens::recall`].
+    /// Prepares a connection of its own, so that a busy daemon still notices revoked tokens; nothing is opened yet.
+    /// Tokens are valid for `valid_for` after they were last read. They are also written to `folder`, if there is one,
+    /// for a start without the database: see [`Tokens::recall`].
     pub(crate) fn new(
         database_url: &str,
         valid_for: Duration,
@@ -78,7 +79,8 @@ impl Tokens {
         })
     }
 
-    /// Reads the table if it was changed since the last time. What it said is kept by [`Tokens::keep`] or [`Tokens::follow`].
+    /// Reads the table if it changed since the last time. [`Tokens::keep`] or [`Tokens::follow`] writes the result to
+    /// disk.
     pub(crate) async fn refresh(&self) -> Result<(), StoreError> {
         let before = self.known.load_full();
         let changed = AccessTokens(&self.store).changed_since(before.as_ref().map(|known| known.changes)).await?;
@@ -95,26 +97,27 @@ impl Tokens {
         Ok(())
     }
 
-    /// Keeps what was read for a start without the database. What fails is told, and tried again, by [`Tokens::follow`].
+    /// Writes the tokens to disk for a start without the database. [`Tokens::follow`] logs a failure and tries again.
     pub(crate) async fn keep(&self) {
         if let Some(kept) = &self.kept {
             let _ = kept.write().await;
         }
     }
 
-    /// Takes what was kept by the last run, where the database is not there to ask. What cannot be read lets nobody in.
+    /// Reads the tokens that the last run wrote to disk, when the database cannot be reached. If that fails, requests
+    /// that need a token are refused.
     pub(crate) fn recall(&self) {
         match self.kept.as_ref().map(TokenCache::read) {
             Some(Ok(Some(Recalled { tokens, read_at }))) => {
-                // A time that is still to come is that of a clock that was put right since.
+                // A time in the future comes from a clock that was corrected since.
                 let age = (Utc::now() - read_at).to_std().unwrap_or_default();
                 self.freshness.recalled(Instant::now(), age);
                 self.known.store(Some(Arc::new(Known::new(tokens, false))));
                 if age >= self.freshness.valid_for() {
                     tracing::warn!(
                         %read_at,
-                        "the access tokens of the last run were read longer ago than --tokens-valid-for says; nobody is let in with them until the \
-                         database is there"
+                        "the access tokens of the last run were read longer ago than --tokens-valid-for allows; \
+                         requests that need a token are refused until the database answers"
                     );
                 }
             }
@@ -128,7 +131,8 @@ impl Tokens {
         }
     }
 
-    /// Keeps the copy as the table is, and the file as the copy. While the database is away, what was known last stays in force for a time. Never ends by itself.
+    /// Follows the table of tokens, and writes changes to disk. During an outage of the database the last tokens stay
+    /// valid for a time. Never returns.
     pub(crate) async fn follow(&self) {
         let keep = async {
             if let Some(kept) = &self.kept {
@@ -150,8 +154,8 @@ impl Tokens {
                     is_away = true;
                     tracing::warn!(
                         %error,
-                        "the access tokens cannot be read; those that were known last stay in force for {}, and who shows none is refused after {}, unless \
-                         --allow-anonymous lets everybody in",
+                        "the access tokens cannot be read; the last known ones stay valid for {}, and requests without \
+                         a token are refused after {}, unless --allow-anonymous is set",
                         humantime::format_duration(self.freshness.valid_for()),
                         humantime::format_duration(ANONYMOUS_PATIENCE)
                     );
@@ -162,7 +166,7 @@ impl Tokens {
         }
     }
 
-    /// Whether there ever was a token. None if the database has not answered yet.
+    /// Whether a token ever existed. `None` if the tokens were not read yet.
     pub(crate) fn ever(&self) -> Option<bool> {
         self.known.load().as_ref().map(|known| known.ever)
     }
@@ -185,9 +189,9 @@ impl Known {
         Self { changes, ever: ever || changes > 0, page_origins, tokens }
     }
 
-    /// The token that was shown, if it is one that lets its holder in. A public key is known by its name alone.
-    pub(super) fn find(&self, shown: Credential, now: impl Fn() -> DateTime<Utc>) -> Option<&KnownToken> {
-        let (id, secret) = match shown {
+    /// The token of a request, if its secret is right and it has not expired. A public key has no secret.
+    pub(super) fn find(&self, credential: Credential, now: impl Fn() -> DateTime<Utc>) -> Option<&KnownToken> {
+        let (id, secret) = match credential {
             Credential::Secret { id, secret } => (id, Some(secret)),
             Credential::Public { id } => (id, None),
         };
@@ -195,7 +199,7 @@ impl Known {
         let found = place.ok().map(|place| &self.tokens[place]);
         let digest = found.and_then(|known| known.token.digest);
         let is_right = match secret {
-            // Whoever does not know the secret learns nothing from the time that this takes, not even whether there is such a token.
+            // The time of this comparison reveals nothing about the secret, not even whether the token exists.
             Some(secret) => {
                 let is_equal = words(&Credential::digest(secret)).ct_eq(&words(&digest.unwrap_or(NOBODYS)));
                 bool::from(is_equal) && digest.is_some()
@@ -206,7 +210,7 @@ impl Known {
     }
 }
 
-/// A digest in words, which takes four steps to compare where its bytes take 32, since none of those may be left out.
+/// A digest in words: a comparison in constant time takes four steps instead of 32.
 fn words(digest: &Digest) -> [u64; 4] {
     let mut words = [0; 4];
     for (word, bytes) in words.iter_mut().zip(digest.as_chunks().0) {
@@ -215,7 +219,7 @@ fn words(digest: &Digest) -> [u64; 4] {
     words
 }
 
-/// What is compared with where there is no token.
+/// The digest to compare with if there is no such token.
 const NOBODYS: Digest = [0; 32];
 
 #[cfg(test)]
@@ -259,7 +263,7 @@ mod tests {
         };
         assert_eq!(finds(&right.text, 999), Some(right.id.clone()));
         assert_eq!(finds(&right.text, 1_000), None, "it has expired");
-        assert_eq!(finds(&wrong.text, 0), None, "the secret is another");
+        assert_eq!(finds(&wrong.text, 0), None, "the secret is wrong");
         assert_eq!(finds(&public.text, 0), Some(public.id.clone()));
         assert_eq!(finds(&format!("pk_{}", right.id), 0), None, "a token is not a public key");
         let secret = right.text.rsplit_once('_').unwrap().1;

@@ -1,4 +1,4 @@
-//! The one step from what the sources say to a [`Config`] that can be relied on.
+//! Makes a checked [`Config`] of the settings of all sources.
 
 use std::net::SocketAddr;
 
@@ -19,7 +19,7 @@ use crate::{
 };
 
 impl Settings {
-    /// Checks everything, and says all that is wrong.
+    /// Checks everything, and returns every fault.
     pub fn config(&self) -> Result<Config, Vec<String>> {
         let together = self.faults_together();
         if !self.faults.is_empty() || !together.is_empty() {
@@ -69,19 +69,20 @@ impl Settings {
         })
     }
 
-    /// Where the daemon of these settings serves; nothing else has to be right.
+    /// The address that the daemon of these settings listens on. Faults of other settings do not matter.
     pub fn listen(&self) -> Result<SocketAddr, Vec<String>> {
         self.value(&table::LISTEN).ok_or_else(|| self.faults.iter().map(Fault::to_string).collect())
     }
 
-    /// What is not wrong, but worth a word.
+    /// Warnings, which are no faults.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = self.warnings.clone();
         if let (Some(embedded), Some(url)) = (self.source(&table::EMBEDDED.about), self.url_source()) {
-            warnings
-                .push(format!("running the embedded database, since {embedded} is given; that of {url} is not used"));
+            warnings.push(format!(
+                "running the embedded database, because {embedded} is set; the one of {url} is not used"
+            ));
         }
-        // Behind a proxy the daemon listens on a loopback address, and others reach it all the same.
+        // Behind a proxy the daemon listens on a loopback address, but other machines reach it all the same.
         let is_open = self.value(&table::LISTEN).is_some_and(|listen| !listen.ip().is_loopback())
             || self.value(&table::TRUSTED_PROXIES).is_some_and(|proxies| !proxies.is_empty());
         if is_open {
@@ -90,7 +91,7 @@ impl Settings {
         warnings
     }
 
-    /// What to say of days that nothing bounds.
+    /// A warning if the days of events have no bound.
     fn unbounded_days(&self) -> Option<String> {
         let is_unbounded = |setting| self.value(setting).is_some_and(|limit: Option<_>| limit.is_none());
         let (days, setters) = match (is_unbounded(&table::MAX_AGE), is_unbounded(&table::MAX_FUTURE)) {
@@ -102,11 +103,12 @@ impl Settings {
             (false, true) => ("up to 9999", "--max-future (as in --max-future 1h) sets a bound"),
         };
         Some(format!(
-            "whoever reaches this daemon can send events of any day {days}, and each day is a chunk or a partition of the database; {setters}"
+            "clients can send events of any day {days}, and each day is a chunk or a partition of the database; \
+             {setters}"
         ))
     }
 
-    /// The database's URL, itself or from its file.
+    /// The database's URL, from its setting or from its file.
     pub(super) fn database_url(&self) -> Option<String> {
         self.value(&table::DATABASE_URL).or_else(|| self.value(&table::DATABASE_URL_FILE))
     }
@@ -115,7 +117,7 @@ impl Settings {
         self.source(&table::DATABASE_URL.about).or_else(|| self.source(&table::DATABASE_URL_FILE.about))
     }
 
-    /// What is wrong with settings that may each be right.
+    /// Faults of settings that are each valid but do not go together.
     fn faults_together(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
         if self.source(&table::EMBEDDED.about).is_none() && self.url_source().is_none() {
@@ -134,7 +136,7 @@ impl Settings {
         faults
     }
 
-    /// What to say if two settings are given that exclude each other.
+    /// A fault if two settings are given that exclude each other.
     fn contradiction(&self, one: &About, other: &About) -> Option<Fault> {
         let (one, other) = (self.source(one)?, self.source(other)?);
         Some(Fault::together(format!("{one} and {other}"), Wrong::new("contradict each other", "one of the two")))

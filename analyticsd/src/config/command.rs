@@ -14,23 +14,23 @@ use super::{
     table,
 };
 
-/// What the daemon was called to do, and every setting that was given with it.
+/// The task of this call, and every setting that was given.
 pub struct Invocation {
-    /// What to do.
+    /// The task.
     pub task: Task,
-    /// What the command line, the environment and the file say.
+    /// The settings from command line, environment and file.
     pub settings: Settings,
 }
 
 impl Invocation {
-    /// Reads the command line and the other sources. Where the command line asks for help or cannot be understood, this says so and
-    /// ends the process.
+    /// Reads the command line and the other sources. If the command line asks for help or is invalid, this prints a
+    /// message and ends the process.
     pub fn read() -> Self {
         let matches = command().try_get_matches().unwrap_or_else(|error| refuse(&error));
         Self::of(&matches, &Environment::of_this_process())
     }
 
-    /// The same from sources that a test has.
+    /// The same from the sources of a test.
     #[cfg(test)]
     pub(super) fn from(
         arguments: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>,
@@ -65,51 +65,54 @@ impl Invocation {
 /// The whole command line, also for manual pages and completions.
 pub fn command() -> Command {
     let show_config = Command::new("config")
-        .about("Show every setting with its value and where that comes from, passwords masked, and everything that is wrong with them")
+        .about("Show every setting with its value and its source, passwords masked, and every error in them")
         .arg(
             Arg::new("format")
                 .long("format")
                 .value_name("FORMAT")
                 .value_parser(clap::value_parser!(ShowFormat))
                 .default_value("table")
-                .help("How to write it"),
+                .help("The format of the output"),
         );
     let healthcheck = Command::new("healthcheck")
         .about("Ask the daemon that listens as these settings say whether it is ready; exit 1 if it is not")
         .long_about(
-            "Ask the daemon that listens as these settings say whether it is ready: GET /readyz. Exit codes: 0 it is, or says that its limits let this \
-             address ask no more for now (429); 1 it is not, or does not answer; 2 for wrong settings.",
+            "Ask the daemon that listens as these settings say whether it is ready: GET /readyz. Exit codes: 0 if it \
+             is, or if it refuses this address for its rate (429); 1 if it is not, or does not answer; 2 for wrong \
+             settings.",
         );
     let completions = Command::new("completions")
-        .about("Print what completes the command line in a shell")
+        .about("Print the completions of the command line for a shell")
         .arg(Arg::new("shell").required(true).value_name("SHELL").value_parser(clap::value_parser!(Shell)));
     let man = Command::new("man").about("Write manual pages, one for each command").arg(
         Arg::new("dir")
             .required(true)
             .value_name("DIR")
             .value_parser(clap::value_parser!(PathBuf))
-            .help("The folder to write them to, which is made if it is not there"),
+            .help("The folder to write them to; it is created if needed"),
     );
     Command::new("analyticsd")
         .version(env!("CARGO_PKG_VERSION"))
         .about(
-            "Records visitors' clicks and impressions, and answers for any hour with its exact unique users, clicks and impressions",
+            "Records visitors' clicks and impressions, and answers for any hour with its exact unique users, clicks \
+             and impressions",
         )
         .long_about(
-            "Records visitors' clicks and impressions, and answers for any hour with its exact unique users, clicks and impressions.\n\n\
-             Every setting can also be given by the environment variable named beside it, and in the file that --config names. The command \
-             line wins over the environment, and the environment over the file. A variable that is empty says nothing.",
+            "Records visitors' clicks and impressions, and answers for any hour with its exact unique users, clicks \
+             and impressions.\n\nEvery setting can also be given by the environment variable named beside it, and in \
+             the file that --config names. The command line wins over the environment, and the environment over the \
+             file. An empty variable counts as not set.",
         )
         .after_help(
-            "Exit codes: 0 after an orderly stop; 1 if it could not start or failed; 2 for a wrong command line or other wrong settings, \
-             of which all are listed.",
+            "Exit codes: 0 after an orderly stop; 1 if it could not start or failed; 2 for a wrong command line or \
+             other wrong settings. All errors in the settings are listed.",
         )
         .args([flag(&table::CONFIG)])
         .args(table::ALL.iter().map(|entry| flag(entry.about)))
         .subcommands([show_config, healthcheck, completions, man])
 }
 
-/// Says what clap says, but for a password in what it repeats of the command line, and ends the process.
+/// Prints clap's error with passwords masked, since it repeats parts of the command line, and ends the process.
 fn refuse(error: &clap::Error) -> ! {
     if let Some(masked) = masked(error) {
         let _ = write!(std::io::stderr(), "{masked}");
@@ -118,11 +121,12 @@ fn refuse(error: &clap::Error) -> ! {
     error.exit()
 }
 
-/// What an error says without the passwords in it; none if there are none. The help, an error too, is no secret.
+/// The text of an error with passwords masked; `None` if there are none. The help, which clap returns as an error, has
+/// no secrets.
 pub(super) fn masked(error: &clap::Error) -> Option<String> {
-    let said = error.render().to_string();
-    let masked = db::mask_passwords_in(&said);
-    (error.use_stderr() && masked != said).then_some(masked)
+    let text = error.render().to_string();
+    let masked = db::mask_passwords_in(&text);
+    (error.use_stderr() && masked != text).then_some(masked)
 }
 
 fn flag(about: &About) -> Arg {

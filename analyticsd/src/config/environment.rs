@@ -16,7 +16,7 @@ use super::{
 
 const PREFIX: &str = "ANALYTICSD_";
 
-/// Variables by their names; those that are set to nothing are left out, since they say nothing.
+/// Variables by name, without empty ones, which count as not set.
 pub(super) struct Environment(BTreeMap<OsString, OsString>);
 
 impl Environment {
@@ -28,12 +28,12 @@ impl Environment {
         Self(variables.into_iter().filter(|(_, value)| !value.is_empty()).collect())
     }
 
-    /// The file of settings that it names.
+    /// The file of settings, if a variable names it.
     pub(super) fn file(&self) -> Option<PathBuf> {
         self.0.get(OsStr::new(table::CONFIG.variable)).map(PathBuf::from)
     }
 
-    /// What it says of each setting.
+    /// The settings that variables set.
     pub(super) fn given(&self) -> impl Iterator<Item = Given> {
         table::ALL.iter().filter_map(|entry| {
             let value = self.0.get(OsStr::new(entry.about.variable))?;
@@ -43,7 +43,8 @@ impl Environment {
         })
     }
 
-    /// What to say of variables that look like the daemon's and are not. Another program may have set them, so they are no faults.
+    /// Warnings about variables with the daemon's prefix that are no settings. Another program may have set them, so
+    /// they are no faults.
     pub(super) fn warnings(&self) -> Vec<String> {
         let known = || table::ALL.iter().map(|entry| entry.about.variable).chain([table::CONFIG.variable]);
         let names = self.0.keys().map(|name| name.to_string_lossy());

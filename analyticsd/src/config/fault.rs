@@ -1,17 +1,17 @@
-//! What is wrong with settings, one line each.
+//! Faults of settings, one line each.
 
 use std::fmt;
 
 use super::{given::Source, setting::Wrong};
 
-/// What is wrong with what.
+/// Where a fault is.
 #[derive(Debug)]
 enum Place {
     Source(Source),
     Together(String),
 }
 
-/// One thing that is wrong.
+/// One fault.
 #[derive(Debug)]
 pub(super) struct Fault {
     place: Place,
@@ -20,17 +20,17 @@ pub(super) struct Fault {
 }
 
 impl Fault {
-    /// Of one source. The text must not be that of a secret; what looks like one in any other is masked.
+    /// A fault of one source. The text must not be a secret's; in other texts passwords are masked.
     pub(super) fn new(source: Source, text: Option<String>, wrong: Wrong) -> Self {
         Self { place: Place::Source(source), text, wrong }
     }
 
-    /// Of several settings together.
+    /// A fault of several settings together.
     pub(super) fn together(settings: impl Into<String>, wrong: Wrong) -> Self {
         Self { place: Place::Together(settings.into()), text: None, wrong }
     }
 
-    /// Where it stands among others: in the order of the sources.
+    /// Its rank among others, by the order of the sources.
     pub(super) fn rank(&self) -> (u8, usize) {
         match &self.place {
             Place::Source(source) => source.rank(),
@@ -47,7 +47,7 @@ impl fmt::Display for Fault {
             Place::Together(settings) => write!(f, "{settings}: ")?,
         }
         if let Some(text) = text {
-            // Quoted as in Rust, so that it is one line whatever it holds.
+            // Quoted as in Rust, so that it is one line.
             write!(f, "{:?} ", db::mask_passwords_in(text))?;
         }
         write!(f, "{fault}; accepted is {accepted}")

@@ -1,4 +1,4 @@
-//! The file of settings: TOML, a line a setting, without tables.
+//! The file of settings: TOML, one line for each setting, without tables.
 
 use std::{collections::HashSet, fs, os::unix::fs::PermissionsExt, path::Path};
 
@@ -12,7 +12,7 @@ use super::{
     table::{self, Entry},
 };
 
-/// Reads what a file says of each setting.
+/// Reads the settings of a file.
 pub(super) fn read(path: &Path, named_by: &Source, faults: &mut Vec<Fault>) -> Vec<Given> {
     match fs::read_to_string(path) {
         Ok(text) => settings(path, &text, faults),
@@ -27,7 +27,7 @@ pub(super) fn read(path: &Path, named_by: &Source, faults: &mut Vec<Fault>) -> V
 
 fn settings(path: &Path, text: &str, faults: &mut Vec<Fault>) -> Vec<Given> {
     let line_of = |offset: usize| text.as_bytes().iter().take(offset).filter(|&&byte| byte == b'\n').count() + 1;
-    // A key in quotes may hold anything, and a fault is one line.
+    // A quoted key may contain any character, and a fault must be one line.
     let source = |offset, key: &str| Source::File {
         path: path.to_owned(),
         line: line_of(offset),
@@ -45,7 +45,7 @@ fn settings(path: &Path, text: &str, faults: &mut Vec<Fault>) -> Vec<Given> {
     let mut given = Vec::new();
     for (key, value) in table.get_ref() {
         let offset = key.span().start;
-        // What else there is to say of such a line may be wrong for that reason alone.
+        // Other faults of a line with a syntax error may only follow from it.
         if broken_lines.contains(&line_of(offset)) {
             continue;
         }
@@ -54,7 +54,7 @@ fn settings(path: &Path, text: &str, faults: &mut Vec<Fault>) -> Vec<Given> {
             Ok(entry) => {
                 let (text, wrong) = match raw(entry.about, value.get_ref()) {
                     Ok(text) => (text, None),
-                    // As it stands there.
+                    // As in the file.
                     Err(wrong) => (text.get(value.span()).unwrap_or_default().to_owned(), Some(wrong)),
                 };
                 given.push(Given { entry, text, source, wrong });
@@ -77,7 +77,7 @@ fn known(key: &str) -> Result<&'static Entry, Wrong> {
     })
 }
 
-/// The text of a value, as it would stand on the command line.
+/// The text of a value, as on the command line.
 fn raw(about: &About, value: &DeValue<'_>) -> Result<String, Wrong> {
     let accepted = match about.form {
         Form::Value => "a text in quotes, or a whole number where one is meant",
@@ -115,7 +115,7 @@ fn kind(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// What to say if a file holds a password and everybody on this machine may read it.
+/// A warning if a file contains a password and every user of this machine can read it.
 pub(super) fn exposed(path: &Path, given: &[Given]) -> Option<String> {
     let holds_secret =
         given.iter().any(|given| given.entry.about.mask.is_some_and(|mask| mask(&given.text) != given.text));
@@ -123,8 +123,8 @@ pub(super) fn exposed(path: &Path, given: &[Given]) -> Option<String> {
     (holds_secret && mode & 0o007 != 0).then(|| {
         let path = path.display();
         format!(
-            "{path} holds a password, and everybody may read it (mode {mode:03o}); run `chmod o= {path}`, \
-             or put the URL into a file of its own and name that in database_url_file"
+            "{path} contains a password, and every user of this machine can read it (mode {mode:03o}); run `chmod o= \
+             {path}`, or put the URL into a file of its own and set database_url_file to that file"
         )
     })
 }

@@ -1,4 +1,4 @@
-//! What one source says of a setting.
+//! The text of a setting in one source.
 
 use std::{fmt, path::PathBuf};
 
@@ -8,11 +8,11 @@ pub(super) struct Given {
     pub(super) entry: &'static Entry,
     pub(super) text: String,
     pub(super) source: Source,
-    /// What is wrong with how it is written, where that is known before the text is read.
+    /// A fault of its form, found before the text is parsed.
     pub(super) wrong: Option<Wrong>,
 }
 
-/// Where a text came from.
+/// The source of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Source {
     /// A flag, without its dashes.
@@ -21,12 +21,12 @@ pub(super) enum Source {
     Variable(&'static str),
     /// A line of the file; without a key if the line has none.
     File { path: PathBuf, line: usize, key: String },
-    /// It is built in.
+    /// The default.
     Default,
 }
 
 impl Source {
-    /// Where it stands among others: the strongest first, and the file by its lines.
+    /// Its rank: the strongest source first, and the file by its lines.
     pub(super) fn rank(&self) -> (u8, usize) {
         match self {
             Self::Flag(_) => (0, 0),
@@ -43,7 +43,7 @@ impl fmt::Display for Source {
             Self::Flag(name) => write!(f, "--{name}"),
             Self::Variable(name) => f.write_str(name),
             Self::File { path, line, key } if key.is_empty() => write!(f, "{}:{line}", path.display()),
-            // What stands there as a key may be a value in the wrong place.
+            // The key may be a value in the wrong place.
             Self::File { path, line, key } => write!(f, "{}:{line} {}", path.display(), db::mask_passwords_in(key)),
             Self::Default => f.write_str("default"),
         }

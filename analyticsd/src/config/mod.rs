@@ -1,5 +1,6 @@
-//! The settings: `table` has each of them once; `sources` gathers what the command line (`command`), the environment (`environment`)
-//! and the file (`file`) say; `checked` makes the one [`Config`] of it, or says everything that is wrong; `show` is `analyticsd config`.
+//! The settings. `table` defines each of them once. `sources` collects them from the command line (`command`), the
+//! environment (`environment`) and the file (`file`). `checked` makes a [`Config`] of them, or lists every fault.
+//! `show` is `analyticsd config`.
 
 mod checked;
 mod command;
@@ -25,7 +26,7 @@ pub use sources::Settings;
 
 use crate::{auth::AccessConfig, http::Limits, ingest::limits::RequestLimits, telemetry::output::LogConfig};
 
-/// What the daemon was called to do.
+/// What the program was called to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Task {
     /// Serve until it is asked to stop.
@@ -34,13 +35,13 @@ pub enum Task {
     ShowConfig(ShowFormat),
     /// Ask the daemon of these settings whether it is ready.
     Healthcheck,
-    /// Print what completes the command line in a shell.
+    /// Print the completions of the command line for a shell.
     Completions(Shell),
     /// Write manual pages into a folder.
     Man(PathBuf),
 }
 
-/// Everything that the daemon needs to know, checked.
+/// The checked settings of the daemon.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where to serve HTTP.
@@ -51,26 +52,26 @@ pub struct Config {
     pub(crate) migrate: bool,
     /// Where to serve `/metrics`, if anywhere.
     pub(crate) admin_listen: Option<SocketAddr>,
-    /// Where to keep events while the database is away, if anywhere.
+    /// The spool for outages of the database, if any.
     pub(crate) spool: Option<SpoolConfig>,
     /// How long an hour must be quiet before it is settled.
     pub(crate) settle_after: Duration,
     /// How many threads serve requests, from 1 to 1,024.
     pub worker_threads: usize,
-    /// Who may come in, and how often.
+    /// Access control and rate limits.
     pub(crate) access: AccessConfig,
     /// Limits of the public listener's connections.
     pub(crate) limits: Limits,
-    /// Limits of what a request may bring.
+    /// Limits of a request.
     pub(crate) requests: RequestLimits,
-    /// What to log, and how.
+    /// The settings of the log.
     pub log: LogConfig,
 }
 
 /// Where the database is.
 #[derive(Debug, Clone)]
 pub(crate) enum Database {
-    /// A server that somebody else runs.
+    /// A server that the operator runs.
     Url(String),
     /// A private one.
     Embedded(EmbeddedOptions),

@@ -1,31 +1,31 @@
-//! What a setting is.
+//! The type of a setting.
 
-/// A setting, and how its text becomes a value.
+/// A setting, and the parser of its text.
 pub(super) struct Setting<T: 'static> {
-    /// What is told about it.
+    /// Its description.
     pub(super) about: About,
-    /// Reads its text, whatever source that came from.
+    /// Parses its text, whatever its source is.
     pub(super) parse: fn(&str) -> Result<T, Wrong>,
 }
 
-/// What is told about a setting, everywhere.
+/// The description of a setting, used everywhere.
 #[derive(Debug)]
 pub(super) struct About {
-    /// What it belongs to in the help.
+    /// Its group in the help.
     pub(super) topic: Topic,
-    /// Its flag without the dashes. With `_` for `-` it is the key in the file.
+    /// Its flag without the dashes. With `_` instead of `-` it is the key in the file.
     pub(super) name: &'static str,
     /// Its variable of the environment.
     pub(super) variable: &'static str,
-    /// What stands for its value in the help.
+    /// The placeholder of its value in the help.
     pub(super) value_name: &'static str,
-    /// How it is written.
+    /// The form of its value.
     pub(super) form: Form,
-    /// What applies if no source says anything.
+    /// The value if no source sets it.
     pub(super) default: Fallback,
-    /// For what is meant to hold a secret: what may be shown of it.
+    /// For secrets: masks the text.
     pub(super) mask: Option<fn(&str) -> String>,
-    /// What it is for, with its unit and range.
+    /// Its purpose, with unit and range.
     pub(super) help: &'static str,
 }
 
@@ -35,14 +35,14 @@ impl About {
         self.name.replace('-', "_")
     }
 
-    /// What may be shown of its text, on one line. A database URL may have been given for any setting by mistake.
+    /// Its text on one line, with passwords masked. A database URL may have been given for any setting by mistake.
     pub(super) fn shown(&self, text: &str) -> String {
         let shown = self.mask.unwrap_or(db::mask_passwords_in)(text);
         if shown.contains(char::is_control) { format!("{shown:?}") } else { shown }
     }
 }
 
-/// What settings belong to, in the order of the help.
+/// The groups of settings, in the order of the help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Topic {
     Serving,
@@ -67,32 +67,31 @@ impl Topic {
     }
 }
 
-/// How a setting is written.
+/// The form of a setting's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     /// `--flag VALUE`; a text or an integer in the file.
     Value,
     /// `--flag A,B`; a list of texts in the file, or one text with commas in it as on the command line.
     List,
-    /// `--flag` or `--flag=VALUE`, where the flag alone says this; a text in the file.
+    /// `--flag` or `--flag=VALUE`, where the flag alone means this text; a text in the file.
     ValueOr(&'static str),
     /// `--flag` or `--flag=false`; true or false in the file.
     Switch,
 }
 
-/// What applies if no source says anything.
+/// The value if no source sets it.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Fallback {
     /// This text.
     Text(&'static str),
-    /// A text that depends on the machine, and what it is in words.
+    /// A text that depends on the machine, and its description.
     Computed(fn() -> String, &'static str),
-    /// Nothing, and what that means in words.
+    /// No value, and the description of what that means.
     Nothing(&'static str),
 }
 
 impl Fallback {
-    /// The text that applies.
     pub(super) fn text(&self) -> Option<String> {
         match self {
             Self::Text(text) => Some((*text).to_owned()),
@@ -105,9 +104,9 @@ impl Fallback {
 /// Why a text is not a setting's value. It never repeats the text, which may be a secret.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Wrong {
-    /// What is wrong, as the end of a sentence that begins with the text.
+    /// The fault, as the end of a sentence that begins with the text.
     pub(super) fault: String,
-    /// What would be right.
+    /// The accepted values.
     pub(super) accepted: String,
 }
 

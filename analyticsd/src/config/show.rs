@@ -1,4 +1,4 @@
-//! What `analyticsd config` shows.
+//! The output of `analyticsd config`.
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -9,7 +9,7 @@ use super::{
     table::{self, Entry},
 };
 
-/// How settings are shown.
+/// The format of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ShowFormat {
     /// Aligned columns.
@@ -18,7 +18,7 @@ pub enum ShowFormat {
     Json,
 }
 
-/// A setting as it is shown. Without a value nothing is set.
+/// A setting in the output. `None` means that it has no value.
 #[derive(Serialize)]
 struct Shown {
     setting: String,
@@ -58,7 +58,7 @@ impl Settings {
         let given = self.effective(about).map(|(text, source)| (text, source.to_string()));
         let given = given.or_else(|| if about.name == table::DATABASE_URL.about.name { url_of_file() } else { None });
         let (value, source) = match given {
-            // What is no URL, any part of it may be the rest of a password that had to be escaped.
+            // Any part of an invalid URL may belong to a password that was not escaped.
             Some((text, source)) if about.mask.is_some() && check(&text).is_err() => (Some("***".to_owned()), source),
             Some((text, source)) => (Some(about.shown(&text)), source),
             None => (None, Source::Default.to_string()),

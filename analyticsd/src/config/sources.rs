@@ -1,4 +1,4 @@
-//! What the sources say of every setting, and which of them applies.
+//! Collects the settings of all sources, and finds the one that applies.
 
 use std::path::{Path, PathBuf};
 
@@ -11,20 +11,20 @@ use super::{
     table,
 };
 
-/// What all sources say.
+/// The settings of all sources.
 pub struct Settings {
     /// Ordered from the strongest source to the weakest.
     pub(super) given: Vec<Given>,
-    /// What is wrong in any of them, even where another one wins.
+    /// The faults of all sources, even if another source takes precedence.
     pub(super) faults: Vec<Fault>,
-    /// What is not wrong, but worth a word.
+    /// Warnings, which are no faults.
     pub(super) warnings: Vec<String>,
-    /// The file that was named, and what named it.
+    /// The file of settings, and the source that named it.
     file: Option<(PathBuf, Source)>,
 }
 
 impl Settings {
-    /// Adds to what the command line says what the environment and the file say.
+    /// Adds the settings of environment and file to those of the command line.
     pub(super) fn gather(mut given: Vec<Given>, environment: &Environment, file: Option<PathBuf>) -> Self {
         let mut faults = Vec::new();
         let mut warnings = environment.warnings();
@@ -39,32 +39,32 @@ impl Settings {
             given.extend(in_file);
         }
         let checked = given.iter_mut().filter_map(|Given { entry, text, source, wrong }| {
-            // What is not even written as it should be is told by what it is, and not repeated.
+            // A text of the wrong form is not repeated: it may be a secret in the wrong place.
             if let Some(wrong) = wrong.take() {
                 return Some(Fault::new(source.clone(), None, wrong));
             }
             let wrong = (entry.check)(text).err()?;
             Some(Fault::new(source.clone(), entry.about.mask.is_none().then(|| text.clone()), wrong))
         });
-        // In the order of the sources, whatever was found first.
+        // In the order of the sources.
         let mut checked: Vec<Fault> = checked.collect();
         checked.append(&mut faults);
         checked.sort_by_key(Fault::rank);
         Self { given, faults: checked, warnings, file: named }
     }
 
-    /// What applies to a setting: the text of the strongest source, or else of what is built in.
+    /// The text that applies to a setting: from the strongest source, or its default.
     pub(super) fn effective(&self, about: &About) -> Option<(String, Source)> {
         let given = self.of(about).map(|given| (given.text.clone(), given.source.clone()));
         given.or_else(|| Some((about.default.text()?, Source::Default)))
     }
 
-    /// The strongest source that says anything of a setting.
+    /// The strongest source that sets a setting.
     pub(super) fn source(&self, about: &About) -> Option<&Source> {
         self.of(about).map(|given| &given.source)
     }
 
-    /// The value of a setting; none if nothing says anything, or what it says is wrong, which is a fault by then.
+    /// The value of a setting; `None` if it has none, or if its text is wrong, which is one of the faults.
     pub(super) fn value<T>(&self, setting: &Setting<T>) -> Option<T> {
         (setting.parse)(&self.effective(&setting.about)?.0).ok()
     }
@@ -74,12 +74,12 @@ impl Settings {
         self.value(setting).unwrap_or_else(|| panic!("{} has a value, since there are no faults", setting.about.name))
     }
 
-    /// The file that was named.
+    /// The file of settings.
     pub(super) fn file(&self) -> Option<&Path> {
         self.file.as_ref().map(|(path, _)| path.as_path())
     }
 
-    /// What named the file.
+    /// The source that named the file.
     pub(super) fn named_by(&self) -> Option<&Source> {
         self.file.as_ref().map(|(_, source)| source)
     }

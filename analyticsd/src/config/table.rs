@@ -1,5 +1,5 @@
-//! Every setting of the daemon, once. From here come the flags and their help, the variables of the environment, the keys of the file and what
-//! `analyticsd config` shows; a test compares `packaging/analyticsd.toml`.
+//! The table of all settings. The flags and their help, the variables of the environment, the keys of the file and the
+//! output of `analyticsd config` come from it; a test compares `packaging/analyticsd.toml` with it.
 //!
 //! To add one: an entry here, and a field of [`super::Config`] that [`super::checked`] fills with `values.get(&NAME)`.
 
@@ -18,7 +18,7 @@ use crate::{
     telemetry::output::LogFormat,
 };
 
-/// Makes a constant of each entry, and the list of all of them.
+/// Makes a constant for each entry, and the list of all of them.
 macro_rules! settings {
     ($($name:ident: $value:ty = $setting:expr;)+) => {
         $(pub(super) const $name: Setting<$value> = $setting;)+
@@ -29,14 +29,14 @@ macro_rules! settings {
     };
 }
 
-/// A setting whose value does not matter.
+/// A setting without the type of its value.
 pub(super) struct Entry {
     pub(super) about: &'static About,
-    /// Says what is wrong with a text.
+    /// Returns what is wrong with a text.
     pub(super) check: fn(&str) -> Result<(), Wrong>,
 }
 
-/// Names the file that all other settings may stand in, so it cannot stand there itself.
+/// The file for all other settings. It cannot be set in the file itself.
 pub(super) const CONFIG: About = About {
     topic: Topic::Serving,
     name: "config",
@@ -156,8 +156,9 @@ settings! {
             form: Form::Value,
             default: Fallback::Nothing("the one whose data DIR holds, else native where it is installed, else wasm"),
             mask: None,
-            help: "Which server runs the embedded database: native (PostgreSQL as installed on this machine, with TimescaleDB where that is \
-                   installed too) or wasm (TimescaleDB in WebAssembly; needs Node.js, and npm the first time)",
+            help: "Which server runs the embedded database: native (PostgreSQL as installed on this machine, with \
+                   TimescaleDB where that is installed too) or wasm (TimescaleDB in WebAssembly; needs Node.js, and \
+                   npm the first time)",
         },
         parse: values::embedded_kind,
     };
@@ -213,8 +214,8 @@ settings! {
             form: Form::Switch,
             default: Fallback::Text("false"),
             mask: None,
-            help: "Serve requests without a token, too. Without this setting a token is needed as soon as there is one; until then only this machine is \
-                   served, on a loopback address",
+            help: "Serve requests without a token, too. Without this setting a token is needed as soon as there is \
+                   one; until then only this machine is served, on a loopback address",
         },
         parse: values::switch,
     };
@@ -228,8 +229,8 @@ settings! {
             form: Form::Value,
             default: Fallback::Text("1day"),
             mask: None,
-            help: "How long tokens stay valid after they were last read from the database, 5s to 365days. For so long a token that is revoked in \
-                   an outage still works, and the spool accepts events",
+            help: "How long tokens stay valid after they were last read from the database, 5s to 365days. For so long \
+                   a token that is revoked in an outage still works, and the spool accepts events",
         },
         parse: |text| values::duration(text, Duration::from_secs(5)..=365 * DAY),
     };
@@ -257,8 +258,8 @@ settings! {
             form: Form::Value,
             default: Fallback::Text("none"),
             mask: None,
-            help: "How many requests each token may make, and each public key from each address, in a second, minute or hour, by this daemon alone: none, or \
-                   like 100/s, 6000/min or, with how many at once, 100/s:500",
+            help: "How many requests each token may make, and each public key from each address, in a second, minute \
+                   or hour, by this daemon alone: none, or like 100/s, 6000/min or, with how many at once, 100/s:500",
         },
         parse: values::rate,
     };
@@ -342,8 +343,8 @@ settings! {
             form: Form::Value,
             default: Fallback::Text("10s"),
             mask: None,
-            help: "How long a client may take to send the head of a request, from the connection's beginning or the answer before, 1s to 1h; so \
-                   it is also how long a connection may be idle",
+            help: "How long a client may take to send the head of a request, from the connection's beginning or the \
+                   answer before, 1s to 1h; so it is also how long a connection may be idle",
         },
         parse: |text| values::duration(text, SECOND..=HOUR),
     };
@@ -399,8 +400,9 @@ settings! {
             form: Form::Value,
             default: Fallback::Text("none"),
             mask: None,
-            help: "How long ago an event may have happened, 1s to 10000years; events before are answered 400. none: whatever is not before 1970. \
-                   Every day that has events is a chunk or a partition, so without it a client can make as many of them as there are days",
+            help: "How long ago an event may have happened, 1s to 10000years; events before are answered 400. none: \
+                   whatever is not before 1970. Every day that has events is a chunk or a partition, so without it a \
+                   client can make as many of them as there are days",
         },
         parse: |text| values::duration_or_none(text, SECOND..=TEN_THOUSAND_YEARS),
     };
@@ -414,8 +416,8 @@ settings! {
             form: Form::Value,
             default: Fallback::Text("none"),
             mask: None,
-            help: "How far ahead of this machine's clock an event's timestamp may be, 0s to 10000years; events after are answered 400. none: up to \
-                   the year 9999",
+            help: "How far ahead of this machine's clock an event's timestamp may be, 0s to 10000years; events after \
+                   are answered 400. none: up to the year 9999",
         },
         parse: |text| values::duration_or_none(text, Duration::ZERO..=TEN_THOUSAND_YEARS),
     };
@@ -429,8 +431,8 @@ settings! {
             form: Form::Value,
             default: Fallback::Nothing("the answer is 503"),
             mask: None,
-            help: "Keep events in DIR while the database is away, and answer 202 instead of 503; they are stored once it is back. Each daemon \
-                   needs a folder of its own, on a disk that keeps what is synced",
+            help: "Keep events in DIR while the database is away, and answer 202 instead of 503; they are stored once \
+                   it is back. Each daemon needs a folder of its own, on a disk that keeps what is synced",
         },
         parse: values::path,
     };
@@ -481,11 +483,11 @@ settings! {
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
-/// Longer than the whole range of timestamps.
+/// Longer than the range of timestamps.
 const TEN_THOUSAND_YEARS: Duration = Duration::from_hours(24 * 3_652_500);
 
-/// One thread serves more requests than one database commits. More of them than that take time from the database where it runs on the
-/// same machine, and from each other: see docs/performance.md.
+/// Few threads serve more requests than the database commits. More threads take time from a database on the same
+/// machine, and from each other: see docs/performance.md.
 fn half_of_the_cores() -> String {
     thread::available_parallelism().map_or(1, NonZero::get).div_ceil(2).to_string()
 }

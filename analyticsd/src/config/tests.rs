@@ -28,7 +28,7 @@ fn the_command_line_is_well_formed() {
 }
 
 #[test]
-fn each_setting_has_names_of_its_own_after_one_pattern_and_a_default_that_is_accepted() {
+fn each_setting_has_unique_names_of_one_pattern_and_a_valid_default() {
     let mut names = HashSet::new();
     for entry in table::ALL {
         let about = entry.about;
@@ -72,18 +72,19 @@ fn a_switch_is_on_by_itself_and_can_be_turned_off() {
 }
 
 #[test]
-fn the_command_line_wins_over_the_environment_that_over_the_file_and_that_over_what_is_built_in() {
+fn the_command_line_wins_over_the_environment_the_file_and_the_defaults() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("settings.toml");
     fs::write(
         &path,
-        "database_url = 'postgres://file/db'\nsettle_after = '3m'\nshutdown_timeout = \"3s\"\nmax_connections = 3_000\nmigrate = true\n",
+        "database_url = 'postgres://file/db'\nsettle_after = '3m'\nshutdown_timeout = \"3s\"\nmax_connections = \
+         3_000\nmigrate = true\n",
     )
     .unwrap();
     let path = path.to_str().unwrap();
     let environment =
         [("ANALYTICSD_CONFIG", path), ("ANALYTICSD_SHUTDOWN_TIMEOUT", "2s"), ("ANALYTICSD_MAX_CONNECTIONS", "2000")];
-    // Before the subcommand and behind it is the same.
+    // Flags before and after the subcommand mean the same.
     for arguments in [&["--max-connections", "1000", "config"][..], &["config", "--max-connections", "1000"]] {
         let Invocation { task, settings } = invocation(arguments, &environment);
         assert_eq!(task, Task::ShowConfig(ShowFormat::Table));
@@ -101,14 +102,14 @@ fn the_command_line_wins_over_the_environment_that_over_the_file_and_that_over_w
 }
 
 #[test]
-fn a_variable_that_is_set_to_nothing_says_nothing() {
+fn an_empty_variable_counts_as_not_set() {
     let config = config(&[], &[URL, ("ANALYTICSD_LISTEN", ""), ("ANALYTICSD_EMBEDDED", "")]).unwrap();
     assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
     assert!(matches!(config.database, Database::Url(_)));
 }
 
 #[test]
-fn a_value_that_is_not_accepted_is_told_with_its_source_and_what_is() {
+fn the_error_of_a_wrong_value_names_its_source_and_the_accepted_values() {
     let number = |least, most| format!("a whole number from {least} to {most}");
     for (flag, text, fault, accepted) in [
         ("listen", "8080", "is not an address and a port", "ADDRESS:PORT".to_owned()),
@@ -150,12 +151,13 @@ fn a_value_that_is_not_accepted_is_told_with_its_source_and_what_is() {
 }
 
 #[test]
-fn all_that_is_wrong_in_a_list_is_told() {
+fn every_fault_of_a_list_is_named() {
     for (flag, text, fault) in [
         (
             "trusted-proxies",
             "10.0.0.0/33, ::1,proxy",
-            "has \"10.0.0.0/33\", which is not a network, and \"proxy\", which is not a network; accepted is an address, or",
+            "has \"10.0.0.0/33\", which is not a network, and \"proxy\", which is not a network; accepted is an \
+             address, or",
         ),
         ("cors-origins", "https://a.example,b.example", "has \"b.example\", which "),
     ] {
@@ -167,13 +169,13 @@ fn all_that_is_wrong_in_a_list_is_told() {
 }
 
 #[test]
-fn a_fault_is_told_also_where_another_source_wins() {
+fn a_fault_is_reported_also_if_another_source_wins() {
     let faults = config(&["--settle-after", "1m"], &[URL, ("ANALYTICSD_SETTLE_AFTER", "later")]).unwrap_err();
     assert!(faults[0].starts_with("ANALYTICSD_SETTLE_AFTER: \"later\" is not a duration"), "{faults:?}");
 }
 
 #[test]
-fn settings_that_exclude_each_other_are_told_with_both_names() {
+fn the_error_of_two_settings_that_exclude_each_other_names_both() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("url");
     fs::write(&path, "postgres://ann:secret@h/db\n").unwrap();
@@ -192,7 +194,7 @@ fn settings_that_exclude_each_other_are_told_with_both_names() {
 }
 
 #[test]
-fn a_file_of_a_url_holds_one_line_and_what_else_it_has_is_not_told() {
+fn a_file_of_a_url_has_one_line_and_errors_do_not_repeat_its_text() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("url");
     let flag = format!("--database-url-file={}", path.to_str().unwrap());
@@ -225,7 +227,7 @@ fn a_file_of_a_url_holds_one_line_and_what_else_it_has_is_not_told() {
 }
 
 #[test]
-fn an_embedded_database_beside_a_url_wins_with_a_word() {
+fn an_embedded_database_wins_over_a_url_with_a_warning() {
     let settings = invocation(&["--embedded"], &[URL]).settings;
     assert!(matches!(settings.config().unwrap().database, Database::Embedded(_)));
     let [warning] = &settings.warnings()[..] else { panic!("one warning") };
@@ -239,7 +241,7 @@ fn the_format_of_the_log_is_a_setting() {
 }
 
 #[test]
-fn who_listens_to_others_is_told_which_age_limit_is_missing() {
+fn a_daemon_that_others_reach_warns_of_missing_age_limits() {
     let named = |arguments: &[&str], names: [bool; 2]| {
         let warnings = invocation(arguments, &[URL]).settings.warnings().join("\n");
         assert_eq!(
@@ -267,7 +269,7 @@ fn who_listens_to_others_is_told_which_age_limit_is_missing() {
     named(&[&behind_a_proxy[..], &["--max-age", "400d"]].concat(), [false, true]);
 }
 
-/// What is said of settings in whatever way: as a start does, and as `analyticsd config` does.
+/// All output about settings: of a start, and of `analyticsd config`.
 fn told(Invocation { settings, .. }: &Invocation) -> String {
     let faults = settings.config().err().into_iter().chain(settings.listen().err());
     let formats = [ShowFormat::Table, ShowFormat::Json].map(|format| settings.show(format));
@@ -276,7 +278,7 @@ fn told(Invocation { settings, .. }: &Invocation) -> String {
 }
 
 #[test]
-fn a_password_that_is_given_for_any_setting_in_any_source_is_told_by_none() {
+fn no_output_contains_a_password_whatever_setting_and_source_it_is_in() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("settings.toml");
     let file = ["--config", path.to_str().unwrap()];
@@ -315,11 +317,11 @@ fn a_password_that_is_given_for_any_setting_in_any_source_is_told_by_none() {
         }
     }
     let help = command().try_get_matches_from(["analyticsd", "--help"]).unwrap_err();
-    assert_eq!(masked(&help), None, "what stands for a password in the help stays");
+    assert_eq!(masked(&help), None, "the placeholder of a password in the help stays");
 }
 
 #[test]
-fn what_is_wrong_in_the_file_is_shown_as_it_stands_there_and_not_as_what_would_apply_without_it() {
+fn a_wrong_value_of_the_file_is_shown_as_it_is_there() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("settings.toml");
     let file = ["--config", path.to_str().unwrap()];
@@ -350,7 +352,7 @@ fn what_is_wrong_in_the_file_is_shown_as_it_stands_there_and_not_as_what_would_a
 }
 
 #[test]
-fn a_list_in_the_file_is_what_the_command_line_separates_by_commas() {
+fn a_list_in_the_file_is_a_comma_separated_list_on_the_command_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("settings.toml");
     for (text, expected) in [
@@ -370,7 +372,7 @@ fn a_list_in_the_file_is_what_the_command_line_separates_by_commas() {
 }
 
 #[test]
-fn what_is_wrong_in_a_file_is_one_line_with_its_number_and_repeats_no_text() {
+fn a_fault_of_the_file_is_one_line_with_its_number_and_repeats_no_text() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("settings.toml");
     for (text, line, fault) in [
@@ -397,12 +399,13 @@ fn what_is_wrong_in_a_file_is_one_line_with_its_number_and_repeats_no_text() {
     assert!(matches!(&faults[..], [told] if told.starts_with(&expected)), "{faults:?}");
 }
 
-/// The lines of the example file that set something, as key, value and whether the line is commented out, and for each the lines right above.
+/// The lines of the example file with a setting: key, value, whether the line is commented out, and the lines right
+/// above.
 fn example_lines(example: &str) -> Vec<(&str, &str, bool, Vec<&str>)> {
     let mut above = Vec::new();
     let mut lines = Vec::new();
     for line in example.lines() {
-        // Prose has a space behind its #, so that a line that sets something is told from it.
+        // Prose has a space after its #; a commented setting has none.
         let setting = line.strip_prefix('#').unwrap_or(line);
         if let Some((key, value)) = setting.split_once(" = ").filter(|_| !setting.starts_with([' ', '#'])) {
             lines.push((key, value, line.starts_with('#'), std::mem::take(&mut above)));
@@ -435,7 +438,7 @@ fn the_example_file_has_every_setting_once_in_the_order_of_the_help_with_its_def
 }
 
 #[test]
-fn the_example_file_is_right_as_it_is_and_with_every_line_in_force() {
+fn the_example_file_is_valid_as_it_is_and_with_every_line_enabled() {
     let folder = tempfile::tempdir().unwrap();
     let (path, url) = (folder.path().join("settings.toml"), folder.path().join("url"));
     let read = |text: &str| {

@@ -1,4 +1,4 @@
-//! How texts become values. A range is told in what is accepted, so that nobody has to look it up.
+//! Parses the values of settings. An error names the accepted range.
 
 use std::{
     fmt::Display,
@@ -34,7 +34,7 @@ pub(super) fn path(text: &str) -> Result<PathBuf, Wrong> {
     } else if is_url(text) {
         Err(Wrong::new("is a URL", "a path, with ./ before one that looks like a URL"))
     } else if db::mask_passwords_in(text) != text {
-        // As a path it would be right, and be told with its password wherever the folder is spoken of.
+        // It would be a valid path, but messages about the path would reveal the password.
         Err(Wrong::new("holds a password", "a path"))
     } else {
         Ok(PathBuf::from(text))
@@ -59,7 +59,7 @@ pub(super) fn number<T: FromStr + PartialOrd + Display>(text: &str, range: Range
     if !is_digits {
         return Err(Wrong::new("is not a whole number", accepted()));
     }
-    // Digits that do not fit are a number out of range.
+    // Digits that overflow are a number out of range.
     text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| Wrong::new("is out of range", accepted()))
 }
 
@@ -79,7 +79,7 @@ pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Du
     if range.contains(&duration) { Ok(duration) } else { Err(Wrong::new("is out of range", accepted())) }
 }
 
-/// A bound as people say it: in days where humantime, whose months have 30.44 of them, would make a list of units of it.
+/// A bound for people: in days if humantime, whose months have 30.44 days, would split it into several units.
 fn bound(duration: Duration) -> String {
     let text = humantime::format_duration(duration).to_string();
     let days = duration.as_secs() / 86_400;
@@ -87,7 +87,7 @@ fn bound(duration: Duration) -> String {
 }
 
 pub(super) fn database_url(text: &str) -> Result<String, Wrong> {
-    // The driver would take what follows for the rest of the database's name, which is shown.
+    // The driver would treat further lines as part of the database's name, which messages contain.
     if text.contains(['\n', '\r']) {
         return Err(Wrong::new("has more than one line", db::DatabaseUrlError::EXPECTED));
     }
@@ -106,7 +106,7 @@ fn or_none<T>(value: Result<T, Wrong>) -> Result<Option<T>, Wrong> {
 
 /// Reads the URL from the file that the text names.
 pub(super) fn database_url_file(text: &str) -> Result<String, Wrong> {
-    const ACCEPTED: &str = "a file that can be read and holds nothing but a database URL";
+    const ACCEPTED: &str = "a readable file that contains only a database URL";
     if is_url(text) {
         return Err(Wrong::new("is a URL", format!("{ACCEPTED}; the URL itself is for --database-url")));
     }
@@ -127,12 +127,14 @@ pub(super) fn embedded_kind(text: &str) -> Result<EmbeddedKind, Wrong> {
     kinds.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| {
         Wrong::new(
             "is unknown",
-            "native (PostgreSQL as installed on this machine) or wasm (TimescaleDB in WebAssembly, which needs Node.js)",
+            "native (PostgreSQL as installed on this machine) or wasm (TimescaleDB in WebAssembly, which needs \
+             Node.js)",
         )
     })
 }
 
-/// Several values with commas between. The fault names each one that is wrong, unless there is a password, which may have commas too.
+/// Several values with commas between. The fault names each wrong one, unless the text has a password, which may
+/// contain commas.
 pub(super) fn list<T>(text: &str, parse: fn(&str) -> Result<T, Wrong>) -> Result<Vec<T>, Wrong> {
     let mut values = Vec::new();
     let mut wrong: Option<Wrong> = None;

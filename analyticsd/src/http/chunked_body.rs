@@ -1,5 +1,5 @@
-//! Long answers go out in chunks. The server copies what it is given behind the head of an answer, so that it has one thing to
-//! write; of a long answer it would then hold a copy for each client that does not read.
+//! Sends long answers in chunks. The server copies the body behind the head of an answer, to write both at once.
+//! Without chunks it would hold a copy of a long answer for each client that does not read.
 
 use std::{convert::Infallible, iter};
 
@@ -11,10 +11,10 @@ use warp::{
     reply::{self, Response},
 };
 
-/// How much is given to the server at a time, in bytes. It asks for no more as long as it holds as much unsent as one head may have.
+/// The size of a chunk in bytes. The server asks for the next one only when less than the longest head is unsent.
 const CHUNK: usize = 16 * 1024;
 
-/// An answer that says this.
+/// An answer with this body.
 pub(crate) fn in_chunks(mut content: Bytes) -> Response {
     let length = content.len();
     if length <= CHUNK {
@@ -38,12 +38,13 @@ mod tests {
     use super::{CHUNK, in_chunks};
 
     #[tokio::test]
-    async fn the_pieces_are_the_whole_and_none_is_long() {
+    async fn the_chunks_are_the_whole_body_and_none_is_too_long() {
         for length in [0, 1, CHUNK, CHUNK + 1, 3 * CHUNK, 3 * CHUNK + 5] {
             let content: Vec<u8> = (0..=250).cycle().take(length).collect();
             let response = in_chunks(Bytes::from(content.clone()));
-            let said = response.headers().get("content-length").map(|length| length.to_str().unwrap().parse().unwrap());
-            assert_eq!(said.or(response.body().size_hint().exact()), Some(length as u64));
+            let length_header =
+                response.headers().get("content-length").map(|length| length.to_str().unwrap().parse().unwrap());
+            assert_eq!(length_header.or(response.body().size_hint().exact()), Some(length as u64));
             let mut body = response.into_body();
             let mut whole = Vec::new();
             while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {

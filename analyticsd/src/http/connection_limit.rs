@@ -1,4 +1,5 @@
-//! The places for connections of a listener: so many for all, and so many for each address that is no proxy's, so that nobody has all of them.
+//! Limits the connections of a listener, in all and for each address that is not a proxy's, so that no client can take
+//! them all.
 
 use std::{
     collections::HashMap,
@@ -10,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::auth::network::network;
 
-/// How many connections each address has, for those that are counted. There are at most as many as there are places.
+/// The open connections of each counted address. The limit for all bounds this map.
 type Held = Mutex<HashMap<IpAddr, usize>>;
 
 /// See the module.
@@ -20,7 +21,7 @@ pub(crate) struct ConnectionLimit {
     held: Arc<Held>,
 }
 
-/// The place of one connection, for as long as this is kept.
+/// The permit of one connection. Dropping it returns the permit.
 pub(crate) struct ConnectionPermit {
     _permit: OwnedSemaphorePermit,
     _of_address: Option<OfAddress>,
@@ -31,12 +32,12 @@ struct OfAddress {
     address: IpAddr,
 }
 
-/// Why there is no place.
+/// Which limit was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LimitReached {
-    /// All are taken.
+    /// The limit of the listener.
     ForAnybody,
-    /// The address has as many as one may have.
+    /// The limit of this address.
     ForThisAddress,
 }
 
@@ -45,7 +46,8 @@ impl ConnectionLimit {
         Self { all: Arc::new(Semaphore::new(all)), per_address, held: Arc::default() }
     }
 
-    /// A place for a connection of an address. Of a proxy, which speaks for many, connections are not counted.
+    /// A permit for a connection of an address. A proxy's connections are not counted, because it forwards requests of
+    /// many clients.
     pub(crate) fn take(&self, address: IpAddr, is_proxy: bool) -> Result<ConnectionPermit, LimitReached> {
         let of_address = match self.per_address {
             Some(most) if !is_proxy => Some(self.take_of(network(address), most).ok_or(LimitReached::ForThisAddress)?),
@@ -85,7 +87,7 @@ mod tests {
     use super::{ConnectionLimit, LimitReached};
 
     #[test]
-    fn an_address_has_so_many_places_and_gets_them_back() {
+    fn an_address_has_a_limited_number_of_connections_and_gets_them_back() {
         let [one, other]: [IpAddr; 2] = ["192.0.2.1", "2001:db8::1"].map(|address| address.parse().unwrap());
         let places = ConnectionLimit::new(6, Some(2));
         let mut taken = vec![places.take(one, false).ok().unwrap(), places.take(one, false).ok().unwrap()];
@@ -95,14 +97,14 @@ mod tests {
         assert_eq!(
             places.take(other, false).err(),
             Some(LimitReached::ForThisAddress),
-            "a network of IPv6 is one address"
+            "a network of IPv6 counts as one address"
         );
         taken.extend([places.take(one, true).ok().unwrap(), places.take(one, true).ok().unwrap()]);
         let third: IpAddr = "192.0.2.3".parse().unwrap();
         assert_eq!(places.take(third, false).err(), Some(LimitReached::ForAnybody));
-        assert_eq!(places.held.lock().unwrap().len(), 2, "who gets no place is not remembered");
+        assert_eq!(places.held.lock().unwrap().len(), 2, "refused addresses are not remembered");
         taken.clear();
         assert!(places.take(one, false).is_ok());
-        assert!(places.held.lock().unwrap().is_empty(), "nobody who is gone is remembered");
+        assert!(places.held.lock().unwrap().is_empty(), "closed connections are not remembered");
     }
 }

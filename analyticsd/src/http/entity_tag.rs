@@ -1,11 +1,11 @@
-//! Tags by which a client and the daemon tell whether a client has the present content already (RFC 9110, section 8.8.3).
+//! Entity tags, which show whether a client already has the current content (RFC 9110, section 8.8.3).
 
 use sha2::{Digest, Sha256};
 use warp::http::{HeaderMap, HeaderValue, header::IF_NONE_MATCH};
 
 use crate::http::digest;
 
-/// The tag of a content: the same content has the same tag, through any replica.
+/// The tag of a content. The same content has the same tag on every replica.
 pub(crate) fn of(content: &[u8]) -> HeaderValue {
     let digits = digest::short(Sha256::new_with_prefix(content));
     HeaderValue::try_from(format!("\"{digits}\"")).expect("digits in quotes are a header's value")

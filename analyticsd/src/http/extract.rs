@@ -1,4 +1,4 @@
-//! What handlers take out of a request, as warp filters, and how what they return becomes an answer.
+//! The warp filters that extract the arguments of handlers, and turn their results into answers.
 
 use std::{convert::Infallible, net::IpAddr};
 
@@ -19,11 +19,11 @@ use crate::{
     ingest::limits::body_budget::{BodyBudget, BodyShare, Holder},
 };
 
-/// The address of the client: that at the other end of the connection or, if it is a trusted proxy, the one that it asks for.
+/// The address of the client: the peer of the connection or, behind a trusted proxy, the address that the proxy names.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Client(pub(crate) IpAddr);
 
-/// The filter of one endpoint, around what its handler returns.
+/// The filter of one endpoint. It turns the handler's result into an answer.
 pub(super) fn answered<F>(filter: F) -> BoxedFilter<(Response,)>
 where
     F: Filter<Extract = (Result<Response, ApiError>,)> + Clone + Send + Sync + 'static,
@@ -33,7 +33,7 @@ where
     filter.map(|answer: Result<Response, ApiError>| answer.unwrap_or_else(ApiError::into_response)).boxed()
 }
 
-/// Something that the handler works with.
+/// A part of the daemon that the handler uses.
 pub(super) fn with<T: Clone + Send + Sync + 'static>(
     service: &T,
 ) -> impl Filter<Extract = (T,), Error = Infallible> + Clone + use<T> {
@@ -53,7 +53,8 @@ pub(super) fn path() -> impl Filter<Extract = (FullPath,), Error = Infallible> +
     full()
 }
 
-/// What the service found out about an idempotency key. A warp filter for a header would refuse one that is not text.
+/// The sources of an idempotency key that the service found. A warp filter for a header would refuse one that is not
+/// text.
 pub(super) fn key() -> impl Filter<Extract = (Option<KeySource>,), Error = Infallible> + Clone {
     warp::ext::optional()
 }
@@ -66,7 +67,7 @@ pub(super) fn still_allowed() -> impl Filter<Extract = (StillAllowed,), Error = 
     warp::ext::get()
 }
 
-/// A share of the memory for bodies, for whoever sends the batch.
+/// An empty share of the body budget for the client of the batch.
 pub(super) fn body_share(
     budget: &BodyBudget,
 ) -> impl Filter<Extract = (BodyShare,), Error = Rejection> + Clone + use<> {

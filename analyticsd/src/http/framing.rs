@@ -1,4 +1,4 @@
-//! What every request must be, whatever its route does with it.
+//! The checks that every request must pass, whatever its route is.
 
 use hyper::body::Body;
 use warp::http::{
@@ -8,30 +8,31 @@ use warp::http::{
 
 use super::{error::ApiError, routes::Passes};
 
-/// The longest body of a request that is not a batch, in bytes. It is not read: everything that counts is in the URL.
+/// The longest body of a request that is not a batch, in bytes. It is not read: the event is in the URL.
 const MAX_IGNORED_BYTES: u64 = 64 * 1024;
 
-/// Refuses a request that is not as it has to be.
+/// Checks the host, the transfer coding, the content coding and the length of an unused body.
 pub(crate) fn check(passes: Passes, request: &Request<impl Body>) -> Result<(), ApiError> {
     let reads_body = passes == Passes::Batch;
     if !names_one_host(request.version(), request.headers()) {
         return Err(ApiError::Host);
     }
-    // Only a body whose length is not known beforehand has a transfer coding, so nothing is looked up for any other.
+    // Only a body of unknown length has a transfer coding, so the header is read for no other.
     if request.body().size_hint().exact().is_none() && !is_only_chunked(request.headers()) {
         return Err(ApiError::TransferCoding);
     }
     if reads_body && !is_not_encoded(request.headers()) {
         return Err(ApiError::ContentCoding);
     }
-    // A batch is read until it is too long, because a client that still sends when its connection is closed may never see the answer.
+    // A batch is read until it is too long: a client that is still sending when the connection closes may never see the
+    // answer.
     if !reads_body && request.body().size_hint().lower() > MAX_IGNORED_BYTES {
         return Err(ApiError::IgnoredBody { limit: MAX_IGNORED_BYTES });
     }
     Ok(())
 }
 
-/// RFC 9112, section 3.2: whoever disagrees with a proxy about who is asked can be made to answer for another.
+/// RFC 9112, section 3.2: if server and proxy read the host differently, a request can reach another host's content.
 fn names_one_host(version: Version, headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
@@ -41,8 +42,9 @@ fn names_one_host(version: Version, headers: &HeaderMap) -> bool {
     }
 }
 
-/// RFC 9112, section 6.1: what was compressed besides would be read as if it were not, and whoever disagrees with a proxy about where a request ends can
-/// be made to read its body as another request. The connection is closed, since the body is not read.
+/// RFC 9112, section 6.1: a compressed body would be read as if it were not compressed. And if server and proxy
+/// disagree on where a request ends, its body can be read as another request (request smuggling). The connection is
+/// closed, because the body is not read.
 fn is_only_chunked(headers: &HeaderMap) -> bool {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
@@ -51,7 +53,7 @@ fn is_only_chunked(headers: &HeaderMap) -> bool {
     }
 }
 
-/// RFC 9110, section 8.4: a coding that is not undone makes other content of it.
+/// RFC 9110, section 8.4: without decoding, the content would be misread.
 fn is_not_encoded(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(CONTENT_ENCODING).iter();
     let mut codings = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b',')).map(<[u8]>::trim_ascii);

@@ -1,4 +1,4 @@
-//! HTTP: from an accepted connection to the handler of a route, and from what the handler returns to an answer.
+//! HTTP: from an accepted connection to the handler of a route, and from the handler's result to the answer.
 
 mod chunked_body;
 mod connection_limit;

@@ -1,4 +1,4 @@
-//! Sees every request of a listener come and go, whatever becomes of it: counts it, gives it its name, and tells the log what went wrong.
+//! Observes every request of a listener from beginning to end: counts it, gives it its id, and logs failures.
 
 use std::{
     net::IpAddr,
@@ -16,12 +16,13 @@ use super::{
 };
 use crate::telemetry::metrics::{Listener, MethodName, Metrics, OfListener, Outcome, Reason};
 
-/// The target of the line for each request, which is written where the filter of the log lets it pass: `--log info,access=debug`.
+/// The target of the access log, a line for each request. The log's filter enables it: `--log info,access=debug`.
 const ACCESS: &str = "access";
-/// How many lines about failed requests a listener may write each second. A database that is away fails them by tens of thousands.
+/// How many lines about failed requests a listener may write each second. An outage of the database fails tens of
+/// thousands.
 const MAX_FAILURES_PER_SECOND: u64 = 10;
 
-/// What sees the requests of one listener.
+/// Observes the requests of one listener.
 pub(crate) struct Observer {
     metrics: Arc<Metrics>,
     listener: Listener,
@@ -37,7 +38,7 @@ impl Observer {
         self.metrics.connections.of(self.listener)
     }
 
-    /// A request has come. It counts as abandoned if the observed one is dropped before it ends.
+    /// Begins to observe a request. It counts as abandoned if the returned value is dropped before it ends.
     pub(crate) fn begin<B>(self: Arc<Self>, target: Target, request: &Request<B>) -> Observed {
         let path = request.uri().path();
         self.metrics.requests.begin();
@@ -45,7 +46,7 @@ impl Observer {
             id: RequestId::of(request.headers()),
             target,
             method: MethodName::of(request.method()),
-            // The query string holds users' names, and perhaps keys, which are nobody's business.
+            // Without the query string, which contains users' names and perhaps keys.
             access: tracing::enabled!(target: ACCESS, Level::DEBUG)
                 .then(|| Access { client: OnceLock::new(), path: path.to_owned() }),
             began: Instant::now(),
@@ -55,7 +56,7 @@ impl Observer {
     }
 }
 
-/// What only the line for each request says.
+/// The fields that only the access log has.
 struct Access {
     client: OnceLock<IpAddr>,
     path: String,
@@ -63,7 +64,7 @@ struct Access {
 
 /// A request under way.
 pub(crate) struct Observed {
-    /// When it came.
+    /// When it arrived.
     pub(crate) began: Instant,
     observer: Arc<Observer>,
     id: RequestId,
@@ -74,20 +75,20 @@ pub(crate) struct Observed {
 }
 
 impl Observed {
-    /// What names the request in all lines that are written on its behalf. On the busiest route nothing is written but what this observer
-    /// writes, and a span for each request would cost more than all else here.
+    /// Adds the request's id to all log lines of its handler. On the busiest route only this observer writes lines, and
+    /// a span for each request would cost more than all else here.
     pub(crate) fn span(&self) -> Span {
         if self.target.is_busiest() { Span::none() } else { tracing::error_span!("request", request_id = %self.id) }
     }
 
-    /// Who asks is known now.
+    /// Notes the client's address.
     pub(crate) fn came_from(&self, client: IpAddr) {
         if let Some(access) = &self.access {
             let _ = access.client.set(client);
         }
     }
 
-    /// The request has its answer, to which its name is added.
+    /// Ends the observation, and adds the request's id to the answer.
     pub(crate) fn end(mut self, answer: Result<Response, NoAnswer>) -> Result<Response, NoAnswer> {
         self.is_over = true;
         match answer {
@@ -96,19 +97,19 @@ impl Observed {
                 if let Some(reason) = reason {
                     self.observer.metrics.refusals.count(reason);
                 }
-                self.tell(Outcome::Answered(response.status()), reason);
+                self.record(Outcome::Answered(response.status()), reason);
                 response.headers_mut().insert(request_id::HEADER, self.id.to_header());
                 Ok(response)
             }
             Err(no_answer) => {
                 self.observer.metrics.refusals.count(Reason::Unknown);
-                self.tell(Outcome::Closed, Some(Reason::Unknown));
+                self.record(Outcome::Closed, Some(Reason::Unknown));
                 Err(no_answer)
             }
         }
     }
 
-    fn tell(&self, outcome: Outcome, reason: Option<Reason>) {
+    fn record(&self, outcome: Outcome, reason: Option<Reason>) {
         let Self { observer, id, target, method, access, began, .. } = self;
         observer.metrics.requests.end(target.place, *method, outcome, *began);
         let (route, method) = (target.name, method.name());
@@ -130,21 +131,21 @@ impl Observed {
 impl Drop for Observed {
     fn drop(&mut self) {
         if !self.is_over {
-            self.tell(Outcome::Abandoned, None);
+            self.record(Outcome::Abandoned, None);
         }
     }
 }
 
-/// What was written of failed requests within the current second.
+/// The lines about failed requests within the current second.
 struct Second {
     began: Instant,
     lines: u64,
-    /// How many lines were left out since the last one that was written.
+    /// How many lines were left out since the last line.
     left_out: u64,
 }
 
 impl Second {
-    /// Whether there may be another line; if so, how many were left out before it.
+    /// Returns `None` if no more lines are allowed in this second, otherwise how many were left out before this one.
     fn line(&mut self) -> Option<u64> {
         if self.began.elapsed() >= Duration::from_secs(1) {
             (self.began, self.lines) = (Instant::now(), 0);
@@ -165,7 +166,7 @@ mod tests {
     use super::{MAX_FAILURES_PER_SECOND, Second};
 
     #[test]
-    fn a_second_has_only_so_many_lines_and_the_next_one_says_how_many_were_left_out() {
+    fn the_lines_of_a_second_are_limited_and_the_next_one_counts_those_left_out() {
         let mut second = Second { began: Instant::now() + Duration::from_hours(1), lines: 0, left_out: 0 };
         for _ in 0..MAX_FAILURES_PER_SECOND {
             assert_eq!(second.line(), Some(0));

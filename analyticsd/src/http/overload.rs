@@ -1,5 +1,5 @@
-//! The answer to a client whose connection is beyond a limit. It takes no place among the connections, little memory, and two
-//! seconds at most.
+//! Answers a client whose connection exceeds a limit. The answer needs no connection permit, little memory, and at most
+//! two seconds.
 
 use std::time::Duration;
 
@@ -12,21 +12,22 @@ use tokio::{
 
 use crate::http::error::{self, ApiError};
 
-/// The most clients that are being refused at a time, at some 2 KiB each: as many as the system keeps waiting to be accepted. Beyond it a
-/// connection is closed without a word.
+/// The most clients that are refused at a time, at some 2 KiB each: as many as the system's backlog holds. Beyond it a
+/// connection is closed without an answer.
 pub(crate) const MAX_REFUSALS: usize = 4_096;
 /// How long a refused client may take to begin its request, and again to read the answer and hang up.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How much of what a refused client sends is read, in bytes, and how much at a time.
+/// How many bytes of a refused client are read, and how many at a time.
 const MAX_DISCARDED: u64 = 64 * 1024;
 const DISCARDED_AT_A_TIME: usize = 1024;
 
-/// A complete answer, with which the connection ends.
+/// The bytes of a complete answer, after which the connection ends.
 pub(crate) fn answer(error: ApiError) -> Vec<u8> {
     let problem = error.answer().expect("this is answered").problem;
     let body = error::body_of(&problem);
     let head = format!(
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: {}\r\nX-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nContent-Length: {}\r\nRetry-After: {}\r\nConnection: close\r\n\r\n",
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: {}\r\nX-Content-Type-Options: nosniff\r\nCache-Control: \
+         no-store\r\nContent-Length: {}\r\nRetry-After: {}\r\nConnection: close\r\n\r\n",
         Problem::MEDIA_TYPE,
         body.len(),
         error::RETRY_AFTER_SECONDS,
@@ -34,12 +35,12 @@ pub(crate) fn answer(error: ApiError) -> Vec<u8> {
     [head.into_bytes(), body].concat()
 }
 
-/// Gives a client the answer and closes its connection.
+/// Sends the answer and closes the connection.
 pub(crate) async fn refuse(mut stream: TcpStream, answer: &[u8]) {
-    // Clients take an answer that comes before they asked for a fault of the protocol.
+    // Clients treat an answer before their request as a protocol error.
     let _ = timeout(PATIENCE, stream.peek(&mut [0])).await;
-    // Closing while bytes from the client lie unread, or still arrive, makes the system reset the connection, and the client would lose the
-    // answer. So it is the client who hangs up, within limits. If it did already, there is nobody left to tell.
+    // If this side closes while bytes of the client are unread or arrive, the system resets the connection, and the
+    // client loses the answer. So the client closes first, within limits. If it already did, the error does not matter.
     let _ = timeout(PATIENCE, async {
         stream.write_all(answer).await?;
         stream.shutdown().await?;
@@ -55,7 +56,7 @@ mod tests {
     use super::{ApiError, answer};
 
     #[test]
-    fn no_cache_keeps_it_and_it_is_taken_for_nothing_else() {
+    fn the_answer_is_not_cached_or_sniffed_and_closes_the_connection() {
         for error in [ApiError::Connections, ApiError::ConnectionsOfAddress] {
             let answer = String::from_utf8(answer(error)).unwrap();
             let (head, _) = answer.split_once("\r\n\r\n").unwrap();

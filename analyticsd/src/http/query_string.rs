@@ -1,4 +1,4 @@
-//! What a query string says, read strictly: a parameter that is not as it has to be is named, with what it accepts.
+//! Parses query strings strictly: an error names the parameter and what it accepts.
 
 use std::ops::RangeInclusive;
 
@@ -10,11 +10,11 @@ use warp::http::{HeaderMap, HeaderValue, header::ACCEPT};
 
 use super::error::ApiError;
 
-/// The longest query string, in bytes. A user of 256 bytes takes 768 when every byte is percent-encoded; the rest is for
-/// parameters that are ignored.
+/// The longest query string, in bytes. A user of 256 bytes takes 768 when every byte is percent-encoded; the rest is
+/// for parameters that are ignored.
 const MAX_BYTES: usize = 8 * 1024;
 
-/// The query string of a request, not yet looked at.
+/// The query string of a request, not parsed yet.
 pub(crate) struct QueryString(String);
 
 impl QueryString {
@@ -36,50 +36,50 @@ impl QueryString {
         Ok(Hour::containing(timestamp(self.text()?)?))
     }
 
-    /// The range of a `GET /analytics/hours`. A parameter decides on the format, else what the client accepts.
+    /// The range of a `GET /analytics/hours`. The parameter `format` decides, otherwise the header `Accept`.
     pub(crate) fn hours(&self, headers: &HeaderMap) -> Result<HoursQuery, ApiError> {
         Ok(hours(self.text()?, headers)?)
     }
 
-    /// The event that a `GET /analytics.gif` asks to record. No user where the query names none.
+    /// The event that a `GET /analytics.gif` asks to record. The user is `None` if the query has none.
     pub(crate) fn pixel_event(&self) -> Result<(Option<UserName>, EventKind), ApiError> {
         Ok(pixel_event(self.text()?)?)
     }
 
-    /// The idempotency key that a request came under, if any: from its header, or from the parameter `id`.
+    /// The idempotency key of a request, if any: from its header, or from the parameter `id`.
     pub(crate) fn idempotency_key(&self, source: Option<&KeySource>) -> Result<Option<IdempotencyKey>, ApiError> {
         Ok(idempotency_key(self.text()?, source)?)
     }
 }
 
-/// What is known of an idempotency key before the query is read.
+/// The parts of an idempotency key that are known before the query is parsed.
 #[derive(Debug, Clone)]
 pub(crate) struct KeySource {
     header: Option<KeyHeader>,
-    /// The ID of the public key that the request came with. It stands in a page for all to read, and who takes it from there must not take the
-    /// idempotency keys of others.
+    /// The id of the request's public key. The key can be read in a page, and a client that copies it must not be able
+    /// to use up the idempotency keys of others.
     public_key: Option<Box<str>>,
 }
 
 impl KeySource {
-    /// None if there is nothing to know.
+    /// `None` if the request has neither.
     pub(crate) fn of(headers: &HeaderMap, public_key: Option<Box<str>>) -> Option<Self> {
         let header = KeyHeader::of(headers);
         (header.is_some() || public_key.is_some()).then_some(Self { header, public_key })
     }
 }
 
-/// What stands in the header `Idempotency-Key`.
+/// The header `Idempotency-Key`.
 #[derive(Debug, Clone)]
 enum KeyHeader {
     /// One value.
     Once(HeaderValue),
-    /// Several, of which none can be preferred.
+    /// Several values; none can be preferred.
     Repeated,
 }
 
 impl KeyHeader {
-    /// None where there is no such header.
+    /// `None` without this header.
     fn of(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(IdempotencyKey::HEADER).iter();
         let first = values.next()?;
@@ -103,7 +103,7 @@ pub(crate) enum HoursFormat {
     Csv,
 }
 
-/// How long a range is that says only where it ends.
+/// The length in hours of a range without `from`.
 const USUAL_RANGE: i64 = 24;
 
 fn idempotency_key(query: &str, source: Option<&KeySource>) -> Result<Option<IdempotencyKey>, InvalidInput> {
@@ -165,18 +165,19 @@ fn hours(query: &str, headers: &HeaderMap) -> Result<HoursQuery, InvalidInput> {
     if unique_exactly && format == HoursFormat::Csv {
         return Err(InvalidInput {
             parameter: "unique",
-            fault: "counts the users of all hours together, for which CSV has no place".to_owned(),
+            fault: "counts the users of all hours together, which CSV cannot contain".to_owned(),
             accepted: "exact with format=json",
         });
     }
     Ok(HoursQuery { range: first..=last, format, unique_exactly })
 }
 
-/// Whether a client wants CSV more than JSON (RFC 9110, section 12.5.1), or as much and named it first. Whoever takes everything gets JSON.
+/// Whether a client prefers CSV to JSON (RFC 9110, section 12.5.1), or accepts both alike and names CSV first. A client
+/// that accepts everything gets JSON.
 fn accepts_csv(headers: &HeaderMap) -> bool {
     let accept = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let ranges: Vec<(String, f32)> = accept.flat_map(|value| value.split(',')).map(media_range).collect();
-    // What names a type most exactly says how much it is wanted.
+    // The most specific range decides the weight of a type.
     let wanted = |names: [&str; 3]| {
         let place = names.iter().find_map(|name| ranges.iter().position(|(range, _)| range == name))?;
         Some((place, ranges[place].1)).filter(|(_, weight)| *weight > 0.0)
@@ -189,7 +190,7 @@ fn accepts_csv(headers: &HeaderMap) -> bool {
     }
 }
 
-/// One part of a header `Accept`: its media range in lower case, and how much it is wanted.
+/// One part of a header `Accept`: its media range in lower case, and its weight.
 fn media_range(text: &str) -> (String, f32) {
     let mut parts = text.split(';').map(str::trim);
     let range = parts.next().unwrap_or_default().to_ascii_lowercase();
@@ -255,13 +256,13 @@ mod tests {
     }
 
     #[test]
-    fn parameters_that_are_not_known_are_ignored_however_often_they_come() {
+    fn unknown_parameters_are_ignored_also_if_repeated() {
         assert!(event("x=1&x=2&&=&timestamp=1&user=a&event=click&%ff=%ff").is_ok());
         assert!(timestamp("timestamp=1&user=&user=&event=nonsense").is_ok());
     }
 
     #[test]
-    fn csv_is_for_those_who_want_it_more_than_json_or_name_it_first() {
+    fn csv_is_for_clients_that_prefer_it_to_json_or_name_it_first() {
         for (accept, is_csv) in [
             ("", false),
             ("*/*", false),
@@ -285,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn users_of_a_range_are_not_counted_for_an_answer_that_cannot_say_them() {
+    fn users_of_a_range_cannot_be_counted_for_csv() {
         let csv = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("text/csv"))]);
         assert_eq!(hours("unique=exact", &csv).unwrap_err().parameter, "unique");
         assert_eq!(hours("unique=exact&format=csv", &HeaderMap::new()).unwrap_err().parameter, "unique");

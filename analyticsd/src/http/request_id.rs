@@ -1,26 +1,26 @@
-//! The name of a request, by which its client and the log speak of the same one.
+//! The id of a request. It stands in the answer and in the log.
 
 use std::fmt;
 
 use warp::http::{HeaderMap, HeaderName, HeaderValue};
 
-/// Where a client may give one, and gets it back.
+/// A client may send an id in this header; the answer repeats it.
 pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
-/// The longest that is taken from a client, in bytes.
+/// The longest id that is accepted from a client, in bytes.
 const MAX_LENGTH: usize = 64;
 
-/// 1 to 64 letters, digits, dots, underscores and hyphens, so that it can stand anywhere.
+/// 1 to 64 letters, digits, dots, underscores and hyphens, which are safe in logs and headers.
 #[derive(Debug)]
 pub(crate) enum RequestId {
-    /// What the client calls it.
+    /// The client's own id.
     Given(HeaderValue),
-    /// Hexadecimal digits of our own.
+    /// A random id of hexadecimal digits.
     Drawn([u8; 16]),
 }
 
 impl RequestId {
-    /// What the client calls its request, if it does so once and in a way that can stand in a log; else 16 random digits, which take no call of the
-    /// system.
+    /// The id that the client sent, if there is exactly one and it is safe in a log; otherwise 16 random digits, which
+    /// take no system call.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let mut given = headers.get_all(&HEADER).iter();
         match (given.next(), given.next()) {
@@ -45,7 +45,6 @@ impl RequestId {
         }
     }
 
-    /// What to say to the client.
     pub(crate) fn to_header(&self) -> HeaderValue {
         match self {
             Self::Given(id) => id.clone(),
@@ -80,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sane_name_of_the_client_is_kept_and_any_other_replaced() {
+    fn a_safe_id_of_the_client_is_kept_and_any_other_replaced() {
         let longest = [b'a'; 64];
         for sane in [&b"a"[..], b"A.b_c-9", &longest] {
             assert_eq!(of(&[sane]).as_bytes(), sane);
@@ -95,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_are_drawn_alike() {
+    fn random_ids_differ() {
         assert_ne!(of(&[]), of(&[]));
         assert_eq!(RequestId::drawn([0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef]).to_string(), "0123456789abcdef");
     }

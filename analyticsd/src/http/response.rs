@@ -1,4 +1,4 @@
-//! Answers to requests that were served. Those that were not are made in [`error`](super::error).
+//! Successful answers. Those of failed requests are made in [`error`](super::error).
 
 use hyper::body::Bytes;
 use warp::{
@@ -26,7 +26,7 @@ pub(crate) fn text(body: String) -> Response {
     response
 }
 
-/// A document that is part of the program.
+/// A document that is compiled into the program.
 pub(crate) fn json(body: Bytes) -> Response {
     let mut response = in_chunks(body);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -1,5 +1,5 @@
-//! Finds the endpoint of a request. Whatever decides by the path asks here, so that no two parts of the program read a path
-//! differently.
+//! Finds the endpoint of a request. Every decision about a path is made here, so that no two parts of the program read
+//! a path differently.
 
 use std::convert::Infallible;
 
@@ -18,30 +18,30 @@ use super::{
 };
 use crate::{auth::Policy, telemetry::metrics::Listener};
 
-/// What a request is for.
+/// The route and the endpoint of a request.
 #[derive(Clone, Copy)]
 pub(crate) struct Target {
-    /// The place of its route's name in [`names`].
+    /// The index of its route's name in [`names`].
     pub(crate) place: usize,
     pub(crate) name: &'static str,
-    /// None where the path has no such method, or there is no such path.
+    /// `None` if the path is unknown or does not accept the method.
     pub(crate) endpoint: Option<&'static Endpoint>,
-    /// The place of the endpoint in its route.
+    /// The index of the endpoint in its route.
     endpoint_place: usize,
 }
 
 impl Target {
-    /// What a request must show. Nothing is there that needs a token where nothing is.
+    /// The credentials that the endpoint requires. Without an endpoint there is nothing to protect.
     pub(crate) fn policy(&self) -> Policy {
         self.endpoint.map_or(Policy::Open, |endpoint| endpoint.policy)
     }
 
-    /// Whether it is the busiest route, where only the service writes to the log.
+    /// Whether this is the busiest route. On it only the service writes to the log.
     pub(crate) fn is_busiest(&self) -> bool {
         self.place == 0
     }
 
-    /// Why there is no endpoint, which is the same for all who ask.
+    /// Why there is no endpoint. The reason does not depend on the client.
     pub(crate) fn missing(&self, listener: Listener, path: &str) -> ApiError {
         match ROUTES.get(self.place) {
             Some(route) => {
@@ -57,7 +57,7 @@ impl Target {
 /// The routes of one listener, ready to serve.
 pub(crate) struct Router {
     listener: Listener,
-    /// By the place of the route and that of the endpoint.
+    /// By the indices of route and endpoint.
     filters: Vec<Vec<BoxedFilter<(Response,)>>>,
 }
 
@@ -78,7 +78,7 @@ impl Router {
         find(self.listener, path, method)
     }
 
-    /// Lets the endpoint of a target answer. There must be one.
+    /// Calls the endpoint of a target, which must have one.
     pub(crate) fn call<B>(
         &self,
         target: Target,

@@ -1,7 +1,6 @@
-//! Every route of the daemon, once: a row for each path, and in it a line for each endpoint with its methods, what a request must
-//! show, what is passed to its handler, the handler, and its description in the OpenAPI document.
-//!
-//! What has no row is not served.
+//! The table of all routes: a row for each path, and in it an entry for each endpoint with its methods, the credentials
+//! that it requires, what is passed to its handler, the handler, and its description in the OpenAPI document. A path
+//! without a row is not served.
 
 use std::sync::Arc;
 
@@ -30,7 +29,7 @@ use crate::{
     telemetry::metrics::{Listener, Metrics},
 };
 
-/// What the handlers work with.
+/// The parts of the daemon that handlers use.
 pub(crate) struct Services {
     pub(crate) events: Arc<EventLanes>,
     pub(crate) counts: Arc<CountLanes>,
@@ -50,18 +49,18 @@ pub(super) struct Route {
     pub(super) endpoints: &'static [Endpoint],
 }
 
-/// Which paths are a route's, each in the one spelling that it has.
+/// The paths of a route. Each has exactly one spelling.
 enum Path {
     Exact(&'static str),
-    /// The folder of the documentation's pages, and those.
+    /// The pages of the documentation, and their folder.
     Docs,
-    /// Those of the page's files.
+    /// The files of the page.
     Files,
 }
 
 type Document = (&'static str, fn() -> Operation);
 
-/// One way to use a route.
+/// One or more methods of a route, with their handler.
 pub(crate) struct Endpoint {
     pub(super) methods: &'static [Method],
     pub(super) policy: Policy,
@@ -71,17 +70,17 @@ pub(crate) struct Endpoint {
     document: Option<Document>,
 }
 
-/// What the service adds to a request for its handler. Each thing that is added takes three allocations.
+/// What the service adds to a request for its handler. Each addition takes three allocations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Passes {
     Nothing,
-    /// Where an idempotency key may come from.
+    /// The sources of an idempotency key.
     Key,
-    /// The same, and who takes memory for the body, which is read.
+    /// The same, and the holder of the memory for the body. Only here the body is read.
     Batch,
     /// The address of the client.
     Client,
-    /// Whether the client would still be let in.
+    /// A check whether the client's credentials are still valid.
     StillAllowed,
 }
 
@@ -218,7 +217,7 @@ pub(super) static ROUTES: [Route; 12] = [
     },
 ];
 
-/// A file that is part of the program.
+/// A file that is compiled into the program.
 const FILE: Endpoint = Endpoint {
     methods: READ,
     policy: Policy::Open,
@@ -232,7 +231,7 @@ const fn public(path: Path, endpoints: &'static [Endpoint]) -> Route {
 }
 
 impl Route {
-    /// What it is called in metrics and in the log.
+    /// The route's name in metrics and log.
     pub(super) fn name(&self) -> &'static str {
         match self.path {
             Path::Exact(path) => path,
@@ -250,7 +249,7 @@ impl Route {
     }
 }
 
-/// What routes are called, in the order of their places, and last what every path is called that no route has.
+/// The names of routes in the order of the table, and last the name for paths without a route.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     ROUTES.iter().map(Route::name).chain([UNKNOWN])
 }

@@ -1,4 +1,4 @@
-//! Accepts connections and serves them until told to stop. The caller owns the listener and decides when to stop.
+//! Accepts connections and serves them until a future resolves. The caller owns the listener and decides when to stop.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -20,31 +20,34 @@ use crate::http::{
     service::HttpService,
 };
 
-/// Limits of a server. Past them a client is refused or cut off; nothing grows without bound.
+/// Limits of a server. Beyond them a client is refused or disconnected, so that nothing grows without bound.
 ///
-/// A connection takes about 10 KiB, and up to twice `header_bytes` more while it holds a head and answers that are not read. With the defaults that is
-/// 420 MiB at worst; 10,000 connections that had each sent 16 KiB of a head took 260 MiB. What the system holds for its sockets comes on top.
+/// A connection takes about 10 KiB, and up to twice `header_bytes` more for a head and unread answers. With the
+/// defaults that is at most 420 MiB; 10,000 connections that had each sent 16 KiB of a head took 260 MiB. The system's
+/// buffers come on top.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// The most connections at a time. Further ones are answered 503 at once and closed.
+    /// The most connections at a time. Further ones get 503 at once and are closed.
     pub(crate) connections: usize,
-    /// The most of them that one address may have, unless it is a trusted proxy. Further ones are answered in the same way.
+    /// The most connections of one address that is not a trusted proxy. Further ones get the same answer.
     pub(crate) connections_per_address: Option<usize>,
-    /// The most connections beyond these limits that are being refused at a time. Further ones are closed without a word.
+    /// The most connections that are refused at a time. Further ones are closed without an answer.
     pub(crate) refusals: usize,
-    /// The longest that a client may take to send the head of a request, counted from the connection's beginning or the answer before.
+    /// The longest that a client may take to send the head of a request, counted from the start of the connection or
+    /// the previous answer.
     pub(crate) header_timeout: Duration,
-    /// The most bytes in the head of a request, from 8,192 up. As many again may wait for a client that does not read its answers.
+    /// The most bytes in the head of a request, from 8,192 up. Up to as many bytes of unread answers may wait as well.
     pub(crate) header_bytes: usize,
-    /// The longest that a client may leave what it was sent unread or unacknowledged, on Linux, which looks after it now and then: its
-    /// connection ends within twice this time.
+    /// The longest that a client may leave answers unread or unacknowledged, on Linux. The kernel checks it from time
+    /// to time, so the connection ends within twice this time.
     pub(crate) unread_timeout: Duration,
     /// The longest that a stop may wait for requests under way.
     pub(crate) shutdown_timeout: Duration,
 }
 
 impl Limits {
-    /// For the few who ask what the daemon counts about itself. One of them needs one connection, and keeps no others out with idle ones.
+    /// For the few clients that read the metrics. One of them needs one connection, and cannot keep others out with
+    /// idle ones.
     pub(crate) fn admin() -> Self {
         Self { connections: 16, connections_per_address: Some(4), refusals: 16, ..Self::default() }
     }
@@ -64,20 +67,20 @@ impl Default for Limits {
     }
 }
 
-/// How many connections may wait in the system until they are accepted, where it allows so many. A client that finds no room there
-/// tries again only after a second.
+/// How many connections may wait in the system's backlog, if it allows so many. A client that finds it full tries again
+/// only after a second.
 const BACKLOG: u32 = 4_096;
 
 /// Listens on an address.
 pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // Else a restart would have to wait until the last connections of the daemon before are forgotten.
+    // Otherwise a restart would have to wait until the system has forgotten the last connections of the daemon before.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// Serves on `listener` until `stop` resolves; then accepts nothing more, and answers what was accepted.
+/// Serves on `listener` until `stop` resolves. Then it accepts no more connections and answers the requests under way.
 ///
 /// Returns whether every request under way was answered before [`Limits::shutdown_timeout`] ran out.
 pub(crate) async fn serve(
@@ -95,9 +98,9 @@ pub(crate) async fn serve(
     let connections = GracefulShutdown::new();
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(limits.header_bytes);
-    // An answer is a few dozen bytes: to copy its body behind its head costs less than to hand the system two pieces.
+    // An answer is a few dozen bytes: copying its body behind its head costs less than a vectored write.
     http.writev(false);
-    // A client that has said all it has to say still gets its answer.
+    // A client that closes its sending side still gets its answer.
     http.half_close(true);
 
     tokio::pin!(stop);
@@ -156,15 +159,15 @@ pub(crate) async fn serve(
 fn prepare(stream: &TcpStream, unread_timeout: Duration) {
     // An answer is small and complete when it is written, so waiting to fill a packet would only delay it.
     let _ = stream.set_nodelay(true);
-    // The system alone sees whether a client reads what was written to it, and ends the connection if it does not.
+    // Only the system sees whether a client reads its answers; it ends the connection if not.
     #[cfg(target_os = "linux")]
     let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(unread_timeout));
     #[cfg(not(target_os = "linux"))]
     let _ = unread_timeout;
 }
 
-/// A connection that was reset before it was accepted is the client's affair. Anything else, such as a lack of file descriptors, does
-/// not go away at once, and must not become a busy loop.
+/// A connection that was reset before it was accepted needs no pause. Any other error, such as a lack of file
+/// descriptors, lasts, and must not cause a busy loop.
 async fn pause_after(error: &io::Error) {
     if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
         tracing::error!(%error, "cannot accept connections; trying again in a second");

@@ -1,4 +1,4 @@
-//! What every request passes before its handler, and every answer on its way back.
+//! The steps of every request before its handler, and of every answer after it.
 
 use std::{
     convert::Infallible,
@@ -44,23 +44,23 @@ pub(crate) struct HttpService {
 }
 
 impl HttpService {
-    /// The service lets in whom the gate lets in, and counts requests in `metrics`.
+    /// The service admits what the gate admits, and counts requests in `metrics`.
     pub(crate) fn new(gate: Arc<Gate>, router: Router, metrics: Arc<Metrics>) -> Self {
         let observer = Arc::new(Observer::new(metrics, router.listener()));
         Self { gate, router, observer }
     }
 
-    /// Where the connections of the listener are counted.
+    /// The metrics of the listener's connections.
     pub(crate) fn connections(&self) -> &OfListener {
         self.observer.connections()
     }
 
-    /// Whether an address is that of a trusted proxy, which speaks for many.
+    /// Whether an address is that of a trusted proxy, which forwards requests of many clients.
     pub(crate) fn is_proxy(&self, address: IpAddr) -> bool {
         self.gate.is_proxy(address)
     }
 
-    /// What the requests of a connection have in common.
+    /// What all requests of a connection share.
     pub(crate) fn peer(&self, address: IpAddr) -> Peer {
         self.gate.peer(address)
     }
@@ -78,7 +78,7 @@ impl HttpService {
     {
         let mut request = request.map(WatchedBody::new);
         let read = request.body().read_to_end();
-        // `CONNECT host:port` names no path, which warp takes for granted that every request does. No path has that method.
+        // `CONNECT host:port` has no path, but warp expects one. No route accepts that method.
         if request.uri().path().is_empty() {
             *request.uri_mut() = Uri::from_static("/");
         }
@@ -109,7 +109,7 @@ impl HttpService {
         Answering { answer, span, entry, gate: Arc::clone(&self.gate), read, observed: Some(observed) }
     }
 
-    /// What is passed to the handler of a request, if there is one and the request is as it has to be.
+    /// What is passed to the handler, if the request has one and passes the checks.
     fn passes(&self, target: Target, request: &Request<impl Body>) -> Result<Passes, ApiError> {
         let endpoint = target.endpoint.ok_or_else(|| target.missing(self.router.listener(), request.uri().path()))?;
         framing::check(endpoint.passes, request)?;
@@ -147,8 +147,9 @@ fn preflight_method<B>(request: &Request<B>) -> Option<Method> {
 }
 
 pin_project! {
-    /// An answer that is on its way. It is written by hand because the compiler keeps what an async function was given beside what it makes of it: as three
-    /// of those, one in another, this took three kilobytes, which were copied several times for each request.
+    /// The future of an answer. It is written by hand, because the compiler stores the arguments of an async function
+    /// beside the values made from them. As three nested async functions it took three kilobytes, copied several times
+    /// for each request.
     pub(crate) struct Answering<F> {
         #[pin]
         answer: Answer<F>,
@@ -156,7 +157,7 @@ pin_project! {
         entry: Entry,
         gate: Arc<Gate>,
         read: ReadToEnd,
-        // None once the answer is there. If it is dropped before, the request counts as abandoned.
+        // `None` once the answer is made. If it is dropped before, the request counts as abandoned.
         observed: Option<Observed>,
     }
 }
@@ -164,9 +165,9 @@ pin_project! {
 pin_project! {
     #[project = AnswerProjection]
     enum Answer<F> {
-        // The handler makes it.
+        // The handler makes the answer.
         Asked { #[pin] inside: F },
-        // There is no need to ask a handler.
+        // The answer is known without a handler.
         Known { answer: Option<Response> },
     }
 }
@@ -192,8 +193,8 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
 }
 
 impl Entry {
-    /// What becomes of the answer to a request that entered so. One that is marked [`HangUp`] closes the connection. The answer
-    /// says so if the connection ends with it, because the rest of the request is not read.
+    /// Completes the answer. One that is marked [`HangUp`] closes the connection instead. If the body was not read to
+    /// its end, the answer has `Connection: close`.
     fn let_out(&self, gate: &Gate, read: &ReadToEnd, mut response: Response) -> Result<Response, NoAnswer> {
         self.mark(gate, &mut response);
         if response.extensions().get::<HangUp>().is_some() {

@@ -1,12 +1,13 @@
-//! The files that the daemon serves as they are. They are part of the program, so that one file is all there is to install.
+//! The files that the daemon serves unchanged. They are part of the program, so that one file is all there is to
+//! install.
 
-/// A file, and how browsers are to treat it.
+/// A file, and how browsers should treat it.
 pub(crate) struct File {
-    /// Where it is served.
+    /// The path of its URL.
     pub(crate) path: &'static str,
     pub(crate) media_type: &'static str,
     pub(crate) content: &'static [u8],
-    /// Whether pages of other sites use it, which may keep it for an hour without asking again.
+    /// Whether pages of other sites use it. Browsers may cache such a file for an hour.
     pub(crate) is_for_others: bool,
 }
 

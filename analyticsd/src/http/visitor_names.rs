@@ -1,4 +1,5 @@
-//! Names for visitors whose browsers run no script: the same for a day, from any replica, and nobody's who does not know the salt.
+//! Names for visitors whose browsers run no script. A name is the same for a day on every replica. Without the salt it
+//! cannot be traced to a visitor.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -14,20 +15,20 @@ use crate::{
 
 const MILLIS_PER_DAY: i64 = 24 * 3_600_000;
 
-/// The way to a name.
+/// Derives names.
 pub(crate) struct VisitorNames {
     reports: Arc<Reports>,
-    /// Asked for once; it never changes.
+    /// Read from the database once; it never changes.
     salt: OnceCell<String>,
 }
 
 impl VisitorNames {
-    /// The salt is asked for with the first visitor.
+    /// The first visitor's request reads the salt.
     pub(crate) fn new(reports: Arc<Reports>) -> Self {
         Self { reports, salt: OnceCell::new() }
     }
 
-    /// The name of a client on the day of an instant.
+    /// The name of a client on the day of `at`.
     pub(crate) async fn of(&self, at: Timestamp, client: IpAddr, headers: &HeaderMap) -> Result<UserName, ReadError> {
         let salt = self.salt.get_or_try_init(|| self.reports.visitor_salt()).await?;
         let browser = headers.get(USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default();
@@ -39,7 +40,7 @@ fn name(salt: &str, at: Timestamp, client: IpAddr, browser: &[u8]) -> UserName {
     let mut sum = Sha256::new();
     sum.update(salt);
     sum.update((at.millis() / MILLIS_PER_DAY).to_be_bytes());
-    // An address has one of two lengths, which its first byte tells, so that nothing runs into what follows.
+    // The first byte gives the length of the address, so that two different inputs never have the same bytes.
     match client.to_canonical() {
         IpAddr::V4(address) => {
             sum.update([4]);
@@ -63,7 +64,7 @@ mod tests {
     use super::{MILLIS_PER_DAY, name};
 
     #[test]
-    fn a_visitor_has_one_name_a_day_and_everybody_another() {
+    fn a_visitor_has_one_name_a_day_and_no_two_visitors_share_one() {
         let at = |millis| Timestamp::from_millis(millis).unwrap();
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
         let one = name("salt", at(0), address("192.0.2.1"), b"browser");

@@ -1,5 +1,5 @@
-//! The body of a request that remembers whether it was read. HTTP/1.1 ends a connection on which the rest of a body is not read, and a client
-//! that is not told so sends its next request on it and gets no answer.
+//! A request's body that remembers whether it was read to its end. HTTP/1.1 closes a connection when the rest of a body
+//! is not read. Without a warning the client would send its next request on it and get no answer.
 
 use std::{
     pin::Pin,
@@ -12,7 +12,7 @@ use std::{
 
 use hyper::body::{Body, Frame, SizeHint};
 
-/// Says whether the [`WatchedBody`] that it belongs to was read to its end.
+/// Whether its [`WatchedBody`] was read to its end.
 #[derive(Debug, Clone)]
 pub(crate) struct ReadToEnd(Option<Arc<AtomicBool>>);
 
@@ -31,7 +31,7 @@ pub(crate) struct WatchedBody<B> {
 }
 
 impl<B: Body> WatchedBody<B> {
-    /// Watches a body. Requests that have none, which is nearly all of them, cost no allocation.
+    /// Watches a body. A request without one, as nearly all are, costs no allocation.
     pub(crate) fn new(inside: B) -> Self {
         let read = ReadToEnd((!inside.is_end_stream()).then(Arc::default));
         Self { inside, read }

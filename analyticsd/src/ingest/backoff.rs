@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// What failed in a row, and how long to leave the database alone after each.
+/// Counts failures in a row, and gives the pause after each.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff(u32);
 
@@ -8,7 +8,7 @@ impl Backoff {
     const FIRST_PAUSE: Duration = Duration::from_millis(20);
     const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
-    /// One more. How long to wait after it: twice as long as after the last, within bounds.
+    /// Counts a failure. Returns the pause after it: twice the last one, within bounds.
     pub(crate) fn pause(&mut self) -> Duration {
         let pause = Self::FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(self.0)).min(Self::LONGEST_PAUSE);
         self.0 = self.0.saturating_add(1);

@@ -1,9 +1,9 @@
-//! Stores events: while one commit is under way the next gathers. There is no timer: an idle lane stores an event at once, and a
-//! busy one fills its commits by itself.
+//! Stores events in group commits: while one commit is under way, the events of the next one gather. There is no timer.
+//! An idle lane stores an event at once; a busy one fills its commits by itself.
 //!
-//! The lane waits for nothing but the commit under way. What takes longer happens beside it: an hour that must be opened again
-//! (`reopening`), a commit whose fate is not known (`undecided`), what to tell those who came too late (`refusing`), a database that is
-//! away (`outage`). And while a commit hangs, those who wait behind it are refused in time.
+//! The lane waits only for the commit under way. Slower work runs in tasks beside it: reopening an hour (`reopening`),
+//! finding out whether a commit went through (`undecided`), answering late events (`refusing`), waiting for the
+//! database to return (`outage`). While a commit hangs, the lane refuses the requests behind it in time.
 
 use std::{
     collections::HashSet,
@@ -36,36 +36,37 @@ use crate::{
     telemetry::metrics::{CommitOutcome, LaneCommits, LaneName, Metrics, Queued},
 };
 
-/// How long to try to find out what became of a commit that nobody was told of.
+/// How long to try to find out whether a commit went through, when the connection died during it.
 const FATE_PATIENCE: Duration = Duration::from_secs(30);
-/// The most commits of one lane whose fate is being found out. With more of them the lane waits.
+/// The most commits of one lane whose outcome is being found out. With more of them the lane waits.
 const MAX_UNDECIDED: usize = 4;
-/// How long a lane waits for a proof that something can be stored after a commit that was not, before it refuses what it holds. A connection that was
-/// ended, or a pool whose connections are all dead or useless, is replaced within it.
+/// How long a lane waits, after a failed commit, for proof that the database can store events, before it refuses the
+/// requests it holds. That is long enough to replace a closed connection, or a pool whose connections are all dead.
 const OUTAGE_GRACE: Duration = Duration::from_millis(500);
-/// The longest pause of a lane after a commit that failed while others can be stored. Each failure costs the database a session.
+/// The longest pause of a lane after a commit that failed while others succeed. Each failure costs the database a
+/// session.
 const LONGEST_SETBACK: Duration = Duration::from_millis(40);
-/// How often a request is tried again while connections break and the database is well.
+/// How often a request is tried again while connections break and the database works.
 const MAX_TRIES: u8 = 3;
-/// How long an answer to what came too late may wait to say from when on events are accepted.
+/// How long the answer to a late event may wait for the time from which events are accepted.
 const BOUND_PATIENCE: Duration = Duration::from_secs(1);
-/// How long the lane of the present may have stored nothing before it proves that it can: a replica that is not ready gets no traffic to learn from.
+/// After this time without a commit the lane of the present proves that it can store events. A replica that is not
+/// ready gets no traffic to learn from.
 const QUIET: Duration = Duration::from_secs(5);
-/// The same for the others, once they have stored anything: what the database lost of theirs is noticed then.
+/// The same for the other lanes, once they have stored anything. The proof also notices events that the database lost.
 const QUIET_OF_OTHERS: Duration = Duration::from_mins(1);
-/// What the lanes of one daemon have in common.
+/// What the lanes of one daemon share.
 pub(crate) struct Shared<'a> {
-    /// The database.
     pub(crate) store: &'a Store,
-    /// Where events are kept while it is away.
+    /// Keeps events while the database is unavailable.
     pub(crate) spool: Option<&'a SpoolLane>,
-    /// Where what happens is counted.
+
     pub(crate) metrics: &'a Arc<Metrics>,
-    /// What they know of whether events can be stored.
+    /// Whether events can be stored, as far as the lanes know.
     pub(crate) storing: &'a Arc<Storing>,
-    /// What notices that the database lost what they stored.
+    /// Notices when the database lost committed events.
     pub(crate) losses: Losses,
-    /// How many hours may be opened again at a time; each takes a connection and reads a whole hour.
+    /// Limits how many hours are reopened at a time. Each takes a connection and reads a whole hour.
     pub(crate) reopening_places: Arc<Semaphore>,
 }
 
@@ -76,7 +77,7 @@ pub(crate) struct Batcher {
 }
 
 impl Batcher {
-    /// Starts the lane's task in `tasks`, which ends when the lane is dropped and all that it accepted is answered.
+    /// Starts the lane's task in `tasks`. The task ends when the lane is dropped and every request is answered.
     pub(crate) fn start(name: LaneName, limits: BatcherLimits, shared: &Shared<'_>, tasks: &Tasks) -> Self {
         let (jobs, queue) = mpsc::channel(limits.queue_length);
         let (store, spool) = (shared.store, shared.spool.cloned());
@@ -99,7 +100,7 @@ impl Batcher {
             refusing: JoinSet::new(),
             outage: None,
             setbacks: Backoff::default(),
-            // The present does so at once.
+            // The present lane proves it at once.
             proves_next: Instant::now() + if name == LaneName::Present { Duration::ZERO } else { QUIET_OF_OTHERS },
         };
         tasks.spawn_lane(lane.run());
@@ -111,14 +112,14 @@ impl Batcher {
         self.jobs.capacity()
     }
 
-    /// How many requests wait, and how many may.
+    /// The length of the queue and its limit.
     pub(crate) fn queued(&self) -> Queued {
         Queued::of(&self.jobs)
     }
 
     /// Stores events, all or nothing; when this returns [`Accepted::Committed`] they are committed.
     ///
-    /// `share` is what the request holds of the memory for bodies; it is given back with the answer, also when its client is gone.
+    /// `share` is the request's part of the body budget. It is returned with the answer, also when the client is gone.
     pub(crate) async fn store(
         &self,
         submission: Submission,
@@ -126,7 +127,7 @@ impl Batcher {
     ) -> Result<Accepted, IngestError> {
         let (job, answered) = Job::new(submission, share);
         match &self.spool {
-            // A key may be in the spool already, whose request came first.
+            // The spool may hold an earlier request with the same key.
             Some(spool) if !job.claims.is_empty() && !spool.is_empty() => spool.keep(job),
             _ => self.jobs.try_send(job).map_err(|_| IngestError::TooBusy)?,
         }
@@ -143,24 +144,25 @@ struct Lane {
     store: Store,
     writer: Writer,
     pending: Pending,
-    /// Each finds out what became of a commit and answers, or gives back what is not stored, and why.
+    /// Each finds out whether a commit went through. It answers the requests, or returns those that are not stored,
+    /// with the cause.
     undecided: JoinSet<Option<(Vec<Job>, StoreError)>>,
-    /// Each tells some that they came too late.
+    /// Each answers requests that came too late.
     refusing: JoinSet<()>,
-    /// Ends when something can be stored again.
+    /// Resolves when events can be stored again.
     outage: Option<Proof>,
     setbacks: Backoff,
-    /// When it proves that it can store, unless it stores something before.
+    /// When the lane proves that it can store events, unless a commit comes first.
     proves_next: Instant,
 }
 
 /// What a lane does next.
 enum Turn {
-    /// Something waits to be stored.
+    /// Requests wait to be stored.
     Commit,
-    /// Nothing was stored for so long that nobody knows whether it could be.
+    /// Nothing was stored for so long that the lane must prove that it can.
     Prove,
-    /// It ends.
+    /// The lane ends.
     End,
 }
 
@@ -186,7 +188,7 @@ impl Lane {
         self.losses.retire(self.writer, self.name).await;
     }
 
-    /// Waits until there is something to do, and takes in what came back meanwhile.
+    /// Waits until there is something to do, and collects the results of the tasks beside the lane.
     async fn wait(&mut self) -> Turn {
         while let Some(back) = self.undecided.try_join_next() {
             self.decided(back).await;
@@ -229,7 +231,7 @@ impl Lane {
         }
     }
 
-    /// Stores jobs in one commit and answers them, or puts them where they wait for what keeps them from being stored.
+    /// Stores jobs in one commit and answers them, or sets them aside until they can be stored.
     async fn commit(&mut self, jobs: Vec<Job>) {
         let claims: Vec<_> = jobs.iter().flat_map(|job| &job.claims).cloned().collect();
         let events = jobs.iter().flat_map(|job| &job.submission.events);
@@ -266,7 +268,7 @@ impl Lane {
                     tracing::debug!(lane = self.name.name(), %hour, "reopening for a late event");
                     self.pending.reopen(hour, &self.store);
                 }
-                // Those that touch these hours are parked when they are gathered again.
+                // Jobs that touch these hours are parked when they are gathered again.
                 self.pending.first(rest);
             }
             Ok(Ingested::Claimed { repeated, conflicting }) => self.resolve_claims(jobs, &repeated, &conflicting),
@@ -275,7 +277,7 @@ impl Lane {
         }
     }
 
-    /// Proves that events could be stored, where nothing was stored for a while.
+    /// Proves that events can be stored, after a while without a commit.
     async fn prove(&mut self) {
         self.storing.begins();
         let proof = tokio::select! {
@@ -294,7 +296,8 @@ impl Lane {
         }
     }
 
-    /// A commit is over. One that hung and failed is trouble until something can be stored, also while its fate is being found out.
+    /// Notes that a commit is over. One that hung and failed makes the lane unavailable until a commit succeeds, also
+    /// while its outcome is being found out.
     fn ends(&mut self, failed: Option<&StoreError>) {
         if let Some(error) = failed.filter(|error| error.is_silence() || self.storing.hangs()) {
             self.fails(error);
@@ -303,7 +306,8 @@ impl Lane {
         self.storing.ends();
     }
 
-    /// Whether it proves that it can store when nothing is stored for a while. What is away is proven by the task that waits for it.
+    /// Whether the lane itself proves that it can store events. During an outage the task that waits for the database
+    /// does it.
     fn proves_by_itself(&self) -> bool {
         self.outage.is_none() && self.pending.is_open && (self.name == LaneName::Present || self.writer.is_registered())
     }
@@ -312,7 +316,7 @@ impl Lane {
         self.proves_by_itself() && Instant::now() >= self.proves_next
     }
 
-    /// Something was committed.
+    /// Notes that a commit succeeded.
     fn stores(&mut self) {
         let quiet = if self.name == LaneName::Present { QUIET } else { QUIET_OF_OTHERS };
         self.proves_next = Instant::now() + quiet;
@@ -322,14 +326,15 @@ impl Lane {
         }
     }
 
-    /// Answers those that came too late, for which the database has to be asked from when on events are accepted.
+    /// Answers late events. The answer contains the time from which events are accepted, which the database knows.
     fn refuse_expired(&mut self, jobs: Vec<Job>, expired: HashSet<Hour>) {
         if jobs.is_empty() {
             return;
         }
         let store = self.store.clone();
         self.refusing.spawn(async move {
-            // A task of its own, so that what is asked is not given up in the middle, which would leave a connection of the pool in doubt.
+            // The query runs in a task of its own, so that the timeout does not cancel it and leave a pooled connection
+            // in an unknown state.
             let asked = tokio::spawn(async move { Retention::accepts_from(&store).await });
             let accepts_from = match timeout(BOUND_PATIENCE, asked).await {
                 Ok(Ok(Ok(bound))) => Some(bound.unwrap_or_default()),
@@ -342,7 +347,7 @@ impl Lane {
         });
     }
 
-    /// Answers those whose keys are stored already, and leaves the rest to the next commit.
+    /// Answers jobs whose keys are stored already, and leaves the rest to the next commit.
     fn resolve_claims(&mut self, jobs: Vec<Job>, repeated: &[usize], conflicting: &[usize]) {
         let mut rest = Vec::new();
         let mut first_claim = 0;
@@ -369,13 +374,14 @@ impl Lane {
         self.pending.by_themselves(rest);
     }
 
-    /// Tries again what is certainly not stored, if anything can be stored now; otherwise refuses it, or keeps it in the spool.
+    /// Tries jobs again that are certainly not stored, if the database can store events now. Otherwise refuses them, or
+    /// writes them to the spool.
     async fn not_stored(&mut self, mut jobs: Vec<Job>, error: &StoreError) {
         if self.is_away() {
             return self.pending.refuse(jobs);
         }
         let events: usize = jobs.iter().map(|job| job.submission.events.len()).sum();
-        tracing::warn!(lane = self.name.name(), %error, events, "a commit failed, and nothing of it is stored");
+        tracing::warn!(lane = self.name.name(), %error, events, "a commit failed; none of its events are stored");
         self.await_return();
         let pause = self.setbacks.pause().min(LONGEST_SETBACK);
         let was_alone = jobs.len() == 1;
@@ -403,7 +409,8 @@ impl Lane {
             self.pending.first(again);
             return;
         }
-        // Something can be stored, so it may be one of them that cannot, and must not take the others with it: all are tried once more, then each alone.
+        // Events can be stored, so one of these jobs may be the cause. It must not fail the others: all are tried once
+        // more together, then each alone.
         let together = jobs.extract_if(.., |job| job.tries <= 1).collect();
         let (alone, refused): (Vec<Job>, _) = jobs.into_iter().partition(|job| job.tries == 2 && !was_alone);
         if !refused.is_empty() {
@@ -414,22 +421,22 @@ impl Lane {
         self.pending.each_alone(alone);
     }
 
-    /// Nothing can be stored for now.
+    /// Notes that nothing can be stored for now.
     fn fails(&self, error: &StoreError) {
         if self.storing.fails(error) {
             tracing::error!(lane = self.name.name(), %error, "events cannot be stored; the log says when they can be stored again");
         }
     }
 
-    /// What comes from now on is refused until something can be stored again, rather than finding out for itself in the time that a
-    /// hanging database takes.
+    /// From now on requests are refused at once until events can be stored again. Otherwise each would wait for a
+    /// hanging database.
     fn await_return(&mut self) {
         if self.outage.is_none() {
             self.outage = Some(self.storing.proof(&self.store));
         }
     }
 
-    /// Whether nothing can be stored, as far as is known.
+    /// Whether nothing can be stored, as far as the lane knows.
     fn is_away(&mut self) -> bool {
         if returned(&mut self.outage).now_or_never().is_some() {
             self.is_back();
@@ -437,7 +444,7 @@ impl Lane {
         self.outage.is_some()
     }
 
-    /// Something could be stored just now.
+    /// Notes that events can be stored again.
     fn is_back(&mut self) {
         self.outage = None;
         self.metrics.database.answered();
@@ -446,14 +453,14 @@ impl Lane {
         }
     }
 
-    /// Takes up again what was found not to be stored.
+    /// Tries jobs again that turned out not to be stored.
     async fn decided(&mut self, back: Result<Option<(Vec<Job>, StoreError)>, JoinError>) {
         if let Ok(Some((jobs, cause))) = back {
             self.not_stored(jobs, &cause).await;
         }
     }
 
-    /// Leaves finding out, and answering, to a task of its own.
+    /// Starts a task that finds out whether a commit went through, and answers.
     async fn find_out(&mut self, jobs: Vec<Job>, undecided: Undecided) {
         let lane = self.name.name();
         tracing::warn!(lane, %undecided, "finding out whether a commit went through");
@@ -483,7 +490,7 @@ impl Lane {
                 }
                 Fate::Unknown { cause, before } => {
                     losses.look_for(Some(before));
-                    tracing::error!(lane, error = %cause, requests = jobs.len(), "it is not known whether a commit went through; closing the connections of its clients without an answer");
+                    tracing::error!(lane, error = %cause, requests = jobs.len(), "could not find out whether a commit went through; closing its clients' connections without an answer");
                     answer_all(jobs, Err(IngestError::Unknown));
                     None
                 }
@@ -492,7 +499,7 @@ impl Lane {
     }
 }
 
-/// Resolves when what an outage waits for has come; never where there is no outage.
+/// Resolves when the outage is over; never resolves without an outage.
 async fn returned(outage: &mut Option<Proof>) {
     match outage {
         Some(proof) => proof.await,

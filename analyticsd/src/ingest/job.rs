@@ -1,4 +1,4 @@
-//! What a request waits with in a lane, and what it can be told.
+//! A request that waits in a lane, and the answers that it can get.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -15,28 +15,28 @@ use crate::ingest::{expired::Expired, limits::body_budget::BodyShare};
 /// A request that has waited longer than this is refused instead of stored: its sender has probably given up.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// Events that were taken.
+/// How events were accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Accepted {
     /// They are committed.
     Committed,
-    /// The database is away; they are on this machine's disk and will be committed once it is back.
+    /// The database is unavailable. They are on this machine's disk and will be committed once it is back.
     Spooled,
 }
 
-/// Events that were not acknowledged. Except where it says so, they are not stored.
+/// Why events were not acknowledged. They are not stored, except for [`IngestError::Unknown`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(crate) enum IngestError {
-    /// Too many are waiting already, or waited too long.
+    /// Too many requests wait already, or this one waited too long.
     #[error("too many requests are waiting")]
     TooBusy,
     /// Their hour was settled and is being rebuilt for them, which takes longer than a request may wait.
     #[error("the hour is being rebuilt")]
     Rebuilding,
-    /// The database is away. The cause is logged.
+    /// The database is unavailable. The cause is logged.
     #[error("the database does not answer")]
     Unavailable,
-    /// The database, though there, did not accept them. The cause is logged.
+    /// The database refused them. The cause is logged.
     #[error("the database refused")]
     Refused,
     /// The raw events of an hour are gone, so they cannot be counted exactly.
@@ -45,18 +45,18 @@ pub(crate) enum IngestError {
     /// Another request was stored under the same idempotency key.
     #[error("the idempotency key belongs to another request")]
     Conflict,
-    /// Nobody knows whether they are stored: the connection died during the commit and the database did not come back in time.
+    /// They may be stored or not: the connection died during the commit and the database did not come back in time.
     #[error("it is not known whether the events are stored")]
     Unknown,
 }
 
-/// The events of one request, and who waits for what becomes of them.
+/// The events of one request, and the channel for its answer.
 pub(crate) struct Job {
     pub(crate) submission: Submission,
     pub(crate) claims: Vec<Claim>,
-    /// How many commits it went into of which nothing was stored.
+    /// How many failed commits it was part of.
     pub(crate) tries: u8,
-    /// The same request, sent by others: they are told what this one is told.
+    /// Repetitions of the same request. They get the same answer.
     followers: Vec<Job>,
     arrived: Instant,
     _share: Option<BodyShare>,
@@ -82,7 +82,7 @@ impl Job {
         (job, answered)
     }
 
-    /// Nobody listens when the client has hung up.
+    /// The answer goes nowhere if the client has hung up.
     pub(crate) fn answer(self, answer: Result<Accepted, IngestError>) {
         answer_all(self.followers, answer);
         let _ = self.answer.send(answer);
@@ -105,7 +105,7 @@ impl Job {
         !hours.is_empty() && self.first_in(hours).is_some()
     }
 
-    /// Whether the other is the same request under the same keys, so that what becomes of one is true of both.
+    /// Whether the other is the same request under the same keys, so that one answer is right for both.
     pub(crate) fn is_repeated_by(&self, other: &Self) -> bool {
         let is_all_keyed = |job: &Self| {
             let keyed: usize = job.submission.keyed.iter().map(|keyed| keyed.events.len()).sum();
@@ -114,12 +114,12 @@ impl Job {
         !self.claims.is_empty() && self.claims == other.claims && is_all_keyed(self) && is_all_keyed(other)
     }
 
-    /// Tells the other what this one is told.
+    /// Gives the other the answer of this one.
     pub(crate) fn lead(&mut self, other: Self) {
         self.followers.push(other);
     }
 
-    /// Takes out the events of some keys, which are stored already. `left_out` are places in [`Submission::keyed`].
+    /// Removes the events of keys that are stored already. `left_out` are indices into [`Submission::keyed`].
     pub(crate) fn leave_out(&mut self, left_out: &HashSet<usize>) {
         self.submission = std::mem::take(&mut self.submission).without(left_out);
         self.claims = Claim::all_of(&self.submission);
@@ -132,24 +132,24 @@ pub(crate) fn answer_all(jobs: impl IntoIterator<Item = Job>, answer: Result<Acc
     }
 }
 
-/// What goes together into one commit.
+/// Collects what fits into one commit.
 pub(crate) struct Room {
     max_events: usize,
     events: usize,
     hours: HashSet<Hour>,
     submissions: usize,
-    /// Which submission holds it, by its place.
+    /// The index of the submission that holds each key.
     keys: HashMap<(Hour, IdempotencyKey), usize>,
 }
 
-/// Whether a submission goes into a commit that is being put together.
+/// Whether a submission fits into a commit.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Fit {
-    /// It does, and is counted.
+    /// It fits, and is counted.
     Fits,
     /// The commit is full.
     Full,
-    /// The commit holds one of its keys already, in the submission of this place, so what becomes of it is known only after that commit.
+    /// The submission at this index has one of its keys already, so its answer depends on that commit.
     SameKey(usize),
 }
 

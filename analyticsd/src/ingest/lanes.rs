@@ -1,4 +1,4 @@
-//! Lanes of events: the present apart from the past, so that what happens to an old hour never delays the current one.
+//! The lanes of events. The present has a lane of its own, so that work on an old hour never delays the current one.
 
 use std::sync::Arc;
 
@@ -20,21 +20,23 @@ use crate::{
     telemetry::metrics::{LaneName, Metrics, Queued},
 };
 
-/// The most events that wait for one lane's next commit. Beyond it the answer is 503. A waiting event takes about 450 bytes at most, so a full queue takes about 7 MiB, and as much again may wait for
-/// hours that are being rebuilt.
+/// The most events that wait for one lane's next commit. Beyond it the daemon returns 503. A waiting event takes at
+/// most about 450 bytes, so a full queue takes about 7 MiB, and as much again may wait for hours that are being
+/// rebuilt.
 const QUEUE_LENGTH: usize = 16_384;
-/// Single events; a commit of so many takes some tens of milliseconds.
+/// The limits for single events. A full commit takes some tens of milliseconds.
 const SINGLE: BatcherLimits = BatcherLimits { queue_length: QUEUE_LENGTH, commit_events: 4_096 };
-/// Batches are up to 10,000 events each, so few may wait. What waits goes together: of a user who is in all of four batches only one pair
-/// is written. A commit of so many takes two tenths of a second, for which others may wait who bring the same new user.
+/// The limits for batches of up to 10,000 events each, so few may wait. Waiting batches share a commit: a user in all
+/// of four batches is written once. A full commit takes two tenths of a second; a commit with the same new user waits
+/// for it.
 const BULK: BatcherLimits = BatcherLimits { queue_length: 16, commit_events: 4 * MAX_BATCH_EVENTS };
 
-/// The most hours that are opened again at a time.
+/// The most hours that are reopened at a time.
 const MAX_REOPENING: usize = 3;
 
-/// The lanes of one daemon's events. Events under keys have lanes of their own, so that only those who use keys wait for keys to be looked up. Each has a
-/// task of its own and has at most one commit under way. Batches have two lanes: what it takes to put a commit of 40,000 events together is
-/// then done while the database stores the other lane's.
+/// The lanes of one daemon's events. Each has a task of its own and at most one commit under way. Events with keys have
+/// lanes of their own, so that only their clients wait for the lookup of keys. Batches have two lanes: one prepares a
+/// commit of 40,000 events while the database stores the other's.
 pub(crate) struct EventLanes {
     present_events: Batcher,
     past_events: Batcher,
@@ -45,8 +47,8 @@ pub(crate) struct EventLanes {
 }
 
 impl EventLanes {
-    /// Starts the lanes' tasks in `tasks`. They end, with all that they accepted answered, once the [`EventLanes`] are dropped.
-    /// With a spool, events are kept there while the database is away.
+    /// Starts the lanes' tasks in `tasks`. Once the [`EventLanes`] are dropped, they answer all accepted requests and
+    /// end. With a spool, events are kept there while the database is unavailable.
     pub(crate) fn start(
         store: &Store,
         spool: Option<&SpoolLane>,
@@ -68,12 +70,12 @@ impl EventLanes {
         }
     }
 
-    /// What they know of whether events can be stored.
+    /// Whether events can be stored, as far as the lanes know.
     pub(crate) fn storing(&self) -> Arc<Storing> {
         Arc::clone(&self.storing)
     }
 
-    /// Lets the lengths of all queues be read among the numbers of the daemon, for as long as the lanes are there.
+    /// Adds the lengths of all queues to the metrics, as long as the lanes exist.
     pub(crate) fn watch(self: &Arc<Self>, metrics: &Metrics) {
         type Queues = fn(&EventLanes) -> Queued;
         let queues: [(&str, Queues); 5] = [
@@ -111,8 +113,8 @@ impl EventLanes {
     }
 }
 
-/// The current hour, the one before it (which is not settled yet), and the one after it, which clocks ahead of ours call current.
-/// What lies further ahead needs room of its own to be made, for which the present must not wait either.
+/// The current hour, the one before it (not settled yet), and the one after it (current by clocks ahead of ours). An
+/// hour further ahead may need a new partition, and the present must not wait for that either.
 pub(crate) fn is_present(hour: Hour) -> bool {
     let current = Hour::containing(Timestamp::now());
     hour == current || Some(hour) == current.previous() || Some(hour) == current.next()

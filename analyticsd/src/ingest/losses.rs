@@ -1,4 +1,5 @@
-//! Notices what the database lost of what it had acknowledged, as when a standby that lagged behind is promoted, or a backup is restored.
+//! Notices when the database lost events that it had acknowledged, for example when a standby that lagged behind is
+//! promoted, or a backup is restored.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,13 +12,15 @@ use tokio::{
 use crate::process::tasks::Tasks;
 use crate::telemetry::metrics::{LaneName, Metrics};
 
-/// The most rows of writers that wait to be looked at. A lane leaves one when the database goes away, and few while it is.
+/// The most writers' rows that wait to be checked. A lane leaves one when the database becomes unavailable, and few
+/// during an outage.
 const MAX_WAITING: usize = 64;
-/// Pauses between two tries of the same look: doubled each time, from the first to the longest.
+/// The pause between two tries of a check doubles each time, from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Looks whether the database still has what writers stored that were left. Cheap to clone; it ends with the last clone.
+/// Checks whether the database still has the events of writers that were left. Cheap to clone; the task ends with the
+/// last clone.
 #[derive(Clone)]
 pub(crate) struct Losses {
     store: Store,
@@ -26,16 +29,16 @@ pub(crate) struct Losses {
 }
 
 impl Losses {
-    /// Begins to look, in a task of its own. One look is taken at a time, so that a database that hangs has few of them.
+    /// Starts the task. It runs one check at a time, so that a hanging database gets few of them.
     pub(crate) fn start(store: &Store, metrics: &Arc<Metrics>, tasks: &Tasks) -> Self {
         let (left, waiting) = mpsc::channel(MAX_WAITING);
         tasks.spawn_background("looking for lost commits", look_at_each(waiting, store.clone(), Arc::clone(metrics)));
         Self { store: store.clone(), metrics: Arc::clone(metrics), left }
     }
 
-    /// Looks, as soon as the database answers, whether it has what a writer stored, if one was left.
+    /// Checks, as soon as the database answers, whether it has the events of a writer, if one was left.
     pub(crate) fn look_for(&self, left: Option<Acknowledged>) {
-        // When the daemon ends, nobody looks any more.
+        // When the daemon stops, the task is gone.
         if let Some(Err(TrySendError::Full(_))) = left.map(|acknowledged| self.left.try_send(acknowledged)) {
             tracing::warn!(
                 most = MAX_WAITING,
@@ -44,18 +47,17 @@ impl Losses {
         }
     }
 
-    /// Ends a writer, and tells of what the database lost of what it stored.
+    /// Ends a writer, and reports its events that the database lost.
     pub(crate) async fn retire(&self, writer: Writer, lane: LaneName) {
         match writer.retire().await {
             Ok(Some(loss)) => self.report(loss).await,
             Ok(None) => {}
             Err(error) => {
-                tracing::debug!(lane = lane.name(), %error, "the writer's row stays behind until the settler tidies it up");
+                tracing::debug!(lane = lane.name(), %error, "the writer's row stays until the settler removes it");
             }
         }
     }
 
-    /// Tells all who may want to know of a loss.
     pub(crate) async fn report(&self, loss: Loss) {
         report(loss, &self.store, &self.metrics).await;
     }
@@ -74,14 +76,14 @@ async fn look(acknowledged: &Acknowledged, store: &Store) -> Option<Loss> {
     loop {
         match acknowledged.missing(store).await {
             Ok(loss) => return loss,
-            Err(error) => tracing::debug!(%error, "whether the database lost something is looked at again"),
+            Err(error) => tracing::debug!(%error, "could not check whether the database lost events; trying again"),
         }
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
-/// Tells the log, the metrics and, in the database, `doctor`.
+/// Reports a loss to the log, the metrics and, through the database, `doctor`.
 async fn report(loss: Loss, store: &Store, metrics: &Metrics) {
     let Loss { writer, batches, events, at_least } = loss;
     tracing::error!(
@@ -89,7 +91,7 @@ async fn report(loss: Loss, store: &Store, metrics: &Metrics) {
         batches,
         events,
         at_least,
-        "the database lost events that it had acknowledged, as when a standby that lagged behind is promoted, or a backup is restored"
+        "the database lost events that it had acknowledged; this happens when a standby that lagged behind is promoted, or a backup is restored"
     );
     metrics.losses.batches.add(usize::try_from(batches).unwrap_or(usize::MAX));
     metrics.losses.events.add(usize::try_from(events).unwrap_or(usize::MAX));

@@ -1,4 +1,4 @@
-//! Events on their way into the database: lanes, their batchers, and the spool for while the database is away.
+//! Events on their way into the database: lanes, their batchers, and the spool for outages of the database.
 
 mod backoff;
 pub(crate) mod batcher;

@@ -1,4 +1,4 @@
-//! What waits for one of a lane's next commits, and which of it goes into the next one.
+//! The requests that wait for a lane's next commits, and the choice of those that go into the next one.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -27,25 +27,24 @@ use crate::{
 /// The most requests that are set aside for the next commit because this one holds their key.
 const MAX_SAME_KEY: usize = 256;
 
-/// The bounds of a lane.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BatcherLimits {
-    /// The most requests that wait.
+    /// The most requests in the queue.
     pub(crate) queue_length: usize,
     /// The most events in one commit.
     pub(crate) commit_events: usize,
 }
 
-/// What waits for one of the lane's next commits.
+/// The requests that wait for a lane's next commits.
 pub(crate) struct Pending {
     pub(crate) queue: mpsc::Receiver<Job>,
     pub(crate) is_open: bool,
-    /// Taken from the queue, or back from a commit that did not store them. The oldest come first, or nearly so.
+    /// Taken from the queue, or returned from a commit that did not store them. The oldest come first, or nearly so.
     pub(crate) ready: VecDeque<Job>,
-    /// How many of the next jobs each of the next commits takes; where nothing is said, one takes all that fit.
+    /// How many jobs each of the next commits takes. When this is empty, a commit takes all that fit.
     planned: VecDeque<usize>,
     limits: BatcherLimits,
-    /// Those that wait for hours that are being opened again.
+    /// Jobs that wait for hours that are being reopened.
     parked: Vec<Job>,
     reopening_hours: HashSet<Hour>,
     pub(crate) reopening: JoinSet<(Hour, Result<Reopened, StoreError>)>,
@@ -77,15 +76,16 @@ impl Pending {
         }
     }
 
-    /// Puts jobs back to where the next commit begins.
+    /// Puts jobs back at the front.
     pub(crate) fn first(&mut self, jobs: Vec<Job>) {
         for job in jobs.into_iter().rev() {
             self.ready.push_front(job);
         }
     }
 
-    /// Puts jobs back to where the next commit begins, which takes no others: what it holds was just looked up, so it is stored unless somebody
-    /// else stores the same at that moment. Together with others, whose keys may be taken already, it might have to be put back again and again.
+    /// Puts jobs back at the front, and the next commit takes only them. Their keys were just looked up, so the commit
+    /// succeeds unless another daemon stores the same keys at that moment. Together with other jobs, whose keys may be
+    /// taken, they might be put back again and again.
     pub(crate) fn by_themselves(&mut self, jobs: Vec<Job>) {
         if !jobs.is_empty() {
             self.planned.push_front(jobs.len());
@@ -93,7 +93,7 @@ impl Pending {
         self.first(jobs);
     }
 
-    /// Puts jobs back to where the next commits begin, of which each takes one.
+    /// Puts jobs back at the front, and each of the next commits takes one of them.
     pub(crate) fn each_alone(&mut self, jobs: Vec<Job>) {
         for _ in &jobs {
             self.planned.push_front(1);
@@ -101,7 +101,7 @@ impl Pending {
         self.first(jobs);
     }
 
-    /// All that waits, up to the limits of one commit.
+    /// Takes the jobs of the next commit, up to its limits.
     pub(crate) fn gather(&mut self) -> Vec<Job> {
         let mut room = Room::new(self.limits.commit_events);
         let mut jobs: Vec<Job> = Vec::new();
@@ -115,7 +115,7 @@ impl Pending {
         {
             left -= 1;
             if job.is_stale() {
-                // What was tried already did not wait for its turn, but for the database.
+                // A job that was tried already waited for the database, not for its turn.
                 if job.tries > 0 {
                     self.refuse(vec![job]);
                 } else {
@@ -159,7 +159,7 @@ impl Pending {
         }
     }
 
-    /// Takes the jobs up again that waited for an hour. `done` is none if the task itself failed, which it never should.
+    /// Resumes the jobs that waited for an hour. `done` is `None` if the task itself failed, which is a bug.
     pub(crate) fn reopened(&mut self, done: Option<(Hour, Result<Reopened, StoreError>)>) {
         let hours: HashSet<Hour> = match &done {
             Some((hour, _)) => [*hour].into(),
@@ -169,21 +169,21 @@ impl Pending {
         let waited: Vec<Job> = self.parked.extract_if(.., |job| job.touches(&hours)).collect();
         match done {
             Some((hour, Ok(reopened))) => {
-                // Once for each hour: from now on the database says by itself that it takes no events.
+                // This is logged once for each hour: from now on the database itself refuses events of it.
                 if reopened == Reopened::EventsMissing {
                     log_missing_events(hour);
                 }
                 self.first(waited);
             }
             Some((hour, Err(error))) => {
-                tracing::error!(%hour, %error, "could not reopen an hour; its events are refused");
+                tracing::error!(%hour, %error, "could not reopen an hour; its late events are refused");
                 if error.is_outage() { self.refuse(waited) } else { answer_all(waited, Err(IngestError::Refused)) }
             }
             None => answer_all(waited, Err(IngestError::Refused)),
         }
     }
 
-    /// When the first of those that wait for an hour has waited long enough.
+    /// The first deadline of the jobs that wait for an hour.
     pub(crate) fn parked_deadline(&self) -> Option<Instant> {
         self.parked.iter().map(Job::deadline).min()
     }
@@ -192,7 +192,7 @@ impl Pending {
         answer_all(self.parked.extract_if(.., |job| job.is_stale()), Err(IngestError::Rebuilding));
     }
 
-    /// Goes on for as long as a commit is under way: whoever waits too long behind it is refused.
+    /// Runs while a commit is under way, and refuses the jobs that wait too long behind it.
     pub(crate) async fn refuse_stale(&mut self) -> Infallible {
         loop {
             self.refuse_parked();
@@ -224,7 +224,7 @@ impl Pending {
     }
 }
 
-/// Never, where there is no deadline.
+/// Never resolves without a deadline.
 pub(crate) async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
@@ -232,7 +232,7 @@ pub(crate) async fn until(deadline: Option<Instant>) {
     }
 }
 
-/// Tells them that the database is away, or keeps their events for when it is back.
+/// Answers that the database is unavailable, or writes the events to the spool.
 fn refuse(jobs: Vec<Job>, spool: Option<&SpoolLane>) {
     match spool {
         Some(spool) => jobs.into_iter().for_each(|job| spool.keep(job)),

@@ -1,4 +1,4 @@
-//! Whether events can be stored, as far as the lanes know, who try all the time.
+//! Whether events can be stored. The lanes know, because they try all the time.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -21,23 +21,24 @@ use crate::{
     telemetry::metrics::{LaneName, Metrics},
 };
 
-/// A commit of the present that takes longer is trouble: from then on those who wait behind it are refused. Of the other lanes one that is
-/// long may be large, or wait for another; the present tells meanwhile whether anything can be stored.
+/// When a commit of the present takes longer, events count as not storable and requests behind it are refused. In other
+/// lanes a long commit may be large, or wait for another; the present lane shows meanwhile whether events can be
+/// stored.
 const LONGEST_COMMIT: Duration = Duration::from_secs(5);
-/// In this time a lane of the present stores something, or proves that it can, as long as all is well.
+/// Within this time a healthy lane of the present stores something, or proves that it can.
 const LATELY: Duration = Duration::from_secs(10);
-/// How long a daemon that has just started may be asked before it knows.
+/// How long a question waits for the first proof of a daemon that has just started.
 const FIRST_PROOF: Duration = Duration::from_secs(5);
 
-/// What all lanes of one daemon know.
+/// The state of all lanes of one daemon.
 pub(crate) struct Storing {
     lanes: Mutex<Vec<Arc<LaneStoring>>>,
-    /// Whether any lane has learnt anything yet.
+    /// Whether any lane has tried yet.
     is_known: watch::Sender<bool>,
     proof: Arc<Mutex<Option<Proof>>>,
 }
 
-/// Resolves when something could be stored. All lanes that wait for that share it.
+/// Resolves when events can be stored. All lanes that wait for that share it.
 pub(crate) type Proof = Shared<BoxFuture<'static, ()>>;
 
 impl Default for Storing {
@@ -47,7 +48,7 @@ impl Default for Storing {
 }
 
 impl Storing {
-    /// A further lane, of which nothing is known yet.
+    /// Adds a lane whose state is not known yet.
     pub(crate) fn lane(self: &Arc<Self>, name: LaneName, metrics: &Metrics) -> Arc<LaneStoring> {
         let lane = Arc::new(LaneStoring {
             name,
@@ -60,7 +61,7 @@ impl Storing {
             lanes.push(Arc::clone(&lane));
             lanes.iter().filter(|lane| lane.name == name).cloned().collect()
         };
-        // Lanes that share a name share a series, which the first of them begins.
+        // Lanes with the same name share a series. The first of them registers it.
         if of_name.len() == 1 {
             let storing = Arc::downgrade(self);
             metrics.watch_storing(name, move || {
@@ -72,22 +73,22 @@ impl Storing {
         lane
     }
 
-    /// Whether anything was stored, or proven that it can be, since the last proof of a lane without traffic was due.
+    /// Whether a lane stored something, or proved that it can, since the last proof of a lane without traffic was due.
     pub(crate) fn stored_lately(&self) -> bool {
         let lanes = lock(&self.lanes);
         lanes.iter().any(|lane| lock(&lane.state).stored_at.is_some_and(|at| at.elapsed() < LATELY))
     }
 
-    /// Why no event can be stored; none if events can be. What it says is for anybody: the cause is in the log.
+    /// Why no event can be stored; `None` if events can be stored. The text is public: the cause is in the log.
     pub(crate) async fn trouble(&self) -> Option<String> {
-        // A daemon that has just started asks the database for itself first.
+        // A daemon that has just started tries the database first.
         let _ = timeout(FIRST_PROOF, self.is_known.subscribe().wait_for(|is_known| *is_known)).await;
         let lanes = lock(&self.lanes);
         lanes.iter().find_map(|lane| lane.trouble())
     }
 }
 
-/// What one lane knows.
+/// The state of one lane.
 pub(crate) struct LaneStoring {
     name: LaneName,
     state: Mutex<State>,
@@ -100,34 +101,34 @@ struct State {
     /// Why the lane stores nothing.
     trouble: Option<String>,
     stored_at: Option<Instant>,
-    /// Since when its commit is under way.
+    /// When the current commit began.
     commits_since: Option<Instant>,
 }
 
 impl State {
-    /// For how long a commit has been under way, if that is too long.
+    /// How long the current commit has taken, if that is too long.
     fn hangs_for(&self) -> Option<Duration> {
         self.commits_since.map(|since| since.elapsed()).filter(|duration| *duration > LONGEST_COMMIT)
     }
 }
 
 impl LaneStoring {
-    /// A commit has begun.
+    /// Notes that a commit begins.
     pub(crate) fn begins(&self) {
         lock(&self.state).commits_since = Some(Instant::now());
     }
 
-    /// A commit is over, whatever came of it.
+    /// Notes that a commit is over, whatever its outcome.
     pub(crate) fn ends(&self) {
         lock(&self.state).commits_since = None;
     }
 
-    /// Whether a commit is under way that takes too long.
+    /// Whether the current commit takes too long.
     pub(crate) fn hangs(&self) -> bool {
         lock(&self.state).hangs_for().is_some()
     }
 
-    /// Something was committed. Whether nothing could be before.
+    /// Notes that a commit succeeded. Returns whether the lane was unable to store before.
     pub(crate) fn stores(&self) -> bool {
         let was_trouble = {
             let mut state = lock(&self.state);
@@ -138,7 +139,7 @@ impl LaneStoring {
         was_trouble
     }
 
-    /// Nothing can be committed, for this reason. Whether something could be before.
+    /// Notes that nothing can be committed. Returns whether the lane was able to store before.
     pub(crate) fn fails(&self, cause: &StoreError) -> bool {
         let was_none = lock(&self.state).trouble.replace(reason(cause)).is_none();
         self.is_known.send_if_modified(|is_known| !std::mem::replace(is_known, true));
@@ -162,7 +163,7 @@ impl LaneStoring {
     }
 }
 
-/// Begins to try. Ends when nobody waits for it any more.
+/// Tries until a commit succeeds. The task ends when the last waiting lane drops it.
 fn prove(store: Store) -> Proof {
     let mut task = JoinSet::new();
     task.spawn(async move {
@@ -172,13 +173,13 @@ fn prove(store: Store) -> Proof {
             tracing::debug!(%error, "nothing can be stored");
             sleep(setbacks.pause()).await;
         }
-        // The settler tidies its row up if this fails.
+        // If this fails, the settler removes the row.
         let _ = writer.retire().await;
     });
     async move { drop(task.join_next().await) }.boxed().shared()
 }
 
-/// The cause without what only the log may say.
+/// The public part of the cause.
 fn reason(cause: &StoreError) -> String {
     match (cause, cause.code()) {
         (_, Some("25006")) => "the database is read-only".to_owned(),
@@ -189,7 +190,7 @@ fn reason(cause: &StoreError) -> String {
         (_, Some("AN009")) => "the database takes no events of the current hour".to_owned(),
         (_, Some(code)) => format!("the database refuses commits, with SQLSTATE {code}"),
         (StoreError::TimedOut(limit), None) => format!("the database did not answer a commit within {limit:?}"),
-        (StoreError::Stuck(_), None) => "commits that were given up are still under way in the database".to_owned(),
+        (StoreError::Stuck(_), None) => "earlier commits that timed out are still running in the database".to_owned(),
         (_, None) => "the database cannot be reached".to_owned(),
     }
 }
@@ -210,7 +211,7 @@ mod tests {
     use super::{LONGEST_COMMIT, LaneName, Metrics, Storing, lock};
 
     #[tokio::test]
-    async fn a_commit_that_hangs_is_trouble_where_it_keeps_the_present_from_being_stored() {
+    async fn only_a_commit_of_the_present_that_hangs_is_trouble() {
         let (storing, metrics) = (Arc::new(Storing::default()), Arc::new(Metrics::new([], Arc::default())));
         let [present, bulk] = [LaneName::Present, LaneName::Bulk].map(|name| storing.lane(name, &metrics));
         let long_ago = Instant::now().checked_sub(LONGEST_COMMIT + Duration::from_secs(1));

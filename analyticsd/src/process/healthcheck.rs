@@ -1,4 +1,5 @@
-//! `analyticsd healthcheck`: asks the daemon of the same settings whether it is ready, for images that have no other program to ask with.
+//! `analyticsd healthcheck`: asks the daemon of the same settings whether it is ready. Container images need no other
+//! program for it.
 
 use std::{
     io::{self, Read, Write},
@@ -10,7 +11,7 @@ use thiserror::Error;
 
 use crate::process::own_address;
 
-/// How long each step may take. A daemon whose database does not answer says so after two and a half seconds.
+/// How long each step may take. A daemon whose database does not answer returns 503 after two and a half seconds.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// The most bytes of an answer that are read.
 const LONGEST_ANSWER: u64 = 16 * 1024;
@@ -18,7 +19,7 @@ const LONGEST_ANSWER: u64 = 16 * 1024;
 /// Why a daemon is not healthy.
 #[derive(Debug, Error)]
 pub enum Unhealthy {
-    /// Nothing answers.
+    /// It does not answer.
     #[error("{address} does not answer: {error}; is analyticsd running, and are these its settings?")]
     Silent {
         /// Who was asked.
@@ -26,7 +27,7 @@ pub enum Unhealthy {
         /// What came of it.
         error: io::Error,
     },
-    /// It answers that it is not ready, or something else answers.
+    /// It is not ready, or another server answers.
     #[error("{address} is not ready: {answer}")]
     NotReady {
         /// Who was asked.
@@ -41,7 +42,7 @@ pub fn check(listen: SocketAddr) -> Result<(), Unhealthy> {
     let address = own_address::reaching(listen);
     let answer = ask(address).map_err(|error| Unhealthy::Silent { address, error })?;
     let status = answer.lines().next().unwrap_or_default();
-    // A daemon that limits how often an address may ask lives, and whoever shares the address must not have it taken for one that does not.
+    // A daemon that returns 429 is healthy: another client at this address must not make it count as unhealthy.
     if ["HTTP/1.1 200 ", "HTTP/1.1 429 "].iter().any(|healthy| status.starts_with(healthy)) {
         return Ok(());
     }

@@ -1,12 +1,12 @@
-//! Every connection takes a file descriptor, and the system gives a process only so many.
+//! Shares out the file descriptors: every connection takes one, and the system limits them for each process.
 
-/// Descriptors for everything that is no client's connection: the database's connections, the listeners, the admin listener's clients, the runtime, the
-/// spool, the log. Fewer than a hundred are in use at a time.
+/// Descriptors for everything but clients' connections: the database's connections, the listeners, the admin listener's
+/// clients, the runtime, the spool, the log. Fewer than a hundred are in use at a time.
 const RESERVE: usize = 256;
-/// The least that is kept for it. Where there are few, a quarter is.
+/// The least reserve. With a low limit the reserve is a quarter of it.
 const LEAST_RESERVE: usize = 96;
 
-/// What clients get of the open files.
+/// The clients' share of the open files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Share {
     /// How many connections are served at a time.
@@ -15,14 +15,14 @@ pub(crate) struct Share {
     pub(crate) refusals: usize,
 }
 
-/// Raises this process's limit of open files as far as clients need and the system lets it. Where the system's limit is too low, it is
-/// shared out: fewer clients are refused at a time, then fewer are served, which the log says.
+/// Raises this process's limit of open files as far as clients need and the system allows. If that is too low, fewer
+/// clients are refused at a time, then fewer are served, which is logged.
 pub(crate) fn make_room_for(wanted: Share) -> Share {
     let needed = wanted.connections.saturating_add(RESERVE + wanted.refusals);
     let limit = match rlimit::increase_nofile_limit(needed as u64) {
         Ok(limit) => limit,
         Err(error) => {
-            tracing::warn!(%error, "cannot tell how many files this process may open; taking it for enough");
+            tracing::warn!(%error, "cannot find out how many files this process may open; assuming enough");
             return wanted;
         }
     };
@@ -30,8 +30,9 @@ pub(crate) fn make_room_for(wanted: Share) -> Share {
     if share.connections < wanted.connections {
         tracing::warn!(
             limit,
-            "{} connections need {needed} open files, and this process may open {limit}: serving {} connections at a time. \
-             To raise the limit, set LimitNOFILE={needed} in the service's unit, or run `ulimit -Hn {needed}` as root before the start",
+            "{} connections need {needed} open files, and this process may open {limit}: serving {} connections at a \
+             time. To raise the limit, set LimitNOFILE={needed} in the service's unit, or run `ulimit -Hn {needed}` as \
+             root before the start",
             wanted.connections,
             share.connections
         );
@@ -39,12 +40,12 @@ pub(crate) fn make_room_for(wanted: Share) -> Share {
     share
 }
 
-/// What clients get where so many files may be open.
+/// The clients' share of so many open files.
 fn share_out(wanted: Share, limit: usize) -> Share {
     let for_clients = limit.saturating_sub((limit / 4).clamp(LEAST_RESERVE, RESERVE));
-    // A client that is refused is served by another daemon, or later; one that is served is what this is for.
+    // Serving comes first: a refused client can go to another daemon, or come back later.
     let refusals = for_clients.saturating_sub(wanted.connections).max(for_clients / 8).min(wanted.refusals);
-    // A process that may open next to nothing serves one client at a time rather than none.
+    // Even with almost no descriptors the daemon serves one client at a time.
     Share { connections: wanted.connections.min(for_clients - refusals).max(1), refusals: refusals.max(1) }
 }
 
@@ -53,7 +54,7 @@ mod tests {
     use super::{Share, share_out};
 
     #[test]
-    fn what_may_be_open_is_shared_out_and_most_of_it_are_clients_that_are_served() {
+    fn most_descriptors_go_to_clients_that_are_served() {
         for (limit, connections, refusals) in [
             (usize::MAX, 10_000, 4_096),
             (14_352, 10_000, 4_096),

@@ -1,4 +1,4 @@
-//! Files that hold what is nobody else's business, such as users' names: only the daemon's user may read them, whatever its umask.
+//! Private files, which contain data such as users' names: only the daemon's user may read them, whatever its umask.
 
 use std::{
     fs::{DirBuilder, File, OpenOptions, Permissions},
@@ -7,18 +7,18 @@ use std::{
     path::Path,
 };
 
-/// Makes a folder, and those above it, unless it is there; one that is there stays as somebody made it.
+/// Creates a folder and its parents. An existing folder keeps its permissions.
 pub(crate) fn make_folder(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
-/// Opens a file, and makes it first if it is not there. One that an earlier version or another program left behind for others to read is
-/// closed to them, where the system lets it be.
+/// Opens a file, and creates it if needed. If others can read an existing file, their permissions are removed, if the
+/// system allows it.
 pub(crate) fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     let file = options.create(true).mode(0o600).open(path)?;
     if file.metadata()?.permissions().mode() & 0o077 != 0 {
         match file.set_permissions(Permissions::from_mode(0o600)) {
-            // It is another user's, who decides, or on a disk without permissions.
+            // The file belongs to another user, or the disk has no permissions.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
             done => done?,
         }
@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_is_closed_to_others_if_it_is_a_file_and_left_alone_if_it_is_a_folder() {
+    fn an_existing_file_is_closed_to_others_and_an_existing_folder_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, "kept").unwrap();

@@ -1,4 +1,4 @@
-//! The tasks of the daemon, and how they end: in order when it stops, and when one ends before, the daemon stops.
+//! The tasks of the daemon. They end in order when the daemon stops. If one ends earlier, the daemon stops.
 
 use std::sync::{Arc, OnceLock};
 
@@ -7,11 +7,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 /// All tasks that must not end before the daemon stops. Cheap to clone.
 #[derive(Clone, Default)]
 pub(crate) struct Tasks {
-    /// Those that end by themselves once the last request is answered.
+    /// Tasks that end by themselves once the last request is answered.
     lanes: TaskTracker,
-    /// From now on the daemon stops.
+    /// Cancelled when the daemon stops.
     stopping: CancellationToken,
-    /// Every request is answered, so that nothing needs the tasks in the background any more.
+    /// Cancelled when every request is answered, so that the background tasks are not needed any more.
     answered: CancellationToken,
     /// The first task that ended too early.
     ended_early: Arc<OnceLock<&'static str>>,
@@ -28,12 +28,12 @@ impl Tasks {
         self.stopping.cancelled().await;
     }
 
-    /// Waits for something, unless the daemon is asked to stop before.
+    /// Waits for a future, unless the daemon is asked to stop before.
     pub(crate) async fn unless_stopping<T>(&self, future: impl Future<Output = T>) -> Option<T> {
         self.stopping.run_until_cancelled(future).await
     }
 
-    /// Starts the task of a lane, which ends once it has answered all that it accepted. See [`Tasks::lanes_end`].
+    /// Starts the task of a lane, which ends once it has answered every request. See [`Tasks::lanes_end`].
     pub(crate) fn spawn_lane(&self, task: impl Future<Output = ()> + Send + 'static) {
         let watched = self.watch("a lane");
         self.lanes.spawn(async move {
@@ -42,7 +42,7 @@ impl Tasks {
         });
     }
 
-    /// Starts a task that may be cut anywhere, which happens once every request is answered.
+    /// Starts a task that may be aborted anywhere. It is aborted once every request is answered.
     pub(crate) fn spawn_background(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let (watched, answered) = (self.watch(name), self.answered.clone());
         tokio::spawn(async move {
@@ -51,13 +51,13 @@ impl Tasks {
         });
     }
 
-    /// Ends what runs in the background.
+    /// Aborts the background tasks.
     pub(crate) fn end_background(&self) {
         self.stopping.cancel();
         self.answered.cancel();
     }
 
-    /// Ends what runs in the background, and resolves when all lanes have ended. Every request must be answered.
+    /// Aborts the background tasks, and resolves when all lanes have ended. Every request must be answered.
     pub(crate) async fn lanes_end(&self) {
         self.end_background();
         self.lanes.close();
@@ -74,7 +74,7 @@ impl Tasks {
     }
 }
 
-/// Is dropped when a task ends, also by a panic.
+/// Dropped when its task ends, also by a panic.
 struct Watched {
     name: &'static str,
     stopping: CancellationToken,

@@ -1,6 +1,6 @@
-//! Answers questions for counts: one read in flight answers all that were waiting when it began. A question joins the next
-//! read, never one under way, so it counts every event that was acknowledged before it was asked. There is nothing to
-//! invalidate, because nothing is kept.
+//! Answers queries for counts. One read answers all queries that were waiting when it began. A query joins the next
+//! read, never one under way, so its counts include every event that was acknowledged before it. Nothing is cached, so
+//! nothing has to be invalidated.
 
 use std::{
     collections::HashMap,
@@ -23,14 +23,14 @@ use crate::telemetry::{
     outage::Outage,
 };
 
-/// Pauses after a read that failed: doubled each time, from the first to the longest.
+/// The pause after a failed read doubles each time, from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// A question that was not answered.
+/// Why a query was not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(crate) enum ReadError {
-    /// Too many questions are waiting already.
+    /// Too many queries wait already.
     #[error("too many requests are waiting")]
     QueueFull,
     /// The database did not answer. The cause is logged.
@@ -43,13 +43,13 @@ struct Question {
     answer: oneshot::Sender<Result<HourCounts, ReadError>>,
 }
 
-/// A queue of questions and the task that answers them.
+/// A queue of queries and the task that answers them.
 pub(crate) struct CountBatcher {
     questions: mpsc::Sender<Question>,
 }
 
 impl CountBatcher {
-    /// Starts the lane's task, which ends when the lane is dropped and all questions are answered.
+    /// Starts the lane's task. It ends when the lane is dropped and all queries are answered.
     pub(crate) fn start(
         store: Store,
         queue_length: usize,
@@ -62,13 +62,13 @@ impl CountBatcher {
         Self { questions }
     }
 
-    /// How many questions wait, and how many may.
+    /// The length of the queue and its limit.
     pub(crate) fn queued(&self) -> Queued {
         Queued::of(&self.questions)
     }
 
-    /// Asks for the counts of an hour. The answer takes no longer than the read that is under way and the one after it, each of which
-    /// the store bounds, so that no question needs a timer of its own.
+    /// Reads the counts of an hour. The answer takes at most the read under way and the next one. The store bounds
+    /// both, so no query needs a timer of its own.
     pub(crate) async fn counts(&self, hour: Hour) -> Result<HourCounts, ReadError> {
         let (answer, answered) = oneshot::channel();
         self.questions.try_send(Question { hour, answer }).map_err(|_| ReadError::QueueFull)?;
@@ -88,8 +88,8 @@ async fn answer_all(
     let mut pause = FIRST_PAUSE;
     let mut waiting = Vec::new();
     while queue.recv_many(&mut waiting, queue_length).await > 0 {
-        // Requests that have arrived but were not looked at yet have their turn first, so that they join this read. Where there are
-        // none, this returns at once.
+        // Requests that have arrived but are not parsed yet run first, so that they join this read. Without any this
+        // returns at once.
         yield_now().await;
         while waiting.len() < queue_length
             && let Ok(question) = queue.try_recv()
@@ -113,7 +113,7 @@ async fn answer_all(
                 }
                 let counts: HashMap<Hour, HourCounts> = hours.into_iter().zip(counts).collect();
                 for Question { hour, answer } in waiting.drain(..) {
-                    // Nobody listens when the client has hung up.
+                    // The answer goes nowhere if the client has hung up.
                     let _ = answer.send(counts.get(&hour).copied().ok_or(ReadError::Unavailable));
                 }
             }

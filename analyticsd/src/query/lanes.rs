@@ -1,4 +1,4 @@
-//! Lanes of questions for the counts of an hour: the present apart from the past, as events have them.
+//! The lanes of queries for the counts of an hour. The present has a lane of its own, as for events.
 
 use std::sync::Arc;
 
@@ -12,23 +12,23 @@ use crate::{
     telemetry::metrics::{Metrics, Queued, ReadLaneName},
 };
 
-/// The most questions that wait for one lane's next read. Beyond it the answer is 503.
+/// The most queries that wait for one lane's next read. Beyond it the daemon returns 503.
 const QUEUE_LENGTH: usize = 16_384;
 
-/// The lanes of one daemon's questions. Each has at most one read under way.
+/// The lanes of one daemon's queries. Each has at most one read under way.
 pub(crate) struct CountLanes {
     present: CountBatcher,
     past: CountBatcher,
 }
 
 impl CountLanes {
-    /// Starts the lanes' tasks in `tasks`. They end, with all questions answered, once the [`CountLanes`] are dropped.
+    /// Starts the lanes' tasks in `tasks`. Once the [`CountLanes`] are dropped, they answer all queries and end.
     pub(crate) fn start(store: &Store, metrics: &Arc<Metrics>, tasks: &Tasks) -> Self {
         let start = |name| CountBatcher::start(store.clone(), QUEUE_LENGTH, name, metrics, tasks);
         Self { present: start(ReadLaneName::Present), past: start(ReadLaneName::Past) }
     }
 
-    /// Shows the lengths of both queues among the metrics, for as long as the lanes are there.
+    /// Adds the lengths of both queues to the metrics, as long as the lanes exist.
     pub(crate) fn watch(self: &Arc<Self>, metrics: &Metrics) {
         type Queues = fn(&CountLanes) -> Queued;
         let queues: [(&str, Queues); 2] =

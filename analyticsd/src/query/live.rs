@@ -1,4 +1,5 @@
-//! The current hour as it changes, for all who listen: one read at a time for all of them, and none while nobody does.
+//! The current hour as it changes, for all listeners of the stream: one read at a time for all of them, and none
+//! without listeners.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,35 +12,35 @@ use tokio::{
 
 use crate::{query::lanes::CountLanes, telemetry::metrics::Metrics};
 
-/// How often it is looked at.
+/// How often the hour is read.
 const PERIOD: Duration = Duration::from_millis(500);
-/// The most who listen at a time.
+/// The most listeners at a time.
 const MAX_LISTENERS: usize = 1_000;
 
-/// An hour and what it counts.
+/// An hour and its counts.
 pub(crate) type Counted = (Hour, HourCounts);
 
-/// What was seen at the last look.
+/// The result of the last read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum View {
     /// The database does not answer.
     Away,
-    /// The current hour, and what the one that ended last had come to.
+    /// The current hour, and the final counts of the hour before, if it ended during this run.
     Counts { ended: Option<Counted>, current: Counted },
     /// The daemon stops.
     Over,
 }
 
-/// What a listener is told.
+/// A message to a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum News {
-    /// An hour counts this now.
+    /// New counts of an hour.
     Counts(Counted),
-    /// The database does not answer. Counts follow when it does again.
+    /// The database does not answer. Counts follow when it answers again.
     Unavailable,
 }
 
-/// The current hour, for many at a time.
+/// The current hour, for many listeners at a time.
 pub(crate) struct Live {
     lanes: Arc<CountLanes>,
     view: watch::Sender<View>,
@@ -47,12 +48,12 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    /// Nobody listens yet. [`Live::look`] must run for those who will.
+    /// Without listeners yet. [`Live::look`] must run for them.
     pub(crate) fn new(lanes: Arc<CountLanes>) -> Self {
         Self { lanes, view: watch::Sender::new(View::Away), places: Arc::new(Semaphore::new(MAX_LISTENERS)) }
     }
 
-    /// Lets it be read among the numbers of the daemon how many listen.
+    /// Adds the number of listeners to the metrics.
     pub(crate) fn watch(&self, metrics: &Metrics) {
         let places = Arc::downgrade(&self.places);
         metrics.watch_use(
@@ -63,7 +64,7 @@ impl Live {
         );
     }
 
-    /// Looks at the current hour again and again, as long as anybody listens. Never ends by itself.
+    /// Reads the current hour periodically while there are listeners. Never returns.
     pub(crate) async fn look(&self) {
         let mut ticks = interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -74,7 +75,8 @@ impl Live {
             }
             let before = *self.view.borrow();
             let view = self.view_after(before).await;
-            // Told even if nothing changed: each listener knows what it was told, and one that came between two looks was told something else.
+            // Sent even if nothing changed: each listener compares with its own last message, and one that came between
+            // two reads has another.
             self.view.send_if_modified(|there| {
                 let goes_on = *there != View::Over;
                 if goes_on {
@@ -107,23 +109,24 @@ impl Live {
         self.view.send_replace(View::Over);
     }
 
-    /// What the current hour counts, at once and then whenever it changes, until the daemon stops. None if too many listen already.
+    /// The counts of the current hour, at once and then whenever they change, until the daemon stops. `None` if there
+    /// are too many listeners.
     pub(crate) async fn listen(&self) -> Option<impl Stream<Item = News> + Send + use<>> {
         let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
         let mut view = self.view.subscribe();
-        // What others saw some time ago is not what is asked for.
+        // The view may be old, so a new listener starts with a read of its own.
         view.borrow_and_update();
         let first = self.current().await.map_or(News::Unavailable, News::Counts);
-        let listener = Listener { view, told: first, waiting: vec![first], _place: place };
+        let listener = Listener { view, last: first, waiting: vec![first], _place: place };
         Some(stream::unfold(listener, Listener::next))
     }
 }
 
 struct Listener {
     view: watch::Receiver<View>,
-    /// The last that it was told.
-    told: News,
-    /// What it is to be told next, the last one first.
+    /// The last message that it got.
+    last: News,
+    /// Its next messages, in reverse order.
     waiting: Vec<News>,
     _place: OwnedSemaphorePermit,
 }
@@ -132,7 +135,7 @@ impl Listener {
     async fn next(mut self) -> Option<(News, Self)> {
         loop {
             if let Some(news) = self.waiting.pop() {
-                self.told = news;
+                self.last = news;
                 return Some((news, self));
             }
             let over = |view: &View| *view == View::Over;
@@ -141,14 +144,14 @@ impl Listener {
             }
             self.view.changed().await.ok()?;
             let view = *self.view.borrow_and_update();
-            self.waiting = news(self.told, view);
+            self.waiting = news(self.last, view);
         }
     }
 }
 
-/// What is news in a view to one who was told that before; the last to be told comes first.
-fn news(told: News, view: View) -> Vec<News> {
-    let News::Counts((told_hour, _)) = told else {
+/// The messages that a view means for a listener with this last message, in reverse order.
+fn news(last: News, view: View) -> Vec<News> {
+    let News::Counts((last_hour, _)) = last else {
         return match view {
             View::Counts { current, .. } => vec![News::Counts(current)],
             View::Away | View::Over => Vec::new(),
@@ -158,9 +161,9 @@ fn news(told: News, view: View) -> Vec<News> {
         View::Over => Vec::new(),
         View::Away => vec![News::Unavailable],
         View::Counts { ended, current } => {
-            let ended = ended.filter(|(hour, _)| *hour == told_hour && current.0 != told_hour);
+            let ended = ended.filter(|(hour, _)| *hour == last_hour && current.0 != last_hour);
             let all = [Some(current), ended].into_iter().flatten().map(News::Counts);
-            all.filter(|news| *news != told).collect()
+            all.filter(|news| *news != last).collect()
         }
     }
 }
@@ -177,22 +180,22 @@ mod tests {
     }
 
     #[test]
-    fn only_what_changed_is_told_and_an_hour_that_ended_before_the_one_that_began() {
+    fn only_changes_are_sent_and_the_ended_hour_comes_before_the_new_one() {
         let (old, last, new) = (counted(1, 1), counted(1, 2), counted(2, 0));
         let view = |ended, current| View::Counts { ended, current };
-        let told = News::Counts(old);
+        let last_sent = News::Counts(old);
         let table = [
-            (told, view(None, old), vec![]),
-            (told, view(None, last), vec![News::Counts(last)]),
-            (told, view(Some(last), new), vec![News::Counts(new), News::Counts(last)]),
-            (told, view(Some(old), new), vec![News::Counts(new)]),
+            (last_sent, view(None, old), vec![]),
+            (last_sent, view(None, last), vec![News::Counts(last)]),
+            (last_sent, view(Some(last), new), vec![News::Counts(new), News::Counts(last)]),
+            (last_sent, view(Some(old), new), vec![News::Counts(new)]),
             (News::Counts(new), view(Some(last), new), vec![]),
-            (told, View::Away, vec![News::Unavailable]),
+            (last_sent, View::Away, vec![News::Unavailable]),
             (News::Unavailable, View::Away, vec![]),
             (News::Unavailable, view(Some(last), new), vec![News::Counts(new)]),
         ];
-        for (told, view, expected) in table {
-            assert_eq!(news(told, view), expected, "{told:?}, {view:?}");
+        for (last_sent, view, expected) in table {
+            assert_eq!(news(last_sent, view), expected, "{last_sent:?}, {view:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Questions: the counts of an hour, ranges of hours, the current hour live, and whether the daemon is ready.
+//! Queries: the counts of an hour, ranges of hours, the current hour live, and whether the daemon is ready.
 
 pub(crate) mod counts;
 pub(crate) mod lanes;

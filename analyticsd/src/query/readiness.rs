@@ -1,5 +1,5 @@
-//! Whether events can be stored, somebody is let in to send them, and the database answers and has the schema of this build. It is asked by
-//! anybody, and so costs the database the same however many ask.
+//! Whether events can be stored, tokens can be checked, and the database answers and has the schema of this build.
+//! Anyone may ask, so the cost for the database does not depend on how many ask.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -22,13 +22,13 @@ use crate::{
     telemetry::{metrics::Metrics, outage::Outage},
 };
 
-/// For how long what was found out holds.
+/// How long a result is valid.
 const VALIDITY: Duration = Duration::from_millis(500);
 
-/// How long a look may take before what was found last is told, where events are stored.
+/// How long a check may take before the last result is returned, if events are being stored.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What tells whether the daemon is ready. It has a connection of its own, so that it takes none away from events and counts.
+/// Checks whether the daemon is ready, on a connection of its own, so that it takes none from events and counts.
 pub(crate) struct Readiness {
     storing: Arc<Storing>,
     gate: Arc<Gate>,
@@ -38,17 +38,17 @@ pub(crate) struct Readiness {
     outage: Arc<Outage>,
 }
 
-/// A look at the database, which all who ask meanwhile share.
+/// A check of the database, shared by all requests that come during it.
 struct Look {
     began: Instant,
     found: Shared<BoxFuture<'static, Found>>,
 }
 
-/// Nothing if the daemon is ready, or what is wrong.
+/// Ok if the daemon is ready, otherwise the reason.
 type Found = Result<(), String>;
 
-/// What was found out last. It is told for as long as events are stored and the database, which is there, does not say more: a server that has no connection
-/// for this, or somebody who holds a lock, does not keep events from being stored.
+/// The last result. It stays valid while events are being stored and the check itself gets no answer: if the server has
+/// no free connection for it, or a lock delays it, events are stored all the same.
 struct Last {
     storing: Arc<Storing>,
     found: Mutex<Option<Found>>,
@@ -59,7 +59,7 @@ impl Last {
         *self.found() = Some(found.clone());
     }
 
-    fn told(&self) -> Option<Found> {
+    fn recall(&self) -> Option<Found> {
         self.found().clone().filter(|_| self.storing.stored_lately())
     }
 
@@ -88,14 +88,15 @@ impl Readiness {
         Ok(Self { storing, gate, store, look: Mutex::default(), last, outage: Arc::default() })
     }
 
-    /// Whether it is ready now, or was half a second ago.
+    /// Whether the daemon is ready now, or was half a second ago.
     pub(crate) async fn ask(&self) -> Found {
         if let Some(trouble) = self.storing.trouble().await {
             return Err(format!("No event can be stored: {trouble}. The cause is in the log."));
         }
         if self.gate.is_closed() {
             return Err(
-                "Nobody is let in: the database does not say which access tokens there are. The cause is in the log."
+                "Every request that needs a token is refused: the access tokens cannot be read from the database. The \
+                 cause is in the log."
                     .to_owned(),
             );
         }
@@ -106,19 +107,21 @@ impl Readiness {
         };
         match timeout(PATIENCE, found.clone()).await {
             Ok(found) => found,
-            Err(_) => match self.last.told() {
+            Err(_) => match self.last.recall() {
                 Some(last) => last,
                 None => found.await,
             },
         }
     }
 
-    /// The look goes on when nobody waits for it any more, since what is given up in the middle leaves a connection in doubt.
+    /// The check runs to its end even if no request waits for it: a cancelled query would leave the connection in an
+    /// unknown state.
     fn begin(&self) -> Look {
         let (store, last, outage) = (self.store.clone(), Arc::clone(&self.last), Arc::clone(&self.outage));
         let looking = tokio::spawn(async move { look(&store, &last, &outage).await });
-        let found =
-            async { looking.await.unwrap_or_else(|_| Err("Whether this server is ready is not known.".to_owned())) };
+        let found = async {
+            looking.await.unwrap_or_else(|_| Err("The server could not find out whether it is ready.".to_owned()))
+        };
         Look { began: Instant::now(), found: found.boxed().shared() }
     }
 }
@@ -127,7 +130,7 @@ async fn look(store: &Store, last: &Last, outage: &Outage) -> Found {
     match complaint(store).await {
         Ok(complaint) => {
             if outage.ends() {
-                tracing::info!("the database can be asked again whether it is ready");
+                tracing::info!("the readiness of the database can be checked again");
             }
             let found = complaint.map_or(Ok(()), Err);
             last.remember(&found);
@@ -135,22 +138,22 @@ async fn look(store: &Store, last: &Last, outage: &Outage) -> Found {
         }
         Err(error) => {
             if outage.begins() {
-                tracing::warn!(%error, "the database cannot be asked whether it is ready");
+                tracing::warn!(%error, "the readiness of the database cannot be checked");
             }
             let is_there = matches!(&error, SchemaError::Store(error) if error.was_said());
             let away = || Err("The database does not answer. The cause is in the log.".to_owned());
-            last.told().filter(|_| is_there).unwrap_or_else(away)
+            last.recall().filter(|_| is_there).unwrap_or_else(away)
         }
     }
 }
 
-/// What keeps events of now from being stored though the database answers.
+/// Why current events cannot be stored although the database answers.
 async fn complaint(store: &Store) -> Result<Option<String>, SchemaError> {
     if let Some(complaint) = schema::status(store).await?.complaint() {
         return Ok(Some(complaint));
     }
     let due = Retention::due(store).await?;
     Ok(due.in_the_future().map(|from| {
-        format!("Events before {from} are refused, which is in the future: `analytics-cli retention confirm` takes that back.")
+        format!("Events before {from}, a time in the future, are refused. `analytics-cli retention confirm` moves retention back.")
     }))
 }

@@ -1,5 +1,5 @@
-//! What is asked for whole ranges of hours. It has connections of its own, so that a long question never keeps an event waiting, and only so
-//! many may wait at a time.
+//! Queries for ranges of hours. They have connections of their own, so that a long query never delays an event, and the
+//! number of waiting queries is limited.
 
 use std::{ops::RangeInclusive, sync::Arc, time::Instant};
 
@@ -15,12 +15,12 @@ use crate::{
     },
 };
 
-/// How many reports are read at a time.
+/// The most reports that are read at a time.
 const CONNECTIONS: usize = 2;
-/// How many are read or wait for that.
+/// The most reports that are read or wait.
 const PLACES: usize = 64;
 
-/// The way to reports.
+/// Reads reports.
 pub(crate) struct Reports {
     store: Store,
     places: Semaphore,
@@ -44,7 +44,7 @@ impl Reports {
         })
     }
 
-    /// Lets it be read among the numbers of the daemon how many reports are under way, and on how many connections.
+    /// Adds the number of reports under way, and of their connections, to the metrics.
     pub(crate) fn watch(self: &Arc<Self>) {
         let reports = Arc::downgrade(self);
         self.metrics.watch_queue("reports", move || {
@@ -56,23 +56,23 @@ impl Reports {
 
     /// Every hour of a range, at one instant.
     pub(crate) async fn hours(&self, range: &RangeInclusive<Hour>) -> Result<Vec<HourRow>, ReadError> {
-        self.ask(self.store.hours(range)).await
+        self.read(self.store.hours(range)).await
     }
 
     /// The distinct users of a range, counted from its raw events.
     pub(crate) async fn unique_users(&self, range: &RangeInclusive<Hour>) -> Result<UniqueUsers, ReadError> {
-        self.ask(self.store.unique_users(range)).await
+        self.read(self.store.unique_users(range)).await
     }
 
-    /// What the names of visitors without a script are derived with.
+    /// The salt for names of visitors without a script.
     pub(crate) async fn visitor_salt(&self) -> Result<String, ReadError> {
-        self.ask(self.store.visitor_salt()).await
+        self.read(self.store.visitor_salt()).await
     }
 
-    async fn ask<T>(&self, question: impl Future<Output = Result<T, StoreError>>) -> Result<T, ReadError> {
+    async fn read<T>(&self, query: impl Future<Output = Result<T, StoreError>>) -> Result<T, ReadError> {
         let _place = self.places.try_acquire().map_err(|_| ReadError::QueueFull)?;
         let began = Instant::now();
-        let answer = question.await;
+        let answer = query.await;
         self.metrics.reports.seconds.observe_since(began);
         match answer {
             Ok(answer) => {

@@ -1,5 +1,5 @@
-//! Lines wait in memory for a thread that alone writes them, so that whoever has something to say never waits for a disk or a reader. What finds no
-//! room is dropped and counted, and so is what cannot be written.
+//! Lines wait in memory for one thread that writes them, so that no other thread waits for a disk or a reader. Lines
+//! that find no room, or cannot be written, are dropped and counted.
 
 use std::{
     fs::File,
@@ -11,45 +11,45 @@ use std::{
 
 use crate::telemetry::metrics::Counter;
 
-/// The most bytes that wait. As many again may be on their way.
+/// The most bytes that wait. Up to as many again may be in a write.
 const MAX_BYTES: usize = 1024 * 1024;
-/// How many of them may be lines that somebody asked for, such as those for each request, so that the others still find room.
-const MAX_ASKED_BYTES: usize = MAX_BYTES / 4 * 3;
-/// How many bytes more may wait if they tell about what was dropped.
+/// How many of them may be verbose lines, such as those for each request, so that the others still find room.
+const MAX_VERBOSE_BYTES: usize = MAX_BYTES / 4 * 3;
+/// How many more bytes may wait for lines about dropped lines.
 const RESERVE_BYTES: usize = 64 * 1024;
-/// How long lines gather, so that under load one call of the system writes many, and neither those who leave lines nor the thread pay for each.
+/// How long lines gather, so that under load one system call writes many.
 const GATHER: Duration = Duration::from_millis(5);
-/// With how many bytes there is no need to gather more.
+/// From this many bytes on the thread writes at once.
 const ENOUGH_BYTES: usize = 64 * 1024;
-/// How many bytes of memory are kept while nothing is to be written.
+/// How many bytes of memory an idle writer keeps.
 const KEPT_BYTES: usize = 16 * 1024;
-/// How long the thread pauses after it could not write, and how long it waits for a reader of a pipe that blocks nobody.
+/// How long the thread pauses after a failed write, and between two tries on a full non-blocking pipe.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How often it is told at most that lines were dropped.
-const TELL_EVERY: Duration = Duration::from_secs(1);
+/// How often dropped lines are reported at most.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
 
-/// How much may wait already if a line is to find room.
+/// The limit of waiting bytes for a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Room {
-    /// For what is written only because somebody asked for it.
-    Asked,
-    /// For everything else.
-    Told,
-    /// For what is said about lines that were dropped.
+    /// For lines of level debug and trace.
+    Verbose,
+    /// For other lines.
+    Normal,
+    /// For lines about dropped lines.
     Reserved,
 }
 
 impl Room {
     fn bytes(self) -> usize {
         match self {
-            Self::Asked => MAX_ASKED_BYTES,
-            Self::Told => MAX_BYTES,
+            Self::Verbose => MAX_VERBOSE_BYTES,
+            Self::Normal => MAX_BYTES,
             Self::Reserved => MAX_BYTES + RESERVE_BYTES,
         }
     }
 }
 
-/// Where lines are left for the thread. Copies are one and the same.
+/// The queue of lines for the thread. Clones share it.
 #[derive(Clone)]
 pub(crate) struct LineWriter {
     shared: Arc<Shared>,
@@ -58,50 +58,50 @@ pub(crate) struct LineWriter {
 
 struct Shared {
     waiting: Mutex<Pending>,
-    /// The thread has something to do.
+    /// Wakes the thread when there is work.
     more: Condvar,
-    /// The thread has done what there was to do.
+    /// Wakes those that wait in [`LineWriter::flush`].
     done: Condvar,
 }
 
 #[derive(Default)]
 struct Pending {
     lines: Vec<u8>,
-    /// Whether the thread has taken something that it has not done yet.
+    /// Whether the thread has work that is not done yet.
     is_busy: bool,
     /// Whether the last lines could not be written.
     is_failing: bool,
-    /// Whether somebody waits for everything to be written.
+    /// Whether a flush waits for everything to be written.
     is_last: bool,
-    /// How many lines were dropped that nothing was said about yet.
-    untold: usize,
-    told: Option<Instant>,
+    /// How many dropped lines are not reported yet.
+    unreported: usize,
+    reported_at: Option<Instant>,
 }
 
-/// What the thread does next.
+/// The thread's next step.
 enum Next {
-    /// It writes the lines that it was given.
+    /// Write the lines.
     Write,
-    /// It tells that so many lines were dropped.
-    Tell(usize),
+    /// Report so many dropped lines.
+    Report(usize),
 }
 
 impl LineWriter {
-    /// Starts a thread that writes to a file. Once it can write again after lines were dropped, `tell` is called with their number, and may leave
-    /// a line of its own.
-    pub(crate) fn start(file: File, tell: impl Fn(usize) + Send + 'static) -> io::Result<Self> {
+    /// Starts a thread that writes to a file. Once it can write again after lines were dropped, it calls `report` with
+    /// their number, which may enqueue a line.
+    pub(crate) fn start(file: File, report: impl Fn(usize) + Send + 'static) -> io::Result<Self> {
         let shared = Arc::new(Shared { waiting: Mutex::default(), more: Condvar::default(), done: Condvar::default() });
         let writer = Self { shared, dropped: Arc::default() };
         let of_thread = writer.clone();
-        thread::Builder::new().name("lines".to_owned()).spawn(move || of_thread.write_forever(file, &tell))?;
+        thread::Builder::new().name("lines".to_owned()).spawn(move || of_thread.write_forever(file, &report))?;
         Ok(writer)
     }
 
-    /// Leaves a line, which ends with a newline, or drops it if there is no room. Waits for nothing.
-    pub(crate) fn leave(&self, line: &[u8], room: Room) {
+    /// Enqueues a line, which ends with a newline, or drops it if there is no room. Never waits.
+    pub(crate) fn enqueue(&self, line: &[u8], room: Room) {
         let mut waiting = self.shared.lock();
         if waiting.lines.len() + line.len() > room.bytes() {
-            waiting.untold += 1;
+            waiting.unreported += 1;
             drop(waiting);
             self.dropped.add(1);
             return;
@@ -116,13 +116,13 @@ impl LineWriter {
         }
     }
 
-    /// Waits until everything is written, but no longer than this. Whether it was.
+    /// Waits until everything is written, but at most for `patience`. Returns whether it was.
     pub(crate) fn flush(&self, patience: Duration) -> bool {
         let mut waiting = self.shared.lock();
         waiting.is_last = true;
         self.shared.more.notify_one();
         let is_under_way = |waiting: &mut Pending| {
-            waiting.is_busy || !waiting.lines.is_empty() || (waiting.untold > 0 && !waiting.is_failing)
+            waiting.is_busy || !waiting.lines.is_empty() || (waiting.unreported > 0 && !waiting.is_failing)
         };
         let (mut waiting, waited) = self
             .shared
@@ -138,13 +138,13 @@ impl LineWriter {
         Arc::clone(&self.dropped)
     }
 
-    fn write_forever(&self, mut file: File, tell: &dyn Fn(usize)) {
+    fn write_forever(&self, mut file: File, report: &dyn Fn(usize)) {
         let mut lines = Vec::new();
         let mut is_within_line = false;
         loop {
             match self.shared.next(&mut lines) {
-                Next::Tell(dropped) => {
-                    tell(dropped);
+                Next::Report(dropped) => {
+                    report(dropped);
                     self.shared.lock().is_busy = false;
                 }
                 Next::Write => {
@@ -153,7 +153,7 @@ impl LineWriter {
                     self.dropped.add(lost);
                     self.shared.wrote(lost);
                     if lost > 0 {
-                        // What comes meanwhile waits, and is tried next.
+                        // New lines wait meanwhile and are written next.
                         thread::sleep(PAUSE);
                     }
                 }
@@ -167,20 +167,20 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for something to do. Lines are given in exchange for those that were written before.
+    /// Waits for work. Swaps the written lines for new ones.
     fn next(&self, lines: &mut Vec<u8>) -> Next {
         lines.clear();
         let mut waiting = self.lock();
         loop {
-            let pause = match waiting.told {
+            let pause = match waiting.reported_at {
                 _ if waiting.is_last => Duration::ZERO,
                 None => Duration::ZERO,
-                Some(told) => TELL_EVERY.saturating_sub(told.elapsed()),
+                Some(reported) => REPORT_EVERY.saturating_sub(reported.elapsed()),
             };
-            let must_tell = waiting.untold > 0 && !waiting.is_failing;
-            if must_tell && pause.is_zero() {
-                (waiting.told, waiting.is_busy) = (Some(Instant::now()), true);
-                return Next::Tell(std::mem::take(&mut waiting.untold));
+            let must_report = waiting.unreported > 0 && !waiting.is_failing;
+            if must_report && pause.is_zero() {
+                (waiting.reported_at, waiting.is_busy) = (Some(Instant::now()), true);
+                return Next::Report(std::mem::take(&mut waiting.unreported));
             }
             if !waiting.lines.is_empty() {
                 let gathers = |waiting: &mut Pending| !waiting.is_last && waiting.lines.len() < ENOUGH_BYTES;
@@ -193,7 +193,7 @@ impl Shared {
             lines.shrink_to(KEPT_BYTES);
             waiting.lines.shrink_to(KEPT_BYTES);
             self.done.notify_all();
-            waiting = if must_tell {
+            waiting = if must_report {
                 self.more.wait_timeout(waiting, pause).unwrap_or_else(PoisonError::into_inner).0
             } else {
                 self.more.wait(waiting).unwrap_or_else(PoisonError::into_inner)
@@ -201,19 +201,19 @@ impl Shared {
         }
     }
 
-    /// The lines that were taken are written, all but so many.
+    /// Notes that the lines are written, but for `lost` of them.
     fn wrote(&self, lost: usize) {
         let mut waiting = self.lock();
         waiting.is_busy = false;
         waiting.is_failing = lost > 0;
-        waiting.untold += lost;
+        waiting.unreported += lost;
         drop(waiting);
         self.done.notify_all();
     }
 }
 
-/// Writes as much as can be written, and returns how much that was. A line that was begun before and could not be ended is ended first, so that
-/// no other line becomes part of it.
+/// Writes as much as possible, and returns how much. If the last write broke off within a line, it ends that line
+/// first, so that the next line does not become part of it.
 fn write(file: &mut File, lines: &[u8], is_within_line: &mut bool) -> usize {
     if *is_within_line && write_once(file, b"\n").is_none() {
         return 0;
@@ -230,14 +230,14 @@ fn write(file: &mut File, lines: &[u8], is_within_line: &mut bool) -> usize {
     written
 }
 
-/// Writes at least a byte, or nothing if that is not possible.
+/// Writes at least a byte; `None` if that is not possible.
 fn write_once(file: &mut File, bytes: &[u8]) -> Option<usize> {
     loop {
         match file.write(bytes) {
             Ok(0) => return None,
             Ok(written) => return Some(written),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // Whoever shares the pipe with this process may have made it one that does not block.
+            // Another process that shares the pipe may have made it non-blocking.
             Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(PAUSE),
             Err(_) => return None,
         }
@@ -254,7 +254,7 @@ mod tests {
         time::Duration,
     };
 
-    use super::{LineWriter, MAX_ASKED_BYTES, MAX_BYTES, Room};
+    use super::{LineWriter, MAX_BYTES, MAX_VERBOSE_BYTES, Room};
 
     const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_is_written_in_its_order() {
+    fn lines_are_written_in_their_order() {
         let (mut reader, file) = pipe();
         let lines = LineWriter::start(file, |_| ()).unwrap();
         let reading = std::thread::spawn(move || {
@@ -273,7 +273,7 @@ mod tests {
             String::from_utf8(all).unwrap()
         });
         for number in 100_000..200_000 {
-            lines.leave(format!("{number}\n").as_bytes(), Room::Told);
+            lines.enqueue(format!("{number}\n").as_bytes(), Room::Normal);
             if number % 10_000 == 0 {
                 assert!(lines.flush(PATIENCE));
             }
@@ -284,37 +284,37 @@ mod tests {
     }
 
     #[test]
-    fn what_finds_no_room_is_dropped_and_told_of_once_there_is_room_again() {
+    fn lines_without_room_are_dropped_and_reported_once_there_is_room_again() {
         let (mut reader, file) = pipe();
-        let (told, hears) = mpsc::channel();
-        let lines = LineWriter::start(file, move |dropped| told.send(dropped).unwrap()).unwrap();
+        let (reports, received) = mpsc::channel();
+        let lines = LineWriter::start(file, move |dropped| reports.send(dropped).unwrap()).unwrap();
         let line = [b"x".repeat(9_999), b"\n".to_vec()].concat();
-        let leave_until_dropped = |room| {
+        let enqueue_until_dropped = |room| {
             let before = lines.dropped().get();
-            let mut left = 0;
+            let mut enqueued = 0;
             while lines.dropped().get() <= before {
-                lines.leave(&line, room);
-                left += line.len();
+                lines.enqueue(&line, room);
+                enqueued += line.len();
             }
-            left
+            enqueued
         };
-        let asked = leave_until_dropped(Room::Asked);
-        assert!(asked >= MAX_ASKED_BYTES && asked < 2 * MAX_BYTES + 2 * line.len(), "{asked}");
-        assert!(leave_until_dropped(Room::Told) > 200_000, "there is room left for what was not asked for");
-        assert!(!lines.flush(Duration::from_millis(10)), "nobody reads");
+        let verbose = enqueue_until_dropped(Room::Verbose);
+        assert!(verbose >= MAX_VERBOSE_BYTES && verbose < 2 * MAX_BYTES + 2 * line.len(), "{verbose}");
+        assert!(enqueue_until_dropped(Room::Normal) > 200_000, "there is room left for other lines");
+        assert!(!lines.flush(Duration::from_millis(10)), "no process reads the pipe");
         std::thread::spawn(move || io::copy(&mut reader, &mut io::sink()));
         assert!(lines.flush(PATIENCE));
-        // The first of them may have been told of before the thread came to a stop.
-        assert_eq!(hears.try_iter().sum::<usize>(), 2);
+        // The first of them may have been reported before the thread blocked.
+        assert_eq!(received.try_iter().sum::<usize>(), 2);
     }
 
     #[test]
-    fn a_reader_who_is_gone_costs_the_lines_and_nothing_else() {
+    fn a_closed_pipe_loses_the_lines_and_does_no_other_harm() {
         let (reader, file) = pipe();
         drop(reader);
-        let lines = LineWriter::start(file, |_| panic!("nobody could be told")).unwrap();
+        let lines = LineWriter::start(file, |_| panic!("nothing can be reported to a closed pipe")).unwrap();
         for dropped in [1.0, 2.0] {
-            lines.leave(b"lost\n", Room::Told);
+            lines.enqueue(b"lost\n", Room::Normal);
             assert!(!lines.flush(PATIENCE));
             assert!((lines.dropped().get() - dropped).abs() < 0.1);
         }

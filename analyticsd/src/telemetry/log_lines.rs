@@ -1,4 +1,4 @@
-//! Each event of the log is one line, whatever a client or the database put into it.
+//! Writes each event of the log as one line, whatever text of a client or the database it contains.
 
 use std::{
     borrow::Cow,
@@ -11,48 +11,49 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::telemetry::line_writer::{LineWriter, Room};
 
-/// The target of what is said about lines that were dropped.
+/// The target of lines about dropped lines.
 pub(crate) const DROPPED: &str = "analyticsd::log";
 
-/// Makes lines of events, in which no text can begin a line of its own, move a terminal's cursor or write its title, and leaves them to be written.
+/// Formats events so that no text in them can begin a new line, move a terminal's cursor or set its title, and passes
+/// them to the writer.
 pub(crate) struct LogLines {
-    /// Where they are left.
+    /// The writer of the lines.
     pub(crate) writer: LineWriter,
-    /// Whether there may be colours, as on a terminal.
+    /// Whether colours are allowed, as on a terminal.
     pub(crate) has_colours: bool,
 }
 
 impl LogLines {
-    fn writer(&self, room: Room) -> OneLine<Left<'_>> {
-        OneLine { has_colours: self.has_colours, inside: Left { writer: &self.writer, room } }
+    fn writer(&self, room: Room) -> OneLine<Enqueue<'_>> {
+        OneLine { has_colours: self.has_colours, inside: Enqueue { writer: &self.writer, room } }
     }
 }
 
 impl<'a> MakeWriter<'a> for LogLines {
-    type Writer = OneLine<Left<'a>>;
+    type Writer = OneLine<Enqueue<'a>>;
 
     fn make_writer(&'a self) -> Self::Writer {
-        self.writer(Room::Told)
+        self.writer(Room::Normal)
     }
 
     fn make_writer_for(&'a self, event: &Metadata<'_>) -> Self::Writer {
         self.writer(match event {
             event if event.target() == DROPPED => Room::Reserved,
-            event if *event.level() > Level::INFO => Room::Asked,
-            _ => Room::Told,
+            event if *event.level() > Level::INFO => Room::Verbose,
+            _ => Room::Normal,
         })
     }
 }
 
-/// Takes one line for a [`LineWriter`]. This never fails.
-pub(crate) struct Left<'a> {
+/// Passes one line to a [`LineWriter`]. This never fails.
+pub(crate) struct Enqueue<'a> {
     writer: &'a LineWriter,
     room: Room,
 }
 
-impl Write for Left<'_> {
+impl Write for Enqueue<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.writer.leave(line, self.room);
+        self.writer.enqueue(line, self.room);
         Ok(line.len())
     }
 
@@ -61,10 +62,11 @@ impl Write for Left<'_> {
     }
 }
 
-/// Writes each event, which comes as one piece that ends with a newline, as exactly one line: other control characters in it are written as JSON writes
-/// them, `\n` or `\u009b`, so that a line of JSON stays one. The formatter itself lets those of most fields pass.
+/// Writes each event, which comes as one buffer that ends with a newline, as exactly one line. Other control characters
+/// are escaped as in JSON, `\n` or `\u009b`, so that a line of JSON stays valid. The formatter itself does not escape
+/// them in most fields.
 pub(crate) struct OneLine<W> {
-    /// Whether sequences that only choose colours may pass. They may be a client's, too, who can then make a line colourful.
+    /// Whether escape sequences for colours pass. A client can send them too, but they only colour a line.
     has_colours: bool,
     inside: W,
 }
@@ -104,13 +106,14 @@ fn one_line(event: &str, has_colours: bool) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Also what only some readers take for the end of a line, and what turns the text after it around, so that a line would read as another.
+/// Includes characters that only some readers treat as the end of a line, and those that reverse the direction of text,
+/// which would disguise a line.
 fn is_control(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Whether a sequence begins here that does nothing but choose how the text after it looks.
+/// Whether the text begins with an escape sequence that only sets colours.
 fn is_colour(text: &str) -> bool {
     text.strip_prefix("\x1b[")
         .is_some_and(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').starts_with('m'))
@@ -123,7 +126,7 @@ mod tests {
     use super::OneLine;
 
     #[test]
-    fn an_event_is_one_line_whatever_stands_in_it() {
+    fn an_event_is_one_line_whatever_it_contains() {
         for (event, plain, coloured) in [
             ("plain \u{e4}\n", "plain \u{e4}\n", "plain \u{e4}\n"),
             ("a\nERROR b\r\n", "a\\nERROR b\\r\n", "a\\nERROR b\\r\n"),

@@ -1,4 +1,4 @@
-//! What the daemon says about itself: metrics and the log.
+//! Metrics and the log.
 
 mod line_writer;
 mod log_lines;

@@ -1,17 +1,17 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether something fails, so that the log tells when that begins and when it ends, and not each time: whoever asks again and again could otherwise
-/// fill a disk.
+/// Remembers whether an operation fails, so that the log has a line when failures begin and when they end, and not one
+/// for each: a client that repeats its request could otherwise fill a disk.
 #[derive(Debug, Default)]
 pub(crate) struct Outage(AtomicBool);
 
 impl Outage {
-    /// It failed. Whether it did not the last time.
+    /// Notes a failure. Returns whether it is the first.
     pub(crate) fn begins(&self) -> bool {
         !self.0.swap(true, Ordering::Relaxed)
     }
 
-    /// It did not fail. Whether it did the last time.
+    /// Notes a success. Returns whether it ends an outage.
     pub(crate) fn ends(&self) -> bool {
         self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)
     }

@@ -1,4 +1,5 @@
-//! What the daemon says: its log on standard error, and where it listens on standard output. Nothing that it does waits for either.
+//! The output of the daemon: the log on standard error, and its addresses on standard output. No other part of the
+//! daemon waits for either.
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -17,19 +18,19 @@ use super::{
     repeated_lines::RepeatedLines,
 };
 
-/// How long the end of the process may wait for what is still to be written.
+/// How long the end of the process may wait for unwritten lines.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The log.
+/// The settings of the log.
 #[derive(Debug, Clone)]
 pub struct LogConfig {
-    /// A filter of tracing-subscriber, checked.
+    /// A filter of tracing-subscriber, already checked.
     pub(crate) filter: String,
-    /// How lines are written.
+    /// The format of lines.
     pub(crate) format: LogFormat,
 }
 
-/// How lines of the log are written.
+/// The format of the log's lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogFormat {
     /// For people.
@@ -39,31 +40,31 @@ pub(crate) enum LogFormat {
 }
 
 impl LogConfig {
-    /// What to log.
+    /// The filter for tracing-subscriber.
     pub(crate) fn filter(&self) -> EnvFilter {
-        // The driver writes what it sends, users' names among it, to whoever asks for everything. It takes asking for it by its name.
+        // At level debug the driver logs what it sends, including users' names. It does so only if the filter names it.
         EnvFilter::new(format!("tokio_postgres=info,{}", self.filter))
     }
 }
 
-/// See the module. When it is dropped, it waits for a moment until everything is written.
+/// See the module. Dropping it waits for a moment until everything is written.
 pub struct Output {
     pub(crate) log: LineWriter,
     pub(crate) repeated: RepeatedLines,
-    said: LineWriter,
+    stdout: LineWriter,
 }
 
 impl Output {
-    /// From now on the log of this process is written as its settings say. What panics is told there too.
+    /// Starts the log of this process. Panics are logged too.
     pub fn start(config: &LogConfig) -> io::Result<Self> {
-        // Standard error itself is behind a lock, which a thread that does not come back from it would keep.
+        // Rust's own handle of standard error has a lock, and a thread that hangs in a write would keep it.
         let log = LineWriter::start(file_of(io::stderr())?, |lines| {
             tracing::warn!(target: DROPPED, lines, "lines of the log could not be written and were dropped");
         })?;
-        let said = LineWriter::start(file_of(io::stdout())?, |_| ())?;
+        let stdout = LineWriter::start(file_of(io::stdout())?, |_| ())?;
         let repeated = RepeatedLines::default();
         let has_colours = io::stderr().is_terminal();
-        // What could not be formatted would be told on standard error.
+        // Otherwise tracing-subscriber would write errors of formatting to standard error directly.
         let lines = fmt::layer().log_internal_errors(false);
         let writer = LogLines { writer: log.clone(), has_colours };
         let lines: Box<dyn Layer<_> + Send + Sync> = match config.format {
@@ -77,24 +78,24 @@ impl Output {
                 (backtrace.status() == BacktraceStatus::Captured).then(|| tracing::field::display(backtrace));
             tracing::error!(backtrace, "a bug: {panic}");
         }));
-        Ok(Self { log, repeated, said })
+        Ok(Self { log, repeated, stdout })
     }
 
-    /// Says on standard output what those who started the daemon wait for.
-    pub(crate) fn say(&self, line: &str) {
-        self.said.leave(format!("{line}\n").as_bytes(), Room::Told);
+    /// Prints a line on standard output.
+    pub(crate) fn print(&self, line: &str) {
+        self.stdout.enqueue(format!("{line}\n").as_bytes(), Room::Normal);
     }
 
-    /// Says on standard error, beside the log, why the daemon ends.
-    pub fn say_error(&self, error: &str) {
-        self.log.leave(format!("error: {error}\n").as_bytes(), Room::Reserved);
+    /// Prints on standard error, beside the log, why the daemon ends.
+    pub fn print_error(&self, error: &str) {
+        self.log.enqueue(format!("error: {error}\n").as_bytes(), Room::Reserved);
     }
 }
 
 impl Drop for Output {
     fn drop(&mut self) {
         let end = Instant::now() + PATIENCE;
-        for lines in [&self.said, &self.log] {
+        for lines in [&self.stdout, &self.log] {
             lines.flush(end.saturating_duration_since(Instant::now()));
         }
     }

@@ -1,4 +1,5 @@
-//! A fault that comes again thousands of times a second writes so many lines a second and no more, whatever part of the program tells of it.
+//! Limits the lines that each place in the program writes in a second, so that a fault that repeats thousands of times
+//! a second does not flood the log.
 
 use std::{
     collections::HashMap,
@@ -18,9 +19,10 @@ use tracing_subscriber::{Layer, layer::Context};
 const MAX_LINES_PER_SECOND: u32 = 20;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Leaves out what comes too often. What somebody asks for by a more talkative filter, from `debug` on, is never left out. Copies are one and the same.
+/// Leaves out lines that come too often. Lines of level debug and trace, which the operator enabled, are never left
+/// out. Clones share their state.
 ///
-/// There are as many places as the program has, so this does not grow.
+/// The number of places in the program bounds the map.
 #[derive(Clone, Default)]
 pub(crate) struct RepeatedLines(Arc<Mutex<HashMap<Identifier, Second>>>);
 
@@ -28,12 +30,12 @@ struct Second {
     began: Instant,
     lines: u32,
     left_out: u64,
-    /// What the first line said that was left out.
+    /// The message of the first line that was left out.
     message: String,
 }
 
 impl RepeatedLines {
-    /// Whether there may be another line of a place.
+    /// Whether a place may write another line.
     fn has_room(&self, place: Identifier, event: &Event<'_>) -> bool {
         let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let second = places.entry(place).or_insert_with(Second::new);
@@ -51,21 +53,21 @@ impl RepeatedLines {
         false
     }
 
-    /// Tells once a second how many lines were left out.
-    pub(crate) async fn tell(self) {
+    /// Logs once a second how many lines were left out.
+    pub(crate) async fn report_left_out(self) {
         loop {
             tokio::time::sleep(SECOND).await;
-            self.tell_now();
+            self.report_now();
         }
     }
 
-    fn tell_now(&self) {
+    fn report_now(&self) {
         let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let left_out = places.values_mut().filter(|second| second.left_out > 0);
         let left_out: Vec<_> = left_out
             .map(|second| (std::mem::take(&mut second.left_out), std::mem::take(&mut second.message)))
             .collect();
-        // These are lines, too.
+        // The lines below need the lock themselves.
         drop(places);
         for (lines, message) in left_out {
             tracing::warn!(lines, "more lines of this kind were left out: {message}");
@@ -86,7 +88,7 @@ impl Second {
     }
 }
 
-/// Keeps the message of an event and none of its other fields.
+/// Takes the message of an event without its other fields.
 struct Message<'a>(&'a mut String);
 
 impl Visit for Message<'_> {
@@ -123,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_has_so_many_lines_a_second_and_others_have_theirs() {
+    fn the_lines_of_each_place_are_limited_separately() {
         let (repeated, written) = (RepeatedLines::default(), Written::default());
         let writer = written.clone();
         let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || writer.clone());
@@ -134,8 +136,8 @@ mod tests {
                 tracing::debug!("asked for");
             }
             tracing::info!("another");
-            repeated.tell_now();
-            repeated.tell_now();
+            repeated.report_now();
+            repeated.report_now();
         });
         let written = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
         let count = |text: &str| written.lines().filter(|line| line.contains(text)).count();
@@ -144,7 +146,7 @@ mod tests {
         assert!(same >= MAX_LINES_PER_SECOND as usize && same < 1_000, "{same}");
         assert_eq!((count("asked for"), count("another")), (1_000, 1));
         assert_eq!(count("WARN"), 1, "{written}");
-        let told = format!("more lines of this kind were left out: the same lines={}", 1_000 - same);
-        assert_eq!(count(&told), 1, "{written}");
+        let report = format!("more lines of this kind were left out: the same lines={}", 1_000 - same);
+        assert_eq!(count(&report), 1, "{written}");
     }
 }

@@ -1,4 +1,4 @@
-//! What somebody tries who has no token: bytes on a socket, as no decent client would send them.
+//! Attacks without a token: raw bytes on a socket that no ordinary client would send.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use crate::{
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// All that is answered to bytes after which the client says no more.
+/// The whole answer to bytes after which the client closes its sending side.
 async fn exchange(daemon: &Daemon, bytes: &[u8]) -> String {
     let mut stream = connect(daemon).await;
-    // The daemon may have heard enough before the end.
+    // The daemon may close the connection before the end.
     let _ = stream.write_all(bytes).await;
     let _ = stream.shutdown().await;
     read_to_the_end(&mut stream, PATIENCE).await
@@ -73,8 +73,8 @@ async fn no_way_to_write_a_path_leads_to_data_without_a_token() {
         for method in ["GET", "POST", "HEAD", "OPTIONS", "get", "PRI", "CONNECT", "TRACE", "X"] {
             for version in ["HTTP/1.1", "HTTP/1.0"] {
                 let request = format!(
-                    "{method} {path}?{event} {version}\r\nHost: x\r\nX-Original-URL: /analytics\r\nX-Rewrite-URL: /analytics\r\n\
-                     X-HTTP-Method-Override: POST\r\nConnection: close\r\n\r\n"
+                    "{method} {path}?{event} {version}\r\nHost: x\r\nX-Original-URL: /analytics\r\nX-Rewrite-URL: \
+                     /analytics\r\nX-HTTP-Method-Override: POST\r\nConnection: close\r\n\r\n"
                 );
                 let answer = exchange(&daemon, request.as_bytes()).await;
                 let is_page = path.starts_with('?') || path == "*";
@@ -119,14 +119,15 @@ async fn no_request_hides_another_in_its_body() {
         let answers = exchange(&daemon, format!("{head}{framing}").as_bytes()).await;
         assert!(statuses(&answers).len() < 2, "{framing:?}\n{answers}");
     }
-    // A line may end without a carriage return (RFC 9112, section 2.2), so this is two requests for everybody, and each is asked for a token.
+    // A line may end without a carriage return (RFC 9112, section 2.2), so every server reads two requests here, and
+    // both need a token.
     let two = format!("{head}X: y\nTransfer-Encoding: chunked\n\n0\r\n\r\n{hidden}");
     assert_eq!(statuses(&exchange(&daemon, two.as_bytes()).await), ["204", "401"]);
-    assert_eq!(stored_events(&database).await, 0, "whatever was taken for a request has no token");
+    assert_eq!(stored_events(&database).await, 0, "no request had a token");
 }
 
 #[tokio::test]
-async fn what_a_request_says_never_gets_into_the_head_of_an_answer() {
+async fn no_text_of_a_request_gets_into_the_head_of_an_answer() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = closed(&database, &["--cors-origins", "https://admin.example"]).await;
     let long = "x".repeat(8_000);
@@ -142,7 +143,8 @@ async fn what_a_request_says_never_gets_into_the_head_of_an_answer() {
         format!("X-Forwarded-For: {}", "1.2.3.4, ".repeat(900)),
     ] {
         let request = format!(
-            "GET /analytics?timestamp=0&x=%0d%0aX-Injected:%20y HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{head}\r\n\r\n"
+            "GET /analytics?timestamp=0&x=%0d%0aX-Injected:%20y HTTP/1.1\r\nHost: x\r\nConnection: \
+             close\r\n{head}\r\n\r\n"
         );
         let answer = exchange(&daemon, request.as_bytes()).await;
         let statuses = statuses(&answer);
@@ -180,7 +182,7 @@ async fn every_path_has_one_spelling() {
         ];
         if path != "/" {
             spellings.extend([format!("{encoded}{rest}"), path.to_uppercase()]);
-            // Behind this one is the first page of the documentation.
+            // This one is the first page of the documentation.
             spellings.extend((path != "/docs").then(|| format!("{path}/")));
             spellings.extend((path != "/docs").then(|| format!("http://localhost{path}/")));
             spellings.extend(path[1..].find('/').map(|at| format!("{}/{}", &path[..=at], &path[1 + at..])));

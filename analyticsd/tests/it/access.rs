@@ -1,4 +1,4 @@
-//! Who may come in: tokens, scopes, and when the daemon is open at all.
+//! Access control: tokens, scopes, and when the daemon accepts requests without a token.
 
 use std::{process::Stdio, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{
     tokens::{answers, ask, closed, id, public_key, revoke, send, token},
 };
 
-on_both_flavours!(a_token_has_its_effect_in_every_replica_without_a_restart);
+on_both_flavours!(a_token_takes_effect_in_every_replica_without_a_restart);
 
 const EVENT: &str = "timestamp=1431857103000&user=anna&event=click";
 
@@ -25,7 +25,7 @@ fn bearer(token: &str) -> String {
     format!("Bearer {token}")
 }
 
-async fn a_token_has_its_effect_in_every_replica_without_a_restart(flavour: Flavour) {
+async fn a_token_takes_effect_in_every_replica_without_a_restart(flavour: Flavour) {
     let database = TestDatabase::new(flavour).await;
     let replicas = [Daemon::start(database.url()).await, Daemon::start(database.url()).await];
     for daemon in &replicas {
@@ -52,7 +52,7 @@ async fn a_token_has_its_effect_in_every_replica_without_a_restart(flavour: Flav
 }
 
 #[tokio::test]
-async fn a_token_that_expires_while_the_database_is_away_is_refused_and_the_others_stay_in_force() {
+async fn a_token_that_expires_during_an_outage_is_refused_and_the_others_stay_valid() {
     let dir = harness::server_dir();
     let options = harness::embedded_options(dir.path(), Flavour::Postgres);
     let server = Embedded::start(&options).await.unwrap();
@@ -68,7 +68,7 @@ async fn a_token_that_expires_while_the_database_is_away_is_refused_and_the_othe
     };
     let stays = make("stays", 1, None).await;
     let daemon = Daemon::start(server.url()).await;
-    // Its time runs only from when there is somebody to hear of it.
+    // The token is made only when the daemon can read it.
     let ends = make("ends", 2, Some(chrono::Utc::now() + Duration::from_secs(8))).await;
     let post = async |authorization: &str| {
         send(&daemon, Method::POST, &format!("/analytics?{EVENT}"), &[("authorization", authorization)]).await.status()
@@ -81,7 +81,11 @@ async fn a_token_that_expires_while_the_database_is_away_is_refused_and_the_othe
     while post(&ends).await != StatusCode::UNAUTHORIZED {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(post(&stays).await, StatusCode::SERVICE_UNAVAILABLE, "it was let in, and the database is away");
+    assert_eq!(
+        post(&stays).await,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "the token is accepted, and the database is unavailable"
+    );
 }
 
 #[tokio::test]
@@ -118,8 +122,8 @@ async fn every_operation_of_the_document_that_is_about_data_needs_a_token_of_its
             }
             let answer = send(&daemon, method.clone(), path, &[("authorization", &bearer(other))]).await;
             assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{method} {path}");
-            let told = answer.headers()["www-authenticate"].to_str().unwrap();
-            assert_eq!(told, format!(r#"Bearer realm="analytics", error="insufficient_scope", scope="{scope}""#));
+            let challenge = answer.headers()["www-authenticate"].to_str().unwrap();
+            assert_eq!(challenge, format!(r#"Bearer realm="analytics", error="insufficient_scope", scope="{scope}""#));
 
             let with_key = format!("{path}?key={key}");
             let answer = send(&daemon, method.clone(), &with_key, &[("origin", "https://shop.example")]).await;
@@ -128,16 +132,16 @@ async fn every_operation_of_the_document_that_is_about_data_needs_a_token_of_its
         }
     }
     assert_eq!(public, ["/healthz", "/readyz"], "nothing else is open");
-    assert_eq!(stored_events(&database).await, 3, "the pixels of those who may write");
+    assert_eq!(stored_events(&database).await, 3, "the pixels of clients that may write");
 }
 
 #[tokio::test]
-async fn a_daemon_that_is_open_to_its_machine_is_not_open_to_pages_from_elsewhere() {
+async fn a_daemon_that_is_open_to_its_machine_refuses_pages_of_other_sites() {
     const EVIL: &str = "https://evil.example";
     const EVENT: &str = "/analytics?timestamp=0&user=anna&event=click";
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
-    let told = async |method: Method, target: &str, headers: &[(&str, &str)]| {
+    let ask_page = async |method: Method, target: &str, headers: &[(&str, &str)]| {
         let answer = send(&daemon, method, target, headers).await;
         (answer.status(), answer.text().await.unwrap())
     };
@@ -156,23 +160,31 @@ async fn a_daemon_that_is_open_to_its_machine_is_not_open_to_pages_from_elsewher
             ("sec-fetch-site", "cross-site"),
             ("x-forwarded-for", "127.0.0.1"),
         ] {
-            let (status, text) = told(method.clone(), target, &[header]).await;
+            let (status, text) = ask_page(method.clone(), target, &[header]).await;
             assert_eq!(status, StatusCode::FORBIDDEN, "{method} {target} {header:?}");
             assert!(text.contains("analytics-cli token create") && text.contains("--allow-anonymous"), "{text}");
         }
     }
-    assert_eq!(told(Method::GET, "/", &[("host", "evil.example")]).await.0, StatusCode::OK, "the page holds no data");
+    assert_eq!(
+        ask_page(Method::GET, "/", &[("host", "evil.example")]).await.0,
+        StatusCode::OK,
+        "the page holds no data"
+    );
     assert_eq!(stored_events(&database).await, 0);
     let local = [("origin", "http://localhost:3000"), ("sec-fetch-site", "cross-site")];
-    assert_eq!(told(Method::POST, EVENT, &local).await.0, StatusCode::NO_CONTENT, "a site that is being built here");
+    assert_eq!(
+        ask_page(Method::POST, EVENT, &local).await.0,
+        StatusCode::NO_CONTENT,
+        "a site under development on this machine"
+    );
 
     let anybody = Daemon::start_with(["--database-url", database.url(), "--allow-anonymous"]).await;
     let answer = send(&anybody, Method::POST, EVENT, &[("host", "counts.example"), ("origin", EVIL)]).await;
-    assert_eq!(answer.status(), StatusCode::NO_CONTENT, "it was told to let everybody in");
+    assert_eq!(answer.status(), StatusCode::NO_CONTENT, "--allow-anonymous accepts everyone");
 }
 
 #[tokio::test]
-async fn what_holds_no_data_is_there_for_everybody_and_what_does_not_exist_for_nobody() {
+async fn endpoints_without_data_are_open_and_unknown_ones_do_not_exist() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = closed(&database, &[]).await;
     for path in ["/", "/analytics.js", "/docs", "/docs/", "/openapi.json", "/healthz", "/readyz", "/assets/page.js"] {
@@ -187,7 +199,7 @@ async fn what_holds_no_data_is_there_for_everybody_and_what_does_not_exist_for_n
 }
 
 #[tokio::test]
-async fn what_is_shown_is_told_to_be_wrong_and_never_repeated() {
+async fn wrong_credentials_are_refused_and_never_repeated() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let right = token(&database, &[Scope::Write, Scope::Read]).await;
     let key = public_key(&database, &["https://shop.example"]).await;
@@ -222,9 +234,9 @@ async fn what_is_shown_is_told_to_be_wrong_and_never_repeated() {
         let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let answer = send(&daemon, Method::POST, &target, &headers).await;
         assert_eq!(answer.status().as_u16(), status, "{target} {headers:?}");
-        let said = format!("{:?} ", answer.headers()) + &answer.text().await.unwrap();
+        let message = format!("{:?} ", answer.headers()) + &answer.text().await.unwrap();
         for secret in [&right, &forged, &unknown] {
-            assert!(!said.contains(secret.rsplit_once('_').unwrap().1), "{said}");
+            assert!(!message.contains(secret.rsplit_once('_').unwrap().1), "{message}");
         }
     }
     assert_eq!(stored_events(&database).await, 1);
@@ -290,7 +302,7 @@ async fn an_open_daemon_still_refuses_a_token_that_is_not_valid() {
     assert_eq!(ask(&open, Some(&bearer(&right))).await, StatusCode::FORBIDDEN, "it has no scope to read");
 }
 
-/// Starts a daemon that must refuse to, and returns its exit code and what it said.
+/// Starts a daemon that must fail, and returns its exit code and its standard error.
 async fn refused_start(database: &TestDatabase, arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = Daemon::command();
     command.args(["--database-url", database.url()]).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -301,16 +313,16 @@ async fn refused_start(database: &TestDatabase, arguments: &[&str]) -> (Option<i
 }
 
 #[tokio::test]
-async fn beyond_loopback_it_starts_only_with_a_token_or_if_told_to_let_everybody_in() {
+async fn beyond_loopback_it_starts_only_with_a_token_or_with_allow_anonymous() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     for listen in [
         &["--listen", "0.0.0.0:0"][..],
         &["--listen", "[::]:0"],
         &["--listen", "127.0.0.1:0", "--admin-listen", "0.0.0.0:0"],
     ] {
-        let (code, said) = refused_start(&database, listen).await;
-        assert_eq!(code, Some(2), "{said}");
-        assert!(said.contains("analytics-cli token create") && said.contains("--allow-anonymous"), "{said}");
+        let (code, message) = refused_start(&database, listen).await;
+        assert_eq!(code, Some(2), "{message}");
+        assert!(message.contains("analytics-cli token create") && message.contains("--allow-anonymous"), "{message}");
     }
     let admin_everywhere = ["--admin-listen", "0.0.0.0:0"];
     let daemon = closed(&database, &admin_everywhere).await;
@@ -337,19 +349,19 @@ async fn metrics_need_a_token_of_an_admin_once_there_is_a_token() {
     answers(&daemon, Some(&bearer(&admin)), StatusCode::OK).await;
     let refused = http.get(&url).send().await.unwrap();
     assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
-    let said = refused.json::<Problem>().await.unwrap().detail;
-    assert!(said.contains("--scope admin") && !said.contains("public key"), "{said}");
+    let message = refused.json::<Problem>().await.unwrap().detail;
+    assert!(message.contains("--scope admin") && !message.contains("public key"), "{message}");
     assert_eq!(status(Some(bearer(&write))).await, StatusCode::FORBIDDEN);
     assert_eq!(status(Some(bearer(&admin))).await, StatusCode::OK);
 
     let nothing = http.get(format!("{}/analytics", daemon.metrics_url())).send().await.unwrap();
     assert_eq!(nothing.status(), StatusCode::NOT_FOUND);
-    let said = nothing.json::<Problem>().await.unwrap().detail;
-    assert!(said.contains("at /metrics") && !said.contains("are at /analytics"), "{said}");
+    let message = nothing.json::<Problem>().await.unwrap().detail;
+    assert!(message.contains("at /metrics") && !message.contains("are at /analytics"), "{message}");
 }
 
 #[tokio::test]
-async fn a_start_while_the_database_is_away_lets_in_whom_the_last_run_did() {
+async fn a_start_during_an_outage_accepts_the_tokens_of_the_last_run() {
     let mut database = Away::not_yet().await;
     let issued = IssuedToken::secret([3; IssuedToken::RANDOM_BYTES]);
     let store = db::Store::new(database.url(), StoreOptions::default()).unwrap();
@@ -367,7 +379,7 @@ async fn a_start_while_the_database_is_away_lets_in_whom_the_last_run_did() {
 }
 
 #[tokio::test]
-async fn as_long_as_nobody_knows_which_tokens_there_are_nobody_is_let_in() {
+async fn as_long_as_the_tokens_are_not_known_no_request_is_accepted() {
     let dir = harness::server_dir();
     let spool = dir.path().join("spool");
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -377,7 +389,7 @@ async fn as_long_as_nobody_knows_which_tokens_there_are_nobody_is_let_in() {
     let refused = send(&daemon, Method::POST, &format!("/analytics?{EVENT}"), &[]).await;
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(refused.headers()["retry-after"], "1");
-    assert!(refused.text().await.unwrap().contains("does not know its tokens yet"));
+    assert!(refused.text().await.unwrap().contains("does not know its tokens"));
     assert_eq!(daemon.get("/").await.status(), StatusCode::OK);
     daemon.kill().await;
     let open = Daemon::start_with(arguments.iter().chain(&["--allow-anonymous"])).await;
@@ -386,7 +398,7 @@ async fn as_long_as_nobody_knows_which_tokens_there_are_nobody_is_let_in() {
 }
 
 #[tokio::test]
-async fn a_stream_tells_nothing_more_once_its_token_is_revoked() {
+async fn a_stream_sends_nothing_more_once_its_token_is_revoked() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let (reader, writer) = (token(&database, &[Scope::Read]).await, token(&database, &[Scope::Write]).await);
     let daemon = Daemon::start(database.url()).await;
@@ -399,7 +411,7 @@ async fn a_stream_tells_nothing_more_once_its_token_is_revoked() {
 
     revoke(&database, &reader).await;
     answers(&daemon, Some(&authorization), StatusCode::UNAUTHORIZED).await;
-    // What changes now is news, with which the stream ends.
+    // The next change would be sent, so the stream ends with it.
     let now = chrono::Utc::now().timestamp_millis();
     let event = format!("/analytics?timestamp={now}&user=after&event=click");
     let stored = send(&daemon, Method::POST, &event, &[("authorization", bearer(&writer).as_str())]).await;
@@ -413,7 +425,7 @@ async fn a_stream_tells_nothing_more_once_its_token_is_revoked() {
 }
 
 #[tokio::test]
-async fn a_stream_on_which_nothing_happens_ends_too_once_its_token_is_revoked() {
+async fn a_quiet_stream_ends_too_once_its_token_is_revoked() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let reader = token(&database, &[Scope::Read]).await;
     let daemon = Daemon::start(database.url()).await;
@@ -427,7 +439,7 @@ async fn a_stream_on_which_nothing_happens_ends_too_once_its_token_is_revoked() 
 }
 
 #[tokio::test]
-async fn a_public_key_is_for_single_events_and_nobody_uses_up_what_it_allows_others() {
+async fn a_public_key_is_for_single_events_and_no_visitor_uses_up_the_allowance_of_others() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let key = public_key(&database, &["https://shop.example"]).await;
     let arguments =
@@ -447,11 +459,11 @@ async fn a_public_key_is_for_single_events_and_nobody_uses_up_what_it_allows_oth
         greedy.push(from("192.0.2.1").await);
     }
     assert_eq!(greedy[3], StatusCode::TOO_MANY_REQUESTS, "{greedy:?}");
-    assert_eq!(from("192.0.2.2").await, StatusCode::NO_CONTENT, "whoever else visits is counted");
+    assert_eq!(from("192.0.2.2").await, StatusCode::NO_CONTENT, "other visitors are counted");
 }
 
 #[tokio::test]
-async fn no_cache_keeps_what_was_refused_and_no_browser_takes_an_answer_for_something_else() {
+async fn no_cache_stores_an_error_and_no_browser_sniffs_an_answer() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let (read, write) = (token(&database, &[Scope::Read]).await, token(&database, &[Scope::Write]).await);
     let daemon = closed(&database, &[]).await;

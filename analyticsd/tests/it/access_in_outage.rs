@@ -1,4 +1,4 @@
-//! Who may come in while the database cannot be asked which tokens there are.
+//! Access control while the tokens cannot be read from the database.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ async fn post(daemon: &Daemon, authorization: Option<&str>) -> Response {
     send(daemon, Method::POST, EVENT, &headers).await
 }
 
-/// Sends an event again and again until it is answered with a status that is not one of these.
+/// Sends an event again and again until the answer has another status than these.
 async fn until_other_than(statuses: &[u16], daemon: &Daemon, authorization: Option<&str>) -> Response {
     let changes = async {
         loop {
@@ -30,7 +30,7 @@ async fn until_other_than(statuses: &[u16], daemon: &Daemon, authorization: Opti
     tokio::time::timeout(Duration::from_mins(1), changes).await.expect("the daemon answers something else in time")
 }
 
-/// Makes a token that may write, and returns what its holder sends.
+/// Makes a token that may write, and returns its header `Authorization`.
 async fn token(database: &Away) -> String {
     let issued = IssuedToken::secret([5; IssuedToken::RANDOM_BYTES]);
     let store = db::Store::new(database.url(), StoreOptions::default()).unwrap();
@@ -50,20 +50,20 @@ async fn anonymous_access_closes_while_tokens_cannot_be_read_and_opens_again_aft
     let closed = until_other_than(&[202], &daemon, None).await;
     assert_eq!(closed.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(closed.headers()["retry-after"], "1");
-    let told = closed.text().await.unwrap();
-    assert!(told.contains("which tokens there are") && told.contains("--allow-anonymous"), "{told}");
+    let message = closed.text().await.unwrap();
+    assert!(message.contains("cannot read the tokens") && message.contains("--allow-anonymous"), "{message}");
     assert_eq!(daemon.get("/analytics?timestamp=0").await.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(daemon.get("/").await.status(), StatusCode::OK, "the page holds no data");
 
     database.come_back().await;
-    // Until the spool is empty there is more to say than yes.
+    // Until the spool is empty the answer may be 202.
     let opened = until_other_than(&[503], &daemon, None).await;
     assert!([202, 204].contains(&opened.status().as_u16()), "{opened:?}");
 }
 
-/// As for a moment while a backup is restored under it.
+/// This happens for a moment while a backup is restored.
 #[tokio::test]
-async fn a_daemon_whose_database_does_not_know_its_tokens_lets_nobody_in_says_so_and_goes_on_when_it_does() {
+async fn a_daemon_whose_database_lost_its_tokens_refuses_requests_until_they_are_back() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
     assert_eq!(post(&daemon, None).await.status(), StatusCode::NO_CONTENT);
@@ -75,8 +75,8 @@ async fn a_daemon_whose_database_does_not_know_its_tokens_lets_nobody_in_says_so
     assert_eq!(until_other_than(&[204], &daemon, None).await.status(), StatusCode::SERVICE_UNAVAILABLE);
     let ready = daemon.get("/readyz").await;
     assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
-    let told = ready.text().await.unwrap();
-    assert!(told.contains("which access tokens there are"), "{told}");
+    let message = ready.text().await.unwrap();
+    assert!(message.contains("access tokens cannot be read"), "{message}");
 
     client.batch_execute("insert into analytics.access_changes select * from kept").await.unwrap();
     assert_eq!(until_other_than(&[503], &daemon, None).await.status(), StatusCode::NO_CONTENT);
@@ -84,7 +84,7 @@ async fn a_daemon_whose_database_does_not_know_its_tokens_lets_nobody_in_says_so
 }
 
 #[tokio::test]
-async fn a_start_without_the_database_does_not_open_a_daemon_that_had_no_token_when_it_was_last_seen() {
+async fn a_start_without_the_database_does_not_accept_requests_without_a_token() {
     let mut database = Away::not_yet().await;
     database.daemon_that_may_close(&[]).await.kill().await;
     database.go().await;
@@ -95,7 +95,7 @@ async fn a_start_without_the_database_does_not_open_a_daemon_that_had_no_token_w
 }
 
 #[tokio::test]
-async fn a_daemon_that_lets_everybody_in_does_so_while_tokens_cannot_be_read() {
+async fn with_allow_anonymous_requests_are_accepted_while_tokens_cannot_be_read() {
     let mut database = Away::not_yet().await;
     let closes = database.daemon_that_may_close(&[]).await;
     let open = database.daemon_with_spool(&database.dir.path().join("other"), &["--allow-anonymous"]).await;
@@ -105,7 +105,7 @@ async fn a_daemon_that_lets_everybody_in_does_so_while_tokens_cannot_be_read() {
 }
 
 #[tokio::test]
-async fn tokens_stay_in_force_through_an_outage_for_as_long_as_the_setting_says() {
+async fn tokens_stay_valid_through_an_outage_for_as_long_as_the_setting_says() {
     let mut database = Away::not_yet().await;
     let shop = token(&database).await;
     let usual = database.daemon_that_may_close(&[]).await;
@@ -116,8 +116,12 @@ async fn tokens_stay_in_force_through_an_outage_for_as_long_as_the_setting_says(
     let refused = until_other_than(&[202], &strict, Some(&shop)).await;
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(refused.text().await.unwrap().contains("for 8s"));
-    assert_eq!(post(&strict, None).await.status(), StatusCode::UNAUTHORIZED, "there is a token, as far as it knows");
-    assert_eq!(post(&usual, Some(&shop)).await.status(), StatusCode::ACCEPTED, "the spool is of use for a day");
+    assert_eq!(
+        post(&strict, None).await.status(),
+        StatusCode::UNAUTHORIZED,
+        "a token exists, as far as the daemon knows"
+    );
+    assert_eq!(post(&usual, Some(&shop)).await.status(), StatusCode::ACCEPTED, "the spool accepts events for a day");
 
     database.come_back().await;
     let back = until_other_than(&[503], &strict, Some(&shop)).await;

@@ -1,4 +1,4 @@
-//! A real access log through the real command line into the real daemon, counted once more by brute force right here.
+//! A real access log is imported with the real CLI into the real daemon, and counted once more here by brute force.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,14 +21,14 @@ const ASSETS: [&str; 26] = [
     "eot", "otf", "txt", "xml", "json", "pdf", "zip", "gz", "tgz", "mp3", "mp4",
 ];
 
-/// The log lies beside the project where the project is developed and tested, and nowhere else.
+/// The log is beside the project only where the project is developed.
 fn log() -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/apache_access.log");
     path.is_file().then_some(path)
 }
 
-/// Counts by splitting at spaces and quotes, which is cruder than the importer's parser and written apart from it. Returns the
-/// numbers of the lines that do not have their three quoted fields too.
+/// Counts by splitting at spaces and quotes, independently of the importer's parser. Also returns the numbers of lines
+/// without three quoted fields.
 fn brute_force(text: &str) -> (BTreeMap<Hour, HourCounts>, Vec<usize>) {
     let mut hours: BTreeMap<Hour, (BTreeSet<&str>, u64, u64)> = BTreeMap::new();
     let mut unreadable = Vec::new();
@@ -85,15 +85,15 @@ async fn every_hour_of_a_real_access_log_is_counted_as_by_brute_force(flavour: F
         .output()
         .await
         .unwrap();
-    let said = String::from_utf8_lossy(&import.stderr);
-    assert_eq!(import.status.code(), Some(1), "all but the unreadable line was imported: {said}");
-    assert!(said.contains("8899"), "{said}");
+    let message = String::from_utf8_lossy(&import.stderr);
+    assert_eq!(import.status.code(), Some(1), "all but the unreadable line was imported: {message}");
+    assert!(message.contains("8899"), "{message}");
 
     for (hour, expected) in &expected {
         assert_eq!(daemon.counts(hour.start().to_utc()).await, *expected, "{hour}");
     }
     let raw: BTreeMap<Hour, HourCounts> = database.store().brute_force_counts().await.unwrap().into_iter().collect();
-    assert_eq!(raw, expected, "the raw events are those of the log, and no others");
+    assert_eq!(raw, expected, "the raw events are exactly those of the log");
 
     // And once more after every hour has moved to the hourly aggregate.
     let client = database.client().await;

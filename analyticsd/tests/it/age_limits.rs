@@ -11,7 +11,8 @@ use crate::{
 
 const LIMITS: [&str; 4] = ["--max-age", "2days", "--max-future", "1h"];
 
-/// Around each end of what is accepted, further from it than a test takes, and whether it is accepted there.
+/// Timestamps around both ends of the accepted range, further from them than a test takes, and whether each is
+/// accepted.
 fn around_the_ends(now: DateTime<Utc>) -> [(DateTime<Utc>, bool); 6] {
     let (days, minutes) = (TimeDelta::days, TimeDelta::minutes);
     [
@@ -32,7 +33,7 @@ async fn limited_daemon(database: &TestDatabase) -> Daemon {
     Daemon::start_with(["--database-url", database.url()].iter().chain(&LIMITS)).await
 }
 
-/// What the daemon says that it accepts.
+/// The accepted range in the daemon's answer.
 fn ends(problem: &Problem) -> [DateTime<Utc>; 2] {
     let words: Vec<&str> = problem.accepted.as_deref().unwrap().split([' ', ',']).collect();
     [words[1], words[3]].map(at)
@@ -62,10 +63,10 @@ async fn an_event_beyond_the_limits_gets_400_with_what_is_accepted_and_is_not_st
 
     let pixel = daemon.get("/analytics.gif").await;
     assert_eq!(pixel.status(), StatusCode::OK);
-    assert_eq!(stored_events(&database).await, 3, "an event of now is within any limits");
+    assert_eq!(stored_events(&database).await, 3, "a current event is within all limits");
     for (hour, _) in around_the_ends(now) {
         let asked = daemon.get(&format!("/analytics?timestamp={}", hour.timestamp_millis())).await;
-        assert_eq!(asked.status(), StatusCode::OK, "any hour may be asked for");
+        assert_eq!(asked.status(), StatusCode::OK, "every hour can be read");
     }
 }
 
@@ -90,7 +91,7 @@ async fn a_batch_with_an_event_beyond_the_limits_is_refused_with_its_line_and_no
 }
 
 #[tokio::test]
-async fn an_event_that_was_spooled_is_stored_though_it_lies_beyond_the_limits_by_then() {
+async fn a_spooled_event_is_stored_though_it_is_beyond_the_limits_by_then() {
     let mut database = Away::not_yet().await;
     let daemon = database.daemon(&[]).await;
     database.go().await;

@@ -1,4 +1,4 @@
-//! A database is dumped while a daemon serves, and restored into an empty one, as docs/operate/backup.md says.
+//! A database is dumped while a daemon serves, and restored into an empty one, as docs/operate/backup.md describes.
 
 use std::{
     env,
@@ -17,7 +17,7 @@ use tokio::process::Command;
 
 use crate::support::{at, counts};
 
-/// A program of PostgreSQL's. That of another version than the server's does not do.
+/// A program of PostgreSQL, of the server's version.
 fn path_of(program: &str, flavour: Flavour) -> PathBuf {
     match env::var_os("TEST_TIMESCALE_BIN") {
         Some(folder) if flavour == Flavour::Timescale => Path::new(&folder).join(program),
@@ -29,7 +29,7 @@ fn path_of(program: &str, flavour: Flavour) -> PathBuf {
 async fn can_dump(database: &TestDatabase, flavour: Flavour) -> bool {
     let output = Command::new(path_of("pg_dump", flavour)).arg("--version").output().await.unwrap();
     let version = String::from_utf8_lossy(&output.stdout);
-    let major = version.split([' ', '.']).find_map(|part| part.parse::<i32>().ok()).expect("it says its version");
+    let major = version.split([' ', '.']).find_map(|part| part.parse::<i32>().ok()).expect("it prints its version");
     let row =
         database.client().await.query_one("select current_setting('server_version_num')::integer / 10000", &[]).await;
     major >= row.unwrap().get::<_, i32>(0)
@@ -55,7 +55,7 @@ async fn restore(dump: &Path, database: &TestDatabase, flavour: Flavour) {
     client.execute("select timescaledb_post_restore()", &[]).await.unwrap();
 }
 
-/// Sends an event under a key that says its number.
+/// Sends an event with its number as its key.
 async fn send(daemon: &Daemon, number: u64) -> StatusCode {
     let millis = at("2020-05-17T10:00:00Z").timestamp_millis();
     let line =
@@ -122,7 +122,7 @@ async fn a_dump_taken_under_load_is_restored_whole_and_a_daemon_serves_from_it(f
         }
     }
 
-    // Who may connect is not in the dump.
+    // The dump does not contain who may connect.
     restored.close_to_strangers(flavour).await;
     let login = restored.url_of_member(&[roles::DAEMON]).await;
     let second = Daemon::start_with(["--database-url", login.as_str(), "--settle-after", "0s"]).await;
@@ -132,13 +132,14 @@ async fn a_dump_taken_under_load_is_restored_whole_and_a_daemon_serves_from_it(f
         (before..=after).contains(&in_dump),
         "{before} were acknowledged before the dump, {after} in the end, and {in_dump} are in it"
     );
-    // The first event was acknowledged before the dump, so it is known; the next that was not in it is new.
+    // The first event was acknowledged before the dump, so its key is known; the next one is not in the dump, so it is
+    // new.
     assert_eq!(send(&second, 0).await, StatusCode::NO_CONTENT);
     assert_eq!(second.counts(load_hour).await.clicks, in_dump, "its key was in the dump");
     assert_eq!(send(&second, after + 1).await, StatusCode::NO_CONTENT);
     assert_eq!(second.counts(load_hour).await.clicks, in_dump + 1);
     assert_eq!(second.post(settled, "ben", "impression").await, StatusCode::NO_CONTENT);
-    assert_eq!(second.counts(settled).await, counts(2, 1, 1), "a settled hour is opened again");
+    assert_eq!(second.counts(settled).await, counts(2, 1, 1), "a settled hour is reopened");
     assert!(second.terminate().await.success());
 }
 
@@ -147,7 +148,7 @@ async fn a_dump_of_postgres_taken_under_load_is_restored_whole_and_a_daemon_serv
     a_dump_taken_under_load_is_restored_whole_and_a_daemon_serves_from_it(Flavour::Postgres).await;
 }
 
-/// In WebAssembly there is nothing that `pg_dump` could ask.
+/// `pg_dump` does not work with the server in WebAssembly.
 #[tokio::test]
 async fn a_dump_of_timescale_taken_under_load_is_restored_whole_and_a_daemon_serves_from_it() {
     if env::var_os("TEST_TIMESCALE_URL").is_none() {

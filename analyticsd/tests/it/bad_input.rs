@@ -99,7 +99,7 @@ async fn a_wrong_path_method_or_size_gets_its_own_status() {
     assert_eq!(stored_events(&database).await, 0);
 }
 
-/// What a daemon answers to these bytes, until it closes the connection.
+/// The daemon's answers to these bytes, until it closes the connection.
 async fn answer_to(daemon: &Daemon, request: &str) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut stream = tokio::net::TcpStream::connect(daemon.url().strip_prefix("http://").unwrap()).await.unwrap();
@@ -110,7 +110,7 @@ async fn answer_to(daemon: &Daemon, request: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_request_that_names_no_path_is_answered_too() {
+async fn a_request_without_a_path_gets_an_answer_too() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
     let request = "CONNECT example.org:80 HTTP/1.1\r\nHost: example.org:80\r\nConnection: close\r\n\r\n";
@@ -119,7 +119,7 @@ async fn a_request_that_names_no_path_is_answered_too() {
 }
 
 #[tokio::test]
-async fn a_request_names_one_host_as_its_version_of_http_asks_for() {
+async fn a_request_names_one_host_as_its_version_of_http_requires() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
     for (version, hosts, status) in [
@@ -139,7 +139,7 @@ async fn a_request_names_one_host_as_its_version_of_http_asks_for() {
 }
 
 #[tokio::test]
-async fn a_request_says_once_and_in_one_way_where_it_ends_or_its_connection_does() {
+async fn a_request_states_its_length_once_or_its_connection_ends() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
     let line = "{\"timestamp\":1431857103000,\"user\":\"anna\",\"event\":\"click\"}";
@@ -155,7 +155,7 @@ async fn a_request_says_once_and_in_one_way_where_it_ends_or_its_connection_does
         ("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked", &chunked, &[400]),
         ("Transfer-Encoding: chunked, gzip", &chunked, &[400]),
         ("Transfer-Encoding: identity", &chunked, &[400]),
-        // The chunks count, and the connection ends, as RFC 9112, section 6.3, asks for.
+        // The chunks take precedence and the connection ends, as RFC 9112, section 6.3, requires.
         ("Transfer-Encoding: chunked\r\nContent-Length: 3", &chunked, &[204]),
         ("Content-Length: 3\r\nTransfer-Encoding: chunked", &chunked, &[204]),
         ("Content-Length: 1\r\nContent-Length: 2", line, &[400]),
@@ -164,12 +164,13 @@ async fn a_request_says_once_and_in_one_way_where_it_ends_or_its_connection_does
     ] {
         let request = format!("POST /analytics/batch HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n\r\n{body}{next}");
         let answer = answer_to(&daemon, &request).await;
-        let told: Vec<u16> = answer.split("HTTP/1.1 ").skip(1).map(|answer| answer[..3].parse().unwrap()).collect();
-        assert_eq!(told, statuses, "{headers}\n{answer}");
+        let seen: Vec<u16> = answer.split("HTTP/1.1 ").skip(1).map(|answer| answer[..3].parse().unwrap()).collect();
+        assert_eq!(seen, statuses, "{headers}\n{answer}");
     }
     assert_eq!(stored_events(&database).await, 5);
     let request = format!(
-        "POST /analytics?timestamp=1&user=a&event=click HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n{chunked}{next}"
+        "POST /analytics?timestamp=1&user=a&event=click HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, \
+         chunked\r\n\r\n{chunked}{next}"
     );
     let answer = answer_to(&daemon, &request).await;
     assert!(answer.starts_with("HTTP/1.1 400") && answer.matches("HTTP/1.1 ").count() == 1, "{answer}");

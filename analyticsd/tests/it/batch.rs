@@ -25,7 +25,7 @@ async fn a_batch_is_stored_and_counted_whole(flavour: Flavour) {
     for n in 0..5_000 {
         body += &line(TEN + n * 1_000, &format!("user-{}", n % 700), if n % 2 == 0 { "click" } else { "impression" });
     }
-    // Lines may end as Windows ends them, some may be empty, and the last may have no end.
+    // Lines may end with CR LF, some may be empty, and the last may have no newline.
     body += "\r\n";
     body += line(TEN, "last", "click").trim_end();
     assert_eq!(daemon.post_batch(body).await.status(), StatusCode::NO_CONTENT);

@@ -53,7 +53,8 @@ async fn many_clients_at_once_are_counted_exactly(flavour: Flavour) {
     while let Some(ended) = clients.join_next().await {
         ended.unwrap();
     }
-    // Of the 25 numbers from 0, the even ones go to now: 5 of those 13 are multiples of 3; of the 12 odd ones 4 are.
+    // Of the numbers 0 to 24, the 13 even ones go to the current hour: 5 of them are multiples of 3; of the 12 odd ones
+    // 4 are.
     assert_eq!(daemon.counts(now).await, counts(CLIENTS, 5 * CLIENTS, 8 * CLIENTS));
     assert_eq!(daemon.counts(past).await, counts(CLIENTS, 4 * CLIENTS, 8 * CLIENTS));
     assert_eq!(stored_events(&database).await, i64::try_from(CLIENTS * EVENTS).unwrap());

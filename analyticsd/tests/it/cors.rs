@@ -1,4 +1,4 @@
-//! What browsers let pages of other origins see.
+//! CORS: the answers that browsers show to pages of other origins.
 
 use db::Flavour;
 use harness::{Daemon, TestDatabase};
@@ -26,7 +26,7 @@ async fn preflight(daemon: &Daemon, path: &str, origin: &str, method: &str) -> R
 }
 
 #[tokio::test]
-async fn a_browser_that_asks_first_is_told_what_pages_of_an_origin_may_do() {
+async fn a_preflight_is_answered_with_what_pages_of_the_origin_may_do() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     public_key(&database, &[SHOP]).await;
     let daemon = closed(&database, &["--cors-origins", "https://admin.example,http://localhost:3000"]).await;
@@ -63,7 +63,7 @@ async fn a_browser_that_asks_first_is_told_what_pages_of_an_origin_may_do() {
 }
 
 #[tokio::test]
-async fn every_error_can_be_read_by_pages_that_may() {
+async fn pages_that_may_read_answers_can_read_every_error() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let token = format!("Bearer {}", token(&database, &[Scope::Write]).await);
     let daemon = closed(&database, &["--cors-origins", ADMIN, "--rate-limit-per-token", "1/h:6"]).await;
@@ -97,7 +97,7 @@ async fn every_error_can_be_read_by_pages_that_may() {
 }
 
 #[tokio::test]
-async fn pages_of_a_public_key_may_read_what_became_of_their_events_and_no_counts() {
+async fn pages_of_a_public_key_can_read_answers_to_their_events_and_no_counts() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let key = public_key(&database, &[SHOP]).await;
     let daemon = closed(&database, &[]).await;
@@ -114,7 +114,7 @@ async fn pages_of_a_public_key_may_read_what_became_of_their_events_and_no_count
 }
 
 #[tokio::test]
-async fn where_no_origin_is_named_no_page_of_another_origin_reads_anything() {
+async fn without_configured_origins_no_page_of_another_origin_can_read_answers() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
     for target in ["/analytics?timestamp=0", "/nothing", "/"] {

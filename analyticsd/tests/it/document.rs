@@ -1,4 +1,5 @@
-//! What is answered, held against the OpenAPI document: each answer that it names can be had, with each header that it names, and there are no others.
+//! Compares the daemon's answers with the OpenAPI document: each answer and header that it names can be seen, and there
+//! are no others.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,16 +22,16 @@ use crate::{
     tokens::{closed, token},
 };
 
-/// Pages of this origin may read answers, which say so then.
+/// Pages of this origin may read answers, so that answers have the headers of CORS.
 const ORIGIN: &str = "https://admin.example";
-/// So high that nobody reaches them, but everybody is told of them.
+/// So high that no request exceeds them, but every answer has their headers.
 const LIMITS: [&str; 6] =
     ["--cors-origins", ORIGIN, "--rate-limit-per-address", "1000000/s", "--rate-limit-per-token", "1000000/s"];
-/// Headers that HTTP itself needs.
+/// Headers of HTTP itself.
 const PLAIN: [&str; 5] = ["connection", "content-length", "content-type", "date", "transfer-encoding"];
 const EVENT: &str = "timestamp=1431857103000&user=anna&event=click";
 
-/// What was answered, or is said to be: a method, a path and a status, and the headers beyond the plain ones.
+/// Answers, seen or documented: a method, a path and a status, with the headers that are not plain.
 #[derive(Default)]
 struct Answers(BTreeMap<String, BTreeSet<String>>);
 
@@ -38,7 +39,7 @@ impl Answers {
     fn add(&mut self, method: &Method, path: &str, status: &str, headers: impl IntoIterator<Item = String>) {
         let headers =
             headers.into_iter().map(|name| name.to_lowercase()).filter(|name| !PLAIN.contains(&name.as_str()));
-        // Another method has the same answer at each path.
+        // Each path has the same answer to other methods.
         let path = if status == "405" { "any" } else { path };
         self.0.entry(format!("{method} {path} {status}")).or_default().extend(headers);
     }
@@ -111,7 +112,7 @@ fn promised(document: &Value) -> Answers {
 }
 
 #[tokio::test]
-async fn every_answer_that_the_document_names_can_be_had_with_every_header_and_there_are_no_others() {
+async fn the_daemon_gives_exactly_the_answers_and_headers_that_the_document_names() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let tokens = [
         token(&database, &[Scope::Write]).await,
@@ -134,7 +135,7 @@ async fn every_answer_that_the_document_names_can_be_had_with_every_header_and_t
     let promised = promised(&document);
     let of = |answers: &Answers| answers.0.keys().cloned().collect::<BTreeSet<_>>();
     let (names, answers) = (of(&promised), of(&seen));
-    assert_eq!(names.difference(&answers).collect::<Vec<_>>(), [""; 0], "nothing was answered so");
+    assert_eq!(names.difference(&answers).collect::<Vec<_>>(), [""; 0], "these answers were never seen");
     assert_eq!(answers.difference(&names).collect::<Vec<_>>(), [""; 0], "the document does not name them");
     let difference = |some: &Answers, others: &Answers| -> Vec<String> {
         let of = |(answer, headers): (&String, &BTreeSet<String>)| {
@@ -167,7 +168,7 @@ async fn ask(
     answer
 }
 
-/// What handlers answer to right and wrong requests.
+/// The handlers' answers to right and wrong requests.
 async fn handlers(seen: &mut Answers, daemon: &Daemon, database: &TestDatabase, token: &str) {
     let long = format!("x={}", "x".repeat(9_000));
     let keyed = format!("{EVENT}&id=k");
@@ -218,7 +219,7 @@ async fn handlers(seen: &mut Answers, daemon: &Daemon, database: &TestDatabase, 
     assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
 }
 
-/// What is answered to who may not come in, or asks with a method that is not there.
+/// The answers to denied requests, and to unknown methods.
 async fn gate(seen: &mut Answers, daemon: &Daemon, operations: &[Operation], [write, read, admin]: &[String; 3]) {
     for Operation { method, path, scope } in operations {
         let other = ask(seen, (daemon, Some(admin)), &Method::DELETE, (path, ""), (&[], "")).await;
@@ -238,7 +239,7 @@ async fn gate(seen: &mut Answers, daemon: &Daemon, operations: &[Operation], [wr
     }
 }
 
-/// What is answered to heads that no decent client would send.
+/// The answers to heads that no ordinary client would send.
 async fn heads(seen: &mut Answers, daemon: &Daemon, operations: &[Operation], token: &str) {
     let long = format!("Host: localhost\r\nX: {}\r\n", "x".repeat(20_000));
     for Operation { method, path, .. } in operations {
@@ -255,7 +256,7 @@ async fn heads(seen: &mut Answers, daemon: &Daemon, operations: &[Operation], to
     }
 }
 
-/// What is answered to who asks too often.
+/// The answers of rate limits.
 async fn eager(seen: &mut Answers, database: &TestDatabase, operations: &[Operation]) {
     let daemon = closed(database, &["--cors-origins", ORIGIN, "--rate-limit-per-address", "1/h:1"]).await;
     for path in ["/readyz", "/readyz"] {
@@ -269,7 +270,7 @@ async fn eager(seen: &mut Answers, database: &TestDatabase, operations: &[Operat
     }
 }
 
-/// What is answered while all connections are taken.
+/// The answers while all connections are taken.
 async fn without_places(seen: &mut Answers, database: &TestDatabase, operations: &[Operation]) {
     let daemon = closed(database, &["--max-connections", "1", "--header-timeout", "1h"]).await;
     let mut only = connect(&daemon).await;
@@ -281,7 +282,7 @@ async fn without_places(seen: &mut Answers, database: &TestDatabase, operations:
     }
 }
 
-/// What is answered without the database, by a daemon that does not know its tokens and by one that needs none.
+/// The answers without the database, of a daemon that does not know its tokens and of one that needs none.
 async fn without_database(seen: &mut Answers, operations: &[Operation]) {
     let dir = harness::server_dir();
     let spool = dir.path().join("spool");

@@ -3,7 +3,7 @@ use harness::{Daemon, TestDatabase};
 use reqwest::{Client, StatusCode, header::IF_NONE_MATCH};
 
 #[tokio::test]
-async fn the_page_is_served_with_a_policy_that_lets_nothing_in_from_elsewhere_and_sent_once() {
+async fn the_page_has_a_policy_that_allows_nothing_of_other_sites_and_is_sent_once() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
     let page = daemon.get("/").await;
@@ -28,7 +28,7 @@ async fn the_page_is_served_with_a_policy_that_lets_nothing_in_from_elsewhere_an
 }
 
 #[tokio::test]
-async fn the_script_for_other_sites_may_be_kept_for_an_hour_and_used_anywhere() {
+async fn the_script_for_other_sites_may_be_cached_for_an_hour_and_used_anywhere() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
     let script = daemon.get("/analytics.js").await;

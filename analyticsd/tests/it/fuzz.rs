@@ -1,7 +1,7 @@
-//! Arbitrary and mutated bytes as requests: never a panic, never a 500, never a row that was not answered 204.
+//! Arbitrary and mutated bytes as requests: never a panic, never a 500, never a stored event without a 204.
 //!
-//! `tests/corpus` holds what is always tried first and what mutations begin with; an input that ever breaks something belongs
-//! there. The random ones are the same in every run; `PROPTEST_CASES` raises their number.
+//! `tests/corpus` contains the inputs that are always tried first and that mutations begin with; an input that breaks
+//! something belongs there. The random inputs are the same in every run; `PROPTEST_CASES` sets their number.
 
 use std::{
     env, fs,
@@ -67,11 +67,11 @@ fn corpus() -> Vec<Vec<u8>> {
     files.into_iter().map(|file| fs::read(file).unwrap()).collect()
 }
 
-/// Sends bytes and reads all that comes back; an error only if the connection was not ended in time.
+/// Sends bytes and reads the whole answer; an error only if the connection was not closed in time.
 fn exchange(address: SocketAddr, request: &[u8]) -> io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-    // The daemon may have heard enough before the end, and then reset the connection.
+    // The daemon may close the connection before the end, and then reset it.
     let _ = stream.write_all(request);
     let _ = stream.shutdown(Shutdown::Write);
     let mut answer = Vec::new();
@@ -81,7 +81,7 @@ fn exchange(address: SocketAddr, request: &[u8]) -> io::Result<String> {
     }
 }
 
-/// The status codes of the answers, which come one after the other.
+/// The status codes of consecutive answers.
 fn statuses(answers: &str) -> Vec<u16> {
     let starts = answers.match_indices("HTTP/1.").map(|(at, _)| at);
     starts.filter_map(|at| answers.get(at + 9..at + 12)?.parse().ok()).collect()
@@ -151,7 +151,7 @@ fn request() -> impl Strategy<Value = Vec<u8>> {
                 format!("POST /analytics/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len());
             [head.into_bytes(), body].concat()
         });
-    // The largest inputs would only make it slow.
+    // Larger inputs would only make the test slow.
     let seeds: Vec<_> = corpus().into_iter().filter(|seed| seed.len() < 2_000).collect();
     let mutated = (prop::sample::select(seeds), vec(mutation(), 1..6)).prop_map(|(seed, how)| mutate(seed, &how));
     prop_oneof![1 => bytes(300), 1 => with_target, 1 => with_query, 1 => with_header, 1 => with_body, 5 => mutated]
@@ -178,7 +178,8 @@ async fn no_bytes_make_the_daemon_panic_fail_or_store_what_it_does_not_acknowled
         let acknowledged = statuses.iter().filter(|&&status| status == 204).count();
         assert!(acknowledged > 0 || new == 0, "{new} rows were stored without a 204: {answers}");
         assert!(new <= i64::try_from(request.len() / 40).unwrap(), "{new} rows were stored: {answers}");
-        // With a single event it is exact. Who pipelines and is reset may miss an answer.
+        // With a single event the number is exact. A client that pipelines may miss an answer when the connection is
+        // reset.
         if !request.windows(6).any(|part| part == b"/batch") {
             assert_eq!(new, i64::try_from(acknowledged).unwrap(), "{answers}");
         }
@@ -203,7 +204,7 @@ async fn no_bytes_make_the_daemon_panic_fail_or_store_what_it_does_not_acknowled
     assert!(stored_events(&database).await > 0, "the corpus holds good requests too");
 }
 
-/// A request that is shown as it would be written in a program.
+/// A request, printed as a byte string of Rust.
 struct Shown(Vec<u8>);
 
 impl std::fmt::Debug for Shown {

@@ -2,7 +2,7 @@ use db::Flavour;
 use harness::{Daemon, TestDatabase};
 use reqwest::StatusCode;
 
-/// The exit code for a daemon that listens on an address, and what is said about it.
+/// The exit code and the standard error for a daemon that listens on an address.
 async fn healthcheck(listen: &str) -> (Option<i32>, String) {
     let output = Daemon::command().args(["healthcheck", "--listen", listen]).output().await.unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
@@ -19,24 +19,24 @@ async fn a_daemon_is_healthy_while_it_is_ready() {
 
     let spoil = "update analytics.schema_history set checksum = '1' where version = 1";
     database.client().await.batch_execute(spoil).await.unwrap();
-    // What was found out last holds for half a second.
-    let said = loop {
+    // The last result is valid for half a second.
+    let message = loop {
         match healthcheck(&address).await {
             (Some(0), _) => {}
-            (Some(1), said) => break said,
+            (Some(1), message) => break message,
             other => panic!("{other:?}"),
         }
     };
-    assert!(said.contains("503") && said.contains("migrate verify"), "{said}");
+    assert!(message.contains("503") && message.contains("migrate verify"), "{message}");
 
     assert!(daemon.terminate().await.success());
-    let (code, said) = healthcheck(&address).await;
+    let (code, message) = healthcheck(&address).await;
     assert_eq!(code, Some(1));
-    assert!(said.contains(&address) && said.contains("does not answer"), "{said}");
+    assert!(message.contains(&address) && message.contains("does not answer"), "{message}");
 }
 
 #[tokio::test]
-async fn a_daemon_is_healthy_whoever_else_asks_from_its_address() {
+async fn a_daemon_is_healthy_even_if_its_address_exceeds_a_rate_limit() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let limit = ["--rate-limit-per-address", "1/h:1"];
     let daemon = Daemon::start_with(["--database-url", database.url()].into_iter().chain(limit)).await;
@@ -47,8 +47,8 @@ async fn a_daemon_is_healthy_whoever_else_asks_from_its_address() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_asked_is_a_wrong_setting() {
-    let (code, said) = healthcheck("nowhere").await;
+async fn an_address_that_cannot_be_parsed_is_a_wrong_setting() {
+    let (code, message) = healthcheck("nowhere").await;
     assert_eq!(code, Some(2));
-    assert!(said.contains("--listen") && said.contains("nowhere"), "{said}");
+    assert!(message.contains("--listen") && message.contains("nowhere"), "{message}");
 }

@@ -58,7 +58,7 @@ async fn users_of_a_range_are_counted_on_request_and_never_summed(flavour: Flavo
     assert_eq!(counted.unique_users, Some(2), "anna came in two hours");
     assert!(counted.unique_users_note.contains("from raw events"));
     let not_counted = page(&daemon, RANGE).await;
-    assert!(not_counted.unique_users_note.contains("ask with unique=exact"));
+    assert!(not_counted.unique_users_note.contains("use unique=exact"));
 }
 
 async fn settled_hours_have_a_tag_and_are_not_sent_again(flavour: Flavour) {
@@ -75,7 +75,7 @@ async fn settled_hours_have_a_tag_and_are_not_sent_again(flavour: Flavour) {
     let tag = settled.headers()["etag"].clone();
     assert!(settled.json::<HoursPage>().await.unwrap().hours[0].settled);
     let with_silence = daemon.get("/analytics/hours?from=2015-05-17T08:00:00Z&to=2015-05-17T10:00:00Z").await;
-    assert!(with_silence.headers().contains_key("etag"), "hours without events have nothing to be settled");
+    assert!(with_silence.headers().contains_key("etag"), "past hours without events are never settled");
     let now = daemon.get("/analytics/hours").await;
     assert!(!now.headers().contains_key("etag"), "the current hour may have an event at any moment");
     let ask_again = async || -> Response {
@@ -90,7 +90,7 @@ async fn settled_hours_have_a_tag_and_are_not_sent_again(flavour: Flavour) {
 }
 
 #[tokio::test]
-async fn without_a_range_it_is_the_last_day_and_the_current_hour_counts_at_once() {
+async fn without_a_range_it_returns_the_last_day_with_the_current_hour() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
     let now = chrono::Utc::now();
@@ -122,7 +122,7 @@ async fn a_long_range_comes_in_pages_that_name_the_next_one() {
 }
 
 #[tokio::test]
-async fn what_is_not_accepted_is_named() {
+async fn an_error_names_the_parameter_and_the_accepted_values() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
     for (query, parameter) in [

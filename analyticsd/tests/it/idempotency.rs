@@ -15,14 +15,14 @@ use crate::{
 };
 
 on_both_flavours!(
-    a_request_that_is_sent_again_under_its_key_is_stored_once_by_whichever_replica_and_after_settling,
+    a_repeated_request_is_stored_once_by_any_replica_and_after_settling,
     another_event_under_a_key_that_is_taken_gets_409_and_is_not_stored,
     a_batch_counts_once_under_its_key_and_its_lines_under_theirs,
-    what_comes_with_a_public_key_takes_the_keys_of_nobody_else,
+    events_of_a_public_key_do_not_use_up_the_idempotency_keys_of_others,
 );
 
 const TEN: &str = "2015-05-17T10:00:00Z";
-/// The page that the public keys of these tests are for.
+/// The origin of these tests' public keys.
 const SHOP: (&str, &str) = ("origin", "https://shop.example");
 
 /// How the key of a request is given.
@@ -51,11 +51,9 @@ async fn post_batch(daemon: &Daemon, key: Option<&str>, lines: &str) -> reqwest:
     request.send().await.unwrap()
 }
 
-async fn a_request_that_is_sent_again_under_its_key_is_stored_once_by_whichever_replica_and_after_settling(
-    flavour: Flavour,
-) {
+async fn a_repeated_request_is_stored_once_by_any_replica_and_after_settling(flavour: Flavour) {
     let database = TestDatabase::new(flavour).await;
-    // Neither of them settles, so that the test can.
+    // Neither of them settles, because the test does.
     let replicas = [
         Daemon::start_with(["--database-url", database.url(), "--settle-after", "1h"]).await,
         Daemon::start_with(["--database-url", database.url(), "--settle-after", "1h"]).await,
@@ -92,7 +90,7 @@ async fn another_event_under_a_key_that_is_taken_gets_409_and_is_not_stored(flav
     assert_eq!(refused.status(), StatusCode::CONFLICT);
     let problem: Problem = refused.json().await.unwrap();
     assert_eq!(problem.parameter.as_deref(), Some("id"));
-    assert!(problem.detail.contains("take a new key"), "{problem:?}");
+    assert!(problem.detail.contains("use a new key"), "{problem:?}");
     assert_eq!(daemon.counts(at(TEN)).await, counts(1, 1, 0));
     assert_eq!(
         post(&daemon, at("2015-05-17T11:00:00Z"), "ben", &[Key::Header("k")]).await.status(),
@@ -118,7 +116,7 @@ async fn a_batch_counts_once_under_its_key_and_its_lines_under_theirs(flavour: F
     assert_eq!(status(Some("batch"), &line("anna", "")).await, StatusCode::CONFLICT);
     assert_eq!(daemon.counts(at(TEN)).await, counts(1, 2, 0));
 
-    // A resumed import: some of its lines are there, some are not, some have no key.
+    // A resumed import: some of its lines are stored, some are not, some have no key.
     assert_eq!(status(None, &(line("ben", "1") + &line("carl", "2"))).await, StatusCode::NO_CONTENT);
     let resumed = line("carl", "2") + &line("dora", "") + &line("emil", "3") + &line("ben", "1");
     assert_eq!(status(None, &resumed).await, StatusCode::NO_CONTENT);
@@ -132,7 +130,7 @@ async fn a_batch_counts_once_under_its_key_and_its_lines_under_theirs(flavour: F
     assert_eq!(
         daemon.counts(at(TEN)).await,
         counts(5, 6, 0),
-        "what was refused is not stored, and neither is what came with it"
+        "neither the refused event nor the rest of its batch is stored"
     );
 }
 
@@ -163,7 +161,7 @@ async fn a_key_that_is_not_accepted_gets_400_and_stores_nothing() {
 }
 
 #[tokio::test]
-async fn the_same_request_from_many_clients_at_once_is_stored_once_and_all_are_told_so() {
+async fn the_same_request_from_many_clients_at_once_is_stored_once_and_all_get_204() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let replicas = [Daemon::start(database.url()).await, Daemon::start(database.url()).await];
     let now = Utc::now();
@@ -179,9 +177,9 @@ async fn the_same_request_from_many_clients_at_once_is_stored_once_and_all_are_t
     assert_eq!(replicas[0].counts(now).await, counts(20, 20, 0));
 }
 
-/// As after an outage, when everybody sends again what they had no answer to.
+/// As after an outage, when all clients repeat their unanswered requests.
 #[tokio::test]
-async fn clients_that_repeat_one_key_again_and_again_are_answered_and_keep_nobody_else_waiting() {
+async fn clients_that_repeat_one_key_get_answers_and_delay_no_others() {
     const REPEATERS: usize = 64;
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = std::sync::Arc::new(Daemon::start(database.url()).await);
@@ -204,7 +202,7 @@ async fn clients_that_repeat_one_key_again_and_again_are_answered_and_keep_nobod
     assert_eq!(daemon.counts(at(TEN)).await, counts(3, 41, 0));
 }
 
-async fn what_comes_with_a_public_key_takes_the_keys_of_nobody_else(flavour: Flavour) {
+async fn events_of_a_public_key_do_not_use_up_the_idempotency_keys_of_others(flavour: Flavour) {
     let database = TestDatabase::new(flavour).await;
     let secret = format!("Bearer {}", token(&database, &[Scope::Write]).await);
     let keys = [
@@ -218,7 +216,7 @@ async fn what_comes_with_a_public_key_takes_the_keys_of_nobody_else(flavour: Fla
         let target = format!("/analytics?{event}&user={user}&key={key}");
         let parameter = send(&daemon, Method::POST, &format!("{target}&id={id}"), &[SHOP]).await.status();
         let header = send(&daemon, Method::POST, &target, &[SHOP, ("idempotency-key", id)]).await.status();
-        assert_eq!(parameter, header, "it is the same key wherever it stands");
+        assert_eq!(parameter, header, "header and parameter give the same key");
         header
     };
     let server = async |user: &str, id: &str| {
@@ -242,7 +240,7 @@ async fn what_comes_with_a_public_key_takes_the_keys_of_nobody_else(flavour: Fla
 }
 
 #[tokio::test]
-async fn what_comes_with_a_public_key_has_keys_of_its_own_also_in_a_spool() {
+async fn a_public_key_has_its_own_idempotency_keys_also_in_the_spool() {
     let mut database = Away::not_yet().await;
     let issued = IssuedToken::public([3; IssuedToken::RANDOM_BYTES]);
     let key = NewAccessToken {
@@ -258,15 +256,15 @@ async fn what_comes_with_a_public_key_has_keys_of_its_own_also_in_a_spool() {
     let daemon = database.daemon(&[]).await;
     let event = format!("/analytics?timestamp={}&event=click&id=order-1", at(TEN).timestamp_millis());
     let page = format!("{event}&user=mallory&key={}", issued.text);
-    let nobody = format!("{event}&user=anna");
+    let without_key = format!("{event}&user=anna");
     database.go().await;
-    for target in [&page, &nobody] {
+    for target in [&page, &without_key] {
         assert_eq!(send(&daemon, Method::POST, target, &[SHOP]).await.status(), StatusCode::ACCEPTED);
     }
     database.come_back().await;
     until_replayed(&daemon).await;
-    assert_eq!(daemon.counts(at(TEN)).await, counts(2, 2, 0), "neither is taken for the other's");
-    for target in [&page, &nobody] {
+    assert_eq!(daemon.counts(at(TEN)).await, counts(2, 2, 0), "neither is mistaken for the other's");
+    for target in [&page, &without_key] {
         while send(&daemon, Method::POST, target, &[SHOP]).await.status() != StatusCode::NO_CONTENT {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }

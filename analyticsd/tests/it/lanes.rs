@@ -19,11 +19,11 @@ async fn until_waiting(client: &Client, statements: i64) {
 }
 
 #[tokio::test]
-async fn however_many_ask_whether_it_is_ready_the_database_is_asked_once_and_events_and_counts_go_on() {
+async fn many_readiness_requests_cause_one_query_and_delay_no_events_or_counts() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
     assert_eq!(daemon.get("/readyz").await.status(), StatusCode::OK);
-    // That holds for half a second.
+    // The result is valid for half a second.
     tokio::time::sleep(Duration::from_millis(600)).await;
     let mut locker = database.client().await;
     let lock = locker.transaction().await.unwrap();
@@ -37,7 +37,8 @@ async fn however_many_ask_whether_it_is_ready_the_database_is_asked_once_and_eve
     let client = database.client().await;
     let sessions = async |condition: &str| {
         let count = format!(
-            "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'analyticsd readiness' {condition}"
+            "select count(*) from pg_stat_activity where datname = current_database() and application_name = \
+             'analyticsd readiness' {condition}"
         );
         client.query_one(&count, &[]).await.unwrap().get::<_, i64>(0)
     };
@@ -49,7 +50,7 @@ async fn however_many_ask_whether_it_is_ready_the_database_is_asked_once_and_eve
     }
     assert_eq!(daemon.counts(Utc::now()).await.clicks, 2);
     assert_eq!(sessions("").await, 1);
-    assert_eq!(asking.len(), 100, "all of them wait for the one look, or are told what was found before");
+    assert_eq!(asking.len(), 100, "all of them wait for the one check, or get the last result");
     lock.rollback().await.unwrap();
     while let Some(status) = asking.join_next().await {
         assert_eq!(status.unwrap(), StatusCode::OK);
@@ -66,7 +67,7 @@ async fn while_an_hour_is_rebuilt_its_events_are_refused_in_time_and_all_others_
     client.batch_execute("call analytics.refresh_hour('2015-05-17T10:00:00Z')").await.unwrap();
     client.batch_execute("select analytics.settle('2015-05-17T10:00:00Z')").await.unwrap();
 
-    // Rebuilding needs the hour's lock for itself alone; an ingest shares it.
+    // A rebuild needs an exclusive lock of the hour; an ingest shares it.
     let lock = "analytics.lock_class('hours'), analytics.hour_number('2015-05-17T10:00:00Z')";
     client.batch_execute(&format!("select pg_advisory_lock_shared({lock})")).await.unwrap();
     let late = daemon.post(settled, "ben", "click");
@@ -79,16 +80,16 @@ async fn while_an_hour_is_rebuilt_its_events_are_refused_in_time_and_all_others_
     let (late, ()) = timeout(Duration::from_secs(30), async { tokio::join!(late, meanwhile) }).await.unwrap();
     assert_eq!(late, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(daemon.counts(open).await, counts(20, 20, 0));
-    assert_eq!(daemon.counts(settled).await, counts(1, 1, 0), "what was refused is not stored");
+    assert_eq!(daemon.counts(settled).await, counts(1, 1, 0), "the refused event is not stored");
 
     client.batch_execute(&format!("select pg_advisory_unlock_shared({lock})")).await.unwrap();
     assert_eq!(daemon.post(settled, "ben", "click").await, StatusCode::NO_CONTENT, "the rebuild went on meanwhile");
     assert_eq!(daemon.counts(settled).await, counts(2, 2, 0));
 }
 
-/// The ten seconds of the server are not waited for: what ends a statement by hand says the same.
+/// The test does not wait for the server's ten seconds: cancelling the statement gives the same error.
 #[tokio::test]
-async fn a_commit_that_waited_too_long_for_a_lock_is_told_from_a_database_that_is_away_and_loses_nothing() {
+async fn a_commit_that_waited_too_long_for_a_lock_is_not_an_outage_and_loses_nothing() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon =
         Daemon::start_with(["--database-url", database.url(), "--admin-listen", "127.0.0.1:0", "--settle-after", "1h"])
@@ -100,8 +101,8 @@ async fn a_commit_that_waited_too_long_for_a_lock_is_told_from_a_database_that_i
     client.batch_execute(&format!("select pg_advisory_lock({lock})")).await.unwrap();
     let meanwhile = async {
         until_waiting(&client, 1).await;
-        let cancel = "select pg_cancel_backend(pid) from pg_stat_activity \
-                      where datname = current_database() and application_name = 'analyticsd' and wait_event_type = 'Lock'";
+        let cancel = "select pg_cancel_backend(pid) from pg_stat_activity where datname = current_database() and \
+                      application_name = 'analyticsd' and wait_event_type = 'Lock'";
         client.batch_execute(cancel).await.unwrap();
         let commits = async |outcome: &str| {
             daemon.metric(&format!("analyticsd_commits_total{{lane=\"past\",outcome=\"{outcome}\"}}")).await
@@ -110,7 +111,7 @@ async fn a_commit_that_waited_too_long_for_a_lock_is_told_from_a_database_that_i
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         assert_eq!([commits("away").await, commits("undecided").await], [Some(0.0); 2]);
-        assert_eq!(daemon.counts(past).await, counts(1, 1, 0), "to read takes no lock");
+        assert_eq!(daemon.counts(past).await, counts(1, 1, 0), "reading takes no lock");
         assert_eq!(daemon.get("/readyz").await.status(), StatusCode::OK);
         client.batch_execute(&format!("select pg_advisory_unlock({lock})")).await.unwrap();
     };
@@ -123,7 +124,7 @@ async fn a_commit_that_waited_too_long_for_a_lock_is_told_from_a_database_that_i
 }
 
 #[tokio::test]
-async fn an_event_that_the_database_refuses_does_not_take_along_those_that_are_stored_with_it() {
+async fn an_event_that_the_database_refuses_does_not_fail_the_others_of_its_commit() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Arc::new(Daemon::start(database.url()).await);
     let now = Utc::now();
@@ -146,7 +147,8 @@ async fn an_event_that_the_database_refuses_does_not_take_along_those_that_are_s
     for user in ["ben", "poison", "carl"] {
         requests.spawn(post(user));
     }
-    // By then they have most likely arrived too; one that has not is stored by itself, which shows less and is right as well.
+    // By then they have most likely arrived too. One that has not is stored by itself, which shows less but is correct
+    // as well.
     assert_eq!(daemon.get("/healthz").await.status(), StatusCode::OK);
     lock.rollback().await.unwrap();
 

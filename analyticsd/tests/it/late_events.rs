@@ -35,7 +35,7 @@ async fn a_late_event_is_counted_at_its_204_and_the_hour_settles_again(flavour: 
     assert_eq!(daemon.counts(hour).await, counts(3, 2, 1));
 }
 
-/// The hour's lock is held by somebody else, as a rebuild of a million events would hold it.
+/// The test holds the hour's lock, as a rebuild of a million events would.
 #[tokio::test]
 async fn while_an_old_hour_is_being_rebuilt_the_present_is_stored_and_counted() {
     let database = TestDatabase::new(Flavour::Postgres).await;

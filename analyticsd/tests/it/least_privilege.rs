@@ -4,9 +4,9 @@ use reqwest::StatusCode;
 
 use crate::support::{at, counts};
 
-/// What the daemon does beside storing and counting, which `db` tries with such a login too.
+/// The daemon's other work; `db` tests storing and counting with such a login.
 #[tokio::test]
-async fn a_daemon_whose_login_may_do_no_more_than_it_has_to_serves_everything() {
+async fn a_daemon_with_the_least_privileged_login_serves_everything() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let login = database.url_of_member(&[roles::DAEMON]).await;
     let spool = server_dir();

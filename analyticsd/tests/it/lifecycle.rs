@@ -20,25 +20,25 @@ async fn run(arguments: &[&str]) -> Output {
 }
 
 #[tokio::test]
-async fn without_a_database_it_says_how_to_name_one() {
+async fn without_a_database_the_error_names_the_settings() {
     let output = run(&[]).await;
     assert_eq!(output.status.code(), Some(2));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("--database-url") && said.contains("--embedded"), "{said}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("--database-url") && message.contains("--embedded"), "{message}");
 }
 
 #[tokio::test]
-async fn it_refuses_a_database_without_schema_and_names_the_command_that_mends_it() {
+async fn it_refuses_a_database_without_schema_and_names_the_command_to_run() {
     let database = TestDatabase::without_schema(Flavour::Postgres).await;
     let output = run(&["--listen", "127.0.0.1:0", "--database-url", database.url()]).await;
     assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("analytics-cli migrate up") && said.contains("--migrate"), "{said}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("analytics-cli migrate up") && message.contains("--migrate"), "{message}");
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "", "it never listened");
 }
 
 #[tokio::test]
-async fn it_starts_on_a_newer_schema_that_bears_it_and_refuses_one_that_does_not() {
+async fn it_starts_on_a_compatible_newer_schema_and_refuses_an_incompatible_one() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let newer = "insert into analytics.schema_history (version, name, applied_on, checksum) \
                  select 9999, 'from_the_future', applied_on, checksum from analytics.schema_history where version = 1; \
@@ -67,7 +67,7 @@ async fn with_migrate_it_makes_the_schema_and_is_ready() {
         .batch_execute("update analytics.schema_history set checksum = '1' where version = 1")
         .await
         .unwrap();
-    // What was found out last holds for half a second.
+    // The last result is valid for half a second.
     let not_ready = loop {
         match daemon.get("/readyz").await {
             ready if ready.status() == StatusCode::OK => {}
@@ -76,7 +76,7 @@ async fn with_migrate_it_makes_the_schema_and_is_ready() {
     };
     assert_eq!(not_ready.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(not_ready.text().await.unwrap().contains("migrate verify"));
-    assert_eq!(daemon.get("/healthz").await.status(), StatusCode::OK, "the process lives all the same");
+    assert_eq!(daemon.get("/healthz").await.status(), StatusCode::OK, "the process is alive all the same");
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn asked_to_stop_under_load_it_answers_what_it_accepted_and_exits_0() {
                     match http.post(url.as_str()).send().await {
                         Ok(answer) if answer.status() == StatusCode::NO_CONTENT => acknowledged += 1,
                         Ok(answer) => panic!("an accepted request was answered {}", answer.status()),
-                        // A connection that cannot be made any more was not accepted; one that breaks without an answer was.
+                        // A connection that was never made was not accepted; one that breaks without an answer was.
                         Err(error) if error.is_connect() => return acknowledged,
                         Err(_) => {}
                     }
@@ -129,7 +129,8 @@ async fn asked_to_stop_under_load_it_answers_what_it_accepted_and_exits_0() {
     }
 }
 
-/// Whether the daemon has read everything that these many clients sent. The system's table of connections shows what still lies unread.
+/// Whether the daemon has read everything that so many clients sent. The system's table of connections shows unread
+/// bytes.
 fn has_read_all(daemon: &Daemon, clients: usize) -> bool {
     let port: u16 = daemon.url().rsplit_once(':').unwrap().1.parse().unwrap();
     let (local_port, established) = (format!(":{port:04X}"), "01");
@@ -141,12 +142,12 @@ fn has_read_all(daemon: &Daemon, clients: usize) -> bool {
 }
 
 #[tokio::test]
-async fn asked_to_stop_it_waits_for_a_commit_that_is_held_up_and_answers_all_who_wait_behind_it() {
+async fn a_stop_waits_for_a_delayed_commit_and_answers_all_requests_behind_it() {
     const CLIENTS: usize = 20;
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
     let now = Utc::now();
-    // The partition is there, so that nothing but the lock holds a commit up.
+    // The partition exists, so that only the lock delays a commit.
     assert_eq!(daemon.post(now, "anna", "click").await, StatusCode::NO_CONTENT);
     let mut people = database.client().await;
     let observer = database.client().await;
@@ -166,7 +167,7 @@ async fn asked_to_stop_it_waits_for_a_commit_that_is_held_up_and_answers_all_who
     for user in 1..CLIENTS {
         clients.push(connect_and_send(&daemon, request(user).as_bytes()).await);
     }
-    // One more connection is that of the first event, which is kept open.
+    // The additional connection is that of the first event, which stays open.
     while !has_read_all(&daemon, CLIENTS + 1) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -216,12 +217,12 @@ async fn what_was_acknowledged_survives_a_kill(kind: &str) {
 }
 
 #[tokio::test]
-async fn the_native_embedded_database_keeps_what_was_acknowledged_when_the_daemon_is_killed() {
+async fn the_native_embedded_database_keeps_acknowledged_events_when_the_daemon_is_killed() {
     what_was_acknowledged_survives_a_kill("native").await;
 }
 
 #[tokio::test]
-async fn the_webassembly_embedded_database_keeps_what_was_acknowledged_when_the_daemon_is_killed() {
+async fn the_webassembly_embedded_database_keeps_acknowledged_events_when_the_daemon_is_killed() {
     what_was_acknowledged_survives_a_kill("wasm").await;
 }
 
@@ -236,20 +237,21 @@ fn children(pid: u32) -> Vec<u32> {
 }
 
 #[tokio::test]
-async fn a_webassembly_database_that_outlives_its_daemon_is_waited_for_and_does_not_harm_the_next() {
+async fn the_next_daemon_waits_for_a_webassembly_database_that_outlives_the_last_one() {
     let dir = server_dir();
     let embedded = format!("--embedded={}", dir.path().display());
     let arguments = [embedded.as_str(), "--embedded-kind", "wasm"];
     let log = dir.path().join("daemon.log");
     let now = Utc::now();
     let mut acknowledged = 0;
-    // One that is killed leaves its socket behind; one that ends by itself removes it, as one of its last acts.
+    // A killed process leaves its socket behind; one that ends by itself removes it shortly before.
     for is_killed in [true, false] {
         let daemon = Daemon::start_with(arguments).await;
         assert_eq!(daemon.post(now, "anna", "click").await, StatusCode::NO_CONTENT);
         acknowledged += 1;
         let [old] = children(daemon.pid())[..] else { panic!("the daemon has one child") };
-        // It lives until its standard input ends, which the daemon's death brings about as long as nobody else could write to it.
+        // It lives until its standard input ends. The daemon's death ends it, as long as no other process holds the
+        // pipe.
         let keeps_it_alive = fs::File::options().write(true).open(format!("/proc/{old}/fd/0")).unwrap();
         daemon.kill().await;
 
@@ -263,7 +265,7 @@ async fn a_webassembly_database_that_outlives_its_daemon_is_waited_for_and_does_
         };
         tokio::select! {
             _ = &mut next => panic!("it started beside the old one"),
-            waits = timeout(Duration::from_secs(30), waits) => waits.expect("it says what it waits for"),
+            waits = timeout(Duration::from_secs(30), waits) => waits.expect("the log names what it waits for"),
         }
         if is_killed {
             let killed = tokio::process::Command::new("kill").args(["-KILL", &old.to_string()]).status().await.unwrap();
@@ -296,7 +298,7 @@ async fn while_the_database_is_away_the_answer_is_503_and_when_it_is_back_it_is_
     assert_eq!(daemon.get("/healthz").await.status(), StatusCode::OK);
 
     let server = Embedded::start(&options).await.unwrap();
-    assert_eq!(daemon.counts(now).await, counts(1, 1, 0), "what was refused is not stored");
+    assert_eq!(daemon.counts(now).await, counts(1, 1, 0), "the refused event is not stored");
     while daemon.post(now, "ben", "click").await != StatusCode::NO_CONTENT {
         sleep(Duration::from_millis(10)).await;
     }

@@ -1,4 +1,4 @@
-//! How often somebody may ask, and from which address they come.
+//! Rate limits, and the addresses of clients behind proxies.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -12,13 +12,13 @@ use crate::tokens::{closed, send, token};
 
 const COUNT: &str = "/analytics?timestamp=0";
 
-fn said(answer: &Response, name: &str) -> Option<String> {
+fn header(answer: &Response, name: &str) -> Option<String> {
     answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned())
 }
 
-/// The limit, what is left of it, and the policy, which is said to who came too often.
+/// The headers of the limit, its remaining requests, and the policy, which only a refused request gets.
 fn numbers(answer: &Response) -> [Option<String>; 3] {
-    ["ratelimit-limit", "ratelimit-remaining", "ratelimit-policy"].map(|name| said(answer, name))
+    ["ratelimit-limit", "ratelimit-remaining", "ratelimit-policy"].map(|name| header(answer, name))
 }
 
 fn some(values: [&str; 3]) -> [Option<String>; 3] {
@@ -30,7 +30,7 @@ fn left(limit: &str, remaining: &str) -> [Option<String>; 3] {
 }
 
 #[tokio::test]
-async fn a_token_that_asks_too_often_is_told_when_to_come_back_and_others_are_not() {
+async fn a_token_beyond_its_rate_is_refused_with_retry_after_and_others_are_not() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let [eager, other] = [token(&database, &[Scope::Read]).await, token(&database, &[Scope::Read]).await]
         .map(|token| format!("Bearer {token}"));
@@ -40,19 +40,19 @@ async fn a_token_that_asks_too_often_is_told_when_to_come_back_and_others_are_no
         let answer = ask(&eager).await;
         assert_eq!(answer.status(), StatusCode::OK);
         assert_eq!(numbers(&answer), left("3", remaining));
-        assert!(said(&answer, "ratelimit-reset").unwrap().parse::<u64>().unwrap() <= 3 * 3_600);
+        assert!(header(&answer, "ratelimit-reset").unwrap().parse::<u64>().unwrap() <= 3 * 3_600);
     }
     let refused = ask(&eager).await;
     assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(numbers(&refused), some(["3", "0", "1;w=3600;burst=3"]));
-    let seconds: u64 = said(&refused, "retry-after").unwrap().parse().unwrap();
+    let seconds: u64 = header(&refused, "retry-after").unwrap().parse().unwrap();
     assert!((1..=3_600).contains(&seconds));
-    assert!(refused.text().await.unwrap().contains("with this token"));
+    assert!(refused.text().await.unwrap().contains("This token sends more requests"));
     assert_eq!(ask(&other).await.status(), StatusCode::OK);
 }
 
 #[tokio::test]
-async fn what_a_token_does_not_allow_counts_as_well() {
+async fn requests_beyond_a_tokens_scope_count_as_well() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let reads = format!("Bearer {}", token(&database, &[Scope::Read]).await);
     let daemon = closed(&database, &["--rate-limit-per-token", "1/h:2"]).await;
@@ -64,14 +64,14 @@ async fn what_a_token_does_not_allow_counts_as_well() {
     assert_eq!(seen, [403, 403, 429]);
 }
 
-/// A daemon with a limit for each address, behind a proxy that is this test.
+/// A daemon with a limit for each address; the test is its proxy.
 async fn behind_a_proxy(database: &TestDatabase, arguments: &[&str]) -> Daemon {
     let url = ["--database-url", database.url(), "--allow-anonymous", "--trusted-proxies", "127.0.0.1,10.0.0.0/8"];
     Daemon::start_with(url.iter().chain(arguments)).await
 }
 
 #[tokio::test]
-async fn an_address_that_asks_too_often_is_refused_whatever_it_says_of_itself() {
+async fn an_address_beyond_its_rate_is_refused_whatever_its_headers_claim() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = behind_a_proxy(&database, &["--rate-limit-per-address", "1/h:2"]).await;
     let ask = async |path: &str, forwarded: &str| {
@@ -84,7 +84,7 @@ async fn an_address_that_asks_too_often_is_refused_whatever_it_says_of_itself() 
         for path in [COUNT, "/", "/nothing", "/readyz"] {
             assert_eq!(ask(path, forwarded).await.status(), StatusCode::TOO_MANY_REQUESTS, "{path} {forwarded}");
         }
-        assert_eq!(ask("/healthz", forwarded).await.status(), StatusCode::OK, "a probe is not told to come later");
+        assert_eq!(ask("/healthz", forwarded).await.status(), StatusCode::OK, "a probe has no rate limit");
     }
     assert_eq!(ask(COUNT, "198.51.100.2").await.status(), StatusCode::OK, "another address");
     for (network, status) in
@@ -95,7 +95,7 @@ async fn an_address_that_asks_too_often_is_refused_whatever_it_says_of_itself() 
 }
 
 #[tokio::test]
-async fn who_is_no_trusted_proxy_is_not_believed() {
+async fn the_headers_of_an_untrusted_proxy_are_ignored() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let limits = ["--trusted-proxies", "10.0.0.0/8", "--rate-limit-per-address", "1/h:2"];
     let url = ["--database-url", database.url(), "--allow-anonymous"];
@@ -108,7 +108,7 @@ async fn who_is_no_trusted_proxy_is_not_believed() {
 }
 
 #[tokio::test]
-async fn visitors_behind_a_proxy_are_told_apart_by_their_own_addresses() {
+async fn visitors_behind_a_proxy_have_names_by_their_own_addresses() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = behind_a_proxy(&database, &["--forwarded-header", "forwarded"]).await;
     for forwarded in ["for=198.51.100.1", "for=198.51.100.2", "for=\"198.51.100.1:4711\""] {
@@ -119,7 +119,7 @@ async fn visitors_behind_a_proxy_are_told_apart_by_their_own_addresses() {
 }
 
 #[tokio::test]
-async fn whoever_guesses_is_slowed_down_and_locks_nobody_out() {
+async fn guessing_is_slowed_down_and_locks_no_client_out() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let right = format!("Bearer {}", token(&database, &[Scope::Read]).await);
     let daemon = closed(&database, &[]).await;
@@ -130,7 +130,7 @@ async fn whoever_guesses_is_slowed_down_and_locks_nobody_out() {
     };
     let mut seen = BTreeSet::new();
     let refused = tokio::time::timeout(Duration::from_mins(1), async {
-        // More at a time than are let pass in a second, so that it is reached on a slow machine, too.
+        // More at a time than the limit allows in a second, so that a slow machine reaches it, too.
         loop {
             let answers = futures_util::future::join_all((0..100).map(&guess)).await;
             seen.extend(answers.iter().map(|answer| answer.status().as_u16()));
@@ -143,13 +143,13 @@ async fn whoever_guesses_is_slowed_down_and_locks_nobody_out() {
     .expect("guessing is slowed down");
     assert_eq!(seen.into_iter().collect::<Vec<_>>(), [401, 429]);
     assert_eq!(numbers(&refused), some(["60", "0", "10;w=1;burst=60"]));
-    assert!(said(&refused, "retry-after").is_some());
+    assert!(header(&refused, "retry-after").is_some());
     let answer = send(&daemon, Method::GET, COUNT, &[("authorization", &right)]).await;
-    assert_eq!(answer.status(), StatusCode::OK, "whoever shares the address is let in");
+    assert_eq!(answer.status(), StatusCode::OK, "other clients at the address are accepted");
 }
 
 #[tokio::test]
-async fn without_limits_nothing_is_said_about_them() {
+async fn without_limits_answers_have_no_headers_about_them() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
     let answer = daemon.get(COUNT).await;

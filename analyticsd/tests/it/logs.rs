@@ -1,4 +1,4 @@
-//! What stands in the log of the real daemon, and what must never.
+//! The log of the real daemon, and what it must never contain.
 
 use std::{
     fs,
@@ -37,7 +37,7 @@ impl Logged {
         Self { daemon: Daemon::start_command_with_log(command).await, log, _dir: dir }
     }
 
-    /// The first line that holds all these texts.
+    /// The first line with all these texts.
     async fn line_with(&self, texts: &[&str]) -> String {
         let search = async {
             loop {
@@ -53,27 +53,26 @@ impl Logged {
         found.unwrap_or_else(|_| panic!("no line holds {texts:?}:\n{}", fs::read_to_string(&self.log).unwrap()))
     }
 
-    /// Everything, once the daemon has stopped.
+    /// The whole log, once the daemon has stopped.
     async fn all(self) -> String {
         assert!(self.daemon.terminate().await.success());
         fs::read_to_string(&self.log).unwrap()
     }
 }
 
-/// Lets the database refuse events of users whose name begins so, and repeat the name in its error.
+/// Makes the database refuse events of users with this prefix, and repeat the name in its error.
 async fn refuse_users(database: &TestDatabase, beginning: &str) {
     let client = database.client().await;
     let sql = format!(
-        "create function refuse() returns trigger language plpgsql as $$ begin \
-         if new.user_name like '{beginning}%' then raise exception 'never %', new.user_name using detail = new.user_name; end if; \
-         return new; end $$; \
+        "create function refuse() returns trigger language plpgsql as $$ begin if new.user_name like '{beginning}%' \
+         then raise exception 'never %', new.user_name using detail = new.user_name; end if; return new; end $$; \
          create trigger refuse before insert on analytics.events for each row execute function refuse()"
     );
     client.batch_execute(&sql).await.unwrap();
 }
 
 #[tokio::test]
-async fn what_fails_is_told_under_the_name_that_the_client_got_and_never_more_than_some_lines_a_second() {
+async fn a_failed_request_is_logged_with_its_id_and_the_lines_a_second_are_limited() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     refuse_users(&database, "bad").await;
     let logged = Logged::start(database.url(), &[]).await;
@@ -83,7 +82,7 @@ async fn what_fails_is_told_under_the_name_that_the_client_got_and_never_more_th
         assert_eq!(logged.daemon.post(Utc::now(), &user, "click").await, StatusCode::SERVICE_UNAVAILABLE);
     }
     let query = format!("timestamp={}&user=bad&event=click", Utc::now().timestamp_millis());
-    // Where a line was left out, one of the next seconds has room.
+    // If a line is left out, one of the next seconds has room.
     let failing = async {
         loop {
             let request = Client::new().post(format!("{}/analytics?{query}", logged.daemon.url()));
@@ -99,13 +98,13 @@ async fn what_fails_is_told_under_the_name_that_the_client_got_and_never_more_th
         assert!(line.contains(part), "{line}");
     }
     let lines = logged.all().await.lines().filter(|line| line.contains("a request failed")).count() as u64;
-    // Of the seconds that there were, the first and the last may be parts.
+    // The first and the last second may be partial.
     let most = 10 * (began.elapsed().as_secs() + 2);
     assert!(lines > 1 && lines <= most, "{lines} lines, and {most} at most");
 }
 
 #[tokio::test]
-async fn what_a_handler_writes_has_the_name_of_its_request() {
+async fn a_handlers_line_has_the_id_of_its_request() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let logged = Logged::start(database.url(), &[]).await;
     database.client().await.batch_execute("drop function analytics.hours(timestamptz, timestamptz)").await.unwrap();
@@ -117,7 +116,7 @@ async fn what_a_handler_writes_has_the_name_of_its_request() {
 }
 
 #[tokio::test]
-async fn that_counts_cannot_be_read_is_told_once_and_then_that_they_can_be_again() {
+async fn an_outage_of_reads_is_logged_once_and_so_is_its_end() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let logged = Logged::start(database.url(), &[]).await;
     let client = database.client().await;
@@ -148,7 +147,7 @@ async fn that_counts_cannot_be_read_is_told_once_and_then_that_they_can_be_again
 }
 
 #[tokio::test]
-async fn there_is_a_line_for_each_request_for_those_who_ask_for_it() {
+async fn the_access_log_has_a_line_for_each_request() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let logged = Logged::start(database.url(), &["--log", "info,access=debug"]).await;
     logged.daemon.get("/analytics?timestamp=0&user=nobodys-business").await;
@@ -178,7 +177,7 @@ async fn no_text_of_a_client_or_the_database_begins_a_line_or_moves_a_cursor() {
 }
 
 #[tokio::test]
-async fn each_line_is_an_object_of_json_whatever_stands_in_it() {
+async fn each_line_is_an_object_of_json_whatever_it_contains() {
     let log = log_of_an_evil_client("json").await;
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
     let refused = lines.iter().find(|line| line["message"] == "the database refused events").unwrap();
@@ -188,7 +187,7 @@ async fn each_line_is_an_object_of_json_whatever_stands_in_it() {
     assert_eq!((&failed["status"], &failed["request_id"]), (&"503".into(), &"of-the-evil".into()));
 }
 
-/// What a daemon writes when a client and the database do their worst. No line holds a character that is not for reading.
+/// The log after attacks by a client and the database. No line contains an unprintable character.
 async fn log_of_an_evil_client(format: &str) -> String {
     let database = TestDatabase::new(Flavour::Postgres).await;
     refuse_users(&database, "evil").await;
@@ -218,7 +217,7 @@ async fn log_of_an_evil_client(format: &str) -> String {
 }
 
 #[tokio::test]
-async fn secrets_are_never_written_however_much_is_asked_for() {
+async fn secrets_are_never_logged_at_any_level() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let with_password = database.url().replacen("analytics@", "analytics:a-database-password@", 1);
     assert_ne!(with_password, database.url());
@@ -242,7 +241,7 @@ async fn secrets_are_never_written_however_much_is_asked_for() {
 }
 
 #[tokio::test]
-async fn tokens_that_cannot_be_kept_are_in_force_and_told_of_once_and_kept_as_soon_as_they_can_be() {
+async fn a_failing_token_cache_is_logged_once_and_tokens_are_valid_meanwhile() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let folder = server_dir();
     let (kept, new) = (folder.path().join("access.json"), folder.path().join("access.json.new"));
@@ -251,7 +250,7 @@ async fn tokens_that_cannot_be_kept_are_in_force_and_told_of_once_and_kept_as_so
     let token = token(&database, &[Scope::Read]).await;
     answers(&logged.daemon, None, StatusCode::UNAUTHORIZED).await;
     let until_tried_again = async || {
-        // What could not be renamed is left behind.
+        // A failed rename leaves the new file behind.
         while fs::remove_file(&new).is_err() {
             sleep(Duration::from_millis(5)).await;
         }
@@ -260,8 +259,8 @@ async fn tokens_that_cannot_be_kept_are_in_force_and_told_of_once_and_kept_as_so
         timeout(Duration::from_mins(1), until_tried_again()).await.expect("it is tried again");
     }
     fs::remove_dir_all(&kept).unwrap();
-    logged.line_with(&["the access tokens are kept in the spool's folder again"]).await;
+    logged.line_with(&["the access tokens can be written to the spool's folder again"]).await;
     assert!(fs::read_to_string(&kept).unwrap().contains(id(&token)));
     let written = logged.all().await;
-    assert_eq!(written.matches("the access tokens cannot be kept in the spool's folder").count(), 1, "{written}");
+    assert_eq!(written.matches("cannot write the access tokens to the spool's folder").count(), 1, "{written}");
 }

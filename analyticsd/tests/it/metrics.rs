@@ -1,4 +1,4 @@
-// What is compared are whole numbers.
+// The compared values are whole numbers.
 #![allow(clippy::float_cmp)]
 
 use std::{collections::HashSet, time::Duration};
@@ -17,7 +17,7 @@ use crate::{
     support::{at, stored_events},
 };
 
-on_both_flavours!(the_metrics_are_what_was_sent, the_settler_says_what_waits_and_what_it_settled);
+on_both_flavours!(the_metrics_are_what_was_sent, the_settler_exports_its_backlog_and_its_work);
 
 /// Waits until a metric has a value.
 async fn wait_for(daemon: &Daemon, name: &str, is_there: impl Fn(Option<f64>) -> bool) {
@@ -30,7 +30,7 @@ async fn wait_for(daemon: &Daemon, name: &str, is_there: impl Fn(Option<f64>) ->
     assert!(came, "{name} stays at {:?}", daemon.metric(name).await);
 }
 
-/// What the series of a family add up to, of those that have all these labels.
+/// The sum of a family's series that have all these labels.
 fn sum(metrics: &str, name: &str, labels: &[&str]) -> f64 {
     let samples =
         metrics.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])));
@@ -45,7 +45,7 @@ async fn post_under_key(daemon: &Daemon, url: &str, key: &str) -> StatusCode {
 
 async fn the_metrics_are_what_was_sent(flavour: Flavour) {
     let database = TestDatabase::new(flavour).await;
-    // Nothing is settled meanwhile.
+    // The settler is idle meanwhile.
     let daemon =
         Daemon::start_with(["--database-url", database.url(), "--admin-listen", "127.0.0.1:0", "--settle-after", "1h"])
             .await;
@@ -88,7 +88,7 @@ async fn the_metrics_are_what_was_sent(flavour: Flavour) {
     assert_eq!(requests(&[]), 15.0, "and no others");
     assert_eq!(sum(&metrics, "analyticsd_http_request_duration_seconds_count", &[]), 15.0);
     assert!(sum(&metrics, "analyticsd_http_request_duration_seconds_sum", &[]) > 0.0);
-    // The one that asks is under way itself.
+    // The request for metrics is under way itself.
     assert_eq!(sum(&metrics, "analyticsd_http_requests_under_way", &[]), 1.0);
 
     for (reason, expected) in
@@ -110,7 +110,7 @@ async fn the_metrics_are_what_was_sent(flavour: Flavour) {
     assert_eq!(sum(&metrics, "analyticsd_commit_events_sum", &[]), 10.0, "each event is in one commit");
     let stored_commits = sum(&metrics, "analyticsd_commits_total", &[r#"outcome="stored""#]);
     assert_eq!(sum(&metrics, "analyticsd_commit_events_count", &[]), stored_commits);
-    // They came one after the other.
+    // The events came one after the other.
     assert_eq!(stored_commits, 6.0);
     assert_eq!(sum(&metrics, "analyticsd_commit_events_bucket", &[r#"lane="bulk""#, r#"le="2.0""#]), 0.0);
     assert_eq!(sum(&metrics, "analyticsd_commit_events_bucket", &[r#"lane="bulk""#, r#"le="5.0""#]), 1.0);
@@ -139,7 +139,7 @@ async fn the_metrics_are_what_was_sent(flavour: Flavour) {
     assert!(metrics.ends_with("# EOF\n"));
 }
 
-async fn the_settler_says_what_waits_and_what_it_settled(flavour: Flavour) {
+async fn the_settler_exports_its_backlog_and_its_work(flavour: Flavour) {
     let database = TestDatabase::new(flavour).await;
     let arguments = ["--database-url", database.url(), "--admin-listen", "127.0.0.1:0", "--settle-after"];
     let daemon = Daemon::start_with(arguments.into_iter().chain(["1h"])).await;
@@ -150,7 +150,8 @@ async fn the_settler_says_what_waits_and_what_it_settled(flavour: Flavour) {
     assert_eq!(daemon.metric("analyticsd_ripe_hours").await, Some(0.0), "they were written to just now");
     assert_eq!(daemon.metric("analyticsd_settler_lag_seconds").await, Some(0.0));
 
-    // Another replica is not the settler, so it knows nothing of this. The clients of the WebAssembly database are one session, which excludes nobody.
+    // Another replica is not the settler, so it does not export this. With the WebAssembly database all clients share
+    // one session, so every replica is elected.
     if flavour == Flavour::Postgres {
         let second = Daemon::start_with(arguments.into_iter().chain(["1h"])).await;
         assert_eq!(second.metric("analyticsd_settler_elected").await, Some(0.0));
@@ -172,7 +173,7 @@ async fn the_settler_says_what_waits_and_what_it_settled(flavour: Flavour) {
 }
 
 #[tokio::test]
-async fn raw_events_that_are_kept_for_too_long_are_told_of_until_they_can_go() {
+async fn overdue_raw_events_are_exported_until_they_can_be_deleted() {
     const OVERDUE: &str = "analyticsd_retention_overdue_seconds";
     let database = TestDatabase::new(Flavour::Postgres).await;
     let store = database.store();
@@ -195,14 +196,14 @@ async fn raw_events_that_are_kept_for_too_long_are_told_of_until_they_can_go() {
 }
 
 #[tokio::test]
-async fn clients_cannot_add_series_by_what_they_ask_for() {
+async fn clients_cannot_create_series() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start_with(["--database-url", database.url(), "--admin-listen", "127.0.0.1:0"]).await;
     let names = |metrics: &str| {
         let samples = metrics.lines().filter(|line| !line.starts_with('#'));
         samples.map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect::<HashSet<_>>()
     };
-    // One of each kind that there is, so that all series of unknown routes are there.
+    // One request of each kind, so that all series of unknown routes exist.
     let http = reqwest::Client::new();
     let ask = async |method: &str, path: &str| {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
@@ -217,7 +218,7 @@ async fn clients_cannot_add_series_by_what_they_ask_for() {
         ask(method, "/unknown").await;
     }
     ask("BREW", "/analytics").await;
-    // What only the settler shows.
+    // Metrics that only the settler exports.
     wait_for(&daemon, "analyticsd_settler_lag_seconds", |lag| lag.is_some()).await;
     let before = names(&daemon.metrics().await);
 
@@ -259,7 +260,7 @@ async fn connections_that_are_refused_and_requests_that_are_given_up_are_counted
         "1",
     ])
     .await;
-    // A batch that never comes to its end.
+    // A batch that never ends.
     let mut inside = connect(&daemon).await;
     inside
         .write_all(b"POST /analytics/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
@@ -272,7 +273,7 @@ async fn connections_that_are_refused_and_requests_that_are_given_up_are_counted
     let refusals = "analyticsd_connections_refused_total{listener=\"public\",limit=\"all\",answer=\"503\"}";
     assert_eq!(daemon.metric(refusals).await, Some(1.0));
 
-    // A reset, not an end, after which there could still be an answer.
+    // A reset: after a mere close the daemon could still answer.
     inside.set_zero_linger().unwrap();
     drop(inside);
     wait_for(&daemon, "analyticsd_connections_open{listener=\"public\"}", |open| open == Some(0.0)).await;
@@ -282,7 +283,7 @@ async fn connections_that_are_refused_and_requests_that_are_given_up_are_counted
 }
 
 #[tokio::test]
-async fn what_never_became_a_request_is_counted_by_what_was_wrong_with_it() {
+async fn broken_connections_are_counted_by_reason() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let arguments = ["--admin-listen", "127.0.0.1:0", "--header-timeout", "1s", "--header-bytes", "8192"];
     let daemon = Daemon::start_with(["--database-url", database.url()].iter().chain(&arguments)).await;
@@ -305,11 +306,11 @@ async fn what_never_became_a_request_is_counted_by_what_was_wrong_with_it() {
     read_to_the_end(&mut { good }, Duration::from_secs(20)).await;
     wait_for(&daemon, "analyticsd_connections_open{listener=\"public\"}", |open| open == Some(0.0)).await;
     let broken = sum(&daemon.metrics().await, "analyticsd_connections_broken_total", &[r#"listener="public""#]);
-    assert_eq!(broken, 4.0, "one that ends with its answer is not broken");
+    assert_eq!(broken, 4.0, "a connection that ends after its answer is not broken");
 }
 
 #[tokio::test]
-async fn what_waits_in_the_spool_and_why_others_were_refused_is_told() {
+async fn the_spools_content_and_the_reasons_of_refusals_are_exported() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let dir = server_dir();
     let spool = dir.path().join("spool");
@@ -322,7 +323,7 @@ async fn what_waits_in_the_spool_and_why_others_were_refused_is_told() {
         spool.to_str().unwrap(),
         "--spool-size",
         "1000",
-        // It never saw the database, so it knows nothing of tokens.
+        // It never read the tokens.
         "--allow-anonymous",
     ])
     .await;

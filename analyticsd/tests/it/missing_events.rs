@@ -1,4 +1,4 @@
-//! Raw events of a settled hour were deleted by somebody else, or a clock was wrong.
+//! Raw events of a settled hour were deleted by hand, or a clock was wrong.
 
 use std::{fs, fs::File, time::Duration};
 
@@ -10,9 +10,9 @@ use tokio::time::{sleep, timeout};
 
 use crate::support::{at, counts};
 
-on_both_flavours!(a_late_event_into_an_hour_that_lost_raw_events_is_refused_told_of_once_and_lowers_nothing);
+on_both_flavours!(a_late_event_of_an_hour_that_lost_raw_events_is_refused_and_lowers_no_count);
 
-async fn a_late_event_into_an_hour_that_lost_raw_events_is_refused_told_of_once_and_lowers_nothing(flavour: Flavour) {
+async fn a_late_event_of_an_hour_that_lost_raw_events_is_refused_and_lowers_no_count(flavour: Flavour) {
     let database = TestDatabase::new(flavour).await;
     let client = database.client().await;
     let (hour, late) = (at("2024-02-07T10:00:00Z"), at("2024-02-07T10:30:00Z"));
@@ -41,17 +41,17 @@ async fn a_late_event_into_an_hour_that_lost_raw_events_is_refused_told_of_once_
         let refused = daemon.post_batch(line).await;
         assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
         let problem = refused.text().await.unwrap();
-        assert!(problem.contains("raw events are missing on the server"), "{problem}");
+        assert!(problem.contains("raw events are not complete on the server"), "{problem}");
         assert_eq!(daemon.post(late, "f", "click").await, StatusCode::BAD_REQUEST);
     }
     assert_eq!(daemon.counts(hour).await, counts(5, 5, 0));
     assert_eq!(daemon.post(at("2024-02-07T11:00:00Z"), "f", "click").await, StatusCode::NO_CONTENT, "others are taken");
-    let told = async {
+    let until_reported = async {
         while daemon.metric("analyticsd_audit_mismatched_hours").await != Some(1.0) {
             sleep(Duration::from_millis(50)).await;
         }
     };
-    timeout(Duration::from_mins(1), told).await.expect("the metric tells of one hour");
+    timeout(Duration::from_mins(1), until_reported).await.expect("the metric shows one hour");
     let written = fs::read_to_string(&log).unwrap();
     let lines: Vec<&str> =
         written.lines().filter(|line| line.contains("raw events of a settled hour are missing")).collect();
@@ -59,9 +59,9 @@ async fn a_late_event_into_an_hour_that_lost_raw_events_is_refused_told_of_once_
     assert!(lines[0].contains("ERROR") && lines[0].contains("2024-02-07T10:00:00Z"), "{}", lines[0]);
 }
 
-/// A version before let a wrong clock move it.
+/// An earlier version let a wrong clock move it.
 #[tokio::test]
-async fn a_daemon_that_refuses_events_of_now_is_not_ready() {
+async fn a_daemon_that_refuses_current_events_is_not_ready() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let client = database.client().await;
     let daemon = Daemon::start_with(["--database-url", database.url()]).await;
@@ -77,8 +77,8 @@ async fn a_daemon_that_refuses_events_of_now_is_not_ready() {
             }
         }
     };
-    let said = timeout(Duration::from_mins(1), found).await.expect("it stops being ready");
-    assert!(said.contains("retention confirm"), "{said}");
+    let message = timeout(Duration::from_mins(1), found).await.expect("it stops being ready");
+    assert!(message.contains("retention confirm"), "{message}");
     db::Retention::confirm(database.store()).await.unwrap();
     assert_eq!(daemon.post(Utc::now(), "anna", "click").await, StatusCode::NO_CONTENT);
     let again = async { while ready().await.status() != StatusCode::OK {} };

@@ -1,4 +1,4 @@
-//! The system lets the daemon open few files.
+//! A daemon with a low limit of open files.
 
 use std::{path::Path, time::Duration};
 
@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::raw::connect;
 
-/// A daemon that can have no more open files than this.
+/// A daemon with this limit of open files.
 async fn start(database: &TestDatabase, files: u32) -> Daemon {
     let mut command = harness::bare_command(Path::new("sh"));
     command.arg("-c").arg(format!("ulimit -n {files}; exec \"$@\"")).arg("sh").arg(program("analyticsd"));
@@ -27,7 +27,7 @@ async fn healthz(stream: &mut TcpStream) -> String {
     let mut status = [0; 12];
     let asked = async {
         let _ = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
-        // One that is ended without a word was not served either.
+        // A connection that is closed without an answer was not served either.
         let _ = stream.read_exact(&mut status).await;
     };
     timeout(Duration::from_mins(1), asked).await.expect("there is an answer");
@@ -36,7 +36,7 @@ async fn healthz(stream: &mut TcpStream) -> String {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn most_of_the_files_that_may_be_open_are_connections_that_are_served() {
+async fn most_file_descriptors_go_to_connections_that_are_served() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     for (files, connections) in [(4_352, 3_584.0), (1_024, 672.0)] {
         let daemon = start(&database, files).await;
@@ -64,7 +64,7 @@ async fn more_clients_than_files_are_refused_and_those_within_are_served() {
         assert_ne!(healthz(stream).await, "200");
     }
     let failed = daemon.metric("analyticsd_connections_failed_total{listener=\"public\"}").await;
-    assert_eq!(failed, Some(0.0), "the system handed over every connection");
+    assert_eq!(failed, Some(0.0), "the system accepted every connection");
     drop(inside);
     let stored = async { while daemon.post(Utc::now(), "anna", "click").await != StatusCode::NO_CONTENT {} };
     timeout(Duration::from_mins(1), stored).await.expect("there is room again");

@@ -18,7 +18,7 @@ fn schemathesis() -> PathBuf {
     root.join(".tools/schemathesis/bin/st")
 }
 
-/// Every answer to requests that are drawn from the document, right and wrong ones, is one that the document names.
+/// Every answer to requests that are generated from the document, right and wrong ones, is one that the document names.
 #[tokio::test]
 async fn the_document_and_the_server_agree() {
     let program = schemathesis();
@@ -29,35 +29,36 @@ async fn the_document_and_the_server_agree() {
     );
     let database = TestDatabase::new(Flavour::Postgres).await;
     let token = token(&database, &[Scope::Write, Scope::Read]).await;
-    // Limits that nobody reaches, since a request that came too often would say nothing of what it holds; but all are told of them.
+    // Limits that no request exceeds, because a refused request would test nothing else; but every answer has their
+    // headers.
     let limits = ["--rate-limit-per-address", "1000000/s", "--rate-limit-per-token", "1000000/s"];
     let daemon = closed(&database, &[&["--trusted-proxies", "127.0.0.1"], &limits[..]].concat()).await;
     let dir = tempfile::tempdir().unwrap();
     let output = Command::new(program)
         .current_dir(dir.path())
         .env("SCHEMATHESIS_HOOKS", Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/openapi/hooks.py"))
-        // Compiled hooks would stay beside the hooks.
+        // Otherwise Python would write compiled hooks beside the hooks.
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("NO_PROXY", "127.0.0.1")
         .arg("run")
         .arg(format!("{}/openapi.json", daemon.url()))
         .args(["--header", &format!("Authorization: Bearer {token}")])
         .args(["--checks", "all", "--phases", "examples,coverage,fuzzing", "--max-examples", "40", "--seed", "1"])
-        // A range may be written backwards, which no schema can forbid; and the one header that is required is added to those requests, too, that it
-        // means to send without. Whether a token is needed is looked at by `ignored_auth`, which leaves it out.
+        // No schema can forbid a range that ends before it begins. The one required header is added also to requests
+        // that are meant to lack it. `ignored_auth`, which leaves the token out, checks whether one is needed.
         .args(["--exclude-checks", "positive_data_acceptance,missing_required_header", "--continue-on-failure"])
-        // It goes on for ever, which is another test's affair.
+        // The stream never ends; another test covers it.
         .args(["--exclude-path", "/analytics/stream", "--request-timeout", "20"])
         .kill_on_drop(true)
         .output();
     let output = timeout(Duration::from_mins(4), output).await.expect("it ends in time").unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
-    assert!(!said.contains("Unresolvable"), "{said}");
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{report}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!report.contains("Unresolvable"), "{report}");
 }
 
 #[tokio::test]
-async fn the_documentation_is_served_without_anything_from_elsewhere() {
+async fn the_documentation_is_served_without_files_of_other_sites() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
     let page = daemon.get("/docs").await;

@@ -1,4 +1,4 @@
-//! What an operator gets - docs/operate, the alerts and the dashboard - beside what the daemon exposes.
+//! Compares what an operator gets (docs/operate, the alerts and the dashboard) with what the daemon exposes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,7 +28,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(docs().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// A daemon that exposes all it has, after it did a little of everything.
+/// The metrics of a daemon that did a little of everything.
 async fn all_metrics() -> String {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let dir = server_dir();
@@ -52,14 +52,14 @@ async fn all_metrics() -> String {
     daemon.metrics().await
 }
 
-/// What is known of one metric: its type and its labels, in alphabetical order.
+/// One metric: its type and its labels, in alphabetical order.
 #[derive(Debug, PartialEq, Eq)]
 struct Kind {
     kind: String,
     labels: BTreeSet<String>,
 }
 
-/// Every metric by the name that queries use, which is its family's but for counters.
+/// Every metric by the name that queries use: the family's name, with a suffix for counters.
 fn exposed(metrics: &str) -> BTreeMap<String, Kind> {
     let types = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     types
@@ -82,7 +82,7 @@ fn exposed(metrics: &str) -> BTreeMap<String, Kind> {
 /// The items of docs/operate/metrics.md that explain a metric: `` - `name` (type; `label`, `label`). Meaning ``.
 fn documented(text: &str) -> BTreeMap<String, Kind> {
     let mut items = BTreeMap::new();
-    // An item may go on for several lines.
+    // An item may have several lines.
     let text = text.replace("\n  ", " ");
     for line in text.lines() {
         let item = line.strip_prefix("- `").and_then(|line| line.split_once("` ("));
@@ -119,7 +119,7 @@ fn samples(metrics: &BTreeMap<String, Kind>) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn the_documentation_explains_every_metric_that_there_is_and_no_other() {
+async fn the_documentation_explains_exactly_the_metrics_that_exist() {
     let exposed = exposed(&all_metrics().await);
     let documented = documented(&read("operate/metrics.md"));
     let missing: Vec<_> = exposed.keys().filter(|name| !documented.contains_key(*name)).collect();
@@ -132,7 +132,7 @@ async fn the_documentation_explains_every_metric_that_there_is_and_no_other() {
 }
 
 #[tokio::test]
-async fn dashboard_alerts_and_examples_use_only_metrics_that_there_are() {
+async fn dashboard_alerts_and_examples_use_only_metrics_that_exist() {
     let samples = samples(&exposed(&all_metrics().await));
     let mut used = BTreeSet::new();
     for file in ["prometheus/alerts.yml", "prometheus/alerts.test.yml", "grafana/operations.json"] {
@@ -164,7 +164,7 @@ fn each_alert_is_explained_and_tested() {
 }
 
 #[test]
-fn the_dashboard_can_be_imported_and_says_what_it_shows() {
+fn the_dashboard_can_be_imported_and_describes_its_panels() {
     let dashboard: Value = serde_json::from_str(&read("grafana/operations.json")).unwrap();
     assert_eq!(dashboard["uid"], "analytics-operations");
     let source = &dashboard["templating"]["list"][0];
@@ -203,7 +203,7 @@ fn as_older_format(metrics: &str) -> String {
 }
 
 #[tokio::test]
-async fn promtool_finds_no_fault_with_what_the_daemon_exposes() {
+async fn promtool_accepts_the_metrics() {
     let mut command = Command::new("promtool");
     command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut promtool = match command.spawn() {
@@ -217,10 +217,10 @@ async fn promtool_finds_no_fault_with_what_the_daemon_exposes() {
     let metrics = as_older_format(&all_metrics().await);
     promtool.stdin.take().unwrap().write_all(metrics.as_bytes()).await.unwrap();
     let done = promtool.wait_with_output().await.unwrap();
-    let said = String::from_utf8_lossy(&done.stdout) + String::from_utf8_lossy(&done.stderr);
-    // Hours are what is counted here, not how long something takes.
+    let output = String::from_utf8_lossy(&done.stdout) + String::from_utf8_lossy(&done.stderr);
+    // This metric counts hours; it is not a duration.
     let faults: Vec<_> =
-        said.lines().filter(|line| !line.ends_with("use base unit \"seconds\" instead of \"hours\"")).collect();
+        output.lines().filter(|line| !line.ends_with("use base unit \"seconds\" instead of \"hours\"")).collect();
     assert!(faults.is_empty(), "{faults:#?}");
-    assert!(said.contains("analyticsd_open_hours"), "it looked: {said}");
+    assert!(output.contains("analyticsd_open_hours"), "it checked the metrics: {output}");
 }

@@ -26,7 +26,7 @@ async fn a_client_beyond_the_limit_gets_503_and_there_is_room_when_another_leave
         inside.push(stream);
     }
 
-    // A client that sends a body gets to read the answer all the same.
+    // A client that sends a body can read the answer all the same.
     let body = "x".repeat(30_000);
     let refused = timeout(Duration::from_secs(5), daemon.post_batch(body)).await.expect("the answer comes at once");
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -34,7 +34,7 @@ async fn a_client_beyond_the_limit_gets_503_and_there_is_room_when_another_leave
     assert_eq!(refused.headers()["content-type"], "application/problem+json");
     assert_eq!(refused.json::<Problem>().await.unwrap().status, 503);
     let silent = read_to_the_end(&mut connect(&daemon).await, Duration::from_secs(8)).await;
-    assert!(silent.starts_with("HTTP/1.1 503 "), "a client that says nothing is told and cut off too: {silent}");
+    assert!(silent.starts_with("HTTP/1.1 503 "), "a silent client gets the answer and is disconnected too: {silent}");
 
     drop(inside);
     let room = async {
@@ -45,7 +45,7 @@ async fn a_client_beyond_the_limit_gets_503_and_there_is_room_when_another_leave
     timeout(Duration::from_secs(5), room).await.expect("there is room again");
 }
 
-/// A connection that has a place, from one of this machine's addresses.
+/// An accepted connection from one of this machine's addresses.
 async fn inside(daemon: &Daemon, from: &str) -> Result<TcpStream, String> {
     let mut stream = connect_from(daemon, from).await;
     stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
@@ -62,7 +62,7 @@ async fn connect_from(daemon: &Daemon, address: &str) -> TcpStream {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn no_address_has_more_connections_than_it_may_unless_it_is_a_proxy() {
+async fn no_address_exceeds_its_limit_of_connections_unless_it_is_a_proxy() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let limits = ["--max-connections-per-address", "2", "--trusted-proxies", "127.0.0.9"];
     let daemon = Daemon::start_with(["--database-url", database.url()].into_iter().chain(limits)).await;
@@ -71,7 +71,7 @@ async fn no_address_has_more_connections_than_it_may_unless_it_is_a_proxy() {
         open.push(inside(&daemon, address).await.unwrap());
     }
     let refused = inside(&daemon, "127.0.0.1").await.unwrap_err();
-    assert!(refused.contains("This address has as many connections as one may have here."), "{refused}");
+    assert!(refused.contains("This address has the most connections that the server allows."), "{refused}");
 
     open.remove(0);
     let room = async {
@@ -99,5 +99,5 @@ async fn idle_connections_of_one_address_leave_others_room_on_the_admin_listener
     }
     let refused = read_to_the_end(&mut connect("127.0.0.2").await, Duration::from_secs(10)).await;
     assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("This address has"), "{refused}");
-    assert!(daemon.metrics().await.contains("analyticsd_build_info"), "who asks from another address is answered");
+    assert!(daemon.metrics().await.contains("analyticsd_build_info"), "another address gets an answer");
 }

@@ -1,8 +1,8 @@
-//! Runs the blocks of the documents as a reader pastes them: those of each page in one shell, in their order, on a trial of
-//! its own that is started as `make run` starts it.
+//! Runs the blocks of the documents as a reader pastes them: those of each page in one shell, in their order, on a
+//! trial of its own, started like `make run`.
 //!
-//! A block of `sh` or `sql` runs unless the paragraph before it begins with "Needs" and names what the trial lacks. A line
-//! `#> …` in a block is what the block prints; `…` in it stands for any text.
+//! A block of `sh` or `sql` runs unless the paragraph before it begins with "Needs" and names what the trial lacks. A
+//! line `#> …` in a block is what the block prints; `…` in it stands for any text.
 
 use std::{
     env, fs,
@@ -48,7 +48,8 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
 }
 
-/// A fenced block: the line where it begins, its language, its text, and what the paragraph before it says that it needs.
+/// A fenced block: the line where it begins, its language, its text, and what the paragraph before it says that it
+/// needs.
 struct Block {
     line: usize,
     language: String,
@@ -89,7 +90,7 @@ impl Block {
         ["sh", "sql"].contains(&self.language.as_str())
     }
 
-    /// As it is given to the shell.
+    /// The block as input of the shell.
     fn script(&self, daemon: &Daemon) -> String {
         let text = self.text.replace(ADDRESS, daemon.url());
         if self.language == "sql" {
@@ -99,7 +100,7 @@ impl Block {
         }
     }
 
-    /// The first line that it should have printed and did not.
+    /// The first expected line that is missing.
     fn missing<'a>(&'a self, printed: &str) -> Option<&'a str> {
         let mut lines = printed.lines();
         let mut expected = self.text.lines().filter_map(|line| line.strip_prefix("#> "));
@@ -145,7 +146,7 @@ async fn run(page: &str) {
     shell.env_remove("DATABASE_URL").env_remove("XDG_CONFIG_HOME").env("ANALYTICS_SERVER", daemon.url());
     shell.env("HOME", folder.path()).env("CURL_HOME", folder.path()).env("PATH", path.unwrap());
     let output = timeout(PATIENCE, shell.output()).await.expect("the blocks end").unwrap();
-    // A database that is still ending would write into the folder while that is removed.
+    // A database that is still stopping would write into the folder while the test removes it.
     assert!(daemon.terminate().await.success());
     let (printed, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
 
@@ -170,7 +171,7 @@ fn no_page_has_blocks_that_do_not_run() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                // What was once decided and measured is no page to paste from.
+                // Readers do not paste from decisions and measurements.
                 folders.extend((!path.ends_with("decisions")).then_some(path));
             } else if path.extension().is_some_and(|extension| extension == "md") {
                 let page = path.strip_prefix(repository()).unwrap().to_str().unwrap();

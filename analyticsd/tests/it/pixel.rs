@@ -37,7 +37,7 @@ async fn a_pixel_records_an_impression_of_the_same_visitor_through_any_replica()
 }
 
 #[tokio::test]
-async fn who_asks_not_to_be_tracked_gets_the_pixel_and_is_not_counted() {
+async fn a_client_that_asks_not_to_be_tracked_gets_the_pixel_and_is_not_counted() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
     for header in ["DNT", "Sec-GPC"] {
@@ -49,7 +49,7 @@ async fn who_asks_not_to_be_tracked_gets_the_pixel_and_is_not_counted() {
 }
 
 #[tokio::test]
-async fn what_is_not_accepted_is_named_and_stores_nothing() {
+async fn an_error_names_the_parameter_and_stores_nothing() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
     for (query, parameter) in [("event=view", "event"), ("user=", "user"), ("user=a&user=b", "user")] {

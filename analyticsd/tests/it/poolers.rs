@@ -13,7 +13,7 @@ use crate::{
     tokens::{answers, token},
 };
 
-/// Starts a daemon that must end by itself, and returns its exit code and what it said.
+/// Starts a daemon that must end by itself, and returns its exit code and its output.
 async fn ends(arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = Daemon::command();
     command.args(["--listen", "127.0.0.1:0"]).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -23,7 +23,7 @@ async fn ends(arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 #[tokio::test]
-async fn a_daemon_behind_a_pool_of_sessions_stores_counts_settles_and_hears_of_tokens() {
+async fn a_daemon_behind_a_session_pooler_stores_counts_settles_and_reads_tokens() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let pooler = Pooler::start(database.url(), PoolMode::Session, 20, "").await;
     let daemon = Daemon::start_with(["--migrate", "--settle-after", "0s", "--database-url", pooler.url()]).await;
@@ -48,21 +48,24 @@ async fn a_daemon_behind_a_pool_of_sessions_stores_counts_settles_and_hears_of_t
 }
 
 #[tokio::test]
-async fn a_daemon_behind_a_pool_of_transactions_does_not_start_and_says_why() {
+async fn a_daemon_behind_a_transaction_pooler_does_not_start_and_names_the_reason() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let pooler = Pooler::start(database.url(), PoolMode::Transaction, 8, "").await;
     let dir = harness::server_dir();
     let spool = dir.path().join("spool");
     for more in [&[][..], &["--migrate"], &["--spool", spool.to_str().unwrap()]] {
         let arguments: Vec<_> = ["--database-url", pooler.url()].iter().chain(more).copied().collect();
-        let (code, said) = ends(&arguments).await;
-        assert_eq!(code, Some(2), "{more:?}: {said}");
-        assert!(said.contains("pool_mode = session") && said.contains("pool_mode = transaction"), "{more:?}: {said}");
+        let (code, message) = ends(&arguments).await;
+        assert_eq!(code, Some(2), "{more:?}: {message}");
+        assert!(
+            message.contains("pool_mode = session") && message.contains("pool_mode = transaction"),
+            "{more:?}: {message}"
+        );
     }
 }
 
 #[tokio::test]
-async fn a_daemon_that_spools_stops_when_what_comes_back_is_a_pool_of_transactions() {
+async fn a_daemon_that_spools_stops_when_the_database_returns_as_a_transaction_pooler() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let dir = harness::server_dir();
     let spool = dir.path().join("spool");
@@ -76,12 +79,12 @@ async fn a_daemon_that_spools_stops_when_what_comes_back_is_a_pool_of_transactio
     pooler.start_again().await;
     assert_eq!(daemon.ended().await.code(), Some(2), "its events stay in the spool");
 
-    // Whoever then names the database itself loses nothing.
+    // With the URL of the database itself nothing is lost.
     let daemon = Daemon::start_with(["--database-url", database.url(), "--spool", spool.to_str().unwrap()]).await;
     let stored = async {
         while daemon.counts(now).await != counts(1, 1, 0) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_mins(1), stored).await.expect("what was spooled is stored");
+    tokio::time::timeout(Duration::from_mins(1), stored).await.expect("the spooled events are stored");
 }

@@ -25,7 +25,7 @@ use crate::support::{counts, stored_events};
 
 const CONFIGURATION: &str = include_str!("../../../packaging/nginx.conf");
 
-/// An nginx with the documented configuration, on an address that no other test has. Killed with the test.
+/// An nginx with the documented configuration, on an address that no other test uses. Killed with the test.
 struct Proxy {
     address: Ipv4Addr,
     client: Client,
@@ -42,13 +42,13 @@ impl Proxy {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
         make_certificate(dir.path(), address).await;
-        // Everything that the file says is to be changed, and nothing else.
+        // Changes exactly the values that the file says to change.
         let mut configuration = CONFIGURATION.to_owned();
         for (stands_there, here) in [
             ("server 127.0.0.1:8080;", format!("server {upstream};")),
             ("listen 80;", format!("listen {address}:8080;")),
             ("listen 443 ssl http2;", format!("listen {address}:8443 ssl http2;")),
-            // Its loopback has only one address, which the tests beside this one would take too.
+            // Its loopback has only one address, and parallel tests would use it too.
             ("listen [::]:80;", String::new()),
             ("listen [::]:443 ssl http2;", String::new()),
             ("server_name counter.example;", format!("server_name {address};")),
@@ -64,12 +64,13 @@ impl Proxy {
             .map(|kind| format!("{kind}_temp_path {};", path(kind)))
             .concat();
         let main = format!(
-            "{user} daemon off; master_process off; pid {}; error_log stderr; events {{}} http {{ {folders} include {}; }}",
+            "{user} daemon off; master_process off; pid {}; error_log stderr; events {{}} http {{ {folders} include \
+             {}; }}",
             path("pid"),
             path("site.conf")
         );
         fs::write(path("nginx.conf"), main).unwrap();
-        // Debian has it where a user's PATH does not look.
+        // Debian installs it outside of a user's PATH.
         let program = ["/usr/sbin/nginx", "/usr/local/sbin/nginx"].into_iter().find(|path| Path::new(path).exists());
         let mut command = Command::new(program.unwrap_or("nginx"));
         command.args(["-p", &path(""), "-c", &path("nginx.conf")]).stdout(Stdio::null()).kill_on_drop(true);
@@ -89,7 +90,7 @@ impl Proxy {
         Self::start(daemon.url().strip_prefix("http://").unwrap()).await
     }
 
-    /// A client that comes from another address of this machine.
+    /// A client at another address of this machine.
     fn client_from(&self, address: Ipv4Addr) -> Client {
         client(self.dir.path()).local_address(IpAddr::from(address)).build().unwrap()
     }
@@ -122,7 +123,7 @@ fn event(path: &str, user: &str) -> String {
 }
 
 #[tokio::test]
-async fn over_tls_it_counts_as_it_does_without() {
+async fn over_tls_the_counts_are_the_same() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start_with(["--database-url", database.url(), "--allow-anonymous"]).await;
     let proxy = Proxy::in_front_of(&daemon).await;
@@ -133,7 +134,7 @@ async fn over_tls_it_counts_as_it_does_without() {
 
     let posted = proxy.request(Method::POST, &event("/analytics", "anna")).send().await.unwrap();
     assert_eq!(posted.status(), StatusCode::NO_CONTENT);
-    // As long as a batch may be: nginx passes all of what the daemon accepts.
+    // The largest batch: nginx accepts as much as the daemon.
     let line = format!("{{\"timestamp\":{},\"user\":\"ben\",\"event\":\"impression\"}}", now.timestamp_millis());
     let batch = format!("{}{line}\n", format!("{line}{}\n", " ".repeat(80_000)).repeat(100));
     let posted = proxy.request(Method::POST, "/analytics/batch").body(batch).send().await.unwrap();
@@ -143,10 +144,10 @@ async fn over_tls_it_counts_as_it_does_without() {
     let counted = proxy.request(Method::GET, &asked).send().await.unwrap().text().await.unwrap();
     assert_eq!(counted, "unique_users,2\nclicks,1\nimpressions,101\n");
 
-    let mut told = String::new();
-    while !told.contains("101") {
-        let chunk = timeout(Duration::from_mins(1), stream.chunk()).await.expect("nothing keeps the stream back");
-        told.push_str(std::str::from_utf8(&chunk.unwrap().expect("the stream goes on")).unwrap());
+    let mut received = String::new();
+    while !received.contains("101") {
+        let chunk = timeout(Duration::from_mins(1), stream.chunk()).await.expect("nginx does not buffer the stream");
+        received.push_str(std::str::from_utf8(&chunk.unwrap().expect("the stream goes on")).unwrap());
     }
 
     let refused = proxy.request(Method::POST, "/analytics?timestamp=now").send().await.unwrap();
@@ -155,7 +156,7 @@ async fn over_tls_it_counts_as_it_does_without() {
 }
 
 #[tokio::test]
-async fn what_is_too_long_is_refused_and_not_counted() {
+async fn a_request_that_is_too_long_is_refused_and_not_counted() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
     let proxy = Proxy::in_front_of(&daemon).await;
@@ -184,7 +185,7 @@ async fn plain_http_is_sent_to_https_without_being_counted() {
 }
 
 #[tokio::test]
-async fn the_daemon_knows_each_client_by_its_own_address_whatever_it_says() {
+async fn the_daemon_knows_each_client_by_its_own_address_whatever_its_headers_claim() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let limits = ["--allow-anonymous", "--trusted-proxies", "127.0.0.1", "--rate-limit-per-address", "2/min:2"];
     let daemon = Daemon::start_with(["--database-url", database.url()].into_iter().chain(limits)).await;
@@ -200,7 +201,7 @@ async fn the_daemon_knows_each_client_by_its_own_address_whatever_it_says() {
         statuses
     };
     assert_eq!(statuses_of([127, 0, 0, 7]).await, [204, 204, 429], "another forged address is not another client");
-    assert_eq!(statuses_of([127, 0, 0, 8]).await, [204, 204, 429], "another client has a share of its own");
+    assert_eq!(statuses_of([127, 0, 0, 8]).await, [204, 204, 429], "another client has its own allowance");
 }
 
 /// Reads the head of one request.
@@ -213,7 +214,7 @@ async fn head(connection: &mut tokio::net::TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn what_a_client_says_of_its_address_is_overwritten() {
+async fn nginx_overwrites_the_address_that_a_client_claims() {
     let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let proxy = Proxy::start(&upstream.local_addr().unwrap().to_string()).await;
     let forged = proxy
@@ -231,8 +232,8 @@ async fn what_a_client_says_of_its_address_is_overwritten() {
     let (head, answered) = tokio::join!(answer, forged);
     assert_eq!(answered.unwrap().status(), StatusCode::NO_CONTENT);
     assert!(!head.contains("203.0.113"), "{head}");
-    let said: Vec<&str> = head.lines().filter(|line| line.contains("forwarded")).collect();
-    assert_eq!(said, ["x-forwarded-for: 127.0.0.1", "x-forwarded-proto: https"], "{head}");
+    let forwarded: Vec<&str> = head.lines().filter(|line| line.contains("forwarded")).collect();
+    assert_eq!(forwarded, ["x-forwarded-for: 127.0.0.1", "x-forwarded-proto: https"], "{head}");
 }
 
 #[tokio::test]
@@ -244,7 +245,7 @@ async fn a_request_that_may_have_been_counted_is_never_sent_again() {
         loop {
             let (mut connection, _) = upstream.accept().await.unwrap();
             let line = head(&mut connection).await.lines().next().unwrap_or_default().to_owned();
-            // A connection is kept the first time, so that nginx has one in store that ends with the request after that.
+            // The first connection stays open, so that nginx keeps one that breaks with the next request.
             if line.starts_with("get /healthz") {
                 connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
                 let next = head(&mut connection).await.lines().next().unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! HTTP as bytes on a socket, for what no decent client would send.
+//! HTTP as raw bytes on a socket, for requests that no ordinary client sends.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(crate) async fn connect_and_send(daemon: &Daemon, bytes: &[u8]) -> TcpStream
     stream
 }
 
-/// All that the daemon sends until it ends the connection, which it has to do in time.
+/// Everything that the daemon sends until it closes the connection, which it must do in time.
 pub(crate) async fn read_to_the_end(stream: &mut TcpStream, patience: Duration) -> String {
     let mut answer = Vec::new();
     timeout(patience, stream.read_to_end(&mut answer)).await.expect("the daemon ends the connection").unwrap();

@@ -5,7 +5,7 @@ use harness::{Daemon, TestDatabase};
 use reqwest::{Client, Method, StatusCode};
 
 #[tokio::test]
-async fn every_answer_has_the_name_of_its_request_which_is_the_clients_if_it_is_sane() {
+async fn every_answer_has_the_id_of_its_request_which_is_the_clients_if_it_is_safe() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
     let http = Client::new();
@@ -32,7 +32,7 @@ async fn every_answer_has_the_name_of_its_request_which_is_the_clients_if_it_is_
             let answer = request().header("X-Request-Id", other).send().await.unwrap();
             let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
             assert!(id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{other:?} becomes {id}");
-            assert!(drawn.insert(id), "no name is given twice");
+            assert!(drawn.insert(id), "no id is used twice");
             assert_eq!(answer.headers().get_all("x-request-id").iter().count(), 1);
         }
     }

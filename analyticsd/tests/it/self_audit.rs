@@ -7,9 +7,9 @@ use tokio::time::{sleep, timeout};
 
 use crate::support::{at, counts};
 
-on_both_flavours!(an_hour_whose_counters_were_tampered_with_is_told_of_and_stays_open);
+on_both_flavours!(an_hour_whose_counters_were_tampered_with_is_reported_and_stays_open);
 
-/// Waits for a line of the log that holds a text, and returns it.
+/// Waits for a line of the log with a text, and returns it.
 async fn line_with(log: &Path, text: &str) -> String {
     let search = async {
         loop {
@@ -22,13 +22,13 @@ async fn line_with(log: &Path, text: &str) -> String {
             sleep(Duration::from_millis(50)).await;
         }
     };
-    timeout(Duration::from_mins(1), search).await.unwrap_or_else(|_| panic!("the log never says {text:?}"))
+    timeout(Duration::from_mins(1), search).await.unwrap_or_else(|_| panic!("the log has no line with {text:?}"))
 }
 
-async fn an_hour_whose_counters_were_tampered_with_is_told_of_and_stays_open(flavour: Flavour) {
+async fn an_hour_whose_counters_were_tampered_with_is_reported_and_stays_open(flavour: Flavour) {
     let database = TestDatabase::new(flavour).await;
     let (tampered, sound) = (at("2015-05-17T10:00:00Z"), at("2015-05-17T11:00:00Z"));
-    // This one leaves hours open for long enough to tamper with one.
+    // This daemon leaves hours open long enough to tamper with one.
     let daemon = Daemon::start_with(["--database-url", database.url(), "--settle-after", "1h"]).await;
     for (hour, user, event) in
         [(tampered, "anna", "click"), (tampered, "ben", "impression"), (sound, "anna", "impression")]
@@ -49,9 +49,9 @@ async fn an_hour_whose_counters_were_tampered_with_is_told_of_and_stays_open(fla
     let daemon = Daemon::start_command_with_log(command).await;
     let line = line_with(&log, "the counters of an hour differ from its raw events").await;
     assert!(line.contains("ERROR") && line.contains("hour=2015-05-17T10:00:00Z"), "{line}");
-    assert!(line.contains("clicks: 8") && line.contains("clicks: 1,"), "both sides are told: {line}");
+    assert!(line.contains("clicks: 8") && line.contains("clicks: 1,"), "the line has both sides: {line}");
 
-    // The other hour comes after it, and settles all the same.
+    // The other hour comes later, and is settled all the same.
     let settled = "select array_agg(hour) from analytics.settled_hours";
     let settling = async {
         loop {
@@ -64,14 +64,14 @@ async fn an_hour_whose_counters_were_tampered_with_is_told_of_and_stays_open(fla
         }
     };
     assert_eq!(timeout(Duration::from_mins(1), settling).await.expect("the sound hour settles"), [sound]);
-    let told = async {
+    let until_reported = async {
         while daemon.metric("analyticsd_audit_mismatched_hours").await != Some(1.0) {
             sleep(Duration::from_millis(50)).await;
         }
     };
-    timeout(Duration::from_mins(1), told).await.expect("the metric tells of one hour");
+    timeout(Duration::from_mins(1), until_reported).await.expect("the metric shows one hour");
     assert!(daemon.metric("analyticsd_audit_mismatches_total").await >= Some(1.0));
-    assert_eq!(daemon.counts(tampered).await, counts(2, 8, 1), "nothing is papered over");
-    assert_eq!(daemon.post(tampered, "carl", "click").await, StatusCode::NO_CONTENT, "it goes on taking events");
+    assert_eq!(daemon.counts(tampered).await, counts(2, 8, 1), "the counters are not repaired silently");
+    assert_eq!(daemon.post(tampered, "carl", "click").await, StatusCode::NO_CONTENT, "it still accepts events");
     assert_eq!(daemon.counts(tampered).await, counts(3, 9, 1));
 }

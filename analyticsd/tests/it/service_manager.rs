@@ -1,4 +1,4 @@
-//! What systemd would be told, on a socket like its own.
+//! Reads the daemon's notifications for systemd, on a socket like systemd's.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::unwritable_log::full_pipe;
 /// How long the service manager waits for a sign of life.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Listens where a service manager would.
+/// Listens like a service manager.
 struct ServiceManager {
     socket: UnixDatagram,
     dir: tempfile::TempDir,
@@ -30,7 +30,7 @@ impl ServiceManager {
         Self { socket, dir }
     }
 
-    /// The daemon's command, which knows of this service manager, and that it waits two seconds for a sign of life.
+    /// The daemon's command, with this service manager and its watchdog of two seconds.
     fn command(&self) -> Command {
         let mut command = Daemon::command();
         command.env("NOTIFY_SOCKET", self.dir.path().join("notify")).env("WATCHDOG_USEC", "2000000");
@@ -38,19 +38,19 @@ impl ServiceManager {
         command
     }
 
-    /// What it is told next.
-    async fn told(&self) -> String {
+    /// The next notification.
+    async fn next_notification(&self) -> String {
         let mut message = [0; 4096];
         let received = timeout(Duration::from_mins(1), self.socket.recv(&mut message)).await;
-        let length = received.expect("it is told something").unwrap();
+        let length = received.expect("a notification comes").unwrap();
         String::from_utf8(message[..length].to_vec()).unwrap()
     }
 
-    /// Waits until it is told this, and returns the whole message.
-    async fn told_line(&self, line: &str) -> String {
+    /// Waits for this line, and returns the whole notification.
+    async fn notification_with(&self, line: &str) -> String {
         loop {
-            let message = self.told().await;
-            if message.lines().any(|told| told == line) {
+            let message = self.next_notification().await;
+            if message.lines().any(|one| one == line) {
                 return message;
             }
         }
@@ -58,7 +58,7 @@ impl ServiceManager {
 }
 
 #[tokio::test]
-async fn it_is_told_when_the_daemon_serves_that_it_lives_and_that_it_stops() {
+async fn the_daemon_notifies_that_it_serves_is_alive_and_stops() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let manager = ServiceManager::new();
     let mut command = manager.command();
@@ -66,57 +66,57 @@ async fn it_is_told_when_the_daemon_serves_that_it_lives_and_that_it_stops() {
     command.stdout(std::process::Stdio::null()).kill_on_drop(true);
     let (mut process, _log) = PrintedLog::spawn(command).unwrap();
 
-    assert_eq!(manager.told().await, "STATUS=waiting for the database\n");
-    let ready = manager.told_line("READY=1").await;
-    let url = ready.lines().find_map(|line| line.strip_prefix("STATUS=serving ")).expect("it says where it serves");
+    assert_eq!(manager.next_notification().await, "STATUS=waiting for the database\n");
+    let ready = manager.notification_with("READY=1").await;
+    let url = ready.lines().find_map(|line| line.strip_prefix("STATUS=serving ")).expect("the status has the URL");
     assert_eq!(reqwest::get(format!("{url}/readyz")).await.unwrap().status(), StatusCode::OK, "{ready}");
-    manager.told_line("WATCHDOG=1").await;
-    manager.told_line("WATCHDOG=1").await;
+    manager.notification_with("WATCHDOG=1").await;
+    manager.notification_with("WATCHDOG=1").await;
 
     let pid = process.id().unwrap().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
-    manager.told_line("STOPPING=1").await;
+    manager.notification_with("STOPPING=1").await;
     assert!(process.wait().await.unwrap().success());
 }
 
 #[tokio::test]
-async fn a_daemon_that_refuses_its_database_never_says_that_it_is_ready() {
+async fn a_daemon_that_refuses_its_database_never_notifies_that_it_is_ready() {
     let database = TestDatabase::without_schema(Flavour::Postgres).await;
     let manager = ServiceManager::new();
     let mut command = manager.command();
     command.args(["--listen", "127.0.0.1:0", "--database-url", database.url()]);
     assert_eq!(command.output().await.unwrap().status.code(), Some(1));
-    assert_eq!(manager.told().await, "STATUS=waiting for the database\n");
-    assert!(manager.socket.try_recv(&mut [0; 4096]).is_err(), "it was told more");
+    assert_eq!(manager.next_notification().await, "STATUS=waiting for the database\n");
+    assert!(manager.socket.try_recv(&mut [0; 4096]).is_err(), "there is another notification");
 }
 
 #[tokio::test]
-async fn a_daemon_whose_database_is_away_lives_and_says_so() {
+async fn a_daemon_without_its_database_notifies_that_it_is_alive() {
     let spool = tempfile::tempdir().unwrap();
     let manager = ServiceManager::new();
     let mut command = manager.command();
-    // Nobody listens on port 9 of this address.
+    // No server listens on port 9 of this address.
     command.args(["--database-url", "postgres://nobody@127.0.0.9:9/nothing", "--spool"]).arg(spool.path());
     let daemon = Daemon::start_command_with_log(command).await;
-    let ready = manager.told_line("READY=1").await;
-    assert!(ready.contains("the database is away"), "{ready}");
-    manager.told_line("WATCHDOG=1").await;
-    manager.told_line("WATCHDOG=1").await;
+    let ready = manager.notification_with("READY=1").await;
+    assert!(ready.contains("the database is unavailable"), "{ready}");
+    manager.notification_with("WATCHDOG=1").await;
+    manager.notification_with("WATCHDOG=1").await;
     assert!(daemon.terminate().await.success());
 }
 
 #[tokio::test]
-async fn a_database_that_hangs_and_output_that_nobody_reads_are_no_reason_to_end_a_daemon() {
+async fn a_hanging_database_and_unread_output_do_not_end_a_daemon() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let manager = ServiceManager::new();
     let mut command = manager.command();
-    // As in a container, both go the same way, on which there is no room from the beginning.
+    // As in a container, both outputs go to the same pipe, which is full from the beginning.
     let (reader, writer) = full_pipe();
     command.args(["--listen", "127.0.0.1:0", "--log", "trace", "--database-url", database.url()]).kill_on_drop(true);
     command.stdout(writer.try_clone().unwrap()).stderr(writer);
     let mut process = command.spawn().unwrap();
-    let ready = manager.told_line("READY=1").await;
-    let url = ready.lines().find_map(|line| line.strip_prefix("STATUS=serving ")).expect("it says where it serves");
+    let ready = manager.notification_with("READY=1").await;
+    let url = ready.lines().find_map(|line| line.strip_prefix("STATUS=serving ")).expect("the status has the URL");
 
     let mut client = database.client().await;
     let locked = client.transaction().await.unwrap();
@@ -124,7 +124,7 @@ async fn a_database_that_hangs_and_output_that_nobody_reads_are_no_reason_to_end
     let count = tokio::spawn(reqwest::get(format!("{url}/analytics?timestamp={}", Utc::now().timestamp_millis())));
     let began = Instant::now();
     while began.elapsed() < 3 * PATIENCE {
-        timeout(PATIENCE, manager.told_line("WATCHDOG=1")).await.expect("it says in time that it is alive");
+        timeout(PATIENCE, manager.notification_with("WATCHDOG=1")).await.expect("a sign of life comes in time");
         assert_eq!(reqwest::get(format!("{url}/healthz")).await.unwrap().status(), StatusCode::OK);
     }
     locked.rollback().await.unwrap();

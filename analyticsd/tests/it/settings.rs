@@ -5,7 +5,7 @@ use harness::{Daemon, TestDatabase};
 use reqwest::StatusCode;
 use tokio::time::timeout;
 
-/// What the daemon said when it was run in a folder: its exit code, standard output and standard error.
+/// Runs the daemon in a folder: its exit code, standard output and standard error.
 async fn run(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String, String) {
     let mut command = Daemon::command();
     command.current_dir(folder).args(arguments).envs(environment.iter().copied());
@@ -21,7 +21,7 @@ fn write(path: &Path, text: &str) {
 }
 
 #[tokio::test]
-async fn everything_that_is_wrong_in_any_source_is_listed_at_once_and_nothing_secret_with_it() {
+async fn all_faults_of_all_sources_are_listed_at_once_without_secrets() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("settings.toml");
     write(
@@ -49,12 +49,12 @@ async fn everything_that_is_wrong_in_any_source_is_listed_at_once_and_nothing_se
     assert!(!stderr.contains("secret"));
 
     let shown = run(folder.path(), &["config"].into_iter().chain(arguments).collect::<Vec<_>>(), &environment).await;
-    assert_eq!((shown.0, shown.2), (Some(2), stderr), "it says the same of the same settings");
+    assert_eq!((shown.0, shown.2), (Some(2), stderr), "`config` prints the same faults");
     assert!(!shown.1.contains("secret"), "{}", shown.1);
 }
 
 #[tokio::test]
-async fn config_shows_what_applies_and_where_it_comes_from_with_passwords_masked() {
+async fn config_shows_values_and_their_sources_with_passwords_masked() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("settings.toml");
     write(&file, "database_url = 'postgres://ann:secret@h/db'\nmax_connections = 300\nsettle_after = '3m'\n");
@@ -83,7 +83,7 @@ async fn config_shows_what_applies_and_where_it_comes_from_with_passwords_masked
         "{stderr}"
     );
     fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
-    assert_eq!(run(folder.path(), &arguments, &environment).await.2, "", "a group may be there for the daemon");
+    assert_eq!(run(folder.path(), &arguments, &environment).await.2, "", "a group of the daemon may read the file");
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn a_url_in_a_file_of_its_own_is_shown_without_its_password() {
 }
 
 #[tokio::test]
-async fn it_serves_by_a_file_of_settings_whose_database_url_is_in_another_file() {
+async fn it_serves_with_a_file_of_settings_and_the_database_url_in_another_file() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let folder = tempfile::tempdir().unwrap();
     let (file, url, log) = (folder.path().join("settings"), folder.path().join("url"), folder.path().join("log"));

@@ -47,7 +47,7 @@ async fn whoever_does_not_send_a_whole_head_within_10_seconds_is_cut_off() {
 }
 
 #[tokio::test]
-async fn whoever_leaves_before_a_request_is_whole_gives_the_place_back_at_once() {
+async fn a_client_that_leaves_within_a_request_frees_its_place_at_once() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let limits = ["--max-connections", "1", "--header-timeout", "1h", "--body-timeout", "1h"];
     let daemon = Daemon::start_with(["--database-url", database.url()].into_iter().chain(limits)).await;
@@ -63,7 +63,7 @@ async fn whoever_leaves_before_a_request_is_whole_gives_the_place_back_at_once()
 }
 
 #[tokio::test]
-async fn other_limits_than_the_usual_ones_can_be_set() {
+async fn the_limits_can_be_set() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let usual = Daemon::start(database.url()).await;
     let limits = ["--header-timeout", "1s", "--header-bytes", "8192", "--body-timeout", "2s"];
@@ -73,7 +73,7 @@ async fn other_limits_than_the_usual_ones_can_be_set() {
     let (mut with_usual, mut with_strict) = (connect(&usual).await, connect(&strict).await);
     tokio::select! {
         _ = read_to_the_end(&mut with_usual, patience) => panic!("the stricter daemon has more patience"),
-        said = read_to_the_end(&mut with_strict, patience) => assert_eq!(said, ""),
+        answer = read_to_the_end(&mut with_strict, patience) => assert_eq!(answer, ""),
     }
     let head =
         format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX: {}\r\n\r\n", "x".repeat(10_000));
@@ -94,19 +94,19 @@ async fn an_event_whose_body_never_ends_is_answered_at_once_and_its_connection_e
         let mut stream = connect_and_send(&daemon, request.as_bytes()).await;
         let answer = read_to_the_end(&mut stream, Duration::from_secs(5)).await;
         assert!(answer.starts_with("HTTP/1.1 204 "), "{answer}");
-        // Else a client would send its next request on this connection and get no answer.
+        // Otherwise a client would send its next request on this connection and get no answer.
         assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
     }
     assert_eq!(stored_events(&database).await, 2);
 }
 
 #[tokio::test]
-async fn an_answer_says_that_the_connection_ends_if_the_body_was_not_read_and_only_then() {
+async fn an_answer_announces_the_end_of_the_connection_only_if_the_body_was_not_read() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
     let batch = |body: &'static str| daemon.post_batch(body);
     let post = async |target: &str| {
-        let request = reqwest::Client::new().post(format!("{}{target}", daemon.url())).body("not looked at");
+        let request = reqwest::Client::new().post(format!("{}{target}", daemon.url())).body("not read");
         request.send().await.unwrap()
     };
     for (answer, status, ends) in [
@@ -118,7 +118,7 @@ async fn an_answer_says_that_the_connection_ends_if_the_body_was_not_read_and_on
         (post("/nowhere").await, StatusCode::NOT_FOUND, true),
     ] {
         assert_eq!(answer.status(), status);
-        assert_eq!(answer.headers().get("connection").is_some_and(|said| said == "close"), ends, "{answer:?}");
+        assert_eq!(answer.headers().get("connection").is_some_and(|value| value == "close"), ends, "{answer:?}");
     }
 }
 
@@ -137,11 +137,11 @@ async fn batches_that_do_not_end_get_408_after_30_seconds_and_keep_nobody_out_un
         let answer = answer.unwrap();
         assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     }
-    assert_eq!(stored_events(&database).await, 1, "what was answered 408 is not stored");
+    assert_eq!(stored_events(&database).await, 1, "a batch with the answer 408 is not stored");
 }
 
 #[tokio::test]
-async fn a_long_answer_that_nobody_reads_is_not_held_once_for_each_client() {
+async fn a_long_unread_answer_is_not_copied_for_each_client() {
     const CLIENTS: usize = 100;
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start_with(["--database-url", database.url(), "--admin-listen", "127.0.0.1:0"]).await;
@@ -160,14 +160,14 @@ async fn a_long_answer_that_nobody_reads_is_not_held_once_for_each_client() {
         assert_eq!(stream.read_u8().await.unwrap(), b'H', "the answer has begun");
         clients.push(stream);
     }
-    // A tenth of what a copy for each would take.
+    // A tenth of the memory that a copy for each would take.
     let grown = memory().await - before;
     #[allow(clippy::cast_precision_loss)]
     let most = (CLIENTS * length / 10) as f64;
     assert!(grown < most, "{grown} bytes");
 }
 
-/// Sends all of a batch but its last KiB, and begins anew should it be refused.
+/// Sends all of a batch but its last KiB, and starts again if it is refused.
 async fn hold_a_share(address: String, headers: String) {
     let body = vec![b'x'; MAX_BATCH_BYTES - 1_024];
     loop {
@@ -182,13 +182,13 @@ async fn hold_a_share(address: String, headers: String) {
     }
 }
 
-/// Four clients, which hold all that one address or token may have, but for 4 KiB.
+/// Four clients that hold all that one address or token may have, but for 4 KiB.
 fn four_holders(daemon: &Daemon, headers: &str) -> JoinSet<()> {
     let address = daemon.url().strip_prefix("http://").unwrap();
     (0..4).map(|_| hold_a_share(address.to_owned(), headers.to_owned())).collect()
 }
 
-/// One event, and as many empty lines as there may be.
+/// One event, and as many empty lines as a batch may have.
 fn largest_batch() -> String {
     format!("{EVENT}{}", "\n".repeat(MAX_BATCH_BYTES - EVENT.len()))
 }
@@ -234,11 +234,11 @@ async fn wait_until(condition: impl AsyncFn() -> bool) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    timeout(Duration::from_secs(25), comes).await.expect("it comes to that");
+    timeout(Duration::from_secs(25), comes).await.expect("this happens in time");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_writes_large_batches_with_one_token_leaves_room_for_those_with_others() {
+async fn large_batches_of_one_token_leave_room_for_those_of_others() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let [greedy, other] = [token(&database, &[Scope::Write]).await, token(&database, &[Scope::Write]).await];
     let daemon =
@@ -270,5 +270,5 @@ async fn a_client_that_never_reads_its_answers_loses_its_connection() {
     let mut stream = socket.connect(address).await.unwrap();
     let requests = b"GET /nothing/at/all HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100);
     let sending = async { while stream.write_all(&requests).await.is_ok() {} };
-    timeout(Duration::from_mins(1), sending).await.expect("the connection is ended");
+    timeout(Duration::from_mins(1), sending).await.expect("the connection is closed");
 }

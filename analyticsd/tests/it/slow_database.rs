@@ -10,11 +10,11 @@ use reqwest::StatusCode;
 
 use crate::{support::counts, tokens::answers};
 
-/// One way.
+/// The delay in one direction.
 const DELAY: Duration = Duration::from_millis(300);
 
 #[tokio::test]
-async fn a_daemon_starts_and_serves_over_a_slow_way_to_a_database_that_asks_for_a_password() {
+async fn a_daemon_starts_and_serves_over_a_slow_link_to_a_database_with_a_password() {
     let server = PrivateServer::start().await.unwrap();
     let client = server.client().await;
     let login = format!("create role far login password 'a secret' in role {}", roles::DAEMON);
@@ -31,13 +31,13 @@ async fn a_daemon_starts_and_serves_over_a_slow_way_to_a_database_that_asks_for_
     for user in 0..5 {
         assert_eq!(daemon.post(now, &format!("user-{user}"), "click").await, StatusCode::NO_CONTENT);
     }
-    // Longer than access without a token stays open by itself.
+    // Longer than the daemon accepts requests without a token without reading the table.
     let end = tokio::time::Instant::now() + Duration::from_secs(8);
     while tokio::time::Instant::now() < end {
         assert_eq!(daemon.counts(now).await, counts(5, 5, 0));
         assert_eq!(daemon.get("/readyz").await.status(), StatusCode::OK);
     }
-    // When the connections break, all find new ones by themselves.
+    // When the connections break, all parts reconnect.
     let others = "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'far'";
     client.batch_execute(others).await.unwrap();
     let until_served = async {

@@ -5,13 +5,13 @@ use std::{
     process::Command,
 };
 
-/// A disk of its own, in memory. It needs the right to mount.
+/// A small disk in memory. It needs the right to mount.
 pub(crate) struct SmallDisk {
     folder: PathBuf,
 }
 
 impl SmallDisk {
-    /// None, and a line that says so, where it cannot be mounted.
+    /// `None`, and a line on standard error, if it cannot be mounted.
     pub(crate) fn mount(folder: &Path, megabytes: u32) -> Option<Self> {
         fs::create_dir_all(folder).unwrap();
         let size = format!("size={megabytes}m");
@@ -29,7 +29,7 @@ impl SmallDisk {
         &self.folder
     }
 
-    /// Takes what space there is, down to the last byte.
+    /// Fills the disk to the last byte.
     pub(crate) fn fill(&self) {
         let mut file = File::options().create(true).append(true).open(self.filler()).unwrap();
         for size in [1 << 16, 1 << 12, 1] {
@@ -53,7 +53,7 @@ impl SmallDisk {
 }
 
 impl Drop for SmallDisk {
-    /// Lazily, because the daemon may still be ending.
+    /// Lazily, because the daemon may still be stopping.
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(&self.folder).status();
     }

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::support::{at, counts};
 
-/// A database that can be away, and a folder for a spool.
+/// A database that can become unavailable, and a folder for a spool.
 pub(crate) struct Away {
     pub(crate) dir: TempDir,
     server: Option<Embedded>,
@@ -16,7 +16,7 @@ pub(crate) struct Away {
 }
 
 impl Away {
-    /// With a database that is there, for now.
+    /// With the database available.
     pub(crate) async fn not_yet() -> Self {
         let dir = server_dir();
         let server = Embedded::start(&embedded_options(dir.path(), Flavour::Postgres)).await.unwrap();
@@ -36,13 +36,13 @@ impl Away {
         self.server = Some(Embedded::start(&embedded_options(self.dir.path(), Flavour::Postgres)).await.unwrap());
     }
 
-    /// A daemon with a spool that lets everybody in, whether or not the database can be asked who may come in.
+    /// A daemon with a spool and --allow-anonymous, so that it does not need to read tokens.
     pub(crate) async fn daemon(&self, more: &[&str]) -> Daemon {
         let arguments: Vec<_> = more.iter().copied().chain(["--allow-anonymous"]).collect();
         self.daemon_that_may_close(&arguments).await
     }
 
-    /// The same that lets in whom the database says.
+    /// The same without --allow-anonymous.
     pub(crate) async fn daemon_that_may_close(&self, more: &[&str]) -> Daemon {
         self.daemon_with_spool(&self.dir.path().join("spool"), more).await
     }
@@ -92,7 +92,7 @@ async fn while_the_database_is_away_events_get_202_and_are_counted_when_it_is_ba
 }
 
 #[tokio::test]
-async fn what_was_spooled_survives_a_kill_and_a_start_without_a_database() {
+async fn spooled_events_survive_a_kill_and_a_start_without_a_database() {
     let mut database = Away::not_yet().await;
     database.go().await;
     let daemon = database.daemon(&[]).await;
@@ -124,11 +124,11 @@ async fn a_spool_that_is_full_refuses_with_503() {
     assert!((1..10).contains(&spooled), "{spooled} requests went into 200 bytes");
     database.come_back().await;
     until_replayed(&daemon).await;
-    assert_eq!(daemon.counts(now).await, counts(spooled, spooled, 0), "what was refused is not stored");
+    assert_eq!(daemon.counts(now).await, counts(spooled, spooled, 0), "the refused event is not stored");
 }
 
 #[tokio::test]
-async fn what_can_never_be_stored_is_kept_for_people_to_look_at_and_holds_nothing_up() {
+async fn requests_that_can_never_be_stored_are_kept_in_a_file_and_hold_up_no_others() {
     let mut database = Away::not_yet().await;
     let daemon = database.daemon(&[]).await;
     let (now, old) = (Utc::now(), at("2015-05-17T10:00:00Z"));
@@ -160,13 +160,13 @@ async fn what_can_never_be_stored_is_kept_for_people_to_look_at_and_holds_nothin
 }
 
 #[tokio::test]
-async fn what_is_on_disk_of_visitors_only_the_daemons_user_may_read() {
+async fn only_the_daemons_user_may_read_visitors_data_on_disk() {
     let mut database = Away::not_yet().await;
     let keep = Some(std::time::Duration::from_hours(24));
     Retention { keep, columnstore_after: None }.write(&store(&database.url)).await.unwrap();
     Retention::apply(&store(&database.url)).await.unwrap();
     let folder = database.dir.path().join("above/spool");
-    // As a shell leaves it, and not as a unit of systemd may.
+    // The umask of a shell; a unit of systemd may set another.
     let mut command = harness::bare_command(Path::new("sh"));
     command.args(["-c", "umask 022 && exec \"$0\" \"$@\""]).arg(Daemon::command().as_std().get_program());
     command.args(["--database-url", &database.url, "--admin-listen", "127.0.0.1:0", "--allow-anonymous", "--spool"]);

@@ -1,4 +1,4 @@
-//! Older copies of a spool's file, and twins of it: as a backup makes them, a snapshot of a machine, or a folder that is copied.
+//! Older copies and twins of a spool's file, as a backup, a snapshot of a machine or a copied folder makes them.
 
 use std::fs;
 
@@ -10,11 +10,11 @@ use crate::{
     support::counts,
 };
 
-/// For a daemon that starts before it ever saw the database, so that it knows nothing of tokens.
+/// For a daemon that starts before it ever read the tokens.
 const OPEN: &[&str] = &["--allow-anonymous"];
 
 #[tokio::test]
-async fn what_is_spooled_into_an_older_copy_of_the_file_is_stored_though_its_numbers_were_stored_before() {
+async fn records_of_an_older_copy_are_stored_though_their_numbers_were_stored_before() {
     let mut database = Away::not_yet().await;
     database.go().await;
     let (file, older) = (database.dir.path().join("spool/spool.redb"), database.dir.path().join("older"));
@@ -48,7 +48,7 @@ async fn what_is_spooled_into_an_older_copy_of_the_file_is_stored_though_its_num
 }
 
 #[tokio::test]
-async fn two_daemons_with_copies_of_one_spool_store_what_both_hold_once_and_what_each_takes_as_well() {
+async fn two_daemons_with_copies_of_one_spool_store_shared_records_once_and_their_own_too() {
     let mut database = Away::not_yet().await;
     database.go().await;
     let (spool, twins) = (database.dir.path().join("spool"), database.dir.path().join("twin"));

@@ -13,7 +13,7 @@ use crate::{
     support::counts,
 };
 
-/// So many that the spool is stored in several commits.
+/// Enough that the spool is stored in several commits.
 const SPOOLED: u64 = 3_000;
 
 /// Sends events, many at a time, each of another user; returns how many of them were spooled.
@@ -25,7 +25,7 @@ async fn spool(daemon: &Daemon, at: DateTime<Utc>, events: u64) -> u64 {
         client.post(format!("{}/analytics?{query}", daemon.url())).send()
     });
     let answers: Vec<_> = stream::iter(sent).buffer_unordered(50).collect().await;
-    // A daemon that cannot tell whether it kept an event does not answer.
+    // A daemon that does not know whether it wrote an event gives no answer.
     answers.iter().flatten().filter(|answer| answer.status() == StatusCode::ACCEPTED).count() as u64
 }
 
@@ -34,7 +34,7 @@ async fn post_under_key(daemon: &Daemon, at: DateTime<Utc>, key: &str) -> Status
     reqwest::Client::new().post(format!("{}/analytics?{query}", daemon.url())).send().await.unwrap().status()
 }
 
-/// How many records are in the spool's file, looked at in a copy, which may have been taken in the middle of a write.
+/// The number of records in a copy of the spool's file, which may have been taken in the middle of a write.
 fn records_in_file(disk: &SmallDisk) -> Option<u64> {
     let copy = tempfile::NamedTempFile::new().unwrap();
     fs::copy(disk.folder().join("spool/spool.redb"), copy.path()).unwrap();
@@ -43,7 +43,7 @@ fn records_in_file(disk: &SmallDisk) -> Option<u64> {
 }
 
 #[tokio::test]
-async fn a_full_disk_under_the_spool_keeps_nothing_up_that_the_database_can_take() {
+async fn a_full_disk_under_the_spool_does_not_delay_events_that_the_database_can_store() {
     let mut database = Away::not_yet().await;
     let Some(disk) = SmallDisk::mount(&database.dir.path().join("disk"), 6) else { return };
     let folder = disk.folder().join("spool");
@@ -52,7 +52,7 @@ async fn a_full_disk_under_the_spool_keeps_nothing_up_that_the_database_can_take
     database.go().await;
     assert_eq!(spool(&daemon, now, SPOOLED).await, SPOOLED);
     disk.fill();
-    // What room the file has left is used up as well.
+    // The free space within the file is used up as well.
     let mut spooled = SPOOLED;
     loop {
         match spool(&daemon, now, 100).await {

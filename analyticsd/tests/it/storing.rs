@@ -1,4 +1,4 @@
-//! What cannot store an event says so at `/readyz`, makes no fault worse, and goes on by itself when it can.
+//! A daemon that cannot store events reports that at `/readyz`, does not make the fault worse, and recovers by itself.
 
 use std::{path::Path, time::Duration};
 
@@ -16,7 +16,7 @@ use tokio_postgres::{Client, NoTls};
 
 use crate::support::{at, counts, stored_events};
 
-/// What an operator and a load balancer may have to wait until they see that something changed. It is only there for a failing test to end.
+/// How long a change may take to be visible. Only a failing test reaches it.
 const PATIENCE: Duration = Duration::from_mins(1);
 const PAST: &str = "2015-05-17T10:00:00Z";
 
@@ -75,9 +75,9 @@ async fn until_stored(daemon: &Daemon, at: DateTime<Utc>, user: &str) {
     }
 }
 
-/// Sessions keep the setting that was in force when they were opened.
+/// A session keeps the setting of the time when it was opened.
 #[tokio::test]
-async fn sessions_that_were_read_only_are_replaced_and_few_are_tried_until_others_are_to_be_had() {
+async fn read_only_sessions_are_replaced_with_few_attempts() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let client = database.client().await;
     let name: String = client.query_one("select current_database()", &[]).await.unwrap().get(0);
@@ -95,20 +95,20 @@ async fn sessions_that_were_read_only_are_replaced_and_few_are_tried_until_other
         assert_eq!(daemon.post(Utc::now(), "anna", "click").await, StatusCode::SERVICE_UNAVAILABLE);
         refused += 1;
     }
-    let said = until_ready(&daemon, StatusCode::SERVICE_UNAVAILABLE).await;
-    assert!(said.contains("the database is read-only"), "{said}");
+    let message = until_ready(&daemon, StatusCode::SERVICE_UNAVAILABLE).await;
+    assert!(message.contains("the database is read-only"), "{message}");
     let opened = sessions().await - before;
     assert!(refused > 10 && opened <= 60, "{opened} sessions were opened while {refused} requests were refused");
 
     client.batch_execute(&format!("alter database {name} reset default_transaction_read_only")).await.unwrap();
     until_ready(&daemon, StatusCode::OK).await;
     assert_eq!(daemon.post(Utc::now(), "ben", "click").await, StatusCode::NO_CONTENT);
-    assert_eq!(stored_events(&database).await, 1, "what was refused is not stored");
+    assert_eq!(stored_events(&database).await, 1, "the refused event is not stored");
 }
 
-/// As those do that were open while the extension was updated.
+/// As sessions do that were open while the extension was updated.
 #[tokio::test]
-async fn sessions_that_end_at_whatever_is_said_next_are_replaced_and_nobody_notices() {
+async fn sessions_that_end_at_their_next_statement_are_replaced_unnoticed() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let link = StaleLink::start(database.url()).await;
     let daemon = Daemon::start(link.url()).await;
@@ -119,7 +119,7 @@ async fn sessions_that_end_at_whatever_is_said_next_are_replaced_and_nobody_noti
             assert_eq!(daemon.post(instant, "anna", "click").await, StatusCode::NO_CONTENT);
         }
         link.make_stale();
-        // What `/readyz` found out before is told for half a second.
+        // The last result of `/readyz` is valid for half a second.
         sleep(Duration::from_millis(600)).await;
         let (ready, present, past) = tokio::join!(daemon.get("/readyz"), daemon.counts(now), daemon.counts(at(PAST)));
         assert_eq!(ready.status(), StatusCode::OK);
@@ -128,7 +128,7 @@ async fn sessions_that_end_at_whatever_is_said_next_are_replaced_and_nobody_noti
 }
 
 #[tokio::test]
-async fn a_daemon_that_gets_no_traffic_notices_that_nothing_could_be_stored_and_that_it_can_be_again() {
+async fn a_daemon_without_traffic_notices_an_outage_and_its_end() {
     let private = Private::start().await;
     until_ready(&private.daemon, StatusCode::OK).await;
     private.set("alter system set default_transaction_read_only = on").await;
@@ -140,12 +140,12 @@ async fn a_daemon_that_gets_no_traffic_notices_that_nothing_could_be_stored_and_
     let client = private.client().await;
     let events: i64 = client.query_one("select count(*) from analytics.events", &[]).await.unwrap().get(0);
     let hours: i64 = client.query_one("select count(*) from analytics.hour_counts", &[]).await.unwrap().get(0);
-    assert_eq!((events, hours), (0, 0), "what it tried left nothing behind");
+    assert_eq!((events, hours), (0, 0), "its attempts left nothing behind");
 }
 
 /// The server ends a commit that waits for a lock after 10 s, and the next one waits again.
 #[tokio::test]
-async fn a_lock_that_keeps_everything_from_being_stored_is_told_at_every_moment() {
+async fn a_lock_that_prevents_all_commits_is_reported_at_every_moment() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
     until_ready(&daemon, StatusCode::OK).await;
@@ -164,7 +164,7 @@ async fn a_lock_that_keeps_everything_from_being_stored_is_told_at_every_moment(
 }
 
 #[tokio::test]
-async fn a_daemon_that_stores_is_ready_though_the_database_cannot_be_asked_what_its_schema_is() {
+async fn a_daemon_that_stores_events_is_ready_though_its_schema_cannot_be_checked() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
     until_ready(&daemon, StatusCode::OK).await;
@@ -179,9 +179,9 @@ async fn a_daemon_that_stores_is_ready_though_the_database_cannot_be_asked_what_
     drop(lock);
 }
 
-/// Whoever waits for a standby that is gone waits for ever, and keeps a connection.
+/// A commit that waits for a lost standby waits for ever, and keeps a connection.
 #[tokio::test]
-async fn commits_that_wait_for_a_standby_that_is_gone_take_few_connections_and_counts_are_read() {
+async fn commits_that_wait_for_a_lost_standby_take_few_connections_and_counts_are_read() {
     let private = Private::start().await;
     let daemon = &private.daemon;
     let past = at(PAST);
@@ -200,7 +200,7 @@ async fn commits_that_wait_for_a_standby_that_is_gone_take_few_connections_and_c
                 daemon.post_batch(batch)
             );
         };
-        // They may be hung up on, or wait.
+        // Their connections may be closed, or they may wait.
         let _ = tokio::time::timeout(Duration::from_millis(200), requests).await;
         let open = "select count(*) from pg_stat_activity where application_name like 'analyticsd%'";
         most = most.max(client.query_one(open, &[]).await.unwrap().get::<_, i64>(0));
@@ -214,16 +214,16 @@ async fn commits_that_wait_for_a_standby_that_is_gone_take_few_connections_and_c
     until_ready(daemon, StatusCode::OK).await;
 }
 
-/// As a standby that lagged behind does not have the last commits when it takes over.
+/// As with a standby that lagged behind and lacks the last commits when it takes over.
 
 #[tokio::test]
-async fn what_a_database_lost_that_went_back_to_an_earlier_state_is_counted_and_noted() {
+async fn events_that_a_database_lost_by_going_back_in_time_are_counted_and_recorded() {
     a_loss_is_counted_and_noted(false).await;
 }
 
 /// As in most failovers.
 #[tokio::test]
-async fn what_a_database_lost_is_counted_and_noted_also_where_it_went_away_in_the_middle_of_a_commit_and_for_long() {
+async fn lost_events_are_counted_and_recorded_also_after_a_long_outage_within_a_commit() {
     a_loss_is_counted_and_noted(true).await;
 }
 
@@ -253,15 +253,15 @@ async fn a_loss_is_counted_and_noted(goes_away_in_the_middle_of_a_commit: bool) 
             while lock.query(waits, &[]).await.unwrap().is_empty() {
                 sleep(Duration::from_millis(10)).await;
             }
-            // All at once, so that nothing that is held is let go before.
+            // All at once, so that no lock is released before.
             let postmaster = std::fs::read_to_string(dir.path().join("native/data/postmaster.pid")).unwrap();
             let killed =
                 std::process::Command::new("kill").args(["-QUIT", postmaster.lines().next().unwrap()]).status();
             assert!(killed.unwrap().success());
-            // How a server ends that was made to, does not matter.
+            // The exit code of a killed server does not matter.
             let _ = server.stop().await;
         });
-        assert!(sent.is_err(), "nobody knows what became of it: {sent:?}");
+        assert!(sent.is_err(), "its outcome is not known: {sent:?}");
     } else {
         server.stop().await.unwrap();
     }
@@ -286,7 +286,7 @@ async fn a_loss_is_counted_and_noted(goes_away_in_the_middle_of_a_commit: bool) 
         sleep(Duration::from_millis(50)).await;
     }
     until_stored(&daemon, now, "ben").await;
-    assert_eq!(daemon.counts(now).await, counts(2, 2, 0), "what is left, and what came since");
+    assert_eq!(daemon.counts(now).await, counts(2, 2, 0), "the events that are left, and the new ones");
     assert!(daemon.terminate().await.success());
     server.stop().await.unwrap();
 }

@@ -24,7 +24,7 @@ impl Events {
         Self { response, read: String::new() }
     }
 
-    /// The next event's name and data; none at the end.
+    /// The next event's name and data; `None` at the end.
     async fn next(&mut self) -> Option<(String, String)> {
         loop {
             while let Some(end) = self.read.find("\n\n") {
@@ -39,7 +39,7 @@ impl Events {
         }
     }
 
-    /// Reads on until the current hour counts this.
+    /// Reads until the current hour has these counts.
     async fn until(&mut self, expected: HourCounts) {
         loop {
             let (name, data) = self.next().await.expect("the stream goes on");
@@ -52,7 +52,7 @@ impl Events {
 }
 
 #[tokio::test]
-async fn what_is_posted_is_told_to_all_who_listen() {
+async fn posted_events_reach_all_listeners() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
     assert_eq!(daemon.post(Utc::now(), "anna", "click").await, StatusCode::NO_CONTENT);
@@ -67,7 +67,7 @@ async fn what_is_posted_is_told_to_all_who_listen() {
 }
 
 #[tokio::test]
-async fn a_database_that_goes_away_is_told_and_counts_follow_when_it_is_back() {
+async fn an_outage_of_the_database_is_sent_and_counts_follow_when_it_is_back() {
     let dir = server_dir();
     let options = embedded_options(dir.path(), Flavour::Postgres);
     let server = Embedded::start(&options).await.unwrap();
@@ -92,7 +92,7 @@ async fn the_stream_ends_when_the_daemon_stops_and_does_not_hold_it_up() {
 }
 
 #[tokio::test]
-async fn a_listener_that_is_gone_gives_its_place_back_within_seconds() {
+async fn the_place_of_a_gone_listener_is_free_within_seconds() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start_with(["--database-url", database.url(), "--admin-listen", "127.0.0.1:0"]).await;
     let listeners = async || daemon.metric("analyticsd_stream_listeners").await;
@@ -100,11 +100,11 @@ async fn a_listener_that_is_gone_gives_its_place_back_within_seconds() {
     assert_eq!(listeners().await, Some(2.0));
     drop(gone);
     let places = async { while listeners().await != Some(0.0) {} };
-    timeout(Duration::from_secs(9), places).await.expect("what cannot be delivered is noticed");
+    timeout(Duration::from_secs(9), places).await.expect("a failed write is noticed");
 }
 
 #[tokio::test]
-async fn no_more_listen_than_may() {
+async fn the_number_of_listeners_is_limited() {
     rlimit::increase_nofile_limit(4_096).unwrap();
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;

@@ -1,4 +1,4 @@
-//! What the tests of access share: tokens, and requests that show them.
+//! Helpers of the tests of access: tokens, and requests with them.
 
 use std::{
     sync::atomic::{AtomicU8, Ordering},
@@ -61,23 +61,23 @@ pub(crate) async fn send(daemon: &Daemon, method: Method, target: &str, headers:
     request.send().await.unwrap()
 }
 
-/// Asks for an hour with what stands in the header `Authorization`, and returns the status.
+/// Reads an hour with this header `Authorization`, and returns the status.
 pub(crate) async fn ask(daemon: &Daemon, authorization: Option<&str>) -> StatusCode {
     let headers: Vec<_> = authorization.map(|value| ("authorization", value)).into_iter().collect();
     send(daemon, Method::GET, "/analytics?timestamp=0", &headers).await.status()
 }
 
-/// Waits until a daemon answers such a question with a status, as it must once it has heard of a change.
+/// Waits until a daemon answers such a request with a status, as it must once it has read the changed tokens.
 pub(crate) async fn answers(daemon: &Daemon, authorization: Option<&str>, status: StatusCode) {
-    let hears = async {
+    let reads = async {
         while ask(daemon, authorization).await != status {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_mins(1), hears).await.expect("the daemon hears of it");
+    tokio::time::timeout(Duration::from_mins(1), reads).await.expect("the daemon reads the tokens");
 }
 
-/// A daemon that asks for tokens, since there is one already.
+/// A daemon that requires tokens, because one exists.
 pub(crate) async fn closed(database: &TestDatabase, arguments: &[&str]) -> Daemon {
     if AccessTokens(database.store()).list().await.unwrap().is_empty() {
         token(database, &[Scope::Admin]).await;

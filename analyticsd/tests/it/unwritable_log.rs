@@ -1,4 +1,4 @@
-//! The log goes where nobody reads it, or where there is no room. Whoever asks the daemon must notice nothing of that.
+//! The log goes to a pipe that no process reads, or to a full disk. Clients must not notice.
 
 use std::{
     fs::File,
@@ -27,12 +27,12 @@ async fn start(database: &TestDatabase, stderr: impl Into<Stdio>) -> Daemon {
     Daemon::start_command_with_log(command).await
 }
 
-/// A path that makes a long line.
+/// A path for a long line.
 fn long_path() -> String {
     format!("/{}", "x".repeat(8_000))
 }
 
-/// Asks for so much that the lines about it have no room anywhere, until lines are dropped.
+/// Sends requests until their log lines fill every buffer and lines are dropped.
 async fn fill(daemon: &Daemon) {
     let path = long_path();
     let filling = async {
@@ -45,7 +45,7 @@ async fn fill(daemon: &Daemon) {
     timeout(Duration::from_mins(1), filling).await.expect("requests are answered, and lines are dropped and counted");
 }
 
-/// It answers, stores, settles what it stored, and stops when it is asked to.
+/// The daemon answers, stores, settles, and stops when it is asked to.
 async fn does_all_that_it_should(daemon: Daemon, database: &TestDatabase) {
     assert_eq!(daemon.get("/healthz").await.status(), StatusCode::OK);
     assert_eq!(daemon.post(Utc::now(), "anna", "click").await, StatusCode::NO_CONTENT);
@@ -65,7 +65,7 @@ async fn does_all_that_it_should(daemon: Daemon, database: &TestDatabase) {
 }
 
 #[tokio::test]
-async fn nobody_waits_for_a_reader_of_the_log_who_does_not_read() {
+async fn no_request_waits_for_a_reader_of_the_log_that_does_not_read() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let (reader, writer) = io::pipe().unwrap();
     let daemon = start(&database, writer).await;
@@ -75,7 +75,7 @@ async fn nobody_waits_for_a_reader_of_the_log_who_does_not_read() {
 }
 
 #[tokio::test]
-async fn a_reader_of_the_log_who_is_gone_takes_nothing_along() {
+async fn a_closed_log_pipe_does_no_harm() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let (reader, writer) = io::pipe().unwrap();
     let daemon = start(&database, writer).await;
@@ -85,7 +85,7 @@ async fn a_reader_of_the_log_who_is_gone_takes_nothing_along() {
 }
 
 #[tokio::test]
-async fn a_log_without_a_reader_from_the_beginning_keeps_no_daemon_from_its_start() {
+async fn a_log_without_a_reader_does_not_prevent_the_start() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let (reader, writer) = io::pipe().unwrap();
     drop(reader);
@@ -95,7 +95,7 @@ async fn a_log_without_a_reader_from_the_beginning_keeps_no_daemon_from_its_star
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_full_disk_under_the_log_takes_nothing_along() {
+async fn a_full_disk_under_the_log_does_no_harm() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = start(&database, File::options().write(true).open("/dev/full").unwrap()).await;
     fill(&daemon).await;
@@ -103,13 +103,13 @@ async fn a_full_disk_under_the_log_takes_nothing_along() {
 }
 
 #[tokio::test]
-async fn a_log_that_can_be_written_again_says_how_many_lines_it_lacks_and_goes_on() {
+async fn a_log_that_can_be_written_again_reports_its_missing_lines() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let (reader, writer) = io::pipe().unwrap();
     let daemon = start(&database, writer).await;
     fill(&daemon).await;
     let reading = std::thread::spawn(move || read_to_the_end(reader));
-    // What waits goes its way now, and then nothing more is dropped.
+    // Now the waiting lines are written, and no more lines are dropped.
     let mut dropped = 0.0;
     let drained = async {
         while daemon.metric(DROPPED).await.unwrap() > dropped {
@@ -117,7 +117,7 @@ async fn a_log_that_can_be_written_again_says_how_many_lines_it_lacks_and_goes_o
             sleep(Duration::from_millis(500)).await;
         }
     };
-    timeout(Duration::from_mins(1), drained).await.expect("nothing is dropped that is read");
+    timeout(Duration::from_mins(1), drained).await.expect("no line is dropped while the log is read");
     assert_eq!(daemon.get("/healthz").await.status(), StatusCode::OK);
     assert!(daemon.terminate().await.success());
 
@@ -127,7 +127,7 @@ async fn a_log_that_can_be_written_again_says_how_many_lines_it_lacks_and_goes_o
     assert_eq!(gaps.iter().sum::<u32>().to_string(), dropped.to_string(), "{gaps:?}");
     let last = log.rfind("could not be written").unwrap();
     assert!(log[last..].contains("path=\"/healthz\""), "it goes on after the gap");
-    assert!(log.lines().last().unwrap().contains("stopped; everything that was accepted is answered"));
+    assert!(log.lines().last().unwrap().contains("stopped; every accepted request was answered"));
     for line in log.lines() {
         assert!(line.starts_with("20") && line.contains("Z "), "each line is whole: {line:?}");
     }
@@ -144,11 +144,11 @@ fn number_of_lines(line: &str) -> u32 {
     number.split(' ').next().unwrap().trim().parse().unwrap()
 }
 
-/// A pipe into which nothing more goes, and whose end for reading is kept.
+/// A full pipe whose reading end stays open.
 pub(crate) fn full_pipe() -> (PipeReader, io::PipeWriter) {
     let (reader, mut writer) = io::pipe().unwrap();
     let mut filling = writer.try_clone().unwrap();
-    // It ends when the reader does.
+    // It ends with the reader.
     std::thread::spawn(move || while filling.write_all(&[b'x'; 4_096]).is_ok() {});
     let _ = writer.flush();
     (reader, writer)

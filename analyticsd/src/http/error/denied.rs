@@ -6,21 +6,22 @@ use crate::{
     telemetry::metrics::{Listener, Reason},
 };
 
-/// The answer to a request that may not come in. Nothing of what it showed is in it.
+/// The answer to a request that the gate refused. It never repeats the credentials.
 pub(super) fn answer(denial: Denial) -> Answer {
     match denial {
         Denial::Missing(Listener::Admin) => challenge(
             401,
             "Token missing",
-            "This needs a token with the scope admin, in a header `Authorization: Bearer TOKEN`. The operator of this server makes one with \
-             `analytics-cli token create NAME --scope admin`.",
+            "This needs a token with the scope admin, in a header `Authorization: Bearer TOKEN`. The operator of this \
+             server makes one with `analytics-cli token create NAME --scope admin`.",
             "",
         ),
         Denial::Missing(Listener::Public) => challenge(
             401,
             "Token missing",
-            "This needs a token, in a header `Authorization: Bearer TOKEN`. The pages of a web site send a public key instead, in the \
-             parameter `key`. The operator of this server makes both with `analytics-cli token create`.",
+            "This needs a token, in a header `Authorization: Bearer TOKEN`. The pages of a web site send a public key \
+             instead, in the parameter `key`. The operator of this server makes both with `analytics-cli token \
+             create`.",
             "",
         ),
         Denial::Invalid => challenge(
@@ -33,32 +34,33 @@ pub(super) fn answer(denial: Denial) -> Answer {
         Denial::SecretInUrl => challenge(
             400,
             "Secret in the URL",
-            "Only public keys are accepted in the parameter `key`: URLs are kept in logs and histories, where a secret does not stay \
-             one. Revoke this token with `analytics-cli token revoke`, and send the next one in a header `Authorization: Bearer TOKEN`.",
+            "Only public keys are accepted in the parameter `key`: URLs end up in logs and histories, where a secret \
+             leaks. Revoke this token with `analytics-cli token revoke`, and send a new one in a header \
+             `Authorization: Bearer TOKEN`.",
             r#", error="invalid_request""#,
         ),
         Denial::Several => challenge(
             400,
             "More than one token",
-            "A request may show one token or public key, in one header `Authorization` or in the parameter `key`.",
+            "A request may contain one token or public key, in one header `Authorization` or in the parameter `key`.",
             r#", error="invalid_request""#,
         ),
         Denial::Unreadable(invalid) => Answer::invalid(&invalid),
         Denial::Scope(scope) => challenge(
             403,
             "Not allowed",
-            &format!("This needs a token with the scope {scope}, which the one that was shown does not have."),
+            &format!("This needs a token with the scope {scope}; the token of this request does not have it."),
             &format!(r#", error="insufficient_scope", scope="{scope}""#),
         ),
         Denial::Origin => forbidden(
             "Other origin",
-            "This public key is for pages of other origins. A browser says where a page is in the header Origin, or Referer; make a \
-             key for that origin with `analytics-cli token create NAME --public --origin ORIGIN`.",
+            "This public key is for pages of other origins. A browser sends the page's origin in the header Origin, or \
+             Referer. Make a key for that origin with `analytics-cli token create NAME --public --origin ORIGIN`.",
         ),
         Denial::PublicBatch => forbidden(
             "Not with a public key",
-            "A public key records single events, at /analytics and /analytics.gif. A batch needs a token with the scope write, in a \
-             header `Authorization: Bearer TOKEN`.",
+            "A public key records single events, at /analytics and /analytics.gif. A batch needs a token with the \
+             scope write, in a header `Authorization: Bearer TOKEN`.",
         ),
         Denial::NotKnownYet => not_known(
             "Tokens not known yet",
@@ -66,37 +68,39 @@ pub(super) fn answer(denial: Denial) -> Answer {
         ),
         Denial::NotKnownNow => not_known(
             "Tokens not known now",
-            "The database does not answer which tokens there are, so this server refuses requests without one, unless it is started \
-             with --allow-anonymous.",
+            "The server cannot read the tokens from the database, so it refuses requests without one, unless it is \
+             started with --allow-anonymous.",
         ),
         Denial::KnownTooLongAgo(valid_for) => not_known(
             "Tokens not known now",
             &format!(
-                "The database has not said for {} which tokens there are, and for no longer those that it said last stay in force \
-                 (--tokens-valid-for).",
+                "The server has not been able to read the tokens from the database for {}. The tokens that it knew are \
+                 valid no longer than that (--tokens-valid-for).",
                 humantime::format_duration(valid_for)
             ),
         ),
         Denial::Preflight => forbidden(
             "Other origin",
-            "Pages of this origin may not send this request. The setting --cors-origins names origins that may; pages with a public key may write.",
+            "Pages of this origin may not send this request. The setting --cors-origins names origins that may; pages \
+             with a public key may write.",
         ),
         Denial::ForeignHost => forbidden(
             LOCAL_ONLY,
-            "There is no token yet, so this server is open to its own machine only, and answers to localhost and addresses like \
-             127.0.0.1. To be reached by another name, as behind a proxy, make a token with `analytics-cli token create`, or start it \
-             with --allow-anonymous.",
+            "There is no token yet, so this server is open to its own machine only, and accepts only hosts such as \
+             localhost and 127.0.0.1. For another name, as behind a proxy, make a token with `analytics-cli token \
+             create`, or start the server with --allow-anonymous.",
         ),
         Denial::ForeignPage => forbidden(
             LOCAL_ONLY,
-            "There is no token yet, so this server is open to its own machine only, and pages from elsewhere may not ask. Make a \
-             public key for their origin with `analytics-cli token create NAME --public --origin ORIGIN`, or start the server with \
-             --allow-anonymous.",
+            "There is no token yet, so this server is open to its own machine only, and refuses requests from pages of \
+             other sites. Make a public key for their origin with `analytics-cli token create NAME --public --origin \
+             ORIGIN`, or start the server with --allow-anonymous.",
         ),
         Denial::Proxied => forbidden(
             LOCAL_ONLY,
-            "There is no token yet, so this server is open to its own machine only, and this came through a proxy, which may ask for \
-             anybody. Make a token with `analytics-cli token create`, or start the server with --allow-anonymous.",
+            "There is no token yet, so this server is open to its own machine only, and this request came through a \
+             proxy, so its client may be anywhere. Make a token with `analytics-cli token create`, or start the server \
+             with --allow-anonymous.",
         ),
     }
 }
@@ -107,7 +111,7 @@ fn forbidden(title: &str, detail: &str) -> Answer {
     Answer::new(Reason::Forbidden, 403, title, detail)
 }
 
-/// It may come in as soon as the database says so again.
+/// The client may try again: the tokens are known as soon as the database answers.
 fn not_known(title: &str, why: &str) -> Answer {
     Answer::new(Reason::Unavailable, 503, title, format!("{why} Nothing was stored. Try again after a second."))
 }

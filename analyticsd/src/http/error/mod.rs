@@ -1,5 +1,5 @@
-//! Every way in which a request can fail, and the one place that makes an answer of it: status, problem document (RFC 9457),
-//! headers, and the reason that metrics and the log give. Nothing internal is in an answer.
+//! Every way in which a request can fail, and the one place that maps it to an answer: status, problem document (RFC
+//! 9457), headers, and the reason in metrics and log. An answer contains nothing internal.
 
 mod denied;
 
@@ -27,26 +27,26 @@ use crate::{
     telemetry::metrics::{Listener, Reason},
 };
 
-/// How long to wait before trying again, in seconds. A full queue drains in less; a database that restarts takes a little longer.
+/// When to try again, in seconds. A full queue drains faster; a database that restarts takes a little longer.
 pub(crate) const RETRY_AFTER_SECONDS: &str = "1";
 
 /// Why a request is not served.
 #[derive(Debug)]
 pub(crate) enum ApiError {
-    /// HTTP/1.1 without exactly one `Host`.
+    /// An HTTP/1.1 request without exactly one `Host`.
     Host,
     /// A body of unknown length that is not only chunked.
     TransferCoding,
     /// A batch that is compressed.
     ContentCoding,
-    /// A body where none is read. `limit` is in bytes.
+    /// A body that no handler would read. `limit` is in bytes.
     IgnoredBody {
         limit: u64,
     },
     QueryTooLong {
         limit: usize,
     },
-    /// The database does not tell which tokens there are, or those that the request shows do not let it in.
+    /// The tokens are not known, or the request's credentials are not sufficient.
     Denied(Denial),
     RateLimited(RateLimited),
     NotFound {
@@ -67,7 +67,7 @@ pub(crate) enum ApiError {
     BatchTooLarge {
         limit: String,
     },
-    /// The memory for bodies is taken.
+    /// The body budget is used up.
     BodyMemory,
     Ingest(IngestError),
     Read(ReadError),
@@ -75,21 +75,21 @@ pub(crate) enum ApiError {
     NotReady(String),
     /// All connections of a listener are taken.
     Connections,
-    /// An address has all the connections that one may have.
+    /// One address has as many connections as the limit for each allows.
     ConnectionsOfAddress,
 }
 
-/// Marks an answer that must not be sent. The connection is closed instead, because any status would claim to know whether the
-/// events are stored.
+/// Marks an answer that must not be sent. The connection is closed instead, because any status would claim to know
+/// whether the events are stored.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HangUp;
 
 /// The answer that must not be sent: see [`HangUp`].
 #[derive(Debug, Error)]
-#[error("what became of the request is not known, so the connection is closed without an answer")]
+#[error("the outcome of the request is not known, so the connection is closed without an answer")]
 pub(crate) struct NoAnswer;
 
-/// What a client gets.
+/// The answer to a failed request.
 pub(crate) struct Answer {
     pub(crate) problem: Problem,
     reason: Reason,
@@ -118,43 +118,43 @@ impl Answer {
 }
 
 impl ApiError {
-    /// A path of the public listener at which no file is.
+    /// A path of the public listener without a file.
     pub(crate) fn no_file(path: &str) -> Self {
         Self::NotFound { listener: Listener::Public, path: path.to_owned() }
     }
 
-    /// What the client gets; none where the connection is closed without an answer.
-    #[expect(clippy::too_many_lines, reason = "every failure is named here, and none by chance")]
+    /// The answer for the client; `None` if the connection is closed without one.
+    #[expect(clippy::too_many_lines, reason = "one exhaustive match maps every failure")]
     pub(crate) fn answer(self) -> Option<Answer> {
         Some(match self {
             Self::Host => Answer::new(
                 Reason::Invalid,
                 400,
                 "Invalid request",
-                "A request of HTTP/1.1 names the host that it is for in one header Host, and one of HTTP/1.0 may do so.",
+                "A request of HTTP/1.1 must have exactly one header Host; one of HTTP/1.0 may have one.",
             ),
             Self::TransferCoding => Answer::new(
                 Reason::Invalid,
                 400,
                 "Invalid request",
-                "A body comes with its length in Content-Length, or in chunks, which one header says: Transfer-Encoding: chunked. \
-                 Nothing was stored.",
+                "A body needs its length in Content-Length, or one header Transfer-Encoding: chunked. Nothing was \
+                 stored.",
             ),
             Self::ContentCoding => Answer::new(
                 Reason::Invalid,
                 415,
                 "Content coding not supported",
-                "A batch is read as it is: send it without Content-Encoding, or with identity. Nothing was stored.",
+                "A batch cannot be compressed: send it without Content-Encoding, or with identity. Nothing was stored.",
             )
-            // RFC 9110, section 15.5.16: the answer says which coding there is.
+            // RFC 9110, section 15.5.16: the answer names the codings that are accepted.
             .with(ACCEPT_ENCODING, HeaderValue::from_static("identity")),
             Self::IgnoredBody { limit } => Answer::new(
                 Reason::TooLarge,
                 413,
                 "Content too large",
                 format!(
-                    "A body of more than {limit} bytes is not accepted here. An event is in the query string; to send many at once, \
-                     POST them to /analytics/batch."
+                    "A body of more than {limit} bytes is not accepted here. An event is in the query string; to send \
+                     many at once, POST them to /analytics/batch."
                 ),
             ),
             Self::QueryTooLong { limit } => Answer::new(
@@ -170,7 +170,8 @@ impl ApiError {
                 let what_is_there = match listener {
                     Listener::Public => "Events and counts are at /analytics.",
                     Listener::Admin => {
-                        "This listener has only the daemon's metrics, at /metrics; events and counts are on another listener."
+                        "This listener has only the daemon's metrics, at /metrics; events and counts are on another \
+                         listener."
                     }
                 };
                 let detail = format!("There is nothing at {shown}. {what_is_there}");
@@ -186,7 +187,9 @@ impl ApiError {
                 Answer::new(Reason::Invalid, 400, "Timestamp not accepted", format!("{out_of_range}."))
                     .of_parameter(Timestamp::PARAMETER, Some(out_of_range.accepted()))
             }
-            Self::NotAnEvent(invalid) => Answer::new(Reason::Invalid, 400, "Invalid line", format!("the line {invalid}.")),
+            Self::NotAnEvent(invalid) => {
+                Answer::new(Reason::Invalid, 400, "Invalid line", format!("the line {invalid}."))
+            }
             Self::Line(number, fault) => {
                 let mut answer = fault.answer()?;
                 answer.problem = answer.problem.at_line(number);
@@ -212,11 +215,11 @@ impl ApiError {
                 Reason::Rebuilding,
                 503,
                 "Hour being rebuilt",
-                "The hour was closed and is being opened again for late events, which takes longer than a request may wait. Nothing \
-                 was stored. Try again after a second.",
+                "The hour was settled and is being reopened for late events. This takes longer than a request may \
+                 wait. Nothing was stored. Try again after a second.",
             ),
             Self::Ingest(IngestError::Unavailable) => {
-                unavailable("The database does not answer, or stores nothing now. Nothing was stored.")
+                unavailable("The database does not answer, or cannot store events now. Nothing was stored.")
             }
             Self::Ingest(IngestError::Refused) => Answer::new(
                 Reason::Refused,
@@ -228,29 +231,29 @@ impl ApiError {
                 Reason::Conflict,
                 409,
                 "Idempotency key in use",
-                "Another request was stored under this idempotency key, in an hour that this one touches too. Nothing was \
-                 stored. To send the same request again, send the same events; for another one, take a new key.",
+                "Another request was stored under this idempotency key, in an hour that this one touches too. Nothing \
+                 was stored. To repeat a request, send the same events; for another request, use a new key.",
             )
             .of_parameter(IdempotencyKey::PARAMETER, None),
             Self::Ingest(IngestError::Expired(expired)) => answer_expired(expired),
             Self::Ingest(IngestError::Unknown) => return None,
             Self::Read(ReadError::QueueFull) => busy(""),
             Self::Read(ReadError::Unavailable) => unavailable("The database does not answer."),
-            Self::TooManyListeners => busy(" As many listen as may."),
+            Self::TooManyListeners => busy(" The stream has its maximum of listeners."),
             Self::NotReady(why) => Answer::new(Reason::NotReady, 503, "Not ready", why),
             Self::ConnectionsOfAddress => Answer::new(
                 Reason::TooBusy,
                 503,
                 "Too many connections",
-                "This address has as many connections as one may have here. Nothing was stored. Try again after a second, on a \
-                 connection that is there already.",
+                "This address has the most connections that the server allows. Nothing was stored. Try again after a \
+                 second, on an open connection.",
             ),
         })
     }
 }
 
 fn busy(consequence: &str) -> Answer {
-    let detail = format!("More requests are waiting than this server holds.{consequence} Try again after a second.");
+    let detail = format!("Too many requests wait on this server.{consequence} Try again after a second.");
     Answer::new(Reason::TooBusy, 503, "Too busy", detail)
 }
 
@@ -261,9 +264,9 @@ fn unavailable(what_is_wrong: &str) -> Answer {
 
 fn rate_limited(RateLimited { limit, retry_after }: RateLimited) -> Answer {
     let requests = match limit {
-        Limit::PerToken => "More requests come with this token",
-        Limit::PerAddress => "More requests come from this address",
-        Limit::Guesses => "More requests without a valid token come from this address",
+        Limit::PerToken => "This token sends more requests",
+        Limit::PerAddress => "This address sends more requests",
+        Limit::Guesses => "This address sends more requests without a valid token",
     };
     let seconds = if retry_after == 1 { "second" } else { "seconds" };
     let detail =
@@ -275,16 +278,16 @@ fn answer_expired(expired: Expired) -> Answer {
     let (millis, at) = (expired.at.millis(), rfc3339(expired.at));
     if expired.is_within_retention() {
         let detail = format!(
-            "timestamp {millis} ({at}) lies in an hour of which raw events are missing on the server, so it can no longer be counted \
-             exactly; the server's log says more. Nothing was stored."
+            "timestamp {millis} ({at}) lies in an hour whose raw events are not complete on the server, so the hour \
+             can no longer be counted exactly; the server's log has the details. Nothing was stored."
         );
         return Answer::new(Reason::Expired, 400, "Hour incomplete", detail).of_parameter(Timestamp::PARAMETER, None);
     }
     let from = expired.accepts_from.map(|from| from.to_rfc3339_opts(chrono::SecondsFormat::Millis, true));
-    let bound = from.as_deref().map(|from| format!(" Accepted is what happened from {from} on.")).unwrap_or_default();
+    let bound = from.as_deref().map(|from| format!(" The server accepts events from {from} on.")).unwrap_or_default();
     let detail = format!(
-        "timestamp {millis} ({at}) lies in an hour whose raw events are no longer kept, by the retention setting, so it can no longer \
-         be counted exactly.{bound} Nothing was stored."
+        "timestamp {millis} ({at}) lies in an hour whose raw events the retention setting deleted, so the hour can no \
+         longer be counted exactly.{bound} Nothing was stored."
     );
     Answer::new(Reason::Expired, 400, "Hour no longer kept", detail)
         .of_parameter(Timestamp::PARAMETER, from.map(|from| format!("from {from} on, in milliseconds since 1970")))
@@ -302,9 +305,9 @@ impl Reply for ApiError {
         response.extensions_mut().insert(reason);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(Problem::MEDIA_TYPE));
-        // What is refused to one may be served to another, or a moment later.
+        // Another client, or a later request, may get another answer.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        // Some of them repeat a path that was asked for.
+        // Some problem documents repeat the path of the request.
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if problem.status == StatusCode::SERVICE_UNAVAILABLE.as_u16() {
             headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));

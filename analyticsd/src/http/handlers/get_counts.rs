@@ -22,7 +22,7 @@ use crate::{
 )]
 pub(crate) async fn get_counts(query: QueryString, lanes: Arc<CountLanes>) -> Result<Response, ApiError> {
     let counts = lanes.counts(query.hour()?).await?;
-    // So long that it need not grow while it is written.
+    // Long enough for every answer, so that it never grows.
     let mut text = String::with_capacity(96);
     let _ = write!(text, "{counts}");
     Ok(response::text(text))

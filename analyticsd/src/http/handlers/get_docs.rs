@@ -13,11 +13,12 @@ use warp::{
 
 use crate::http::{chunked_body::in_chunks, error::ApiError, response};
 
-/// The pages set styles of their own as they go, and have their pictures in their text.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; img-src 'self' data:; \
-                      font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// Swagger UI sets inline styles and uses `data:` images.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; \
+                      img-src 'self' data:; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors \
+                      'none'";
 
-/// Where the document is that these pages show.
+/// The path of the document that these pages show.
 pub(crate) const OPENAPI_PATH: &str = "/openapi.json";
 
 /// Whether there is a page at a path.
@@ -30,7 +31,7 @@ fn page(path: &str) -> Option<SwaggerFile<'static>> {
     utoipa_swagger_ui::serve(file, Arc::new(Config::from(OPENAPI_PATH))).ok()?
 }
 
-/// `GET /docs/…`: Swagger UI, which shows the interface and tries it out.
+/// `GET /docs/…`: Swagger UI, which shows the interface and can send requests.
 pub(crate) fn get_docs(path: &FullPath) -> Result<Response, ApiError> {
     let path = path.as_str();
     if path == "/docs" {

@@ -13,11 +13,11 @@ use warp::{
 
 use crate::http::{chunked_body::in_chunks, entity_tag, error::ApiError, static_files::FILES};
 
-/// The page needs nothing from elsewhere, and nothing that stands in it is a script.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data: blob:; \
-                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// The page loads nothing from other sites and has no inline script.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' \
+                      data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// `GET /`, the page that shows the traffic, and the files that belong to it; `GET /analytics.js`, the script for others' pages.
+/// `GET /`, the page that shows the traffic, and its files; `GET /analytics.js`, the script for other sites.
 pub(crate) fn get_file(path: &FullPath, headers: &HeaderMap) -> Result<Response, ApiError> {
     let file = FILES.iter().find(|file| file.path == path.as_str()).ok_or_else(|| ApiError::no_file(path.as_str()))?;
     let tag = entity_tag::of(file.content);
@@ -26,16 +26,16 @@ pub(crate) fn get_file(path: &FullPath, headers: &HeaderMap) -> Result<Response,
     if is_known {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     }
-    let said = response.headers_mut();
-    said.insert(ETAG, tag);
-    said.insert(CONTENT_TYPE, HeaderValue::from_static(file.media_type));
-    said.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let fields = response.headers_mut();
+    fields.insert(ETAG, tag);
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static(file.media_type));
+    fields.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if file.is_for_others {
-        said.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-        said.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+        fields.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        fields.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
     } else {
-        said.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-        said.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        fields.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+        fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     }
     Ok(response)
 }

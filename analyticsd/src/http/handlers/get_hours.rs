@@ -26,25 +26,24 @@ use crate::{
 #[utoipa::path(
     get, path = "", operation_id = "getHours",
     summary = "Every hour of a range",
-    description = "At most 1,000 hours a page; a longer range names the next page in `next` and in the header `Link`. The unique users of \
-                   a range are never the sum of its hours: they are counted from raw events if asked for with `unique=exact`.",
+    description = "At most 1,000 hours a page; a longer range names the next page in `next` and in the header `Link`. The unique users of a range are never the sum of its hours: with `unique=exact` they are counted from raw events.",
     params(
         ("from" = Option<String>, Query, example = "2015-05-17T10:00:00Z",
             description = "An instant of the first hour, as RFC 3339 or in milliseconds since 1970; 23 hours before the last one if not given"),
         ("to" = Option<String>, Query, example = "2015-05-17T12:00:00Z",
             description = "An instant of the last hour, which is included; now if not given"),
-        ("format" = Option<openapi::HoursFormat>, Query, description = "How to write them; without it, as the client accepts, and JSON to whoever takes both"),
+        ("format" = Option<openapi::HoursFormat>, Query, description = "The format; without it the header `Accept` decides, and JSON if both are accepted alike"),
         ("unique" = Option<openapi::UniqueUsersOf>, Query, description = "Count the distinct users of all hours of the page together; only in JSON"),
-        ("If-None-Match" = Option<String>, Header, nullable = false, description = "The tag of what the client has"),
+        ("If-None-Match" = Option<String>, Header, nullable = false, description = "The tag of the answer that the client has"),
     ),
     responses(
         (status = 200, description = "The hours, ascending, with zeros for those without events",
             content((HoursPage = "application/json"), (String = "text/csv; charset=utf-8")),
-            headers(("ETag" = String, description = "The tag of what it says, if all hours are settled, or over without an event"),
+            headers(("ETag" = String, description = "The tag of the answer, if every hour is settled, or is over and has no event"),
                 ("Link" = String, description = "The next page, if there is one"),
                 ("X-Content-Type-Options" = String, description = "`nosniff`"))),
-        (status = 304, description = "All hours are settled or over without an event, and the client has what they count",
-            headers(("ETag" = String, description = "The tag of it"))),
+        (status = 304, description = "Every hour is settled, or is over and has no event, and the client has the current answer",
+            headers(("ETag" = String, description = "The tag of the answer"))),
         openapi::InvalidRequest, openapi::TooLong, openapi::Denied, openapi::Unavailable,
     ),
 )]
@@ -64,7 +63,11 @@ async fn page(asked: &HoursQuery, reports: &Reports) -> Result<HoursPage, ReadEr
     let (unique_users, unique_users_note) = if asked.unique_exactly {
         counted(reports.unique_users(&range).await?)
     } else {
-        (None, "not counted: unique users of a range are not the sum of its hours; ask with unique=exact".to_owned())
+        (
+            None,
+            "not counted: unique users of a range are not the sum of its hours; use unique=exact to count them"
+                .to_owned(),
+        )
     };
     Ok(HoursPage {
         from: *range.start(),
@@ -85,7 +88,7 @@ fn counted(users: UniqueUsers) -> (Option<u64>, String) {
         UniqueUsers::NotKept { kept_from } => (
             None,
             format!(
-                "cannot be counted: raw events before {} are no longer kept; ask for hours from there on",
+                "cannot be counted: raw events before {} are no longer kept; begin the range there or later",
                 kept_from.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
             ),
         ),
@@ -114,30 +117,30 @@ fn answer(page: &HoursPage, format: HoursFormat, headers: &HeaderMap) -> Respons
         }
         HoursFormat::Csv => ("text/csv; charset=utf-8", csv(&page.hours).into_bytes()),
     };
-    // What is settled hardly ever changes, but it may: so it is asked for each time, and sent only if it is another. An hour that is over and
-    // had no event has nothing to be settled.
+    // A settled hour hardly ever changes, but it may. So clients must revalidate, and the body is sent only if it
+    // changed. An hour that is over and has no event is never settled.
     let current = Hour::containing(Timestamp::now());
     let is_settled =
         page.hours.iter().all(|row| row.settled || (row.counts == HourCounts::default() && row.hour < current));
     let tag = is_settled.then(|| entity_tag::of(&body));
     let is_known = tag.as_ref().is_some_and(|tag| entity_tag::is_known(tag, headers));
     let mut response = in_chunks(if is_known { Bytes::new() } else { body.into() });
-    let said = response.headers_mut();
-    said.insert(VARY, HeaderValue::from_static("accept"));
-    said.insert(CACHE_CONTROL, HeaderValue::from_static(if is_settled { "no-cache" } else { "no-store" }));
+    let fields = response.headers_mut();
+    fields.insert(VARY, HeaderValue::from_static("accept"));
+    fields.insert(CACHE_CONTROL, HeaderValue::from_static(if is_settled { "no-cache" } else { "no-store" }));
     if let Some(tag) = tag {
-        said.insert(ETAG, tag);
+        fields.insert(ETAG, tag);
     }
     if is_known {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return response;
     }
-    said.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
-    said.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    fields.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Some(link) =
         page.next.as_ref().and_then(|next| HeaderValue::try_from(format!("<{next}>; rel=\"next\"")).ok())
     {
-        said.insert(LINK, link);
+        fields.insert(LINK, link);
     }
     response
 }

@@ -18,20 +18,20 @@ use crate::{
 const GIF: &[u8] =
     b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\0\0\0!\xf9\x04\x01\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;";
 
-/// `GET /analytics.gif`: records an event now, for pages without scripts, and answers with a pixel that nobody sees.
+/// `GET /analytics.gif`: records an event at the current time, for pages without scripts, and returns a transparent
+/// pixel.
 #[utoipa::path(
     get, path = "", operation_id = "getPixel",
     summary = "Record an event from a page without scripts",
-    description = "An event now. Who asks not to be tracked (`DNT: 1`, `Sec-GPC: 1`) gets the pixel and is not recorded.",
+    description = "Records an event at the current time. A client that asks not to be tracked (`DNT: 1`, `Sec-GPC: 1`) gets the pixel, and no event is recorded.",
     params(
         ("event" = Option<openapi::EventKind>, Query, description = "An impression if not given"),
         ("user" = Option<String>, Query, min_length = 1, max_length = 256,
-            description = "Who: 1 to 256 bytes of UTF-8 without NUL, so fewer characters than `maxLength` where some take several bytes; if not \
-                           given, a name that is derived from address and browser, the same for a day"),
+            description = "Who: 1 to 256 bytes of UTF-8 without NUL, so fewer characters than `maxLength` if some take several bytes; if not given, a name derived from address and browser, which is the same for a day"),
     ),
     responses(
         (status = 200, description = "A transparent pixel; the event is committed", body = String, content_type = "image/gif"),
-        (status = 202, description = "A transparent pixel; the event is kept until the database is back", body = String, content_type = "image/gif"),
+        (status = 202, description = "A transparent pixel; the event is in the spool until the database is back", body = String, content_type = "image/gif"),
         openapi::InvalidRequest, openapi::TooLong, openapi::Denied, openapi::Unavailable,
     ),
 )]

@@ -11,18 +11,17 @@ use crate::{
     query::live::{Live, News},
 };
 
-/// After how long a client that lost its connection tries again.
+/// When a client that lost its connection connects again.
 const RETRY: Duration = Duration::from_secs(2);
-/// How long nothing may be sent: what lies between closes connections that say nothing, and only what cannot be delivered tells that a listener is
-/// gone, whose place others may want. As often it is asked whether a listener that is told nothing may still listen.
+/// How often a comment is sent on a quiet stream. Proxies close idle connections, and only a failed write shows that a
+/// listener is gone and frees its place. The listener's token is checked again as often.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
 
 /// `GET /analytics/stream`: the current hour as server-sent events, at once and then whenever it changes.
 #[utoipa::path(
     get, path = "", operation_id = "getStream",
     summary = "The current hour, live",
-    description = "Server-sent events: `counts` with the hour and what it counts, at once and then whenever that changes, looked at twice a \
-                   second; `unavailable` while the database does not answer. The stream goes on until the daemon stops.",
+    description = "Server-sent events: `counts` with the hour and what it counts, at once and then whenever they change, checked twice a second; `unavailable` while the database does not answer. The stream goes on until the daemon stops.",
     responses(
         (status = 200, description = "The events", body = LiveCounts, content_type = "text/event-stream"),
         openapi::Denied, openapi::Unavailable,
@@ -33,14 +32,14 @@ pub(crate) async fn get_stream(live: Arc<Live>, still_allowed: StillAllowed) -> 
         return Err(ApiError::TooManyListeners);
     };
     let first = stream::iter([sse::Event::default().retry(RETRY)]);
-    // Nothing is told any more with a token that was revoked meanwhile.
+    // The stream ends when the token is revoked.
     let news =
         news.take_until(no_longer_allowed(still_allowed.clone())).take_while(move |_| ready(still_allowed.get()));
     let events = first.chain(news.map(event)).map(Ok::<_, Infallible>);
     Ok(sse::reply(sse::keep_alive().interval(KEEP_ALIVE).text("").stream(events)).into_response())
 }
 
-/// Ends once a listener would not be let in any more.
+/// Resolves once the listener's credentials are no longer valid.
 async fn no_longer_allowed(still_allowed: StillAllowed) {
     while still_allowed.get() {
         sleep(KEEP_ALIVE).await;

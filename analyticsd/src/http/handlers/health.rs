@@ -7,10 +7,10 @@ use crate::{
     query::readiness::Readiness,
 };
 
-/// `GET /healthz`: the process lives. It says nothing about the database.
+/// `GET /healthz`: the process is alive. It does not check the database.
 #[utoipa::path(
-    get, path = "", operation_id = "healthz", summary = "The process lives",
-    responses((status = 200, description = "It does", body = String, content_type = "text/plain; charset=utf-8", example = "ok\n"))
+    get, path = "", operation_id = "healthz", summary = "The process is alive",
+    responses((status = 200, description = "It is alive", body = String, content_type = "text/plain; charset=utf-8", example = "ok\n"))
 )]
 pub(crate) fn healthz() -> Response {
     response::text("ok\n".to_owned())

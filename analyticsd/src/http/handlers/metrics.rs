@@ -7,7 +7,7 @@ use warp::{
 
 use crate::{http::response, telemetry::metrics::Metrics};
 
-/// `GET /metrics` on the admin listener: what the daemon counts about itself.
+/// `GET /metrics` on the admin listener: the daemon's own metrics.
 pub(crate) fn metrics(metrics: &Arc<Metrics>) -> Response {
     let mut answer = response::text(metrics.render());
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(Metrics::MEDIA_TYPE));

@@ -1,4 +1,4 @@
-//! One file for each thing that a client can ask for.
+//! The handlers, one file for each.
 
 pub(crate) mod get_counts;
 pub(crate) mod get_docs;

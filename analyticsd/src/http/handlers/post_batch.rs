@@ -21,13 +21,14 @@ use crate::{
     },
 };
 
-/// `POST /analytics/batch`: a body of one JSON event a line; 204 once all of them are committed, else none is. With an idempotency key
-/// the batch is stored once, however often it is sent; with keys in its lines, each of those is.
+/// `POST /analytics/batch`: a body of one JSON event a line. Returns 204 once all events are committed; otherwise none
+/// is. With an idempotency key the batch is stored once, however often it is sent; with keys in its lines, each of
+/// these events is stored once.
 #[utoipa::path(
     post, path = "", operation_id = "postBatch",
     summary = "Record many events, all or nothing",
-    description = "One JSON event a line; at most 10,000 events, 8 MiB and 256 different hours. Each line may have an idempotency key of its \
-                   own in the member `id`.",
+    description = "One JSON event a line; at most 10,000 events, 8 MiB and 256 different hours. Each line may have an \
+                   idempotency key of its own in the member `id`.",
     params(openapi::KeyInHeader, openapi::KeyAsParameter),
     request_body(content = String, content_type = "application/x-ndjson",
         example = "{\"timestamp\":1431857103000,\"user\":\"anna\",\"event\":\"click\"}\n"),
@@ -54,7 +55,7 @@ where
         if !batch.keyed.is_empty() {
             return Err(ApiError::Invalid(InvalidInput {
                 parameter: IdempotencyKey::PARAMETER,
-                fault: "stands in a line of a batch that came under a key itself".to_owned(),
+                fault: "is in a line of a batch that has a key itself".to_owned(),
                 accepted: "one key for the batch, or keys in its lines",
             }));
         }
@@ -118,7 +119,7 @@ impl Batch {
 
     fn add_line(&mut self, line: &[u8]) -> Result<(), ApiError> {
         self.lines += 1;
-        // Writers end their files with a newline or not, and some leave a line empty.
+        // The last line may end with a newline or not, and some clients send empty lines.
         if line.trim_ascii().is_empty() {
             return Ok(());
         }
@@ -132,7 +133,7 @@ impl Batch {
             if !self.keys.insert((event.hour(), key.clone())) {
                 return Err(self.faulty_line(ApiError::Invalid(InvalidInput {
                     parameter: IdempotencyKey::PARAMETER,
-                    fault: "stands in an earlier line of the same hour too".to_owned(),
+                    fault: "is also in an earlier line of the same hour".to_owned(),
                     accepted: "a key of its own for each event of an hour",
                 })));
             }

@@ -1,5 +1,5 @@
-//! What operations have in common because it is not their handlers that do it: answers of the connection, of the gate and of the front, and the headers
-//! of all answers.
+//! What all operations share: the answers of the connection, the gate and the service, and the headers of all answers.
+//! Handlers do not describe them.
 
 use utoipa::openapi::{
     self, Components, Content, HeaderBuilder, Object, Ref, RefOr, Response, ResponseBuilder, Type, path::Operation,
@@ -8,7 +8,7 @@ use warp::http::{Method, StatusCode};
 
 use crate::auth::Policy;
 
-/// Adds what operations refer to.
+/// Adds the components that operations refer to.
 pub(super) fn add_to(components: &mut Components) {
     for header in HEADERS {
         let schema = Object::with_type(header.of.clone());
@@ -16,8 +16,8 @@ pub(super) fn add_to(components: &mut Components) {
         components.headers.insert(header.name.to_owned(), described.into());
     }
     for (name, status, description) in [
-        ("NotFound", StatusCode::NOT_FOUND, "There is nothing at this path."),
-        ("MethodNotAllowed", StatusCode::METHOD_NOT_ALLOWED, "The path answers to other methods."),
+        ("NotFound", StatusCode::NOT_FOUND, "The path is unknown."),
+        ("MethodNotAllowed", StatusCode::METHOD_NOT_ALLOWED, "The path does not accept this method."),
     ] {
         let mut response = problem(description);
         name_headers(&mut response, Answer { method: &Method::GET, policy: Policy::Open, status });
@@ -43,7 +43,7 @@ impl Answer<'_> {
     }
 }
 
-/// A header that is not for a single operation, and which answers may have it.
+/// A header that several operations share, and the rule for the answers that may have it.
 struct Header {
     name: &'static str,
     of: Type,
@@ -55,26 +55,25 @@ const HEADERS: &[Header] = &[
     Header {
         name: "X-Request-Id",
         of: Type::String,
-        description: "The name of the request: its own if that has 1 to 64 letters, digits, dots, underscores and hyphens. A request that was not \
-                      read, because all connections are taken, has none",
+        description: "The id of the request: the client's if it has 1 to 64 letters, digits, dots, underscores and hyphens, otherwise a new one. A request that was not read, because all connections are taken, has none",
         may_have: |_| true,
     },
     Header {
         name: "RateLimit-Limit",
         of: Type::Integer,
-        description: "How many requests may come at once, where there is a limit: of those there are the one that leaves the least",
+        description: "How many requests may come at once, by the limit that leaves the fewest",
         may_have: is_limited,
     },
     Header {
         name: "RateLimit-Remaining",
         of: Type::Integer,
-        description: "How many of these are left",
+        description: "How many of them are left",
         may_have: is_limited,
     },
     Header {
         name: "RateLimit-Reset",
         of: Type::Integer,
-        description: "In how many seconds all of them are there again",
+        description: "In how many seconds all of them are available again",
         may_have: is_limited,
     },
     Header {
@@ -92,43 +91,43 @@ const HEADERS: &[Header] = &[
     Header {
         name: "WWW-Authenticate",
         of: Type::String,
-        description: "A challenge as in RFC 6750, where it is what was shown, or that nothing was, that is not accepted",
+        description: "A challenge as in RFC 6750, if the token is missing or not accepted",
         may_have: |answer| answer.policy.scope().is_some() && answer.is_one_of(&[400, 401, 403]),
     },
     Header {
         name: "Allow",
         of: Type::String,
-        description: "The methods that the path answers to",
+        description: "The methods that the path accepts",
         may_have: |answer| answer.is_one_of(&[405]),
     },
     Header {
         name: "Cache-Control",
         of: Type::String,
-        description: "`no-cache` for what may be kept and has to be asked for each time, `no-store` for what is true only now, as every refusal is",
+        description: "`no-cache` for an answer that may be stored and must be revalidated, `no-store` for one that is true only now, such as every error",
         may_have: |answer| *answer.method == Method::GET || answer.is_error(),
     },
     Header {
         name: "X-Content-Type-Options",
         of: Type::String,
-        description: "`nosniff`: a problem document may repeat what was asked for",
+        description: "`nosniff`: a problem document may repeat a part of the request",
         may_have: |answer| answer.is_error(),
     },
     Header {
         name: "Vary",
         of: Type::String,
-        description: "`accept` where there are several forms, `Origin` where pages of other origins may read answers",
+        description: "`accept` if there are several formats, `Origin` if pages of other origins may read answers",
         may_have: |_| true,
     },
     Header {
         name: "Access-Control-Allow-Origin",
         of: Type::String,
-        description: "The origin that asks, if its pages may read the answer",
+        description: "The origin of the request, if its pages may read the answer",
         may_have: |_| true,
     },
     Header {
         name: "Access-Control-Expose-Headers",
         of: Type::String,
-        description: "Which headers they may read",
+        description: "The headers that those pages may read",
         may_have: |_| true,
     },
 ];
@@ -137,21 +136,18 @@ fn is_limited(answer: Answer<'_>) -> bool {
     answer.policy != Policy::Unlimited
 }
 
-/// Adds to an operation what its handler does not do itself. What the handler says of an answer stays as it is.
+/// Adds the shared answers and headers to an operation. A description at the handler takes precedence.
 pub(super) fn complete(operation: &mut Operation, method: &Method, policy: Policy) {
     let shows_tokens = policy.scope().is_some();
     let answers = &mut operation.responses.responses;
     let mut add = |status: StatusCode, response: Response| {
         answers.entry(status.as_str().to_owned()).or_insert_with(|| response.into());
     };
-    let tokens = if shows_tokens { ", or shows a token in a way that is not accepted" } else { "" };
+    let tokens = if shows_tokens { ", or sends a token in a way that is not accepted" } else { "" };
     add(StatusCode::BAD_REQUEST, problem(&format!("The request does not name one host{tokens}.")));
-    add(StatusCode::PAYLOAD_TOO_LARGE, problem("The body has more than 64 KiB, though nothing in it counts."));
+    add(StatusCode::PAYLOAD_TOO_LARGE, problem("The body, which is not used, has more than 64 KiB."));
     if policy != Policy::Unlimited {
-        add(
-            StatusCode::TOO_MANY_REQUESTS,
-            problem("More requests came from this address than a limit of this daemon accepts."),
-        );
+        add(StatusCode::TOO_MANY_REQUESTS, problem("This address sends more requests than a limit accepts."));
     }
 
     for (status, response) in answers.iter_mut() {
@@ -160,7 +156,7 @@ pub(super) fn complete(operation: &mut Operation, method: &Method, policy: Polic
             name_headers(response, Answer { method, policy, status });
         }
     }
-    // Whatever is answered before a request is read has none of the other headers.
+    // Answers to requests that were not read have none of the other headers.
     let too_long = Response::new("The head of the request is too long (16 KiB, if nothing else is set).");
     answers.insert(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.as_str().to_owned(), too_long.into());
     answers.entry(StatusCode::SERVICE_UNAVAILABLE.as_str().to_owned()).or_insert_with(|| {

@@ -1,4 +1,4 @@
-//! The description of the HTTP interface, made from what stands at the handlers, and the shapes that several of them share.
+//! The OpenAPI document, made from the descriptions at the handlers, and the types that several of them share.
 
 mod common;
 
@@ -15,17 +15,19 @@ use warp::http::Method;
 
 use crate::auth::Policy;
 
-/// The document at `/openapi.json`, but for its operations.
+/// The document at `/openapi.json`, without its operations.
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Analytics: an exact event counter",
-        description = "POST a visitor's click or impression and get 204 once it is committed; GET any hour and get its exact unique users, clicks \
-                       and impressions at once. Every error is a problem document (RFC 9457) that says what was wrong and what is accepted; only \
-                       to what cannot be read as HTTP, or has too long a head, the answer is 400, 414 or 431 without a body. \
-                       A path that is asked with another method answers 405 and names those that it has in `Allow`. Every request that was read \
-                       has a name, which its answer says in `X-Request-Id`: its own if that has 1 to 64 letters, digits, dots, underscores and \
-                       hyphens. What was not read has none: a head that is too long or no HTTP, and whatever comes while all connections are taken.",
+        description = "POST a visitor's click or impression and get 204 once it is committed; GET any hour and get its \
+                       exact unique users, clicks and impressions at once. Every error is a problem document (RFC \
+                       9457) that names the fault and what is accepted. Only a request that is not HTTP, or has too \
+                       long a head, gets 400, 414 or 431 without a body. A path returns 405 for other methods and \
+                       lists its own in `Allow`. Every answer has the request's id in `X-Request-Id`: the client's if \
+                       it has 1 to 64 letters, digits, dots, underscores and hyphens, otherwise a new one. Requests \
+                       that were not read have none: those that are not HTTP, have too long a head, or come while all \
+                       connections are taken.",
         license(name = "MIT", identifier = "MIT")
     ),
     tags(
@@ -39,19 +41,20 @@ use crate::auth::Policy;
 )]
 struct Document;
 
-/// What a client may show.
+/// The credentials that a client may send.
 struct Credentials;
 
 impl Modify for Credentials {
     fn modify(&self, document: &mut openapi::OpenApi) {
         let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
-            "A token as `analytics-cli token create` prints it. Each operation names the scope that it must have; admin has them all. A daemon that \
-             listens on a loopback address asks for none until there is one, and one that was started with --allow-anonymous lets in whoever shows none.",
+            "A token as `analytics-cli token create` prints it. Each operation names the scope that it must have; \
+             admin has them all. A daemon that listens on a loopback address needs none until the first one exists, \
+             and one that was started with --allow-anonymous accepts requests without one.",
         ));
         let public_key = ApiKeyValue::with_description(
             "key",
-            "A public key as `analytics-cli token create --public` prints it, for single events from the pages of the origins that it was made for: the header `Origin`, or \
-             where there is none `Referer`, must name one of them.",
+            "A public key as `analytics-cli token create --public` prints it, for single events from the pages of the \
+             origins that it was made for: the header `Origin`, or `Referer` without it, must name one of them.",
         );
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("token", SecurityScheme::Http(token.build()));
@@ -59,8 +62,8 @@ impl Modify for Credentials {
     }
 }
 
-/// An operation of the document: what stands at a handler, with what the table of routes says of it. The path that
-/// utoipa wants at the handler is empty, and its method is not read.
+/// An operation of the document: the description at a handler, completed from the table of routes. utoipa requires a
+/// path and a method at the handler; the path is empty there, and the method is not used.
 pub(super) struct Documented {
     pub(super) path: &'static str,
     pub(super) method: Method,
@@ -90,7 +93,7 @@ pub(super) fn json(operations: impl Iterator<Item = Documented>) -> String {
     document.to_json().expect("texts and numbers can be written as JSON")
 }
 
-/// What a request may show, each of which is enough.
+/// The alternatives that a request may send; one is enough.
 fn security(policy: Policy) -> Option<Vec<SecurityRequirement>> {
     let scope = policy.scope()?;
     let mut requirements = vec![SecurityRequirement::new("token", [scope.to_string()])];
@@ -157,7 +160,7 @@ pub(crate) enum Stored {
     /// Every event is committed.
     #[response(status = 204)]
     Committed,
-    /// The database is away; the events are on the server's disk, and will be stored once, when it is back.
+    /// The database is unavailable. The events are on the server's disk and will be stored once, when it is back.
     #[response(status = 202)]
     Spooled,
 }
@@ -165,18 +168,19 @@ pub(crate) enum Stored {
 #[derive(IntoResponses)]
 #[allow(dead_code, reason = "it only stands in the document")]
 pub(crate) enum Denied {
-    /// No token was shown, or one that is not valid.
+    /// The token is missing or not valid.
     #[response(status = 401, content_type = "application/problem+json")]
     Unauthorized(Problem),
     /// The token has another scope, or the public key is for other origins.
     #[response(status = 403, content_type = "application/problem+json")]
     Forbidden(Problem),
-    /// More requests came than a limit of this daemon accepts, with this token, from this address, or from this address without a valid token.
+    /// This token or this address sends more requests than a limit accepts, or this address sends too many without a
+    /// valid token.
     #[response(status = 429, content_type = "application/problem+json")]
     TooManyRequests(Problem),
 }
 
-/// Something is not accepted; nothing is stored.
+/// The request is not valid; nothing is stored.
 #[derive(IntoResponses)]
 #[response(status = 400, content_type = "application/problem+json")]
 #[allow(dead_code, reason = "it only stands in the document")]
@@ -206,7 +210,8 @@ pub(crate) struct TooLarge(Problem);
 #[allow(dead_code, reason = "it only stands in the document")]
 pub(crate) struct TooLong(Problem);
 
-/// Too busy, all connections are taken, or the database does not answer; nothing is stored. Try again after `Retry-After` seconds.
+/// Too busy, all connections are taken, or the database does not answer; nothing is stored. Try again after
+/// `Retry-After` seconds.
 #[derive(IntoResponses)]
 #[response(status = 503, content_type = "application/problem+json")]
 #[allow(dead_code, reason = "it only stands in the document")]
@@ -217,7 +222,7 @@ mod tests {
     use serde_json::Value;
 
     #[test]
-    fn what_clients_send_is_described_as_the_server_takes_it() {
+    fn the_document_describes_parameters_as_the_server_reads_them() {
         let document: Value = serde_json::from_str(&crate::http::routes::document()).unwrap();
         let paths = document["paths"].as_object().unwrap().values();
         let operations = paths.flat_map(|item| item.as_object().unwrap().values());

@@ -1,28 +1,28 @@
-//! How far from now events may lie. This is looked at once, when an event comes in; what was accepted stays accepted, however long it then waits
-//! in the spool.
+//! How far from now an event's timestamp may lie. The daemon checks this once, when an event arrives. An accepted event
+//! stays accepted, however long it waits in the spool.
 
 use std::time::Duration;
 
 use model::Timestamp;
 use thiserror::Error;
 
-/// How far from now events may lie. None: as far as a [`Timestamp`] goes.
+/// How far from now events may lie. `None` means no limit but that of [`Timestamp`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct AgeLimits {
-    /// The longest that an event may have happened ago.
+    /// The greatest age of an event.
     pub(crate) max_age: Option<Duration>,
-    /// The furthest that an event may lie ahead.
+    /// How far in the future an event may lie.
     pub(crate) max_future: Option<Duration>,
 }
 
-/// Which timestamps are accepted at some instant, both ends included.
+/// The timestamps that are accepted at one instant, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AcceptedTimes {
     first: Timestamp,
     last: Timestamp,
 }
 
-/// A timestamp that lies beyond them.
+/// A timestamp outside [`AcceptedTimes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("timestamp {} what this server accepts: from {} to {}", if *.is_late { "is later than" } else { "is earlier than" },
     rfc3339(.accepted.first), rfc3339(.accepted.last))]
@@ -32,13 +32,12 @@ pub(crate) struct OutOfRange {
 }
 
 impl AgeLimits {
-    /// What is accepted now, by this machine's clock.
+    /// The timestamps that are accepted now, by this machine's clock.
     pub(crate) fn now(self) -> AcceptedTimes {
-        // Who sets no limits does not pay for a look at the clock.
+        // Without limits the clock is not read.
         if self == Self::default() { AcceptedTimes::ALL } else { self.at(Timestamp::now()) }
     }
 
-    /// What is accepted at an instant.
     fn at(self, now: Timestamp) -> AcceptedTimes {
         let millis = |limit: Duration| i64::try_from(limit.as_millis()).unwrap_or(i64::MAX);
         let first = self.max_age.and_then(|age| Timestamp::from_millis(now.millis().saturating_sub(millis(age))).ok());
@@ -51,7 +50,6 @@ impl AgeLimits {
 impl AcceptedTimes {
     const ALL: Self = Self { first: Timestamp::MIN, last: Timestamp::MAX };
 
-    /// Refuses a timestamp beyond.
     pub(crate) fn check(self, at: Timestamp) -> Result<(), OutOfRange> {
         if at < self.first {
             Err(OutOfRange { accepted: self, is_late: false })
@@ -64,14 +62,13 @@ impl AcceptedTimes {
 }
 
 impl OutOfRange {
-    /// What is accepted, for a problem document.
+    /// The accepted range, for a problem document.
     pub(crate) fn accepted(self) -> String {
         let AcceptedTimes { first, last } = self.accepted;
         format!("from {} to {}, in milliseconds since 1970", rfc3339(first), rfc3339(last))
     }
 }
 
-/// As people read it, in UTC.
 pub(crate) fn rfc3339(at: Timestamp) -> String {
     at.to_utc().to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
 }
@@ -90,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn without_limits_whatever_is_a_timestamp_is_accepted() {
+    fn without_limits_every_timestamp_is_accepted() {
         for limits in [AgeLimits::default().now(), AgeLimits::default().at(at(1))] {
             assert_eq!(limits, AcceptedTimes::ALL);
         }
@@ -99,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_is_told_what_is_accepted() {
+    fn a_refusal_names_the_accepted_range() {
         let limits = AgeLimits { max_age: Some(Duration::from_mins(1)), max_future: Some(Duration::ZERO) };
         let accepted = limits.at(at(1_431_857_103_000));
         assert_eq!(
@@ -117,7 +114,7 @@ mod tests {
             now in 0..=Timestamp::MAX.millis(),
             age in proptest::option::of(0..=Timestamp::MAX.millis() * 2),
             ahead in proptest::option::of(0..=Timestamp::MAX.millis() * 2),
-            // Often at an end or beside it, where mistakes are.
+            // Often at an end of the range or beside it, where mistakes are likely.
             (end, beside) in (0..4, -1..=1_i64),
             anywhere in 0..=Timestamp::MAX.millis(),
         ) {

@@ -1,5 +1,5 @@
-//! Bounds the memory that the bodies of batches take together, however many clients send them and however slowly, and keeps room in it for those who hold
-//! none.
+//! Bounds the memory that the bodies of all batches take together, however many clients send them and however slowly.
+//! It keeps room for clients that hold none.
 
 use std::{
     collections::HashMap,
@@ -9,27 +9,28 @@ use std::{
 
 use crate::{auth::network::network, telemetry::metrics::Metrics};
 
-/// The most bytes of batches that are held at a time, each from its arrival until its batch is answered: eight of the largest batches.
-/// The memory that they take is about the same for long names and up to twice as much for short ones, since events take their place.
+/// The most bytes of batches in memory, eight of the largest batches. A byte counts from its arrival until its batch is
+/// answered. For long names the batches take about this much memory; for short names up to twice as much, because
+/// parsed events replace the bytes.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
-/// Bytes are taken in pieces of this many, so that a client that sends byte by byte does not cost a lookup each time.
+/// A share grows in steps of this size, so that a client that sends byte by byte does not cost a lookup for each.
 const PIECE_BYTES: usize = 1024;
 
-/// What all batches share.
+/// The budget that all batches share.
 ///
-/// One holder may have as much as it leaves to all others, so that half of all is the most that one can have, and each one more who wants as much
-/// as possible finds half of what is left. A holder who has little is only refused when little is left.
+/// One holder may take at most as much as it leaves free. So one holder gets at most half, the next at most half of the
+/// rest, and so on. A holder with little is refused only when little is left.
 #[derive(Clone, Default)]
 pub(crate) struct BodyBudget(Arc<Mutex<Held>>);
 
 #[derive(Default)]
 struct Held {
     bytes: usize,
-    /// Of those who hold any, who are not more than there are batches under way.
+    /// Only holders with a batch under way are in this map.
     by_holder: HashMap<Holder, usize>,
 }
 
-/// Who holds what a batch takes: whoever has the token that it came with, or the address that it came from if it came with none.
+/// The client that a batch is charged to: its token, or its address if it came without a token.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Holder {
     Token(Box<str>),
@@ -43,21 +44,21 @@ impl Holder {
 }
 
 impl BodyBudget {
-    /// Lets it be read among the numbers of the daemon how much is taken.
+    /// Adds the use of the budget to the metrics.
     pub(crate) fn watch(&self, metrics: &Metrics) {
         let budget = Arc::downgrade(&self.0);
         metrics.watch_use(
-            ("analyticsd_body_budget_used_bytes", "Bytes of batches that are held until they are answered"),
+            ("analyticsd_body_budget_used_bytes", "Bytes of batches in memory that are not answered yet"),
             (
                 "analyticsd_body_budget_limit_bytes",
-                "The most bytes of batches that are held; beyond it the answer is 503",
+                "The most bytes of batches in memory; beyond it the daemon returns 503",
             ),
             vec![],
             move || Some((lock(&*budget.upgrade()?).bytes, MAX_BYTES)),
         );
     }
 
-    /// The share of one batch of a holder: nothing yet. It is given back when it is dropped.
+    /// The share of one batch of a holder, empty at first. Dropping it returns the bytes to the budget.
     pub(crate) fn share(&self, holder: Holder) -> BodyShare {
         BodyShare { budget: Arc::clone(&self.0), holder, bytes: 0 }
     }
@@ -67,7 +68,7 @@ fn lock(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
     held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What one batch holds of the budget.
+/// The part of the budget that one batch holds.
 pub(crate) struct BodyShare {
     budget: Arc<Mutex<Held>>,
     holder: Holder,
@@ -75,7 +76,8 @@ pub(crate) struct BodyShare {
 }
 
 impl BodyShare {
-    /// Takes what is missing for so many bytes in all; false if its holder would leave less to all others than it has itself, and then it holds what it held.
+    /// Grows the share to `bytes` in all. Returns false, and changes nothing, if the holder would then have more than
+    /// it leaves free.
     pub(crate) fn grow_to(&mut self, bytes: usize) -> bool {
         let Some(more) = bytes.checked_next_multiple_of(PIECE_BYTES).map(|bytes| bytes.saturating_sub(self.bytes))
         else {
@@ -131,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_holds_what_it_grew_to_until_it_is_dropped() {
+    fn a_share_keeps_its_bytes_until_it_is_dropped() {
         let budget = BodyBudget::default();
         let mut share = budget.share(token("a"));
         assert!(share.grow_to(1) && share.grow_to(1_024) && share.grow_to(MAX_BYTES / 4));
@@ -144,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_holder_has_as_much_as_it_leaves_to_others_in_all_its_batches_together() {
+    fn all_batches_of_a_holder_together_take_at_most_as_much_as_they_leave_free() {
         let budget = BodyBudget::default();
         let mut shares = Vec::new();
         for (holder, most) in [("a", MAX_BYTES / 2), ("b", MAX_BYTES / 4), ("c", MAX_BYTES / 8)] {
@@ -153,7 +155,7 @@ mod tests {
             assert!(!one.grow_to(most / 2 + 1) && !other.grow_to(most / 2 + 1), "{holder}");
             shares.extend([one, other]);
         }
-        // So much as seven of the largest batches have is taken, and an ordinary one still finds room.
+        // The bytes of seven of the largest batches are taken, and an ordinary batch still finds room.
         assert!(budget.share(token("d")).grow_to(1_000_000));
         assert!(!shares[0].grow_to(MAX_BYTES / 4 + 1));
         shares.drain(2..);
@@ -161,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_no_token_is_an_address_or_a_network() {
+    fn a_client_without_a_token_is_an_address_or_a_network() {
         let of = |address: IpAddr| Holder::new(None, address);
         let [one, same, other] =
             ["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"].map(|text| of(text.parse::<Ipv6Addr>().unwrap().into()));

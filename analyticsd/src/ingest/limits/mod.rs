@@ -1,4 +1,4 @@
-//! Limits of what a request may bring, which are settings.
+//! Limits of a request that are settings.
 
 pub(crate) mod age;
 pub(crate) mod body_budget;
@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use age::AgeLimits;
 
-/// Limits of what a request may bring.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RequestLimits {
     /// The longest that a client may take to send its batch.

@@ -1,4 +1,4 @@
-//! What can be wrong with the spool, said once, with the path and what to do next.
+//! The errors of the spool. Each names the path and the next step.
 
 use std::{
     io,
@@ -7,29 +7,28 @@ use std::{
 
 use thiserror::Error;
 
-/// A spool that cannot be used, or that cannot take more.
+/// The spool cannot be used, or is full.
 #[derive(Debug, Error)]
 pub(crate) enum SpoolError {
-    /// It holds as much as it may.
     #[error("the spool is full: it holds {held} bytes of at most {limit}; --spool-size sets the limit")]
     Full {
-        /// How much it holds, in bytes.
+        /// Bytes in the spool.
         held: u64,
-        /// How much it may hold, in bytes.
+        /// The most bytes that it may hold.
         limit: u64,
     },
     /// Another process uses it.
     #[error("{} is in use by another analyticsd; each needs a folder of its own with --spool DIR", .0.display())]
     InUse(PathBuf),
-    /// The folder cannot be made.
+    /// The folder cannot be created.
     #[error("cannot use the folder {} for the spool: {error}; give it another one with --spool DIR", .path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         error: io::Error,
     },
-    /// What the file holds is not what was written to it.
+    /// The file's content is not what was written.
     #[error(
         "the spool's file {} is damaged: {reason}; move it aside and keep it, since it may hold events that are not stored yet, \
          then start analyticsd again",
@@ -41,7 +40,7 @@ pub(crate) enum SpoolError {
         /// What is wrong with it.
         reason: String,
     },
-    /// Reading failed, or writing before anything was to be kept: nothing was added.
+    /// Reading failed, or writing failed before the commit. Nothing was added.
     #[error("cannot use the spool's file {}: {error}", .path.display())]
     File {
         /// The file.
@@ -49,8 +48,8 @@ pub(crate) enum SpoolError {
         /// What failed.
         error: Box<redb::Error>,
     },
-    /// Writing failed at its last step, so that what was to be added may be there or not.
-    #[error("cannot tell whether the spool's file {} took what was written: {error}", .path.display())]
+    /// The commit failed, so the new records may be in the file or not.
+    #[error("cannot tell whether the last write to the spool's file {} succeeded: {error}", .path.display())]
     Undecided {
         /// The file.
         path: PathBuf,
@@ -59,12 +58,12 @@ pub(crate) enum SpoolError {
     },
 }
 
-/// A failure of the file, whose path is known further up.
+/// An error of the file. The caller adds the path.
 #[derive(Debug)]
 pub(super) enum FileError {
     /// Nothing was changed.
     Failed(redb::Error),
-    /// The last step of a change failed, which may be there or not.
+    /// The commit failed, so the change may be in the file or not.
     Undecided(redb::Error),
 }
 
@@ -84,7 +83,7 @@ impl FileError {
         match self {
             Self::Failed(redb::Error::DatabaseAlreadyOpen) => SpoolError::InUse(path),
             Self::Failed(redb::Error::Corrupted(reason)) => SpoolError::Damaged { path, reason },
-            // So redb calls a file of another kind, and one that ends too early.
+            // redb returns these for a file of another format, and for one that ends too early.
             Self::Failed(redb::Error::Io(error))
                 if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
             {

@@ -1,4 +1,4 @@
-//! The spool's file: records under growing numbers, in a redb database, which survives being killed at any moment.
+//! The spool's file: a redb database of records with growing numbers. It survives a kill at any moment.
 
 use std::{
     fs::{File, remove_file},
@@ -17,16 +17,16 @@ const RECORDS: TableDefinition<u64, &[u8]> = TableDefinition::new("records");
 /// The number of the next record, which grows even when all records are gone.
 const NEXT: TableDefinition<&str, u64> = TableDefinition::new("next");
 
-/// The open file, and what is in it. After an error of its own it must be opened anew, which redb wants.
+/// The open file and a summary of its content. After an error it must be opened again, because redb requires that.
 pub(super) struct SpoolFile {
     database: Database,
     names: Names,
-    /// Whether the newest name was drawn since the file was opened. Drawing it waits for the first append, so that opening
-    /// writes nothing: a disk that is full is no reason not to start.
+    /// Whether the newest name was drawn since the file was opened. The first append draws it, so that opening writes
+    /// nothing and the daemon starts on a full disk.
     has_own_name: bool,
-    /// Up to which number the records are gone.
+    /// The records up to this number are removed.
     removed: u64,
-    /// Up to which number the records are known to be stored, whether they are gone or not.
+    /// The records up to this number are known to be stored, removed or not.
     stored: u64,
     next: u64,
     bytes: u64,
@@ -37,16 +37,17 @@ impl SpoolFile {
         let is_new = !path.exists();
         let file = private_files::open(File::options().read(true).write(true).truncate(false), path)?;
         let backend = FileBackend::new(file)?;
-        // Without the check redb trusts a file that was closed in good order, and damage would be read as records, or panic.
+        // Without the check redb trusts a file that was closed in good order. Damage would then be read as records, or
+        // cause a panic.
         let created = Database::builder().set_check_integrity_on_open(true).create_with_backend(backend);
         let database = created.inspect_err(|error| {
             if is_new && !matches!(error, DatabaseError::DatabaseAlreadyOpen) {
-                // Nothing is in it, and what was begun could not be opened later, when there is room.
+                // The file is empty, and a half-made one could not be opened later, when the disk has room.
                 let _ = remove_file(path);
             }
         })?;
         if let Some(dir) = path.parent() {
-            // The file's name must survive a crash of the machine as its content does.
+            // The directory entry must survive a crash of the machine, like the content.
             File::open(dir)?.sync_all()?;
         }
         let transaction = database.begin_read()?;
@@ -80,7 +81,7 @@ impl SpoolFile {
         self.next - 1 - self.stored
     }
 
-    /// How many bytes the records take, with those that are stored and not gone yet.
+    /// The bytes of all records, including stored ones that are not removed yet.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -118,7 +119,8 @@ impl SpoolFile {
         self.names.of(self.stored + 1).map(|(name, _)| name)
     }
 
-    /// The oldest records that are not known to be stored, as many as `take` says yes to; none if they do not have this name.
+    /// Passes the oldest records that are not known to be stored to `take`, until it returns false. Passes none if
+    /// their name is another one.
     pub(super) fn oldest_of(&self, name: &str, mut take: impl FnMut(u64, &[u8]) -> bool) -> Result<(), FileError> {
         let first = self.stored + 1;
         let last = match self.names.of(first) {
@@ -136,15 +138,15 @@ impl SpoolFile {
         Ok(())
     }
 
-    /// Takes note that the records of a name are stored up to a number, and with them all that come before. The number may be beyond
-    /// those that this file has under the name: it is an older copy then, or has a twin.
+    /// Notes that the records of a name are stored up to a number, and with them all earlier records. The number may be
+    /// greater than any that this file has under the name: the file is then an older copy, or has a twin.
     pub(super) fn note_stored(&mut self, name: &str, to: u64) {
         if let Some(last) = self.names.last_of(name) {
             self.stored = self.stored.max(to.min(last).min(self.next - 1));
         }
     }
 
-    /// Removes the records that are known to be stored, and the names that have none any more.
+    /// Removes the records that are known to be stored, and names without records.
     pub(super) fn remove_stored(&mut self) -> Result<(), FileError> {
         if self.removed == self.stored {
             return Ok(());

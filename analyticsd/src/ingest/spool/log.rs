@@ -1,5 +1,5 @@
-//! The spool's records: appended durably within a limit, read in order, and removed once they are stored, in a file that is
-//! opened anew after each failure.
+//! The spool's records: appended durably within a limit, read in order, and removed once they are stored. The file is
+//! opened again after each failure.
 
 use std::{
     path::{Path, PathBuf},
@@ -20,23 +20,24 @@ use crate::{
 
 const FILE: &str = "spool.redb";
 
-/// Records of one daemon, appended durably and removed once they are stored.
+/// The records of one daemon.
 pub(crate) struct SpoolLog {
     path: PathBuf,
     max_bytes: u64,
-    /// Beside the state, because that is locked while the disk writes.
+    /// Outside of the state, because the state is locked during writes to the disk.
     pending: AtomicU64,
-    /// What the records take, with those that are stored and not removed yet.
+    /// The bytes of all records, including stored ones that are not removed yet.
     bytes: AtomicU64,
-    /// Since when something has been pending without a break, in milliseconds since 1970; 0 if nothing is.
+    /// Since when records have been pending without a break, in milliseconds since 1970; 0 if none are.
     pending_since: AtomicI64,
     state: Mutex<State>,
 }
 
 struct State {
-    /// None after a failure, until it can be opened again.
+    /// `None` after a failure, until the file can be opened again.
     file: Option<SpoolFile>,
-    /// Up to where records are known to be stored, by name, because another file may be there when it is opened again.
+    /// The last position that is known to be stored, with its name, because the path may lead to another file when it
+    /// is opened again.
     stored: Option<(String, u64)>,
 }
 
@@ -80,14 +81,13 @@ impl SpoolLog {
         self.on_file(|file| Ok(file.oldest_name().map(str::to_owned)))
     }
 
-    /// The oldest records that are not known to be stored, with their numbers, as many as `take` says yes to; none if they do not
-    /// have this name.
+    /// See [`SpoolFile::oldest_of`].
     pub(crate) fn oldest_of(&self, name: &str, take: impl FnMut(u64, &[u8]) -> bool) -> Result<(), SpoolError> {
         self.on_file(|file| file.oldest_of(name, take))
     }
 
-    /// Takes note that the records of a name are stored up to a number. This is kept in memory, so that it needs no room on the
-    /// disk; whoever starts anew learns it from the database.
+    /// Notes that the records of a name are stored up to a number. This stays in memory, so that it needs no room on
+    /// the disk; after a restart the daemon learns it from the database.
     pub(crate) fn note_stored(&self, name: &str, to: u64) {
         let mut state = self.state();
         state.stored = Some((name.to_owned(), to));
@@ -97,7 +97,7 @@ impl SpoolLog {
         }
     }
 
-    /// Keeps what is asked for while the state is locked.
+    /// Copies the numbers that are read while the state is locked.
     fn note(&self, file: &SpoolFile) {
         let pending = file.pending();
         self.pending.store(pending, Ordering::SeqCst);
@@ -122,7 +122,8 @@ impl SpoolLog {
             Ok(done)
         });
         if done.is_err() {
-            // At once, because only the file knows what it holds now. Where that fails, whoever comes next tries again.
+            // Open it again at once, because only the file knows what it holds now. If that fails, the next call tries
+            // again.
             state.file = self.opened(&mut state).ok();
         }
         if let Some(file) = &state.file {
@@ -131,7 +132,7 @@ impl SpoolLog {
         done.map_err(|error| error.of_file(&self.path))
     }
 
-    /// The file, taken out of the state, so that it is not there any more if its user panics.
+    /// Takes the file out of the state, so that a panic does not leave it there.
     fn opened(&self, state: &mut State) -> Result<SpoolFile, FileError> {
         if let Some(file) = state.file.take() {
             return Ok(file);
@@ -148,18 +149,18 @@ impl SpoolLog {
     }
 }
 
-/// Lets it be read among the numbers of the daemon what the spool holds.
+/// Adds the spool's numbers to the metrics.
 #[allow(clippy::cast_precision_loss)]
 pub(crate) fn watch(log: &Arc<SpoolLog>, max_bytes: u64, metrics: &Metrics) {
     type Read = fn(&SpoolLog) -> f64;
     let values: [(&str, &str, Read); 3] = [
         ("analyticsd_spooled_requests", "Requests in the spool", |log| log.len() as f64),
-        ("analyticsd_spool_used_bytes", "What the requests in the spool take of its limit", |log| {
+        ("analyticsd_spool_used_bytes", "Bytes of the requests in the spool, of analyticsd_spool_limit_bytes", |log| {
             log.bytes.load(Ordering::Relaxed) as f64
         }),
         (
             "analyticsd_spool_oldest_age_seconds",
-            "For how long the spool has held something without a break, as far as this process has seen: nothing that it took is older",
+            "How long the spool has held requests without a break, since this process started; no request that it accepted is older",
             |log| match log.pending_since.load(Ordering::Relaxed) {
                 0 => 0.0,
                 since => (metrics::millis_since_1970() - since).max(0) as f64 / 1e3,
@@ -190,7 +191,7 @@ mod tests {
         log.append(&records.iter().map(|record| record.as_bytes().to_vec()).collect::<Vec<_>>()).unwrap();
     }
 
-    /// What is pending: for each name the records with their numbers.
+    /// The pending records with their numbers, for each name.
     fn pending(log: &SpoolLog) -> Vec<(String, Vec<(u64, String)>)> {
         let mut all = Vec::new();
         while let Some(name) = log.oldest_name().unwrap() {
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn records_are_there_in_order_after_opening_anew_and_numbers_never_come_again() {
+    fn records_keep_their_order_after_reopening_and_numbers_are_never_used_again() {
         let dir = tempfile::tempdir().unwrap();
         let log = open(dir.path());
         append(&log, &["a", "b"]);
@@ -233,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_may_hold_is_bounded_and_there_is_room_again_when_records_are_stored() {
+    fn the_size_is_bounded_and_storing_records_makes_room() {
         let dir = tempfile::tempdir().unwrap();
         let log = SpoolLog::open(dir.path(), 10).unwrap();
         log.append(&[vec![0; 8]]).unwrap();
@@ -245,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stored_is_not_pending_though_it_is_still_there_also_when_the_file_is_opened_anew() {
+    fn stored_records_that_are_still_in_the_file_are_not_pending_also_after_reopening() {
         let dir = tempfile::tempdir().unwrap();
         let log = open(dir.path());
         append(&log, &["a", "b", "c"]);
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn another_file_in_the_same_place_has_nothing_to_do_with_what_was_stored_of_the_first() {
+    fn another_file_at_the_same_path_does_not_take_over_the_stored_position_of_the_first() {
         let dir = tempfile::tempdir().unwrap();
         let log = open(dir.path());
         append(&log, &["a", "b", "c"]);
@@ -272,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_older_copy_of_the_file_takes_under_numbers_that_are_stored_already_is_pending() {
+    fn records_that_an_older_copy_appends_under_stored_numbers_are_pending() {
         let dir = tempfile::tempdir().unwrap();
         let log = open(dir.path());
         append(&log, &["a", "b"]);
@@ -295,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn two_that_go_on_with_copies_of_a_file_have_its_records_under_one_name_and_their_own_under_two() {
+    fn two_copies_of_a_file_share_the_name_of_old_records_and_draw_their_own_for_new_ones() {
         let dir = tempfile::tempdir().unwrap();
         append(&open(dir.path()), &["a"]);
         let twin = tempfile::tempdir().unwrap();
@@ -347,14 +348,14 @@ mod tests {
     }
 
     #[test]
-    fn two_cannot_use_one_folder() {
+    fn two_daemons_cannot_use_one_folder() {
         let dir = tempfile::tempdir().unwrap();
         let _log = open(dir.path());
         assert!(matches!(SpoolLog::open(dir.path(), 10), Err(SpoolError::InUse(_))));
     }
 
     #[test]
-    fn a_damaged_file_is_said_once_with_its_path_and_what_to_do() {
+    fn the_error_of_a_damaged_file_names_its_path_and_the_next_step() {
         let dir = tempfile::tempdir().unwrap();
         append(&open(dir.path()), &["a record that is found in the file"]);
         let path = dir.path().join(FILE);
@@ -371,11 +372,11 @@ mod tests {
         ] {
             fs::write(&path, bytes).unwrap();
             let error = SpoolLog::open(dir.path(), 100).err().unwrap_or_else(|| panic!("{damage} is opened"));
-            let said = format!("{:#}", anyhow::Error::new(error).context("cannot spool"));
+            let message = format!("{:#}", anyhow::Error::new(error).context("cannot spool"));
             let known = format!("cannot spool: the spool's file {} is damaged: ", path.display());
-            let rest = said.strip_prefix(&known).unwrap_or_else(|| panic!("{damage}: {said}"));
+            let rest = message.strip_prefix(&known).unwrap_or_else(|| panic!("{damage}: {message}"));
             let (reason, advice) = rest.split_once("; ").unwrap();
-            assert_eq!(said.matches(reason).count(), 1, "{damage}: {said}");
+            assert_eq!(message.matches(reason).count(), 1, "{damage}: {message}");
             assert!(
                 advice.starts_with("move it aside and keep it") && advice.ends_with("start analyticsd again"),
                 "{advice}"

@@ -1,4 +1,4 @@
-//! Keeps events on this machine's disk while the database is away, for those who start the daemon with `--spool`: appended durably
+//! With `--spool`, keeps events on this machine's disk while the database is unavailable. An event is written durably
 //! before the answer, which is 202 and not 204, and stored exactly once when the database is back.
 
 mod error;
@@ -29,12 +29,12 @@ use crate::{
     telemetry::metrics::{Metrics, Queued},
 };
 
-/// The most requests that wait to be written.
+/// The most requests that wait to be written to the disk.
 const QUEUE_LENGTH: usize = 16_384;
-/// The most requests that are written at once.
+/// The most requests of one write.
 const MAX_APPEND: usize = 4_096;
 
-/// The way into the spool. Cheap to clone.
+/// The queue into the spool. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct SpoolLane {
     jobs: mpsc::Sender<Job>,
@@ -42,10 +42,10 @@ pub(crate) struct SpoolLane {
 }
 
 impl SpoolLane {
-    /// Opens the spool in a folder, which is made if it is not there, and starts to store what it holds from an earlier run.
+    /// Opens the spool in a folder, creates the folder if needed, and starts to store the requests of an earlier run.
     ///
-    /// `max_bytes` bounds what it holds; beyond it requests are refused. The task that appends ends when the last [`SpoolLane`] is
-    /// dropped; the task that stores never ends and can be cut anywhere.
+    /// `max_bytes` bounds its size; beyond it requests are refused. The task that appends ends when the last
+    /// [`SpoolLane`] is dropped. The task that stores never ends and can be aborted anywhere.
     pub(crate) fn start(
         dir: &Path,
         max_bytes: u64,
@@ -75,12 +75,12 @@ impl SpoolLane {
         Ok(Self { jobs, log })
     }
 
-    /// Whether nothing is in it.
+    /// Whether no request is pending.
     pub(crate) fn is_empty(&self) -> bool {
         self.log.len() == 0
     }
 
-    /// Answers the job once it is on disk, or that it could not be kept.
+    /// Answers the job once it is on disk, or with the reason why it is not.
     pub(crate) fn keep(&self, job: Job) {
         if let Err(mpsc::error::TrySendError::Full(job) | mpsc::error::TrySendError::Closed(job)) =
             self.jobs.try_send(job)
@@ -90,7 +90,7 @@ impl SpoolLane {
     }
 }
 
-/// Appends all that waits with one write to the disk, while the next gathers.
+/// Appends all waiting requests with one write; meanwhile the next ones gather.
 async fn append_all(mut queue: mpsc::Receiver<Job>, log: Arc<SpoolLog>, appended: Arc<Notify>) {
     let mut waiting = Vec::new();
     while queue.recv_many(&mut waiting, MAX_APPEND).await > 0 {
@@ -106,14 +106,14 @@ async fn append_all(mut queue: mpsc::Receiver<Job>, log: Arc<SpoolLog>, appended
                 appended.notify_one();
             }
             Ok(Err(error)) => {
-                tracing::error!(%error, requests = jobs.len(), "could not spool");
+                tracing::error!(%error, requests = jobs.len(), "could not write to the spool");
                 let undecided = matches!(error, SpoolError::Undecided { .. });
                 answer_all(jobs, Err(if undecided { IngestError::Unknown } else { IngestError::Unavailable }));
-                // They may be there after all.
+                // The requests may be in the file after all.
                 appended.notify_one();
             }
             Err(error) => {
-                tracing::error!(%error, requests = jobs.len(), "the spool failed, and may have kept them or not");
+                tracing::error!(%error, requests = jobs.len(), "the task that writes the spool failed; the requests may be in the spool or not");
                 answer_all(jobs, Err(IngestError::Unknown));
             }
         }

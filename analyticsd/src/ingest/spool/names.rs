@@ -1,17 +1,17 @@
-//! Under which names the database knows the records of a spool.
+//! The names under which the database knows the records of a spool.
 //!
-//! The database notes by name and number up to where a spool is stored. A file may be an older copy of itself, or have a twin in
-//! another folder, and then numbers come again that are stored already. So whoever opens a file draws a new name, under which go
-//! the records that are appended from then on, whatever numbers they get; records that were there keep theirs.
+//! The database records by name and number how far a spool is stored. A file may be an older copy of itself, or have a
+//! twin in another folder. Then it assigns numbers again that are stored already. So each time a file is opened, the
+//! next records get a new name, whatever their numbers are; older records keep theirs.
 
 use std::collections::BTreeMap;
 
 use rand::RngExt;
 use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
 
-/// The name that is valid from a number on, up to where the next one begins.
+/// Each name with its first number. It is valid until the next name begins.
 const NAMES: TableDefinition<u64, &str> = TableDefinition::new("names");
-/// Where earlier versions kept the one name of all records.
+/// Earlier versions stored one name for all records here.
 const ONLY_NAME: TableDefinition<&str, &str> = TableDefinition::new("name");
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl Names {
         Ok(Self(names))
     }
 
-    /// Writes these in the place of all that are there.
+    /// Replaces all names in the file.
     pub(super) fn write(&self, transaction: &WriteTransaction) -> Result<(), redb::Error> {
         transaction.delete_table(ONLY_NAME)?;
         transaction.delete_table(NAMES)?;
@@ -45,35 +45,35 @@ impl Names {
         Ok(())
     }
 
-    /// These and a new one, which no other spool ever has, from a number on.
+    /// These names and a new one, unique among all spools, which begins at `first`.
     pub(super) fn and_a_new_one(&self, first: u64) -> Self {
         let mut names = self.0.clone();
         names.insert(first, format!("{:032x}", rand::rng().random::<u128>()));
         Self(names)
     }
 
-    /// Those that records from a number on have.
+    /// The names of the records from a number on.
     pub(super) fn from(&self, number: u64) -> Self {
         let before = self.0.range(..=number).next_back();
         let first = before.map_or(number, |(&first, _)| first);
         Self(self.0.range(first..).map(|(&first, name)| (first, name.clone())).collect())
     }
 
-    /// The name of a record, and the last number that it is valid for.
+    /// The name of a record, and the last number of that name.
     pub(super) fn of(&self, number: u64) -> Option<(&str, u64)> {
         let (_, name) = self.0.range(..=number).next_back()?;
         let next = self.0.range(number.saturating_add(1)..).next();
         Some((name, next.map_or(u64::MAX, |(&first, _)| first - 1)))
     }
 
-    /// The last number that a name is valid for, if it is one of these.
+    /// The last number of a name, if it is one of these.
     pub(super) fn last_of(&self, name: &str) -> Option<u64> {
         let (&first, _) = self.0.iter().find(|(_, known)| *known == name)?;
         self.of(first).map(|(_, last)| last)
     }
 }
 
-/// A table, where it is not an error that nothing was ever written to it.
+/// The table, or `None` if it was never written to.
 pub(super) fn if_there<T>(table: Result<T, TableError>) -> Result<Option<T>, TableError> {
     match table {
         Ok(table) => Ok(Some(table)),

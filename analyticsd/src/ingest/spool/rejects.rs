@@ -1,4 +1,4 @@
-//! What was spooled and cannot be stored any more: kept in a file beside the spool, for people to look at.
+//! Spooled requests that can never be stored. They are written to a file beside the spool, for people to look at.
 
 use std::{
     fs::File,
@@ -11,7 +11,7 @@ use model::Submission;
 use super::record;
 use crate::process::private_files;
 
-/// The file of the spool's folder that holds what could not be stored.
+/// The file's name in the spool's folder.
 const FILE: &str = "rejected.ndjson";
 
 pub(crate) struct Rejects {
@@ -23,7 +23,7 @@ impl Rejects {
         Self { path: dir.join(FILE) }
     }
 
-    /// Appends requests durably. After a crash the same ones may be there twice.
+    /// Appends requests durably. After a crash the same requests may be in the file twice.
     pub(crate) fn add(&self, submissions: &[Submission]) -> io::Result<()> {
         let mut file = private_files::open(File::options().append(true), &self.path)?;
         for submission in submissions {

@@ -1,5 +1,5 @@
-//! Stores what is in the spool once the database is back. How far it is stored is written in the transaction of the events, so
-//! it may be interrupted anywhere: whoever goes on asks the database first.
+//! Stores the spool's requests once the database is back. The transaction that stores events also records the position
+//! in the spool, so the replay may be interrupted anywhere: it asks the database where to continue.
 
 use std::{
     collections::HashSet,
@@ -26,7 +26,7 @@ use crate::{
     telemetry::metrics::{CommitOutcome, LaneName, Metrics},
 };
 
-/// Pauses after a failure: doubled each time, from the first to the longest.
+/// The pause after a failure doubles each time, from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// The most records that are read from the file at a time.
@@ -42,9 +42,9 @@ enum ReplayError {
     Ingest(#[from] WriteError),
     #[error(transparent)]
     Unreadable(#[from] record::Unreadable),
-    #[error("an earlier replay stored more than it was known to")]
+    #[error("an earlier replay stored more than this one knew")]
     Overtaken,
-    #[error("cannot write down what was rejected: {0}")]
+    #[error("cannot write the rejected requests to their file: {0}")]
     Rejects(#[from] std::io::Error),
     #[error(transparent)]
     Failed(#[from] JoinError),
@@ -81,12 +81,12 @@ pub(crate) async fn replay_forever(
         replay.store.answers().await;
         match replay.run(most).await {
             Ok(requests) => {
-                tracing::info!(requests, "stored what was spooled while the database was away");
+                tracing::info!(requests, "stored the requests that were in the spool");
                 (pause, most) = (FIRST_PAUSE, MAX_RECORDS);
             }
             Err(error) => {
-                tracing::error!(%error, requests = replay.log.len(), "could not store what is in the spool; it is kept and tried again");
-                // One that the database refuses must not keep back those before it.
+                tracing::error!(%error, requests = replay.log.len(), "could not store the requests in the spool; they stay there, and the daemon tries again");
+                // A request that the database refuses must not hold up those before it.
                 most = if error.is_refusal() { 1 } else { MAX_RECORDS };
                 sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
@@ -101,12 +101,12 @@ struct Replay {
     rejects: Arc<Rejects>,
     metrics: Arc<Metrics>,
     losses: Losses,
-    /// Whether what is stored could not be removed from the file the last time. It is enough to know what is stored.
+    /// Whether stored records could not be removed from the file the last time. Storing goes on all the same.
     cannot_remove: bool,
 }
 
 impl Replay {
-    /// Stores all that there is, in commits of at most `most` requests; returns how many there were.
+    /// Stores all requests, in commits of at most `most` each; returns how many there were.
     async fn run(&mut self, most: usize) -> Result<u64, ReplayError> {
         let mut writer = Writer::new(self.store.clone());
         let mut requests = 0;
@@ -117,7 +117,7 @@ impl Replay {
         Ok(requests)
     }
 
-    /// Stores the records of the oldest name, of which the database may have some already.
+    /// Stores the records of the oldest name. The database may have some of them already.
     async fn run_name(&mut self, writer: &mut Writer, name: &str, most: usize) -> Result<u64, ReplayError> {
         let mut from = u64::try_from(self.store.spool_stored_to(name).await?).unwrap_or_default();
         self.note_stored(name, from).await?;
@@ -134,7 +134,7 @@ impl Replay {
         }
     }
 
-    /// Stores requests in one commit together with the fact that they are stored.
+    /// Stores requests and the position in the spool in one commit.
     async fn store_once(
         &self,
         writer: &mut Writer,
@@ -154,7 +154,7 @@ impl Replay {
             let mut outcome = writer.ingest_once(events, &all_claims, Some(at)).await;
             commits.tried(CommitOutcome::of(&outcome), began);
             self.losses.look_for(writer.take_left());
-            // The batch itself is found out by its place in the spool.
+            // The position in the spool shows whether this commit went through.
             if let Err(WriteError::Undecided(undecided)) = &mut outcome {
                 self.losses.look_for(Some(undecided.take_before()));
             }
@@ -207,7 +207,7 @@ impl Replay {
         Ok(spawn_blocking(move || rejects.add(&submissions)).await??)
     }
 
-    /// The oldest requests of a name that go into one commit together.
+    /// The oldest requests of a name that fit into one commit.
     async fn oldest_of(&self, name: &str, most: usize) -> Result<Vec<(u64, Submission)>, ReplayError> {
         let name = name.to_owned();
         self.on_log(move |log| {
@@ -228,7 +228,7 @@ impl Replay {
                 }
             })?;
             match unreadable {
-                // What comes before it can be stored.
+                // The requests before it can be stored.
                 Some(error) if taken.is_empty() => Err(error.into()),
                 _ => Ok(taken),
             }
@@ -236,18 +236,18 @@ impl Replay {
         .await?
     }
 
-    /// The records of a name are stored up to a number, and go from the file if that can be written.
+    /// Notes that the records of a name are stored up to a number, and removes them from the file if it can be written.
     async fn note_stored(&mut self, name: &str, to: u64) -> Result<(), ReplayError> {
         let name = name.to_owned();
         self.on_log(move |log| log.note_stored(&name, to)).await?;
-        // Trying again for each commit would read the whole file each time.
+        // Another try for each commit would read the whole file each time.
         if !self.cannot_remove {
             self.remove_stored().await;
         }
         Ok(())
     }
 
-    /// Removes from the file what is stored. That it stays there for want of room keeps nothing up.
+    /// Removes stored records from the file. When the disk is too full for that, they stay and storing goes on.
     async fn remove_stored(&mut self) {
         let removed = match self.on_log(SpoolLog::remove_stored).await {
             Ok(removed) => removed.map_err(ReplayError::from),
@@ -261,7 +261,7 @@ impl Replay {
         self.cannot_remove = removed.is_err();
     }
 
-    /// Beside the runtime's threads, because files take their time.
+    /// Runs on a thread for blocking work, because the file blocks.
     async fn on_log<T: Send + 'static>(
         &self,
         act: impl FnOnce(&SpoolLog) -> T + Send + 'static,
@@ -271,7 +271,7 @@ impl Replay {
     }
 }
 
-/// How the database writes a record's number.
+/// A record's number in the type of the database.
 fn number(record: u64) -> i64 {
     i64::try_from(record).unwrap_or(i64::MAX)
 }

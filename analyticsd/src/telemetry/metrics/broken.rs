@@ -1,15 +1,15 @@
 use super::{Counter, label::label};
 
 label! {
-    /// Why a connection ended otherwise than after an answer. What is told here reached no route, so that no request counts it.
+    /// Why a connection ended without an answer. These connections reached no route, so no request counts them.
     pub(crate) enum Broken {
-        /// What came is no request of HTTP/1; answered 400, if anything had come.
+        /// The client did not send HTTP/1. It gets 400, if it sent anything.
         Malformed = "malformed",
-        /// A head or a target too long; answered 431 or 414.
+        /// The head or the target is too long. The client gets 431 or 414.
         TooLarge = "too_large",
-        /// No whole head came in time.
+        /// No complete head came in time.
         Timeout = "timeout",
-        /// The client left within a head.
+        /// The client hung up within a head.
         Incomplete = "incomplete",
         /// The network failed, the client reset the connection, or no answer could be given.
         Other = "other",
@@ -32,12 +32,12 @@ impl Broken {
     }
 }
 
-/// How many connections of a listener ended so, by reason.
+/// The broken connections of a listener, by reason.
 #[derive(Default)]
 pub(crate) struct BrokenConnections([Counter; Broken::ALL.len()]);
 
 impl BrokenConnections {
-    /// One ended with this error.
+    /// Counts a connection that ended with this error.
     pub(crate) fn count(&self, error: &hyper::Error) {
         self.0[Broken::of(error) as usize].add(1);
     }

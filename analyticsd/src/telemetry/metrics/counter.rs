@@ -34,7 +34,7 @@ impl Gauge {
         self.0.fetch_add(more, Ordering::Relaxed);
     }
 
-    /// One more for as long as this is held.
+    /// Adds one for as long as the returned value exists.
     pub(crate) fn hold(&self) -> Held<'_> {
         self.add(1);
         Held(self)

@@ -3,7 +3,8 @@ use std::{
     time::Instant,
 };
 
-/// From a quarter of a millisecond, which an idle daemon takes, to ten seconds, which nothing takes that is not refused. In nanoseconds.
+/// In nanoseconds: from a quarter of a millisecond, which an idle daemon takes, to ten seconds, after which every
+/// request is refused.
 const SECONDS: &[u64] = &[
     250_000,
     500_000,
@@ -21,25 +22,27 @@ const SECONDS: &[u64] = &[
     5_000_000_000,
     10_000_000_000,
 ];
-/// From one event to the most that a commit takes.
+/// From one event to the most of one commit.
 const EVENTS: &[u64] = &[1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 20_000, 40_000];
-/// Hours: mostly the current one alone.
+/// Hours. Most reads are for the current one alone.
 const HOURS: &[u64] = &[1, 2, 5, 10, 25, 50, 100, 250, 1_000];
 
-/// What is observed, and what one stands for.
+/// The unit of observed values.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Unit {
-    /// Observed in nanoseconds, shown in seconds.
+    /// Observed in nanoseconds, exported in seconds.
     Nanoseconds,
-    /// Things that are counted.
+    /// A number of things.
     Things,
 }
 
-/// How values are distributed, in atomics: the histograms of the crate take a lock for each value, which requests on all threads would wait for.
+/// A histogram of atomics. The crate's own histograms take a lock for each value, and requests on all threads would
+/// wait for it.
 pub(crate) struct Histogram {
     unit: Unit,
     bounds: &'static [u64],
-    /// How many values lie within each bound and above the one before; the last is for those beyond all bounds.
+    /// The number of values within each bound and above the one before; the last bucket is for values beyond all
+    /// bounds.
     buckets: Box<[AtomicU64]>,
     sum: AtomicU64,
 }
@@ -65,19 +68,19 @@ impl Histogram {
         Self { unit, bounds, buckets, sum: AtomicU64::new(0) }
     }
 
-    /// Takes note of a value, in nanoseconds where it is a time.
+    /// Observes a value; a time is in nanoseconds.
     pub(crate) fn observe(&self, value: u64) {
         let place = self.bounds.partition_point(|&bound| bound < value);
         self.buckets[place].fetch_add(1, Ordering::Relaxed);
         self.sum.fetch_add(value, Ordering::Relaxed);
     }
 
-    /// Takes note of the time since an instant.
+    /// Observes the time since an instant.
     pub(crate) fn observe_since(&self, began: Instant) {
         self.observe(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
     }
 
-    /// Each bound with how many values lie within it and above the one before, the number of all, and their sum.
+    /// Each bound with the number of values in its bucket, the number of all values, and their sum.
     #[allow(clippy::cast_precision_loss)]
     pub(super) fn read(&self) -> (Vec<(f64, u64)>, u64, f64) {
         let scale = match self.unit {

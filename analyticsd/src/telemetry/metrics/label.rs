@@ -1,5 +1,5 @@
-//! Enums whose variants are the values of a label, each with its text beside it. Labels come from these alone, so that no client can
-//! make a series.
+//! Enums whose variants are the values of a label, each with its text. All labels come from these, so that no client
+//! can create a series.
 
 macro_rules! label {
     ($(#[$about:meta])* pub(crate) enum $name:ident { $($(#[$variant_about:meta])* $variant:ident = $text:literal,)+ }) => {

@@ -6,7 +6,7 @@ use model::{Event, EventKind};
 use super::{Counter, Histogram, Sink, label::label};
 
 label! {
-    /// Which way events take to the database. The two lanes for batches count as one.
+    /// The lane of events. The two lanes for batches count as one.
     pub(crate) enum LaneName {
         /// The current hour and its neighbours.
         Present = "present",
@@ -14,31 +14,31 @@ label! {
         Past = "past",
         /// Batches.
         Bulk = "bulk",
-        /// Single events under keys.
+        /// Single events with keys.
         Keyed = "keyed",
-        /// Batches that hold keys.
+        /// Batches with keys.
         KeyedBulk = "keyed_bulk",
-        /// What was spooled while the database was away.
+        /// Requests from the spool.
         Spool = "spool",
     }
 }
 
 label! {
-    /// What a commit came to.
+    /// The outcome of a commit.
     pub(crate) enum CommitOutcome {
         /// Its events are stored.
         Stored = "stored",
         /// Nothing is stored: some of its hours are settled or no longer kept.
         Blocked = "blocked",
-        /// Nothing is stored: some of its keys are there already.
+        /// Nothing is stored: some of its keys are stored already.
         Claimed = "claimed",
-        /// The database did not accept it.
+        /// The database refused it.
         Refused = "refused",
-        /// The database was away.
+        /// The database was unavailable.
         Away = "away",
-        /// The connection died, so that it had to be found out what became of it.
+        /// The connection died, so the daemon had to find out whether the commit went through.
         Undecided = "undecided",
-        /// The database gave it up, because it took too long: mostly it waited for a lock that somebody holds.
+        /// The database cancelled it because it took too long, mostly because it waited for a lock.
         TimedOut = "timed_out",
     }
 }
@@ -87,13 +87,13 @@ impl Default for LaneCommits {
 }
 
 impl LaneCommits {
-    /// A commit was tried.
+    /// Counts an attempt to commit.
     pub(crate) fn tried(&self, outcome: CommitOutcome, began: Instant) {
         self.outcomes[outcome as usize].add(1);
         self.seconds.observe_since(began);
     }
 
-    /// All these events are stored by one commit.
+    /// Counts the events of one commit.
     pub(crate) fn stored<'a>(&self, events: impl IntoIterator<Item = &'a Event>) {
         let (mut clicks, mut impressions) = (0, 0);
         for event in events {
@@ -107,7 +107,7 @@ impl LaneCommits {
         self.events.observe((clicks + impressions) as u64);
     }
 
-    /// So many events were left out, because they were stored under their keys already.
+    /// Counts events that were left out because they were stored under their keys already.
     pub(crate) fn repeated(&self, events: usize) {
         self.repeated.add(events);
     }
@@ -134,12 +134,12 @@ impl Commits {
         )?;
         sink.histogram(
             "analyticsd_commit_duration_seconds",
-            "How long commits took, whatever they came to",
+            "How long commits took, whatever their outcome",
             self.lanes().map(|(lane, commits)| (vec![("lane", lane)], &commits.seconds)),
         )?;
         sink.counter(
             "analyticsd_commits",
-            "Commits by what they came to",
+            "Commits by outcome",
             self.lanes().flat_map(|(lane, commits)| {
                 let outcomes = CommitOutcome::ALL.map(CommitOutcome::name).into_iter().zip(&commits.outcomes);
                 outcomes.map(move |(outcome, count)| (vec![("lane", lane), ("outcome", outcome)], count.get()))
@@ -162,7 +162,7 @@ impl Commits {
 }
 
 label! {
-    /// Which way questions for counts take.
+    /// The lane of queries for counts.
     pub(crate) enum ReadLaneName {
         /// The current hour and its neighbours.
         Present = "present",
@@ -216,7 +216,7 @@ impl Reads {
         )?;
         sink.counter(
             "analyticsd_read_questions",
-            "Questions for counts that a read took up; many share one read",
+            "Queries for counts that reads answered; many share one read",
             self.lanes().map(|(lane, reads)| (vec![("lane", lane)], reads.questions.get())),
         )?;
         sink.counter(

@@ -1,7 +1,8 @@
-//! What the daemon counts about itself, in the text format of `OpenMetrics`, which Prometheus reads. Each part has its own numbers here and changes them
-//! by handles that are found without looking anything up; what can be read when somebody asks is registered in `Watched` and costs nothing until then.
+//! The daemon's metrics, in the text format of `OpenMetrics`, which Prometheus reads. Each part of the daemon changes
+//! its numbers through handles, without a lookup. Values that can be read at collection are registered in `Watched` and
+//! cost nothing until then.
 //!
-//! docs/operate/metrics.md explains every number; a test holds the two together.
+//! docs/operate/metrics.md explains every metric; a test compares the two.
 
 mod broken;
 mod counter;
@@ -44,10 +45,10 @@ use refusals::Refusals;
 use requests::{Connections, Requests};
 use settling::Settling;
 
-/// Under one name, with a label for each state.
+/// One name for all pools and states, which are labels.
 const CONNECTIONS: (&str, &str) = ("analyticsd_database_pool_connections", "Connections to the database");
 
-/// The numbers of one daemon. Cheap to change from anywhere; [`Metrics::render`] shows them.
+/// The metrics of one daemon, written by [`Metrics::render`].
 pub(crate) struct Metrics {
     pub(crate) requests: Requests,
     pub(crate) refusals: Refusals,
@@ -65,54 +66,54 @@ pub(crate) struct Metrics {
     process: Process,
 }
 
-/// Hours that were settled and are opened again for late events.
+/// Settled hours that are reopened for late events.
 pub(crate) struct Reopenings {
     pub(crate) seconds: Histogram,
     pub(crate) under_way: Gauge,
     pub(crate) failures: Counter,
 }
 
-/// Questions for whole ranges of hours.
+/// Queries for ranges of hours.
 pub(crate) struct Reports {
     pub(crate) seconds: Histogram,
     pub(crate) failures: Counter,
 }
 
-/// The spool, all at zero without one. What it holds is watched.
+/// The spool; all zero without one. Its content is a watched value.
 #[derive(Default)]
 pub(crate) struct Spool {
     /// Requests that were spooled and could not be stored.
     pub(crate) rejected_requests: Counter,
 }
 
-/// What the database lost of what it had acknowledged to this daemon.
+/// Commits that the database had acknowledged to this daemon and lost.
 #[derive(Default)]
 pub(crate) struct Losses {
     pub(crate) batches: Counter,
     pub(crate) events: Counter,
 }
 
-/// What is known of the database without asking it.
+/// Facts about the database that need no query.
 #[derive(Default)]
 pub(crate) struct Database {
     /// When it last answered, in milliseconds since 1970.
     last_answer: Gauge,
-    /// The number of the newest migration that is applied, as of the start; 0 before it is known.
+    /// The number of the newest applied migration, at the start; 0 before it is known.
     pub(crate) schema_version: Gauge,
 }
 
 impl Database {
-    /// It just answered.
+    /// Notes that it just answered.
     pub(crate) fn answered(&self) {
         self.last_answer.set(millis_since_1970());
     }
 }
 
 impl Metrics {
-    /// The media type of what [`Metrics::render`] returns.
+    /// The media type of [`Metrics::render`].
     pub(crate) const MEDIA_TYPE: &'static str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-    /// All at zero. `routes` are the names of routes that requests are counted by, and `dropped_log_lines` is counted by the log.
+    /// All zero. `routes` are the names of routes for the label `route`; the log counts `dropped_log_lines`.
     pub(crate) fn new(routes: impl IntoIterator<Item = &'static str>, dropped_log_lines: Arc<Counter>) -> Self {
         Self {
             requests: Requests::new(routes),
@@ -136,21 +137,24 @@ impl Metrics {
         }
     }
 
-    /// Lets the length of a queue be read, for as long as there is one.
+    /// Watches the length of a queue, as long as it exists.
     pub(crate) fn watch_queue(
         &self,
         queue: &'static str,
         read: impl Fn() -> Option<Queued> + Clone + Send + Sync + 'static,
     ) {
         self.watch_use(
-            ("analyticsd_queue_requests", "Requests that wait for the next commit, read or write of their queue"),
-            ("analyticsd_queue_limit_requests", "The most requests that a queue holds; beyond it the answer is 503"),
+            ("analyticsd_queue_requests", "Requests in a queue that wait for the next commit, read or write"),
+            (
+                "analyticsd_queue_limit_requests",
+                "The most requests that a queue holds; beyond it the daemon returns 503",
+            ),
             vec![("queue", queue)],
             move || read().map(|queued| (queued.waiting, queued.limit)),
         );
     }
 
-    /// Lets the use of a pool of connections be read.
+    /// Watches the use of a pool of connections.
     #[allow(clippy::cast_precision_loss)]
     pub(crate) fn watch_pool(&self, pool: &'static str, store: &Store, pool_use: fn(&Store) -> PoolUse) {
         type Value = (&'static str, &'static str, Labels, fn(PoolUse) -> usize);
@@ -159,7 +163,7 @@ impl Metrics {
             (CONNECTIONS.0, CONNECTIONS.1, vec![("state", "idle")], |pool| pool.idle),
             (CONNECTIONS.0, CONNECTIONS.1, vec![("state", "given_up")], |pool| pool.given_up),
             ("analyticsd_database_pool_limit_connections", "The most connections of a pool", vec![], |pool| pool.max),
-            ("analyticsd_database_pool_waiting", "Those who wait for a connection of a pool", vec![], |pool| {
+            ("analyticsd_database_pool_waiting", "Requests that wait for a connection of a pool", vec![], |pool| {
                 pool.waiting
             }),
         ];
@@ -170,7 +174,7 @@ impl Metrics {
         }
     }
 
-    /// Lets it be read whether the lanes of a name store what comes.
+    /// Watches whether the lanes of a name can store events.
     pub(crate) fn watch_storing(&self, lane: LaneName, read: impl Fn() -> Option<bool> + Send + Sync + 'static) {
         self.watched.gauge(
             "analyticsd_lane_storing",
@@ -180,7 +184,7 @@ impl Metrics {
         );
     }
 
-    /// Lets it be read how much is used of something that is limited. Each of the two numbers has a name and an explanation.
+    /// Watches the use of a limited resource. The pairs are name and help of the two metrics.
     #[allow(clippy::cast_precision_loss)]
     pub(crate) fn watch_use(
         &self,
@@ -194,7 +198,7 @@ impl Metrics {
         self.watched.gauge(limit.0, limit.1, labels, move || read_limit().map(|(_, limit)| limit as f64));
     }
 
-    /// Every number with its explanation.
+    /// All metrics in the text format.
     pub(crate) fn render(self: &Arc<Self>) -> String {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Arc::clone(self)));
@@ -227,12 +231,12 @@ impl Collector for Metrics {
         self.watched.encode(&mut sink)?;
         sink.gauge(
             "analyticsd_build_info",
-            "Always 1; the label says which version of the daemon this is",
+            "Always 1; the label has the version of the daemon",
             [(vec![("version", env!("CARGO_PKG_VERSION"))], 1.0)],
         )?;
         sink.counter(
             "analyticsd_log_lines_dropped",
-            "Lines of the log that could not be written, or not as quickly as they came",
+            "Lines of the log that could not be written, or came faster than they could be written",
             [(vec![], self.dropped_log_lines.get())],
         )?;
         self.process.encode(&mut sink)
@@ -240,7 +244,7 @@ impl Collector for Metrics {
 }
 
 impl Reopenings {
-    /// Counts one reopening, from its beginning to what came of it.
+    /// Counts one reopening with its duration and outcome.
     pub(crate) async fn count<T, E>(&self, reopening: impl Future<Output = Result<T, E>>) -> Result<T, E> {
         let _under_way = self.under_way.hold();
         let began = std::time::Instant::now();
@@ -255,17 +259,17 @@ impl Reopenings {
     fn encode(&self, sink: &mut Sink<'_>) -> fmt::Result {
         sink.histogram(
             "analyticsd_reopening_duration_seconds",
-            "How long it took to open a settled hour again for late events, failures included",
+            "How long reopening a settled hour for late events took, failures included",
             [(vec![], &self.seconds)],
         )?;
         sink.gauge(
             "analyticsd_reopenings_under_way",
-            "Settled hours that are being opened again",
+            "Settled hours that are being reopened",
             [(vec![], self.under_way.get())],
         )?;
         sink.counter(
             "analyticsd_reopening_failures",
-            "Settled hours that could not be opened again",
+            "Settled hours that could not be reopened",
             [(vec![], self.failures.get())],
         )
     }
@@ -275,12 +279,12 @@ impl Reports {
     fn encode(&self, sink: &mut Sink<'_>) -> fmt::Result {
         sink.histogram(
             "analyticsd_report_duration_seconds",
-            "How long questions for ranges of hours took, failures and the wait for a connection included",
+            "How long queries for ranges of hours took, failures and the wait for a connection included",
             [(vec![], &self.seconds)],
         )?;
         sink.counter(
             "analyticsd_report_failures",
-            "Questions for ranges of hours that the database did not answer",
+            "Queries for ranges of hours that the database did not answer",
             [(vec![], self.failures.get())],
         )
     }
@@ -290,7 +294,7 @@ impl Spool {
     fn encode(&self, sink: &mut Sink<'_>) -> fmt::Result {
         sink.counter(
             "analyticsd_spool_rejected_requests",
-            "Requests that were spooled and could not be stored; they are in rejected.ndjson",
+            "Spooled requests that can never be stored; they are in rejected.ndjson",
             [(vec![], self.rejected_requests.get())],
         )
     }
@@ -300,7 +304,7 @@ impl Losses {
     fn encode(&self, sink: &mut Sink<'_>) -> fmt::Result {
         sink.counter(
             "analyticsd_lost_batches",
-            "Commits that the database had acknowledged to this daemon and does not have any more",
+            "Commits that the database had acknowledged to this daemon and has lost",
             [(vec![], self.batches.get())],
         )?;
         sink.counter("analyticsd_lost_events", "Events in those commits", [(vec![], self.events.get())])
@@ -316,13 +320,13 @@ impl Database {
         )?;
         sink.gauge(
             "analyticsd_schema_version",
-            "The number of the newest migration that was applied when this daemon looked at its start; 0 before it could look",
+            "The number of the newest applied migration when this daemon started; 0 before it is known",
             [(vec![], self.schema_version.get())],
         )
     }
 }
 
-/// Now, as clocks tell it.
+/// The current time of this machine's clock.
 pub(crate) fn millis_since_1970() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)

@@ -28,7 +28,7 @@ label! {
 }
 
 impl Reason {
-    /// Why this answer serves nobody; none if it does.
+    /// Why this answer is an error; `None` if it is not.
     pub(crate) fn of(response: &Response) -> Option<Self> {
         if response.status().as_u16() < 400 {
             return None;

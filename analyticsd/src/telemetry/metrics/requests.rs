@@ -5,7 +5,7 @@ use warp::http::{Method, StatusCode};
 use super::{Counter, Gauge, Histogram, Sink, broken::BrokenConnections, label::label};
 
 label! {
-    /// The method of a request; whatever is no method of this daemon is one.
+    /// The method of a request. All unknown methods count as one.
     pub(crate) enum MethodName {
         Get = "GET",
         Head = "HEAD",
@@ -32,13 +32,13 @@ impl MethodName {
 pub(crate) enum Outcome {
     /// With an answer.
     Answered(StatusCode),
-    /// The connection was closed in place of an answer, because nobody knows whether the events are stored.
+    /// The connection was closed without an answer, because it is not known whether the events are stored.
     Closed,
     /// The client was gone before there was an answer.
     Abandoned,
 }
 
-/// The status codes that are told apart.
+/// The status codes that have a label of their own.
 const STATUSES: [(u16, &str); 21] = [
     (200, "200"),
     (202, "202"),
@@ -63,7 +63,7 @@ const STATUSES: [(u16, &str); 21] = [
     (503, "503"),
 ];
 label! {
-    /// What is not among them, and what ends without an answer.
+    /// Other status codes, and requests without an answer.
     pub(crate) enum Ending {
         Other = "other",
         Closed = "closed",
@@ -85,7 +85,7 @@ impl Outcome {
         STATUSES.len() + ending as usize
     }
 
-    /// What it is called: the status, or what became of the request without one.
+    /// Its label: the status, or how the request ended without one.
     pub(crate) fn name(self) -> &'static str {
         Self::name_at(self.place())
     }
@@ -127,12 +127,12 @@ impl Requests {
         Self { routes: routes.into_iter().map(|name| (name, of_route())).collect(), under_way: Gauge::default() }
     }
 
-    /// One more is under way, until it [ends](Self::end).
+    /// Counts a request as under way, until it [ends](Self::end).
     pub(crate) fn begin(&self) {
         self.under_way.add(1);
     }
 
-    /// `route` is the place of the route among the names that were given at the start.
+    /// `route` is the index of the route's name in [`Self::new`].
     pub(crate) fn end(&self, route: usize, method: MethodName, outcome: Outcome, began: Instant) {
         self.under_way.add(-1);
         let (_, route) = &self.routes[route];
@@ -141,7 +141,7 @@ impl Requests {
     }
 
     pub(super) fn encode(&self, sink: &mut Sink<'_>) -> fmt::Result {
-        // Of what never happened nothing is shown: there are far more combinations than any client uses.
+        // Series without a request are left out: there are far more combinations than any client uses.
         let of_methods = || {
             self.routes.iter().flat_map(|(route, of_route)| {
                 let methods =
@@ -151,8 +151,8 @@ impl Requests {
         };
         sink.counter(
             "analyticsd_http_requests",
-            "Requests by route, method and status; closed: the connection was ended because nobody knows whether the events are stored; \
-             abandoned: the client was gone first",
+            "Requests by route, method and status; closed: the connection was closed because it is not known whether \
+             the events are stored; abandoned: the client was gone first",
             of_methods().flat_map(|(route, method, _, requests)| {
                 let seen = requests.iter().enumerate().filter(|(_, count)| count.get() > 0.0);
                 seen.map(move |(place, count)| {
@@ -162,7 +162,7 @@ impl Requests {
         )?;
         sink.histogram(
             "analyticsd_http_request_duration_seconds",
-            "From when the head of a request was read until its answer was there, of which the stream is only the beginning",
+            "Time from the head of a request to its answer; for the stream, to its beginning",
             of_methods()
                 .filter(|(_, _, seconds, _)| seconds.read().1 > 0)
                 .map(|(route, method, seconds, _)| (vec![("route", route), ("method", method)], seconds)),
@@ -180,7 +180,7 @@ label! {
     pub(crate) enum Listener {
         /// The one that clients use.
         Public = "public",
-        /// The one that serves what the daemon counts.
+        /// The one that serves the metrics.
         Admin = "admin",
     }
 }
@@ -191,15 +191,15 @@ pub(crate) struct OfListener {
     pub(crate) open: Gauge,
     pub(crate) limit: Gauge,
     pub(crate) accepted: Counter,
-    /// Answered 503, because all connections were taken.
+    /// Refused with 503, because all connections were taken.
     pub(crate) refused: Counter,
-    /// Answered 503, because the address had as many as one may have.
+    /// Refused with 503, because the address had reached its limit.
     pub(crate) refused_of_one: Counter,
-    /// Closed without a word, because so many were being refused already.
+    /// Closed without an answer, because too many were being refused already.
     pub(crate) dropped: Counter,
-    /// The system could not hand over a connection, for example for want of open files.
+    /// Failures of the system to accept a connection, for example for lack of file descriptors.
     pub(crate) failed: Counter,
-    /// Ended otherwise than after an answer.
+    /// Ended without an answer to a request.
     pub(crate) broken: BrokenConnections,
 }
 
@@ -234,14 +234,15 @@ impl Connections {
         };
         sink.counter(
             "analyticsd_connections_refused",
-            "Connections beyond the limit, of all or of one address: answered 503, or closed without an answer where too many were being refused",
+            "Connections beyond the limit, of all or of one address: answered with 503, or closed without an answer if \
+             too many were being refused",
             refused(|listener| listener.refused.get(), "all", "503")
                 .chain(refused(|listener| listener.refused_of_one.get(), "address", "503"))
                 .chain(refused(|listener| listener.dropped.get(), "any", "none")),
         )?;
         sink.counter(
             "analyticsd_connections_failed",
-            "Connections that the system could not hand over, as when there are too few open files",
+            "Connections that the system could not accept, for example for lack of file descriptors",
             of(|listener| listener.failed.get()),
         )?;
         let broken = self.0.iter().zip(Listener::ALL.map(Listener::name)).flat_map(|(of_listener, listener)| {
@@ -250,7 +251,7 @@ impl Connections {
         });
         sink.counter(
             "analyticsd_connections_broken",
-            "Connections that ended otherwise than after an answer to a request, by reason",
+            "Connections that ended without an answer to a request, by reason",
             broken,
         )
     }
@@ -262,7 +263,7 @@ mod tests {
     use warp::http::{Method, StatusCode};
 
     #[test]
-    fn methods_and_statuses_that_nobody_knows_are_one_each() {
+    fn unknown_methods_share_one_label_and_so_do_unknown_statuses() {
         assert_eq!(MethodName::of(&Method::from_bytes(b"BREW").unwrap()).name(), "other");
         assert_eq!(MethodName::of(&Method::HEAD).name(), "HEAD");
         let named = Outcome::name;

@@ -8,47 +8,47 @@ use db::Backlog;
 
 use super::{Counter, Gauge, Sink, millis_since_1970};
 
-/// What the settler does, and what waits for it. What only the settler knows is shown by the replica that is the settler.
+/// The work of the settler and its backlog. Only the replica that is the settler exports what only the settler knows.
 #[derive(Default)]
 pub(crate) struct Settling {
     /// Hours that were settled.
     pub(crate) settled_hours: Counter,
-    /// Hours that could not be settled, other than for a difference.
+    /// Hours that could not be settled, for another reason than a difference.
     pub(crate) failures: Counter,
     /// How often the counters of an hour differed from its raw events.
     pub(crate) audit_mismatches: Counter,
-    /// Hours that differ from their raw events: open ones that this replica has looked at while it was the settler, and settled ones that take no
-    /// events because some are missing.
+    /// Hours that differ from their raw events: open ones that this replica checked as the settler, and settled ones
+    /// that take no events because raw events are missing.
     pub(crate) audit_mismatched_hours: Gauge,
-    /// How often old raw events could not be deleted, or nothing else be tidied up.
+    /// How often the hourly cleanup failed.
     pub(crate) tidying_failures: Counter,
-    /// When the settler last looked for hours and went through them, in milliseconds since 1970.
+    /// When the settler last went through all ripe hours, in milliseconds since 1970.
     last_success: Gauge,
     elected: Mutex<Option<Seen>>,
 }
 
-/// What the settler saw last; nothing before its first look.
+/// The backlog that the settler last saw; `None` before its first look.
 #[derive(Default)]
 struct Seen(Option<(Backlog, Instant)>);
 
 impl Settling {
-    /// This replica is the settler now, or no longer.
+    /// Notes whether this replica is the settler.
     pub(crate) fn elected(&self, is_settler: bool) {
         *self.state() = is_settler.then(Seen::default);
         if !is_settler {
-            // Whoever settles now will say what differs.
+            // The next settler exports the differences.
             self.audit_mismatched_hours.set(0);
         }
     }
 
-    /// What waits, as of now.
+    /// Notes the current backlog.
     pub(crate) fn saw(&self, backlog: Backlog) {
         if let Some(seen) = self.state().as_mut() {
             seen.0 = Some((backlog, Instant::now()));
         }
     }
 
-    /// All that could be settled is.
+    /// Notes that all ripe hours were tried.
     pub(crate) fn succeeded(&self) {
         self.last_success.set(millis_since_1970());
     }
@@ -64,11 +64,11 @@ impl Settling {
             Some(Seen(seen)) => (true, *seen),
         };
         let of_backlog = |value: fn(Backlog) -> f64| seen.map(|(backlog, _)| (vec![], value(backlog)));
-        // It goes on growing while the settler hangs.
+        // The lag keeps growing while the settler hangs.
         let lag = seen.map(|(backlog, at)| backlog.lag.map_or(Duration::ZERO, |lag| lag + at.elapsed()));
         sink.gauge(
             "analyticsd_settler_elected",
-            "1 if this replica is the one that settles hours",
+            "1 if this replica is the settler",
             [(vec![], f64::from(u8::from(is_elected)))],
         )?;
         sink.gauge(
@@ -78,17 +78,17 @@ impl Settling {
         )?;
         sink.gauge(
             "analyticsd_ripe_hours",
-            "Hours that have been quiet for long enough to be settled and are not; shown by the settler",
+            "Hours that have been quiet long enough to be settled and are not; shown by the settler",
             of_backlog(|backlog| backlog.ripe_hours as f64),
         )?;
         sink.gauge(
             "analyticsd_settler_lag_seconds",
-            "For how long the hour that waits longest could have been settled; 0 if none waits; shown by the settler",
+            "How long the oldest ripe hour has waited to be settled; 0 if none waits; shown by the settler",
             lag.map(|lag| (vec![], lag.as_secs_f64())),
         )?;
         sink.gauge(
             "analyticsd_settler_last_success_timestamp_seconds",
-            "When this replica last went through all hours that could be settled, in seconds since 1970; 0 if it never did",
+            "When this replica last went through all ripe hours, in seconds since 1970; 0 if it never did",
             [(vec![], self.last_success.get() / 1e3)],
         )?;
         sink.counter(
@@ -98,27 +98,29 @@ impl Settling {
         )?;
         sink.counter(
             "analyticsd_settling_failures",
-            "Hours that this replica could not settle, though nothing differed",
+            "Hours that this replica could not settle for another reason than a difference",
             [(vec![], self.failures.get())],
         )?;
         sink.gauge(
             "analyticsd_retention_overdue_seconds",
-            "How much further back raw events are kept than they are to be, because they could not be deleted yet; shown by the settler",
+            "How much longer raw events are kept than retention says, because they could not be deleted yet; shown by \
+             the settler",
             of_backlog(|backlog| backlog.overdue.as_secs_f64()),
         )?;
         sink.counter(
             "analyticsd_tidying_failures",
-            "How often this replica could not delete old raw events, or tidy up otherwise, which it does every hour",
+            "How often the hourly cleanup of this replica failed, which deletes old raw events",
             [(vec![], self.tidying_failures.get())],
         )?;
         sink.gauge(
             "analyticsd_audit_mismatched_hours",
-            "Hours that differ from their raw events: open ones that this replica looked at as the settler, and settled ones that take no events because raw events are missing",
+            "Hours that differ from their raw events: open ones that this replica checked as the settler, and settled \
+             ones that take no events because raw events are missing",
             [(vec![], self.audit_mismatched_hours.get())],
         )?;
         sink.counter(
             "analyticsd_audit_mismatches",
-            "How often the settler found the counters of an hour to differ from its raw events",
+            "How often the settler found that the counters of an hour differ from its raw events",
             [(vec![], self.audit_mismatches.get())],
         )
     }

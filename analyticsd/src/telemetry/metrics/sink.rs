@@ -10,8 +10,8 @@ use super::Histogram;
 /// The labels of one series: names and values. Values come from small fixed sets, never from a client.
 pub(crate) type Labels = Vec<(&'static str, &'static str)>;
 
-/// Where numbers are written when somebody asks. Names are written out in full, so that they are found in the code; those of counters get their `_total`
-/// from the format.
+/// Writes metrics in the text format. Names stand in full, so that a search finds them in the code; the format adds
+/// `_total` to those of counters.
 pub(crate) struct Sink<'a>(DescriptorEncoder<'a>);
 
 impl<'a> Sink<'a> {

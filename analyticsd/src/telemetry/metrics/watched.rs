@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::{Labels, Sink};
 
-/// A value that is read when somebody asks; none once what it belongs to is gone.
+/// Reads a value when metrics are collected; `None` once its owner is gone.
 type Read = Box<dyn Fn() -> Option<f64> + Send + Sync>;
 
 struct Gauge {
@@ -17,7 +17,7 @@ struct Gauge {
     series: Vec<(Labels, Read)>,
 }
 
-/// How many wait in a queue, and how many may.
+/// The length of a queue and its limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Queued {
     pub(crate) waiting: usize,
@@ -25,7 +25,7 @@ pub(crate) struct Queued {
 }
 
 impl Queued {
-    /// What waits in a channel.
+    /// The length of a channel.
     pub(crate) fn of<T>(queue: &mpsc::Sender<T>) -> Self {
         let limit = queue.max_capacity();
         Self { waiting: limit - queue.capacity().min(limit), limit }
@@ -39,14 +39,15 @@ impl Sum for Queued {
     }
 }
 
-/// Values that exist anyway, such as the length of a queue: those who have them say how to read them, and nobody pays for it in between.
+/// Values that exist anyway, such as the length of a queue. Their owners register how to read them, and they cost
+/// nothing between two collections.
 #[derive(Default)]
 pub(crate) struct Watched(Mutex<Vec<Gauge>>);
 
 impl Watched {
-    /// Lets a value be read whenever somebody asks. Values of one name share its explanation and differ in their labels.
+    /// Registers a value. Values of one name share its help and differ in their labels.
     ///
-    /// `read` must be quick, and hold nothing whose end others wait for.
+    /// `read` must be quick, and must not keep its owner alive.
     pub(crate) fn gauge(
         &self,
         name: &'static str,
