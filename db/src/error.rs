@@ -18,7 +18,7 @@ pub enum StoreError {
     #[error("{}", explain("the database cannot be reached", .0.as_ref()))]
     Unreachable(Box<dyn Error + Send + Sync>),
     /// The server answers, and lets nobody in: a wrong password, a database that is not there or takes no connections.
-    #[error("{}", explain("the database lets nobody in", .0))]
+    #[error("{}", explain("the database refuses the connection", .0))]
     NotAdmitted(tokio_postgres::Error),
     /// No answer within the time that the caller allowed. Worth trying again.
     #[error("the database did not answer within {0:?}")]

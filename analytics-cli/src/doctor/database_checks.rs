@@ -273,7 +273,7 @@ fn judge_migrations(schema: &SchemaStatus) -> Finding {
     match (schema.complaint(), schema.flavour) {
         (None, Some(_)) if schema.is_newer_but_compatible() => {
             let seen = format!(
-                "{} migrations and functions of version {} are applied that a newer version made, and this one can go on with them",
+                "{} migrations and functions of version {} are applied that a newer version made; this version can use them",
                 schema.count(MigrationState::Unknown),
                 schema.functions.version
             );
@@ -377,7 +377,7 @@ fn judge_open_hours(settling: &Settling) -> Finding {
     if *overdue == 0 {
         return Finding::ok(OPEN_HOURS, seen);
     }
-    let seen = format!("{seen}; nobody wrote to {overdue} of them for an hour");
+    let seen = format!("{seen}; {overdue} of them had no event for an hour");
     let advice = if *has_settler {
         format!(
             "look again in a minute; if they still wait, `analytics-cli verify --from {oldest} --to -2h` tells whether their \
