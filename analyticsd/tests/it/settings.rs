@@ -79,7 +79,9 @@ async fn config_shows_values_and_their_sources_with_passwords_masked() {
     let (code, _, stderr) = run(folder.path(), &arguments, &environment).await;
     assert_eq!(code, Some(0));
     assert!(
-        stderr.starts_with("warning: settings.toml holds a password, and everybody may read it (mode 644)"),
+        stderr.starts_with(
+            "warning: settings.toml contains a password, and every user of this machine can read it (mode 644)"
+        ),
         "{stderr}"
     );
     fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
