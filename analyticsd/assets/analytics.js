@@ -5,7 +5,7 @@
   const script = document.currentScript;
   // A script that is included twice counts once.
   if (!script || window.analytics?.isEventCounter) return;
-  // Visitors who ask not to be tracked are not recorded. The page's functions exist all the same.
+  // Visitors who ask not to be tracked are not recorded.
   const isRefused = navigator.doNotTrack === "1" || navigator.globalPrivacyControl;
 
   const NAME = "analytics-visitor";
@@ -43,7 +43,7 @@
 
   function deliver(url, wait) {
     fetch(url, { method: "POST", keepalive: true, mode: "no-cors", credentials: "omit" }).catch(() => {
-      // The same id, so that an event that did arrive counts once.
+      // The same id: an event that arrived counts once.
       if (wait < 100_000) setTimeout(deliver, wait, url, wait * 4);
     });
   }

@@ -96,7 +96,7 @@ impl SchemaStatus {
         const UP: &str = "run `analytics-cli migrate up`, or start analyticsd with --migrate";
         let [pending, altered, unknown] =
             [MigrationState::Pending, MigrationState::Altered, MigrationState::Unknown].map(|state| self.count(state));
-        if unknown > 0 && altered > 0 {
+        if unknown > 0 && altered > self.count(MigrationState::Applied) {
             Some(
                 "the schema was made before the first release, by migrations that no longer exist; make a new database (delete the folder \
                  of a trial, which is .analytics), and import into it"

@@ -51,6 +51,10 @@ async fn an_altered_migration_and_one_of_a_newer_version_are_told_apart(flavour:
     let status = schema::status(database.store()).await.unwrap();
     assert_eq!(status.count(MigrationState::Unknown), 1);
     assert!(status.complaint().unwrap().contains("newer version"));
+
+    client.batch_execute("update analytics.schema_history set checksum = '1'").await.unwrap();
+    let status = schema::status(database.store()).await.unwrap();
+    assert!(status.complaint().unwrap().contains("before the first release"));
 }
 
 async fn a_build_runs_on_a_newer_schema_for_as_long_as_that_says_it_can(flavour: Flavour) {
