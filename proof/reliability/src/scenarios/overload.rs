@@ -30,7 +30,7 @@ const WARM_UP: Duration = Duration::from_millis(500);
 /// How many files this process opens besides the crowd's connections.
 const OTHER_FILES: u64 = 512;
 
-/// The bounds that docs/operate/reliability.md states. The machine carries the clients and the database as well.
+/// The bounds that docs/operate/faults.md states. The machine carries the clients and the database as well.
 const SERVED_P99: Duration = Duration::from_secs(5);
 const REFUSED_P99: Duration = Duration::from_secs(3);
 const MEMORY_MIB: u64 = 64;
