@@ -10,7 +10,7 @@ use tokio_postgres::{Client, Config, NoTls};
 
 use crate::StoreError;
 
-/// Limits of a [`Store`]. All are bounds, none is a delay.
+/// Limits of a [`Store`](crate::Store). All are bounds, none is a delay.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
     /// The name that the connections carry in `pg_stat_activity`.

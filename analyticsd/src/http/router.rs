@@ -21,7 +21,7 @@ use crate::{auth::Policy, telemetry::metrics::Listener};
 /// The route and the endpoint of a request.
 #[derive(Clone, Copy)]
 pub(crate) struct Target {
-    /// The index of its route's name in [`names`].
+    /// The index of its route's name in `routes::names`.
     pub(crate) place: usize,
     pub(crate) name: &'static str,
     /// `None` if the path is unknown or does not accept the method.
