@@ -28,14 +28,14 @@ const HOURS_AT_A_TIME: u32 = 100;
 /// Settles hours that have been quiet for `quiet`. It never returns; it may be dropped at any time, because every step
 /// is a transaction.
 pub(crate) async fn settle_forever(store: Store, quiet: Duration, metrics: Arc<Metrics>) {
-    let mut setbacks = Backoff::default();
+    let mut failures = RecentFailures::default();
     let mut tidied: Option<Instant> = None;
     loop {
         match Settler::elect(&store).await {
             Ok(Some(settler)) => {
                 tracing::info!("this replica is the settler now");
                 metrics.settling.elected(true);
-                let error = settle_while_elected(&store, &settler, quiet, &mut setbacks, &mut tidied, &metrics).await;
+                let error = settle_while_elected(&store, &settler, quiet, &mut failures, &mut tidied, &metrics).await;
                 metrics.settling.elected(false);
                 tracing::warn!(%error, "this replica is no longer the settler; another replica takes over");
             }
@@ -51,7 +51,7 @@ async fn settle_while_elected(
     store: &Store,
     settler: &Settler,
     quiet: Duration,
-    setbacks: &mut Backoff,
+    failures: &mut RecentFailures,
     tidied: &mut Option<Instant>,
     metrics: &Metrics,
 ) -> StoreError {
@@ -64,7 +64,7 @@ async fn settle_while_elected(
                 tracing::error!(%error, "could not do the hourly cleanup; trying again in an hour");
             }
         }
-        let resting = setbacks.current();
+        let resting = failures.current();
         let ripe = match settler.ripe_hours(quiet, &resting, HOURS_AT_A_TIME).await {
             Ok(ripe) => ripe,
             Err(error) => return error,
@@ -101,13 +101,13 @@ async fn settle_while_elected(
                     );
                     metrics.settling.audit_mismatches.add(1);
                     mismatched.insert(hour);
-                    setbacks.note(hour);
+                    failures.note(hour);
                 }
                 Err(error) if !settler.is_connected() => return error,
                 Err(error) => {
                     metrics.settling.failures.add(1);
                     tracing::error!(%hour, %error, "could not settle an hour; it stays open");
-                    setbacks.note(hour);
+                    failures.note(hour);
                     // The session may be the cause, as after an update of the extension.
                     return error;
                 }
@@ -145,9 +145,9 @@ async fn tidy(store: &Store, settler: &Settler) -> Result<(), StoreError> {
 
 /// The hours that could not be settled recently.
 #[derive(Default)]
-struct Backoff(HashMap<Hour, Instant>);
+struct RecentFailures(HashMap<Hour, Instant>);
 
-impl Backoff {
+impl RecentFailures {
     fn note(&mut self, hour: Hour) {
         self.0.insert(hour, Instant::now());
     }

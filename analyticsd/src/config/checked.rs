@@ -6,10 +6,10 @@ use db::embedded::EmbeddedOptions;
 
 use super::{
     Config, Database, SpoolConfig,
+    definition::{About, Wrong},
     fault::Fault,
-    setting::{About, Wrong},
+    settings,
     sources::Settings,
-    table,
 };
 use crate::{
     auth::AccessConfig,
@@ -25,66 +25,68 @@ impl Settings {
         if !self.faults.is_empty() || !together.is_empty() {
             return Err(self.faults.iter().chain(&together).map(Fault::to_string).collect());
         }
-        let database = match (self.value(&table::EMBEDDED), self.database_url()) {
+        let database = match (self.value(&settings::EMBEDDED), self.database_url()) {
             (Some(dir), _) => Database::Embedded(EmbeddedOptions {
                 dir,
-                kind: self.value(&table::EMBEDDED_KIND),
-                postgres_bin: self.value(&table::POSTGRES_BIN),
+                kind: self.value(&settings::EMBEDDED_KIND),
+                postgres_bin: self.value(&settings::POSTGRES_BIN),
                 wasm_server: None,
             }),
             (None, Some(url)) => Database::Url(url),
             (None, None) => return Err(vec![no_database().to_string()]),
         };
         Ok(Config {
-            listen: self.get(&table::LISTEN),
-            migrate: self.get(&table::MIGRATE) || matches!(database, Database::Embedded(_)),
+            listen: self.get(&settings::LISTEN),
+            migrate: self.get(&settings::MIGRATE) || matches!(database, Database::Embedded(_)),
             database,
-            admin_listen: self.value(&table::ADMIN_LISTEN),
-            spool: self.value(&table::SPOOL).map(|dir| SpoolConfig { dir, max_bytes: self.get(&table::SPOOL_SIZE) }),
-            settle_after: self.get(&table::SETTLE_AFTER),
-            worker_threads: self.get(&table::WORKER_THREADS),
+            admin_listen: self.value(&settings::ADMIN_LISTEN),
+            spool: self
+                .value(&settings::SPOOL)
+                .map(|dir| SpoolConfig { dir, max_bytes: self.get(&settings::SPOOL_SIZE) }),
+            settle_after: self.get(&settings::SETTLE_AFTER),
+            worker_threads: self.get(&settings::WORKER_THREADS),
             access: AccessConfig {
-                allow_anonymous: self.get(&table::ALLOW_ANONYMOUS),
-                tokens_valid_for: self.get(&table::TOKENS_VALID_FOR),
-                cors_origins: self.value(&table::CORS_ORIGINS).unwrap_or_default(),
-                rate_per_token: self.get(&table::RATE_LIMIT_PER_TOKEN),
-                rate_per_address: self.get(&table::RATE_LIMIT_PER_ADDRESS),
-                trusted_proxies: self.value(&table::TRUSTED_PROXIES).unwrap_or_default(),
-                forwarded_header: self.get(&table::FORWARDED_HEADER),
+                allow_anonymous: self.get(&settings::ALLOW_ANONYMOUS),
+                tokens_valid_for: self.get(&settings::TOKENS_VALID_FOR),
+                cors_origins: self.value(&settings::CORS_ORIGINS).unwrap_or_default(),
+                rate_per_token: self.get(&settings::RATE_LIMIT_PER_TOKEN),
+                rate_per_address: self.get(&settings::RATE_LIMIT_PER_ADDRESS),
+                trusted_proxies: self.value(&settings::TRUSTED_PROXIES).unwrap_or_default(),
+                forwarded_header: self.get(&settings::FORWARDED_HEADER),
             },
             limits: Limits {
-                connections: self.get(&table::MAX_CONNECTIONS),
-                connections_per_address: self.get(&table::MAX_CONNECTIONS_PER_ADDRESS),
-                header_timeout: self.get(&table::HEADER_TIMEOUT),
-                header_bytes: self.get(&table::HEADER_BYTES),
-                unread_timeout: self.get(&table::UNREAD_TIMEOUT),
-                shutdown_timeout: self.get(&table::SHUTDOWN_TIMEOUT),
+                connections: self.get(&settings::MAX_CONNECTIONS),
+                connections_per_address: self.get(&settings::MAX_CONNECTIONS_PER_ADDRESS),
+                header_timeout: self.get(&settings::HEADER_TIMEOUT),
+                header_bytes: self.get(&settings::HEADER_BYTES),
+                unread_timeout: self.get(&settings::UNREAD_TIMEOUT),
+                shutdown_timeout: self.get(&settings::SHUTDOWN_TIMEOUT),
                 ..Limits::default()
             },
             requests: RequestLimits {
-                body_timeout: self.get(&table::BODY_TIMEOUT),
-                ages: AgeLimits { max_age: self.get(&table::MAX_AGE), max_future: self.get(&table::MAX_FUTURE) },
+                body_timeout: self.get(&settings::BODY_TIMEOUT),
+                ages: AgeLimits { max_age: self.get(&settings::MAX_AGE), max_future: self.get(&settings::MAX_FUTURE) },
             },
-            log: LogConfig { filter: self.get(&table::LOG), format: self.get(&table::LOG_FORMAT) },
+            log: LogConfig { filter: self.get(&settings::LOG), format: self.get(&settings::LOG_FORMAT) },
         })
     }
 
     /// The address that the daemon of these settings listens on. Faults of other settings do not matter.
     pub fn listen(&self) -> Result<SocketAddr, Vec<String>> {
-        self.value(&table::LISTEN).ok_or_else(|| self.faults.iter().map(Fault::to_string).collect())
+        self.value(&settings::LISTEN).ok_or_else(|| self.faults.iter().map(Fault::to_string).collect())
     }
 
     /// Warnings, which are no faults.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = self.warnings.clone();
-        if let (Some(embedded), Some(url)) = (self.source(&table::EMBEDDED.about), self.url_source()) {
+        if let (Some(embedded), Some(url)) = (self.source(&settings::EMBEDDED.about), self.url_source()) {
             warnings.push(format!(
                 "running the embedded database, because {embedded} is set; the one of {url} is not used"
             ));
         }
         // Behind a proxy the daemon listens on a loopback address, but other machines reach it all the same.
-        let is_open = self.value(&table::LISTEN).is_some_and(|listen| !listen.ip().is_loopback())
-            || self.value(&table::TRUSTED_PROXIES).is_some_and(|proxies| !proxies.is_empty());
+        let is_open = self.value(&settings::LISTEN).is_some_and(|listen| !listen.ip().is_loopback())
+            || self.value(&settings::TRUSTED_PROXIES).is_some_and(|proxies| !proxies.is_empty());
         if is_open {
             warnings.extend(self.unbounded_days());
         }
@@ -94,7 +96,7 @@ impl Settings {
     /// A warning if the days of events have no bound.
     fn unbounded_days(&self) -> Option<String> {
         let is_unbounded = |setting| self.value(setting).is_some_and(|limit: Option<_>| limit.is_none());
-        let (days, setters) = match (is_unbounded(&table::MAX_AGE), is_unbounded(&table::MAX_FUTURE)) {
+        let (days, setters) = match (is_unbounded(&settings::MAX_AGE), is_unbounded(&settings::MAX_FUTURE)) {
             (false, false) => return None,
             (true, true) => {
                 ("from 1970 to 9999", "--max-age and --max-future (as in --max-age 400days --max-future 1h) set bounds")
@@ -110,21 +112,21 @@ impl Settings {
 
     /// The database's URL, from its setting or from its file.
     pub(super) fn database_url(&self) -> Option<String> {
-        self.value(&table::DATABASE_URL).or_else(|| self.value(&table::DATABASE_URL_FILE))
+        self.value(&settings::DATABASE_URL).or_else(|| self.value(&settings::DATABASE_URL_FILE))
     }
 
     fn url_source(&self) -> Option<&super::given::Source> {
-        self.source(&table::DATABASE_URL.about).or_else(|| self.source(&table::DATABASE_URL_FILE.about))
+        self.source(&settings::DATABASE_URL.about).or_else(|| self.source(&settings::DATABASE_URL_FILE.about))
     }
 
     /// Faults of settings that are each valid but do not go together.
     fn faults_together(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
-        if self.source(&table::EMBEDDED.about).is_none() && self.url_source().is_none() {
+        if self.source(&settings::EMBEDDED.about).is_none() && self.url_source().is_none() {
             faults.push(no_database());
         }
-        faults.extend(self.contradiction(&table::DATABASE_URL.about, &table::DATABASE_URL_FILE.about));
-        if let (Some(listen), Some(admin)) = (self.value(&table::LISTEN), self.value(&table::ADMIN_LISTEN))
+        faults.extend(self.contradiction(&settings::DATABASE_URL.about, &settings::DATABASE_URL_FILE.about));
+        if let (Some(listen), Some(admin)) = (self.value(&settings::LISTEN), self.value(&settings::ADMIN_LISTEN))
             && listen == admin
             && listen.port() != 0
         {

@@ -7,11 +7,11 @@ use clap_complete::Shell;
 
 use super::{
     ShowFormat, Task,
+    definition::{About, Fallback, Form},
     environment::Environment,
     given::{Given, Source},
-    setting::{About, Fallback, Form},
+    settings,
     sources::Settings,
-    table,
 };
 
 /// The task of this call, and every setting that was given.
@@ -54,10 +54,10 @@ impl Invocation {
             _ => Task::Serve,
         };
         let text = |about: &About| matches.get_one::<String>(about.name).cloned();
-        let given = table::ALL.iter().filter_map(|entry| {
+        let given = settings::ALL.iter().filter_map(|entry| {
             Some(Given { entry, text: text(entry.about)?, source: Source::Flag(entry.about.name), wrong: None })
         });
-        let file = text(&table::CONFIG).map(PathBuf::from);
+        let file = text(&settings::CONFIG).map(PathBuf::from);
         Self { task, settings: Settings::gather(given.collect(), environment, file) }
     }
 }
@@ -107,8 +107,8 @@ pub fn command() -> Command {
             "Exit codes: 0 after an orderly stop; 1 if it could not start or failed; 2 for a wrong command line or \
              other wrong settings. All errors in the settings are listed.",
         )
-        .args([flag(&table::CONFIG)])
-        .args(table::ALL.iter().map(|entry| flag(entry.about)))
+        .args([flag(&settings::CONFIG)])
+        .args(settings::ALL.iter().map(|entry| flag(entry.about)))
         .subcommands([show_config, healthcheck, completions, man])
 }
 

@@ -8,10 +8,10 @@ use std::{
 };
 
 use super::{
+    definition::Wrong,
     given::{Given, Source},
     nearest::nearest,
-    setting::Wrong,
-    table,
+    settings,
 };
 
 const PREFIX: &str = "ANALYTICSD_";
@@ -30,12 +30,12 @@ impl Environment {
 
     /// The file of settings, if a variable names it.
     pub(super) fn file(&self) -> Option<PathBuf> {
-        self.0.get(OsStr::new(table::CONFIG.variable)).map(PathBuf::from)
+        self.0.get(OsStr::new(settings::CONFIG.variable)).map(PathBuf::from)
     }
 
     /// The settings that variables set.
     pub(super) fn given(&self) -> impl Iterator<Item = Given> {
-        table::ALL.iter().filter_map(|entry| {
+        settings::ALL.iter().filter_map(|entry| {
             let value = self.0.get(OsStr::new(entry.about.variable))?;
             let wrong = value.to_str().is_none().then(|| Wrong::new("is not UTF-8", "a text in UTF-8"));
             let text = value.to_string_lossy().into_owned();
@@ -46,7 +46,7 @@ impl Environment {
     /// Warnings about variables with the daemon's prefix that are no settings. Another program may have set them, so
     /// they are no faults.
     pub(super) fn warnings(&self) -> Vec<String> {
-        let known = || table::ALL.iter().map(|entry| entry.about.variable).chain([table::CONFIG.variable]);
+        let known = || settings::ALL.iter().map(|entry| entry.about.variable).chain([settings::CONFIG.variable]);
         let names = self.0.keys().map(|name| name.to_string_lossy());
         let unknown = names.filter(|name| name.starts_with(PREFIX) && !known().any(|known| known == name));
         unknown

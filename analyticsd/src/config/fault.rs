@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{given::Source, setting::Wrong};
+use super::{definition::Wrong, given::Source};
 
 /// Where a fault is.
 #[derive(Debug)]

@@ -5,11 +5,11 @@ use std::{collections::HashSet, fs, os::unix::fs::PermissionsExt, path::Path};
 use toml::de::{DeTable, DeValue};
 
 use super::{
+    definition::{About, Form, Wrong},
     fault::Fault,
     given::{Given, Source},
     nearest::nearest,
-    setting::{About, Form, Wrong},
-    table::{self, Entry},
+    settings::{self, Entry},
 };
 
 /// Reads the settings of a file.
@@ -67,8 +67,8 @@ fn settings(path: &Path, text: &str, faults: &mut Vec<Fault>) -> Vec<Given> {
 }
 
 fn known(key: &str) -> Result<&'static Entry, Wrong> {
-    table::ALL.iter().find(|entry| entry.about.key() == key).ok_or_else(|| {
-        let keys = table::ALL.iter().map(|entry| entry.about.key());
+    settings::ALL.iter().find(|entry| entry.about.key() == key).ok_or_else(|| {
+        let keys = settings::ALL.iter().map(|entry| entry.about.key());
         let accepted = match nearest(key, keys.clone()) {
             Some(near) => format!("{near}, if that is meant"),
             None => keys.collect::<Vec<_>>().join(", "),

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
-use super::{setting::Wrong, table::Entry};
+use super::{definition::Wrong, settings::Entry};
 
 pub(super) struct Given {
     pub(super) entry: &'static Entry,

@@ -1,18 +1,18 @@
-//! The settings. `table` defines each of them once. `sources` collects them from the command line (`command`), the
+//! The settings. `settings` defines each of them once. `sources` collects them from the command line (`command`), the
 //! environment (`environment`) and the file (`file`). `checked` makes a [`Config`] of them, or lists every fault.
 //! `show` is `analyticsd config`.
 
 mod checked;
 mod command;
+mod definition;
 mod environment;
 mod fault;
 mod file;
 mod given;
 mod nearest;
-mod setting;
+mod settings;
 mod show;
 mod sources;
-mod table;
 mod values;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};

@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use super::{
     given::Source,
+    settings::{self, Entry},
     sources::Settings,
-    table::{self, Entry},
 };
 
 /// The format of the output.
@@ -29,7 +29,7 @@ struct Shown {
 impl Settings {
     /// Every setting with its value and its source, passwords masked.
     pub fn show(&self, format: ShowFormat) -> String {
-        let shown = std::iter::once(self.shown_file()).chain(table::ALL.iter().map(|entry| self.shown(entry)));
+        let shown = std::iter::once(self.shown_file()).chain(settings::ALL.iter().map(|entry| self.shown(entry)));
         let shown: Vec<Shown> = shown.collect();
         match format {
             ShowFormat::Table => columns(&shown),
@@ -44,19 +44,20 @@ impl Settings {
         let file = self.file();
         let source = self.named_by().map_or(Source::Default.to_string(), Source::to_string);
         Shown {
-            setting: table::CONFIG.key(),
-            value: file.map(|path| table::CONFIG.shown(&path.display().to_string())),
+            setting: settings::CONFIG.key(),
+            value: file.map(|path| settings::CONFIG.shown(&path.display().to_string())),
             source,
         }
     }
 
     fn shown(&self, Entry { about, check }: &Entry) -> Shown {
         let url_of_file = || {
-            let from = self.source(&table::DATABASE_URL_FILE.about)?;
+            let from = self.source(&settings::DATABASE_URL_FILE.about)?;
             Some((self.database_url()?, format!("the file of {from}")))
         };
         let given = self.effective(about).map(|(text, source)| (text, source.to_string()));
-        let given = given.or_else(|| if about.name == table::DATABASE_URL.about.name { url_of_file() } else { None });
+        let given =
+            given.or_else(|| if about.name == settings::DATABASE_URL.about.name { url_of_file() } else { None });
         let (value, source) = match given {
             // Any part of an invalid URL may belong to a password that was not escaped.
             Some((text, source)) if about.mask.is_some() && check(&text).is_err() => (Some("***".to_owned()), source),

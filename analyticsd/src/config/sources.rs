@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use super::{
+    definition::{About, Setting},
     environment::Environment,
     fault::Fault,
     file,
     given::{Given, Source},
-    setting::{About, Setting},
-    table,
+    settings,
 };
 
 /// The settings of all sources.
@@ -30,8 +30,8 @@ impl Settings {
         let mut warnings = environment.warnings();
         given.extend(environment.given());
         let named = match file {
-            Some(path) => Some((path, Source::Flag(table::CONFIG.name))),
-            None => environment.file().map(|path| (path, Source::Variable(table::CONFIG.variable))),
+            Some(path) => Some((path, Source::Flag(settings::CONFIG.name))),
+            None => environment.file().map(|path| (path, Source::Variable(settings::CONFIG.variable))),
         };
         if let Some((path, named_by)) = &named {
             let in_file = file::read(path, named_by, &mut faults);

@@ -5,9 +5,9 @@ use crate::telemetry::output::LogFormat;
 use super::{
     Config, Database, Invocation, ShowFormat, Task, command,
     command::masked,
+    definition::{About, Fallback},
     environment::Environment,
-    setting::{About, Fallback},
-    table,
+    settings,
 };
 
 const EXAMPLE: &str = include_str!("../../../packaging/analyticsd.toml");
@@ -30,7 +30,7 @@ fn the_command_line_is_well_formed() {
 #[test]
 fn each_setting_has_unique_names_of_one_pattern_and_a_valid_default() {
     let mut names = HashSet::new();
-    for entry in table::ALL {
+    for entry in settings::ALL {
         let about = entry.about;
         assert!(names.insert(about.name) && names.insert(about.variable), "{}", about.name);
         assert!(about.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{}", about.name);
@@ -282,7 +282,7 @@ fn no_output_contains_a_password_whatever_setting_and_source_it_is_in() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("settings.toml");
     let file = ["--config", path.to_str().unwrap()];
-    let all: Vec<&About> = table::ALL.iter().map(|entry| entry.about).chain([&table::CONFIG]).collect();
+    let all: Vec<&About> = settings::ALL.iter().map(|entry| entry.about).chain([&settings::CONFIG]).collect();
     for value in [
         "postgres://u:hunter2@h/d",
         "postgres://u:hun,hunter2@h/d",
@@ -422,9 +422,9 @@ fn example_lines(example: &str) -> Vec<(&str, &str, bool, Vec<&str>)> {
 fn the_example_file_has_every_setting_once_in_the_order_of_the_help_with_its_default() {
     let lines = example_lines(EXAMPLE);
     let keys: Vec<&str> = lines.iter().map(|(key, ..)| *key).collect();
-    let expected: Vec<String> = table::ALL.iter().map(|entry| entry.about.key()).collect();
+    let expected: Vec<String> = settings::ALL.iter().map(|entry| entry.about.key()).collect();
     assert_eq!(keys, expected);
-    for ((key, value, is_commented_out, above), entry) in lines.into_iter().zip(table::ALL) {
+    for ((key, value, is_commented_out, above), entry) in lines.into_iter().zip(settings::ALL) {
         let words = match entry.about.default {
             Fallback::Text(text) => text,
             Fallback::Computed(_, words) | Fallback::Nothing(words) => words,

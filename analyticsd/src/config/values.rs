@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use model::access::Origin;
 use tracing_subscriber::EnvFilter;
 
-use super::setting::Wrong;
+use super::definition::Wrong;
 use crate::auth::{ForwardedHeader, Rate};
 use crate::telemetry::output::LogFormat;
 

@@ -24,9 +24,9 @@ mod tests {
 
     #[test]
     fn the_pause_after_each_setback_is_twice_the_last_one_until_it_is_long_enough() {
-        let mut setbacks = Backoff::default();
-        let pauses: Vec<u128> = (0..6).map(|_| setbacks.pause().as_millis()).collect();
+        let mut backoff = Backoff::default();
+        let pauses: Vec<u128> = (0..6).map(|_| backoff.pause().as_millis()).collect();
         assert_eq!(pauses, [20, 40, 80, 160, 250, 250]);
-        assert_eq!((0..100).map(|_| setbacks.pause()).max(), Some(Duration::from_millis(250)));
+        assert_eq!((0..100).map(|_| backoff.pause()).max(), Some(Duration::from_millis(250)));
     }
 }

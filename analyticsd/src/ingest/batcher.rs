@@ -45,7 +45,7 @@ const MAX_UNDECIDED: usize = 4;
 const OUTAGE_GRACE: Duration = Duration::from_millis(500);
 /// The longest pause of a lane after a commit that failed while others succeed. Each failure costs the database a
 /// session.
-const LONGEST_SETBACK: Duration = Duration::from_millis(40);
+const LONGEST_PAUSE: Duration = Duration::from_millis(40);
 /// How often a request is tried again while connections break and the database works.
 const MAX_TRIES: u8 = 3;
 /// How long the answer to a late event may wait for the time from which events are accepted.
@@ -99,7 +99,7 @@ impl Batcher {
             undecided: JoinSet::new(),
             refusing: JoinSet::new(),
             outage: None,
-            setbacks: Backoff::default(),
+            backoff: Backoff::default(),
             // The present lane proves it at once.
             proves_next: Instant::now() + if name == LaneName::Present { Duration::ZERO } else { QUIET_OF_OTHERS },
         };
@@ -151,7 +151,7 @@ struct Lane {
     refusing: JoinSet<()>,
     /// Resolves when events can be stored again.
     outage: Option<Proof>,
-    setbacks: Backoff,
+    backoff: Backoff,
     /// When the lane proves that it can store events, unless a commit comes first.
     proves_next: Instant,
 }
@@ -320,7 +320,7 @@ impl Lane {
     fn stores(&mut self) {
         let quiet = if self.name == LaneName::Present { QUIET } else { QUIET_OF_OTHERS };
         self.proves_next = Instant::now() + quiet;
-        self.setbacks = Backoff::default();
+        self.backoff = Backoff::default();
         if self.storing.stores() {
             tracing::info!(lane = self.name.name(), "events can be stored again");
         }
@@ -383,7 +383,7 @@ impl Lane {
         let events: usize = jobs.iter().map(|job| job.submission.events.len()).sum();
         tracing::warn!(lane = self.name.name(), %error, events, "a commit failed; none of its events are stored");
         self.await_return();
-        let pause = self.setbacks.pause().min(LONGEST_SETBACK);
+        let pause = self.backoff.pause().min(LONGEST_PAUSE);
         let was_alone = jobs.len() == 1;
         let is_back = tokio::select! {
             is_back = async {

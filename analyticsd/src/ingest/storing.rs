@@ -168,10 +168,10 @@ fn prove(store: Store) -> Proof {
     let mut task = JoinSet::new();
     task.spawn(async move {
         let mut writer = Writer::new(store);
-        let mut setbacks = Backoff::default();
+        let mut backoff = Backoff::default();
         while let Err(error) = writer.prove().await {
             tracing::debug!(%error, "nothing can be stored");
-            sleep(setbacks.pause()).await;
+            sleep(backoff.pause()).await;
         }
         // If this fails, the settler removes the row.
         let _ = writer.retire().await;

@@ -1,15 +1,14 @@
 //! False errors from between daemon and database, like those of a pooler that lost its server.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
-use tokio::time::sleep;
+use rand::{rngs::StdRng, seq::IndexedRandom};
 
+use super::faulty_commits;
 use crate::{
     options::Options,
-    proxy::{ErrorPlace, FalseError, Fault, Proxy},
+    proxy::{ErrorPlace, FalseError, Fault},
     report::Report,
-    traffic::{Mix, Traffic},
 };
 
 /// Codes of every class that a server or a pooler could send, see PostgreSQL's appendix A, and one of no class. Not
@@ -42,33 +41,16 @@ const SHAPES: [(ErrorPlace, &str, bool); 15] = {
         (AfterAnswer, "PANIC", false),
     ]
 };
-/// So that each fault happens at a different moment of the load.
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
-/// A proxy answers commits with false errors of any code and severity, under load. The database is well, so the
-/// daemon must find out the fate of each batch: every request is answered, and no answer is wrong.
+/// A proxy answers commits with false errors of any code and severity, under load.
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
-    let mut report = Report::new("errors that a proxy makes up");
-    let mut rng = StdRng::seed_from_u64(options.seed);
-    let server = options.start_server().await?;
-    let proxy = Proxy::start(server.url(), &server.socket()).await?;
-    let daemon = options.start_daemon(proxy.url(), &[]).await;
-    let traffic = Traffic::start(options.seed, 0, options.clients, &Mix::usual(), &[daemon.url()]);
-    traffic.acknowledge(100).await?;
-
-    let began = Instant::now();
-    while proxy.injected() < SHAPES.len() as u64 || began.elapsed() < options.duration {
-        for (place, severity, goes_on) in SHAPES {
-            let code = CODES.choose(&mut rng).expect("there are codes");
-            proxy.inject(Fault::Answer(FalseError { place, code, severity, goes_on })).await?;
-            sleep(LONGEST_PAUSE.mul_f64(rng.random())).await;
-        }
-    }
-    traffic.acknowledge(100).await?;
-    report.faults = proxy.injected();
-
-    report.stop_and_audit(traffic, &server, &[&daemon]).await?;
-    let unknown = report.unknown;
-    report.promise(unknown == 0, format_args!("{unknown} events were left unanswered while the database was well"));
-    Ok(report)
+    let round = |rng: &mut StdRng| {
+        let with_any_code = SHAPES.map(|(place, severity, goes_on)| {
+            let code = CODES.choose(rng).expect("there are codes");
+            Fault::Answer(FalseError { place, code, severity, goes_on })
+        });
+        with_any_code.to_vec()
+    };
+    faulty_commits::run(options, "errors that a proxy makes up", LONGEST_PAUSE, round).await
 }

@@ -9,6 +9,7 @@ pub mod database_crashed;
 pub mod database_hangs;
 pub mod disk_full;
 pub mod false_errors;
+mod faulty_commits;
 pub mod hour_under_attack;
 pub mod outage_spooled;
 pub mod overload;

@@ -1,7 +1,7 @@
 //! The table of all settings. The flags and their help, the variables of the environment, the keys of the file and the
 //! output of `analyticsd config` come from it; a test compares `packaging/analyticsd.toml` with it.
 //!
-//! To add one: an entry here, and a field of [`super::Config`] that [`super::checked`] fills with `values.get(&NAME)`.
+//! To add one: an entry here, and a field of [`super::Config`] that [`super::checked`] fills with `self.get(&settings::NAME)`.
 
 use std::{net::SocketAddr, num::NonZero, path::PathBuf, thread, time::Duration};
 
@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use model::access::Origin;
 
 use super::{
-    setting::{About, Fallback, Form, Setting, Topic, Wrong},
+    definition::{About, Fallback, Form, Setting, Topic, Wrong},
     values,
 };
 use crate::{
