@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::{Store, StoreError, rollbacks, session::Session};
+use crate::{Store, StoreError, connection::Session, rollbacks};
 
 /// Says that the writer's row is gone or stands elsewhere: see `functions/ingest.sql`.
 const NOT_REGISTERED: &str = "AN001";
@@ -61,8 +61,10 @@ pub(crate) async fn attempt<T>(
     };
     let error = match answer {
         Ok(value) => {
+            let skipped_standby = session.skipped_standby();
             session.go_back();
-            return Ok(value);
+            // Once a later commit is replicated this one is too, since the log has it before: the fence is such a commit.
+            return if skipped_standby { Err(Attempt::FateUnknown(StoreError::NotReplicated)) } else { Ok(value) };
         }
         Err(SendError::Preparing(error)) => {
             let error = StoreError::from(error);

@@ -2,7 +2,11 @@ use std::error::Error;
 
 use tokio_postgres::error::SqlState;
 
-use crate::{StoreError, describe};
+use crate::{
+    StoreError,
+    connection::{explain_tls, tls_fault},
+    describe,
+};
 
 /// A fault that is known by what the server says of it: what is wrong, and what to do.
 pub(crate) struct Diagnosis {
@@ -24,7 +28,7 @@ fn seen(tried: &str, error: &(dyn Error + 'static)) -> String {
         // Its hints are replaced by what is to be done here.
         Some(Diagnosis { what, .. }) => match said(error) {
             Some(said) => format!("{what} ({}: {})", said.severity(), said.message()),
-            None => what.to_owned(),
+            None => tls_fault(error).map_or_else(|| what.to_owned(), |fault| format!("{what} ({fault})")),
         },
         None => format!("{tried}: {}", describe(error)),
     }
@@ -44,13 +48,7 @@ fn said<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a tokio_postgres::erro
 
 impl Diagnosis {
     fn of(error: &(dyn Error + 'static)) -> Option<Self> {
-        let Some(said) = said(error) else {
-            // The driver says this one, before the server can.
-            return describe(error).contains("password missing").then_some(Self {
-                what: "the server asks for a password, and none was given",
-                remedy: "write it into the URL of the database: postgres://USER:PASSWORD@HOST/DATABASE",
-            });
-        };
+        let Some(said) = said(error) else { return Self::of_driver(error) };
         let (what, remedy) = match *said.code() {
             SqlState::READ_ONLY_SQL_TRANSACTION => (
                 "the database is read-only",
@@ -66,10 +64,17 @@ impl Diagnosis {
                 "the server does not accept the password",
                 "give user and password that are right in the URL of the database",
             ),
+            SqlState::INVALID_AUTHORIZATION_SPECIFICATION if said.message().contains("no encryption") => (
+                "the server does not let this login in from here without TLS",
+                "if it may come in with TLS, ask for that in the URL of the database: sslmode=verify-full (with sslrootcert=FILE for an authority of your own)",
+            ),
             SqlState::INVALID_AUTHORIZATION_SPECIFICATION if said.message().contains("no pg_hba.conf entry") => (
-                "the server lets this login in from here with TLS at most",
-                "this program speaks no TLS to a database: lay a tunnel that does, as by stunnel or ssh, or have a line for the login written into \
-                 pg_hba.conf that is not hostssl",
+                "the server does not let this login in from here",
+                "have a line for the login, the database and this machine's address written into pg_hba.conf",
+            ),
+            SqlState::INVALID_AUTHORIZATION_SPECIFICATION if said.message().contains("client certificate") => (
+                "the server asks for a certificate of this program's",
+                "name one that an authority of the server's ssl_ca_file signed, with sslcert=FILE and sslkey=FILE in the URL of the database",
             ),
             SqlState::INVALID_CATALOG_NAME => {
                 ("there is no such database", "make it with `create database`, or name another in the URL")
@@ -80,6 +85,42 @@ impl Diagnosis {
                 "set shared_preload_libraries = 'timescaledb' in postgresql.conf, and restart the server",
             ),
             _ => return None,
+        };
+        Some(Self { what, remedy })
+    }
+}
+
+impl Diagnosis {
+    /// What is known before the server says anything.
+    fn of_driver(error: &(dyn Error + 'static)) -> Option<Self> {
+        if let Some((what, remedy)) = tls_fault(error).and_then(explain_tls) {
+            return Some(Self { what, remedy });
+        }
+        // The driver has no types for these.
+        let text = describe(error);
+        let (what, remedy) = if text.contains("password missing") {
+            (
+                "the server asks for a password, and none was given",
+                "write it into the URL of the database: postgres://USER:PASSWORD@HOST/DATABASE",
+            )
+        } else if text.contains("server does not support TLS") {
+            (
+                "the server speaks no TLS, and the URL of the database asks for it",
+                "let the server speak it (ssl = on in postgresql.conf, with ssl_cert_file and ssl_key_file), or, on a network that you trust, ask for \
+                 sslmode=disable",
+            )
+        } else if text.contains("channel binding") {
+            (
+                "the server cannot prove that the TLS connection ends with it, as channel_binding=require asks",
+                "let it check passwords as scram-sha-256, with nothing between that takes TLS apart, or leave channel_binding out",
+            )
+        } else if text.contains("does not allow writes") {
+            (
+                "the server is a standby, or read-only, and one that takes writes is looked for",
+                "name the primary, or all hosts of which one may be it",
+            )
+        } else {
+            return None;
         };
         Some(Self { what, remedy })
     }
@@ -111,7 +152,7 @@ impl StoreError {
             Self::NotAdmitted(error) | Self::Cancelled(error) | Self::Forbidden(error) | Self::Refused(error) => {
                 Some(error)
             }
-            Self::TimedOut(_) | Self::Stuck(_) | Self::Inconsistent(_) => None,
+            Self::TimedOut(_) | Self::Stuck(_) | Self::NotReplicated | Self::Inconsistent(_) => None,
         }
     }
 }

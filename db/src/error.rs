@@ -1,14 +1,10 @@
 use std::{error::Error, fmt::Write};
 
-use deadpool_postgres::{HookError, PoolError};
+use deadpool::managed::PoolError;
 use thiserror::Error;
-use tokio_postgres::{
-    Config,
-    config::{ChannelBinding, SslMode},
-    error::{Severity, SqlState},
-};
+use tokio_postgres::error::{Severity, SqlState};
 
-use crate::{diagnosis::explain, has_password, rollbacks};
+use crate::{connection::ConnectError, diagnosis::explain, rollbacks};
 
 /// A call to the database that brought no answer. Nothing was changed by it, except where a method says otherwise. What it says has all its causes in it,
 /// so it names none besides, which would be told twice.
@@ -33,6 +29,13 @@ pub enum StoreError {
          `select pid, wait_event, state, query from pg_stat_activity` shows what they wait for"
     )]
     Stuck(usize),
+    /// It is committed, and the server gave up waiting for the synchronous standby: somebody cancelled the wait. If that standby takes over before it
+    /// has the commit, it is gone. Worth trying again.
+    #[error(
+        "the database committed without its synchronous standby, since somebody cancelled the wait for it; \
+         it counts as stored once a later commit has reached the standby"
+    )]
+    NotReplicated,
     /// The database holds what the schema's functions never write.
     #[error("the database is inconsistent: {0}")]
     Inconsistent(&'static str),
@@ -45,13 +48,34 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// An error of a session that could not be opened, or prepared.
+    pub(crate) fn of_new_session(error: tokio_postgres::Error) -> Self {
+        match error.code() {
+            Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Self::Forbidden(error),
+            Some(code) if !is_connection_lost(code) => Self::NotAdmitted(error),
+            _ => Self::Unreachable(Box::new(error)),
+        }
+    }
+
+    /// The errors of all addresses of a database. One that says what is wrong says more than that others did not answer.
+    pub(crate) fn of_addresses(mut failed: Vec<(String, Self)>) -> Self {
+        let telling = failed.iter().position(|(_, error)| error.parts().1.is_some());
+        match telling.or((failed.len() == 1).then_some(0)) {
+            Some(place) => failed.swap_remove(place).1,
+            None => Self::Unreachable(Box::new(NoAddress(failed))),
+        }
+    }
+
     /// Whether the database is away, or there but unable to store anything: the same may well succeed once it is back. False where it
     /// answered that it does not accept this one call.
     pub fn is_outage(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::TimedOut(_) | Self::NotAdmitted(_) | Self::Cancelled(_) | Self::Stuck(_) => {
-                true
-            }
+            Self::Unreachable(_)
+            | Self::TimedOut(_)
+            | Self::NotAdmitted(_)
+            | Self::Cancelled(_)
+            | Self::Stuck(_)
+            | Self::NotReplicated => true,
             Self::Inconsistent(_) | Self::Forbidden(_) => false,
             // Classes 53 (out of resources, a full disk among them), 57 (operator intervention) and 58 (system error), see
             // PostgreSQL's appendix A; and a server that is a standby now.
@@ -73,7 +97,7 @@ impl StoreError {
             Self::Refused(error) | Self::Forbidden(error) | Self::Cancelled(error) | Self::NotAdmitted(error) => {
                 error.code().map(SqlState::code)
             }
-            Self::Unreachable(_) | Self::TimedOut(_) | Self::Stuck(_) | Self::Inconsistent(_) => None,
+            Self::Unreachable(_) | Self::TimedOut(_) | Self::Stuck(_) | Self::NotReplicated | Self::Inconsistent(_) => None,
         }
     }
 
@@ -85,7 +109,7 @@ impl StoreError {
                 !error.as_db_error().is_some_and(rollbacks::is_own)
             }
             Self::Unreachable(_) | Self::NotAdmitted(_) | Self::TimedOut(_) => true,
-            Self::Stuck(_) | Self::Inconsistent(_) => false,
+            Self::Stuck(_) | Self::NotReplicated | Self::Inconsistent(_) => false,
         }
     }
 
@@ -102,58 +126,6 @@ impl StoreError {
             _ => false,
         }
     }
-}
-
-/// A database URL that cannot be understood.
-#[derive(Debug, Error)]
-#[error("the database URL is not valid: {fault}; expected is {}", Self::EXPECTED)]
-pub struct DatabaseUrlError {
-    fault: String,
-}
-
-impl DatabaseUrlError {
-    /// What would be right.
-    pub const EXPECTED: &str = "postgres://USER:PASSWORD@HOST:PORT/DATABASE, \
-                                with %40 for @, %2F for / and %3F for ? in the password";
-
-    /// What is wrong with the URL, without its password.
-    pub fn fault(&self) -> &str {
-        &self.fault
-    }
-
-    /// The driver repeats the names of options that it does not know, which may be the rest of a password that had to be escaped.
-    pub(crate) fn new(url: &str, error: &tokio_postgres::Error) -> Self {
-        let fault = describe(error);
-        Self { fault: if has_password(url) { fault.replace(quoted(&fault), "…") } else { fault } }
-    }
-}
-
-/// Says what is wrong with a database URL, or a connection string, that no connection could be tried with.
-pub fn check_database_url(url: &str) -> Result<(), DatabaseUrlError> {
-    read_database_url(url).map(drop)
-}
-
-/// What a database URL says, unless it asks for what no connection could be made with.
-pub(crate) fn read_database_url(url: &str) -> Result<Config, DatabaseUrlError> {
-    let config: Config = url.parse().map_err(|error| DatabaseUrlError::new(url, &error))?;
-    let asks_for = if config.get_ssl_mode() == SslMode::Require {
-        "sslmode=require"
-    } else if config.get_channel_binding() == ChannelBinding::Require {
-        "channel_binding=require"
-    } else {
-        return Ok(config);
-    };
-    Err(DatabaseUrlError {
-        fault: format!(
-            "{asks_for} asks for TLS, which this program does not speak to a database: leave it out where the database is on this machine or a network \
-             that you trust, else lay a tunnel that does, as by stunnel or ssh, and name its end here"
-        ),
-    })
-}
-
-/// What stands between the first two backticks.
-fn quoted(text: &str) -> &str {
-    text.split('`').nth(1).filter(|quoted| !quoted.is_empty()).unwrap_or("`")
 }
 
 impl From<tokio_postgres::Error> for StoreError {
@@ -173,18 +145,28 @@ impl From<tokio_postgres::Error> for StoreError {
     }
 }
 
-impl From<PoolError> for StoreError {
-    fn from(error: PoolError) -> Self {
+impl From<PoolError<Self>> for StoreError {
+    fn from(error: PoolError<Self>) -> Self {
         match error {
-            PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => match error.code() {
-                Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Self::Forbidden(error),
-                Some(code) if !is_connection_lost(code) => Self::NotAdmitted(error),
-                _ => Self::Unreachable(Box::new(error)),
-            },
+            PoolError::Backend(error) => error,
             other => Self::Unreachable(Box::new(other)),
         }
     }
 }
+
+impl From<ConnectError> for StoreError {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Driver(error) => Self::of_new_session(error),
+            other => Self::Unreachable(Box::new(other)),
+        }
+    }
+}
+
+/// Why none of several addresses could be connected to.
+#[derive(Debug, Error)]
+#[error("{}", .0.iter().map(|(place, error)| format!("{place}: {error}")).collect::<Vec<_>>().join("; "))]
+struct NoAddress(Vec<(String, StoreError)>);
 
 /// Whether the server said with this code that it ended the session, or is not able to hold one now.
 /// Classes 08 (connection exceptions), 53 (out of resources) and 57 (operator intervention), see PostgreSQL's appendix A.
@@ -205,33 +187,4 @@ pub fn describe(error: &(dyn Error + 'static)) -> String {
         cause = error.source();
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::{Store, StoreOptions};
-
-    #[test]
-    fn an_invalid_url_is_explained_without_showing_a_piece_of_its_password() {
-        let fault = |url| Store::new(url, StoreOptions::default()).err().unwrap().to_string();
-        assert!(fault("postgres://ann@h/db?colour=red").contains("`colour`"));
-        assert!(!fault("postgres://ann:se@h/db?cret=x").contains("cret=x"));
-        let broken = fault("postgres://ann:secret@h/db?tail=x");
-        assert!(!broken.contains("tail") && broken.contains("expected is postgres://"), "{broken}");
-    }
-
-    #[test]
-    fn a_url_that_asks_for_tls_is_refused_with_what_to_do() {
-        for (url, asks_for) in [
-            ("postgres://ann:secret@h/db?sslmode=require", "sslmode=require asks for TLS"),
-            ("host=h sslmode=require", "sslmode=require asks for TLS"),
-            ("postgres://h/db?channel_binding=require", "channel_binding=require asks for TLS"),
-        ] {
-            let fault = Store::new(url, StoreOptions::default()).err().unwrap().to_string();
-            assert!(fault.contains(asks_for) && fault.contains("tunnel") && !fault.contains("secret"), "{fault}");
-        }
-        for mode in ["disable", "prefer"] {
-            assert!(Store::new(&format!("postgres://h/db?sslmode={mode}"), StoreOptions::default()).is_ok(), "{mode}");
-        }
-    }
 }

@@ -7,8 +7,8 @@ use tokio_postgres::Transaction;
 
 use crate::{
     Flavour, Store, StoreError, StoreOptions,
+    connection::pooler::{self, SharedSessions},
     objects::{self, Drift, Shown},
-    pooler::{self, SharedSessions},
     roles,
     schema::{self, SchemaError, SchemaStatus},
     store::hour_in,

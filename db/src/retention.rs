@@ -75,7 +75,7 @@ impl Retention {
 
     /// What is due now.
     pub async fn due(store: &Store) -> Result<Due, StoreError> {
-        store.read(async |client| read_due(&***client).await).await
+        store.read(async |client| read_due(client.plain()).await).await
     }
 
     /// Lets raw events be due as the setting says, however many that are, and takes back what a wrong clock moved into the future. It is refused where

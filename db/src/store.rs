@@ -1,23 +1,20 @@
 use std::{collections::HashMap, iter, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
-use deadpool_postgres::{Object, Pool};
 use model::{EventKind, Hour, HourCounts, HourRow, UserName};
 use tokio::{
     sync::Semaphore,
     task::JoinSet,
     time::{Instant, sleep, timeout, timeout_at},
 };
-use tokio_postgres::{Client, Config, Row, types::ToSql};
+use tokio_postgres::{Client, Row, types::ToSql};
 
 use crate::{
     DatabaseUrlError, Loss, StoreError,
-    connections::{
-        COUNT_SOUNDLY, PoolUse, REFUSE_TO_MISS_CHUNKS, SoundSince, StoreOptions, connect, pool_of, prepare_session,
-        take_from,
+    connection::{
+        COUNT_SOUNDLY, Connector, Object, Pool, PoolUse, REFUSE_TO_MISS_CHUNKS, Session, StoreOptions, pool_of,
+        prepare_session, take_from,
     },
-    error::read_database_url,
-    session::Session,
 };
 
 /// The writer whose counter row holds what was rebuilt from raw events. No lane ever has it: their numbers begin at 1.
@@ -62,35 +59,33 @@ pub struct Store {
 }
 
 struct Inner {
-    config: Config,
+    connector: Arc<Connector>,
     options: StoreOptions,
     pool: Pool,
     reads: Pool,
     /// For connections of the pool that are used, or were given up and are still open.
     places: Arc<Semaphore>,
-    sound_since: Arc<SoundSince>,
 }
 
 impl Store {
     /// Prepares to connect; nothing is opened yet.
     pub fn new(database_url: &str, options: StoreOptions) -> Result<Self, DatabaseUrlError> {
-        let mut config = read_database_url(database_url)?;
-        config
-            .application_name(&options.application_name)
-            .connect_timeout(options.connect_timeout)
-            // A peer that vanished without a word is noticed even while nothing is under way.
-            .keepalives_idle(Duration::from_secs(10))
-            .keepalives_interval(Duration::from_secs(5))
-            .keepalives_retries(3)
-            .tcp_user_timeout(options.statement_timeout * 2);
-
-        let sound_since = Arc::<SoundSince>::default();
+        let connector = Connector::new(database_url, options.connect_timeout, |config| {
+            config
+                .application_name(&options.application_name)
+                // A peer that vanished without a word is noticed even while nothing is under way.
+                .keepalives_idle(Duration::from_secs(10))
+                .keepalives_interval(Duration::from_secs(5))
+                .keepalives_retries(3)
+                .tcp_user_timeout(options.statement_timeout * 2);
+        })?;
+        let connector = Arc::new(connector);
         let check = if options.works_on_raw_events { REFUSE_TO_MISS_CHUNKS } else { "" };
-        let pool = pool_of(&config, &options, options.max_connections, check, &sound_since);
+        let pool = pool_of(&connector, &options, options.max_connections, check);
         // Counts are not read from raw events.
-        let reads = pool_of(&config, &options, options.max_read_connections, "", &sound_since);
+        let reads = pool_of(&connector, &options, options.max_read_connections, "");
         let places = Arc::new(Semaphore::new(2 * options.max_connections));
-        Ok(Self { inner: Arc::new(Inner { config, options, pool, reads, places, sound_since }) })
+        Ok(Self { inner: Arc::new(Inner { connector, options, pool, reads, places }) })
     }
 
     /// The exact counts of the given hours, in the order given. Whatever was committed before the call is counted.
@@ -286,7 +281,8 @@ impl Store {
 
     /// Opens a connection and asks for nothing much.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.bounded(async { Ok(connect(&self.inner.config).await?.batch_execute("select 1").await?) }).await
+        let client = self.plain_client().await?;
+        self.call(client.batch_execute("select 1")).await
     }
 
     /// A connection from the pool.
@@ -302,7 +298,7 @@ impl Store {
     /// After an error that may come from a session's own state, no session is used again that was open at the time.
     pub(crate) fn distrust(&self, error: &StoreError) {
         if error.is_of_all_sessions() {
-            self.inner.sound_since.now();
+            self.inner.connector.distrust_open_connections();
         }
     }
 
@@ -315,8 +311,9 @@ impl Store {
         let limit = self.statement_limit();
         match timeout(limit, call(&mut session)).await {
             Ok(Ok(value)) => {
+                let skipped_standby = session.skipped_standby();
                 session.go_back();
-                Ok(value)
+                if skipped_standby { Err(StoreError::NotReplicated) } else { Ok(value) }
             }
             Ok(Err(error)) => {
                 session.go_back_after(&error);
@@ -345,8 +342,8 @@ impl Store {
 
     /// A connection of its own, for work that takes longer than a statement of the pool may.
     pub(crate) async fn maintenance_client(&self) -> Result<Client, StoreError> {
+        let client = self.plain_client().await?;
         self.bounded(async {
-            let client = connect(&self.inner.config).await?;
             prepare_session(&client, self.inner.options.maintenance_timeout).await?;
             client.batch_execute(REFUSE_TO_MISS_CHUNKS).await?;
             // A wrong count would be noticed, but noticing does not settle the hour.
@@ -359,10 +356,7 @@ impl Store {
     /// A connection of its own that nothing was said on yet, for looking at the server as it is. A server that lets nobody in is told from one
     /// that refuses a statement.
     pub(crate) async fn plain_client(&self) -> Result<Client, StoreError> {
-        connect(&self.inner.config).await.map_err(|error| match StoreError::from(error) {
-            StoreError::Refused(error) | StoreError::Forbidden(error) => StoreError::NotAdmitted(error),
-            other => other,
-        })
+        Ok(self.inner.connector.connect().await?.into_client())
     }
 
     /// A little more than the server's own limit, so that a server that is well says itself what was slow.

@@ -8,9 +8,9 @@ use crate::{
     attempt::{Attempt, SendError, attempt},
     claims::ClaimColumns,
     columns::Columns,
+    connection::Session,
     known_visitors::KnownVisitors,
     losses::StoredBatches,
-    session::Session,
 };
 
 /// How often a batch is tried in a row that others store parts of at the same moment. Each time those parts are fewer.

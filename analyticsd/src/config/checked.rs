@@ -30,7 +30,7 @@ impl Settings {
                 dir,
                 kind: self.value(&settings::EMBEDDED_KIND),
                 postgres_bin: self.value(&settings::POSTGRES_BIN),
-                wasm_server: None,
+                ..EmbeddedOptions::default()
             }),
             (None, Some(url)) => Database::Url(url),
             (None, None) => return Err(vec![no_database().to_string()]),

@@ -44,7 +44,7 @@ impl fmt::Display for EmbeddedKind {
 }
 
 /// Where and how to run an embedded database.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct EmbeddedOptions {
     /// The folder that holds everything; made if it is not there.
     pub dir: PathBuf,
@@ -54,6 +54,8 @@ pub struct EmbeddedOptions {
     pub postgres_bin: Option<PathBuf>,
     /// Where npm installs the WebAssembly server. None: inside `dir`. Several databases may share one.
     pub wasm_server: Option<PathBuf>,
+    /// More settings of a native server, each as NAME=VALUE; they override those that it is started with.
+    pub settings: Vec<String>,
 }
 
 /// A database that could not be started.
@@ -129,10 +131,10 @@ impl Embedded {
             .kind
             .or_else(|| [EmbeddedKind::Native, EmbeddedKind::Wasm].into_iter().find(|&kind| has_data(kind)));
         match chosen {
-            Some(EmbeddedKind::Native) => native::start(&dir, options.postgres_bin.as_deref(), lock).await,
+            Some(EmbeddedKind::Native) => native::start(&dir, options, lock).await,
             Some(EmbeddedKind::Wasm) => wasm::start(&dir, options.wasm_server.as_deref(), lock).await,
             None => match native::prerequisites(&dir, options.postgres_bin.as_deref()) {
-                Ok(_) => native::start(&dir, options.postgres_bin.as_deref(), lock).await,
+                Ok(_) => native::start(&dir, options, lock).await,
                 Err(native) => {
                     tracing::info!(reason = %native, "native PostgreSQL cannot run here; using WebAssembly");
                     wasm::start(&dir, options.wasm_server.as_deref(), lock)

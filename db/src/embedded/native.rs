@@ -10,7 +10,9 @@ use std::{
 use tokio::{process::Command, time::Instant};
 use tokio_postgres::{Config, NoTls};
 
-use super::{Child, Embedded, EmbeddedError, EmbeddedKind, PostgresBinaries, socket_dir, socket_url};
+use super::{
+    Child, Embedded, EmbeddedError, EmbeddedKind, EmbeddedOptions, PostgresBinaries, socket_dir, socket_url,
+};
 
 /// Recovery after a crash replays what was written since the last checkpoint, five minutes' worth at most.
 const START_TIMEOUT: Duration = Duration::from_mins(2);
@@ -79,8 +81,8 @@ fn major_of_data(home: &Path) -> Option<String> {
     Some(fs::read_to_string(home.join("data/PG_VERSION")).ok()?.trim().to_owned())
 }
 
-pub(super) async fn start(dir: &Path, postgres_bin: Option<&Path>, lock: File) -> Result<Embedded, EmbeddedError> {
-    let Prerequisites { binaries, owner } = prerequisites(dir, postgres_bin)?;
+pub(super) async fn start(dir: &Path, options: &EmbeddedOptions, lock: File) -> Result<Embedded, EmbeddedError> {
+    let Prerequisites { binaries, owner } = prerequisites(dir, options.postgres_bin.as_deref())?;
     let home = dir.join("native");
     let data = home.join("data");
     if !data.exists() {
@@ -92,7 +94,8 @@ pub(super) async fn start(dir: &Path, postgres_bin: Option<&Path>, lock: File) -
     if let Some(owner) = owner {
         chown(&sockets, Some(owner.uid), Some(owner.gid)).map_err(EmbeddedError::folder(&sockets))?;
     }
-    let child = start_server(&binaries, &home, &sockets, owner).await?;
+    let server = Server { binaries: &binaries, home: &home, sockets: &sockets, settings: &options.settings, owner };
+    let child = server.start().await?;
 
     let maintenance = config(&sockets, "postgres");
     ensure_database(&maintenance).await?;
@@ -139,16 +142,21 @@ async fn initdb(
     fs::rename(&unfinished, data).map_err(EmbeddedError::folder(data))
 }
 
-/// Starts the server and waits until it answers. A server that the last run left behind, still shutting down, is waited for.
-async fn start_server(
-    binaries: &PostgresBinaries,
-    home: &Path,
-    sockets: &Path,
+struct Server<'a> {
+    binaries: &'a PostgresBinaries,
+    home: &'a Path,
+    sockets: &'a Path,
+    settings: &'a [String],
     owner: Option<Owner>,
-) -> Result<Child, EmbeddedError> {
+}
+
+impl Server<'_> {
+/// Starts the server and waits until it answers. A server that the last run left behind, still shutting down, is waited for.
+async fn start(&self) -> Result<Child, EmbeddedError> {
+    let Self { home, sockets, .. } = self;
     let log = home.join("server.log");
     let deadline = Instant::now() + START_TIMEOUT;
-    let mut child = spawn_server(binaries, home, sockets, &log, owner)?;
+    let mut child = self.spawn(&log)?;
     loop {
         let ended = child.process().try_wait().ok().flatten();
         // What answers while another holds the data is the last run's server, in its last moments.
@@ -165,24 +173,14 @@ async fn start_server(
             if !output.contains("postmaster.pid") {
                 return Err(EmbeddedError::Failed { what: "starting PostgreSQL", output });
             }
-            child = spawn_server(binaries, home, sockets, &log, owner)?;
+            child = self.spawn(&log)?;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// The process that runs on the data, as it says itself in the first line of its lock file.
-fn postmaster(data: &Path) -> Option<u32> {
-    fs::read_to_string(data.join("postmaster.pid")).ok()?.lines().next()?.trim().parse().ok()
-}
-
-fn spawn_server(
-    binaries: &PostgresBinaries,
-    home: &Path,
-    sockets: &Path,
-    log: &Path,
-    owner: Option<Owner>,
-) -> Result<Child, EmbeddedError> {
+fn spawn(&self, log: &Path) -> Result<Child, EmbeddedError> {
+    let Self { binaries, home, sockets, .. } = self;
     let log_file = File::create(log).map_err(EmbeddedError::folder(log))?;
     let mut settings = vec![
         "listen_addresses=".to_owned(),
@@ -194,16 +192,23 @@ fn spawn_server(
         settings.push("shared_preload_libraries=timescaledb".to_owned());
         settings.push("timescaledb.telemetry_level=off".to_owned());
     }
+    settings.extend_from_slice(self.settings);
     let mut command = std::process::Command::new("sh");
     command.args(["-c", UNTIL_STDIN_ENDS, "sh"]).arg(binaries.path("postgres")).arg("-D").arg(home.join("data"));
     for setting in settings {
         command.args([OsStr::new("-c"), OsStr::new(&setting)]);
     }
     command.current_dir(home).stdout(log_file.try_clone().map_err(EmbeddedError::folder(log))?).stderr(log_file);
-    if let Some(owner) = owner {
+    if let Some(owner) = self.owner {
         as_owner(&mut command, owner);
     }
     Child::spawn(&mut Command::from(command), "PostgreSQL")
+}
+}
+
+/// The process that runs on the data, as it says itself in the first line of its lock file.
+fn postmaster(data: &Path) -> Option<u32> {
+    fs::read_to_string(data.join("postmaster.pid")).ok()?.lines().next()?.trim().parse().ok()
 }
 
 async fn ensure_database(maintenance: &Config) -> Result<(), EmbeddedError> {
@@ -211,7 +216,8 @@ async fn ensure_database(maintenance: &Config) -> Result<(), EmbeddedError> {
         what: "making the database",
         output: crate::describe(&error),
     };
-    let client = crate::connections::connect(maintenance).await.map_err(failed)?;
+    let (client, connection) = maintenance.connect(NoTls).await.map_err(failed)?;
+    tokio::spawn(connection);
     let there =
         client.query_opt("select from pg_database where datname = $1", &[&DATABASE]).await.map_err(failed)?.is_some();
     if !there {

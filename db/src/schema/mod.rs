@@ -116,7 +116,7 @@ pub struct Migrated {
 
 /// Compares the schema of a database with the one that this program knows, by what is recorded in it. Changes nothing.
 pub async fn status(store: &Store) -> Result<SchemaStatus, SchemaError> {
-    let read = store.read(async |client| match status_of(&**client.as_ref()).await {
+    let read = store.read(async |client| match status_of(client.plain()).await {
         Err(SchemaError::Store(error)) => Err(error),
         // What the schema is, is no fault of the session's.
         status => Ok(status),

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use db::{Store, StoreError, StoreOptions};
+use chrono::Utc;
+use db::{Fate, Ingested, Store, StoreError, StoreOptions, WriteError};
 use harness::PrivateServer;
+use model::{Event, EventKind, Hour, Timestamp, UserName};
 use tokio::time::{sleep, timeout};
 
 use crate::support::writer;
@@ -55,5 +57,51 @@ async fn calls_that_are_given_up_keep_their_connections_which_are_bounded_until_
         }
     };
     timeout(Duration::from_mins(1), proven).await.expect("the places are free again");
+    server.stop().await.unwrap();
+}
+
+/// The server answers a commit like any other whose wait for its standby somebody cancelled: only a warning says that the standby may not have it.
+#[tokio::test]
+async fn a_commit_that_did_not_wait_for_its_standby_is_answered_only_when_a_later_one_did() {
+    let mut server = PrivateServer::start().await.unwrap();
+    let store = Store::new(server.url(), StoreOptions::default()).unwrap();
+    let client = server.client().await;
+    client.batch_execute("set synchronous_commit = local").await.unwrap();
+    let set = async |setting: &str| {
+        client.batch_execute(&format!("alter system {setting}")).await.unwrap();
+        client.batch_execute("select pg_reload_conf()").await.unwrap();
+    };
+    let now = Timestamp::from_millis(Utc::now().timestamp_millis()).unwrap();
+    let event = |user: &str| Event { at: now, user: UserName::new(user).unwrap(), kind: EventKind::Click };
+    let mut lane = writer(&store);
+    assert_eq!(lane.ingest(&[event("anna")]).await.unwrap(), Ingested::Stored);
+    set("set synchronous_standby_names = 'nobody'").await;
+    // It comes to an end only if it waits for the standby and the wait is cancelled.
+    let cancel_wait = async || {
+        let cancelled = async {
+            let cancel = "select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'";
+            while client.query(cancel, &[]).await.unwrap().is_empty() {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(Duration::from_mins(1), cancelled).await.expect("a commit waits for the standby");
+    };
+    let events = [event("ben")];
+    let (stored, ()) = tokio::join!(lane.ingest(&events), cancel_wait());
+    let Err(WriteError::Undecided(undecided)) = stored else { panic!("the standby does not have it: {stored:?}") };
+    assert!(matches!(undecided.cause(), StoreError::NotReplicated), "{undecided}");
+
+    let found_out = undecided.find_out(&store, Duration::from_mins(1));
+    tokio::pin!(found_out);
+    // The fence is a commit as well, and must wait itself.
+    for _ in 0..2 {
+        tokio::select! {
+            fate = &mut found_out => panic!("the standby does not have it: {fate:?}"),
+            () = cancel_wait() => {}
+        }
+    }
+    set("reset synchronous_standby_names").await;
+    assert!(matches!(found_out.await, Fate::Stored));
+    assert_eq!(store.counts(&[Hour::containing(now)]).await.unwrap()[0].unique_users, 2);
     server.stop().await.unwrap();
 }

@@ -26,6 +26,8 @@ mod reports;
 mod retention;
 mod roles;
 mod schema;
+mod several_hosts;
 mod support;
+mod tls;
 mod webassembly;
 mod writer;

@@ -10,6 +10,7 @@
 //!
 //! A [`PrivateServer`] is for tests that change a server's settings, or crash it.
 
+mod certificates;
 mod daemon;
 mod database;
 mod pooler;
@@ -18,7 +19,9 @@ mod private_server;
 mod server_process;
 mod slow_link;
 mod stale_link;
+mod tls_server;
 
+pub use certificates::{Authority, Issued, Validity};
 pub use daemon::{Daemon, program};
 pub use database::{TIMESCALE_TEMPLATE, TestDatabase, embedded_options, make_timescale_template, server_dir};
 pub use pooler::{PoolMode, Pooler};
@@ -27,6 +30,7 @@ pub use private_server::{APPLICATION_NAME, End, PrivateServer};
 pub use server_process::{ServerProcess, bare_command, signal};
 pub use slow_link::SlowLink;
 pub use stale_link::StaleLink;
+pub use tls_server::{TlsServer, loopback_address};
 
 /// Makes a test of each named function for each flavour: `postgres::NAME` and `timescale::NAME`. The functions are
 /// asynchronous and take a [`db::Flavour`].

@@ -52,7 +52,16 @@ impl PrivateServer {
     /// Makes the schema of the best flavour that the server can hold. `postgres_bin` is the folder of its programs;
     /// none: looked for.
     pub async fn start_in(dir: TempDir, postgres_bin: Option<PathBuf>) -> anyhow::Result<Self> {
-        let options = EmbeddedOptions { postgres_bin, ..embedded_options(dir.path(), Flavour::Postgres) };
+        Self::start_with(dir, postgres_bin, Vec::new()).await
+    }
+
+    /// The same with more settings of the server, each as NAME=VALUE.
+    pub async fn start_with(
+        dir: TempDir,
+        postgres_bin: Option<PathBuf>,
+        settings: Vec<String>,
+    ) -> anyhow::Result<Self> {
+        let options = EmbeddedOptions { postgres_bin, settings, ..embedded_options(dir.path(), Flavour::Postgres) };
         let running = Embedded::start(&options).await?;
         let url = running.url().to_owned();
         let name = StoreOptions { application_name: APPLICATION_NAME.to_owned(), ..StoreOptions::default() };
@@ -94,6 +103,12 @@ impl PrivateServer {
             Some(running) => timeout(Duration::ZERO, running.ended()).await.is_err(),
             None => false,
         }
+    }
+
+    /// Replaces the rules by which the server lets clients in.
+    pub async fn let_in(&self, rules: &str) {
+        std::fs::write(self.dir.path().join("native/data/pg_hba.conf"), rules).expect("the folder is the test's own");
+        self.client().await.batch_execute("select pg_reload_conf()").await.expect("the server reads its files again");
     }
 
     /// Stops the server as a service manager does.

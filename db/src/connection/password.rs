@@ -1,5 +1,7 @@
 //! Keeps passwords out of what is shown.
 
+use super::parameters::value_length;
+
 /// What stands in the place of a password.
 const MASK: &str = "***";
 
@@ -60,21 +62,6 @@ fn mask_pairs(text: &str) -> String {
     }
     // What is no pair may be the rest of a password.
     if rest.trim().is_empty() { masked } else { format!("{masked} {MASK}").trim_start().to_owned() }
-}
-
-fn value_length(value: &str) -> usize {
-    let is_quoted = value.starts_with('\'');
-    let mut is_escaped = false;
-    for (place, character) in value.char_indices().skip(usize::from(is_quoted)) {
-        match character {
-            _ if is_escaped => is_escaped = false,
-            '\\' => is_escaped = true,
-            '\'' if is_quoted => return place + 1,
-            _ if !is_quoted && character.is_whitespace() => return place,
-            _ => {}
-        }
-    }
-    value.len()
 }
 
 /// Any text with the passwords masked that it may hold, for what was given in a place where no database URL belongs: all between the first name

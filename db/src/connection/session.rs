@@ -2,9 +2,9 @@
 
 use std::ops::{Deref, DerefMut};
 
-use deadpool_postgres::Object;
 use tokio::{runtime::Handle, sync::OwnedSemaphorePermit};
 
+use super::pool::Object;
 use crate::StoreError;
 
 const OPEN: &str = "it is taken only by what consumes or drops the session";

@@ -1,13 +1,22 @@
 //! Connections: what is said on each before its first use, and the pools that hold them.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    ops::{Deref, DerefMut},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
-use tokio_postgres::{Client, Config, NoTls};
+use deadpool::{
+    Runtime,
+    managed::{self, Metrics, RecycleError, RecycleResult},
+};
+use deadpool_postgres::ClientWrapper;
+use tokio_postgres::Client;
 
+use super::connector::{Connected, Connector};
 use crate::StoreError;
 
 /// Limits of a [`Store`](crate::Store). All are bounds, none is a delay.
@@ -22,7 +31,8 @@ pub struct StoreOptions {
     pub works_on_raw_events: bool,
     /// The most connections for reading counts, which go on when all others wait for commits.
     pub max_read_connections: usize,
-    /// The longest that opening a connection, or waiting for a free one, may take.
+    /// The longest that waiting for a free connection may take, and that one of several addresses of the database may keep silent, unless its URL names
+    /// a `connect_timeout`. A single address may take three times as long.
     pub connect_timeout: Duration,
     /// The longest that a read of counts may take, a second try on a new connection included.
     pub read_timeout: Duration,
@@ -81,18 +91,91 @@ pub(crate) const REFUSE_TO_MISS_CHUNKS: &str = "do $$ begin \
     end if; \
 end $$";
 
-/// From when on sessions can be trusted. One that was opened before is not used again.
-#[derive(Default)]
-pub(crate) struct SoundSince(Mutex<Option<std::time::Instant>>);
+/// Opens the connections of a pool, whose sessions are all prepared alike, and by some statements more.
+pub(crate) struct Manager {
+    connector: Arc<Connector>,
+    statement_timeout: Duration,
+    more_to_prepare: &'static str,
+}
 
-impl SoundSince {
-    pub(crate) fn now(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(std::time::Instant::now());
+/// A connection of a pool, which keeps its prepared statements.
+pub(crate) struct PooledClient {
+    client: ClientWrapper,
+    skipped_standby: Arc<AtomicBool>,
+}
+
+pub(crate) type Pool = managed::Pool<Manager>;
+pub(crate) type Object = managed::Object<Manager>;
+
+impl PooledClient {
+    /// The driver's own, for what takes any of its kinds.
+    pub(crate) fn plain(&self) -> &Client {
+        &self.client
     }
 
-    fn has(&self, opened: std::time::Instant) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_none_or(|since| opened >= since)
+    /// Whether the server gave up waiting for its standby within a commit since this was asked the last time.
+    pub(crate) fn skipped_standby(&self) -> bool {
+        self.skipped_standby.swap(false, Ordering::AcqRel)
     }
+}
+
+impl Deref for PooledClient {
+    type Target = ClientWrapper;
+
+    fn deref(&self) -> &ClientWrapper {
+        &self.client
+    }
+}
+
+impl DerefMut for PooledClient {
+    fn deref_mut(&mut self) -> &mut ClientWrapper {
+        &mut self.client
+    }
+}
+
+impl managed::Manager for Manager {
+    type Type = PooledClient;
+    type Error = StoreError;
+
+    async fn create(&self) -> Result<PooledClient, StoreError> {
+        let connected = self.connector.connect().await?;
+        // The planner would otherwise plan each call anew, because it takes an array of known length to be worth it; planning takes as long as storing a
+        // batch of 30 events.
+        let prepare = async {
+            prepare_session(&connected, self.statement_timeout).await?;
+            let prepare = format!("set plan_cache_mode = force_generic_plan; {}", self.more_to_prepare);
+            connected.batch_execute(&prepare).await
+        };
+        prepare.await.map_err(StoreError::of_new_session)?;
+        let Connected { client, driver, skipped_standby } = connected;
+        Ok(PooledClient { client: ClientWrapper::new(client, driver), skipped_standby })
+    }
+
+    async fn recycle(&self, client: &mut PooledClient, metrics: &Metrics) -> RecycleResult<StoreError> {
+        if client.is_closed() {
+            return Err(RecycleError::message("it is closed"));
+        }
+        if !self.connector.trusts(metrics.created) {
+            return Err(RecycleError::message("it is not trusted any more"));
+        }
+        Ok(())
+    }
+}
+
+/// A pool of at most `max` connections.
+pub(crate) fn pool_of(
+    connector: &Arc<Connector>,
+    options: &StoreOptions,
+    max: usize,
+    more_to_prepare: &'static str,
+) -> Pool {
+    let connector = Arc::clone(connector);
+    Pool::builder(Manager { connector, statement_timeout: options.statement_timeout, more_to_prepare })
+        .max_size(max)
+        .runtime(Runtime::Tokio1)
+        .wait_timeout(Some(options.connect_timeout))
+        .build()
+        .expect("a pool with timeouts has a runtime")
 }
 
 /// A connection of a pool. One that takes long to open goes to the pool when it is there, also if whoever asked has given up meanwhile: else nobody on a
@@ -104,55 +187,6 @@ pub(crate) async fn take_from(pool: &Pool) -> Result<Object, StoreError> {
     let pool = pool.clone();
     let opening = tokio::spawn(async move { pool.get().await });
     Ok(opening.await.expect("nobody aborts it, and opening does not panic")?)
-}
-
-/// A pool of connections whose sessions are all prepared alike, and by some statements more.
-pub(crate) fn pool_of(
-    config: &Config,
-    options: &StoreOptions,
-    max: usize,
-    more_to_prepare: &'static str,
-    sound_since: &Arc<SoundSince>,
-) -> Pool {
-    let manager =
-        Manager::from_config(config.clone(), NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
-    let statement_timeout = options.statement_timeout;
-    let sound_since = Arc::clone(sound_since);
-    Pool::builder(manager)
-        .max_size(max)
-        .runtime(Runtime::Tokio1)
-        .wait_timeout(Some(options.connect_timeout))
-        // A password takes four ways there and back more than the connection itself, which has the limit of its own.
-        .create_timeout(Some(options.connect_timeout * 3))
-        .recycle_timeout(Some(options.connect_timeout))
-        .post_create(Hook::async_fn(move |client, _| {
-            Box::pin(async move {
-                prepare_session(client, statement_timeout).await.map_err(HookError::Backend)?;
-                // The planner would otherwise plan each call anew, because it takes an array of known length to be worth it;
-                // planning takes as long as storing a batch of 30 events.
-                let prepare = format!("set plan_cache_mode = force_generic_plan; {more_to_prepare}");
-                client.batch_execute(&prepare).await.map_err(HookError::Backend)
-            })
-        }))
-        .pre_recycle(Hook::sync_fn(move |_, metrics| {
-            if sound_since.has(metrics.created) {
-                Ok(())
-            } else {
-                Err(HookError::message("it is not trusted any more"))
-            }
-        }))
-        .build()
-        .expect("a pool with timeouts has a runtime")
-}
-
-/// Opens one connection and lets it be driven in the background until its client is dropped.
-pub(crate) async fn connect(config: &Config) -> Result<Client, tokio_postgres::Error> {
-    let (client, connection) = config.connect(NoTls).await?;
-    tokio::spawn(async move {
-        // The client sees the same error in its next call, where it is handled.
-        let _ = connection.await;
-    });
-    Ok(client)
 }
 
 /// Durable commits, whatever the server's default is; a new snapshot for each statement, which the functions of the schema count

@@ -1,0 +1,67 @@
+//! Tells a database that goes on from one that was left behind: which cluster a server holds, and on which timeline it writes. A standby that takes over
+//! begins a new timeline; a primary that was cut off meanwhile, and lets clients in, is still on the old one.
+
+use std::sync::{Mutex, PoisonError};
+
+use thiserror::Error;
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+/// A standby writes on none. What the login may not call, or the server does not have, tells nothing, and keeps nobody out.
+const WHERE_IT_WRITES: &str = "select (select system_identifier from pg_catalog.pg_control_system()), \
+     case when not pg_catalog.pg_is_in_recovery() then left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8) end";
+
+/// The newest that was seen.
+#[derive(Debug, Default)]
+pub(super) struct Lineage(Mutex<Option<Seen>>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seen {
+    cluster: String,
+    timeline: u32,
+}
+
+/// A server that was left behind.
+#[derive(Debug, Error)]
+#[error(
+    "{place} is a primary that another one has taken over from (its timeline is {found}, that of the other {known}): what it stores would be lost; end it, \
+     or make it a standby (pg_rewind)"
+)]
+pub(crate) struct LineageError {
+    place: String,
+    found: u32,
+    known: u32,
+}
+
+impl Lineage {
+    /// Whether a server took over from the one that answered before; an error for one that was left behind.
+    pub(super) async fn check(&self, client: &Client, place: &str) -> Result<bool, LineageError> {
+        let Some(found) = seen(client).await else { return Ok(false) };
+        let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match newest.replace(found.clone()) {
+            Some(known) if known.cluster == found.cluster && known.timeline > found.timeline => {
+                let error = LineageError { place: place.to_owned(), found: found.timeline, known: known.timeline };
+                *newest = Some(known);
+                Err(error)
+            }
+            Some(known) if known != found => {
+                if known.cluster == found.cluster {
+                    tracing::warn!("{place} has taken over as the primary: its timeline is {}", found.timeline);
+                } else {
+                    // Whoever restores a backup, or moves, does this on purpose. What it lost is found by the rows of writers.
+                    tracing::warn!("{place} holds another database cluster than the one that answered before");
+                }
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+}
+
+async fn seen(client: &Client) -> Option<Seen> {
+    let answer = client.simple_query(WHERE_IT_WRITES).await.ok()?;
+    let row = answer.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    })?;
+    Some(Seen { cluster: row.get(0)?.to_owned(), timeline: u32::from_str_radix(row.get(1)?, 16).ok()? })
+}

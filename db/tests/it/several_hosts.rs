@@ -1,0 +1,152 @@
+//! A database that may be found at several places.
+
+use std::{net::Ipv4Addr, time::Duration};
+
+use db::{
+    Store, StoreOptions,
+    embedded::{Embedded, EmbeddedOptions},
+};
+use harness::{PrivateServer, SlowLink, loopback_address, server_dir};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    time::{sleep, timeout},
+};
+
+use crate::support::writer;
+
+fn store(hosts: &[String], parameters: &str) -> Store {
+    let url = format!("postgres://analytics@{}/analytics?{parameters}", hosts.join(","));
+    Store::new(&url, StoreOptions::default()).unwrap()
+}
+
+/// A place that takes connections and never says a word, as a server that hangs.
+struct SilentHost {
+    address: String,
+    taken: mpsc::UnboundedReceiver<TcpStream>,
+}
+
+impl SilentHost {
+    async fn start_at(address: &str) -> Option<Self> {
+        let listener = TcpListener::bind(address).await.ok()?;
+        let address = listener.local_addr().unwrap().to_string();
+        let (sender, taken) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Ok((connection, _)) = listener.accept().await {
+                if sender.send(connection).is_err() {
+                    return;
+                }
+            }
+        });
+        Some(Self { address, taken })
+    }
+
+    /// How many connections came since this was asked the last time.
+    fn taken(&mut self) -> usize {
+        let mut connections = Vec::new();
+        while let Ok(connection) = self.taken.try_recv() {
+            connections.push(connection);
+        }
+        connections.len()
+    }
+}
+
+async fn server_at(address: Ipv4Addr) -> PrivateServer {
+    let settings = vec![format!("listen_addresses={address}")];
+    let server = PrivateServer::start_with(server_dir(), None, settings).await.unwrap();
+    server.let_in("local all all trust\nhost all all 127.0.0.0/8 trust\n").await;
+    server
+}
+
+#[tokio::test]
+async fn a_host_that_keeps_silent_is_passed_over_and_the_one_that_answered_comes_first_from_then_on() {
+    let address = loopback_address();
+    let server = server_at(address).await;
+    let mut silent = SilentHost::start_at("127.0.0.1:0").await.unwrap();
+    let hosts = [silent.address.clone(), format!("{address}:5432")];
+    let store = store(&hosts, "connect_timeout=1");
+    store.ping().await.unwrap();
+    assert_eq!(silent.taken(), 1);
+    store.ping().await.unwrap();
+    assert_eq!(silent.taken(), 0, "the one that answered is tried first");
+
+    let both_silent = self::store(&[hosts[0].clone(), hosts[0].clone()], "connect_timeout=1");
+    let error = both_silent.ping().await.unwrap_err().to_string();
+    assert_eq!(error.matches("no answer within 1s").count(), 2, "{error}");
+    drop(server);
+}
+
+#[tokio::test]
+async fn a_dead_address_of_a_name_is_passed_over_too() {
+    let server = PrivateServer::start().await.unwrap();
+    let link = SlowLink::start(server.url(), Duration::ZERO).await;
+    // A machine without IPv6 has nothing to pass over.
+    let mut silent = SilentHost::start_at(&format!("[::1]:{}", link.port())).await;
+    let store = store(&[format!("localhost:{}", link.port())], "connect_timeout=1");
+    for _ in 0..2 {
+        store.ping().await.unwrap();
+    }
+    if let Some(silent) = &mut silent {
+        assert!(silent.taken() <= 1);
+    }
+}
+
+#[tokio::test]
+async fn of_several_servers_the_one_that_takes_writes_is_found() {
+    let (first, second) = (loopback_address(), loopback_address());
+    let (reads, mut writes) = tokio::join!(server_at(first), server_at(second));
+    let read_only = "alter database analytics set default_transaction_read_only = on";
+    reads.client().await.batch_execute(read_only).await.unwrap();
+    let hosts = [format!("{first}:5432"), format!("{second}:5432")];
+    let stores = async |parameters: &str| {
+        let proven = writer(&store(&hosts, parameters)).prove().await;
+        proven.map_err(|error| error.to_string())
+    };
+    stores("").await.unwrap();
+    stores("target_session_attrs=read-write").await.unwrap();
+    let error = stores("target_session_attrs=any").await.unwrap_err();
+    assert!(error.contains("the database is read-only"), "{error}");
+    writes.stop().await.unwrap();
+    let error = stores("").await.unwrap_err();
+    assert!(error.contains("a standby, or read-only"), "{error}");
+    let error = store(&[hosts[1].clone(), hosts[1].clone()], "").ping().await.unwrap_err().to_string();
+    assert_eq!(error.matches(&hosts[1]).count(), 2, "{error}");
+}
+
+/// The promotion of a standby begins a new timeline; so does that of a copy.
+#[tokio::test]
+async fn a_primary_that_another_one_has_taken_over_from_is_refused_until_it_is_all_that_is_asked_for() {
+    let (old_address, new_address) = (loopback_address(), loopback_address());
+    let mut old = server_at(old_address).await;
+    old.stop().await.unwrap();
+    let dir = server_dir();
+    let copied = std::process::Command::new("cp").arg("-a").arg(old.dir().join("native")).arg(dir.path()).status();
+    assert!(copied.unwrap().success());
+    std::fs::write(dir.path().join("native/data/standby.signal"), "").unwrap();
+    let options = EmbeddedOptions {
+        settings: vec![format!("listen_addresses={new_address}")],
+        ..harness::embedded_options(dir.path(), db::Flavour::Postgres)
+    };
+    let new = Embedded::start(&options).await.unwrap();
+    let hosts = [format!("{old_address}:5432"), format!("{new_address}:5432")];
+    let store = store(&hosts, "connect_timeout=5");
+    // As long as it is a standby nothing can be written there.
+    store.ping().await.unwrap_err();
+    let (client, connection) = tokio_postgres::connect(new.url(), tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client.query_one("select pg_promote()", &[]).await.unwrap();
+    let promoted = async {
+        while store.ping().await.is_err() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_mins(1), promoted).await.expect("it takes writes");
+
+    old.start_again().await.unwrap();
+    store.ping().await.unwrap();
+    drop(client);
+    new.stop().await.unwrap();
+    let error = store.ping().await.unwrap_err().to_string();
+    assert!(error.contains("another one has taken over from") && error.contains("pg_rewind"), "{error}");
+    self::store(&hosts, "").ping().await.expect("a program that starts now knows of no other");
+}
