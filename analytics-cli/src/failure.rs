@@ -98,6 +98,7 @@ pub(crate) fn database_advice(error: &StoreError, url_source: Option<&Source>) -
         StoreError::TimedOut(_) | StoreError::Cancelled(_) | StoreError::Stuck(_) => {
             "try again when it is less busy".to_owned()
         }
+        StoreError::NotReplicated => "do it again: what is there already stays as it is".to_owned(),
         StoreError::Forbidden(_) => format!("this command needs a login in role {}", roles::OWNER),
         StoreError::Refused(_) | StoreError::Inconsistent(_) => {
             "run `analytics-cli doctor` to find the cause".to_owned()

@@ -2,11 +2,7 @@ use std::error::Error;
 
 use tokio_postgres::error::SqlState;
 
-use crate::{
-    StoreError,
-    connection::{explain_tls, tls_fault},
-    describe,
-};
+use crate::{StoreError, describe, tls_faults};
 
 /// A fault that is known by what the server says of it: what is wrong, and what to do.
 pub(crate) struct Diagnosis {
@@ -28,7 +24,7 @@ fn seen(tried: &str, error: &(dyn Error + 'static)) -> String {
         // Its hints are replaced by what is to be done here.
         Some(Diagnosis { what, .. }) => match said(error) {
             Some(said) => format!("{what} ({}: {})", said.severity(), said.message()),
-            None => tls_fault(error).map_or_else(|| what.to_owned(), |fault| format!("{what} ({fault})")),
+            None => tls_faults::fault_in(error).map_or_else(|| what.to_owned(), |fault| format!("{what} ({fault})")),
         },
         None => format!("{tried}: {}", describe(error)),
     }
@@ -93,7 +89,7 @@ impl Diagnosis {
 impl Diagnosis {
     /// What is known before the server says anything.
     fn of_driver(error: &(dyn Error + 'static)) -> Option<Self> {
-        if let Some((what, remedy)) = tls_fault(error).and_then(explain_tls) {
+        if let Some((what, remedy)) = tls_faults::fault_in(error).and_then(tls_faults::explain) {
             return Some(Self { what, remedy });
         }
         // The driver has no types for these.

@@ -4,7 +4,7 @@ use deadpool::managed::PoolError;
 use thiserror::Error;
 use tokio_postgres::error::{Severity, SqlState};
 
-use crate::{connection::ConnectError, diagnosis::explain, rollbacks};
+use crate::{diagnosis::explain, rollbacks};
 
 /// A call to the database that brought no answer. Nothing was changed by it, except where a method says otherwise. What it says has all its causes in it,
 /// so it names none besides, which would be told twice.
@@ -97,7 +97,9 @@ impl StoreError {
             Self::Refused(error) | Self::Forbidden(error) | Self::Cancelled(error) | Self::NotAdmitted(error) => {
                 error.code().map(SqlState::code)
             }
-            Self::Unreachable(_) | Self::TimedOut(_) | Self::Stuck(_) | Self::NotReplicated | Self::Inconsistent(_) => None,
+            Self::Unreachable(_) | Self::TimedOut(_) | Self::Stuck(_) | Self::NotReplicated | Self::Inconsistent(_) => {
+                None
+            }
         }
     }
 
@@ -149,15 +151,6 @@ impl From<PoolError<Self>> for StoreError {
     fn from(error: PoolError<Self>) -> Self {
         match error {
             PoolError::Backend(error) => error,
-            other => Self::Unreachable(Box::new(other)),
-        }
-    }
-}
-
-impl From<ConnectError> for StoreError {
-    fn from(error: ConnectError) -> Self {
-        match error {
-            ConnectError::Driver(error) => Self::of_new_session(error),
             other => Self::Unreachable(Box::new(other)),
         }
     }

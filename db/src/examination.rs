@@ -7,8 +7,8 @@ use tokio_postgres::Transaction;
 
 use crate::{
     Flavour, Store, StoreError, StoreOptions,
-    connection::pooler::{self, SharedSessions},
     objects::{self, Drift, Shown},
+    pooler::{self, SharedSessions},
     roles,
     schema::{self, SchemaError, SchemaStatus},
     store::hour_in,
@@ -81,7 +81,7 @@ pub struct Settling {
 }
 
 impl Examination {
-    /// Prepares to look; nothing is opened yet. No look takes longer than `limit`.
+    /// Prepares to look; nothing is opened yet. No look takes longer than `limit` once a connection is there.
     pub fn new(store: &Store, limit: Duration) -> Self {
         Self { store: store.clone(), limit }
     }
@@ -224,8 +224,9 @@ impl Examination {
         &self,
         look: impl AsyncFnOnce(&Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        // Which has a limit of its own, that knows how many hosts there are.
+        let mut client = self.store.plain_client().await?;
         let taken = timeout(self.limit, async {
-            let mut client = self.store.plain_client().await?;
             let transaction = client.build_transaction().read_only(true).start().await?;
             // For this transaction only, since in WebAssembly all clients share one session.
             let limit = format!("set local statement_timeout = {}", self.limit.as_millis());

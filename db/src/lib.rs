@@ -31,6 +31,7 @@ mod forgetting;
 mod known_visitors;
 mod losses;
 pub mod objects;
+pub mod pooler;
 mod raw_events_examination;
 mod retention;
 pub mod roles;
@@ -38,13 +39,15 @@ mod rollbacks;
 pub mod schema;
 mod settler;
 mod store;
+mod tls_faults;
 mod writer;
 
 pub use access_tokens::{AccessTokenRow, AccessTokens, LiveAccessToken, LiveAccessTokens, NewAccessToken};
 pub use audit::{AuditedHour, Auditor, Difference, Repaired, Tally};
 pub use claims::Claim;
 pub use connection::{
-    DatabaseUrlError, PoolUse, StoreOptions, check_database_url, has_password, mask_password, mask_passwords_in, pooler, unproven_hosts,
+    DatabaseUrlError, PoolUse, StoreOptions, check_database_url, has_password, mask_password, mask_passwords_in,
+    unproven_hosts,
 };
 pub use error::{StoreError, describe};
 pub use examination::{Access, Clock, Examination, Platform, Settling, Timescale};

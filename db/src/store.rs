@@ -353,9 +353,8 @@ impl Store {
         .await
     }
 
-    /// A connection of its own that nothing was said on yet, for looking at the server as it is. A server that lets nobody in is told from one
-    /// that refuses a statement.
-    pub(crate) async fn plain_client(&self) -> Result<Client, StoreError> {
+    /// A connection of its own that nothing was said on yet, for looking at the server as it is. It is open as long as the client is.
+    pub async fn plain_client(&self) -> Result<Client, StoreError> {
         Ok(self.inner.connector.connect().await?.into_client())
     }
 

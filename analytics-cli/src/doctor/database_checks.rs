@@ -9,7 +9,7 @@ use db::{
     schema::{MigrationState, OLDEST_SOUND_TIMESCALE, SchemaError, SchemaStatus, is_sound_timescale},
 };
 
-use super::{clock::Skew, finding::Finding, losses, raw_events, report::Report};
+use super::{clock::Skew, encryption, finding::Finding, losses, raw_events, report::Report};
 use crate::{
     database,
     failure::{self, Failure},
@@ -62,6 +62,7 @@ impl Database {
             }
         };
         report.add(Finding::ok(REACHED, format!("{} answers", mask_password(&self.url.value))))?;
+        report.add(encryption::look(&self.url.value))?;
         let sessions = self.examination.sessions().await;
         report
             .add(sessions.map_or_else(|error| self.failed(SESSIONS, &error), |sessions| judge_sessions(&sessions)))?;

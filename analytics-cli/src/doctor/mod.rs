@@ -5,6 +5,7 @@
 
 mod clock;
 mod database_checks;
+mod encryption;
 mod finding;
 mod losses;
 mod raw_events;

@@ -191,6 +191,7 @@ fn reason(cause: &StoreError) -> String {
         (_, Some(code)) => format!("the database refuses commits, with SQLSTATE {code}"),
         (StoreError::TimedOut(limit), None) => format!("the database did not answer a commit within {limit:?}"),
         (StoreError::Stuck(_), None) => "earlier commits that timed out are still running in the database".to_owned(),
+        (StoreError::NotReplicated, None) => "the database commits without its synchronous standby".to_owned(),
         (_, None) => "the database cannot be reached".to_owned(),
     }
 }

@@ -13,6 +13,7 @@ mod batch;
 mod contract;
 mod cors;
 mod document;
+mod encrypted_database;
 mod files;
 mod fuzz;
 mod healthcheck;

@@ -26,7 +26,7 @@ use super::{
     lineage::{Lineage, LineageError},
     tls::{Encryption, Tls, TlsError},
 };
-use crate::StoreError;
+use crate::{StoreError, tls_faults};
 
 /// How many addresses of one name are tried.
 const MAX_ADDRESSES: usize = 8;
@@ -70,7 +70,7 @@ impl fmt::Display for Target {
 
 /// Why no connection could be opened to one address.
 #[derive(Debug, Error)]
-pub(crate) enum ConnectError {
+enum ConnectError {
     #[error("the name cannot be looked up: {0}")]
     NotFound(#[source] std::io::Error),
     #[error("no answer within {0:?}")]
@@ -81,6 +81,15 @@ pub(crate) enum ConnectError {
     Lineage(#[from] LineageError),
     #[error(transparent)]
     Driver(#[from] tokio_postgres::Error),
+}
+
+impl From<ConnectError> for StoreError {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Driver(error) => Self::of_new_session(error),
+            other => Self::Unreachable(Box::new(other)),
+        }
+    }
 }
 
 /// An open connection.
@@ -260,7 +269,7 @@ async fn connector(tls: &Tls) -> Result<tokio_postgres_rustls::MakeRustlsConnect
 
 /// As libpq has it for `prefer`: where the handshake fails, and where the server lets this login in, but not with TLS.
 fn may_go_without_tls(error: &tokio_postgres::Error) -> bool {
-    error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION) || super::tls_fault(error).is_some()
+    error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION) || tls_faults::fault_in(error).is_some()
 }
 
 /// The driver cannot take hosts out again.

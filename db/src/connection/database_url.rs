@@ -10,7 +10,7 @@ use tokio_postgres::{
 
 use super::{
     has_password, parameters,
-    tls::{self, Encryption},
+    tls::{self, Encryption, TlsError},
 };
 use crate::describe;
 
@@ -57,8 +57,12 @@ impl DatabaseUrlError {
         &self.fault
     }
 
-    fn new(fault: impl ToString) -> Self {
-        Self { fault: fault.to_string() }
+    fn new(fault: impl Into<String>) -> Self {
+        Self { fault: fault.into() }
+    }
+
+    fn of_tls(error: &TlsError) -> Self {
+        Self { fault: error.to_string() }
     }
 
     fn of_driver(url: &str, error: &tokio_postgres::Error) -> Self {
@@ -133,10 +137,10 @@ pub(super) struct DatabaseUrl {
 impl DatabaseUrl {
     pub(super) fn read(url: &str) -> Result<Self, DatabaseUrlError> {
         let (rest, own) = parameters::take(url, &tls::PARAMETERS);
-        let encryption = Encryption::of(&own).map_err(DatabaseUrlError::new)?;
+        let encryption = Encryption::of(&own).map_err(|error| DatabaseUrlError::of_tls(&error))?;
         if let Encryption::Preferred(tls) | Encryption::Required(tls) = &encryption {
             // What cannot be read now is told now; it is read again for each connection.
-            tls.connector().map_err(DatabaseUrlError::new)?;
+            tls.connector().map_err(|error| DatabaseUrlError::of_tls(&error))?;
         }
         let mut config: Config = rest.parse().map_err(|error| DatabaseUrlError::of_driver(url, &error))?;
         if encryption == Encryption::Never && config.get_channel_binding() == ChannelBinding::Require {
@@ -164,10 +168,16 @@ fn hosts_of(config: &Config) -> Result<Vec<Server>, DatabaseUrlError> {
     let (names, addresses, ports) = (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
     let count = names.len().max(addresses.len());
     if count == 0 {
-        return Err(DatabaseUrlError::new("it names no host; a socket is named by its folder: host=/var/run/postgresql"));
+        return Err(DatabaseUrlError::new(
+            "it names no host; a socket is named by its folder: host=/var/run/postgresql",
+        ));
     }
     if !names.is_empty() && !addresses.is_empty() && names.len() != addresses.len() {
-        return Err(DatabaseUrlError::new(format!("it names {} hosts and {} addresses (hostaddr)", names.len(), addresses.len())));
+        return Err(DatabaseUrlError::new(format!(
+            "it names {} hosts and {} addresses (hostaddr)",
+            names.len(),
+            addresses.len()
+        )));
     }
     if ports.len() > 1 && ports.len() != count {
         return Err(DatabaseUrlError::new(format!("it names {count} hosts and {} ports", ports.len())));

@@ -21,23 +21,20 @@ fn query_start(text: &str) -> Option<usize> {
     text[host..].find('?').map(|at| host + at)
 }
 
-fn take_from_query(
-    url: &str,
-    start: usize,
-    names: &[&'static str],
-) -> (String, BTreeMap<&'static str, String>) {
+fn take_from_query(url: &str, start: usize, names: &[&'static str]) -> (String, BTreeMap<&'static str, String>) {
     let mut taken = BTreeMap::new();
     let mut others = Vec::new();
     for pair in url[start + 1..].split('&') {
-        let named = pair.split_once('=').and_then(|(key, value)| Some((named(names, key)?, value)));
-        match named {
+        let known = pair.split_once('=').and_then(|(key, value)| Some((named(names, key)?, value)));
+        match known {
             Some((name, value)) => {
                 taken.insert(name, percent_decode_str(value).decode_utf8_lossy().into_owned());
             }
             None => others.push(pair),
         }
     }
-    let rest = if others.is_empty() { url[..start].to_owned() } else { format!("{}?{}", &url[..start], others.join("&")) };
+    let rest =
+        if others.is_empty() { url[..start].to_owned() } else { format!("{}?{}", &url[..start], others.join("&")) };
     (rest, taken)
 }
 

@@ -59,7 +59,9 @@ pub(crate) enum TlsError {
          server's certificate as well) and verify-full (checks its host name as well)"
     )]
     UnknownMode(String),
-    #[error("sslrootcert asks for a check of the server's certificate, which sslmode={0} does not make: add sslmode=verify-full")]
+    #[error(
+        "sslrootcert asks for a check of the server's certificate, which sslmode={0} does not make: add sslmode=verify-full"
+    )]
     RootsWithoutCheck(&'static str),
     #[error(
         "sslmode={0} does not go with the certificates that the system trusts, since anybody can have one of them for a name of his own: add \
@@ -74,7 +76,9 @@ pub(crate) enum TlsError {
     NotPem { parameter: &'static str, path: PathBuf, what: &'static str, error: pem::Error },
     #[error("sslkey names {}, which others may read: take their rights with `chmod 600`, or `chmod 640` where it belongs to root", .0.display())]
     KeyIsOpen(PathBuf),
-    #[error("the certificates that the system trusts cannot be read: {0}; install them (on Debian the package ca-certificates), or name a file with sslrootcert")]
+    #[error(
+        "the certificates that the system trusts cannot be read: {0}; install them (on Debian the package ca-certificates), or name a file with sslrootcert"
+    )]
     NoSystemRoots(String),
     #[error("sslrootcert or sslcert holds what cannot be used: {0}")]
     Unusable(#[source] rustls::Error),
@@ -84,7 +88,8 @@ impl Encryption {
     /// Reads the parameters that [`PARAMETERS`] names.
     pub(super) fn of(parameters: &BTreeMap<&'static str, String>) -> Result<Self, TlsError> {
         let given = |name| parameters.get(name).map(String::as_str).filter(|value| !value.is_empty());
-        let roots = given("sslrootcert").map(|value| if value == SYSTEM { Roots::System } else { Roots::File(value.into()) });
+        let roots =
+            given("sslrootcert").map(|value| if value == SYSTEM { Roots::System } else { Roots::File(value.into()) });
         // As libpq has it, who trusts what the system trusts checks the name if nothing else is asked for.
         let unsaid = if roots == Some(Roots::System) { "verify-full" } else { "prefer" };
         let mode = given("sslmode").unwrap_or(unsaid);
@@ -153,7 +158,11 @@ impl Roots {
                 let found = rustls_native_certs::load_native_certs();
                 if found.certs.is_empty() {
                     let errors: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
-                    return Err(TlsError::NoSystemRoots(if errors.is_empty() { "there are none".to_owned() } else { errors.join(", ") }));
+                    return Err(TlsError::NoSystemRoots(if errors.is_empty() {
+                        "there are none".to_owned()
+                    } else {
+                        errors.join(", ")
+                    }));
                 }
                 Ok(found.certs)
             }
@@ -197,69 +206,6 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 
 fn read(parameter: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
     std::fs::read(path).map_err(|error| TlsError::Unreadable { parameter, path: path.to_owned(), error })
-}
-
-/// What rustls says, among the causes of an error.
-pub(crate) fn fault_in<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(fault) = error.downcast_ref() {
-            return Some(fault);
-        }
-        // An error of input and output does not name what it wraps as its cause, but that one's.
-        cause = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(wrapped) => Some(wrapped),
-            None => error.source(),
-        };
-    }
-    None
-}
-
-/// Says of a handshake that failed what is wrong and what to do, where that is known.
-pub(crate) fn explain(error: &rustls::Error) -> Option<(&'static str, &'static str)> {
-    use rustls::{AlertDescription as Alert, CertificateError as Fault, Error};
-    Some(match error {
-        Error::InvalidCertificate(Fault::UnknownIssuer | Fault::BadSignature) => (
-            "this program does not trust the server's certificate, since none that sslrootcert names signed it",
-            "name the file with the certificate of the authority that signed it (sslrootcert=FILE), or sslrootcert=system where that is a public one",
-        ),
-        Error::InvalidCertificate(Fault::Expired | Fault::ExpiredContext { .. }) => {
-            ("the server's certificate has expired", "have it renewed, and look at this machine's clock")
-        }
-        Error::InvalidCertificate(Fault::NotValidYet | Fault::NotValidYetContext { .. }) => {
-            ("the server's certificate is not valid yet", "look at this machine's clock, and at the server's when it was made")
-        }
-        Error::InvalidCertificate(Fault::NotValidForName | Fault::NotValidForNameContext { .. }) => (
-            "the server's certificate is for other host names",
-            "name the host in the URL as the certificate does (its subjectAltName counts, its CN does not), or have one made for this name; sslmode=verify-ca \
-             does without the name, and with it anybody whose certificate the same authority signed passes for the server",
-        ),
-        Error::InvalidCertificate(_) => (
-            "this program cannot use the server's certificate",
-            "have one made of X.509 version 3 with the host in its subjectAltName, signed with RSA of 2048 bits or more, ECDSA or Ed25519",
-        ),
-        Error::AlertReceived(
-            Alert::CertificateRequired
-            | Alert::BadCertificate
-            | Alert::UnknownCA
-            | Alert::CertificateUnknown
-            | Alert::CertificateExpired
-            | Alert::CertificateRevoked
-            | Alert::UnsupportedCertificate
-            | Alert::DecryptError
-            | Alert::AccessDenied,
-        ) => (
-            "the server does not accept this program's certificate",
-            "name one that an authority of the server's ssl_ca_file signed, with sslcert=FILE and sslkey=FILE",
-        ),
-        Error::AlertReceived(Alert::ProtocolVersion | Alert::HandshakeFailure | Alert::InsufficientSecurity)
-        | Error::PeerIncompatible(_) => (
-            "the server speaks no TLS that this program takes",
-            "let it speak TLS 1.2 or later: ssl_min_protocol_version and ssl_ciphers in postgresql.conf",
-        ),
-        Error::InvalidMessage(_) => ("what answers there speaks no TLS", "look at host and port, and at what stands between"),
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

@@ -10,9 +10,7 @@ use std::{
 use tokio::{process::Command, time::Instant};
 use tokio_postgres::{Config, NoTls};
 
-use super::{
-    Child, Embedded, EmbeddedError, EmbeddedKind, EmbeddedOptions, PostgresBinaries, socket_dir, socket_url,
-};
+use super::{Child, Embedded, EmbeddedError, EmbeddedKind, EmbeddedOptions, PostgresBinaries, socket_dir, socket_url};
 
 /// Recovery after a crash replays what was written since the last checkpoint, five minutes' worth at most.
 const START_TIMEOUT: Duration = Duration::from_mins(2);
@@ -151,59 +149,59 @@ struct Server<'a> {
 }
 
 impl Server<'_> {
-/// Starts the server and waits until it answers. A server that the last run left behind, still shutting down, is waited for.
-async fn start(&self) -> Result<Child, EmbeddedError> {
-    let Self { home, sockets, .. } = self;
-    let log = home.join("server.log");
-    let deadline = Instant::now() + START_TIMEOUT;
-    let mut child = self.spawn(&log)?;
-    loop {
-        let ended = child.process().try_wait().ok().flatten();
-        // What answers while another holds the data is the last run's server, in its last moments.
-        let is_ours = child.pid().is_some_and(|pid| postmaster(&home.join("data")) == Some(pid));
-        if is_ours && config(sockets, "postgres").connect(NoTls).await.is_ok() {
-            return Ok(child);
-        }
-        let said = || tail(&fs::read(&log).unwrap_or_default());
-        if Instant::now() > deadline {
-            return Err(EmbeddedError::Failed { what: "starting PostgreSQL in time", output: said() });
-        }
-        if ended.is_some() {
-            let output = said();
-            if !output.contains("postmaster.pid") {
-                return Err(EmbeddedError::Failed { what: "starting PostgreSQL", output });
+    /// Starts the server and waits until it answers. A server that the last run left behind, still shutting down, is waited for.
+    async fn start(&self) -> Result<Child, EmbeddedError> {
+        let Self { home, sockets, .. } = self;
+        let log = home.join("server.log");
+        let deadline = Instant::now() + START_TIMEOUT;
+        let mut child = self.spawn(&log)?;
+        loop {
+            let ended = child.process().try_wait().ok().flatten();
+            // What answers while another holds the data is the last run's server, in its last moments.
+            let is_ours = child.pid().is_some_and(|pid| postmaster(&home.join("data")) == Some(pid));
+            if is_ours && config(sockets, "postgres").connect(NoTls).await.is_ok() {
+                return Ok(child);
             }
-            child = self.spawn(&log)?;
+            let said = || tail(&fs::read(&log).unwrap_or_default());
+            if Instant::now() > deadline {
+                return Err(EmbeddedError::Failed { what: "starting PostgreSQL in time", output: said() });
+            }
+            if ended.is_some() {
+                let output = said();
+                if !output.contains("postmaster.pid") {
+                    return Err(EmbeddedError::Failed { what: "starting PostgreSQL", output });
+                }
+                child = self.spawn(&log)?;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
-}
 
-fn spawn(&self, log: &Path) -> Result<Child, EmbeddedError> {
-    let Self { binaries, home, sockets, .. } = self;
-    let log_file = File::create(log).map_err(EmbeddedError::folder(log))?;
-    let mut settings = vec![
-        "listen_addresses=".to_owned(),
-        format!("unix_socket_directories={}", sockets.display()),
-        "timezone=UTC".to_owned(),
-        "log_timezone=UTC".to_owned(),
-    ];
-    if binaries.has_timescale() {
-        settings.push("shared_preload_libraries=timescaledb".to_owned());
-        settings.push("timescaledb.telemetry_level=off".to_owned());
+    fn spawn(&self, log: &Path) -> Result<Child, EmbeddedError> {
+        let Self { binaries, home, sockets, .. } = self;
+        let log_file = File::create(log).map_err(EmbeddedError::folder(log))?;
+        let mut settings = vec![
+            "listen_addresses=".to_owned(),
+            format!("unix_socket_directories={}", sockets.display()),
+            "timezone=UTC".to_owned(),
+            "log_timezone=UTC".to_owned(),
+        ];
+        if binaries.has_timescale() {
+            settings.push("shared_preload_libraries=timescaledb".to_owned());
+            settings.push("timescaledb.telemetry_level=off".to_owned());
+        }
+        settings.extend_from_slice(self.settings);
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", UNTIL_STDIN_ENDS, "sh"]).arg(binaries.path("postgres")).arg("-D").arg(home.join("data"));
+        for setting in settings {
+            command.args([OsStr::new("-c"), OsStr::new(&setting)]);
+        }
+        command.current_dir(home).stdout(log_file.try_clone().map_err(EmbeddedError::folder(log))?).stderr(log_file);
+        if let Some(owner) = self.owner {
+            as_owner(&mut command, owner);
+        }
+        Child::spawn(&mut Command::from(command), "PostgreSQL")
     }
-    settings.extend_from_slice(self.settings);
-    let mut command = std::process::Command::new("sh");
-    command.args(["-c", UNTIL_STDIN_ENDS, "sh"]).arg(binaries.path("postgres")).arg("-D").arg(home.join("data"));
-    for setting in settings {
-        command.args([OsStr::new("-c"), OsStr::new(&setting)]);
-    }
-    command.current_dir(home).stdout(log_file.try_clone().map_err(EmbeddedError::folder(log))?).stderr(log_file);
-    if let Some(owner) = self.owner {
-        as_owner(&mut command, owner);
-    }
-    Child::spawn(&mut Command::from(command), "PostgreSQL")
-}
 }
 
 /// The process that runs on the data, as it says itself in the first line of its lock file.

@@ -29,10 +29,8 @@ async fn each_mode_checks_of_the_server_what_libpq_says() {
     for mode in ["require", "verify-ca", "verify-full"] {
         comes_to(&tls.url(&format!("sslmode={mode}&{ours}"))).await.unwrap();
     }
-    let by_pairs = format!(
-        "host=db.test hostaddr={} user=analytics dbname=analytics sslmode='verify-full' {ours}",
-        tls.address()
-    );
+    let by_pairs =
+        format!("host=db.test hostaddr={} user=analytics dbname=analytics sslmode='verify-full' {ours}", tls.address());
     comes_to(&by_pairs).await.unwrap();
 
     fails_with(
@@ -75,7 +73,9 @@ async fn a_server_is_not_trusted_with_a_certificate_of_somebody_else_s_or_out_of
 #[tokio::test]
 async fn a_server_that_shows_the_very_certificate_that_is_trusted_is_trusted_while_it_is_valid() {
     let tls = TlsServer::start().await;
-    for (validity, part) in [(Validity::Now, None), (Validity::Expired, Some("has expired")), (Validity::NotYet, Some("not valid yet"))] {
+    for (validity, part) in
+        [(Validity::Now, None), (Validity::Expired, Some("has expired")), (Validity::NotYet, Some("not valid yet"))]
+    {
         let own = Issued::by_itself("db.test", validity);
         let (certificate, _) = own.write(tls.files(), "own");
         tls.show(&own).await;
@@ -88,7 +88,8 @@ async fn a_server_that_shows_the_very_certificate_that_is_trusted_is_trusted_whi
     let other = Issued::by_itself("db.example", Validity::Now);
     let (certificate, _) = other.write(tls.files(), "other");
     tls.show(&other).await;
-    fails_with(&tls.url(&format!("sslmode=verify-full&sslrootcert={}", certificate.display())), &["other host names"]).await;
+    fails_with(&tls.url(&format!("sslmode=verify-full&sslrootcert={}", certificate.display())), &["other host names"])
+        .await;
 }
 
 #[tokio::test]
@@ -165,9 +166,15 @@ async fn files_that_are_no_certificates_are_named_before_anything_is_tried() {
     std::fs::write(path("open.key"), &client.key).unwrap();
     for (parameters, parts) in [
         (format!("sslmode=verify-full&sslrootcert={}", path("none.pem")), vec!["sslrootcert names", "cannot be read"]),
-        (format!("sslmode=verify-full&sslrootcert={}", path("empty.pem")), vec!["sslrootcert names", "holds no certificate"]),
+        (
+            format!("sslmode=verify-full&sslrootcert={}", path("empty.pem")),
+            vec!["sslrootcert names", "holds no certificate"],
+        ),
         (format!("sslcert={}&sslkey={}", path("ann.pem"), path("open.key")), vec!["chmod 600"]),
-        (format!("sslcert={}&sslkey={}", path("ann.key"), path("ann.key")), vec!["sslcert names", "holds no certificate"]),
+        (
+            format!("sslcert={}&sslkey={}", path("ann.key"), path("ann.key")),
+            vec!["sslcert names", "holds no certificate"],
+        ),
         (format!("sslcert={}&sslkey={}", path("ann.pem"), path("none.key")), vec!["sslkey names", "cannot be read"]),
     ] {
         let url = format!("postgres://ann:secret@h/db?{parameters}");

@@ -1,11 +1,11 @@
 use std::{fmt, process::Command, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use db::{Flavour, Store, StoreOptions, embedded::Embedded, schema};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 use crate::cpu;
 
@@ -43,10 +43,8 @@ impl Database {
             None => Some(Private::start().await?),
         };
         let url = private.as_ref().map(|private| private.server.url()).or(url).unwrap_or_default().to_owned();
-        let (client, connection) =
-            tokio_postgres::connect(&url, NoTls).await.context("the database cannot be reached")?;
-        tokio::spawn(connection);
         let store = Store::new(&url, StoreOptions { application_name: "bench".to_owned(), ..StoreOptions::default() })?;
+        let client = store.plain_client().await?;
         Ok(Self { url, client, store, private })
     }
 

@@ -3,12 +3,11 @@
 //! This crate is the only one besides `db` that has SQL: here and in `table` it is what `db` is compared with, and in
 //! `database` it reads the server's version and settings.
 
-use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
-use db::Flavour;
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
+use db::{Flavour, Store, StoreError, StoreOptions};
+use deadpool::managed::{Manager, Metrics, Pool, RecycleError, RecycleResult};
+use deadpool_postgres::ClientWrapper;
 use model::{Event, Hour, HourCounts};
-use tokio_postgres::NoTls;
 
 use crate::http::{self, Answers};
 
@@ -23,8 +22,25 @@ const READ_AGGREGATE: &str = "select coalesce(sum(unique_users), 0)::bigint, coa
 
 #[derive(Clone)]
 struct Textbook {
-    pool: Pool,
+    pool: Pool<Opener>,
     count: &'static str,
+}
+
+/// Opens the connections of the pool, by whatever way the URL names.
+struct Opener(Store);
+
+impl Manager for Opener {
+    type Type = ClientWrapper;
+    type Error = StoreError;
+
+    async fn create(&self) -> Result<ClientWrapper, StoreError> {
+        // It is driven until it is dropped.
+        Ok(ClientWrapper::new(self.0.plain_client().await?, tokio::spawn(async {})))
+    }
+
+    async fn recycle(&self, client: &mut ClientWrapper, _: &Metrics) -> RecycleResult<StoreError> {
+        if client.is_closed() { Err(RecycleError::message("it is closed")) } else { Ok(()) }
+    }
 }
 
 impl Answers for Textbook {
@@ -46,9 +62,9 @@ impl Answers for Textbook {
 }
 
 pub(crate) async fn serve(database_url: &str, flavour: Flavour, connections: usize) -> anyhow::Result<()> {
-    let config = database_url.parse().context("the database URL is not valid")?;
-    let manager = Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
-    let pool = Pool::builder(manager).max_size(connections).build()?;
+    let store =
+        Store::new(database_url, StoreOptions { application_name: "textbook".to_owned(), ..Default::default() })?;
+    let pool = Pool::builder(Opener(store)).max_size(connections).build()?;
     let count = match flavour {
         Flavour::Timescale => READ_AGGREGATE,
         Flavour::Postgres => COUNT_EVENTS,

@@ -177,7 +177,13 @@ pub fn embedded_options(dir: &Path, flavour: Flavour) -> EmbeddedOptions {
         Flavour::Postgres => EmbeddedKind::Native,
         Flavour::Timescale => EmbeddedKind::Wasm,
     };
-    EmbeddedOptions { dir: dir.to_owned(), kind: Some(kind), postgres_bin: None, wasm_server: Some(wasm_server()), ..Default::default() }
+    EmbeddedOptions {
+        dir: dir.to_owned(),
+        kind: Some(kind),
+        postgres_bin: None,
+        wasm_server: Some(wasm_server()),
+        ..Default::default()
+    }
 }
 
 /// All tests share this installation of the WebAssembly server, which is kept between runs.
