@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use db::{Store, StoreOptions};
 
 use crate::{
@@ -16,12 +18,18 @@ pub(crate) async fn with_database<T>(
     let Some(Setting { value, source }) = url else {
         return Err(Failure::CannotRun(format!("this command needs a database; {HOW_TO_GIVE}")));
     };
-    call(&open(&value, &source)?).await.map_err(|failure| failure.on_database(source))
+    call(&open(&value, &source, StoreOptions::default().connect_timeout)?)
+        .await
+        .map_err(|failure| failure.on_database(source))
 }
 
 /// Opens no connection yet.
-pub(crate) fn open(url: &str, source: &Source) -> Result<Store, Failure> {
-    let options =
-        StoreOptions { application_name: "analytics-cli".to_owned(), max_connections: 1, ..StoreOptions::default() };
+pub(crate) fn open(url: &str, source: &Source, connect_timeout: Duration) -> Result<Store, Failure> {
+    let options = StoreOptions {
+        application_name: "analytics-cli".to_owned(),
+        max_connections: 1,
+        connect_timeout,
+        ..StoreOptions::default()
+    };
     Store::new(url, options).map_err(|error| Failure::CannotRun(format!("{source}: {error}")))
 }

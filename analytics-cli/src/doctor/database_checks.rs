@@ -9,7 +9,13 @@ use db::{
     schema::{MigrationState, OLDEST_SOUND_TIMESCALE, SchemaError, SchemaStatus, is_sound_timescale},
 };
 
-use super::{clock::Skew, encryption, finding::Finding, losses, raw_events, report::Report};
+use super::{
+    clock::Skew,
+    encryption::{self, ENCRYPTION},
+    finding::Finding,
+    losses, raw_events,
+    report::Report,
+};
 use crate::{
     database,
     failure::{self, Failure},
@@ -47,22 +53,24 @@ pub(crate) struct Database {
 impl Database {
     /// Prepares to look; nothing is opened yet.
     pub(crate) fn new(url: Setting<String>, limit: Duration) -> Result<Self, Failure> {
-        let store = database::open(&url.value, &url.source)?;
+        let store = database::open(&url.value, &url.source, limit)?;
         Ok(Self { examination: Examination::new(&store, limit), url })
     }
 
     /// Looks at everything, and returns how far its clock is ahead of this machine's, if it could be asked.
     pub(crate) async fn run(self, report: &mut Report) -> Result<Option<Skew>, Failure> {
+        let encryption = encryption::look(&self.url.value);
         let platform = match self.examination.platform().await {
             Ok(platform) => platform,
             Err(error) => {
                 report.add(self.failed(REACHED, &error))?;
-                skip_all_but_the_first(report, "the database cannot be asked", "mend that first")?;
+                report.add(encryption)?;
+                skip_what_asks_it(report, "the database cannot be asked", "mend that first")?;
                 return Ok(None);
             }
         };
         report.add(Finding::ok(REACHED, format!("{} answers", mask_password(&self.url.value))))?;
-        report.add(encryption::look(&self.url.value))?;
+        report.add(encryption)?;
         let sessions = self.examination.sessions().await;
         report
             .add(sessions.map_or_else(|error| self.failed(SESSIONS, &error), |sessions| judge_sessions(&sessions)))?;
@@ -139,10 +147,11 @@ impl Database {
 /// Says for every check of the database why it is not made.
 pub(crate) fn skip(report: &mut Report, why: &str, advice: &str) -> Result<(), Unwritten> {
     report.add(Finding::skipped(REACHED, why, advice))?;
-    skip_all_but_the_first(report, why, "give one first")
+    report.add(Finding::skipped(ENCRYPTION, why, "give one first"))?;
+    skip_what_asks_it(report, why, "give one first")
 }
 
-fn skip_all_but_the_first(report: &mut Report, why: &str, advice: &str) -> Result<(), Unwritten> {
+fn skip_what_asks_it(report: &mut Report, why: &str, advice: &str) -> Result<(), Unwritten> {
     [SESSIONS, POSTGRESQL, ENCODING, DURABILITY, TIMESCALEDB, MIGRATIONS, OBJECTS, RIGHTS, CLOCK, SETTLER, OPEN_HOURS]
         .into_iter()
         .chain(raw_events::ALL)

@@ -87,6 +87,7 @@ impl From<ConnectError> for StoreError {
     fn from(error: ConnectError) -> Self {
         match error {
             ConnectError::Driver(error) => Self::of_new_session(error),
+            ConnectError::Silent(limit) => Self::TimedOut(limit),
             other => Self::Unreachable(Box::new(other)),
         }
     }

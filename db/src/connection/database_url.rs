@@ -105,6 +105,7 @@ impl Server {
     /// As people write it.
     pub(super) fn name(&self) -> String {
         match &self.host {
+            Host::Tcp(name) if name.contains(':') => format!("[{name}]:{}", self.port),
             Host::Tcp(name) => format!("{name}:{}", self.port),
             Host::Unix(folder) => folder.display().to_string(),
         }
@@ -227,7 +228,7 @@ mod tests {
     fn several_hosts_are_read_with_their_ports_and_the_one_that_writes_is_looked_for() {
         let several = DatabaseUrl::read("postgres://a:1,b:2,[::1]:3/db").unwrap();
         let names: Vec<String> = several.hosts.iter().map(super::Server::name).collect();
-        assert_eq!(names, ["a:1", "b:2", "::1:3"]);
+        assert_eq!(names, ["a:1", "b:2", "[::1]:3"]);
         assert_eq!(several.config.get_target_session_attrs(), super::TargetSessionAttrs::ReadWrite);
         for url in ["postgres://a,b/db?target_session_attrs=any", "postgres://a/db"] {
             let read = DatabaseUrl::read(url).unwrap();

@@ -72,7 +72,7 @@ async fn a_host_that_keeps_silent_is_passed_over_and_the_one_that_answered_comes
 
     let both_silent = self::store(&[hosts[0].clone(), hosts[0].clone()], "connect_timeout=1");
     let error = both_silent.ping().await.unwrap_err().to_string();
-    assert_eq!(error.matches("no answer within 1s").count(), 2, "{error}");
+    assert_eq!(error.matches("did not answer within 1s").count(), 2, "{error}");
     drop(server);
 }
 
