@@ -60,7 +60,7 @@ impl Diagnosis {
                 "the server does not accept the password",
                 "give user and password that are right in the URL of the database",
             ),
-            SqlState::INVALID_AUTHORIZATION_SPECIFICATION if said.message().contains("no encryption") => (
+            SqlState::INVALID_AUTHORIZATION_SPECIFICATION if lacks_tls(said.message()) => (
                 "the server does not let this login in from here without TLS",
                 "if it may come in with TLS, ask for that in the URL of the database: sslmode=verify-full (with sslrootcert=FILE for an authority of your own)",
             ),
@@ -120,6 +120,11 @@ impl Diagnosis {
         };
         Some(Self { what, remedy })
     }
+}
+
+/// A socket has no TLS.
+fn lacks_tls(message: &str) -> bool {
+    message.contains("no encryption") && !message.contains("\"[local]\"")
 }
 
 impl StoreError {

@@ -24,7 +24,7 @@ struct Seen {
 #[derive(Debug, Error)]
 #[error(
     "{place} is a primary that another one has taken over from (its timeline is {found}, that of the other {known}): what it stores would be lost; end it, \
-     or make it a standby (pg_rewind)"
+     or make it a standby (pg_rewind); where you restored it on purpose, restart this program"
 )]
 pub(crate) struct LineageError {
     place: String,

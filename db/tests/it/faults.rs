@@ -107,9 +107,9 @@ async fn what_keeps_a_login_out_is_told_as_what_it_is() {
     server.let_in_by("hostssl all own all scram-sha-256").await;
     check(
         &server.told("", "").await,
-        "the server lets this login in from here with TLS",
+        "the server does not let this login in from here",
         "no pg_hba.conf entry",
-        "tunnel",
+        "written into pg_hba.conf",
     );
     server.let_in_by("local all own scram-sha-256").await;
     server.client.batch_execute("alter role own connection limit 0").await.unwrap();
