@@ -125,6 +125,9 @@ create table analytics.settings (
     -- The migration that a program must know to run on this schema. A migration that a running
     -- daemon of the version before could not bear raises it.
     oldest_compatible integer not null default 1,
+    -- Whether owners and rights are those of the roles; false: everything belongs to the owner of
+    -- the schema, whose login the daemons use too.
+    uses_roles boolean not null default true,
     -- Raw events older than this are deleted; the counts of their hours stay. Null: raw events are
     -- kept for ever.
     retention interval,

@@ -99,7 +99,9 @@ pub(crate) fn database_advice(error: &StoreError, url_source: Option<&Source>) -
             "try again when it is less busy".to_owned()
         }
         StoreError::NotReplicated => "do it again: what is there already stays as it is".to_owned(),
-        StoreError::Forbidden(_) => format!("this command needs a login in role {}", roles::OWNER),
+        StoreError::Forbidden(_) => {
+            format!("this command needs a login in role {} or, without roles, the owner of the schema", roles::OWNER)
+        }
         StoreError::Refused(_) | StoreError::Inconsistent(_) => {
             "run `analytics-cli doctor` to find the cause".to_owned()
         }
@@ -116,7 +118,7 @@ pub(crate) fn exit_code(outcome: Result<ExitCode, Failure>) -> ExitCode {
             output::error(&failure.to_string());
             let refused = match &failure {
                 Failure::Server(error) => error.is_refusal(),
-                other => matches!(other, Failure::Refused(_)),
+                other => matches!(other, Failure::Refused(_) | Failure::Schema(SchemaError::Lacking { .. })),
             };
             ExitCode::from(if refused { 1 } else { 2 })
         }

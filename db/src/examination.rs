@@ -11,6 +11,7 @@ use crate::{
     pooler::{self, SharedSessions},
     roles,
     schema::{self, SchemaError, SchemaStatus},
+    service::{self, Service},
     store::hour_in,
 };
 
@@ -38,6 +39,8 @@ pub struct Platform {
     pub full_page_writes: bool,
     /// The setting `synchronous_commit` of a new session.
     pub synchronous_commit: String,
+    /// The service that runs it, where that can be told.
+    pub service: Option<Service>,
 }
 
 /// `TimescaleDB` as the server offers it.
@@ -56,9 +59,11 @@ pub struct Timescale {
 /// Who may do what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
-    /// The statements that are needed for roles, owners and rights to be as they should be; none where the roles are not there.
+    /// Whose login the daemons are to use, where the schema does without roles.
+    pub owner_alone: Option<String>,
+    /// The statements that are needed for owners and rights to be as they should be; none where the roles are to be used and are not there.
     pub needed: Option<Vec<String>>,
-    /// The logins of daemons that are connected now and may do everything in the schema, as superusers or as its owners.
+    /// The logins of daemons that are connected now and may do everything in the schema, as superusers or as its owners, where it uses roles.
     pub mighty_daemons: Vec<String>,
     /// The statements that are needed so that not every login of the server may connect to the database. It takes no right to hold a lock that
     /// storing events waits for, other than to connect. Empty also where the roles are not there.
@@ -108,6 +113,7 @@ impl Examination {
                 fsync: row.get(3),
                 full_page_writes: row.get(4),
                 synchronous_commit: row.get(5),
+                service: service::recognize(transaction).await?,
             })
         })
         .await
@@ -167,11 +173,19 @@ impl Examination {
                     &[&StoreOptions::default().application_name],
                 )
                 .await?;
-            let needed = roles::needed(transaction, flavour).await?;
+            let used = roles::recorded(transaction).await?.unwrap_or(roles::Use::Roles);
+            let needed = roles::needed(transaction, flavour, used).await?;
             Ok(Access {
-                admission: if needed.is_some() { roles::admission(transaction).await? } else { Vec::new() },
+                admission: if needed.is_some() { roles::admission(transaction, used).await? } else { Vec::new() },
                 needed,
-                mighty_daemons: daemons.iter().map(|row| row.get(0)).collect(),
+                mighty_daemons: match used {
+                    roles::Use::Roles => daemons.iter().map(|row| row.get(0)).collect(),
+                    roles::Use::OwnerAlone => Vec::new(),
+                },
+                owner_alone: match used {
+                    roles::Use::Roles => None,
+                    roles::Use::OwnerAlone => Some(roles::owner_alone(transaction).await?),
+                },
             })
         })
         .await

@@ -6,7 +6,7 @@ use clap::{
 };
 use db::{
     Flavour, Store,
-    roles::{self, Roles},
+    roles::{self, Roles, Use},
     schema::{self, FunctionsStatus, Migrated, MigrationState, MigrationStatus, SchemaStatus},
 };
 
@@ -31,14 +31,18 @@ pub(crate) struct MigrateArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Apply what is pending and set up the roles; exit 1 until what takes more rights is done.
+    /// Apply what is pending and set up the roles, if the schema uses them; exit 1 until what takes more rights is done.
     Up {
         /// How raw events are partitioned, chosen once for a new schema; without it, the server's offer decides.
         #[arg(long, value_parser = PossibleValuesParser::new(["timescale", "postgres"]).try_map(|name| name.parse::<Flavour>()))]
         flavour: Option<Flavour>,
-        /// Set up no roles: everything stays with this login, which the daemons use too. For a server on which nobody is a superuser.
-        #[arg(long)]
+        /// Do without roles: everything belongs to this login, which the daemons use too. Recorded in the schema, so that later runs
+        /// keep to it.
+        #[arg(long, conflicts_with = "with_roles")]
         without_roles: bool,
+        /// Set up the roles of daemons and readers after all, where the schema does without them.
+        #[arg(long)]
+        with_roles: bool,
     },
     /// Show how every migration and the functions stand; exit 1 unless all are applied as this build knows them.
     Status,
@@ -49,20 +53,21 @@ enum Action {
 /// Migrates, or looks at the schema.
 pub(crate) async fn run(args: MigrateArgs, store: &Store) -> Result<ExitCode, Failure> {
     match args.action {
-        Action::Up { flavour, without_roles } => {
-            let migrated = if without_roles {
-                schema::migrate_without_roles(store, flavour).await?
-            } else {
-                schema::migrate(store, flavour).await?
+        Action::Up { flavour, without_roles, with_roles } => {
+            let chosen = match (without_roles, with_roles) {
+                (true, _) => Some(Use::OwnerAlone),
+                (_, true) => Some(Use::Roles),
+                _ => None,
             };
-            let Migrated { flavour, applied, is_newer, roles } = migrated;
-            output::print(&describe_up(flavour, &applied))?;
+            let migrated = schema::migrate_and_choose(store, flavour, chosen).await?;
+            let Migrated { flavour, applied, is_newer, used, roles } = migrated;
+            output::print(&describe_up(flavour, used, &applied))?;
             if is_newer {
                 output::message(
                     "A newer version made the schema, and this one can run on it: what it holds itself was not applied.",
                 );
             }
-            if let Some(remark) = remark_on_roles(&roles) {
+            if let Some(remark) = remark_on_roles(used, &roles) {
                 output::message(&remark);
             }
             Ok(if roles.lacking.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -91,8 +96,14 @@ fn judge(complaint: Option<String>) -> ExitCode {
     }
 }
 
-fn describe_up(flavour: Flavour, applied: &[String]) -> String {
-    let mut text = format!("flavour {flavour}\n");
+/// The first line of `up` and `status`.
+fn describe_kind(flavour: &str, used: Option<Use>) -> String {
+    let roles = if used == Some(Use::OwnerAlone) { ", without roles" } else { "" };
+    format!("flavour {flavour}{roles}\n")
+}
+
+fn describe_up(flavour: Flavour, used: Use, applied: &[String]) -> String {
+    let mut text = describe_kind(flavour.as_str(), Some(used));
     for name in applied {
         writeln!(text, "applied {name}").expect("writing into memory cannot fail");
     }
@@ -103,13 +114,19 @@ fn describe_up(flavour: Flavour, applied: &[String]) -> String {
 }
 
 /// What whoever migrates has to know of roles; none where all is as before.
-fn remark_on_roles(Roles { made, lacking }: &Roles) -> Option<String> {
+fn remark_on_roles(used: Use, Roles { made, lacking }: &Roles) -> Option<String> {
     if !lacking.is_empty() {
         let statements = lacking.join(";\n    ");
+        if used == Use::OwnerAlone {
+            return Some(format!(
+                "This is not done: not everything belongs to one login yet, which takes more rights than this login has. A superuser has to run, \
+                 connected to this database:\n    {statements};\nand then this login the command again."
+            ));
+        }
         return Some(format!(
             "This is not done: the roles of daemons and readers are not all set up, which takes more rights than this login has. A superuser has to \
              run, connected to this database:\n    {statements};\nand then this login the command again, which does the rest. Or a superuser runs the \
-             command once. Where there is no superuser, `--without-roles` leaves everything with this login, which the daemons then use too."
+             command once. Or `--without-roles` leaves everything with this login, which the daemons then use too."
         ));
     }
     (!made.is_empty()).then(|| {
@@ -133,7 +150,7 @@ fn describe_status(status: &SchemaStatus, palette: Palette) -> String {
     rows.push([version.to_string(), "functions".to_owned(), state.to_string()]);
     let flavour = status.flavour.map_or("none yet", Flavour::as_str);
     let table = table::layout([("version", Side::Right), ("name", Side::Left), ("state", Side::Left)], &rows, palette);
-    format!("flavour {flavour}\n{table}")
+    format!("{}{table}", describe_kind(flavour, status.roles))
 }
 
 fn describe_differences(status: &SchemaStatus) -> String {
@@ -187,7 +204,7 @@ mod tests {
     use db::{
         Flavour,
         objects::{Drift, DriftKind},
-        roles::Roles,
+        roles::{Roles, Use},
         schema::{FunctionsStatus, MigrationState, MigrationStatus, SchemaStatus},
     };
 
@@ -201,7 +218,8 @@ mod tests {
             .collect();
         let functions =
             FunctionsStatus { version: 1, state: MigrationState::Applied, drift: Vec::new(), oldest_compatible: 1 };
-        SchemaStatus { flavour: Some(Flavour::Postgres), migrations, functions, oldest_compatible: None }
+        let roles = Some(Use::Roles);
+        SchemaStatus { flavour: Some(Flavour::Postgres), migrations, functions, oldest_compatible: None, roles }
     }
 
     #[test]
@@ -219,13 +237,13 @@ mod tests {
 
     #[test]
     fn what_was_applied_is_named() {
-        insta::assert_snapshot!(describe_up(Flavour::Timescale, &["V1__a".to_owned(), "V2__b".to_owned()]), @r#"
+        insta::assert_snapshot!(describe_up(Flavour::Timescale, Use::Roles, &["V1__a".to_owned(), "V2__b".to_owned()]), @r#"
         flavour timescale
         applied V1__a
         applied V2__b
         "#);
-        insta::assert_snapshot!(describe_up(Flavour::Postgres, &[]), @r#"
-        flavour postgres
+        insta::assert_snapshot!(describe_up(Flavour::Postgres, Use::OwnerAlone, &[]), @r#"
+        flavour postgres, without roles
         nothing to apply, the schema is current
         "#);
     }
@@ -236,10 +254,19 @@ mod tests {
             made: made.iter().map(|&name| name.to_owned()).collect(),
             lacking: lacking.iter().map(|&statement| statement.to_owned()).collect(),
         };
-        assert_eq!(remark_on_roles(&roles(&[], &[])), None);
-        assert!(remark_on_roles(&roles(&["analytics_daemon"], &[])).unwrap().contains("in role analytics_daemon"));
-        let lacking = remark_on_roles(&roles(&[], &["create role analytics_daemon"])).unwrap();
+        assert_eq!(remark_on_roles(Use::Roles, &roles(&[], &[])), None);
+        assert!(
+            remark_on_roles(Use::Roles, &roles(&["analytics_daemon"], &[]))
+                .unwrap()
+                .contains("in role analytics_daemon")
+        );
+        let lacking = remark_on_roles(Use::Roles, &roles(&[], &["create role analytics_daemon"])).unwrap();
         assert!(lacking.contains("superuser") && lacking.contains("    create role analytics_daemon;"), "{lacking}");
+        let lacking = remark_on_roles(Use::OwnerAlone, &roles(&[], &["alter schema analytics owner to anna"])).unwrap();
+        assert!(
+            lacking.contains("    alter schema analytics owner to anna;") && !lacking.contains("roles"),
+            "{lacking}"
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use db::{
-    Access, Examination, Flavour, Platform, Settling, StoreError, Timescale, mask_password,
+    Access, Examination, Flavour, Platform, Service, Settling, StoreError, Timescale, mask_password,
     objects::{Drift, DriftKind},
     pooler::SharedSessions,
     roles,
@@ -163,7 +163,10 @@ fn judge_failure(check: &'static str, error: &StoreError, url_source: &Source) -
     let (seen, remedy) = error.parts();
     let advice = match error {
         _ if remedy.is_some() => remedy.unwrap_or_default().to_owned(),
-        StoreError::Forbidden(_) => format!("give this login the rights of a reader: `grant {} to …`", roles::READER),
+        StoreError::Forbidden(_) => format!(
+            "give this login the rights of a reader: `grant {} to …`; without roles, use the login that owns the schema",
+            roles::READER
+        ),
         StoreError::Refused(_) | StoreError::Inconsistent(_) => "see the log of the database".to_owned(),
         StoreError::TimedOut(_) | StoreError::Cancelled(_) => {
             "try again when it is less busy, or with a longer --timeout".to_owned()
@@ -183,12 +186,13 @@ fn judge_sessions(sessions: &Result<(), SharedSessions>) -> Finding {
     }
 }
 
-fn judge_version(Platform { version, major_version, .. }: &Platform) -> Finding {
+fn judge_version(Platform { version, major_version, service, .. }: &Platform) -> Finding {
+    let seen = service.map_or_else(|| version.clone(), |service| format!("{version}, run by {service}"));
     if *major_version >= OLDEST_TESTED_POSTGRESQL {
-        return Finding::ok(POSTGRESQL, version);
+        return Finding::ok(POSTGRESQL, seen);
     }
     let advice = format!("it is tested from version {OLDEST_TESTED_POSTGRESQL} on: upgrade it");
-    Finding::warning(POSTGRESQL, version, advice)
+    Finding::warning(POSTGRESQL, seen, advice)
 }
 
 fn judge_encoding(Platform { encoding, .. }: &Platform) -> Finding {
@@ -201,7 +205,7 @@ fn judge_encoding(Platform { encoding, .. }: &Platform) -> Finding {
 
 fn judge_durability(platform: &Platform) -> Finding {
     let word = |is_on| if is_on { "on" } else { "off" };
-    let Platform { is_webassembly, fsync, full_page_writes, synchronous_commit, .. } = platform;
+    let Platform { is_webassembly, fsync, full_page_writes, synchronous_commit, service, .. } = platform;
     let (fsync_word, pages_word) = (word(*fsync), word(*full_page_writes));
     let seen = format!("fsync {fsync_word}, full_page_writes {pages_word}, synchronous_commit {synchronous_commit}");
     if *is_webassembly {
@@ -212,12 +216,14 @@ fn judge_durability(platform: &Platform) -> Finding {
             "use it for trials only, and a PostgreSQL server where events matter",
         );
     }
-    if !fsync {
+    // Its storage keeps what is committed; the disk of the server holds no data (docs/operate/databases.md).
+    let is_synced_elsewhere = *service == Some(Service::Neon);
+    if !fsync && !is_synced_elsewhere {
         let seen = format!("{seen}: what is committed may be lost when the machine stops");
         let advice = "set fsync = on in postgresql.conf and reload it";
         return Finding::problem(DURABILITY, seen, advice);
     }
-    if !full_page_writes {
+    if !full_page_writes && !is_synced_elsewhere {
         let seen = format!("{seen}: a page that was half written when the machine stopped cannot be mended");
         let advice = "set full_page_writes = on, unless the file system never writes half a page, as ZFS does not";
         return Finding::warning(DURABILITY, seen, advice);
@@ -331,12 +337,12 @@ fn judge_objects(drift: &[Drift]) -> Finding {
     }
 }
 
-fn judge_rights(Access { needed, mighty_daemons, admission }: &Access) -> Finding {
+fn judge_rights(Access { owner_alone, needed, mighty_daemons, admission }: &Access) -> Finding {
     match needed {
         None => Finding::warning(
             RIGHTS,
             "the roles that let daemons and readers do no more than they need are not there",
-            "run `analytics-cli migrate up` with a login that may create roles",
+            "run `analytics-cli migrate up` with a login that may create roles, or with --without-roles to do without them",
         ),
         Some(needed) if !needed.is_empty() => Finding::problem(
             RIGHTS,
@@ -356,12 +362,23 @@ fn judge_rights(Access { needed, mighty_daemons, admission }: &Access) -> Findin
             RIGHTS,
             "every login of the server may connect to this database, and hold locks that storing events waits for",
             format!(
-                "let nobody in but who has to: as the owner of the database, or a superuser, grant connect to logins that are none of the roles' \
+                "let nobody in but who has to: as the owner of the database, or a superuser, grant connect to {} \
                  and have business here, if there are any, then run `{}`",
+                if owner_alone.is_some() {
+                    "other logins that are yours or the service's"
+                } else {
+                    "logins that are none of the roles'"
+                },
                 admission.join("; ")
             ),
         ),
-        Some(_) => Finding::ok(RIGHTS, "everybody may do what they need to, and no more"),
+        Some(_) => Finding::ok(
+            RIGHTS,
+            owner_alone.as_ref().map_or_else(
+                || "everybody may do what they need to, and no more".to_owned(),
+                |owner| format!("without roles: everything belongs to {owner}, whose login the daemons use"),
+            ),
+        ),
     }
 }
 
@@ -402,7 +419,7 @@ fn judge_open_hours(settling: &Settling) -> Finding {
 #[cfg(test)]
 mod tests {
     use db::{
-        Access, Flavour, Platform, Settling, Timescale,
+        Access, Flavour, Platform, Service, Settling, Timescale,
         objects::{Drift, DriftKind},
     };
     use model::{Hour, Timestamp};
@@ -422,6 +439,7 @@ mod tests {
             fsync: true,
             full_page_writes: true,
             synchronous_commit: "on".to_owned(),
+            service: None,
         }
     }
 
@@ -431,6 +449,8 @@ mod tests {
             (platform(), Health::Ok),
             (Platform { is_webassembly: true, ..platform() }, Health::Warning),
             (Platform { fsync: false, ..platform() }, Health::Problem),
+            (Platform { fsync: false, service: Some(Service::Rds), ..platform() }, Health::Problem),
+            (Platform { fsync: false, service: Some(Service::Neon), ..platform() }, Health::Ok),
             (Platform { full_page_writes: false, ..platform() }, Health::Warning),
             (Platform { synchronous_commit: "off".to_owned(), ..platform() }, Health::Warning),
             (Platform { synchronous_commit: "local".to_owned(), ..platform() }, Health::Warning),
@@ -444,6 +464,8 @@ mod tests {
     fn old_versions_and_other_encodings_are_told() {
         assert_eq!(judge_version(&platform()).health, Health::Ok);
         assert_eq!(judge_version(&Platform { major_version: 14, ..platform() }).health, Health::Warning);
+        let managed = judge_version(&Platform { service: Some(Service::Rds), ..platform() });
+        assert_eq!((managed.health, managed.seen.as_str()), (Health::Ok, "17.2, run by Amazon RDS"));
         assert_eq!(judge_encoding(&platform()).health, Health::Ok);
         let ascii = judge_encoding(&Platform { encoding: "SQL_ASCII".to_owned(), ..platform() });
         assert_eq!(ascii.health, Health::Problem);
@@ -494,9 +516,14 @@ mod tests {
     fn rights_are_well_where_nothing_is_needed_no_daemon_may_do_everything_and_strangers_may_not_connect() {
         let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
         let access = |needed: Option<&[&str]>, daemons: &[&str], admission: &[&str]| Access {
+            owner_alone: None,
             needed: needed.map(texts),
             mighty_daemons: texts(daemons),
             admission: texts(admission),
+        };
+        let alone = |needed: Option<&[&str]>, admission: &[&str]| Access {
+            owner_alone: Some("anna".to_owned()),
+            ..access(needed, &[], admission)
         };
         for (access, health, told) in [
             (access(Some(&[]), &[], &[]), Health::Ok, "no more"),
@@ -504,6 +531,9 @@ mod tests {
             (access(Some(&["grant a to b"]), &[], &[]), Health::Problem, "grant a to b"),
             (access(Some(&[]), &["postgres"], &[]), Health::Warning, "logged in as postgres"),
             (access(Some(&[]), &[], &["grant x", "revoke y"]), Health::Warning, "run `grant x; revoke y`"),
+            (alone(Some(&[]), &[]), Health::Ok, "everything belongs to anna"),
+            (alone(Some(&["alter a"]), &[]), Health::Problem, "alter a"),
+            (alone(Some(&[]), &["revoke y"]), Health::Warning, "yours or the service's"),
         ] {
             let finding = judge_rights(&access);
             assert_eq!(finding.health, health, "{access:?}");

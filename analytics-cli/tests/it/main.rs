@@ -12,6 +12,7 @@ mod import;
 mod import_again;
 mod migrate;
 mod names;
+mod ordinary_owner;
 mod profiles;
 mod query;
 mod real_daemon;

@@ -85,6 +85,21 @@ async fn what_takes_the_owner_says_so_to_others_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn what_a_login_lacks_to_begin_with_is_printed_as_statements_and_nothing_is_made() {
+    let database = TestDatabase::without_schema(Flavour::Postgres).await;
+    let url = database.url_of_member(&[]).await;
+    let login = url.split(['/', '@']).nth(2).unwrap();
+    let superuser = database.client().await;
+    let name: String = superuser.query_one("select current_database()::text", &[]).await.unwrap().get(0);
+    let mut up = command(&["migrate", "up", "--flavour", "postgres", "--without-roles"]);
+    up.env("DATABASE_URL", &url);
+    let up: Run = tokio::task::spawn_blocking(move || up.output().unwrap().into()).await.unwrap();
+    assert_eq!((up.code, up.stdout.as_str()), (1, ""));
+    let statement = format!("\n    grant create on database {name} to {login};\n");
+    assert!(up.stderr.contains(&statement) && !up.stderr.contains("role"), "{}", up.stderr);
+}
+
+#[tokio::test]
 async fn migrating_exits_1_until_a_superuser_has_done_the_rest() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let url = database.url_of_member(&[]).await;
@@ -106,11 +121,36 @@ async fn migrating_exits_1_until_a_superuser_has_done_the_rest() {
         let statement = format!("    grant analytics_owner to {login};");
         assert!(run.stderr.contains(&statement) && run.stderr.contains("--without-roles"), "{}", run.stderr);
     }
-    assert_eq!(migrate(&["migrate", "up", "--without-roles"]).await.code, 0);
     let doctor = migrate(&["doctor"]).await;
     assert!(doctor.stdout.contains("owners or rights are not what daemons need"), "{}", doctor.stdout);
+
+    // What is chosen once, later runs keep to.
+    for arguments in [&["migrate", "up", "--without-roles"][..], up] {
+        let run = migrate(arguments).await;
+        assert_eq!((run.code, run.stderr.as_str()), (0, ""));
+        assert!(run.stdout.starts_with("flavour postgres, without roles\n"), "{}", run.stdout);
+    }
+    let status = migrate(&["migrate", "status"]).await;
+    assert!(status.code == 0 && status.stdout.starts_with("flavour postgres, without roles\n"), "{}", status.stdout);
+    assert_eq!(migrate(&["migrate", "verify"]).await.code, 0);
+    superuser.batch_execute(&format!("revoke connect on database {name} from public")).await.unwrap();
+    let doctor = migrate(&["doctor"]).await;
+    let rights = format!("without roles: everything belongs to {login}, whose login the daemons use");
+    assert!(doctor.stdout.contains(&rights) && !doctor.stdout.contains("analytics_owner"), "{}", doctor.stdout);
+    let stranger = database.url_of_member(&[]).await;
+    let of_stranger = stranger.split(['/', '@']).nth(2).unwrap();
+    superuser.batch_execute(&format!("grant connect on database {name} to {of_stranger}")).await.unwrap();
+    let mut refused = command(&["verify"]);
+    refused.env("DATABASE_URL", &stranger);
+    let refused: Run = tokio::task::spawn_blocking(move || refused.output().unwrap().into()).await.unwrap();
+    assert!(refused.stderr.contains("without roles, the owner of the schema"), "{}", refused.stderr);
+    superuser.batch_execute(&format!("revoke connect on database {name} from {of_stranger}")).await.unwrap();
+
+    let run = migrate(&["migrate", "up", "--with-roles"]).await;
+    assert_eq!(run.code, 1, "{}", run.stderr);
     superuser.batch_execute(&format!("grant analytics_owner to {login}")).await.unwrap();
     let run = migrate(up).await;
     assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.stdout.starts_with("flavour postgres\n"), "{}", run.stdout);
     superuser.batch_execute(&format!("alter database {name} owner to current_user")).await.unwrap();
 }

@@ -4,6 +4,7 @@ create table analytics.settings (
     singleton boolean primary key default true check (singleton),
     flavour text not null check (flavour in ('timescale', 'postgres')),
     oldest_compatible integer not null default 1,
+    uses_roles boolean not null default true,
     retention interval check (retention between interval '1 day' and interval '1000 years'),
     accepts_from timestamptz not null default '1970-01-01T00:00:00Z',
     due_before timestamptz not null default '1970-01-01T00:00:00Z',
@@ -16,6 +17,8 @@ comment on table analytics.settings is 'What holds for the whole installation: o
 comment on column analytics.settings.flavour is 'Which half of the migrations and functions this schema has; chosen once, by what the server offers.';
 comment on column analytics.settings.oldest_compatible is
     'The migration that a program must know to run on this schema. A migration that a running daemon of the version before could not bear raises it.';
+comment on column analytics.settings.uses_roles is
+    'Whether owners and rights are those of the roles; false: everything belongs to the owner of the schema, whose login the daemons use too.';
 comment on column analytics.settings.retention is
     'Raw events older than this are deleted; the counts of their hours stay. Null: raw events are kept for ever.';
 comment on column analytics.settings.accepts_from is

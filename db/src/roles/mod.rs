@@ -1,7 +1,10 @@
 //! Who may do what in the database: the roles, and what each of them owns, may call and may read.
 //!
 //! Logins are made members of these roles by whoever runs the server; `migrate` sets the roles up where it may, and otherwise names the statements
-//! that somebody else has to run. A login that owns everything needs none of this.
+//! that somebody else has to run.
+//!
+//! A schema can do without the roles, where nobody may make them or nobody needs them: then everything in it belongs to the owner of the schema, whose
+//! login the daemons use too. `analytics.settings` records which of the two it is, and `migrate` keeps to it until it is told otherwise.
 
 use std::time::Duration;
 
@@ -90,9 +93,10 @@ const READ_BY_THE_DAEMON: &[&str] = &[
 const READ_BY_READERS: &[&str] =
     &["events_hourly", "hour_counts", "hourly", "losses", "schema_functions", "schema_history", "settled_hours"];
 const SETTINGS_OF_THE_DAEMON: &[&str] =
-    &["accepts_from", "due_before", "flavour", "oldest_compatible", "retention", "visitor_salt"];
+    &["accepts_from", "due_before", "flavour", "oldest_compatible", "retention", "uses_roles", "visitor_salt"];
 /// The salt is a secret.
-const SETTINGS_OF_READERS: &[&str] = &["accepts_from", "due_before", "flavour", "oldest_compatible", "retention"];
+const SETTINGS_OF_READERS: &[&str] =
+    &["accepts_from", "due_before", "flavour", "oldest_compatible", "retention", "uses_roles"];
 
 /// How often what is needed is looked at anew: after each round nothing should be left, unless somebody else does the same for another database of
 /// the server at that moment.
@@ -108,22 +112,93 @@ pub struct Roles {
     pub lacking: Vec<String>,
 }
 
-/// Sets up roles, owners and rights, as far as this login may.
-pub(crate) async fn set_up(client: &Client, flavour: Flavour) -> Result<Roles, StoreError> {
+/// Whether a schema uses the roles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// Owners and rights are those of the roles.
+    Roles,
+    /// Everything belongs to the owner of the schema.
+    OwnerAlone,
+}
+
+/// What a schema records; none if there is no schema, or it is from before it was recorded.
+pub(crate) async fn recorded(client: &impl GenericClient) -> Result<Option<Use>, StoreError> {
+    let is_recorded = "select exists (select from pg_attribute \
+                       where attrelid = to_regclass('analytics.settings') and attname = 'uses_roles' and not attisdropped)";
+    if !client.query_one(is_recorded, &[]).await?.get::<_, bool>(0) {
+        return Ok(None);
+    }
+    let row = client.query_opt("select uses_roles from analytics.settings", &[]).await?;
+    Ok(row.map(|row| if row.get(0) { Use::Roles } else { Use::OwnerAlone }))
+}
+
+async fn record(client: &Client, used: Use) -> Result<(), StoreError> {
+    let statement = "update analytics.settings set uses_roles = $1 where uses_roles <> $1";
+    client.execute(statement, &[&(used == Use::Roles)]).await?;
+    Ok(())
+}
+
+/// Sets up roles, owners and rights, as far as this login may, and records whether there are roles.
+pub(crate) async fn set_up(client: &Client, flavour: Flavour, used: Use) -> Result<Roles, StoreError> {
+    match used {
+        Use::Roles => {
+            if recorded(client).await? != Some(used) {
+                record(client, used).await?;
+            }
+            with_roles(client, flavour).await
+        }
+        Use::OwnerAlone => {
+            let lacking = without_roles(client, flavour).await?;
+            // Before everything belongs to one login, what is recorded would not be true.
+            if lacking.is_empty() && recorded(client).await? != Some(used) {
+                record(client, used).await?;
+            }
+            Ok(Roles { made: Vec::new(), lacking })
+        }
+    }
+}
+
+async fn with_roles(client: &Client, flavour: Flavour) -> Result<Roles, StoreError> {
     let missing = Wanted::Roles.needed(client, flavour).await?;
     let lacking = Wanted::Roles.run(client, flavour).await?;
     let made =
         missing.iter().filter(|statement| !lacking.contains(statement)).filter_map(|s| role_made_by(s)).collect();
     if !acts_for_the_owner(client, flavour).await? {
         // A schema whose objects belong to the login that migrates works as before; only nobody else has any rights in it.
-        close_to_all(client, flavour).await?;
+        Wanted::Privacy.run(client, flavour).await?;
         return Ok(Roles { made, lacking });
     }
     // Also where something else is lacking: what a migration made, daemons that run are to use.
-    let mut left = Wanted::Owners.run(client, flavour).await?;
-    left.extend(Wanted::Rights.run(client, flavour).await?);
+    let mut left = Wanted::owners(client, Use::Roles).await?.run(client, flavour).await?;
+    left.extend(Wanted::Rights(Use::Roles).run(client, flavour).await?);
     // Once somebody ran what is lacking, the next time does the rest.
     Ok(Roles { made, lacking: if lacking.is_empty() { left } else { lacking } })
+}
+
+/// Returns what is lacking.
+async fn without_roles(client: &Client, flavour: Flavour) -> Result<Vec<String>, StoreError> {
+    // One statement for what the rights below would take a statement each.
+    Wanted::Privacy.run(client, flavour).await?;
+    let lacking = Wanted::owners(client, Use::OwnerAlone).await?.run(client, flavour).await?;
+    if !lacking.is_empty() {
+        // Until all is done, daemons in the roles go on.
+        return Ok(lacking);
+    }
+    Wanted::Rights(Use::OwnerAlone).run(client, flavour).await
+}
+
+/// What this login lacks to set up the roles of a schema that is not there yet, as far as that can be known beforehand. Changes nothing.
+pub(crate) async fn lacking_beforehand(client: &Client, flavour: Flavour) -> Result<Vec<String>, StoreError> {
+    let makes_them_itself = "select rolsuper or rolcreaterole and not exists ( \
+                                 select from unnest($1::text[]) as r (name) where to_regrole(name) is not null) \
+                             from pg_roles where rolname = current_user";
+    let makes_them_itself: bool = client.query_one(makes_them_itself, &[&ALL.as_slice()]).await?.get(0);
+    let mut needed = Wanted::Roles.needed(client, flavour).await?;
+    if makes_them_itself {
+        // It is a member of what it makes.
+        needed.retain(|statement| statement.starts_with("grant create on schema "));
+    }
+    Ok(needed)
 }
 
 /// Whether all roles are there and this login may do what their owner may.
@@ -138,49 +213,72 @@ async fn are_there(client: &impl GenericClient, flavour: Flavour) -> Result<bool
     Ok(client.query_one(statement, &[&roles]).await?.get(0))
 }
 
-/// Lets nobody but who migrates call what there is, where no roles are set up.
-pub(crate) async fn close_to_all(client: &Client, flavour: Flavour) -> Result<(), StoreError> {
-    Wanted::Privacy.run(client, flavour).await?;
-    Ok(())
-}
-
-/// What is needed for owners and rights to be as they should be; nothing where there are no roles, since a login that owns everything needs
-/// none. Changes nothing.
-pub(crate) async fn needed(client: &impl GenericClient, flavour: Flavour) -> Result<Option<Vec<String>>, StoreError> {
-    if !are_there(client, flavour).await? {
+/// What is needed for owners and rights to be as they should be; nothing where the roles are to be used and are not there. Changes nothing.
+pub(crate) async fn needed(
+    client: &impl GenericClient,
+    flavour: Flavour,
+    used: Use,
+) -> Result<Option<Vec<String>>, StoreError> {
+    if used == Use::Roles && !are_there(client, flavour).await? {
         return Ok(None);
     }
-    let mut needed = Wanted::Owners.needed(client, flavour).await?;
-    needed.extend(Wanted::Rights.needed(client, flavour).await?);
+    let mut needed = Wanted::owners(client, used).await?.needed(client, flavour).await?;
+    needed.extend(Wanted::Rights(used).needed(client, flavour).await?);
     Ok(Some(needed))
 }
 
-/// What is needed for nobody to connect to the database but superusers, its owner and members of the roles; nothing where somebody saw to it that
-/// not everybody may. It is for the owner of the database to run: others may share it with us. Changes nothing.
-pub(crate) async fn admission(client: &impl GenericClient) -> Result<Vec<String>, StoreError> {
-    let rows = client.query(include_str!("needed_admission.sql"), &[]).await?;
+/// What is needed for nobody to connect to the database but superusers, its owner and those who have business in the schema; nothing where somebody saw
+/// to it that not everybody may. It is for the owner of the database to run: others may share it with us. Changes nothing.
+pub(crate) async fn admission(client: &impl GenericClient, used: Use) -> Result<Vec<String>, StoreError> {
+    let admitted = match used {
+        Use::Roles => [OWNER, DAEMON, READER].map(str::to_owned).to_vec(),
+        Use::OwnerAlone => vec![owner_alone(client).await?],
+    };
+    let rows = client.query(include_str!("needed_admission.sql"), &[&admitted]).await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
+/// Whose everything is where no roles are used, as SQL names it: the owner of the schema or, where the roles were used until now, whoever asks.
+pub(crate) async fn owner_alone(client: &impl GenericClient) -> Result<String, StoreError> {
+    let statement = "select case when nspowner = to_regrole($1) then quote_ident(current_user) else nspowner::regrole::text end \
+                     from pg_namespace where nspname = 'analytics'";
+    Ok(client.query_one(statement, &[&OWNER]).await?.get(0))
+}
+
 /// What is to be as it should.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Wanted {
     Roles,
-    Owners,
-    Rights,
+    Owners {
+        everything: String,
+        aggregate: String,
+    },
+    Rights(Use),
     /// That not everybody may call what there is, which is how functions are made.
     Privacy,
 }
 
 impl Wanted {
+    async fn owners(client: &impl GenericClient, used: Use) -> Result<Self, StoreError> {
+        Ok(match used {
+            Use::Roles => Self::Owners { everything: OWNER.to_owned(), aggregate: REFRESHER.to_owned() },
+            Use::OwnerAlone => {
+                let owner = owner_alone(client).await?;
+                Self::Owners { everything: owner.clone(), aggregate: owner }
+            }
+        })
+    }
+
     /// The statements that are needed for it.
-    async fn needed(self, client: &impl GenericClient, flavour: Flavour) -> Result<Vec<String>, StoreError> {
+    async fn needed(&self, client: &impl GenericClient, flavour: Flavour) -> Result<Vec<String>, StoreError> {
         let is_timescale = flavour == Flavour::Timescale;
         let rows = match self {
             Self::Roles => client.query(include_str!("needed_roles.sql"), &[&is_timescale]).await?,
-            Self::Owners => client.query(include_str!("needed_owners.sql"), &[&is_timescale]).await?,
-            Self::Rights => {
-                let lists: [&(dyn ToSql + Sync); 7] = [
+            Self::Owners { everything, aggregate } => {
+                client.query(include_str!("needed_owners.sql"), &[&is_timescale, everything, aggregate]).await?
+            }
+            Self::Rights(used) => {
+                let parameters: [&(dyn ToSql + Sync); 8] = [
                     &is_timescale,
                     &FOR_THE_DAEMON,
                     &FOR_READERS_TOO,
@@ -188,8 +286,9 @@ impl Wanted {
                     &READ_BY_READERS,
                     &SETTINGS_OF_THE_DAEMON,
                     &SETTINGS_OF_READERS,
+                    &(*used == Use::Roles),
                 ];
-                client.query(include_str!("needed_rights.sql"), &lists).await?
+                client.query(include_str!("needed_rights.sql"), &parameters).await?
             }
             Self::Privacy => client.query(CLOSE_TO_ALL, &[]).await?,
         };
@@ -197,7 +296,7 @@ impl Wanted {
     }
 
     /// Runs what is needed until nothing is, and returns what this login may not run.
-    async fn run(self, client: &Client, flavour: Flavour) -> Result<Vec<String>, StoreError> {
+    async fn run(&self, client: &Client, flavour: Flavour) -> Result<Vec<String>, StoreError> {
         for _ in 0..MOST_ROUNDS {
             let statements = self.needed(client, flavour).await?;
             if statements.is_empty() {

@@ -3,6 +3,8 @@
 --
 -- `analytics_refresher` is not among them: nobody logs in as that, and who has it has it through `analytics_daemon`. The owner is, though nobody logs in
 -- as that either: the extension's jobs do.
+--
+-- $1: who is to connect: the roles or, where none are used, the owner of the schema. The owner of the database may in any case.
 
 with rights as (
     select a.grantee, a.privilege_type
@@ -11,7 +13,7 @@ with rights as (
 )
 select statement from (
     select 1 as n, format('grant connect on database %I to %s', current_database(), string_agg(r.name, ', ' order by r.n)) as statement
-    from unnest(array['analytics_owner', 'analytics_daemon', 'analytics_reader']) with ordinality as r (name, n)
+    from unnest($1::text[]) with ordinality as r (name, n)
     where not exists (select from rights as a where a.grantee = to_regrole(r.name) and a.privilege_type = 'CONNECT')
     having count(*) > 0
     union all

@@ -1,8 +1,9 @@
 -- The statements that are still needed for each role to have its rights in the schema and no others, and for everybody else to have none, in the
--- order in which they are to be run. No row: all is as it should be. The roles must be there. Rights that somebody gave to another role stay.
+-- order in which they are to be run. No row: all is as it should be. The roles must be there, or not be used: then they are to have none. Rights that
+-- somebody gave to another role stay.
 --
 -- $1: whether the schema has TimescaleDB; $2: the functions that only the daemon may call; $3: those that readers may call too;
--- $4, $5: the relations that the daemon and readers may read; $6, $7: the columns of `settings` that the daemon and readers may read.
+-- $4, $5: the relations that the daemon and readers may read; $6, $7: the columns of `settings` that the daemon and readers may read; $8: whether the roles are used.
 
 with relations as (
     select c.relname, c.relowner, c.relacl from pg_class as c
@@ -55,12 +56,12 @@ select statement from (
     select 1 as n, format(
         case when w.kind = 'column' then 'grant %s (%s) on table analytics.settings to %4$s' else 'grant %1$s on %3$s %2$s to %4$s' end,
         w.privilege, w.name, w.kind, w.grantee::regrole) as statement
-    from (select * from wanted except select * from present) as w
+    from (select * from wanted where $8 except select * from present) as w
     union all
     select 2, format(
         case when p.kind = 'column' then 'revoke %s (%s) on table analytics.settings from %4$s' else 'revoke %1$s on %3$s %2$s from %4$s' end,
         p.privilege, p.name, p.kind, case when p.grantee = 0 then 'public' else p.grantee::regrole::text end)
-    from (select * from present except select * from wanted) as p
+    from (select * from present except select * from wanted where $8) as p
     where p.grantee in (
         0, to_regrole('analytics_owner'), to_regrole('analytics_daemon'), to_regrole('analytics_reader'), to_regrole('analytics_refresher'))
 ) as needed

@@ -31,12 +31,12 @@ select statement from (
     where $1
         and not (select rolsuper from pg_roles where rolname = current_user)
         and not coalesce(
-            has_schema_privilege(to_regrole('analytics_owner'), '_timescaledb_internal', 'create')
-            and has_schema_privilege(to_regrole('analytics_refresher'), '_timescaledb_internal', 'create'), false)
+            has_schema_privilege(to_regrole('analytics_owner'), to_regnamespace('_timescaledb_internal'), 'create')
+            and has_schema_privilege(to_regrole('analytics_refresher'), to_regnamespace('_timescaledb_internal'), 'create'), false)
         and exists (
-            select from pg_class as c
             -- The others have no chunks.
-            where c.relnamespace = to_regnamespace('analytics') and c.relname in ('events', 'events_hourly') and c.relowner is distinct from to_regrole(
-                case when c.relname = 'events_hourly' then 'analytics_refresher' else 'analytics_owner' end))
+            select from (values ('events', 'analytics_owner'), ('events_hourly', 'analytics_refresher')) as t (name, owner)
+            left join pg_class as c on c.relnamespace = to_regnamespace('analytics') and c.relname = t.name
+            where c.oid is null or c.relowner is distinct from to_regrole(t.owner))
 ) as needed
 order by n, statement

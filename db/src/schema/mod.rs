@@ -14,7 +14,7 @@ use tokio_postgres::{Client, error::SqlState};
 use crate::{
     Flavour, Store, StoreError, describe,
     pooler::{self, SharedSessions},
-    roles::{self, Roles},
+    roles::{self, Roles, Use},
 };
 
 pub use functions::FunctionsStatus;
@@ -50,6 +50,17 @@ pub enum SchemaError {
         reason: String,
         /// What to do about it.
         remedy: String,
+    },
+    /// Migrating needs what this login may not do.
+    #[error(
+        "migrating needs what is not there and this login may not do, so nothing was applied. Whoever administers the server runs this, connected to \
+         the database, in this order:\n    {}\nThen run the command again.{way_round}", .statements.join("\n    ")
+    )]
+    Lacking {
+        /// What an administrator has to run: statements, each with its semicolon, and comments on what is no statement.
+        statements: Vec<String>,
+        /// What would take less, as a sentence after a blank; empty if nothing does.
+        way_round: String,
     },
     /// The schema was made in one flavour, and another was asked for.
     #[error(
@@ -110,6 +121,8 @@ pub struct Migrated {
     pub applied: Vec<String>,
     /// Whether a newer program made the schema, so that nothing was applied.
     pub is_newer: bool,
+    /// Whether it uses roles.
+    pub used: Use,
     /// Who may do what in it.
     pub roles: Roles,
 }
@@ -141,22 +154,15 @@ pub async fn inspect(store: &Store) -> Result<SchemaStatus, SchemaError> {
 /// Applies what is pending, and sets up roles and rights. `flavour` chooses by hand; otherwise the server's offer decides for a new
 /// schema, and the schema itself for one that is there. A newer schema on which this program can run is left as it is.
 pub async fn migrate(store: &Store, flavour: Option<Flavour>) -> Result<Migrated, SchemaError> {
-    migrate_as(store, flavour, RolesAre::SetUp).await
+    migrate_and_choose(store, flavour, None).await
 }
 
-/// The same, but for the roles: everything stays with the login that migrates, which daemons then use too.
-pub async fn migrate_without_roles(store: &Store, flavour: Option<Flavour>) -> Result<Migrated, SchemaError> {
-    migrate_as(store, flavour, RolesAre::LeftAlone).await
-}
-
-/// Whether migrating is to set up roles, owners and rights.
-#[derive(Debug, Clone, Copy)]
-enum RolesAre {
-    SetUp,
-    LeftAlone,
-}
-
-async fn migrate_as(store: &Store, flavour: Option<Flavour>, roles_are: RolesAre) -> Result<Migrated, SchemaError> {
+/// The same, and chooses whether the schema uses roles. Without a choice it stays as it is recorded, and a new one uses them.
+pub async fn migrate_and_choose(
+    store: &Store,
+    flavour: Option<Flavour>,
+    roles: Option<Use>,
+) -> Result<Migrated, SchemaError> {
     // The lock is one of a session.
     pooler::sessions(store).await??;
     let mut client = store.maintenance_client().await?;
@@ -165,7 +171,7 @@ async fn migrate_as(store: &Store, flavour: Option<Flavour>, roles_are: RolesAre
             client.execute("select pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await?;
             // Only now, since this one lock keeps nobody else waiting.
             client.batch_execute(&format!("set lock_timeout = '{LOCK_TIMEOUT}'")).await?;
-            let migrated = migrate_locked(&mut client, flavour, roles_are).await;
+            let migrated = migrate_locked(&mut client, flavour, roles).await;
             let ended = async {
                 client.batch_execute("reset lock_timeout").await?;
                 client.execute("select pg_advisory_unlock($1)", &[&MIGRATION_LOCK]).await
@@ -182,33 +188,30 @@ async fn migrate_as(store: &Store, flavour: Option<Flavour>, roles_are: RolesAre
 async fn migrate_locked(
     client: &mut Client,
     asked: Option<Flavour>,
-    roles_are: RolesAre,
+    roles_asked: Option<Use>,
 ) -> Result<Migrated, SchemaError> {
     let encoding: String = client.query_one("select current_setting('server_encoding')", &[]).await?.get(0);
     if encoding != "UTF8" {
         return Err(SchemaError::Encoding(encoding));
     }
-    let flavour = match (recorded_flavour(client).await?, asked) {
+    // In a schema that somebody made beforehand this login may not even look.
+    let is_empty = "select not exists (select from pg_class where relnamespace = to_regnamespace('analytics'))";
+    let is_empty: bool = client.query_one(is_empty, &[]).await?.get(0);
+    let recorded = if is_empty { None } else { roles::recorded(client).await? };
+    let used = roles_asked.or(recorded).unwrap_or(Use::Roles);
+    let made = if is_empty { None } else { recorded_flavour(client).await? };
+    let flavour = match (made, asked) {
         (Some(made), Some(asked)) if made != asked => return Err(SchemaError::OtherFlavour { made, asked }),
         (Some(made), _) => made,
-        (None, Some(Flavour::Postgres)) => Flavour::Postgres,
-        (None, Some(Flavour::Timescale)) => {
-            timescale::prepare_timescale(client).await?;
-            Flavour::Timescale
-        }
-        (None, None) => {
-            if timescale::offers_timescale(client).await? {
-                timescale::prepare_timescale(client).await?;
-                Flavour::Timescale
-            } else {
-                Flavour::Postgres
-            }
-        }
+        (None, asked) => prepare(client, asked, used).await?,
     };
     let status = status_of(client).await?;
     if status.is_newer() {
         return match status.complaint() {
-            None => Ok(Migrated { flavour, applied: Vec::new(), is_newer: true, roles: Roles::default() }),
+            None => {
+                let used = status.roles.unwrap_or(Use::Roles);
+                Ok(Migrated { flavour, applied: Vec::new(), is_newer: true, used, roles: Roles::default() })
+            }
             Some(complaint) => Err(SchemaError::Newer(complaint)),
         };
     }
@@ -222,14 +225,58 @@ async fn migrate_locked(
     if let Some(plan) = &plan {
         apply(client, flavour, Part::Functions(plan), &mut applied).await?;
     }
-    let roles = match roles_are {
-        RolesAre::SetUp => roles::set_up(client, flavour).await?,
-        RolesAre::LeftAlone => {
-            roles::close_to_all(client, flavour).await?;
-            Roles::default()
-        }
+    let roles = roles::set_up(client, flavour, used).await?;
+    Ok(Migrated { flavour, applied, is_newer: false, used, roles })
+}
+
+/// Chooses the flavour of a new schema, and sees to it that the server and this login have what it takes. What this login lacks is told all at once, with
+/// what it would lack later on.
+async fn prepare(client: &Client, asked: Option<Flavour>, used: Use) -> Result<Flavour, SchemaError> {
+    let flavour = match asked {
+        Some(flavour) => flavour,
+        None if timescale::offers_timescale(client).await? => Flavour::Timescale,
+        None => Flavour::Postgres,
     };
-    Ok(Migrated { flavour, applied, is_newer: false, roles })
+    let of_extension =
+        if flavour == Flavour::Timescale { timescale::prepare_timescale(client).await? } else { Vec::new() };
+    let mut statements = of_extension.clone();
+    statements.extend(lacking_for_schema(client).await?);
+    if statements.is_empty() {
+        return Ok(flavour);
+    }
+    let of_roles = match used {
+        Use::Roles => roles::lacking_beforehand(client, flavour).await?,
+        Use::OwnerAlone => Vec::new(),
+    };
+    let ways: Vec<&str> = [
+        (!of_extension.is_empty()).then_some("`--flavour postgres` does without TimescaleDB"),
+        (!of_roles.is_empty()).then_some("`--without-roles` does without the roles"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let way_round = if ways.is_empty() { String::new() } else { format!(" {}.", ways.join(", ")) };
+    statements.extend(of_roles);
+    let statements =
+        statements.into_iter().map(|it| if it.starts_with("--") { it } else { format!("{it};") }).collect();
+    Err(SchemaError::Lacking { statements, way_round })
+}
+
+/// The statement that lets this login make the schema, or make everything in the one that somebody made for it.
+async fn lacking_for_schema(client: &Client) -> Result<Option<String>, StoreError> {
+    let row = client
+        .query_one(
+            "select case \
+                 when n.nspname is null and not has_database_privilege(current_database(), 'create') \
+                     then format('grant create on database %I to %I', current_database(), current_user) \
+                 when not pg_has_role(n.nspowner, 'usage') and not exists (select from pg_class where relnamespace = n.oid) \
+                     then format('alter schema analytics owner to %I', current_user) \
+             end \
+             from (select) as one left join pg_namespace as n on n.nspname = 'analytics'",
+            &[],
+        )
+        .await?;
+    Ok(row.get(0))
 }
 
 /// What is applied at once.

@@ -4,7 +4,10 @@ use std::fmt;
 
 use tokio_postgres::{GenericClient, Row};
 
-use crate::{Flavour, StoreError};
+use crate::{
+    Flavour, StoreError,
+    roles::{self, Use},
+};
 
 use super::{
     SchemaError,
@@ -23,6 +26,8 @@ pub struct SchemaStatus {
     pub functions: FunctionsStatus,
     /// The migration that a build must know to run on the schema, as the schema says itself.
     pub oldest_compatible: Option<i32>,
+    /// Whether it uses roles; none if there is no schema yet.
+    pub roles: Option<Use>,
 }
 
 /// One migration, and how it stands.
@@ -173,6 +178,7 @@ pub(crate) async fn status_of(client: &impl GenericClient) -> Result<SchemaStatu
         migrations,
         functions,
         oldest_compatible: settings.map(|(_, oldest)| oldest),
+        roles: roles::recorded(client).await?,
     })
 }
 

@@ -1,6 +1,6 @@
 //! Whether the server has TimescaleDB in a form that the schema can use.
 
-use tokio_postgres::Client;
+use tokio_postgres::{Client, error::SqlState};
 
 use crate::describe;
 
@@ -17,29 +17,22 @@ pub(super) async fn offers_timescale(client: &Client) -> Result<bool, SchemaErro
 }
 
 const PRELOAD: &str = "Set shared_preload_libraries = 'timescaledb' in postgresql.conf, and restart the server";
+const CREATE: &str = "create extension if not exists timescaledb";
 
-/// Makes sure that the extension is there, in the edition that has continuous aggregates.
-pub(super) async fn prepare_timescale(client: &Client) -> Result<(), SchemaError> {
-    client.batch_execute("create extension if not exists timescaledb").await.map_err(|error| {
-        // Its hint is longer than what is to be done.
-        let reason = describe(&error).lines().next().unwrap_or_default().to_owned();
-        let remedy = if reason.contains("must be preloaded") {
-            PRELOAD
-        } else {
-            "Let a superuser run `create extension timescaledb` in this database, with \
-             shared_preload_libraries = 'timescaledb' in postgresql.conf"
-        };
-        SchemaError::UnusableTimescale { reason, remedy: remedy.to_owned() }
-    })?;
-    // Where it was made before, nothing has asked for its library yet.
-    let is_loaded = "select exists (select from pg_settings where name like 'timescaledb.%')";
-    if !client.query_one(is_loaded, &[]).await?.get::<_, bool>(0) {
-        let reason = "it is installed, and the server does not load it".to_owned();
-        return Err(SchemaError::UnusableTimescale { reason, remedy: PRELOAD.to_owned() });
+/// Makes sure that the extension is there, in the edition that has continuous aggregates. Returns what this login may not do for it, in the order in
+/// which an administrator does it: statements, and comments on what is no statement.
+pub(super) async fn prepare_timescale(client: &Client) -> Result<Vec<String>, SchemaError> {
+    // Only where the extension is made can its edition be asked for, and one that cannot be used is not to stay.
+    client.batch_execute("begin").await?;
+    let made = make(client).await;
+    let end = if matches!(&made, Ok(lacking) if lacking.is_empty()) { "commit" } else { "rollback" };
+    let ended = client.batch_execute(end).await;
+    // Where the library is not loaded, the server ends the session with the error that says so.
+    let lacking = made?;
+    ended?;
+    if !lacking.is_empty() {
+        return Ok(lacking);
     }
-    be_found(client).await?;
-    let license: Option<String> =
-        client.query_one("select current_setting('timescaledb.license', true)", &[]).await?.get(0);
     let version: String =
         client.query_one("select extversion from pg_extension where extname = 'timescaledb'", &[]).await?.get(0);
     if !is_sound_timescale(&version) {
@@ -49,8 +42,39 @@ pub(super) async fn prepare_timescale(client: &Client) -> Result<(), SchemaError
              hours that it miscounts would stay open. Upgrade it for production"
         );
     }
+    be_found(client).await
+}
+
+/// Makes the extension, in a transaction.
+async fn make(client: &Client) -> Result<Vec<String>, SchemaError> {
+    let was_loaded = is_loaded(client).await?;
+    match client.batch_execute(CREATE).await {
+        Ok(()) => {}
+        Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+            // The server would say that it is not loaded only after somebody did what this login may not.
+            let preload = (!was_loaded).then(|| format!("-- {PRELOAD}"));
+            return Ok(preload.into_iter().chain([CREATE.to_owned()]).collect());
+        }
+        Err(error) => {
+            // Its hint is longer than what is to be done.
+            let reason = describe(&error).lines().next().unwrap_or_default().to_owned();
+            let remedy = if reason.contains("must be preloaded") {
+                PRELOAD.to_owned()
+            } else {
+                format!("Let whoever administers the server allow the extension and run `{CREATE}` in this database")
+            };
+            return Err(SchemaError::UnusableTimescale { reason, remedy });
+        }
+    }
+    // Where it was made before, nothing has asked for its library yet.
+    if !is_loaded(client).await? {
+        let reason = "it is installed, and the server does not load it".to_owned();
+        return Err(SchemaError::UnusableTimescale { reason, remedy: PRELOAD.to_owned() });
+    }
+    let license: Option<String> =
+        client.query_one("select current_setting('timescaledb.license', true)", &[]).await?.get(0);
     match license.as_deref() {
-        Some("timescale") => Ok(()),
+        Some("timescale") => Ok(Vec::new()),
         other => Err(SchemaError::UnusableTimescale {
             reason: format!(
                 "timescaledb.license is {}, and the Apache-only edition has no continuous aggregates",
@@ -61,29 +85,29 @@ pub(super) async fn prepare_timescale(client: &Client) -> Result<(), SchemaError
     }
 }
 
-/// Refuses an extension whose functions not every session of this database finds, or may call: migrations and the settler call them without naming
-/// their schema.
-async fn be_found(client: &Client) -> Result<(), SchemaError> {
-    let lacking = client
-        .query_opt(
-            "select schema, concat_ws('; ', \
-                 case when not is_open then format('grant usage on schema %I to public', schema) end, \
-                 case when not is_searched then format('alter database %I set search_path = %s, %I', current_database(), \
-                     coalesce(nullif(current_setting('search_path'), ''), '\"$user\", public'), schema) end) \
-             from ( \
+async fn is_loaded(client: &Client) -> Result<bool, SchemaError> {
+    let statement = "select exists (select from pg_settings where name like 'timescaledb.%')";
+    Ok(client.query_one(statement, &[]).await?.get(0))
+}
+
+/// What is needed for every session of this database to find the functions of the extension, and to be allowed to call them: migrations and the settler
+/// call them without naming their schema.
+async fn be_found(client: &Client) -> Result<Vec<String>, SchemaError> {
+    let rows = client
+        .query(
+            "select statement from ( \
                  select n.nspname::text as schema, n.nspname = any (current_schemas(true)) as is_searched, \
                      exists (select from aclexplode(n.nspacl) as a where a.grantee = 0 and a.privilege_type = 'USAGE') as is_open \
                  from pg_extension as e join pg_namespace as n on n.oid = e.extnamespace where e.extname = 'timescaledb' \
-             ) as extension where not (is_searched and is_open)",
+             ) as extension, lateral (values \
+                 (not is_open, format('grant usage on schema %I to public', schema)), \
+                 (not is_searched, format('alter database %I set search_path = %s, %I', current_database(), \
+                     coalesce(nullif(current_setting('search_path'), ''), '\"$user\", public'), schema)) \
+             ) as needed (is_needed, statement) where is_needed",
             &[],
         )
         .await?;
-    let Some(row) = lacking else { return Ok(()) };
-    let (schema, statements): (&str, &str) = (row.get(0), row.get(1));
-    Err(SchemaError::UnusableTimescale {
-        reason: format!("it is in the schema {schema}, in which not every session looks for it or may use it"),
-        remedy: format!("As the owner of the database, or a superuser, run `{statements}`, and then the command again"),
-    })
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// Whether a version of the extension counts distinct users right in every chunk.

@@ -344,47 +344,6 @@ async fn an_owner_of_the_database_is_given_one_list_once_and_does_the_rest(flavo
     superuser.batch_execute(&reassign).await.unwrap();
 }
 
-/// Where nobody may set up roles, and nobody needs them.
-async fn a_login_that_owns_everything_does_without_roles(flavour: Flavour) {
-    let database = TestDatabase::without_schema(flavour).await;
-    let owner = database.url_of_member(&[]).await;
-    let (login, superuser) = (owner.split(['/', '@']).nth(2).unwrap(), database.client().await);
-    let name: String = superuser.query_one("select current_database()::text", &[]).await.unwrap().get(0);
-    superuser.batch_execute(&format!("alter database {name} owner to {login}")).await.unwrap();
-    let store = store_of(&owner);
-    let migrated = schema::migrate_without_roles(&store, Some(flavour)).await.unwrap();
-    assert_eq!(migrated.roles, Roles::default());
-    let open_to_all = "select count(*) from pg_proc as p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) as a \
-                       where p.pronamespace = 'analytics'::regnamespace and a.grantee = 0";
-    assert_eq!(superuser.query_one(open_to_all, &[]).await.unwrap().get::<_, i64>(0), 0);
-    store_all(&mut writer(&store), &[click("2015-05-17T10:05:00Z", "anna")]).await;
-    settle(&store, hour("2015-05-17T10:00:00Z")).await;
-    settler(&store).await.make_room_ahead().await.unwrap();
-    assert_counts_equal_brute_force(&store).await;
-    superuser.batch_execute(&format!("alter database {name} owner to current_user")).await.unwrap();
-    let reassign = format!("reassign owned by {login} to current_user; drop owned by {login}");
-    superuser.batch_execute(&reassign).await.unwrap();
-}
-
-macro_rules! with_logins {
-    ($($name:ident),+ $(,)?) => {
-        mod with_logins {
-            mod postgres {
-                $(#[tokio::test] async fn $name() { super::super::$name(db::Flavour::Postgres).await; })+
-            }
-            mod timescale {
-                $(#[tokio::test] async fn $name() {
-                    if crate::support::has_logins(db::Flavour::Timescale) {
-                        super::super::$name(db::Flavour::Timescale).await;
-                    } else {
-                        eprintln!("SKIPPED: TEST_TIMESCALE_URL names no server that tells logins apart");
-                    }
-                })+
-            }
-        }
-    };
-}
-
 with_logins!(
     a_login_of_the_daemon_can_do_what_the_daemon_does_and_nothing_else,
     a_login_of_a_reader_sees_counts_and_no_visitor_and_changes_nothing,
@@ -393,5 +352,4 @@ with_logins!(
     a_login_in_the_owners_role_migrates_and_what_is_new_is_there_for_daemons,
     a_schema_of_another_login_changes_hands_while_its_daemon_goes_on,
     an_owner_of_the_database_is_given_one_list_once_and_does_the_rest,
-    a_login_that_owns_everything_does_without_roles,
 );

@@ -2,6 +2,26 @@
 
 #![allow(clippy::unwrap_used)]
 
+/// Makes two tests of each function, on the flavours whose server tells logins apart.
+macro_rules! with_logins {
+    ($($name:ident),+ $(,)?) => {
+        mod with_logins {
+            mod postgres {
+                $(#[tokio::test] async fn $name() { super::super::$name(db::Flavour::Postgres).await; })+
+            }
+            mod timescale {
+                $(#[tokio::test] async fn $name() {
+                    if crate::support::has_logins(db::Flavour::Timescale) {
+                        super::super::$name(db::Flavour::Timescale).await;
+                    } else {
+                        eprintln!("SKIPPED: TEST_TIMESCALE_URL names no server that tells logins apart");
+                    }
+                })+
+            }
+        }
+    };
+}
+
 mod access_tokens;
 mod audit;
 mod clock_steps;
@@ -19,6 +39,7 @@ mod known_visitors;
 mod logins;
 mod new_days;
 mod objects;
+mod ordinary_owner;
 mod partitions;
 mod pooler;
 mod random_interleavings;
