@@ -6,7 +6,7 @@ export YES
 # Of the daemon that `make run` builds: release, or dev, which is built sooner and answers later.
 PROFILE ?= release
 
-.PHONY: help run build test smoke soak screenshots lint fmt bench bench-check bench-chunks instructions package package-test bare-test prerequisites lint-prerequisites test-prerequisites
+.PHONY: help run build test smoke soak screenshots lint fmt bench bench-check bench-chunks instructions package package-test bare-test prerequisites lint-prerequisites test-prerequisites soak-prerequisites
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -38,7 +38,7 @@ smoke: prerequisites ## load a daemon of its own for 20 seconds and fail unless 
 
 # SECONDS is how long each scenario lasts; SEED and POSTGRES_BIN, the folder of other server binaries, may be left out.
 soak: SECONDS = 60
-soak: prerequisites ## inject faults under load and audit every event: make soak SECONDS=60 SEED=1 POSTGRES_BIN=DIR
+soak: soak-prerequisites ## inject faults under load and audit every event: make soak SECONDS=60 SEED=1 POSTGRES_BIN=DIR
 	$(CARGO) build --release --package analyticsd --package reliability
 	target/release/reliability --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(POSTGRES_BIN),--postgres-bin $(POSTGRES_BIN))
 
@@ -94,3 +94,6 @@ lint-prerequisites:
 
 test-prerequisites:
 	@scripts/prerequisites tests
+
+soak-prerequisites:
+	@scripts/prerequisites soak

@@ -8,11 +8,13 @@
 //! - `answer` knows which answers are promised, `operation` is one request of a client;
 //! - `proxy` stands in front of the database and cuts, delays or stalls the stream at chosen points; `sabotage` has
 //!   all SQL of this crate;
+//! - `cluster` are several servers that hold the same database, on one machine or on machines in network namespaces;
 //! - `pgpool` is a pooler, `earlier` builds the daemon of an earlier commit, to upgrade from.
 //!
 //! The tests run every scenario for seconds, the program `reliability` for as long as its command line says.
 
 mod answer;
+mod cluster;
 mod crowd;
 pub mod earlier;
 mod history;

@@ -7,6 +7,7 @@
 use std::{
     collections::HashSet,
     io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -78,6 +79,7 @@ pub(crate) enum ErrorPlace {
 
 /// When it is dropped, it ends with all its connections.
 pub(crate) struct Proxy {
+    address: SocketAddr,
     url: String,
     control: Arc<Control>,
     task: JoinHandle<()>,
@@ -97,8 +99,9 @@ impl Proxy {
         let config: tokio_postgres::Config = server_url.parse()?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let (user, database) = (config.get_user().unwrap_or_default(), config.get_dbname().unwrap_or_default());
+        let address = listener.local_addr()?;
         // It reads what passes, which does not begin with a question whether TLS is spoken.
-        let url = format!("postgres://{user}@{}/{database}?sslmode=disable", listener.local_addr()?);
+        let url = format!("postgres://{user}@{address}/{database}?sslmode=disable");
         let control = Arc::new(Control {
             server: socket.to_owned(),
             next: Mutex::new(None),
@@ -107,7 +110,11 @@ impl Proxy {
             holds: watch::channel(false).0,
         });
         let task = tokio::spawn(accept(listener, Arc::clone(&control)));
-        Ok(Self { url, control, task })
+        Ok(Self { address, url, control, task })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub(crate) fn url(&self) -> &str {

@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use crate::{
     history,
-    ledger::{Key, Ledger, Multiset},
-    operation::{Action, Operation},
+    ledger::{Key, Ledger, Multiset, Verdict},
+    operation::{Action, Operation, Outcome},
     sabotage::Saboteur,
     traffic::Traffic,
 };
@@ -94,11 +94,7 @@ impl Report {
     ) -> anyhow::Result<()> {
         saboteur.wait_for_rest().await?;
         self.audit_database(store, operations).await?;
-        for (hour, expected) in store.brute_force_counts().await? {
-            for daemon in daemons {
-                self.compare(daemon.url(), hour, expected, counts_of(daemon, hour).await);
-            }
-        }
+        self.audit_answers(store, daemons).await?;
         if let Some(slowest) = operations.iter().max_by_key(|operation| operation.took()) {
             let (client, took, action) = (slowest.client, slowest.took(), &slowest.action);
             self.promise(
@@ -111,26 +107,45 @@ impl Report {
         Ok(())
     }
 
+    /// Compares the counts of each daemon with the raw events.
+    pub(crate) async fn audit_answers(&mut self, store: &Store, daemons: &[&Daemon]) -> anyhow::Result<()> {
+        for (hour, expected) in store.brute_force_counts().await? {
+            for daemon in daemons {
+                self.compare(daemon.url(), hour, expected, counts_of(daemon, hour).await);
+            }
+        }
+        Ok(())
+    }
+
     /// The part of the audit that needs no daemon.
     pub async fn audit_database(&mut self, store: &Store, operations: &[Operation]) -> anyhow::Result<()> {
-        let ledger = Ledger::of(operations);
-        self.note_totals(&ledger, operations);
-        self.note_protests(operations);
-
-        let verdict = ledger.verdict(&stored(store).await?);
-        self.lost = verdict.lost();
-        self.phantoms = verdict.phantoms();
+        let verdict = self.judge(store, operations).await?;
         self.promise(verdict.is_clean(), &verdict);
-
-        for (hour, expected) in store.brute_force_counts().await? {
-            let seen = store.counts(&[hour]).await.map(|counts| counts[0]);
-            self.compare("the database", hour, expected, seen.map_err(Into::into));
-        }
-        self.audit_derived(store).await?;
+        self.audit_counts(store).await?;
         for violation in history::violations(operations) {
             self.broke(violation);
         }
         Ok(())
+    }
+
+    /// Notes what the clients saw, and what of that contradicts what is stored.
+    pub(crate) async fn judge(&mut self, store: &Store, operations: &[Operation]) -> anyhow::Result<Verdict> {
+        let ledger = Ledger::of(operations);
+        self.note_totals(&ledger, operations);
+        self.note_protests(operations);
+        let verdict = ledger.verdict(&stored(store).await?);
+        self.lost = verdict.lost();
+        self.phantoms = verdict.phantoms();
+        Ok(verdict)
+    }
+
+    /// Compares the counts of the database with the raw events.
+    pub(crate) async fn audit_counts(&mut self, store: &Store) -> anyhow::Result<()> {
+        for (hour, expected) in store.brute_force_counts().await? {
+            let seen = store.counts(&[hour]).await.map(|counts| counts[0]);
+            self.compare("the database", hour, expected, seen.map_err(Into::into));
+        }
+        self.audit_derived(store).await
     }
 
     /// Compares counters, users and the aggregate with the raw events, also in hours without any.
@@ -212,6 +227,17 @@ pub(crate) fn slowest<'a>(operations: impl IntoIterator<Item = &'a Operation>) -
     operations.into_iter().map(Operation::took).max().unwrap_or_default()
 }
 
+/// The longest time without an acknowledged write from one instant to another.
+pub(crate) fn longest_without_writes(operations: &[Operation], from: Instant, to: Instant) -> Duration {
+    let acknowledged = operations.iter().filter(|operation| operation.outcome() == Some(Outcome::Acknowledged));
+    let mut ended: Vec<Instant> =
+        acknowledged.map(|operation| operation.ended).filter(|at| (from..to).contains(at)).collect();
+    ended.push(to);
+    ended.sort_unstable();
+    let begins = [from].into_iter().chain(ended.iter().copied());
+    begins.zip(&ended).map(|(begin, end)| end.duration_since(begin)).max().unwrap_or_default()
+}
+
 pub(crate) fn writes_begun_within(
     operations: &[Operation],
     from: Instant,
@@ -221,4 +247,34 @@ pub(crate) fn writes_begun_within(
         .iter()
         .filter(move |operation| operation.began >= from && operation.began <= to)
         .filter(|operation| matches!(operation.action, Action::Send { .. }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::longest_without_writes;
+    use crate::operation::{Action, Operation, Outcome};
+
+    #[test]
+    fn the_longest_time_without_writes_lies_between_two_acknowledgements_or_at_an_end() {
+        let origin = Instant::now();
+        let at = |millis| origin + Duration::from_millis(millis);
+        let operation = |ended, outcome| Operation {
+            client: 0,
+            began: origin,
+            ended: at(ended),
+            action: Action::Send { events: Vec::new(), outcome },
+        };
+        let between = |ended: &[u64]| {
+            let mut operations: Vec<_> = ended.iter().map(|&ended| operation(ended, Outcome::Acknowledged)).collect();
+            operations.push(operation(50, Outcome::Refused));
+            longest_without_writes(&operations, at(10), at(100)).as_millis()
+        };
+        assert_eq!(between(&[]), 90);
+        assert_eq!(between(&[20, 90]), 70);
+        assert_eq!(between(&[90, 20, 60]), 40);
+        assert_eq!(between(&[80, 95]), 70);
+        assert_eq!(between(&[5, 15, 40, 200]), 60);
+    }
 }

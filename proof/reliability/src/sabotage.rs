@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use harness::APPLICATION_NAME;
-use model::Hour;
+use model::{EventKind, Hour, Timestamp, UserName};
 use tokio::time::{Instant, sleep};
 use tokio_postgres::{Client, NoTls};
+
+use crate::ledger::{Key, Multiset};
 
 /// How long statements of a killed daemon may continue.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -87,6 +89,96 @@ impl Saboteur {
         let deadlocks = "select deadlocks from pg_stat_database where datname = current_database()";
         let deadlocks: i64 = self.client.query_one(deadlocks, &[]).await?.get(0);
         Ok(u64::try_from(deadlocks).unwrap_or_default())
+    }
+
+    /// Ends all of the daemons' connections.
+    pub(crate) async fn terminate_all_connections(&self) -> anyhow::Result<()> {
+        let terminate = "select pg_terminate_backend(pid) from pg_stat_activity \
+                         where datname = current_database() and application_name = 'analyticsd'";
+        self.client.query(terminate, &[]).await?;
+        Ok(())
+    }
+
+    /// Makes a standby the primary.
+    pub(crate) async fn promote(&self) -> anyhow::Result<()> {
+        let promoted: bool = self.client.query_one("select pg_promote()", &[]).await?.get(0);
+        ensure!(promoted, "the standby did not become the primary");
+        Ok(())
+    }
+
+    /// Waits until a standby follows.
+    pub(crate) async fn wait_for_standby(&self) -> anyhow::Result<()> {
+        self.wait_for_standby_that("state = 'streaming'").await
+    }
+
+    /// Waits until a standby has all that was written before.
+    pub(crate) async fn wait_until_received(&self) -> anyhow::Result<()> {
+        let written: String = self.client.query_one("select pg_current_wal_lsn()::text", &[]).await?.get(0);
+        self.wait_for_standby_that(&format!("flush_lsn >= '{written}'")).await
+    }
+
+    /// From when this returns, a commit waits until a standby has it.
+    pub(crate) async fn wait_for_standby_in_commits(&self) -> anyhow::Result<()> {
+        self.set("synchronous_standby_names", "*").await?;
+        self.wait_for_standby_that("state = 'streaming' and sync_state = 'sync'").await?;
+        // The checkpointer tells the other processes about the setting before it makes a checkpoint.
+        Ok(self.client.batch_execute("checkpoint").await?)
+    }
+
+    /// Commits wait for no standby any more.
+    pub(crate) async fn commit_alone(&self) -> anyhow::Result<()> {
+        self.set("synchronous_standby_names", "").await
+    }
+
+    async fn wait_for_standby_that(&self, condition: &str) -> anyhow::Result<()> {
+        let found = format!("select from pg_stat_replication where {condition}");
+        let began = Instant::now();
+        while self.client.query_opt(&found, &[]).await?.is_none() {
+            ensure!(began.elapsed() < PATIENCE, "there is no standby whose {condition}");
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    /// New transactions may not write, unless they say that they do.
+    pub(crate) async fn make_read_only(&self, read_only: bool) -> anyhow::Result<()> {
+        self.set("default_transaction_read_only", if read_only { "on" } else { "off" }).await
+    }
+
+    /// For the whole server, at once.
+    async fn set(&self, setting: &str, value: &str) -> anyhow::Result<()> {
+        self.client.batch_execute(&format!("alter system set {setting} = '{value}'")).await?;
+        Ok(self.client.batch_execute("select pg_reload_conf()").await?)
+    }
+
+    /// The number of events, also on a server that others have left.
+    pub(crate) async fn events(&self) -> anyhow::Result<i64> {
+        Ok(self.client.query_one("select count(*) from analytics.events", &[]).await?.get(0))
+    }
+
+    /// Where in its log a promoted standby left the first timeline.
+    pub(crate) async fn left_first_timeline_at(&self) -> anyhow::Result<String> {
+        let history = "select split_part(pg_read_file('pg_wal/00000002.history'), E'\t', 2)";
+        Ok(self.client.query_one(history, &[]).await?.get(0))
+    }
+
+    /// The events that these transactions stored.
+    pub(crate) async fn events_of(&self, transactions: &[i64]) -> anyhow::Result<Multiset> {
+        let rows = self
+            .client
+            .query(
+                "select (extract(epoch from at) * 1000)::bigint, kind::text, user_name, count(*) \
+                 from analytics.events where xmin::text::bigint = any($1) group by 1, 2, 3",
+                &[&transactions],
+            )
+            .await?;
+        let mut events = Multiset::new();
+        for row in rows {
+            let hour = Hour::containing(Timestamp::from_millis(row.get(0))?);
+            let (kind, user) = (EventKind::parse(row.get(1))?, UserName::new(row.get::<_, String>(2))?);
+            *events.entry(Key { hour, kind, user }).or_default() += u64::try_from(row.get::<_, i64>(3))?;
+        }
+        Ok(events)
     }
 
     /// A user for each daemon tells their connections apart.

@@ -151,6 +151,11 @@ impl Traffic {
         reach(&self.progress.acknowledged, more, "acknowledged").await
     }
 
+    /// Waits until this many more events are refused.
+    pub(crate) async fn refuse(&self, more: u64) -> anyhow::Result<()> {
+        reach(&self.progress.refused, more, "refused").await
+    }
+
     /// Waits until this many more events are in the daemon's spool.
     pub(crate) async fn spool(&self, more: u64) -> anyhow::Result<()> {
         reach(&self.progress.queued, more, "spooled").await

@@ -10,12 +10,18 @@ pub mod database_hangs;
 pub mod disk_full;
 pub mod false_errors;
 mod faulty_commits;
+pub mod host_name_moves;
 pub mod hour_under_attack;
+pub mod network_faults;
 pub mod outage_spooled;
 pub mod overload;
+pub mod patroni_failover;
 pub mod pgpool_kills;
+pub mod primary_read_only;
 pub mod replicas;
 pub mod rolling;
+pub mod standby_lagged;
+pub mod standby_promoted;
 
 use clap::ValueEnum;
 
@@ -29,6 +35,8 @@ pub enum Scenario {
     DaemonStopped,
     /// Immediate stop and `kill -9` of the database.
     DatabaseCrashed,
+    /// Packets lost between daemon and database, in one direction or at random. Needs root.
+    NetworkFaults,
     /// The database ends connections of the daemon, at random.
     ConnectionsKilled,
     /// The same behind pgpool-II.
@@ -43,6 +51,16 @@ pub enum Scenario {
     DiskFull,
     /// Crashes of the database under a daemon with a spool, which is killed too.
     OutageSpooled,
+    /// A primary killed and one that stands still, each with its synchronous standby promoted.
+    StandbyPromoted,
+    /// A primary killed, and its standby promoted that had not received everything.
+    StandbyLagged,
+    /// A primary that takes no writes any more, with and without a standby that takes over.
+    PrimaryReadOnly,
+    /// Patroni with etcd: a switchover, and leaders that are killed, cut off or without a quorum. Needs root.
+    PatroniFailover,
+    /// The name of the database's host leads to another address, or nowhere. Needs root.
+    HostNameMoves,
     /// Clients whose clocks are years off.
     ClockJumps,
     /// Three daemons on one database, and the settler killed.
@@ -64,6 +82,7 @@ impl Scenario {
             Self::DaemonKilled => daemon_killed::run(options).await,
             Self::DaemonStopped => daemon_stopped::run(options).await,
             Self::DatabaseCrashed => database_crashed::run(options).await,
+            Self::NetworkFaults => network_faults::run(options).await,
             Self::ConnectionsKilled => connections_killed::run(options).await,
             Self::PgpoolKills => pgpool_kills::run(options).await,
             Self::CommitFates => commit_fates::run(options).await,
@@ -71,6 +90,11 @@ impl Scenario {
             Self::DatabaseHangs => database_hangs::run(options).await,
             Self::DiskFull => disk_full::run(options).await,
             Self::OutageSpooled => outage_spooled::run(options).await,
+            Self::StandbyPromoted => standby_promoted::run(options).await,
+            Self::StandbyLagged => standby_lagged::run(options).await,
+            Self::PrimaryReadOnly => primary_read_only::run(options).await,
+            Self::PatroniFailover => patroni_failover::run(options).await,
+            Self::HostNameMoves => host_name_moves::run(options).await,
             Self::ClockJumps => clock_jumps::run(options).await,
             Self::Replicas => replicas::run(options).await,
             Self::RollingRestart => rolling::restart(options).await,

@@ -1,6 +1,7 @@
 use reliability::scenarios::{
     clock_jumps, commit_fates, connections_killed, daemon_killed, daemon_stopped, database_crashed, database_hangs,
-    disk_full, false_errors, outage_spooled, overload, pgpool_kills, replicas,
+    disk_full, false_errors, host_name_moves, network_faults, outage_spooled, overload, patroni_failover, pgpool_kills,
+    primary_read_only, replicas, standby_lagged, standby_promoted,
 };
 
 use crate::support::options;
@@ -26,6 +27,12 @@ every_promise_is_kept! {
     connections_ended_behind_pgpool_lose_nothing: pgpool_kills,
     clocks_that_are_years_off_are_counted_where_they_say: clock_jumps,
     a_full_disk_refuses_events_and_loses_none_and_space_given_back_is_used: disk_full,
+    a_synchronous_standby_takes_over_without_a_loss_and_the_old_primary_is_left_alone: standby_promoted,
+    what_a_promoted_standby_lacks_is_all_that_is_lost_and_is_noticed: standby_lagged,
+    a_primary_that_turns_read_only_refuses_events_until_a_server_takes_writes: primary_read_only,
+    a_cluster_that_fails_over_by_itself_loses_nothing: patroni_failover,
+    packets_that_are_lost_in_one_direction_leave_no_doubt_about_a_commit: network_faults,
+    a_host_whose_name_moves_is_followed: host_name_moves,
     what_is_taken_while_the_database_is_away_is_stored_exactly_once: outage_spooled,
     a_crowd_is_served_soon_or_refused_at_once_and_leaves_nothing_behind: overload,
     replicas_answer_as_one_counter_would_and_another_settles_when_the_settler_dies: replicas,

@@ -1,0 +1,33 @@
+use std::{
+    fs,
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use anyhow::ensure;
+use tokio::{process::Command, time::sleep};
+
+const PATIENCE: Duration = Duration::from_mins(1);
+
+pub(super) fn children_of(pid: u32) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// Those of them that have not ended get the signal.
+pub(super) async fn signal_some(pids: &[u32], name: &str) -> anyhow::Result<()> {
+    let mut kill = Command::new("kill");
+    kill.arg(format!("-{name}")).args(pids.iter().map(u32::to_string)).stderr(Stdio::null()).status().await?;
+    Ok(())
+}
+
+/// Waits until all of them have ended.
+pub(super) async fn ended(pids: &[u32]) -> anyhow::Result<()> {
+    let began = Instant::now();
+    while let Some(pid) = pids.iter().find(|pid| Path::new(&format!("/proc/{pid}")).exists()) {
+        ensure!(began.elapsed() < PATIENCE, "the process {pid} did not end");
+        sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
