@@ -9,6 +9,7 @@
 //! - `proxy` stands in front of the database and cuts, delays or stalls the stream at chosen points; `sabotage` has
 //!   all SQL of this crate;
 //! - `cluster` are several servers that hold the same database, on one machine or on machines in network namespaces;
+//!   `small_disk` is soon full, `forgetful_disk` can lose its power;
 //! - `pgpool` is a pooler, `earlier` builds the daemon of an earlier commit, to upgrade from.
 //!
 //! The tests run every scenario for seconds, the program `reliability` for as long as its command line says.
@@ -17,6 +18,7 @@ mod answer;
 mod cluster;
 mod crowd;
 pub mod earlier;
+mod forgetful_disk;
 mod history;
 mod ledger;
 pub mod operation;
@@ -26,4 +28,5 @@ mod proxy;
 pub mod report;
 pub mod sabotage;
 pub mod scenarios;
+mod small_disk;
 pub mod traffic;

@@ -29,6 +29,26 @@ impl Saboteur {
         Ok(Self { client })
     }
 
+    /// Returns once the server lets clients in.
+    pub(crate) async fn connect_when_up(url: &str) -> anyhow::Result<Self> {
+        let began = Instant::now();
+        loop {
+            match Self::connect(url).await {
+                Err(error) if began.elapsed() > PATIENCE => return Err(error),
+                Err(_) => sleep(Duration::from_millis(20)).await,
+                Ok(connected) => return Ok(connected),
+            }
+        }
+    }
+
+    /// The process of any one of the daemons' sessions.
+    pub(crate) async fn any_backend(&self) -> anyhow::Result<Option<u32>> {
+        let any = "select pid from pg_stat_activity where datname = current_database() \
+                   and application_name = 'analyticsd' order by random() limit 1";
+        let backend = self.client.query_opt(any, &[]).await?;
+        Ok(backend.and_then(|row| u32::try_from(row.get::<_, i32>(0)).ok()))
+    }
+
     /// Ends any one of the daemons' connections, and returns whether there was one.
     pub(crate) async fn terminate_a_connection(&self) -> anyhow::Result<bool> {
         let terminated = self
@@ -76,6 +96,24 @@ impl Saboteur {
             self.client.batch_execute(statement).await?;
         }
         Ok(())
+    }
+
+    /// From the server's next start on.
+    pub(crate) async fn allow_logical_replication(&self) -> anyhow::Result<()> {
+        Ok(self.client.batch_execute("alter system set wal_level = 'logical'").await?)
+    }
+
+    /// A slot without a consumer, for which the server keeps this much of its log; -1: all of it.
+    pub(crate) async fn leave_slot_behind(&self, keep: &str) -> anyhow::Result<()> {
+        self.set("max_slot_wal_keep_size", keep).await?;
+        self.client.query("select pg_create_logical_replication_slot('left_behind', 'pgoutput')", &[]).await?;
+        Ok(())
+    }
+
+    /// And lets the server remove the log that it kept for them.
+    pub(crate) async fn drop_slots(&self) -> anyhow::Result<()> {
+        self.client.query("select pg_drop_replication_slot(slot_name) from pg_replication_slots", &[]).await?;
+        Ok(self.client.batch_execute("checkpoint").await?)
     }
 
     /// Makes the server begin a new file of its log. On a full disk it cannot, and crashes.

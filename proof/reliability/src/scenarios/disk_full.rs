@@ -1,16 +1,7 @@
 //! The database's disk, filled to the last byte.
 
-use std::{
-    fs::{self, File, Permissions},
-    io::{ErrorKind, Write},
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use anyhow::Context;
-use tempfile::TempDir;
 use tokio::time::sleep;
 
 use crate::{
@@ -18,70 +9,21 @@ use crate::{
     options::Options,
     report::Report,
     sabotage::Saboteur,
+    small_disk::SmallDisk,
     traffic::{Mix, Traffic},
 };
 
 const NAME: &str = "disk full";
-/// A fresh server takes a third of it.
-const DISK_SIZE: &str = "size=192m,mode=0755";
 /// How long it may take until the daemon refuses events.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// The number of refused events before the disk has space again.
 const REFUSALS: u64 = 20;
 
-/// A file system in memory. It needs the right to mount.
-struct SmallDisk {
-    folder: PathBuf,
-}
-
-impl SmallDisk {
-    fn mount(folder: &Path) -> Result<Self, String> {
-        let output = Command::new("mount").args(["-t", "tmpfs", "-o", DISK_SIZE, "tmpfs"]).arg(folder).output();
-        match output {
-            Ok(output) if output.status.success() => Ok(Self { folder: folder.to_owned() }),
-            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-
-    fn filler(&self) -> PathBuf {
-        self.folder.join("filler")
-    }
-
-    /// Down to the last byte.
-    fn fill(&self) -> anyhow::Result<()> {
-        let mut file = File::options().create(true).append(true).open(self.filler())?;
-        for size in [1 << 20, 1 << 12, 1] {
-            let block = vec![0; size];
-            loop {
-                match file.write_all(&block) {
-                    Ok(()) => {}
-                    Err(error) if error.kind() == ErrorKind::StorageFull => break,
-                    Err(error) => return Err(error).context("cannot fill the disk"),
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn give_back(&self) -> anyhow::Result<()> {
-        fs::remove_file(self.filler()).context("cannot give space back")
-    }
-}
-
-impl Drop for SmallDisk {
-    /// Lazily, because the server may still be ending. The folder cannot be removed while something is mounted on it.
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.folder).status();
-        let _ = fs::remove_dir(&self.folder);
-    }
-}
-
 /// The disk fills up under load: events are refused and none is lost; with space they are stored again. If PostgreSQL
 /// ended, because it could not recover, the scenario starts it again, as an administrator would; the daemon needs no
 /// help.
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
-    let dir = disk_folder()?;
+    let dir = harness::server_dir();
     let disk = match SmallDisk::mount(dir.path()) {
         Ok(disk) => disk,
         Err(why) => return Ok(Report::skipped(NAME, format!("a small disk cannot be mounted here: {why}"))),
@@ -133,9 +75,4 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     drop(server);
     drop(disk);
     Ok(report)
-}
-
-fn disk_folder() -> anyhow::Result<TempDir> {
-    let mut builder = tempfile::Builder::new();
-    Ok(builder.prefix("analytics-disk-").permissions(Permissions::from_mode(0o755)).tempdir()?)
 }

@@ -1,11 +1,15 @@
 //! One file a fault. Every scenario starts clients, injects its faults, stops the clients and audits.
 
+pub mod backend_killed;
 pub mod clock_jumps;
 pub mod commit_fates;
 pub mod connections_killed;
+pub mod daemon_clocks;
+pub mod daemon_frozen;
 pub mod daemon_killed;
 pub mod daemon_stopped;
 pub mod database_crashed;
+pub mod database_frozen;
 pub mod database_hangs;
 pub mod disk_full;
 pub mod false_errors;
@@ -17,9 +21,11 @@ pub mod outage_spooled;
 pub mod overload;
 pub mod patroni_failover;
 pub mod pgpool_kills;
+pub mod power_lost;
 pub mod primary_read_only;
 pub mod replicas;
 pub mod rolling;
+pub mod slot_left_behind;
 pub mod standby_lagged;
 pub mod standby_promoted;
 
@@ -35,6 +41,12 @@ pub enum Scenario {
     DaemonStopped,
     /// Immediate stop and `kill -9` of the database.
     DatabaseCrashed,
+    /// `kill -9` of a session's process, as when memory runs out.
+    BackendKilled,
+    /// SIGSTOP of a daemon, and daemons with little CPU time.
+    DaemonFrozen,
+    /// SIGSTOP of every process of the database, and a database with little CPU time.
+    DatabaseFrozen,
     /// Packets lost between daemon and database, in one direction or at random. Needs root.
     NetworkFaults,
     /// The database ends connections of the daemon, at random.
@@ -49,6 +61,8 @@ pub enum Scenario {
     DatabaseHangs,
     /// A full disk. Needs the right to mount.
     DiskFull,
+    /// A replication slot without a consumer, which fills the disk. Needs the right to mount.
+    SlotLeftBehind,
     /// Crashes of the database under a daemon with a spool, which is killed too.
     OutageSpooled,
     /// A primary killed and one that stands still, each with its synchronous standby promoted.
@@ -61,8 +75,12 @@ pub enum Scenario {
     PatroniFailover,
     /// The name of the database's host leads to another address, or nowhere. Needs root.
     HostNameMoves,
+    /// A disk that fails and forgets what was not synced, under database and spool. Needs the right to mount.
+    PowerLost,
     /// Clients whose clocks are years off.
     ClockJumps,
+    /// Two daemons whose clocks are moved back and forth.
+    DaemonClocks,
     /// Three daemons on one database, and the settler killed.
     Replicas,
     /// Replicas restarted one by one.
@@ -82,6 +100,9 @@ impl Scenario {
             Self::DaemonKilled => daemon_killed::run(options).await,
             Self::DaemonStopped => daemon_stopped::run(options).await,
             Self::DatabaseCrashed => database_crashed::run(options).await,
+            Self::BackendKilled => backend_killed::run(options).await,
+            Self::DaemonFrozen => daemon_frozen::run(options).await,
+            Self::DatabaseFrozen => database_frozen::run(options).await,
             Self::NetworkFaults => network_faults::run(options).await,
             Self::ConnectionsKilled => connections_killed::run(options).await,
             Self::PgpoolKills => pgpool_kills::run(options).await,
@@ -89,13 +110,16 @@ impl Scenario {
             Self::FalseErrors => false_errors::run(options).await,
             Self::DatabaseHangs => database_hangs::run(options).await,
             Self::DiskFull => disk_full::run(options).await,
+            Self::SlotLeftBehind => slot_left_behind::run(options).await,
             Self::OutageSpooled => outage_spooled::run(options).await,
             Self::StandbyPromoted => standby_promoted::run(options).await,
             Self::StandbyLagged => standby_lagged::run(options).await,
             Self::PrimaryReadOnly => primary_read_only::run(options).await,
             Self::PatroniFailover => patroni_failover::run(options).await,
             Self::HostNameMoves => host_name_moves::run(options).await,
+            Self::PowerLost => power_lost::run(options).await,
             Self::ClockJumps => clock_jumps::run(options).await,
+            Self::DaemonClocks => daemon_clocks::run(options).await,
             Self::Replicas => replicas::run(options).await,
             Self::RollingRestart => rolling::restart(options).await,
             Self::RollingUpgrade => rolling::upgrade(options).await,

@@ -72,7 +72,7 @@ async fn restarted(daemon: Daemon, traffic: &Traffic, options: &Options, url: &s
     daemon
 }
 
-async fn wait_until_stored(daemon: &Daemon) -> anyhow::Result<()> {
+pub(super) async fn wait_until_stored(daemon: &Daemon) -> anyhow::Result<()> {
     let began = Instant::now();
     while daemon.metric("analyticsd_spooled_requests").await != Some(0.0) {
         if began.elapsed() > REPLAY_PATIENCE {

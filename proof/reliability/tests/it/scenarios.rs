@@ -1,7 +1,8 @@
 use reliability::scenarios::{
-    clock_jumps, commit_fates, connections_killed, daemon_killed, daemon_stopped, database_crashed, database_hangs,
-    disk_full, false_errors, host_name_moves, network_faults, outage_spooled, overload, patroni_failover, pgpool_kills,
-    primary_read_only, replicas, standby_lagged, standby_promoted,
+    backend_killed, clock_jumps, commit_fates, connections_killed, daemon_clocks, daemon_frozen, daemon_killed,
+    daemon_stopped, database_crashed, database_frozen, database_hangs, disk_full, false_errors, host_name_moves,
+    network_faults, outage_spooled, overload, patroni_failover, pgpool_kills, power_lost, primary_read_only, replicas,
+    slot_left_behind, standby_lagged, standby_promoted,
 };
 
 use crate::support::options;
@@ -31,8 +32,14 @@ every_promise_is_kept! {
     what_a_promoted_standby_lacks_is_all_that_is_lost_and_is_noticed: standby_lagged,
     a_primary_that_turns_read_only_refuses_events_until_a_server_takes_writes: primary_read_only,
     a_cluster_that_fails_over_by_itself_loses_nothing: patroni_failover,
+    the_daemon_outlives_the_kill_of_a_session_and_loses_nothing_in_it: backend_killed,
+    a_daemon_that_stands_still_goes_on_and_nothing_is_stored_twice: daemon_frozen,
+    a_database_that_stands_still_stores_nothing_afterwards_that_was_refused: database_frozen,
+    clocks_of_daemons_that_move_back_and_forth_change_no_count: daemon_clocks,
     packets_that_are_lost_in_one_direction_leave_no_doubt_about_a_commit: network_faults,
     a_host_whose_name_moves_is_followed: host_name_moves,
+    what_was_answered_survives_the_loss_of_power: power_lost,
+    a_slot_left_behind_costs_nothing_within_its_limit_and_no_event_without: slot_left_behind,
     what_is_taken_while_the_database_is_away_is_stored_exactly_once: outage_spooled,
     a_crowd_is_served_soon_or_refused_at_once_and_leaves_nothing_behind: overload,
     replicas_answer_as_one_counter_would_and_another_settles_when_the_settler_dies: replicas,
