@@ -62,7 +62,9 @@ pub(crate) async fn attempt<T>(
     let error = match answer {
         Ok(value) => {
             let skipped_standby = session.skipped_standby();
+            let current = session.still_current();
             session.go_back();
+            current.map_err(Attempt::FateUnknown)?;
             // Once a later commit is replicated this one is too, since the log has it before: the fence is such a commit.
             return if skipped_standby { Err(Attempt::FateUnknown(StoreError::NotReplicated)) } else { Ok(value) };
         }

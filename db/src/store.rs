@@ -116,7 +116,9 @@ impl Store {
         let call = async {
             let statement =
                 client.prepare_cached("select unique_users, clicks, impressions from analytics.counts($1)").await?;
-            Ok(client.query(&statement, &[&starts]).await?)
+            let rows = client.query(&statement, &[&starts]).await?;
+            client.still_current()?;
+            Ok(rows)
         };
         let read = timeout_at(deadline, call).await.unwrap_or(Err(StoreError::TimedOut(limit)));
         if let Err(error) = &read
@@ -312,7 +314,9 @@ impl Store {
         match timeout(limit, call(&mut session)).await {
             Ok(Ok(value)) => {
                 let skipped_standby = session.skipped_standby();
+                let current = session.still_current();
                 session.go_back();
+                current?;
                 if skipped_standby { Err(StoreError::NotReplicated) } else { Ok(value) }
             }
             Ok(Err(error)) => {

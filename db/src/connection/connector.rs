@@ -23,7 +23,7 @@ use tokio_postgres::{
 
 use super::{
     database_url::{DatabaseUrl, DatabaseUrlError, Server},
-    lineage::{Lineage, LineageError},
+    lineage::{Lineage, LineageError, Takeovers},
     tls::{Encryption, Tls, TlsError},
 };
 use crate::{StoreError, tls_faults};
@@ -100,6 +100,7 @@ pub(crate) struct Connected {
     pub(super) driver: JoinHandle<()>,
     /// Whether the server warned that it did not wait for a standby as a commit asks.
     pub(super) skipped_standby: Arc<AtomicBool>,
+    pub(super) takeovers: Takeovers,
 }
 
 impl Connected {
@@ -146,6 +147,11 @@ impl Connector {
     /// Whether a connection that was opened then may be used.
     pub(super) fn trusts(&self, opened: Instant) -> bool {
         self.sound_since.lock().unwrap_or_else(PoisonError::into_inner).is_none_or(|since| opened >= since)
+    }
+
+    /// Whether no other server has taken over since a connection was opened.
+    pub(super) fn is_current(&self, takeovers: Takeovers) -> bool {
+        self.lineage.takeovers() == takeovers
     }
 
     /// Opens a connection. It goes on to the end if the caller gives up, so that the next one knows which host answers.
@@ -206,7 +212,8 @@ impl Connector {
     }
 
     async fn open(&self, target: &Target) -> Result<Connected, ConnectError> {
-        let connected = match &self.encryption {
+        let before = self.lineage.takeovers();
+        let mut connected = match &self.encryption {
             _ if matches!(target.server.host, Host::Unix(_)) => self.open_with(target, SslMode::Disable, NoTls).await?,
             Encryption::Never => self.open_with(target, SslMode::Disable, NoTls).await?,
             Encryption::Required(tls) => self.open_with(target, SslMode::Require, connector(tls).await?).await?,
@@ -218,7 +225,8 @@ impl Connector {
                 opened => opened?,
             },
         };
-        if self.lineage.check(&connected, &target.to_string()).await? {
+        connected.takeovers = self.lineage.check(&connected, &target.to_string()).await?;
+        if connected.takeovers != before {
             // They may be to the one that was left behind.
             self.distrust_open_connections();
         }
@@ -241,7 +249,7 @@ impl Connector {
         let (client, connection) = config.port(target.server.port).ssl_mode(mode).connect(tls).await?;
         let skipped_standby = Arc::<AtomicBool>::default();
         let driver = tokio::spawn(drive(connection, Arc::clone(&skipped_standby)));
-        Ok(Connected { client, driver, skipped_standby })
+        Ok(Connected { client, driver, skipped_standby, takeovers: Takeovers::default() })
     }
 }
 

@@ -10,9 +10,18 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 const WHERE_IT_WRITES: &str = "select (select system_identifier from pg_catalog.pg_control_system()), \
      case when not pg_catalog.pg_is_in_recovery() then left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8) end";
 
-/// The newest that was seen.
+/// The newest that was seen, and how often another server had taken over until then.
 #[derive(Debug, Default)]
-pub(super) struct Lineage(Mutex<Option<Seen>>);
+pub(super) struct Lineage(Mutex<(Option<Seen>, Takeovers)>);
+
+/// How many servers had taken over when a connection was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Takeovers(u64);
+
+/// The server that answered may have been left behind: what it says that it committed the other one need not have.
+#[derive(Debug, Error)]
+#[error("another server has taken over meanwhile from the one that answered")]
+pub(crate) struct TakenOver;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Seen {
@@ -33,10 +42,16 @@ pub(crate) struct LineageError {
 }
 
 impl Lineage {
-    /// Whether a server took over from the one that answered before; an error for one that was left behind.
-    pub(super) async fn check(&self, client: &Client, place: &str) -> Result<bool, LineageError> {
-        let Some(found) = seen(client).await else { return Ok(false) };
-        let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// How many servers had taken over until now.
+    pub(super) fn takeovers(&self) -> Takeovers {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1
+    }
+
+    /// The same, with the server of this connection, which may be the one that takes over; an error for one that was left behind.
+    pub(super) async fn check(&self, client: &Client, place: &str) -> Result<Takeovers, LineageError> {
+        let found = seen(client).await;
+        let (newest, takeovers) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(found) = found else { return Ok(*takeovers) };
         match newest.replace(found.clone()) {
             Some(known) if known.cluster == found.cluster && known.timeline > found.timeline => {
                 let error = LineageError { place: place.to_owned(), found: found.timeline, known: known.timeline };
@@ -50,9 +65,10 @@ impl Lineage {
                     // Whoever restores a backup, or moves, does this on purpose. What it lost is found by the rows of writers.
                     tracing::warn!("{place} holds another database cluster than the one that answered before");
                 }
-                Ok(true)
+                takeovers.0 += 1;
+                Ok(*takeovers)
             }
-            _ => Ok(false),
+            _ => Ok(*takeovers),
         }
     }
 }

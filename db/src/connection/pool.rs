@@ -16,7 +16,10 @@ use deadpool::{
 use deadpool_postgres::ClientWrapper;
 use tokio_postgres::Client;
 
-use super::connector::{Connected, Connector};
+use super::{
+    connector::{Connected, Connector},
+    lineage::{TakenOver, Takeovers},
+};
 use crate::StoreError;
 
 /// Limits of a [`Store`](crate::Store). All are bounds, none is a delay.
@@ -102,6 +105,8 @@ pub(crate) struct Manager {
 pub(crate) struct PooledClient {
     client: ClientWrapper,
     skipped_standby: Arc<AtomicBool>,
+    connector: Arc<Connector>,
+    takeovers: Takeovers,
 }
 
 pub(crate) type Pool = managed::Pool<Manager>;
@@ -116,6 +121,15 @@ impl PooledClient {
     /// Whether the server gave up waiting for its standby within a commit since this was asked the last time.
     pub(crate) fn skipped_standby(&self) -> bool {
         self.skipped_standby.swap(false, Ordering::AcqRel)
+    }
+
+    /// What the server answered counts only if no other one has taken over since the connection was opened.
+    pub(crate) fn still_current(&self) -> Result<(), StoreError> {
+        if self.connector.is_current(self.takeovers) {
+            Ok(())
+        } else {
+            Err(StoreError::Unreachable(Box::new(TakenOver)))
+        }
     }
 }
 
@@ -147,8 +161,9 @@ impl managed::Manager for Manager {
             connected.batch_execute(&prepare).await
         };
         prepare.await.map_err(StoreError::of_new_session)?;
-        let Connected { client, driver, skipped_standby } = connected;
-        Ok(PooledClient { client: ClientWrapper::new(client, driver), skipped_standby })
+        let Connected { client, driver, skipped_standby, takeovers } = connected;
+        let (client, connector) = (ClientWrapper::new(client, driver), Arc::clone(&self.connector));
+        Ok(PooledClient { client, skipped_standby, connector, takeovers })
     }
 
     async fn recycle(&self, client: &mut PooledClient, metrics: &Metrics) -> RecycleResult<StoreError> {

@@ -3,7 +3,7 @@
 use std::{net::Ipv4Addr, time::Duration};
 
 use db::{
-    Store, StoreOptions,
+    Fate, Store, StoreOptions, WriteError,
     embedded::{Embedded, EmbeddedOptions},
 };
 use harness::{PrivateServer, SlowLink, loopback_address, server_dir};
@@ -13,7 +13,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::support::writer;
+use crate::support::{click, store_all, writer};
 
 fn store(hosts: &[String], parameters: &str) -> Store {
     let url = format!("postgres://analytics@{}/analytics?{parameters}", hosts.join(","));
@@ -113,39 +113,99 @@ async fn of_several_servers_the_one_that_takes_writes_is_found() {
     assert_eq!(error.matches(&hosts[1]).count(), 2, "{error}");
 }
 
-/// The promotion of a standby begins a new timeline; so does that of a copy.
-#[tokio::test]
-async fn a_primary_that_another_one_has_taken_over_from_is_refused_until_it_is_all_that_is_asked_for() {
-    let (old_address, new_address) = (loopback_address(), loopback_address());
-    let mut old = server_at(old_address).await;
-    old.stop().await.unwrap();
-    let dir = server_dir();
-    let copied = std::process::Command::new("cp").arg("-a").arg(old.dir().join("native")).arg(dir.path()).status();
-    assert!(copied.unwrap().success());
-    std::fs::write(dir.path().join("native/data/standby.signal"), "").unwrap();
-    let options = EmbeddedOptions {
-        settings: vec![format!("listen_addresses={new_address}")],
-        ..harness::embedded_options(dir.path(), db::Flavour::Postgres)
-    };
-    let new = Embedded::start(&options).await.unwrap();
-    let hosts = [format!("{old_address}:5432"), format!("{new_address}:5432")];
-    let store = store(&hosts, "connect_timeout=5");
-    // As long as it is a standby nothing can be written there.
-    store.ping().await.unwrap_err();
-    let (client, connection) = tokio_postgres::connect(new.url(), tokio_postgres::NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client.query_one("select pg_promote()", &[]).await.unwrap();
-    let promoted = async {
+/// A copy of a server that is stopped, as a standby that does not follow it.
+struct Copy {
+    server: Embedded,
+    address: String,
+    _dir: tempfile::TempDir,
+}
+
+impl Copy {
+    async fn of(old: &PrivateServer) -> Self {
+        let (address, dir) = (loopback_address(), server_dir());
+        let copied = std::process::Command::new("cp").arg("-a").arg(old.dir().join("native")).arg(dir.path()).status();
+        assert!(copied.unwrap().success());
+        std::fs::write(dir.path().join("native/data/standby.signal"), "").unwrap();
+        let options = EmbeddedOptions {
+            settings: vec![format!("listen_addresses={address}")],
+            ..harness::embedded_options(dir.path(), db::Flavour::Postgres)
+        };
+        let server = Embedded::start(&options).await.unwrap();
+        Self { server, address: format!("{address}:5432"), _dir: dir }
+    }
+
+    /// The promotion of a standby begins a new timeline; so does that of a copy.
+    async fn promote(&self) {
+        let (client, connection) = tokio_postgres::connect(self.server.url(), tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client.query_one("select pg_promote()", &[]).await.unwrap();
+    }
+}
+
+async fn until_it_answers(store: &Store) {
+    let answers = async {
         while store.ping().await.is_err() {
             sleep(Duration::from_millis(20)).await;
         }
     };
-    timeout(Duration::from_mins(1), promoted).await.expect("it takes writes");
+    timeout(Duration::from_mins(1), answers).await.expect("it takes writes");
+}
+
+/// What the old primary commits when nobody asks it any more, the new one does not have.
+#[tokio::test]
+async fn a_commit_that_the_old_primary_answers_after_another_one_took_over_is_not_taken_for_stored() {
+    let old_address = loopback_address();
+    let mut old = server_at(old_address).await;
+    old.stop().await.unwrap();
+    let new = Copy::of(&old).await;
+    old.start_again().await.unwrap();
+    let store = store(&[format!("{old_address}:5432"), new.address.clone()], "connect_timeout=5");
+    let mut events = writer(&store);
+    store_all(&mut events, &[click("2015-05-17T10:00:00Z", "anna")]).await;
+
+    let hand = old.client().await;
+    hand.batch_execute("set synchronous_commit = local").await.unwrap();
+    hand.batch_execute("alter system set synchronous_standby_names = 'nobody'").await.unwrap();
+    hand.batch_execute("select pg_reload_conf()").await.unwrap();
+    let waits = tokio::spawn(async move {
+        let late = click("2015-05-17T10:00:00Z", "ben");
+        events.ingest([&late]).await
+    });
+    let in_wait = "select from pg_stat_activity where wait_event = 'SyncRep'";
+    while hand.query_opt(in_wait, &[]).await.unwrap().is_none() {
+        sleep(Duration::from_millis(5)).await;
+    }
+    // Nobody else gets in, so that the next connection is to the new one.
+    hand.batch_execute("update pg_database set datallowconn = false where datname = current_database()").await.unwrap();
+    let others = "select pg_terminate_backend(pid) from pg_stat_activity \
+                  where pid <> pg_backend_pid() and datname = current_database() and state = 'idle'";
+    hand.query(others, &[]).await.unwrap();
+    new.promote().await;
+    until_it_answers(&store).await;
+
+    hand.batch_execute("alter system set synchronous_standby_names = ''").await.unwrap();
+    hand.batch_execute("select pg_reload_conf()").await.unwrap();
+    let Err(WriteError::Undecided(undecided)) = waits.await.unwrap() else { panic!("its fate is not known") };
+    let fate = undecided.find_out(&store, Duration::from_mins(1)).await;
+    assert!(matches!(fate, Fate::NotStored { .. }), "{fate:?}");
+}
+
+#[tokio::test]
+async fn a_primary_that_another_one_has_taken_over_from_is_refused_until_it_is_all_that_is_asked_for() {
+    let old_address = loopback_address();
+    let mut old = server_at(old_address).await;
+    old.stop().await.unwrap();
+    let new = Copy::of(&old).await;
+    let hosts = [format!("{old_address}:5432"), new.address.clone()];
+    let store = store(&hosts, "connect_timeout=5");
+    // As long as it is a standby nothing can be written there.
+    store.ping().await.unwrap_err();
+    new.promote().await;
+    until_it_answers(&store).await;
 
     old.start_again().await.unwrap();
     store.ping().await.unwrap();
-    drop(client);
-    new.stop().await.unwrap();
+    new.server.stop().await.unwrap();
     let error = store.ping().await.unwrap_err().to_string();
     assert!(error.contains("another one has taken over from") && error.contains("pg_rewind"), "{error}");
     self::store(&hosts, "").ping().await.expect("a program that starts now knows of no other");
