@@ -194,18 +194,22 @@ impl Patroni {
     }
 
     /// Waits until there are a leader, a synchronous standby and another one, all on one timeline, and returns the
-    /// leader.
+    /// leader. All machines have to agree: one that was cut off may still see what was.
     pub(crate) async fn wait_until_whole(&self) -> anyhow::Result<u8> {
         let began = Instant::now();
         loop {
-            let members = self.members(0..MACHINES).await;
-            if let Ok(members) = &members
-                && let Some(leader) = leader_of_whole(members)
+            let mut leaders = Vec::new();
+            for number in 0..MACHINES {
+                let members = self.members([number].into_iter()).await;
+                leaders.push(members.ok().and_then(|members| leader_of_whole(&members)));
+            }
+            if let Some(leader) = leaders[0]
+                && leaders.iter().all(|other| *other == Some(leader))
             {
                 return Ok(leader);
             }
             if began.elapsed() > PATIENCE {
-                bail!("the cluster is not whole after {PATIENCE:?}: {members:?}\n{}", self.logs());
+                bail!("the cluster is not whole after {PATIENCE:?}; leaders: {leaders:?}\n{}", self.logs());
             }
             sleep(Duration::from_millis(200)).await;
         }
