@@ -72,7 +72,15 @@ create table analytics.hour_counts (
     clicks bigint not null,
     impressions bigint not null,
     written_at timestamptz not null,
-    constraint hour_counts_pkey PRIMARY KEY (hour, writer)
+    -- True in a second row of the writer, to which it adds while old versions of rows cannot be
+    -- removed: see functions/later_part.sql. The counts of both rows add up.
+    is_later boolean not null default false,
+    -- Whether the writer has such a row.
+    has_later boolean not null default false,
+    -- Gives a later row another key with every 256 batches of its writer, so that it is found
+    -- without passing more old versions than that.
+    part integer not null default 0,
+    constraint hour_counts_pkey PRIMARY KEY (hour, is_later, writer, part)
 );
 
 -- Who was seen in each open hour. A row that goes in is a user counted; a row that was there
@@ -193,7 +201,15 @@ create table analytics.writers (
     -- How often a writer was looked at without having stored anything since the last look (see
     -- functions/forget_idle_writers.sql).
     idle_looks integer not null default 0,
-    constraint writers_pkey PRIMARY KEY (id)
+    -- The page of the table on which the row was when it got its key; null: it still has the first.
+    page bigint,
+    -- Whether it was on another page one key earlier: its old versions cannot be removed, because a
+    -- session holds a snapshot, and fill page after page.
+    is_crowded boolean not null default false,
+    -- Is last_batch / 256. So the row gets another key with every 256 batches, and who knows the
+    -- last batch finds it without passing more old versions than that.
+    part bigint not null default 0,
+    constraint writers_pkey PRIMARY KEY (id, part)
 );
 
 create view analytics.hourly (
@@ -217,7 +233,7 @@ create function analytics.advance_spool(spool text, stored_from bigint, stored_t
 
 create function analytics.advance_writer(writer bigint, after_batch bigint, batch bigint)
     returns void language plpgsql security definer set search_path=pg_catalog, pg_temp
-        as body 7145d9276d08c13d;
+        as body 51fc1642c3e11f69;
 
 create function analytics.answer(hour timestamptz, OUT unique_users bigint, OUT clicks bigint,
         OUT impressions bigint)
@@ -249,7 +265,7 @@ create function analytics.count_access_change()
 
 create function analytics.counts(hours timestamptz[])
     returns TABLE(hour timestamptz, unique_users bigint, clicks bigint, impressions bigint) language
-        sql stable as body 8f567fe83ffc3b1d;
+        sql stable as body 4036d84cfcecbb86;
 
 create function analytics.create_access_token(id text, name text, scopes text[], secret_hash bytea,
         origins text[], expires_at timestamptz)
@@ -260,7 +276,7 @@ create function analytics.fence_all_writers()
 
 create function analytics.fence_writer(writer bigint)
     returns bigint language sql security definer set search_path=pg_catalog, pg_temp
-        as body 176591cf96ed626c;
+        as body 1a2d199e6513e7bf;
 
 create function analytics.first_uncounted_hour(instant timestamptz)
     returns timestamptz language plpgsql as body 08688e31f6ec07ee;
@@ -292,7 +308,7 @@ create function analytics.ingest(writer bigint, after_batch bigint, batch bigint
         hour_clicks bigint[], hour_impressions bigint[], seen_hours timestamptz[],
         seen_users text[], OUT settled timestamptz[], OUT expired timestamptz[])
     returns record language plpgsql security definer set search_path=pg_catalog, pg_temp
-        as body 36c65e64cc7db765;
+        as body 2e98255be92d115a;
 
 create function analytics.ingest_once(writer bigint, after_batch bigint, batch bigint,
         times timestamptz[], users text[], clicks boolean[], hours timestamptz[],
@@ -302,6 +318,15 @@ create function analytics.ingest_once(writer bigint, after_batch bigint, batch b
         OUT repeated bigint[], OUT conflicting bigint[])
     returns record language plpgsql security definer set search_path=pg_catalog, pg_temp set
         enable_seqscan=off set jit=off as body dd4bf72d628c2357;
+
+create function analytics.later_counts(hour timestamptz, writer bigint, OUT unique_users bigint,
+        OUT clicks bigint, OUT impressions bigint)
+    returns record language plpgsql stable security definer set search_path=pg_catalog, pg_temp set
+        enable_seqscan=off set enable_bitmapscan=off as body 6081773ffe26ef2d;
+
+create function analytics.later_part(hour timestamptz, writer bigint)
+    returns integer language plpgsql set enable_seqscan=off set enable_bitmapscan=off
+        as body 7ec333541f6d0d7b;
 
 create function analytics.list_access_tokens()
     returns TABLE(id text, name text, scopes text[], is_public boolean, origins text[],
@@ -318,6 +343,9 @@ create function analytics.lock_class(name text)
 
 create function analytics.lock_for_rebuild(hour timestamptz)
     returns boolean language plpgsql as body 7d21d7afbfdf9a21;
+
+create function analytics.look_for_old_versions(writer bigint, batch bigint)
+    returns void language sql as body 7b64f4570f66f186;
 
 create function analytics.note_loss(writer bigint, batches bigint, events bigint)
     returns void language sql security definer set search_path=pg_catalog, pg_temp

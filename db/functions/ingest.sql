@@ -21,6 +21,11 @@
 -- Raises AN001, and stores nothing, when the writer is not registered, was fenced off (see fence_writer)
 -- or stands behind another batch; AN003 outside of a read committed transaction.
 --
+-- While any session holds a snapshot, the versions stay that rows had since then, and whoever looks for
+-- a row by its key passes all that had that key. So the writer's row gets another key with every 256
+-- batches, which after_batch tells, and finds out whether its old versions are removed
+-- (writers.is_crowded). While they are not, the writer adds to its hours in later rows, whose keys change too: see later_part.
+--
 -- Order of locks, the same in every call, so that two ingests can wait for each other but never in a
 -- circle: retention and hours (shared, never upgraded), the writer's own row and hour_users in the order
 -- of its key, hour_counts likewise.
@@ -52,6 +57,11 @@ begin
         has_room := has_room and analytics.has_room(hour);
     end loop;
 
+    if after_batch is null then
+        -- Locked, so that it is still the last one below.
+        select w.last_batch into after_batch from analytics.writers as w where w.id = ingest.writer for update;
+    end if;
+
     if not has_room then
         -- Nothing is made for events that are not taken.
         select b.settled, b.expired into settled, expired from analytics.blocked(hours) as b;
@@ -80,12 +90,14 @@ begin
     -- One statement, because starting and ending a statement costs more than most of its parts. Everything else in it waits for
     -- what `written` returns, which is nothing if an hour takes no events: the earliest one tells whether any is expired.
     with written as (
-        update analytics.writers as w set last_batch = ingest.batch, written_at = now()
-        where w.id = ingest.writer and not w.fenced
-            and (ingest.after_batch is null or w.last_batch = ingest.after_batch)
+        update analytics.writers as w set
+            last_batch = ingest.batch,
+            part = ingest.batch >> 8,
+            written_at = now()
+        where w.id = ingest.writer and w.part = ingest.after_batch >> 8 and w.last_batch = ingest.after_batch and not w.fenced
             and (is_checked or hours[1] >= (select greatest(s.accepts_from, s.due_before) from analytics.settings as s))
             and not exists (select from analytics.settled_hours as z where z.hour = any (hours))
-        returning w.id
+        returning w.id, w.is_crowded
     ), stored as (
         insert into analytics.events (at, kind, user_name)
         select e.at, case when e.click then 'click' else 'impression' end::analytics.event_kind, e.user_name
@@ -98,14 +110,17 @@ begin
         on conflict do nothing
         returning hour_users.hour
     )
-    insert into analytics.hour_counts as c (hour, writer, unique_users, clicks, impressions, written_at)
-    select h.hour, w.id, (select count(*) from first_seen as f where f.hour = h.hour), h.clicks, h.impressions, now()
+    insert into analytics.hour_counts as c (hour, is_later, writer, part, unique_users, clicks, impressions, written_at)
+    select
+        h.hour, w.is_crowded, w.id, case when w.is_crowded then analytics.later_part(h.hour, w.id) else 0 end,
+        (select count(*) from first_seen as f where f.hour = h.hour), h.clicks, h.impressions, now()
     from written as w, unnest(hours, hour_clicks, hour_impressions) as h (hour, clicks, impressions)
     on conflict on constraint hour_counts_pkey do update set
         unique_users = c.unique_users + excluded.unique_users,
         clicks = c.clicks + excluded.clicks,
         impressions = c.impressions + excluded.impressions,
-        written_at = excluded.written_at;
+        written_at = excluded.written_at,
+        part = case when c.is_later then ingest.batch >> 8 else 0 end;
     if not found then
         if not is_checked then
             select b.settled, b.expired into settled, expired from analytics.blocked(hours) as b;
@@ -114,6 +129,8 @@ begin
             raise exception 'writer % is not registered, was fenced off, or stands behind another batch than %', writer, after_batch
                 using errcode = 'AN001';
         end if;
+    elsif batch >> 8 <> after_batch >> 8 then
+        perform analytics.look_for_old_versions(writer, batch);
     end if;
 end
 $$;

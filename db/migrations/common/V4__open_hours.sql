@@ -16,10 +16,23 @@ create table analytics.hour_counts (
     clicks bigint not null,
     impressions bigint not null,
     written_at timestamptz not null,
-    primary key (hour, writer)
+    is_later boolean not null default false,
+    has_later boolean not null default false,
+    part integer not null default 0,
+    primary key (hour, is_later, writer, part)
 )
--- The current hour's row is updated by every batch: the free space lets those updates stay on its page.
-with (fillfactor = 20);
+-- The current hour's row is updated by every batch: the free space lets those updates stay on its page. The file keeps some
+-- pages that are empty: for one of a few pages the planner reads all of it and uses no index, and goes on to when old versions
+-- that cannot be removed have made it long.
+with (fillfactor = 20, vacuum_truncate = off);
+
+insert into analytics.hour_counts select to_timestamp(0), n, 0, 0, 0, now() from generate_series(1, 320) as n;
+delete from analytics.hour_counts;
 
 comment on table analytics.hour_counts is
     'The counters of each open hour, one row for each writer that wrote in it, so that replicas never wait for one another. An hour is open while it has rows here.';
+comment on column analytics.hour_counts.is_later is
+    'True in a second row of the writer, to which it adds while old versions of rows cannot be removed: see functions/later_part.sql. The counts of both rows add up.';
+comment on column analytics.hour_counts.has_later is 'Whether the writer has such a row.';
+comment on column analytics.hour_counts.part is
+    'Gives a later row another key with every 256 batches of its writer, so that it is found without passing more old versions than that.';

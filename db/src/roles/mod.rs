@@ -48,8 +48,17 @@ pub const FOR_THE_DAEMON: &[&str] = &[
 ];
 
 /// Those that people who read may call too: they change nothing, and name no visitor.
-pub const FOR_READERS_TOO: &[&str] =
-    &["audit", "audited_parts", "columnstore_after", "counts", "event_days", "hours", "lock_class", "unique_users"];
+pub const FOR_READERS_TOO: &[&str] = &[
+    "audit",
+    "audited_parts",
+    "columnstore_after",
+    "counts",
+    "event_days",
+    "hours",
+    "later_counts",
+    "lock_class",
+    "unique_users",
+];
 
 /// Those that only the owner calls, or that are called within others, with the rights of the owner.
 pub const FOR_THE_OWNER: &[&str] = &[
@@ -66,8 +75,10 @@ pub const FOR_THE_OWNER: &[&str] = &[
     "has_room",
     "hour_number",
     "hours_of",
+    "later_part",
     "list_access_tokens",
     "lock_for_rebuild",
+    "look_for_old_versions",
     "make_chunk",
     "make_partition",
     "note_chunk",

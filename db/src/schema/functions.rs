@@ -36,8 +36,8 @@ macro_rules! definitions {
 const COMMON: &[Definition] = definitions!("":
     access_changes advance_retention advance_spool advance_writer answer audit audited_parts blocked confirm_retention
     count_access_change counts create_access_token fence_all_writers fence_writer first_uncounted_hour forget
-    forget_expired_keys forget_idle_writers hour_number hours hours_of ingest ingest_once list_access_tokens
-    live_access_tokens lock_class lock_for_rebuild note_loss rebuild rebuild_to_at_least register_writer rehearse reopen
+    forget_expired_keys forget_idle_writers hour_number hours hours_of ingest ingest_once later_counts later_part
+    list_access_tokens live_access_tokens lock_class lock_for_rebuild look_for_old_versions note_loss rebuild rebuild_to_at_least register_writer rehearse reopen
     repair revoke_access_token settle unique_users
     hourly
 );

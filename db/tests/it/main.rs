@@ -32,6 +32,7 @@ mod faults;
 mod forgetting;
 mod functions;
 mod given_up_calls;
+mod held_snapshots;
 mod hour_life;
 mod ingest;
 mod ingest_once;
