@@ -3,14 +3,14 @@ use std::{fmt, ops::RangeInclusive};
 use chrono::{DateTime, Utc};
 use model::Hour;
 use serde::Serialize;
-use tokio_postgres::{Client, Row};
+use tokio_postgres::Row;
 
-use crate::{Store, StoreError};
+use crate::{Connected, Store, StoreError};
 
 /// Compares what is derived from raw events with the raw events, rebuilds it where it is wrong, and forgets visitors. Has a connection of its own.
 pub struct Auditor {
     pub(crate) store: Store,
-    pub(crate) client: Client,
+    pub(crate) client: Connected,
 }
 
 /// An hour's raw events beside what is derived from them, all at one instant.

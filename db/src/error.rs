@@ -57,9 +57,9 @@ impl StoreError {
         }
     }
 
-    /// The errors of all addresses of a database. One that says what is wrong says more than that others did not answer.
-    pub(crate) fn of_addresses(mut failed: Vec<(String, Self)>) -> Self {
-        let telling = failed.iter().position(|(_, error)| error.parts().1.is_some());
+    /// The errors of all addresses of a database. Of those of one host, what says what is wrong says more than that another address did not answer.
+    pub(crate) fn of_addresses(mut failed: Vec<(String, Self)>, is_one_host: bool) -> Self {
+        let telling = failed.iter().position(|(_, error)| is_one_host && error.parts().1.is_some());
         match telling.or((failed.len() == 1).then_some(0)) {
             Some(place) => failed.swap_remove(place).1,
             None => Self::Unreachable(Box::new(NoAddress(failed))),
@@ -158,8 +158,13 @@ impl From<PoolError<Self>> for StoreError {
 
 /// Why none of several addresses could be connected to.
 #[derive(Debug, Error)]
-#[error("{}", .0.iter().map(|(place, error)| format!("{place}: {error}")).collect::<Vec<_>>().join("; "))]
+#[error("{}", .0.iter().map(|(place, error)| at(place, error)).collect::<Vec<_>>().join("; "))]
 struct NoAddress(Vec<(String, StoreError)>);
+
+fn at(place: &str, error: &StoreError) -> String {
+    let text = error.to_string();
+    format!("at {place}, {}", text.strip_prefix("the database cannot be reached: ").unwrap_or(&text))
+}
 
 /// Whether the server said with this code that it ended the session, or is not able to hold one now.
 /// Classes 08 (connection exceptions), 53 (out of resources) and 57 (operator intervention), see PostgreSQL's appendix A.

@@ -47,8 +47,8 @@ pub use access_tokens::{AccessTokenRow, AccessTokens, LiveAccessToken, LiveAcces
 pub use audit::{AuditedHour, Auditor, Difference, Repaired, Tally};
 pub use claims::Claim;
 pub use connection::{
-    DatabaseUrlError, PoolUse, StoreOptions, check_database_url, has_password, mask_password, mask_passwords_in,
-    unproven_hosts,
+    Connected, DatabaseUrlError, PoolUse, StoreOptions, check_database_url, has_password, mask_password,
+    mask_passwords_in, unproven_hosts,
 };
 pub use error::{StoreError, describe};
 pub use examination::{Access, Clock, Examination, Platform, Settling, Timescale};

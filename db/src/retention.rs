@@ -118,7 +118,7 @@ impl Retention {
                 let kept_from = kept_from.ok_or(StoreError::Inconsistent("there are no settings"))?;
                 drop_events_before(&client, kept_from).await?;
                 client.execute("select analytics.forget_expired_keys()", &[]).await?;
-                Ok(Applied { kept_from, due: read_due(&client).await? })
+                Ok(Applied { kept_from, due: read_due(&*client).await? })
             })
             .await
     }

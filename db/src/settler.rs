@@ -2,10 +2,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use model::{Hour, HourCounts};
-use tokio_postgres::Client;
 
 use crate::{
-    Store, StoreError,
+    Connected, Store, StoreError,
     store::{counts_in, hour_in},
 };
 
@@ -55,7 +54,7 @@ const FIND_THE_EXTENSION: &str = "select set_config('search_path', concat_ws(', 
 /// The one settler among all replicas, for as long as its connection lives.
 pub struct Settler {
     store: Store,
-    client: Client,
+    client: Connected,
 }
 
 impl Settler {

@@ -7,13 +7,13 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep, timeout, timeout_at},
 };
-use tokio_postgres::{Client, Row, types::ToSql};
+use tokio_postgres::{Row, types::ToSql};
 
 use crate::{
     DatabaseUrlError, Loss, StoreError,
     connection::{
-        COUNT_SOUNDLY, Connector, Object, Pool, PoolUse, REFUSE_TO_MISS_CHUNKS, Session, StoreOptions, pool_of,
-        prepare_session, take_from,
+        COUNT_SOUNDLY, Connected, Connector, Object, Pool, PoolUse, REFUSE_TO_MISS_CHUNKS, Session, StoreOptions,
+        pool_of, prepare_session, take_from,
     },
 };
 
@@ -309,7 +309,14 @@ impl Store {
         &self,
         call: impl AsyncFnOnce(&mut Object) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut session = self.session().await?;
+        self.on_session(self.session().await?, call).await
+    }
+
+    async fn on_session<T>(
+        &self,
+        mut session: Session,
+        call: impl AsyncFnOnce(&mut Object) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let limit = self.statement_limit();
         match timeout(limit, call(&mut session)).await {
             Ok(Ok(value)) => {
@@ -335,7 +342,9 @@ impl Store {
         call: impl AsyncFnOnce(&mut Object) -> Result<T, StoreError> + Clone,
     ) -> Result<T, StoreError> {
         let began = std::time::Instant::now();
-        match self.on_client(call.clone()).await {
+        // One that cannot be opened is not tried twice.
+        let session = self.session().await?;
+        match self.on_session(session, call.clone()).await {
             Err(StoreError::Unreachable(_) | StoreError::Refused(_) | StoreError::Forbidden(_)) => {
                 self.inner.pool.retain(|_, metrics| metrics.created >= began);
                 self.on_client(call).await
@@ -345,7 +354,7 @@ impl Store {
     }
 
     /// A connection of its own, for work that takes longer than a statement of the pool may.
-    pub(crate) async fn maintenance_client(&self) -> Result<Client, StoreError> {
+    pub(crate) async fn maintenance_client(&self) -> Result<Connected, StoreError> {
         let client = self.plain_client().await?;
         self.bounded(async {
             prepare_session(&client, self.inner.options.maintenance_timeout).await?;
@@ -358,8 +367,8 @@ impl Store {
     }
 
     /// A connection of its own that nothing was said on yet, for looking at the server as it is. It is open as long as the client is.
-    pub async fn plain_client(&self) -> Result<Client, StoreError> {
-        Ok(self.inner.connector.connect().await?.into_client())
+    pub async fn plain_client(&self) -> Result<Connected, StoreError> {
+        self.inner.connector.connect().await
     }
 
     /// A little more than the server's own limit, so that a server that is well says itself what was slow.

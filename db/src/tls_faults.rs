@@ -18,14 +18,18 @@ pub(crate) fn fault_in<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustl
     None
 }
 
+const UNTRUSTED: (&str, &str) = (
+    "this program does not trust the server's certificate, since no authority that it trusts signed it",
+    "name the file with the certificate of the authority, or with the server's own if nobody else signed that (sslrootcert=FILE), or sslrootcert=system for a \
+     public authority; what lies between the authority and the server belongs into the server's ssl_cert_file",
+);
+
 /// Says of a handshake that failed what is wrong and what to do, where that is known.
 pub(crate) fn explain(error: &rustls::Error) -> Option<(&'static str, &'static str)> {
     use rustls::{AlertDescription as Alert, CertificateError as Fault, Error};
     Some(match error {
-        Error::InvalidCertificate(Fault::UnknownIssuer | Fault::BadSignature) => (
-            "this program does not trust the server's certificate, since none that sslrootcert names signed it",
-            "name the file with the certificate of the authority that signed it (sslrootcert=FILE), or sslrootcert=system where that is a public one",
-        ),
+        Error::InvalidCertificate(Fault::UnknownIssuer | Fault::BadSignature) => UNTRUSTED,
+        Error::InvalidCertificate(Fault::Other(other)) if other.to_string().contains("CaUsedAsEndEntity") => UNTRUSTED,
         Error::InvalidCertificate(Fault::Expired | Fault::ExpiredContext { .. }) => {
             ("the server's certificate has expired", "have it renewed, and look at this machine's clock")
         }

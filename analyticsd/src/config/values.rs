@@ -91,9 +91,7 @@ pub(super) fn database_url(text: &str) -> Result<String, Wrong> {
     if text.contains(['\n', '\r']) {
         return Err(Wrong::new("has more than one line", db::DatabaseUrlError::EXPECTED));
     }
-    db::check_database_url(text)
-        .map(|()| text.to_owned())
-        .map_err(|error| Wrong::new(error.fault(), db::DatabaseUrlError::EXPECTED))
+    db::check_database_url(text).map(|()| text.to_owned()).map_err(|error| Wrong::new(error.fault(), error.expected()))
 }
 
 pub(super) fn duration_or_none(text: &str, range: RangeInclusive<Duration>) -> Result<Option<Duration>, Wrong> {

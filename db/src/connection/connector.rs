@@ -3,7 +3,7 @@
 use std::{
     fmt, future,
     net::{IpAddr, SocketAddr},
-    ops::Deref,
+    ops::{Deref, DerefMut},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -20,10 +20,11 @@ use tokio_postgres::{
     error::SqlState,
     tls::MakeTlsConnect,
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     database_url::{DatabaseUrl, DatabaseUrlError, Server},
-    lineage::{Lineage, LineageError, Takeovers},
+    lineage::{Lineage, LineageError, Takeovers, seen},
     tls::{Encryption, Tls, TlsError},
 };
 use crate::{StoreError, tls_faults};
@@ -93,19 +94,19 @@ impl From<ConnectError> for StoreError {
     }
 }
 
-/// An open connection.
-pub(crate) struct Connected {
+/// An open connection. When it is dropped its socket is closed, also if an answer is still awaited.
+pub struct Connected {
     pub(super) client: Client,
-    /// Ends with the connection.
-    pub(super) driver: JoinHandle<()>,
+    pub(super) driver: AbortOnDropHandle<()>,
     /// Whether the server warned that it did not wait for a standby as a commit asks.
     pub(super) skipped_standby: Arc<AtomicBool>,
     pub(super) takeovers: Takeovers,
 }
 
 impl Connected {
-    pub(crate) fn into_client(self) -> Client {
-        self.client
+    /// The driver's client, and the task that the connection ends with.
+    pub fn into_parts(self) -> (Client, JoinHandle<()>) {
+        (self.client, self.driver.detach())
     }
 }
 
@@ -114,6 +115,12 @@ impl Deref for Connected {
 
     fn deref(&self) -> &Client {
         &self.client
+    }
+}
+
+impl DerefMut for Connected {
+    fn deref_mut(&mut self) -> &mut Client {
+        &mut self.client
     }
 }
 
@@ -173,7 +180,7 @@ impl Connector {
                 Err(error) => failed.push((target.to_string(), StoreError::from(error))),
             }
         }
-        Err(StoreError::of_addresses(failed))
+        Err(StoreError::of_addresses(failed, self.hosts.len() == 1))
     }
 
     /// All addresses, in the order in which they are tried, and the names that could not be looked up.
@@ -184,16 +191,24 @@ impl Connector {
                 Ok(addresses) => {
                     targets.extend(addresses.into_iter().map(|address| Target { server: server.clone(), address }));
                 }
-                Err(error) => failed.push((server.name(), StoreError::from(error))),
+                Err(error) => {
+                    failed.push((server.name(), StoreError::from(error)));
+                    // While names are not answered for, it may still be where it was.
+                    targets.extend(self.last_good().filter(|last| last.server == *server));
+                }
             }
         }
         if self.is_balanced {
             targets.shuffle(&mut rand::rng());
-        } else if let Some(last) = &*self.last_good.lock().unwrap_or_else(PoisonError::into_inner) {
+        } else if let Some(last) = self.last_good() {
             // A stable sort: the others stay in their order.
-            targets.sort_by_key(|target| target != last);
+            targets.sort_by_key(|target| *target != last);
         }
         (targets, failed)
+    }
+
+    fn last_good(&self) -> Option<Target> {
+        self.last_good.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn addresses(&self, server: &Server) -> Result<Vec<Option<IpAddr>>, ConnectError> {
@@ -225,7 +240,7 @@ impl Connector {
                 opened => opened?,
             },
         };
-        connected.takeovers = self.lineage.check(&connected, &target.to_string()).await?;
+        connected.takeovers = self.lineage.check(seen(&connected).await?, &target.to_string())?;
         if connected.takeovers != before {
             // They may be to the one that was left behind.
             self.distrust_open_connections();
@@ -248,7 +263,7 @@ impl Connector {
         }
         let (client, connection) = config.port(target.server.port).ssl_mode(mode).connect(tls).await?;
         let skipped_standby = Arc::<AtomicBool>::default();
-        let driver = tokio::spawn(drive(connection, Arc::clone(&skipped_standby)));
+        let driver = AbortOnDropHandle::new(tokio::spawn(drive(connection, Arc::clone(&skipped_standby))));
         Ok(Connected { client, driver, skipped_standby, takeovers: Takeovers::default() })
     }
 }

@@ -15,7 +15,7 @@ use super::{
 use crate::describe;
 
 /// Parameters of libpq that neither the driver nor we know. The names of others may be the rest of a password that had to be escaped.
-const OTHERS_OF_LIBPQ: [&str; 22] = [
+const OTHERS_OF_LIBPQ: [&str; 24] = [
     "client_encoding",
     "fallback_application_name",
     "gssdelegation",
@@ -30,21 +30,24 @@ const OTHERS_OF_LIBPQ: [&str; 22] = [
     "requirepeer",
     "requiressl",
     "service",
+    "ssl",
     "ssl_max_protocol_version",
     "ssl_min_protocol_version",
     "sslcertmode",
     "sslcompression",
     "sslcrl",
     "sslcrldir",
+    "sslmode",
     "sslpassword",
     "sslsni",
 ];
 
 /// A database URL that cannot be understood, or that asks for what no connection could be made with.
 #[derive(Debug, Error)]
-#[error("the database URL is not valid: {fault}; expected is {}", Self::EXPECTED)]
+#[error("the database URL is not valid: {fault}; expected is {expected}")]
 pub struct DatabaseUrlError {
     fault: String,
+    expected: &'static str,
 }
 
 impl DatabaseUrlError {
@@ -57,23 +60,30 @@ impl DatabaseUrlError {
         &self.fault
     }
 
+    /// What would be right.
+    pub fn expected(&self) -> &'static str {
+        self.expected
+    }
+
     fn new(fault: impl Into<String>) -> Self {
-        Self { fault: fault.into() }
+        Self { fault: fault.into(), expected: Self::EXPECTED }
     }
 
     fn of_tls(error: &TlsError) -> Self {
-        Self { fault: error.to_string() }
+        Self { fault: error.to_string(), expected: "what docs/operate/database-url.md says of encryption" }
     }
 
     fn of_driver(url: &str, error: &tokio_postgres::Error) -> Self {
         let fault = describe(error);
         let Some(name) = fault.split_once("unknown option `").and_then(|(_, behind)| behind.strip_suffix('`')) else {
-            return Self { fault };
+            return Self::new(fault);
         };
-        if OTHERS_OF_LIBPQ.contains(&name) {
-            return Self::new(format!("this program does not know the option `{name}` of libpq: leave it out"));
+        if OTHERS_OF_LIBPQ.contains(&name.to_ascii_lowercase().as_str()) {
+            return Self::new(format!(
+                "this program does not know the option `{name}`: leave it out, or look at how it is written"
+            ));
         }
-        if has_password(url) { Self { fault: fault.replace(name, "…") } } else { Self { fault } }
+        Self::new(if has_password(url) { fault.replace(name, "…") } else { fault })
     }
 }
 
@@ -181,7 +191,9 @@ fn hosts_of(config: &Config) -> Result<Vec<Server>, DatabaseUrlError> {
         )));
     }
     if ports.len() > 1 && ports.len() != count {
-        return Err(DatabaseUrlError::new(format!("it names {count} hosts and {} ports", ports.len())));
+        return Err(DatabaseUrlError::new(
+            "its hosts and ports do not match: write the port behind each host, or one port for all",
+        ));
     }
     let ports = ports.iter().copied().chain(iter::repeat(ports.first().copied().unwrap_or(5432)));
     let hosts = (0..count).zip(ports).map(|(n, port)| {
@@ -217,6 +229,8 @@ mod tests {
             ("channel_binding", "yes"),
             ("sslrootcert", "/nowhere/ca.pem&sslmode=verify-full"),
             ("sslcrl", "/crl.pem"),
+            ("ssl", "true"),
+            ("SSLMODE", "require"),
             ("gssencmode", "disable"),
         ] {
             let fault = fault(&format!("postgres://ann:secret@h/db?{option}={value}"));
@@ -236,7 +250,7 @@ mod tests {
         }
         for (url, part) in [
             ("postgres:///db", "names no host"),
-            ("host=a,b,c port=1,2", "3 hosts and 2 ports"),
+            ("host=a,b,c port=1,2", "hosts and ports do not match"),
             ("host=a,b hostaddr=127.0.0.1", "2 hosts and 1 addresses"),
         ] {
             assert!(fault(url).contains(part), "{}", fault(url));

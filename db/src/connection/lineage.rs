@@ -4,7 +4,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use thiserror::Error;
-use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres::{Client, SimpleQueryMessage, error::SqlState};
 
 /// A standby writes on none. What the login may not call, or the server does not have, tells nothing, and keeps nobody out.
 const WHERE_IT_WRITES: &str = "select (select system_identifier from pg_catalog.pg_control_system()), \
@@ -23,8 +23,9 @@ pub(crate) struct Takeovers(u64);
 #[error("another server has taken over meanwhile from the one that answered")]
 pub(crate) struct TakenOver;
 
+/// A cluster, and where it writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Seen {
+pub(super) struct Seen {
     cluster: String,
     timeline: u32,
 }
@@ -47,9 +48,8 @@ impl Lineage {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).1
     }
 
-    /// The same, with the server of this connection, which may be the one that takes over; an error for one that was left behind.
-    pub(super) async fn check(&self, client: &Client, place: &str) -> Result<Takeovers, LineageError> {
-        let found = seen(client).await;
+    /// The same, with a server that was found, which may be the one that takes over; an error for one that was left behind.
+    pub(super) fn check(&self, found: Option<Seen>, place: &str) -> Result<Takeovers, LineageError> {
         let (newest, takeovers) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(found) = found else { return Ok(*takeovers) };
         match newest.replace(found.clone()) {
@@ -73,11 +73,20 @@ impl Lineage {
     }
 }
 
-async fn seen(client: &Client) -> Option<Seen> {
-    let answer = client.simple_query(WHERE_IT_WRITES).await.ok()?;
+/// None where the server does not say it, as where the login may not ask.
+pub(super) async fn seen(client: &Client) -> Result<Option<Seen>, tokio_postgres::Error> {
+    let answer = match client.simple_query(WHERE_IT_WRITES).await {
+        Err(error) if error.as_db_error().is_some() && error.code() != Some(&SqlState::QUERY_CANCELED) => {
+            return Ok(None);
+        }
+        answer => answer?,
+    };
     let row = answer.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => Some(row),
+        SimpleQueryMessage::Row(row) => row.get(0).zip(row.get(1)),
         _ => None,
-    })?;
-    Some(Seen { cluster: row.get(0)?.to_owned(), timeline: u32::from_str_radix(row.get(1)?, 16).ok()? })
+    });
+    let seen = row.and_then(|(cluster, timeline)| {
+        Some(Seen { cluster: cluster.to_owned(), timeline: u32::from_str_radix(timeline, 16).ok()? })
+    });
+    Ok(seen)
 }

@@ -10,6 +10,7 @@ mod server_certificate;
 mod session;
 mod tls;
 
+pub use connector::Connected;
 pub(crate) use connector::Connector;
 pub use database_url::{DatabaseUrlError, check_database_url, unproven_hosts};
 pub use password::{has_password, mask_password, mask_passwords_in};

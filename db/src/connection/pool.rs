@@ -162,7 +162,7 @@ impl managed::Manager for Manager {
         };
         prepare.await.map_err(StoreError::of_new_session)?;
         let Connected { client, driver, skipped_standby, takeovers } = connected;
-        let (client, connector) = (ClientWrapper::new(client, driver), Arc::clone(&self.connector));
+        let (client, connector) = (ClientWrapper::new(client, driver.detach()), Arc::clone(&self.connector));
         Ok(PooledClient { client, skipped_standby, connector, takeovers })
     }
 
@@ -170,7 +170,7 @@ impl managed::Manager for Manager {
         if client.is_closed() {
             return Err(RecycleError::message("it is closed"));
         }
-        if !self.connector.trusts(metrics.created) {
+        if !self.connector.trusts(metrics.created) || !self.connector.is_current(client.takeovers) {
             return Err(RecycleError::message("it is not trusted any more"));
         }
         Ok(())

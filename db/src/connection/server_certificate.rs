@@ -13,7 +13,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
     server::ParsedCertificate,
 };
-use x509_cert::{Certificate, der::Decode};
+use x509_cert::{Certificate, der::Decode, ext::pkix::BasicConstraints};
 
 /// How much of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,8 @@ pub(super) struct Verifier {
 #[derive(Debug)]
 struct Trust {
     checks_name: bool,
-    chain: Arc<WebPkiServerVerifier>,
+    /// None where none of the certificates is one of an authority.
+    chain: Option<Arc<WebPkiServerVerifier>>,
     /// The certificates that are trusted, for a server that shows one of these itself.
     certificates: Vec<CertificateDer<'static>>,
 }
@@ -45,15 +46,19 @@ impl Verifier {
         Self { algorithms: provider.signature_verification_algorithms, trust: None }
     }
 
+    /// `roots` are the certificates of authorities, `certificates` all that are trusted.
     pub(super) fn new(
         check: Check,
         roots: RootCertStore,
         certificates: Vec<CertificateDer<'static>>,
         provider: &Arc<CryptoProvider>,
     ) -> Result<Self, Error> {
-        let chain = WebPkiServerVerifier::builder_with_provider(roots.into(), Arc::clone(provider))
-            .build()
-            .map_err(|error| Error::General(error.to_string()))?;
+        let chain = if roots.is_empty() {
+            None
+        } else {
+            let builder = WebPkiServerVerifier::builder_with_provider(roots.into(), Arc::clone(provider));
+            Some(builder.build().map_err(|error| Error::General(error.to_string()))?)
+        };
         let trust = Trust { checks_name: check == Check::IssuerAndName, chain, certificates };
         Ok(Self { trust: Some(trust), ..Self::of_nothing(provider) })
     }
@@ -76,7 +81,8 @@ impl Trust {
             }
             return Ok(());
         }
-        match self.chain.verify_server_cert(certificate, intermediates, name, &[], now) {
+        let Some(chain) = &self.chain else { return Err(CertificateError::UnknownIssuer.into()) };
+        match chain.verify_server_cert(certificate, intermediates, name, &[], now) {
             // The name is looked at last.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
@@ -87,8 +93,7 @@ impl Trust {
 }
 
 fn check_dates(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
-    let read = Certificate::from_der(certificate).map_err(|_| CertificateError::BadEncoding)?;
-    let validity = read.tbs_certificate.validity;
+    let validity = read(certificate)?.tbs_certificate.validity;
     if now.as_secs() > validity.not_after.to_unix_duration().as_secs() {
         return Err(CertificateError::Expired.into());
     }
@@ -96,6 +101,17 @@ fn check_dates(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Er
         return Err(CertificateError::NotValidYet.into());
     }
     Ok(())
+}
+
+/// Whether a certificate may have signed others, which the looking at chains takes for granted of what is trusted, as it does that it is still valid.
+pub(super) fn is_of_authority(certificate: &CertificateDer<'_>) -> Result<bool, Error> {
+    let read = read(certificate)?;
+    let constraints = read.tbs_certificate.get::<BasicConstraints>().map_err(|_| CertificateError::BadEncoding)?;
+    Ok(constraints.is_some_and(|(_, constraints)| constraints.ca) && check_dates(certificate, UnixTime::now()).is_ok())
+}
+
+fn read(certificate: &CertificateDer<'_>) -> Result<Certificate, Error> {
+    Certificate::from_der(certificate).map_err(|_| CertificateError::BadEncoding.into())
 }
 
 impl ServerCertVerifier for Verifier {

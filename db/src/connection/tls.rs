@@ -19,7 +19,7 @@ use rustls::{
 use thiserror::Error;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::server_certificate::{Check, Verifier};
+use super::server_certificate::{Check, Verifier, is_of_authority};
 
 /// The parameters that the driver does not know, or not all values of.
 pub(super) const PARAMETERS: [&str; 4] = ["sslmode", "sslrootcert", "sslcert", "sslkey"];
@@ -72,15 +72,24 @@ pub(crate) enum TlsError {
     HalfAPair(&'static str, &'static str),
     #[error("{parameter} names {}, which cannot be read: {error}", path.display())]
     Unreadable { parameter: &'static str, path: PathBuf, error: io::Error },
-    #[error("{parameter} names {}, which holds no {what} in PEM: {error}", path.display())]
-    NotPem { parameter: &'static str, path: PathBuf, what: &'static str, error: pem::Error },
+    #[error("{parameter} names {}, which is not, or not only, a {what} in PEM: {fault}", path.display())]
+    NotPem { parameter: &'static str, path: PathBuf, what: &'static str, fault: String },
     #[error("sslkey names {}, which others may read: take their rights with `chmod 600`, or `chmod 640` where it belongs to root", .0.display())]
     KeyIsOpen(PathBuf),
     #[error(
         "the certificates that the system trusts cannot be read: {0}; install them (on Debian the package ca-certificates), or name a file with sslrootcert"
     )]
     NoSystemRoots(String),
-    #[error("sslrootcert or sslcert holds what cannot be used: {0}")]
+    #[error("{parameter} names {}, with a certificate that cannot be used: {error}", path.display())]
+    NotUsable { parameter: &'static str, path: PathBuf, error: rustls::Error },
+    #[error(
+        "sslcert and sslkey name {} and {}, which cannot be used together: {error}; a certificate of X.509 version 3 and its own key are needed",
+        certificate.display(), key.display()
+    )]
+    NoIdentity { certificate: PathBuf, key: PathBuf, error: rustls::Error },
+    #[error("sslkey names {}, which is encrypted, and nobody is here to give its password: decrypt it with `openssl pkey -in FILE -out FILE`", .0.display())]
+    KeyIsEncrypted(PathBuf),
+    #[error("no TLS can be spoken: {0}")]
     Unusable(#[source] rustls::Error),
 }
 
@@ -112,7 +121,11 @@ impl Encryption {
             // libpq has it that a file of authorities makes the first mean the second.
             ("require" | "verify-ca", roots) => Ok(Self::Required(tls(Check::Issuer, roots))),
             ("verify-full", roots) => Ok(Self::Required(tls(Check::IssuerAndName, roots))),
-            (unknown, _) => Err(TlsError::UnknownMode(unknown.to_owned())),
+            // A value of other characters may be the rest of a password.
+            (unknown, _) if unknown.chars().all(|character| character.is_ascii_lowercase() || character == '-') => {
+                Err(TlsError::UnknownMode(unknown.to_owned()))
+            }
+            _ => Err(TlsError::UnknownMode("…".to_owned())),
         }
     }
 
@@ -129,8 +142,8 @@ impl Tls {
         let verifier = match self.check {
             Check::Nothing => Verifier::of_nothing(&provider),
             check => {
-                let trusted = self.roots.read()?;
-                Verifier::new(check, roots_of(&trusted)?, trusted, &provider).map_err(TlsError::Unusable)?
+                let (roots, trusted) = self.roots.read()?;
+                Verifier::new(check, roots, trusted, &provider).map_err(TlsError::Unusable)?
             }
         };
         let builder = ClientConfig::builder_with_provider(provider)
@@ -142,7 +155,7 @@ impl Tls {
             None => builder.with_no_client_auth(),
             Some((certificate, key)) => builder
                 .with_client_auth_cert(certificates("sslcert", certificate)?, private_key(key)?)
-                .map_err(TlsError::Unusable)?,
+                .map_err(|error| TlsError::NoIdentity { certificate: certificate.clone(), key: key.clone(), error })?,
         };
         // What libpq offers; a server that is asked without a word in the clear before insists on it.
         config.alpn_protocols = vec![b"postgresql".to_vec()];
@@ -151,38 +164,39 @@ impl Tls {
 }
 
 impl Roots {
-    fn read(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    /// The authorities, and all certificates that are trusted.
+    fn read(&self) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), TlsError> {
+        let mut roots = RootCertStore::empty();
         match self {
-            Self::File(path) => certificates("sslrootcert", path),
+            Self::File(path) => {
+                let unusable = |error| TlsError::NotUsable { parameter: "sslrootcert", path: path.clone(), error };
+                let trusted = certificates("sslrootcert", path)?;
+                for certificate in &trusted {
+                    if is_of_authority(certificate).map_err(unusable)? {
+                        roots.add(certificate.clone()).map_err(unusable)?;
+                    }
+                }
+                Ok((roots, trusted))
+            }
             Self::System => {
                 let found = rustls_native_certs::load_native_certs();
-                if found.certs.is_empty() {
-                    let errors: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
-                    return Err(TlsError::NoSystemRoots(if errors.is_empty() {
-                        "there are none".to_owned()
-                    } else {
-                        errors.join(", ")
-                    }));
+                // Some may be too old to be understood.
+                let (added, _) = roots.add_parsable_certificates(found.certs);
+                if added > 0 {
+                    return Ok((roots, Vec::new()));
                 }
-                Ok(found.certs)
+                let errors: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
+                let errors = if errors.is_empty() { "there are none".to_owned() } else { errors.join(", ") };
+                Err(TlsError::NoSystemRoots(errors))
             }
         }
     }
 }
 
-fn roots_of(trusted: &[CertificateDer<'static>]) -> Result<RootCertStore, TlsError> {
-    let mut roots = RootCertStore::empty();
-    // A system may have some that are too old to be understood.
-    let (added, _) = roots.add_parsable_certificates(trusted.iter().cloned());
-    if added == 0 {
-        return Err(TlsError::Unusable(rustls::CertificateError::BadEncoding.into()));
-    }
-    Ok(roots)
-}
-
 fn certificates(parameter: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let text = read(parameter, path)?;
-    let not_pem = |error| TlsError::NotPem { parameter, path: path.to_owned(), what: "certificate", error };
+    let not_pem =
+        |error| TlsError::NotPem { parameter, path: path.to_owned(), what: "certificate", fault: fault(&error) };
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(&text).collect::<Result<_, _>>().map_err(not_pem)?;
     if certificates.is_empty() { Err(not_pem(pem::Error::NoItemsFound)) } else { Ok(certificates) }
 }
@@ -196,12 +210,23 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
         return Err(TlsError::KeyIsOpen(path.to_owned()));
     }
     let text = read("sslkey", path)?;
+    if String::from_utf8_lossy(&text).contains("ENCRYPTED") {
+        return Err(TlsError::KeyIsEncrypted(path.to_owned()));
+    }
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| TlsError::NotPem {
         parameter: "sslkey",
         path: path.to_owned(),
-        what: "private key that is not encrypted",
-        error,
+        what: "private key",
+        fault: fault(&error),
     })
+}
+
+fn fault(error: &pem::Error) -> String {
+    match error {
+        pem::Error::NoItemsFound => "it holds none".to_owned(),
+        pem::Error::MissingSectionEnd { .. } => "a section of it has no end".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 fn read(parameter: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {

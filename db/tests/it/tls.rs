@@ -92,6 +92,24 @@ async fn a_server_that_shows_the_very_certificate_that_is_trusted_is_trusted_whi
         .await;
 }
 
+/// Also PostgreSQL's own programs do not take such a certificate for an authority.
+#[tokio::test]
+async fn a_server_s_own_certificate_that_is_trusted_vouches_for_no_other() {
+    let tls = TlsServer::start().await;
+    let own = tls.authority.server(&["db.test"], Validity::Now);
+    let (certificate, _) = own.write(tls.files(), "own");
+    tls.show(&own).await;
+    let checked = tls.url(&format!("sslmode=verify-full&sslrootcert={}", certificate.display()));
+    comes_to(&checked).await.unwrap();
+    tls.show(&tls.authority.server(&["db.test"], Validity::Now)).await;
+    fails_with(&checked, &["does not trust the server's certificate"]).await;
+    // Nobody vouches for a certificate that signed itself, unless it is named.
+    tls.show(&Issued::by_itself("db.test", Validity::Now)).await;
+    let ours = tls.url(&format!("sslmode=verify-full&sslrootcert={}", tls.root_file(&tls.authority)));
+    fails_with(&ours, &["does not trust the server's certificate", "the server's own if nobody else signed that"])
+        .await;
+}
+
 #[tokio::test]
 async fn a_client_shows_its_certificate_where_the_server_asks_for_one() {
     let tls = TlsServer::start().await;
@@ -162,20 +180,34 @@ async fn files_that_are_no_certificates_are_named_before_anything_is_tried() {
     let path = |name: &str| files.path().join(name).display().to_string();
     let client = Authority::new("an authority").client("ann");
     client.write(files.path(), "ann");
+    Authority::new("an authority").client("ben").write(files.path(), "other");
+    let hidden = Issued {
+        certificate: String::new(),
+        key: "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n".to_owned(),
+    };
+    hidden.write(files.path(), "encrypted");
+    let half = format!("{}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", client.certificate);
+    std::fs::write(path("half.pem"), half).unwrap();
     std::fs::write(path("empty.pem"), "").unwrap();
     std::fs::write(path("open.key"), &client.key).unwrap();
     for (parameters, parts) in [
         (format!("sslmode=verify-full&sslrootcert={}", path("none.pem")), vec!["sslrootcert names", "cannot be read"]),
         (
             format!("sslmode=verify-full&sslrootcert={}", path("empty.pem")),
-            vec!["sslrootcert names", "holds no certificate"],
+            vec!["sslrootcert names", "not only, a certificate"],
         ),
         (format!("sslcert={}&sslkey={}", path("ann.pem"), path("open.key")), vec!["chmod 600"]),
         (
             format!("sslcert={}&sslkey={}", path("ann.key"), path("ann.key")),
-            vec!["sslcert names", "holds no certificate"],
+            vec!["sslcert names", "not only, a certificate"],
         ),
         (format!("sslcert={}&sslkey={}", path("ann.pem"), path("none.key")), vec!["sslkey names", "cannot be read"]),
+        (
+            format!("sslcert={}&sslkey={}", path("ann.pem"), path("other.key")),
+            vec!["cannot be used together", "its own key"],
+        ),
+        (format!("sslcert={}&sslkey={}", path("ann.pem"), path("encrypted.key")), vec!["openssl pkey"]),
+        (format!("sslmode=verify-full&sslrootcert={}", path("half.pem")), vec!["sslrootcert names", "half.pem"]),
     ] {
         let url = format!("postgres://ann:secret@h/db?{parameters}");
         let error = Store::new(&url, StoreOptions::default()).err().expect(&url).to_string();

@@ -1,7 +1,7 @@
 use std::{fmt, process::Command, time::Duration};
 
 use anyhow::bail;
-use db::{Flavour, Store, StoreOptions, embedded::Embedded, schema};
+use db::{Connected, Flavour, Store, StoreOptions, embedded::Embedded, schema};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// A given server, or a private one that is removed after the run.
 pub(crate) struct Database {
     url: String,
-    client: Client,
+    client: Connected,
     store: Store,
     private: Option<Private>,
 }

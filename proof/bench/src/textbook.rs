@@ -34,8 +34,8 @@ impl Manager for Opener {
     type Error = StoreError;
 
     async fn create(&self) -> Result<ClientWrapper, StoreError> {
-        // It is driven until it is dropped.
-        Ok(ClientWrapper::new(self.0.plain_client().await?, tokio::spawn(async {})))
+        let (client, driver) = self.0.plain_client().await?.into_parts();
+        Ok(ClientWrapper::new(client, driver))
     }
 
     async fn recycle(&self, client: &mut ClientWrapper, _: &Metrics) -> RecycleResult<StoreError> {
