@@ -191,24 +191,16 @@ impl Connector {
                 Ok(addresses) => {
                     targets.extend(addresses.into_iter().map(|address| Target { server: server.clone(), address }));
                 }
-                Err(error) => {
-                    failed.push((server.name(), StoreError::from(error)));
-                    // While names are not answered for, it may still be where it was.
-                    targets.extend(self.last_good().filter(|last| last.server == *server));
-                }
+                Err(error) => failed.push((server.name(), StoreError::from(error))),
             }
         }
         if self.is_balanced {
             targets.shuffle(&mut rand::rng());
-        } else if let Some(last) = self.last_good() {
+        } else if let Some(last) = &*self.last_good.lock().unwrap_or_else(PoisonError::into_inner) {
             // A stable sort: the others stay in their order.
-            targets.sort_by_key(|target| *target != last);
+            targets.sort_by_key(|target| target != last);
         }
         (targets, failed)
-    }
-
-    fn last_good(&self) -> Option<Target> {
-        self.last_good.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn addresses(&self, server: &Server) -> Result<Vec<Option<IpAddr>>, ConnectError> {
