@@ -126,7 +126,7 @@ async fn set(server: &PrivateServer, setting: &str) {
 }
 
 /// A setting is read by each process in its own time, and commits wait from when the checkpointer has read this one.
-async fn until_commits_wait(server: &PrivateServer) {
+pub(crate) async fn until_commits_wait(server: &PrivateServer) {
     let client = server.client().await;
     loop {
         tokio::select! {

@@ -13,7 +13,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::support::{click, store_all, writer};
+use crate::{
+    given_up_calls::until_commits_wait,
+    support::{click, store_all, writer},
+};
 
 fn store(hosts: &[String], parameters: &str) -> Store {
     let url = format!("postgres://analytics@{}/analytics?{parameters}", hosts.join(","));
@@ -167,6 +170,7 @@ async fn a_commit_that_the_old_primary_answers_after_another_one_took_over_is_no
     hand.batch_execute("set synchronous_commit = local").await.unwrap();
     hand.batch_execute("alter system set synchronous_standby_names = 'nobody'").await.unwrap();
     hand.batch_execute("select pg_reload_conf()").await.unwrap();
+    until_commits_wait(&old).await;
     let waits = tokio::spawn(async move {
         let late = click("2015-05-17T10:00:00Z", "ben");
         events.ingest([&late]).await
