@@ -219,7 +219,6 @@ impl Connector {
     }
 
     async fn open(&self, target: &Target) -> Result<Connected, ConnectError> {
-        let before = self.lineage.takeovers();
         let mut connected = match &self.encryption {
             _ if matches!(target.server.host, Host::Unix(_)) => self.open_with(target, SslMode::Disable, NoTls).await?,
             Encryption::Never => self.open_with(target, SslMode::Disable, NoTls).await?,
@@ -233,10 +232,6 @@ impl Connector {
             },
         };
         connected.takeovers = self.lineage.check(seen(&connected).await?, &target.to_string())?;
-        if connected.takeovers != before {
-            // They may be to the one that was left behind.
-            self.distrust_open_connections();
-        }
         Ok(connected)
     }
 

@@ -35,15 +35,16 @@ impl TlsServer {
         let this = Self { server, authority, address, files: tempfile::tempdir().expect("a folder can be made") };
         write(&this.data(), "ca.pem", &this.authority.certificate());
         this.show(&this.authority.server(&[HOST], Validity::Now)).await;
-        let settings = "alter system set ssl = on; alter system set ssl_cert_file = 'server.pem'; \
-                        alter system set ssl_key_file = 'server.key'; alter system set ssl_ca_file = 'ca.pem'";
         let client = this.server.client().await;
-        for setting in settings.split("; ") {
-            client.batch_execute(setting).await.expect("the setting is known");
+        for (name, value) in
+            [("ssl", "on"), ("ssl_cert_file", "server.pem"), ("ssl_key_file", "server.key"), ("ssl_ca_file", "ca.pem")]
+        {
+            let set = format!("alter system set {name} = '{value}'");
+            client.batch_execute(&set).await.expect("the setting is known");
         }
+        // The server reads its settings again as well.
         this.server.let_in("local all all trust\nhostssl all all 127.0.0.0/8 trust\n").await;
-        // The setting holds from the next connection on that is begun after the server has read it.
-        while !std::fs::exists(this.data().join("server.pem")).unwrap_or_default() || !this.speaks_tls().await {
+        while !this.speaks_tls().await {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
         this
