@@ -6,7 +6,7 @@ export YES
 # Of the daemon that `make run` builds: release, or dev, which is built sooner and answers later.
 PROFILE ?= release
 
-.PHONY: help run build test smoke soak screenshots lint fmt bench bench-check bench-chunks instructions package package-test bare-test prerequisites lint-prerequisites test-prerequisites soak-prerequisites
+.PHONY: help run build test smoke soak nightly screenshots lint fmt bench bench-check bench-chunks instructions package package-test bare-test prerequisites lint-prerequisites test-prerequisites soak-prerequisites
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -42,6 +42,13 @@ soak: soak-prerequisites ## inject faults under load and audit every event: make
 	$(CARGO) build --release --package analyticsd --package reliability
 	target/release/reliability --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(POSTGRES_BIN),--postgres-bin $(POSTGRES_BIN))
 
+# SECONDS and POSTGRES_BIN as for soak.
+nightly: SECONDS = 115
+nightly: soak-prerequisites ## the soak for an hour, which has to try 10 million events, 1,000 faults and 200 crashes
+	$(CARGO) build --release --package analyticsd --package reliability
+	target/release/reliability --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(POSTGRES_BIN),--postgres-bin $(POSTGRES_BIN)) \
+	    --at-least-events 10000000 --at-least-faults 1000 --at-least-crashes 200
+
 screenshots: test-prerequisites ## take the pictures of the documentation anew
 	$(CARGO) build --package analyticsd
 	scripts/browser-tests debug screenshots
@@ -71,9 +78,11 @@ bare-test: ## run README's two commands on a bare Debian 12 in a container (as r
 fmt: ## format the code
 	$(CARGO) fmt --all
 
+# PAGE is where the run is kept; POSTGRES_BIN, the folder of other server binaries, may be left out.
+bench: PAGE = docs/performance.md
 bench: ## measure beside the textbook way and a bare server, and keep the run in docs/performance.md (needs wrk, takes half an hour)
 	$(CARGO) build --release --package analyticsd --package analytics-cli --package bench
-	target/release/bench --store docs
+	target/release/bench --store $(PAGE) $(if $(POSTGRES_BIN),--postgres-bin $(POSTGRES_BIN))
 
 bench-check: ## measure for some minutes, and fail if a ratio is worse than in docs/performance.json beyond noise (needs wrk)
 	$(CARGO) build --release --package analyticsd --package analytics-cli --package bench

@@ -101,9 +101,9 @@ impl Diagnosis {
             )
         } else if text.contains("server does not support TLS") {
             (
-                "the server speaks no TLS, and the URL of the database asks for it",
-                "let the server speak it (ssl = on in postgresql.conf, with ssl_cert_file and ssl_key_file), or, on a network that you trust, ask for \
-                 sslmode=disable",
+                "the server speaks no TLS, or is no PostgreSQL, and the URL of the database asks for TLS",
+                "look whether host and port are the database's; if so, let it speak TLS (ssl = on in postgresql.conf, with ssl_cert_file and \
+                 ssl_key_file), or, on a network that you trust, ask for sslmode=disable",
             )
         } else if text.contains("channel binding") {
             (

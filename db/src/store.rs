@@ -7,7 +7,7 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep, timeout, timeout_at},
 };
-use tokio_postgres::{Row, types::ToSql};
+use tokio_postgres::{Config, Row, types::ToSql};
 
 use crate::{
     DatabaseUrlError, Loss, StoreError,
@@ -67,25 +67,37 @@ struct Inner {
     places: Arc<Semaphore>,
 }
 
+fn settings_of(options: &StoreOptions, config: &mut Config) {
+    config
+        .application_name(&options.application_name)
+        // A peer that vanished without a word is noticed even while nothing is under way.
+        .keepalives_idle(Duration::from_secs(10))
+        .keepalives_interval(Duration::from_secs(5))
+        .keepalives_retries(3)
+        .tcp_user_timeout(options.statement_timeout * 2);
+}
+
 impl Store {
     /// Prepares to connect; nothing is opened yet.
     pub fn new(database_url: &str, options: StoreOptions) -> Result<Self, DatabaseUrlError> {
-        let connector = Connector::new(database_url, options.connect_timeout, |config| {
-            config
-                .application_name(&options.application_name)
-                // A peer that vanished without a word is noticed even while nothing is under way.
-                .keepalives_idle(Duration::from_secs(10))
-                .keepalives_interval(Duration::from_secs(5))
-                .keepalives_retries(3)
-                .tcp_user_timeout(options.statement_timeout * 2);
-        })?;
+        let connector = Connector::new(database_url, options.connect_timeout, |config| settings_of(&options, config))?;
+        Ok(Self::on(connector, options))
+    }
+
+    /// Other connections to the same database. What one of both learns of its hosts, as that another server has taken over, the other knows too.
+    pub fn with_options(&self, options: StoreOptions) -> Self {
+        let settings = |config: &mut Config| settings_of(&options, config);
+        Self::on(self.inner.connector.for_other_uses(options.connect_timeout, settings), options)
+    }
+
+    fn on(connector: Connector, options: StoreOptions) -> Self {
         let connector = Arc::new(connector);
         let check = if options.works_on_raw_events { REFUSE_TO_MISS_CHUNKS } else { "" };
         let pool = pool_of(&connector, &options, options.max_connections, check);
         // Counts are not read from raw events.
         let reads = pool_of(&connector, &options, options.max_read_connections, "");
         let places = Arc::new(Semaphore::new(2 * options.max_connections));
-        Ok(Self { inner: Arc::new(Inner { connector, options, pool, reads, places }) })
+        Self { inner: Arc::new(Inner { connector, options, pool, reads, places }) }
     }
 
     /// The exact counts of the given hours, in the order given. Whatever was committed before the call is counted.

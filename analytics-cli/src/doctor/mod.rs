@@ -1,16 +1,21 @@
 //! Finds what is wrong with a server and its database, without changing anything.
 //!
-//! `server_checks` and `database_checks` each make their checks and judge the results, `clock` compares clocks, and
-//! the findings go to the `report`.
+//! `server_checks` and `database_checks` each make their checks, in order. `platform`, `timescale`, `schema`, `settling`,
+//! `encryption`, `raw_events` and `losses` judge what was seen of a database, `clock` compares clocks, and the findings
+//! go to the `report`.
 
 mod clock;
 mod database_checks;
 mod encryption;
 mod finding;
 mod losses;
+mod platform;
 mod raw_events;
 mod report;
+mod schema;
 mod server_checks;
+mod settling;
+mod timescale;
 
 use std::time::Duration;
 

@@ -123,7 +123,7 @@ impl App {
             }
             Err(error) => return Err(error),
         };
-        let tokens = tokens(config, url, is_prepared, patience).await?;
+        let tokens = tokens(config, &store, is_prepared, patience).await?;
         tasks.spawn_background("following the access tokens", {
             let tokens = Arc::clone(&tokens);
             async move { tokens.follow().await }
@@ -136,7 +136,7 @@ impl App {
 
         let gate = |listener, listen| Arc::new(Gate::new(listener, listen, &config.access, Arc::clone(&tokens)));
         let public = gate(Listener::Public, config.listen);
-        let services = services(config, url, &store, &metrics, &public, &tasks)?;
+        let services = services(config, &store, &metrics, &public, &tasks)?;
         let live = Arc::clone(&services.live);
         tasks.spawn_background("looking at the current hour", {
             let live = Arc::clone(&live);
@@ -210,9 +210,9 @@ impl App {
 }
 
 /// The access tokens from the database or, while it is unavailable, from the copy on disk.
-async fn tokens(config: &Config, url: &str, is_prepared: bool, patience: Duration) -> anyhow::Result<Arc<Tokens>> {
+async fn tokens(config: &Config, store: &Store, is_prepared: bool, patience: Duration) -> anyhow::Result<Arc<Tokens>> {
     let folder = config.spool.as_ref().map(|spool| spool.dir.as_path());
-    let tokens = Arc::new(Tokens::new(url, config.access.tokens_valid_for, folder)?);
+    let tokens = Arc::new(Tokens::new(store, config.access.tokens_valid_for, folder));
     if is_prepared && read_tokens(&tokens, patience, config.spool.is_some()).await? {
         // The copy is written before the first request is admitted.
         tokens.keep().await;
@@ -228,7 +228,6 @@ async fn tokens(config: &Config, url: &str, is_prepared: bool, patience: Duratio
 /// Builds what the handlers use, and adds its numbers to the metrics.
 fn services(
     config: &Config,
-    url: &str,
     store: &Store,
     metrics: &Arc<Metrics>,
     public: &Arc<Gate>,
@@ -243,8 +242,8 @@ fn services(
     let events = Arc::new(EventLanes::start(store, spool.as_ref(), metrics, losses, tasks));
     let counts = Arc::new(CountLanes::start(store, metrics, tasks));
     let live = Arc::new(Live::new(Arc::clone(&counts)));
-    let reports = Arc::new(Reports::new(url, metrics)?);
-    let readiness = Arc::new(Readiness::new(url, events.storing(), Arc::clone(public), metrics)?);
+    let reports = Arc::new(Reports::new(store, metrics));
+    let readiness = Arc::new(Readiness::new(store, events.storing(), Arc::clone(public), metrics));
     let budget = BodyBudget::default();
     events.watch(metrics);
     counts.watch(metrics);

@@ -7,7 +7,7 @@ use std::{
 
 use arc_swap::{ArcSwapOption, Guard};
 use chrono::{DateTime, Utc};
-use db::{AccessTokens, DatabaseUrlError, LiveAccessToken, LiveAccessTokens, Store, StoreError, StoreOptions};
+use db::{AccessTokens, LiveAccessToken, LiveAccessTokens, Store, StoreError, StoreOptions};
 use model::access::{Credential, Digest};
 use subtle::ConstantTimeEq;
 
@@ -58,11 +58,7 @@ impl Tokens {
     /// Prepares a connection of its own, so that a busy daemon still notices revoked tokens; nothing is opened yet.
     /// Tokens are valid for `valid_for` after they were last read. They are also written to `folder`, if there is one,
     /// for a start without the database: see [`Tokens::recall`].
-    pub(crate) fn new(
-        database_url: &str,
-        valid_for: Duration,
-        folder: Option<&Path>,
-    ) -> Result<Self, DatabaseUrlError> {
+    pub(crate) fn new(store: &Store, valid_for: Duration, folder: Option<&Path>) -> Self {
         let options = StoreOptions {
             application_name: "analyticsd access".to_owned(),
             max_connections: 1,
@@ -71,12 +67,12 @@ impl Tokens {
             statement_timeout: PATIENCE,
             ..StoreOptions::default()
         };
-        Ok(Self {
-            store: Store::new(database_url, options)?,
+        Self {
+            store: store.with_options(options),
             known: ArcSwapOption::empty(),
             freshness: Freshness::new(valid_for),
             kept: folder.map(TokenCache::in_folder),
-        })
+        }
     }
 
     /// Reads the table if it changed since the last time. [`Tokens::keep`] or [`Tokens::follow`] writes the result to

@@ -7,7 +7,7 @@ use std::{
 };
 
 use db::{
-    DatabaseUrlError, Retention, Store, StoreOptions,
+    Retention, Store, StoreOptions,
     schema::{self, SchemaError},
 };
 use futures_util::{
@@ -70,22 +70,17 @@ impl Last {
 
 impl Readiness {
     /// Prepares to connect; nothing is opened yet.
-    pub(crate) fn new(
-        database_url: &str,
-        storing: Arc<Storing>,
-        gate: Arc<Gate>,
-        metrics: &Metrics,
-    ) -> Result<Self, DatabaseUrlError> {
+    pub(crate) fn new(store: &Store, storing: Arc<Storing>, gate: Arc<Gate>, metrics: &Metrics) -> Self {
         let options = StoreOptions {
             application_name: "analyticsd readiness".to_owned(),
             max_connections: 1,
             works_on_raw_events: false,
             ..StoreOptions::default()
         };
-        let store = Store::new(database_url, options)?;
+        let store = store.with_options(options);
         metrics.watch_pool("readiness", &store, Store::pool_use);
         let last = Arc::new(Last { storing: Arc::clone(&storing), found: Mutex::default() });
-        Ok(Self { storing, gate, store, look: Mutex::default(), last, outage: Arc::default() })
+        Self { storing, gate, store, look: Mutex::default(), last, outage: Arc::default() }
     }
 
     /// Whether the daemon is ready now, or was half a second ago.

@@ -3,7 +3,7 @@
 
 use std::{ops::RangeInclusive, sync::Arc, time::Instant};
 
-use db::{DatabaseUrlError, Store, StoreError, StoreOptions, UniqueUsers};
+use db::{Store, StoreError, StoreOptions, UniqueUsers};
 use model::{Hour, HourRow};
 use tokio::sync::Semaphore;
 
@@ -30,18 +30,18 @@ pub(crate) struct Reports {
 
 impl Reports {
     /// Prepares to connect; nothing is opened yet.
-    pub(crate) fn new(database_url: &str, metrics: &Arc<Metrics>) -> Result<Self, DatabaseUrlError> {
+    pub(crate) fn new(store: &Store, metrics: &Arc<Metrics>) -> Self {
         let options = StoreOptions {
             application_name: "analyticsd reports".to_owned(),
             max_connections: CONNECTIONS,
             ..StoreOptions::default()
         };
-        Ok(Self {
-            store: Store::new(database_url, options)?,
+        Self {
+            store: store.with_options(options),
             places: Semaphore::new(PLACES),
             outage: Outage::default(),
             metrics: Arc::clone(metrics),
-        })
+        }
     }
 
     /// Adds the number of reports under way, and of their connections, to the metrics.

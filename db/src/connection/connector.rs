@@ -1,8 +1,7 @@
-//! Opens connections: to the first of the hosts of a database URL that answers and is the one looked for.
+//! Opens connections: to the first address of a database that answers and is the one looked for.
 
 use std::{
-    fmt, future,
-    net::{IpAddr, SocketAddr},
+    future,
     ops::{Deref, DerefMut},
     sync::{
         Arc, Mutex, PoisonError,
@@ -11,9 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rand::seq::SliceRandom;
 use thiserror::Error;
-use tokio::{net::lookup_host, task::JoinHandle, time::timeout};
+use tokio::{task::JoinHandle, time::timeout};
 use tokio_postgres::{
     AsyncMessage, Client, Config, Connection, NoTls, Socket,
     config::{Host, SslMode},
@@ -23,57 +21,31 @@ use tokio_postgres::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    database_url::{DatabaseUrl, DatabaseUrlError, Server},
-    lineage::{Lineage, LineageError, Takeovers, seen},
+    database_url::{DatabaseUrl, DatabaseUrlError},
+    hosts::{Hosts, NotFound, Target},
+    lineage::{LineageError, Takeovers, seen},
     tls::{Encryption, Tls, TlsError},
 };
 use crate::{StoreError, tls_faults};
 
-/// How many addresses of one name are tried.
-const MAX_ADDRESSES: usize = 8;
 /// The function of the server that waits for a standby, by which its warnings are known in any language.
 const WAIT_FOR_STANDBY: &str = "SyncRepWaitForLSN";
 
-/// Opens connections, one host after the other.
+/// Opens connections, trying one address after the other.
 pub(crate) struct Connector {
     config: Config,
-    hosts: Vec<Server>,
+    hosts: Arc<Hosts>,
     encryption: Encryption,
-    is_balanced: bool,
     /// For one address, from its first packet until a session is there.
     limit: Option<Duration>,
     default_limit: Duration,
-    lineage: Lineage,
-    /// Is tried first.
-    last_good: Mutex<Option<Target>>,
     /// What was opened before is not used again.
     sound_since: Mutex<Option<Instant>>,
-}
-
-/// One address of one host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Target {
-    server: Server,
-    address: Option<IpAddr>,
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.server.name();
-        match self.address {
-            Some(address) if !matches!(&self.server.host, Host::Tcp(host) if host.parse() == Ok(address)) => {
-                write!(formatter, "{name} ({address})")
-            }
-            _ => formatter.write_str(&name),
-        }
-    }
 }
 
 /// Why no connection could be opened to one address.
 #[derive(Debug, Error)]
 enum ConnectError {
-    #[error("the name cannot be looked up: {0}")]
-    NotFound(#[source] std::io::Error),
     #[error("no answer within {0:?}")]
     Silent(Duration),
     #[error(transparent)]
@@ -124,6 +96,15 @@ impl DerefMut for Connected {
     }
 }
 
+impl From<NotFound> for StoreError {
+    fn from(error: NotFound) -> Self {
+        match error {
+            NotFound::Silent(limit) => Self::TimedOut(limit),
+            other @ NotFound::Unknown(_) => Self::Unreachable(Box::new(other)),
+        }
+    }
+}
+
 impl Connector {
     /// `default_limit` is for one of several addresses, where the URL names no limit.
     pub(crate) fn new(
@@ -135,15 +116,26 @@ impl Connector {
         settings(&mut config);
         Ok(Self {
             config,
-            hosts,
+            hosts: Arc::new(Hosts::new(hosts, is_balanced)),
             encryption,
-            is_balanced,
             limit: connect_timeout,
             default_limit,
-            lineage: Lineage::default(),
-            last_good: Mutex::default(),
             sound_since: Mutex::default(),
         })
+    }
+
+    /// Opens connections to the same database, and shares what is known of its hosts.
+    pub(crate) fn for_other_uses(&self, default_limit: Duration, settings: impl FnOnce(&mut Config)) -> Self {
+        let mut config = self.config.clone();
+        settings(&mut config);
+        Self {
+            config,
+            hosts: Arc::clone(&self.hosts),
+            encryption: self.encryption.clone(),
+            limit: self.limit,
+            default_limit,
+            sound_since: Mutex::default(),
+        }
     }
 
     /// What is open now is not to be used again.
@@ -158,7 +150,7 @@ impl Connector {
 
     /// Whether no other server has taken over since a connection was opened.
     pub(super) fn is_current(&self, takeovers: Takeovers) -> bool {
-        self.lineage.takeovers() == takeovers
+        self.hosts.lineage.takeovers() == takeovers
     }
 
     /// Opens a connection. It goes on to the end if the caller gives up, so that the next one knows which host answers.
@@ -168,54 +160,20 @@ impl Connector {
     }
 
     async fn try_all(&self) -> Result<Connected, StoreError> {
-        let (targets, mut failed) = self.targets().await;
+        let (targets, not_found) = self.hosts.in_order(self.limit.unwrap_or(self.default_limit)).await;
+        let mut failed: Vec<_> = not_found.into_iter().map(|(name, error)| (name, StoreError::from(error))).collect();
         // There is nothing else to try: a slow way to the only address has the more time.
         let limit = self.limit.unwrap_or(if targets.len() == 1 { self.default_limit * 3 } else { self.default_limit });
         for target in targets {
             match timeout(limit, self.open(&target)).await.unwrap_or(Err(ConnectError::Silent(limit))) {
                 Ok(connected) => {
-                    *self.last_good.lock().unwrap_or_else(PoisonError::into_inner) = Some(target);
+                    self.hosts.remember(target);
                     return Ok(connected);
                 }
                 Err(error) => failed.push((target.to_string(), StoreError::from(error))),
             }
         }
-        Err(StoreError::of_addresses(failed, self.hosts.len() == 1))
-    }
-
-    /// All addresses, in the order in which they are tried, and the names that could not be looked up.
-    async fn targets(&self) -> (Vec<Target>, Vec<(String, StoreError)>) {
-        let (mut targets, mut failed) = (Vec::new(), Vec::new());
-        for server in &self.hosts {
-            match self.addresses(server).await {
-                Ok(addresses) => {
-                    targets.extend(addresses.into_iter().map(|address| Target { server: server.clone(), address }));
-                }
-                Err(error) => failed.push((server.name(), StoreError::from(error))),
-            }
-        }
-        if self.is_balanced {
-            targets.shuffle(&mut rand::rng());
-        } else if let Some(last) = &*self.last_good.lock().unwrap_or_else(PoisonError::into_inner) {
-            // A stable sort: the others stay in their order.
-            targets.sort_by_key(|target| target != last);
-        }
-        (targets, failed)
-    }
-
-    async fn addresses(&self, server: &Server) -> Result<Vec<Option<IpAddr>>, ConnectError> {
-        let name = match (&server.host, server.address) {
-            (Host::Unix(_), _) => return Ok(vec![None]),
-            (_, Some(address)) => return Ok(vec![Some(address)]),
-            (Host::Tcp(name), None) => name,
-        };
-        let limit = self.limit.unwrap_or(self.default_limit);
-        let found = timeout(limit, lookup_host((name.as_str(), server.port))).await;
-        let found = found.map_err(|_| ConnectError::Silent(limit))?.map_err(ConnectError::NotFound)?;
-        let mut addresses: Vec<_> = found.map(|address: SocketAddr| Some(address.ip())).collect();
-        addresses.dedup();
-        addresses.truncate(MAX_ADDRESSES);
-        Ok(addresses)
+        Err(StoreError::of_addresses(failed, self.hosts.is_one()))
     }
 
     async fn open(&self, target: &Target) -> Result<Connected, ConnectError> {
@@ -231,7 +189,7 @@ impl Connector {
                 opened => opened?,
             },
         };
-        connected.takeovers = self.lineage.check(seen(&connected).await?, &target.to_string())?;
+        connected.takeovers = self.hosts.lineage.check(seen(&connected).await?, &target.to_string())?;
         Ok(connected)
     }
 

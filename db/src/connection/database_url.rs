@@ -42,6 +42,22 @@ const OTHERS_OF_LIBPQ: [&str; 24] = [
     "sslsni",
 ];
 
+/// What the driver takes for an option of which it only says that the value is invalid.
+const ACCEPTED: [(&str, &str); 12] = [
+    ("channel_binding", "disable, prefer or require"),
+    ("connect_timeout", "a number of seconds"),
+    ("hostaddr", "IP addresses, separated by commas"),
+    ("keepalives", "0 or 1"),
+    ("keepalives_idle", "a number of seconds"),
+    ("keepalives_interval", "a number of seconds"),
+    ("keepalives_retries", "a number"),
+    ("load_balance_hosts", "disable or random"),
+    ("port", "ports from 1 to 65535, separated by commas"),
+    ("sslnegotiation", "postgres or direct"),
+    ("target_session_attrs", "any, read-write or read-only"),
+    ("tcp_user_timeout", "a number of seconds"),
+];
+
 /// A database URL that cannot be understood, or that asks for what no connection could be made with.
 #[derive(Debug, Error)]
 #[error("the database URL is not valid: {fault}; expected is {expected}")]
@@ -75,6 +91,10 @@ impl DatabaseUrlError {
 
     fn of_driver(url: &str, error: &tokio_postgres::Error) -> Self {
         let fault = describe(error);
+        let invalid = fault.split_once("invalid value for option `").and_then(|(_, behind)| behind.strip_suffix('`'));
+        if let Some((_, accepted)) = ACCEPTED.iter().find(|(name, _)| Some(*name) == invalid) {
+            return Self { fault, expected: accepted };
+        }
         let Some(name) = fault.split_once("unknown option `").and_then(|(_, behind)| behind.strip_suffix('`')) else {
             return Self::new(fault);
         };
@@ -235,6 +255,14 @@ mod tests {
         ] {
             let fault = fault(&format!("postgres://ann:secret@h/db?{option}={value}"));
             assert!(fault.contains(option) && !fault.contains("secret"), "{fault}");
+        }
+    }
+
+    #[test]
+    fn an_option_with_an_invalid_value_is_told_what_is_accepted() {
+        for (option, accepted) in super::ACCEPTED {
+            let fault = fault(&format!("postgres://ann:secret@h/db?{option}=nonsense"));
+            assert!(fault.ends_with(&format!("`{option}`; expected is {accepted}")), "{fault}");
         }
     }
 

@@ -2,10 +2,13 @@
 
 mod connector;
 mod database_url;
+mod hosts;
 mod lineage;
+mod options;
 mod parameters;
 mod password;
 mod pool;
+mod preparation;
 mod server_certificate;
 mod session;
 mod tls;
@@ -13,7 +16,9 @@ mod tls;
 pub use connector::Connected;
 pub(crate) use connector::Connector;
 pub use database_url::{DatabaseUrlError, check_database_url, unproven_hosts};
+pub use options::StoreOptions;
 pub use password::{has_password, mask_password, mask_passwords_in};
-pub(crate) use pool::{COUNT_SOUNDLY, Object, Pool, REFUSE_TO_MISS_CHUNKS, pool_of, prepare_session, take_from};
-pub use pool::{PoolUse, StoreOptions};
+pub use pool::PoolUse;
+pub(crate) use pool::{Object, Pool, pool_of, take_from};
+pub(crate) use preparation::{COUNT_SOUNDLY, REFUSE_TO_MISS_CHUNKS, prepare_session};
 pub(crate) use session::Session;

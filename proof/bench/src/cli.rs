@@ -42,6 +42,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URL")]
     pub(crate) database_url: Option<String>,
 
+    /// The folder of PostgreSQL's programs for the private database [default: searched].
+    #[arg(long, value_name = "DIR", conflicts_with = "database_url")]
+    pub(crate) postgres_bin: Option<PathBuf>,
+
     /// Write the figures of every round to FILE, as JSON.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -50,8 +54,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(crate) markdown: Option<PathBuf>,
 
-    /// Store the run in DIR: performance.json, performance.svg, and the tables between the markers of performance.md.
-    #[arg(long, value_name = "DIR")]
+    /// Store the run: the tables between the markers of PAGE, and beside it a file .json and a plot .svg of that name.
+    #[arg(long, value_name = "PAGE")]
     pub(crate) store: Option<PathBuf>,
 
     /// Compare the ratios with the run stored in FILE, and exit 1 if one is worse beyond noise.

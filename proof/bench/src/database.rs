@@ -1,7 +1,7 @@
-use std::{fmt, process::Command, time::Duration};
+use std::{fmt, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::bail;
-use db::{Connected, Flavour, Store, StoreOptions, embedded::Embedded, schema};
+use db::{Connected, Flavour, Store, StoreOptions, embedded::{Embedded, EmbeddedOptions}, schema};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -36,11 +36,11 @@ pub(crate) struct DatabaseFacts {
 }
 
 impl Database {
-    /// Without a URL, starts a private server.
-    pub(crate) async fn start(url: Option<&str>) -> anyhow::Result<Self> {
+    /// Without a URL, starts a private server, of the programs in `postgres_bin` if that is given.
+    pub(crate) async fn start(url: Option<&str>, postgres_bin: Option<PathBuf>) -> anyhow::Result<Self> {
         let private = match url {
             Some(_) => None,
-            None => Some(Private::start().await?),
+            None => Some(Private::start(postgres_bin).await?),
         };
         let url = private.as_ref().map(|private| private.server.url()).or(url).unwrap_or_default().to_owned();
         let store = Store::new(&url, StoreOptions { application_name: "bench".to_owned(), ..StoreOptions::default() })?;
@@ -124,9 +124,10 @@ impl Database {
 }
 
 impl Private {
-    async fn start() -> anyhow::Result<Self> {
+    async fn start(postgres_bin: Option<PathBuf>) -> anyhow::Result<Self> {
         let dir = harness::server_dir();
-        let server = Embedded::start(&harness::embedded_options(dir.path(), Flavour::Postgres)).await?;
+        let options = EmbeddedOptions { postgres_bin, ..harness::embedded_options(dir.path(), Flavour::Postgres) };
+        let server = Embedded::start(&options).await?;
         eprintln!("running {} in {}", server.description(), dir.path().display());
         Ok(Self { server, dir })
     }

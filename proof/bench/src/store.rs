@@ -13,41 +13,42 @@ const BEGIN: &str = "<!-- what follows is written by `make bench` -->";
 const END: &str = "<!-- what precedes is written by `make bench` -->";
 
 pub(crate) struct Store {
-    dir: PathBuf,
+    page: PathBuf,
 }
 
 impl Store {
     /// Checks the markers of the page, so that a long run does not fail at its end.
-    pub(crate) fn open(dir: &Path) -> anyhow::Result<Self> {
-        let store = Self { dir: dir.to_owned() };
+    pub(crate) fn open(page: &Path) -> anyhow::Result<Self> {
+        let store = Self { page: page.to_owned() };
         store.by_hand()?;
         Ok(store)
     }
 
     fn by_hand(&self) -> anyhow::Result<(String, String)> {
-        let page = self.dir.join("performance.md");
-        let text = fs::read_to_string(&page).with_context(|| format!("cannot read {}", page.display()))?;
-        let (before, after) = split(&text).with_context(|| format!("cannot keep a run in {}", page.display()))?;
+        let page = self.page.display();
+        let text = fs::read_to_string(&self.page).with_context(|| format!("cannot read {page}"))?;
+        let (before, after) = split(&text).with_context(|| format!("cannot keep a run in {page}"))?;
         Ok((before.to_owned(), after.to_owned()))
     }
 
     pub(crate) fn keep(&self, report: &Report) -> anyhow::Result<()> {
         // The page may have changed during the run.
         let (before, after) = self.by_hand()?;
+        let plot = self.page.with_extension("svg");
+        let shown = plot.file_name().unwrap_or_default().display();
         let page = format!(
-            "{before}{BEGIN}\n\n![Requests each second, and how they grow](performance.svg)\n\n{report}\n{END}{after}"
+            "{before}{BEGIN}\n\n![Requests each second, and how they grow]({shown})\n\n{report}\n{END}{after}"
         );
-        self.write("performance.md", page.as_bytes())?;
-        self.write("performance.svg", plot::svg(&report.measurements).as_bytes())?;
+        write(&self.page, page.as_bytes())?;
+        write(&plot, plot::svg(&report.measurements).as_bytes())?;
         let mut json = serde_json::to_vec_pretty(report)?;
         json.push(b'\n');
-        self.write("performance.json", &json)
+        write(&self.page.with_extension("json"), &json)
     }
+}
 
-    fn write(&self, name: &str, text: &[u8]) -> anyhow::Result<()> {
-        let path = self.dir.join(name);
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
-    }
+fn write(path: &Path, text: &[u8]) -> anyhow::Result<()> {
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// The text before the first marker and after the second.

@@ -1,7 +1,7 @@
 //! Injects every fault that can be made here, and proves from records that the daemon keeps its promises.
 //!
 //! - `scenarios` has one fault a file, `options` how they are run;
-//! - `report` audits at the end of a scenario;
+//! - `report` audits at the end of a scenario, `table` shows the reports of a run;
 //! - `traffic` are the clients, many at a time, that record their operations; `crowd` are thousands of them;
 //! - `ledger` compares the answers with what is stored, event by event; `history` finds reads that no exact counter
 //!   could give;
@@ -29,4 +29,5 @@ pub mod report;
 pub mod sabotage;
 pub mod scenarios;
 mod small_disk;
+pub mod table;
 pub mod traffic;

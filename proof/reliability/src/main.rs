@@ -1,7 +1,6 @@
 //! Runs the scenarios and prints the results as a table.
 
 use std::{
-    fmt::Write as _,
     io::Write as _,
     path::PathBuf,
     process::ExitCode,
@@ -9,7 +8,12 @@ use std::{
 };
 
 use clap::{Parser, ValueEnum, value_parser};
-use reliability::{options::Options, report::Report, scenarios::Scenario};
+use reliability::{
+    options::Options,
+    report::{Report, Totals},
+    scenarios::Scenario,
+    table,
+};
 
 /// Injects faults into analyticsd and its database under load, and compares the answers that clients got with what is
 /// stored.
@@ -19,7 +23,8 @@ use reliability::{options::Options, report::Report, scenarios::Scenario};
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Exit codes: 0 if every promise was kept; 1 if one was broken; 2 if something could not be run."
+    after_help = "Exit codes: 0 if every promise was kept; 1 if one was broken; 2 if something could not be run, or if \
+                  the run had fewer events, faults or crashes than was asked."
 )]
 struct Args {
     /// The scenarios to run [default: all].
@@ -45,6 +50,18 @@ struct Args {
     #[arg(long, default_value = "off", value_name = "FILTER")]
     daemon_log: String,
 
+    /// The events that all scenarios together must try.
+    #[arg(long, default_value_t = 0, hide_default_value = true, value_name = "N")]
+    at_least_events: u64,
+
+    /// The faults that all scenarios together must inject.
+    #[arg(long, default_value_t = 0, hide_default_value = true, value_name = "N")]
+    at_least_faults: u64,
+
+    /// The crashes of a database that must be among the faults.
+    #[arg(long, default_value_t = 0, hide_default_value = true, value_name = "N")]
+    at_least_crashes: u64,
+
     /// The output format.
     #[arg(long, default_value = "table", value_name = "FORMAT")]
     format: Format,
@@ -52,7 +69,7 @@ struct Args {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// A table in Markdown.
+    /// A table in Markdown, and what was noted.
     Table,
     /// One JSON object a line.
     Json,
@@ -66,8 +83,8 @@ async fn main() -> ExitCode {
         seed,
         clients: args.clients,
         duration: Duration::from_secs(args.seconds),
-        postgres_bin: args.postgres_bin,
-        daemon_log: args.daemon_log,
+        postgres_bin: args.postgres_bin.clone(),
+        daemon_log: args.daemon_log.clone(),
     };
     let scenarios = if args.scenarios.is_empty() { Scenario::value_variants() } else { &args.scenarios };
     eprintln!("seed {seed}");
@@ -92,6 +109,11 @@ async fn main() -> ExitCode {
 
     // The reader may be gone. That is no failure of the run.
     let _ = write!(std::io::stdout(), "{}", printed(&reports, args.format));
+    let totals = Totals::of(&reports);
+    for short in shortfalls(&totals, &args) {
+        eprintln!("error: {short}");
+        failed = true;
+    }
     if reports.iter().any(|report| !report.broken.is_empty()) {
         ExitCode::FAILURE
     } else if failed {
@@ -99,6 +121,19 @@ async fn main() -> ExitCode {
     } else {
         ExitCode::SUCCESS
     }
+}
+
+/// What the run had less of than was asked.
+fn shortfalls(totals: &Totals, args: &Args) -> Vec<String> {
+    let asked = [
+        ("events", totals.tried, args.at_least_events),
+        ("faults", totals.faults, args.at_least_faults),
+        ("crashes of a database", totals.crashes, args.at_least_crashes),
+    ];
+    let short = asked.into_iter().filter(|(_, had, least)| had < least);
+    short
+        .map(|(what, had, least)| format!("the run had {had} {what}, and {least} were asked for: give more --seconds"))
+        .collect()
 }
 
 fn clock_seed() -> u64 {
@@ -116,44 +151,34 @@ fn verdict(report: &Report) -> String {
 }
 
 fn printed(reports: &[Report], format: Format) -> String {
-    let mut text = String::new();
-    if format == Format::Table {
-        text.push_str("| scenario | events tried | acknowledged | refused | unknown | reads checked | faults | lost | phantom | slowest answer | notes |\n");
-        text.push_str("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n");
+    match format {
+        Format::Table => table::markdown(reports),
+        Format::Json => {
+            let json = |report| serde_json::to_string(report).expect("a report holds only strings and numbers") + "\n";
+            reports.iter().map(json).collect()
+        }
     }
-    for report in reports {
-        // Writing to a string cannot fail.
-        let _ = match format {
-            Format::Json => {
-                let line = serde_json::to_string(report).expect("a report holds only strings and numbers");
-                writeln!(text, "{line}")
-            }
-            Format::Table => writeln!(text, "{}", row(report)),
-        };
-    }
-    text
-}
-
-fn row(report: &Report) -> String {
-    let Report { scenario, tried, acknowledged, refused, unknown, reads, faults, lost, phantoms, .. } = report;
-    if let Some(why) = &report.skipped {
-        return format!("| {scenario} | skipped: {why} | | | | | | | | | |");
-    }
-    format!(
-        "| {scenario} | {tried} | {acknowledged} | {refused} | {unknown} | {reads} | {faults} | {lost} | {phantoms} | {:.1} s | {} |",
-        Duration::from_millis(report.slowest_millis).as_secs_f64(),
-        report.notes.join("; ")
-    )
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{CommandFactory, Parser};
 
-    use super::Args;
+    use super::{Args, shortfalls};
+    use reliability::report::Totals;
 
     #[test]
     fn the_command_line_is_well_formed() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_run_that_is_smaller_than_asked_says_so() {
+        let args = Args::parse_from(["reliability", "--at-least-events", "100", "--at-least-crashes", "2"]);
+        let totals = |tried, crashes| Totals { tried, crashes, ..Totals::default() };
+        assert!(shortfalls(&totals(100, 2), &args).is_empty());
+        let short = shortfalls(&totals(99, 1), &args);
+        assert_eq!(short.len(), 2, "{short:?}");
+        assert!(short[0].starts_with("the run had 99 events, and 100 were asked for"), "{short:?}");
     }
 }

@@ -41,6 +41,8 @@ pub struct Report {
     pub reads: u64,
     /// Faults injected.
     pub faults: u64,
+    /// Those of the faults that crashed a database server under load.
+    pub crashes: u64,
     /// Acknowledged events that are not stored.
     pub lost: u64,
     /// Stored events that were refused or never sent.
@@ -50,6 +52,42 @@ pub struct Report {
     pub notes: Vec<String>,
     /// Broken promises, with the evidence.
     pub broken: Vec<String>,
+}
+
+/// The sums of several reports.
+#[derive(Debug, Default, Serialize)]
+pub struct Totals {
+    pub tried: u64,
+    pub acknowledged: u64,
+    pub queued: u64,
+    pub refused: u64,
+    pub unknown: u64,
+    pub reads: u64,
+    pub faults: u64,
+    pub crashes: u64,
+    pub lost: u64,
+    pub phantoms: u64,
+    /// The longest of all.
+    pub slowest_millis: u64,
+}
+
+impl Totals {
+    pub fn of(reports: &[Report]) -> Self {
+        let sum = |number: fn(&Report) -> u64| reports.iter().map(number).sum();
+        Self {
+            tried: sum(|report| report.tried),
+            acknowledged: sum(|report| report.acknowledged),
+            queued: sum(|report| report.queued),
+            refused: sum(|report| report.refused),
+            unknown: sum(|report| report.unknown),
+            reads: sum(|report| report.reads),
+            faults: sum(|report| report.faults),
+            crashes: sum(|report| report.crashes),
+            lost: sum(|report| report.lost),
+            phantoms: sum(|report| report.phantoms),
+            slowest_millis: reports.iter().map(|report| report.slowest_millis).max().unwrap_or_default(),
+        }
+    }
 }
 
 impl Report {

@@ -32,6 +32,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         let killed = Instant::now();
         signal(backend, "KILL").await?;
         report.faults += 1;
+        report.crashes += 1;
         // Some commits may end before the others hear of it.
         Saboteur::connect_when_up(server.url()).await?;
         traffic.acknowledge(1).await?;

@@ -34,6 +34,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         traffic.acknowledge(EVENTS_BETWEEN).await?;
         server.end(if report.faults.is_multiple_of(2) { End::Immediate } else { End::Kill }).await?;
         report.faults += 1;
+        report.crashes += 1;
         sleep(LONGEST_OUTAGE.mul_f64(rng.random())).await;
         server.start_again().await?;
         let answered = Instant::now();

@@ -38,6 +38,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         traffic.acknowledge(EVENTS_SPOOLED / 3).await?;
         server.end(End::Immediate).await?;
         report.faults += 1;
+        report.crashes += 1;
         traffic.spool(EVENTS_SPOOLED).await?;
         if rng.random_bool(0.5) {
             // It starts without a database.

@@ -52,6 +52,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         // It may have ended by itself, since it cannot go on.
         let _ = server.end(End::Kill).await;
         report.faults += 1;
+        report.crashes += 1;
         disk.regain_power()?;
         server.start_again().await?;
         daemon = options.start_daemon(server.url(), &arguments).await;
