@@ -63,6 +63,12 @@ async fn send(daemon: &Daemon, number: u64) -> StatusCode {
     daemon.post_batch(line).await.status()
 }
 
+async fn days_in_columns(database: &TestDatabase) -> i64 {
+    let statement = "select count(*) from timescaledb_information.chunks \
+                     where hypertable_schema = 'analytics' and hypertable_name = 'events' and is_compressed";
+    database.client().await.query_one(statement, &[]).await.unwrap().get(0)
+}
+
 async fn a_dump_taken_under_load_is_restored_whole_and_a_daemon_serves_from_it(flavour: Flavour) {
     let database = TestDatabase::new(flavour).await;
     if !can_dump(&database, flavour).await {
@@ -77,6 +83,13 @@ async fn a_dump_taken_under_load_is_restored_whole_and_a_daemon_serves_from_it(f
     while client.query_opt("select from analytics.settled_hours where hour = $1", &[&settled]).await.unwrap().is_none()
     {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    if flavour == Flavour::Timescale {
+        let into_columns = "do $$ declare day regclass; begin \
+            for day in select show_chunks('analytics.events', older_than => timestamptz '2016-01-01') loop \
+            call convert_to_columnstore(day); end loop; end $$";
+        client.batch_execute(into_columns).await.unwrap();
+        assert_eq!(days_in_columns(&database).await, 1);
     }
 
     let (acknowledged, is_done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
@@ -120,6 +133,10 @@ async fn a_dump_taken_under_load_is_restored_whole_and_a_daemon_serves_from_it(f
         for hour in auditor.audit(&part).await.unwrap() {
             assert_eq!(hour.differences(), [], "{hour:?}");
         }
+    }
+
+    if flavour == Flavour::Timescale {
+        assert_eq!(days_in_columns(&restored).await, 1, "they are restored as columns");
     }
 
     // The dump does not contain who may connect.
