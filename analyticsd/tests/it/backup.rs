@@ -63,9 +63,10 @@ async fn send(daemon: &Daemon, number: u64) -> StatusCode {
     daemon.post_batch(line).await.status()
 }
 
-async fn days_in_columns(database: &TestDatabase) -> i64 {
-    let statement = "select count(*) from timescaledb_information.chunks \
-                     where hypertable_schema = 'analytics' and hypertable_name = 'events' and is_compressed";
+/// Whether the chunks of this long ago are columns. The extension's own job may turn others into columns at any time.
+async fn is_old_day_in_columns(database: &TestDatabase) -> bool {
+    let statement = "select bool_and(is_compressed) from timescaledb_information.chunks where hypertable_schema = 'analytics' \
+                     and hypertable_name = 'events' and range_end < '2016-01-01'";
     database.client().await.query_one(statement, &[]).await.unwrap().get(0)
 }
 
@@ -88,8 +89,10 @@ async fn a_dump_taken_under_load_is_restored_whole_and_a_daemon_serves_from_it(f
         let into_columns = "do $$ declare day regclass; begin \
             for day in select show_chunks('analytics.events', older_than => timestamptz '2016-01-01') loop \
             call convert_to_columnstore(day); end loop; end $$";
-        client.batch_execute(into_columns).await.unwrap();
-        assert_eq!(days_in_columns(&database).await, 1);
+        // The job may do it at the same moment, and then one of the two fails.
+        while !is_old_day_in_columns(&database).await {
+            let _ = client.batch_execute(into_columns).await;
+        }
     }
 
     let (acknowledged, is_done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
@@ -136,7 +139,7 @@ async fn a_dump_taken_under_load_is_restored_whole_and_a_daemon_serves_from_it(f
     }
 
     if flavour == Flavour::Timescale {
-        assert_eq!(days_in_columns(&restored).await, 1, "they are restored as columns");
+        assert!(is_old_day_in_columns(&restored).await, "it is columns there too");
     }
 
     // The dump does not contain who may connect.

@@ -6,7 +6,9 @@ use db::{Auditor, Difference, Flavour, Forgotten, Ingested, Repaired, Retention,
 use harness::TestDatabase;
 use model::{Hour, Timestamp, UserName};
 
-use crate::support::{assert_counts_equal_brute_force, click, counts, hour, impression, settle, store_all, writer};
+use crate::support::{
+    assert_counts_equal_brute_force, click, counts, has_logins, hour, impression, settle, store_all, writer,
+};
 
 const DAY: Duration = Duration::from_hours(24);
 const OLD: &str = "2015-05-17T10:00:00Z";
@@ -42,11 +44,20 @@ async fn forms(database: &TestDatabase) -> (i64, i64) {
 async fn turn_old_days_into_columns(database: &TestDatabase) {
     let setting = Retention { columnstore_after: Some(DAY), ..Retention::read(database.store()).await.unwrap() };
     setting.write(database.store()).await.unwrap();
+    let (job, client) = (policy(database).await, database.client().await);
+    let mut tries = 0;
+    // The scheduler may run it at the same moment, and then one of the two fails.
+    while let Err(error) = client.batch_execute(&format!("call run_job({job})")).await {
+        tries += 1;
+        assert!(tries < 10, "{error:?}");
+    }
+}
+
+/// The job of the policy.
+async fn policy(database: &TestDatabase) -> i32 {
     let statement = "select job_id from timescaledb_information.jobs where hypertable_schema = 'analytics' \
                      and hypertable_name = 'events' and config ? 'compress_after'";
-    let client = database.client().await;
-    let job: i32 = client.query_one(statement, &[]).await.unwrap().get(0);
-    client.batch_execute(&format!("call run_job({job})")).await.unwrap();
+    database.client().await.query_one(statement, &[]).await.unwrap().get(0)
 }
 
 async fn differences(store: &Store) -> Vec<(Hour, Vec<Difference>)> {
@@ -107,4 +118,24 @@ async fn a_day_that_the_policy_turned_into_columns_is_verified_repaired_forgotte
     assert_eq!(store.counts(&[hour(OLD), hour(AFTER_OLD)]).await.unwrap(), expected);
     let refused = Ingested::Blocked { settled: vec![], expired: vec![hour(OLD)] };
     assert_eq!(writer.ingest([&click(OLD, "carl")]).await.unwrap(), refused);
+}
+
+/// With PostgreSQL 17.12, TimescaleDB counts each run as failed, since the server refuses what the job does after its last commit.
+#[tokio::test]
+async fn the_extension_turns_old_days_into_columns_in_the_background() {
+    if !has_logins(Flavour::Timescale) {
+        eprintln!("SKIPPED: TEST_TIMESCALE_URL names no server that runs jobs");
+        return;
+    }
+    let database = TestDatabase::new(Flavour::Timescale).await;
+    store_all(&mut writer(database.store()), &[click(OLD, "anna")]).await;
+    settle(database.store(), hour(OLD)).await;
+    let job = policy(&database).await;
+    let client = database.client().await;
+    client.execute("select alter_job($1, next_start => now())", &[&job]).await.unwrap();
+    while forms(&database).await != (1, 0) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    store_all(&mut writer(database.store()), &[click(OLD, "ben")]).await;
+    assert_eq!(database.store().counts(&[hour(OLD)]).await.unwrap(), [counts(2, 2, 0)]);
 }
