@@ -10,7 +10,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use db::{
     Flavour, Ingested, Retention, Settler, Store, StoreOptions,
-    embedded::{Embedded, EmbeddedKind, EmbeddedOptions},
+    embedded::{Embedded, EmbeddedKind, EmbeddedOptions, PostgresBinaries},
     schema,
 };
 use harness::{TestDatabase, on_both_flavours, server_dir};
@@ -149,20 +149,19 @@ impl SteppedServer {
             .map(|machine| format!("/usr/lib/{machine}/faketime/libfaketime.so.1"))
             .into_iter()
             .find(|library| Path::new(library).exists())?;
-        let bin = std::process::Command::new("pg_config").arg("--bindir").output().ok()?;
-        let bin = PathBuf::from(String::from_utf8(bin.stdout).ok()?.trim());
+        let installed = PostgresBinaries::find().expect("PostgreSQL is installed");
         let dir = server_dir();
         let (clock, binaries) = (dir.path().join("clock"), dir.path().join("bin"));
         fs::write(&clock, "+0").unwrap();
         fs::create_dir(&binaries).unwrap();
         fs::set_permissions(&binaries, fs::Permissions::from_mode(0o755)).unwrap();
-        symlink(bin.join("initdb"), binaries.join("initdb")).unwrap();
+        symlink(installed.path("initdb"), binaries.join("initdb")).unwrap();
         let wrapper = binaries.join("postgres");
         let script = format!(
             "#!/bin/sh\nexport LD_PRELOAD={library} FAKETIME_TIMESTAMP_FILE={} FAKETIME_NO_CACHE=1 \
-             FAKETIME_DONT_FAKE_MONOTONIC=1\nexec {}/postgres \"$@\"\n",
+             FAKETIME_DONT_FAKE_MONOTONIC=1\nexec {} \"$@\"\n",
             clock.display(),
-            bin.display(),
+            installed.path("postgres").display(),
         );
         fs::write(&wrapper, script).unwrap();
         fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();

@@ -25,6 +25,7 @@ macro_rules! with_logins {
 mod access_tokens;
 mod audit;
 mod clock_steps;
+mod columnstore;
 mod counts_never_fall;
 mod documented;
 mod embedded;

@@ -126,23 +126,3 @@ async fn the_plain_flavour_says_that_it_has_no_columnstore() {
     let refused = Retention { keep: None, columnstore_after: Some(DAY) }.write(store).await.unwrap_err();
     assert!(refused.to_string().contains("TimescaleDB"), "{refused}");
 }
-
-#[tokio::test]
-async fn an_hour_in_the_columnstore_is_reopened_counted_and_settled_like_any_other() {
-    let database = TestDatabase::new(Flavour::Timescale).await;
-    let store = database.store();
-    let mut writer = writer(store);
-    store_all(&mut writer, &[click(OLD, "anna"), impression(OLD, "ben"), click("2015-05-17T11:00:00Z", "anna")]).await;
-    settle(store, hour(OLD)).await;
-    let client = database.client().await;
-    let compressed =
-        client.query("select compress_chunk(c) from show_chunks('analytics.events') as c", &[]).await.unwrap();
-    assert_eq!(compressed.len(), 1);
-
-    // The chunk is partly columns, partly rows from here on.
-    store_all(&mut writer, &[click("2015-05-17T10:59:00Z", "carl"), impression("2015-05-17T10:59:00Z", "anna")]).await;
-    assert_eq!(store.counts(&[hour(OLD)]).await.unwrap(), [counts(3, 2, 2)]);
-    assert_counts_equal_brute_force(store).await;
-    settle(store, hour(OLD)).await;
-    assert_eq!(store.counts(&[hour(OLD)]).await.unwrap(), [counts(3, 2, 2)]);
-}

@@ -60,7 +60,8 @@ impl TestDatabase {
         };
         let (url, home) = if let Ok(server_url) = shared {
             let name = unique_name();
-            on_server(&server_url, &format!("create database {name}")).await;
+            // Images of TimescaleDB have the extension in template1 already.
+            on_server(&server_url, &format!("create database {name} template template0")).await;
             (with_database(&server_url, &name), Home::Shared { server_url, name })
         } else {
             let dir = server_dir();
