@@ -1,7 +1,9 @@
 //! The spool's file: a redb database of records with growing numbers. It survives a kill at any moment.
 
 use std::{
-    fs::{File, remove_file},
+    fs::{File, TryLockError, remove_file},
+    io,
+    os::unix::fs::FileExt,
     path::Path,
 };
 
@@ -16,6 +18,10 @@ use crate::process::private_files;
 const RECORDS: TableDefinition<u64, &[u8]> = TableDefinition::new("records");
 /// The number of the next record, which grows even when all records are gone.
 const NEXT: TableDefinition<&str, u64> = TableDefinition::new("next");
+/// How much of the file is read at a time to be written again.
+const BLOCK: usize = 1 << 20;
+/// The pages of redb, and of most file systems.
+const PAGE: usize = 4096;
 
 /// The open file and a summary of its content. After an error it must be opened again, because redb requires that.
 pub(super) struct SpoolFile {
@@ -36,6 +42,14 @@ impl SpoolFile {
     pub(super) fn open(path: &Path) -> Result<Self, FileError> {
         let is_new = !path.exists();
         let file = private_files::open(File::options().read(true).write(true).truncate(false), path)?;
+        // Otherwise it could be written behind the back of the daemon that uses it. redb takes the same lock.
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(FileError::Failed(redb::Error::DatabaseAlreadyOpen)),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+        // redb writes when it opens a file that was not closed in good order, and relies on what it has read.
+        write_again(&file)?;
         let backend = FileBackend::new(file)?;
         // Without the check redb trusts a file that was closed in good order. Damage would then be read as records, or
         // cause a panic.
@@ -166,5 +180,26 @@ impl SpoolFile {
         self.removed = self.stored;
         self.bytes -= bytes;
         Ok(())
+    }
+}
+
+/// Writes the content of a file to where it is, and syncs it. After a sync that failed, the kernel goes on to show what
+/// it could not write, and no later sync writes it: only what is written anew is. The sync may have failed in an earlier
+/// process, so nobody can know whether this is needed. Empty pages are left out: redb never empties one, and a file
+/// system may have no room for them.
+fn write_again(file: &File) -> io::Result<()> {
+    let mut block = vec![0; BLOCK];
+    let mut at = 0;
+    loop {
+        let length = file.read_at(&mut block, at)?;
+        if length == 0 {
+            return file.sync_all();
+        }
+        for (page, at) in block[..length].chunks(PAGE).zip((at..).step_by(PAGE)) {
+            if page.iter().any(|&byte| byte != 0) {
+                file.write_all_at(page, at)?;
+            }
+        }
+        at += length as u64;
     }
 }
