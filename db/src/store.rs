@@ -85,6 +85,7 @@ impl Store {
     }
 
     /// Other connections to the same database. What one of both learns of its hosts, as that another server has taken over, the other knows too.
+    #[must_use]
     pub fn with_options(&self, options: StoreOptions) -> Self {
         let settings = |config: &mut Config| settings_of(&options, config);
         Self::on(self.inner.connector.for_other_uses(options.connect_timeout, settings), options)
