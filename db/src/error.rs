@@ -86,6 +86,12 @@ impl StoreError {
         }
     }
 
+    /// Whether what the database holds is damaged, as by a broken disk: what lies elsewhere can be read. Class XX of
+    /// PostgreSQL's appendix A, without its internal errors.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Refused(error) if matches!(error.code(), Some(&SqlState::DATA_CORRUPTED | &SqlState::INDEX_CORRUPTED)))
+    }
+
     /// Whether the database kept silent for longer than it may.
     pub fn is_silence(&self) -> bool {
         matches!(self, Self::TimedOut(_))

@@ -39,6 +39,8 @@ pub struct Platform {
     pub full_page_writes: bool,
     /// The setting `synchronous_commit` of a new session.
     pub synchronous_commit: String,
+    /// How often a page of this database was read whose checksum was wrong, since its statistics were last reset.
+    pub damaged_pages: i64,
     /// The service that runs it, where that can be told.
     pub service: Option<Service>,
 }
@@ -101,7 +103,8 @@ impl Examination {
                      current_setting('server_encoding'), current_setting('fsync')::boolean, \
                      current_setting('full_page_writes')::boolean, \
                      (select reset_val from pg_settings where name = 'synchronous_commit'), \
-                     version() ~* 'wasm|emscripten'",
+                     version() ~* 'wasm|emscripten', \
+                     coalesce((select checksum_failures from pg_stat_database where datname = current_database()), 0)",
                     &[],
                 )
                 .await?;
@@ -113,6 +116,7 @@ impl Examination {
                 fsync: row.get(3),
                 full_page_writes: row.get(4),
                 synchronous_commit: row.get(5),
+                damaged_pages: row.get(7),
                 service: service::recognize(transaction).await?,
             })
         })

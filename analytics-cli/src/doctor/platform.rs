@@ -29,7 +29,7 @@ pub(super) fn judge_encoding(Platform { encoding, .. }: &Platform) -> Finding {
 
 pub(super) fn judge_durability(platform: &Platform) -> Finding {
     let word = |is_on| if is_on { "on" } else { "off" };
-    let Platform { is_webassembly, fsync, full_page_writes, synchronous_commit, service, .. } = platform;
+    let Platform { is_webassembly, fsync, full_page_writes, synchronous_commit, damaged_pages, service, .. } = platform;
     let (fsync_word, pages_word) = (word(*fsync), word(*full_page_writes));
     let seen = format!("fsync {fsync_word}, full_page_writes {pages_word}, synchronous_commit {synchronous_commit}");
     if *is_webassembly {
@@ -39,6 +39,14 @@ pub(super) fn judge_durability(platform: &Platform) -> Finding {
             seen,
             "use it for trials only, and a PostgreSQL server where events matter",
         );
+    }
+    if *damaged_pages > 0 {
+        let seen = format!(
+            "{damaged_pages} reads met a page whose checksum is wrong, so its disk damaged what it held; the server's log names the pages"
+        );
+        let advice =
+            "run `analytics-cli verify`, replace the disk and restore a backup; `select pg_stat_reset()` ends this";
+        return Finding::problem(DURABILITY, seen, advice);
     }
     // Its storage keeps what is committed; the disk of the server holds no data (docs/operate/databases.md).
     let is_synced_elsewhere = *service == Some(Service::Neon);
@@ -75,6 +83,7 @@ mod tests {
             fsync: true,
             full_page_writes: true,
             synchronous_commit: "on".to_owned(),
+            damaged_pages: 0,
             service: None,
         }
     }
@@ -88,6 +97,7 @@ mod tests {
             (Platform { fsync: false, service: Some(Service::Rds), ..platform() }, Health::Problem),
             (Platform { fsync: false, service: Some(Service::Neon), ..platform() }, Health::Ok),
             (Platform { full_page_writes: false, ..platform() }, Health::Warning),
+            (Platform { damaged_pages: 1, ..platform() }, Health::Problem),
             (Platform { synchronous_commit: "off".to_owned(), ..platform() }, Health::Warning),
             (Platform { synchronous_commit: "local".to_owned(), ..platform() }, Health::Warning),
             (Platform { synchronous_commit: "remote_apply".to_owned(), ..platform() }, Health::Ok),

@@ -1,5 +1,7 @@
 //! TimescaleDB: whether it is what the schema needs.
 
+use std::fmt::Write as _;
+
 use db::{
     Flavour, Timescale,
     schema::{OLDEST_SOUND_TIMESCALE, is_sound_timescale},
@@ -36,7 +38,10 @@ pub(super) fn judge_timescale(flavour: Option<Flavour>, timescale: &Timescale) -
             "install the community edition and set timescaledb.license = 'timescale'",
         ),
         (Some(Flavour::Timescale), Some(version), _) => {
-            let seen = format!("{version}, community edition (timescaledb.license timescale)");
+            let mut seen = format!("{version}, community edition (timescaledb.license timescale)");
+            if let Some(other) = available.as_ref().filter(|other| *other != version) {
+                let _ = write!(seen, "; the server has {other}, which `alter extension timescaledb update` brings");
+            }
             if is_sound_timescale(version) {
                 return Finding::ok(TIMESCALEDB, seen);
             }
@@ -76,6 +81,7 @@ mod tests {
         let (made, plain) = (Some(Flavour::Timescale), Some(Flavour::Postgres));
         for (flavour, timescale, health, seen) in [
             (made, timescale(Some("2.30.0"), Some("timescale")), Health::Ok, "community"),
+            (made, timescale(Some("2.29.2"), Some("timescale")), Health::Ok, "the server has 2.30.0"),
             (made, timescale(Some("2.28.3"), Some("timescale")), Health::Warning, "before 2.29.2"),
             (made, timescale(Some("2.30.0"), Some("apache")), Health::Problem, "lacks continuous aggregates"),
             (made, timescale(None, None), Health::Problem, "gone"),

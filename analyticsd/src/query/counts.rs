@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use db::Store;
+use db::{Store, StoreError};
 use model::{Hour, HourCounts};
 use thiserror::Error;
 use tokio::{
@@ -26,6 +26,8 @@ use crate::telemetry::{
 /// The pause after a failed read doubles each time, from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// The most statements that may fail while the hours of one read are read in parts.
+const MOST_FAILURES: u32 = 32;
 
 /// Why a query was not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -102,33 +104,65 @@ async fn answer_all(
         reads.questions.add(waiting.len());
         reads.hours.observe(hours.len() as u64);
         let began = Instant::now();
-        let counts = store.counts(&hours).await;
+        let Read { counts, failed } = read(&store, &hours).await;
         reads.seconds.observe_since(began);
-        match counts {
-            Ok(counts) => {
-                metrics.database.answered();
+        if !counts.is_empty() || hours.is_empty() {
+            metrics.database.answered();
+        }
+        for Question { hour, answer } in waiting.drain(..) {
+            // The answer goes nowhere if the client has hung up.
+            let _ = answer.send(counts.get(&hour).copied().ok_or(ReadError::Unavailable));
+        }
+        match failed {
+            None => {
                 pause = FIRST_PAUSE;
                 if outage.ends() {
                     tracing::info!(lane = name.name(), "counts can be read again");
                 }
-                let counts: HashMap<Hour, HourCounts> = hours.into_iter().zip(counts).collect();
-                for Question { hour, answer } in waiting.drain(..) {
-                    // The answer goes nowhere if the client has hung up.
-                    let _ = answer.send(counts.get(&hour).copied().ok_or(ReadError::Unavailable));
-                }
             }
-            Err(error) => {
+            Some(error) => {
                 reads.failures.add(1);
                 if outage.begins() {
-                    tracing::error!(%error, lane = name.name(), "counts cannot be read; the log says when they can be read again");
-                }
-                for Question { answer, .. } in waiting.drain(..) {
-                    let _ = answer.send(Err(ReadError::Unavailable));
+                    let unread = hours.len() - counts.len();
+                    tracing::error!(%error, lane = name.name(), hours = unread, "counts cannot be read; the log says when they can be read again");
                 }
                 // Each failure costs the database a session.
-                sleep(pause).await;
+                sleep(if counts.is_empty() { pause } else { FIRST_PAUSE }).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
     }
+}
+
+/// What came of reading some hours.
+struct Read {
+    counts: HashMap<Hour, HourCounts>,
+    /// Why the other hours were not read.
+    failed: Option<StoreError>,
+}
+
+/// Reads hours together. If that fails for what the database holds of one of them, such as a page whose checksum is
+/// wrong, the others must not fail with it: halves are read then, and halves of these.
+async fn read(store: &Store, hours: &[Hour]) -> Read {
+    let mut read = Read { counts: HashMap::new(), failed: None };
+    let mut failures = 0;
+    let mut parts = vec![hours];
+    while let Some(part) = parts.pop() {
+        match store.counts(part).await {
+            Ok(counts) => read.counts.extend(part.iter().copied().zip(counts)),
+            Err(error) => {
+                failures += 1;
+                if error.is_damage() && failures < MOST_FAILURES {
+                    if part.len() > 1 {
+                        let (first, second) = part.split_at(part.len() / 2);
+                        parts.extend([second, first]);
+                    }
+                } else {
+                    parts.clear();
+                }
+                read.failed = Some(error);
+            }
+        }
+    }
+    read
 }

@@ -1,7 +1,11 @@
 use std::{fmt, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::bail;
-use db::{Connected, Flavour, Store, StoreOptions, embedded::{Embedded, EmbeddedOptions}, schema};
+use db::{
+    Connected, Flavour, Store, StoreOptions,
+    embedded::{Embedded, EmbeddedOptions},
+    schema,
+};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};

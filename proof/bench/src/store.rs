@@ -36,9 +36,8 @@ impl Store {
         let (before, after) = self.by_hand()?;
         let plot = self.page.with_extension("svg");
         let shown = plot.file_name().unwrap_or_default().display();
-        let page = format!(
-            "{before}{BEGIN}\n\n![Requests each second, and how they grow]({shown})\n\n{report}\n{END}{after}"
-        );
+        let page =
+            format!("{before}{BEGIN}\n\n![Requests each second, and how they grow]({shown})\n\n{report}\n{END}{after}");
         write(&self.page, page.as_bytes())?;
         write(&plot, plot::svg(&report.measurements).as_bytes())?;
         let mut json = serde_json::to_vec_pretty(report)?;

@@ -9,7 +9,8 @@
 //! - `proxy` stands in front of the database and cuts, delays or stalls the stream at chosen points; `sabotage` has
 //!   all SQL of this crate;
 //! - `cluster` are several servers that hold the same database, on one machine or on machines in network namespaces;
-//!   `small_disk` is soon full, `forgetful_disk` can lose its power;
+//!   `small_disk` is soon full, `forgetful_disk` can lose its power, `failing_disk` fails to write; `tracer` makes syncs
+//!   slow or fail;
 //! - `pgpool` is a pooler, `earlier` builds the daemon of an earlier commit, to upgrade from.
 //!
 //! The tests run every scenario for seconds, the program `reliability` for as long as its command line says.
@@ -18,6 +19,7 @@ mod answer;
 mod cluster;
 mod crowd;
 pub mod earlier;
+mod failing_disk;
 mod forgetful_disk;
 mod history;
 mod ledger;
@@ -30,4 +32,5 @@ pub mod sabotage;
 pub mod scenarios;
 mod small_disk;
 pub mod table;
+mod tracer;
 pub mod traffic;

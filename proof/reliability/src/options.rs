@@ -1,5 +1,7 @@
 use std::{path::PathBuf, time::Duration};
 
+use anyhow::Context;
+use db::embedded::PostgresBinaries;
 use harness::{Daemon, PrivateServer};
 use tempfile::TempDir;
 
@@ -23,6 +25,15 @@ impl Options {
 
     pub(crate) async fn start_server_in(&self, dir: TempDir) -> anyhow::Result<PrivateServer> {
         PrivateServer::start_in(dir, self.postgres_bin.clone()).await
+    }
+
+    /// PostgreSQL's programs.
+    pub(crate) fn programs(&self) -> anyhow::Result<PostgresBinaries> {
+        let programs = match &self.postgres_bin {
+            Some(folder) => PostgresBinaries::within(folder),
+            None => PostgresBinaries::find(),
+        };
+        programs.context("PostgreSQL's server is not installed")
     }
 
     /// Starts a daemon that allows anonymous requests: without a database it cannot read its tokens, and would refuse

@@ -99,6 +99,22 @@ impl Report {
         Self { scenario, skipped: Some(why.into()), ..Self::default() }
     }
 
+    /// Adds what another round of the same scenario found.
+    pub(crate) fn add(&mut self, round: Self) {
+        self.tried += round.tried;
+        self.acknowledged += round.acknowledged;
+        self.queued += round.queued;
+        self.refused += round.refused;
+        self.unknown += round.unknown;
+        self.reads += round.reads;
+        self.faults += round.faults;
+        self.lost += round.lost;
+        self.phantoms += round.phantoms;
+        self.slowest_millis = self.slowest_millis.max(round.slowest_millis);
+        self.notes.extend(round.notes);
+        self.broken.extend(round.broken);
+    }
+
     pub(crate) fn broke(&mut self, evidence: impl Display) {
         self.broken.push(evidence.to_string());
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 use harness::APPLICATION_NAME;
 use model::{EventKind, Hour, Timestamp, UserName};
 use tokio::time::{Instant, sleep};
@@ -15,6 +15,17 @@ const PATIENCE: Duration = Duration::from_mins(2);
 
 pub struct Saboteur {
     client: Client,
+}
+
+/// A page of a table that holds rows of past hours only.
+pub(crate) struct Page {
+    /// Below the folder of the data.
+    pub(crate) file: String,
+    pub(crate) size: u64,
+    pub(crate) block: u64,
+    pub(crate) hours: Vec<Hour>,
+    /// Some open hours of which it holds nothing.
+    pub(crate) other_hours: Vec<Hour>,
 }
 
 impl Saboteur {
@@ -47,6 +58,31 @@ impl Saboteur {
                    and application_name = 'analyticsd' order by random() limit 1";
         let backend = self.client.query_opt(any, &[]).await?;
         Ok(backend.and_then(|row| u32::try_from(row.get::<_, i32>(0)).ok()))
+    }
+
+    /// The processes of all of the daemons' sessions.
+    pub(crate) async fn daemons_processes(&self) -> anyhow::Result<Vec<u32>> {
+        self.processes_that("datname = current_database() and application_name = 'analyticsd'").await
+    }
+
+    /// All processes of the server but the first.
+    pub(crate) async fn processes(&self) -> anyhow::Result<Vec<u32>> {
+        self.processes_that("true").await
+    }
+
+    pub(crate) async fn checkpointer(&self) -> anyhow::Result<u32> {
+        let found = self.processes_that("backend_type = 'checkpointer'").await?;
+        found.first().copied().context("the server has no checkpointer")
+    }
+
+    async fn processes_that(&self, condition: &str) -> anyhow::Result<Vec<u32>> {
+        let found = format!("select pid from pg_stat_activity where {condition}");
+        let rows = self.client.query(&found, &[]).await?;
+        Ok(rows.iter().filter_map(|row| u32::try_from(row.get::<_, i32>(0)).ok()).collect())
+    }
+
+    pub(crate) async fn checkpoint(&self) -> anyhow::Result<()> {
+        Ok(self.client.batch_execute("checkpoint").await?)
     }
 
     /// Ends any one of the daemons' connections, and returns whether there was one.
@@ -226,6 +262,94 @@ impl Saboteur {
 
     pub(crate) async fn make_database(&self, name: &str) -> anyhow::Result<()> {
         Ok(self.client.batch_execute(&format!("create database {name}")).await?)
+    }
+
+    pub(crate) async fn drop_database(&self, name: &str) -> anyhow::Result<()> {
+        Ok(self.client.batch_execute(&format!("drop database {name} with (force)")).await?)
+    }
+
+    /// The versions of the extension that can be made on this server, the oldest first.
+    pub(crate) async fn versions_of_timescale(&self) -> anyhow::Result<Vec<String>> {
+        let versions = "select version from pg_available_extension_versions where name = 'timescaledb' \
+                        order by string_to_array(split_part(version, '-', 1), '.')::int[]";
+        Ok(self.client.query(versions, &[]).await?.iter().map(|row| row.get(0)).collect())
+    }
+
+    pub(crate) async fn make_timescale(&self, version: &str) -> anyhow::Result<()> {
+        Ok(self.client.batch_execute(&format!("create extension timescaledb version '{version}'")).await?)
+    }
+
+    /// Must be the first statement of its session.
+    pub(crate) async fn upgrade_timescale(&self, version: &str) -> anyhow::Result<()> {
+        Ok(self.client.batch_execute(&format!("alter extension timescaledb update to '{version}'")).await?)
+    }
+
+    /// Moves the events of all days before today into columns, each day in a transaction of its own.
+    pub(crate) async fn move_into_columns(&self) -> anyhow::Result<()> {
+        let chunks = "select c::text from show_chunks('analytics.events', older_than => date_trunc('day', now())) as c";
+        for chunk in self.client.query(chunks, &[]).await? {
+            let chunk: String = chunk.get(0);
+            self.client
+                .query("select compress_chunk($1::text::regclass, if_not_compressed => true)", &[&chunk])
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// From now on, until it is dropped, no version of a row is removed that this session can see.
+    pub(crate) async fn hold_snapshot(&self) -> anyhow::Result<()> {
+        Ok(self
+            .client
+            .batch_execute("begin isolation level repeatable read; select from analytics.events limit 1")
+            .await?)
+    }
+
+    /// For people: how large a table is, and how much of that is old versions.
+    pub(crate) async fn bloat(&self, table: &str) -> anyhow::Result<String> {
+        let name = format!("analytics.{table}");
+        self.client.batch_execute(&format!("analyze {name}")).await?;
+        let size = "select pg_size_pretty(pg_relation_size($1::text::regclass)), n_live_tup, n_dead_tup \
+                    from pg_stat_user_tables where relid = $1::text::regclass";
+        let row = self.client.query_one(size, &[&name]).await?;
+        let (size, rows, dead): (String, i64, i64) = (row.get(0), row.get(1), row.get(2));
+        Ok(format!("{table}: {size}, {rows} rows and {dead} old versions"))
+    }
+
+    pub(crate) async fn make_repack(&self) -> anyhow::Result<()> {
+        Ok(self.client.batch_execute("create extension pg_repack").await?)
+    }
+
+    pub(crate) async fn has_checksums(&self) -> anyhow::Result<bool> {
+        Ok(self.client.query_one("select current_setting('data_checksums')::bool", &[]).await?.get(0))
+    }
+
+    /// Any page of a table, or of one of its parts, that holds nothing of the last three hours.
+    pub(crate) async fn page_of_the_past(&self, table: &str) -> anyhow::Result<Page> {
+        let hour = if table == "events" { "date_trunc('hour', at)" } else { "hour" };
+        let row = self
+            .client
+            .query_one(
+                &format!(
+                    "select pg_relation_filepath(part), current_setting('block_size')::bigint, block, \
+                         array_agg(distinct (extract(epoch from hour) * 1000)::bigint) from ( \
+                         select tableoid as part, (ctid::text::point)[0]::bigint as block, {hour} as hour from analytics.{table} \
+                     ) as r group by part, block having max(hour) < now() - interval '3 hours' order by random() limit 1"
+                ),
+                &[],
+            )
+            .await?;
+        let hours: Vec<i64> = row.get(3);
+        let others = "select distinct (extract(epoch from hour) * 1000)::bigint from analytics.hour_counts \
+                      where (extract(epoch from hour) * 1000)::bigint <> all ($1) limit 20";
+        let others = self.client.query(others, &[&hours]).await?;
+        let hour = |millis| Timestamp::from_millis(millis).map(Hour::containing);
+        Ok(Page {
+            file: row.get(0),
+            size: u64::try_from(row.get::<_, i64>(1))?,
+            block: u64::try_from(row.get::<_, i64>(2))?,
+            hours: hours.into_iter().map(hour).collect::<Result<_, _>>()?,
+            other_hours: others.iter().map(|row| hour(row.get(0))).collect::<Result<_, _>>()?,
+        })
     }
 
     /// A login that is a member of this role only.

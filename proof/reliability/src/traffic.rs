@@ -83,6 +83,7 @@ struct Progress {
     acknowledged: AtomicU64,
     queued: AtomicU64,
     refused: AtomicU64,
+    unknown: AtomicU64,
 }
 
 impl Progress {
@@ -92,7 +93,8 @@ impl Progress {
             Outcome::Acknowledged => &self.acknowledged,
             Outcome::Refused => &self.refused,
             Outcome::Queued => &self.queued,
-            Outcome::Unknown | Outcome::Unsent => return,
+            Outcome::Unknown => &self.unknown,
+            Outcome::Unsent => return,
         };
         sum.fetch_add(events.len() as u64, Ordering::Relaxed);
     }
@@ -148,17 +150,28 @@ impl Traffic {
 
     /// Waits until this many more events are acknowledged.
     pub(crate) async fn acknowledge(&self, more: u64) -> anyhow::Result<()> {
-        reach(&self.progress.acknowledged, more, "acknowledged").await
+        reach(|| self.acknowledged(), more, "acknowledged").await
     }
 
     /// Waits until this many more events are refused.
     pub(crate) async fn refuse(&self, more: u64) -> anyhow::Result<()> {
-        reach(&self.progress.refused, more, "refused").await
+        reach(|| self.refused(), more, "refused").await
     }
 
     /// Waits until this many more events are in the daemon's spool.
     pub(crate) async fn spool(&self, more: u64) -> anyhow::Result<()> {
-        reach(&self.progress.queued, more, "spooled").await
+        reach(|| self.queued(), more, "spooled").await
+    }
+
+    /// Waits until this many more events are refused or get no answer.
+    pub(crate) async fn leave_unpromised(&self, more: u64) -> anyhow::Result<()> {
+        let Progress { refused, unknown, .. } = &*self.progress;
+        reach(|| refused.load(Ordering::Relaxed) + unknown.load(Ordering::Relaxed), more, "not promised").await
+    }
+
+    /// Waits until this many more events have got any answer.
+    pub(crate) async fn have_answered(&self, more: u64) -> anyhow::Result<()> {
+        reach(|| self.acknowledged() + self.refused(), more, "answered").await
     }
 
     /// Waits for the answers to the last requests, and returns all operations.
@@ -172,8 +185,7 @@ impl Traffic {
     }
 }
 
-async fn reach(sum: &AtomicU64, more: u64, what: &str) -> anyhow::Result<()> {
-    let reached = || sum.load(Ordering::Relaxed);
+async fn reach(reached: impl Fn() -> u64, more: u64, what: &str) -> anyhow::Result<()> {
     let goal = reached() + more;
     let began = Instant::now();
     while reached() < goal {

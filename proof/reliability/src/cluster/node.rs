@@ -64,22 +64,13 @@ impl Node {
     }
 
     fn new(options: &Options, place: Place) -> anyhow::Result<Self> {
-        let programs = match &options.postgres_bin {
-            Some(folder) => PostgresBinaries::within(folder),
-            None => PostgresBinaries::find(),
-        };
+        let programs = options.programs()?;
         let dir = harness::server_dir();
         let owner = Owner::if_root()?;
         if let Some(owner) = owner {
             owner.owns(dir.path())?;
         }
-        Ok(Self {
-            place,
-            programs: programs.context("PostgreSQL's server is not installed")?,
-            owner,
-            process: None,
-            dir,
-        })
+        Ok(Self { place, programs, owner, process: None, dir })
     }
 
     /// Makes it a standby with a new copy of the other server, and starts it.
@@ -134,7 +125,7 @@ impl Node {
         self.url_of(DATABASE)
     }
 
-    fn url_of(&self, database: &str) -> String {
+    pub(crate) fn url_of(&self, database: &str) -> String {
         format!("postgres://{USER}@{}/{database}?connect_timeout=3", self.place)
     }
 

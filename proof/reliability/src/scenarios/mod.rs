@@ -19,6 +19,7 @@ pub mod hour_under_attack;
 pub mod network_faults;
 pub mod outage_spooled;
 pub mod overload;
+pub mod pages_damaged;
 pub mod patroni_failover;
 pub mod pgpool_kills;
 pub mod power_lost;
@@ -26,8 +27,14 @@ pub mod primary_read_only;
 pub mod replicas;
 pub mod rolling;
 pub mod slot_left_behind;
+pub mod snapshot_held;
+pub mod spool_disk_fails;
 pub mod standby_lagged;
 pub mod standby_promoted;
+pub mod syncs_failing;
+pub mod syncs_slow;
+pub mod tables_repacked;
+pub mod timescaledb_upgraded;
 
 use clap::ValueEnum;
 
@@ -77,6 +84,20 @@ pub enum Scenario {
     HostNameMoves,
     /// A disk that fails and forgets what was not synced, under database and spool. Needs the right to mount.
     PowerLost,
+    /// Every `fsync` of the database takes long. Needs strace.
+    SyncsSlow,
+    /// An `fsync` of the database fails. Needs strace.
+    SyncsFailing,
+    /// A disk under the spool that fails to write and forgets it. Needs the right to mount.
+    SpoolDiskFails,
+    /// Pages of tables whose checksum is wrong.
+    PagesDamaged,
+    /// A snapshot held for the whole time.
+    SnapshotHeld,
+    /// `pg_repack` on one table after the other.
+    TablesRepacked,
+    /// TimescaleDB upgraded under load. Needs a server with several versions of it.
+    TimescaledbUpgraded,
     /// Clients whose clocks are years off.
     ClockJumps,
     /// Two daemons whose clocks are moved back and forth.
@@ -118,6 +139,13 @@ impl Scenario {
             Self::PatroniFailover => patroni_failover::run(options).await,
             Self::HostNameMoves => host_name_moves::run(options).await,
             Self::PowerLost => power_lost::run(options).await,
+            Self::SyncsSlow => syncs_slow::run(options).await,
+            Self::SyncsFailing => syncs_failing::run(options).await,
+            Self::SpoolDiskFails => spool_disk_fails::run(options).await,
+            Self::PagesDamaged => pages_damaged::run(options).await,
+            Self::SnapshotHeld => snapshot_held::run(options).await,
+            Self::TablesRepacked => tables_repacked::run(options).await,
+            Self::TimescaledbUpgraded => timescaledb_upgraded::run(options).await,
             Self::ClockJumps => clock_jumps::run(options).await,
             Self::DaemonClocks => daemon_clocks::run(options).await,
             Self::Replicas => replicas::run(options).await,

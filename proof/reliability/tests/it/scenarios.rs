@@ -1,8 +1,9 @@
 use reliability::scenarios::{
     backend_killed, clock_jumps, commit_fates, connections_killed, daemon_clocks, daemon_frozen, daemon_killed,
     daemon_stopped, database_crashed, database_frozen, database_hangs, disk_full, false_errors, host_name_moves,
-    network_faults, outage_spooled, overload, patroni_failover, pgpool_kills, power_lost, primary_read_only, replicas,
-    slot_left_behind, standby_lagged, standby_promoted,
+    network_faults, outage_spooled, overload, pages_damaged, patroni_failover, pgpool_kills, power_lost,
+    primary_read_only, replicas, slot_left_behind, snapshot_held, spool_disk_fails, standby_lagged, standby_promoted,
+    syncs_failing, syncs_slow, tables_repacked, timescaledb_upgraded,
 };
 
 use crate::support::options;
@@ -39,6 +40,13 @@ every_promise_is_kept! {
     packets_that_are_lost_in_one_direction_leave_no_doubt_about_a_commit: network_faults,
     a_host_whose_name_moves_is_followed: host_name_moves,
     what_was_answered_survives_the_loss_of_power: power_lost,
+    a_database_that_is_slow_to_sync_holds_up_writes_and_no_reads: syncs_slow,
+    a_database_that_fails_to_sync_recovers_and_loses_nothing: syncs_failing,
+    a_spool_whose_disk_failed_promises_only_what_the_disk_holds: spool_disk_fails,
+    a_page_whose_checksum_is_wrong_fails_only_what_needs_it: pages_damaged,
+    a_snapshot_held_under_load_changes_no_answer: snapshot_held,
+    tables_repacked_under_load_lose_nothing: tables_repacked,
+    an_upgrade_of_timescaledb_under_load_loses_nothing: timescaledb_upgraded,
     a_slot_left_behind_costs_nothing_within_its_limit_and_no_event_without: slot_left_behind,
     what_is_taken_while_the_database_is_away_is_stored_exactly_once: outage_spooled,
     a_crowd_is_served_soon_or_refused_at_once_and_leaves_nothing_behind: overload,
