@@ -8,12 +8,7 @@ use std::{
 };
 
 use clap::{Parser, ValueEnum, value_parser};
-use reliability::{
-    options::Options,
-    report::{Report, Totals},
-    scenarios::Scenario,
-    table,
-};
+use reliability::{options::Options, report::Report, scenarios::Scenario, table};
 
 /// Injects faults into analyticsd and its database under load, and compares the answers that clients got with what is
 /// stored.
@@ -109,8 +104,8 @@ async fn main() -> ExitCode {
 
     // The reader may be gone. That is no failure of the run.
     let _ = write!(std::io::stdout(), "{}", printed(&reports, args.format));
-    let totals = Totals::of(&reports);
-    for short in shortfalls(&totals, &args) {
+    let all = Report::sum(&reports);
+    for short in shortfalls(&all, &args) {
         eprintln!("error: {short}");
         failed = true;
     }
@@ -124,11 +119,11 @@ async fn main() -> ExitCode {
 }
 
 /// What the run had less of than was asked.
-fn shortfalls(totals: &Totals, args: &Args) -> Vec<String> {
+fn shortfalls(all: &Report, args: &Args) -> Vec<String> {
     let asked = [
-        ("events", totals.tried, args.at_least_events),
-        ("faults", totals.faults, args.at_least_faults),
-        ("crashes of a database", totals.crashes, args.at_least_crashes),
+        ("events", all.tried, args.at_least_events),
+        ("faults", all.faults, args.at_least_faults),
+        ("crashes of a database", all.crashes, args.at_least_crashes),
     ];
     let short = asked.into_iter().filter(|(_, had, least)| had < least);
     short
@@ -165,7 +160,7 @@ mod tests {
     use clap::{CommandFactory, Parser};
 
     use super::{Args, shortfalls};
-    use reliability::report::Totals;
+    use reliability::report::Report;
 
     #[test]
     fn the_command_line_is_well_formed() {
@@ -175,9 +170,9 @@ mod tests {
     #[test]
     fn a_run_that_is_smaller_than_asked_says_so() {
         let args = Args::parse_from(["reliability", "--at-least-events", "100", "--at-least-crashes", "2"]);
-        let totals = |tried, crashes| Totals { tried, crashes, ..Totals::default() };
-        assert!(shortfalls(&totals(100, 2), &args).is_empty());
-        let short = shortfalls(&totals(99, 1), &args);
+        let run = |tried, crashes| Report { tried, crashes, ..Report::default() };
+        assert!(shortfalls(&run(100, 2), &args).is_empty());
+        let short = shortfalls(&run(99, 1), &args);
         assert_eq!(short.len(), 2, "{short:?}");
         assert!(short[0].starts_with("the run had 99 events, and 100 were asked for"), "{short:?}");
     }

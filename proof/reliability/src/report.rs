@@ -54,42 +54,6 @@ pub struct Report {
     pub broken: Vec<String>,
 }
 
-/// The sums of several reports.
-#[derive(Debug, Default, Serialize)]
-pub struct Totals {
-    pub tried: u64,
-    pub acknowledged: u64,
-    pub queued: u64,
-    pub refused: u64,
-    pub unknown: u64,
-    pub reads: u64,
-    pub faults: u64,
-    pub crashes: u64,
-    pub lost: u64,
-    pub phantoms: u64,
-    /// The longest of all.
-    pub slowest_millis: u64,
-}
-
-impl Totals {
-    pub fn of(reports: &[Report]) -> Self {
-        let sum = |number: fn(&Report) -> u64| reports.iter().map(number).sum();
-        Self {
-            tried: sum(|report| report.tried),
-            acknowledged: sum(|report| report.acknowledged),
-            queued: sum(|report| report.queued),
-            refused: sum(|report| report.refused),
-            unknown: sum(|report| report.unknown),
-            reads: sum(|report| report.reads),
-            faults: sum(|report| report.faults),
-            crashes: sum(|report| report.crashes),
-            lost: sum(|report| report.lost),
-            phantoms: sum(|report| report.phantoms),
-            slowest_millis: reports.iter().map(|report| report.slowest_millis).max().unwrap_or_default(),
-        }
-    }
-}
-
 impl Report {
     pub fn new(scenario: &'static str) -> Self {
         Self { scenario, ..Self::default() }
@@ -99,20 +63,32 @@ impl Report {
         Self { scenario, skipped: Some(why.into()), ..Self::default() }
     }
 
+    /// The sums of several reports.
+    pub fn sum(reports: &[Self]) -> Self {
+        let mut all = Self::new("all");
+        reports.iter().for_each(|report| all.add_numbers(report));
+        all
+    }
+
     /// Adds what another round of the same scenario found.
     pub(crate) fn add(&mut self, round: Self) {
-        self.tried += round.tried;
-        self.acknowledged += round.acknowledged;
-        self.queued += round.queued;
-        self.refused += round.refused;
-        self.unknown += round.unknown;
-        self.reads += round.reads;
-        self.faults += round.faults;
-        self.lost += round.lost;
-        self.phantoms += round.phantoms;
-        self.slowest_millis = self.slowest_millis.max(round.slowest_millis);
+        self.add_numbers(&round);
         self.notes.extend(round.notes);
         self.broken.extend(round.broken);
+    }
+
+    fn add_numbers(&mut self, other: &Self) {
+        self.tried += other.tried;
+        self.acknowledged += other.acknowledged;
+        self.queued += other.queued;
+        self.refused += other.refused;
+        self.unknown += other.unknown;
+        self.reads += other.reads;
+        self.faults += other.faults;
+        self.crashes += other.crashes;
+        self.lost += other.lost;
+        self.phantoms += other.phantoms;
+        self.slowest_millis = self.slowest_millis.max(other.slowest_millis);
     }
 
     pub(crate) fn broke(&mut self, evidence: impl Display) {

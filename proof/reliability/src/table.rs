@@ -1,8 +1,11 @@
 //! The reports of a run, as documents show them: a table in Markdown, and what the scenarios noted.
 
-use std::fmt::Write as _;
+use std::{
+    fmt::{Arguments, Write as _},
+    time::Duration,
+};
 
-use crate::report::{Report, Totals};
+use crate::report::Report;
 
 const HEAD: &str = "\
 | fault | tried | acknowledged | refused | unknown | reads | faults | lost | extra | slowest |
@@ -12,20 +15,16 @@ const HEAD: &str = "\
 /// In events, but for reads, faults and the slowest answer.
 pub fn markdown(reports: &[Report]) -> String {
     let mut text = HEAD.to_owned();
-    for report in reports {
+    for report in reports.iter().chain([&Report::sum(reports)]) {
         let Report { scenario, tried, acknowledged, refused, unknown, reads, faults, lost, phantoms, .. } = report;
         if let Some(why) = &report.skipped {
             push(&mut text, format_args!("| {scenario} | skipped: {why} | | | | | | | | |"));
             continue;
         }
         let numbers = [tried, acknowledged, refused, unknown, reads, faults, lost, phantoms].map(|&n| grouped(n));
-        let seconds = seconds(report.slowest_millis);
-        push(&mut text, format_args!("| {scenario} | {} | {seconds} s |", numbers.join(" | ")));
+        let slowest = Duration::from_millis(report.slowest_millis).as_secs_f64();
+        push(&mut text, format_args!("| {scenario} | {} | {slowest:.1} s |", numbers.join(" | ")));
     }
-    let Totals { tried, acknowledged, refused, unknown, reads, faults, lost, phantoms, slowest_millis, .. } =
-        Totals::of(reports);
-    let numbers = [tried, acknowledged, refused, unknown, reads, faults, lost, phantoms].map(grouped);
-    push(&mut text, format_args!("| all | {} | {} s |", numbers.join(" | "), seconds(slowest_millis)));
 
     text.push('\n');
     for report in reports.iter().filter(|report| !report.notes.is_empty()) {
@@ -34,12 +33,8 @@ pub fn markdown(reports: &[Report]) -> String {
     text
 }
 
-fn push(text: &mut String, line: std::fmt::Arguments<'_>) {
+fn push(text: &mut String, line: Arguments<'_>) {
     writeln!(text, "{line}").expect("writing to a string cannot fail");
-}
-
-fn seconds(millis: u64) -> String {
-    format!("{:.1}", std::time::Duration::from_millis(millis).as_secs_f64())
 }
 
 /// With a comma between thousands.

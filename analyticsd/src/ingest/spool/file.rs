@@ -1,9 +1,7 @@
 //! The spool's file: a redb database of records with growing numbers. It survives a kill at any moment.
 
 use std::{
-    fs::{File, TryLockError, remove_file, rename},
-    io,
-    os::unix::fs::{FileExt, MetadataExt},
+    fs::{File, remove_file},
     path::Path,
 };
 
@@ -12,16 +10,12 @@ use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefini
 use super::{
     error::FileError,
     names::{Names, if_there},
+    synced_file,
 };
-use crate::process::private_files;
 
 const RECORDS: TableDefinition<u64, &[u8]> = TableDefinition::new("records");
 /// The number of the next record, which grows even when all records are gone.
 const NEXT: TableDefinition<&str, u64> = TableDefinition::new("next");
-/// How much of the file is read at a time to be copied.
-const BLOCK: usize = 1 << 20;
-/// The pages of redb, and of most file systems.
-const PAGE: usize = 4096;
 
 /// The open file and a summary of its content. After an error it must be opened again, because redb requires that.
 pub(super) struct SpoolFile {
@@ -41,11 +35,8 @@ pub(super) struct SpoolFile {
 impl SpoolFile {
     pub(super) fn open(path: &Path) -> Result<Self, FileError> {
         let is_new = !path.exists();
-        let file = private_files::open(File::options().read(true).write(true).truncate(false), path)?;
-        lock(&file, path)?;
         // redb writes when it opens a file that was not closed in good order, and relies on what it has read.
-        let file = renewed(file, path)?;
-        let backend = FileBackend::new(file)?;
+        let backend = FileBackend::new(synced_file::open(path)?)?;
         // Without the check redb trusts a file that was closed in good order. Damage would then be read as records, or
         // cause a panic.
         let created = Database::builder().set_check_integrity_on_open(true).create_with_backend(backend);
@@ -175,70 +166,5 @@ impl SpoolFile {
         self.removed = self.stored;
         self.bytes -= bytes;
         Ok(())
-    }
-}
-
-/// Keeps other daemons from the file, before anything is written. redb takes the same lock.
-fn lock(file: &File, path: &Path) -> Result<(), FileError> {
-    let in_use = || FileError::Failed(redb::Error::DatabaseAlreadyOpen);
-    file.try_lock().map_err(|error| match error {
-        TryLockError::WouldBlock => in_use(),
-        TryLockError::Error(error) => error.into(),
-    })?;
-    let (held, named) = (file.metadata()?, path.metadata()?);
-    // Another daemon may have put a copy in its place since it was opened.
-    if (held.dev(), held.ino()) == (named.dev(), named.ino()) { Ok(()) } else { Err(in_use()) }
-}
-
-/// A copy of the file in its place, which is on the disk. After a sync that failed, the kernel goes on to show what it
-/// could not write, and no later sync of that file brings it to the disk: ext4 does not even if it is written again. The
-/// sync may have failed in an earlier process, so nobody can know whether the copy is needed. Where there is no room for
-/// it, the file itself is written again, since a full disk must stop neither replay nor start.
-fn renewed(file: File, path: &Path) -> Result<File, FileError> {
-    if file.metadata()?.len() == 0 {
-        return Ok(file);
-    }
-    let beside = path.with_extension("redb.new");
-    let copied = copied(&file, &beside).and_then(|new| rename(&beside, path).map(|()| new));
-    match copied {
-        Ok(new) => Ok(new),
-        Err(error) => {
-            let _ = remove_file(&beside);
-            if error.kind() != io::ErrorKind::StorageFull {
-                return Err(error.into());
-            }
-            write_content(&file, &file)?;
-            file.sync_all()?;
-            Ok(file)
-        }
-    }
-}
-
-/// The copy, locked and synced. Only a file system without room is an error of the kind `StorageFull`.
-fn copied(file: &File, to: &Path) -> io::Result<File> {
-    let new = private_files::open(File::options().read(true).write(true).truncate(true), to)?;
-    new.try_lock()?;
-    new.set_len(file.metadata()?.len())?;
-    write_content(file, &new)?;
-    // A disk may say so too, when it fails.
-    new.sync_all().map_err(|error| io::Error::other(error.to_string()))?;
-    Ok(new)
-}
-
-/// Empty pages are left out: redb never empties one, and there may be no room for them.
-fn write_content(from: &File, to: &File) -> io::Result<()> {
-    let mut block = vec![0; BLOCK];
-    let mut at = 0;
-    loop {
-        let length = from.read_at(&mut block, at)?;
-        if length == 0 {
-            return Ok(());
-        }
-        for (page, at) in block[..length].chunks(PAGE).zip((at..).step_by(PAGE)) {
-            if page.iter().any(|&byte| byte != 0) {
-                to.write_all_at(page, at)?;
-            }
-        }
-        at += length as u64;
     }
 }

@@ -8,6 +8,7 @@ mod names;
 mod record;
 mod rejects;
 mod replay;
+mod synced_file;
 
 use std::{path::Path, sync::Arc};
 

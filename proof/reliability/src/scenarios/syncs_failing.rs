@@ -45,6 +45,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
             failing.detach().await?;
         }
         report.faults += 1;
+        report.crashes += 1;
     }
     traffic.acknowledge(EVENTS_BETWEEN).await?;
 
