@@ -66,7 +66,9 @@ impl Report {
     /// The sums of several reports.
     pub fn sum(reports: &[Self]) -> Self {
         let mut all = Self::new("all");
-        reports.iter().for_each(|report| all.add_numbers(report));
+        for report in reports {
+            all.add_numbers(report);
+        }
         all
     }
 
