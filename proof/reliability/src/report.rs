@@ -41,7 +41,7 @@ pub struct Report {
     pub reads: u64,
     /// Faults injected.
     pub faults: u64,
-    /// Those of the faults that crashed a database server under load.
+    /// How often a database server crashed under load.
     pub crashes: u64,
     /// Acknowledged events that are not stored.
     pub lost: u64,
@@ -91,6 +91,16 @@ impl Report {
         self.lost += other.lost;
         self.phantoms += other.phantoms;
         self.slowest_millis = self.slowest_millis.max(other.slowest_millis);
+    }
+
+    /// Notes how often something happened, and the shortest and the longest time that it took.
+    pub(crate) fn note_times(&mut self, what: &str, times: &[Duration]) {
+        let seconds = |time: Option<&Duration>| time.copied().unwrap_or_default().as_secs_f64();
+        let (shortest, longest) = (seconds(times.iter().min()), seconds(times.iter().max()));
+        self.notes.push(match times.len() {
+            1 => format!("{what}: {longest:.1} s"),
+            count => format!("{what}: {shortest:.1} to {longest:.1} s, {count} times"),
+        });
     }
 
     pub(crate) fn broke(&mut self, evidence: impl Display) {

@@ -30,30 +30,38 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     // Events with keys are repeated until they are stored, which would count as one long request.
     let mix = Mix { others: Vec::new(), batches: 0.0, keyed: 0.0, ..Mix::usual() };
     let mut operations = Vec::new();
+    let mut waited = Vec::new();
 
     let began = Instant::now();
     while report.faults == 0 || began.elapsed() < options.duration {
         let generation = 2 * u32::try_from(report.faults)?;
-        operations.extend(hang(options, generation, &mix, &proxy, daemon.url(), &mut report).await?);
+        let (during, longest) = hang(options, generation, &mix, &proxy, daemon.url()).await?;
+        operations.extend(during);
+        waited.push(longest);
+        report.promise(
+            longest <= WAITING,
+            format_args!("an event that only waited in the queue got no answer for {longest:?}"),
+        );
         let held = hold_back(options, generation + 1, &mix, &proxy, daemon.url()).await?;
         operations.extend(held);
         report.faults += 2;
     }
+    report.note_times("answered while only waiting in the queue", &waited);
 
     let saboteur = Saboteur::connect(server.url()).await?;
     report.audit(server.store(), &saboteur, &[&daemon], &operations).await?;
     Ok(report)
 }
 
-/// All traffic stalls, then flows again: statements that the daemon gave up reach the server late.
+/// All traffic stalls, then flows again: statements that the daemon gave up reach the server late. Returns also the
+/// longest that an event waited which only was in the queue.
 async fn hang(
     options: &Options,
     generation: u32,
     mix: &Mix,
     proxy: &Proxy,
     url: &str,
-    report: &mut Report,
-) -> anyhow::Result<Vec<Operation>> {
+) -> anyhow::Result<(Vec<Operation>, Duration)> {
     let early = Traffic::start(options.seed, 2 * generation, options.clients, mix, &[url]);
     early.acknowledge(100).await?;
     proxy.stall();
@@ -67,14 +75,9 @@ async fn hang(
 
     let late = late.stop().await?;
     let waited = slowest(writes_begun_within(&late, held_up, over));
-    report.promise(
-        waited <= WAITING,
-        format_args!("an event that only waited in the queue got no answer for {waited:?}"),
-    );
-    report.notes.push(format!("events in the queue were answered within {:.1} s", waited.as_secs_f64()));
     let mut operations = early.stop().await?;
     operations.extend(late);
-    Ok(operations)
+    Ok((operations, waited))
 }
 
 /// One commit hangs while the database is well. It continues only after the daemon has answered its clients, and

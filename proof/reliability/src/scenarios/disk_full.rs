@@ -35,7 +35,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let traffic = Traffic::start(options.seed, 0, options.clients, &Mix::usual(), &[daemon.url()]);
 
     let began = Instant::now();
-    let (mut crashed, mut started_again) = (0, 0);
+    let mut started_again = 0;
     while report.faults < 2 || began.elapsed() < options.duration {
         traffic.acknowledge(200).await?;
         let refused = traffic.refused();
@@ -48,7 +48,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
             // The server may still free some space.
             disk.fill()?;
             if hits_log && log_too.begin_new_log_file().await.is_err() {
-                crashed += 1;
+                report.crashes += 1;
                 break;
             }
             sleep(Duration::from_millis(20)).await;
@@ -65,9 +65,10 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         }
         traffic.acknowledge(200).await?;
     }
+    let crashes = report.crashes;
     report
         .notes
-        .push(format!("PostgreSQL crashed {crashed} times, and was started again by hand {started_again} times"));
+        .push(format!("PostgreSQL crashed {crashes} times, and was started again by hand {started_again} times"));
 
     let operations = report.stop_and_audit(traffic, &server, &[&daemon]).await?;
     let refused = operations.iter().any(|o| o.outcome() == Some(Outcome::Refused));

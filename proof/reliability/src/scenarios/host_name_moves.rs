@@ -53,6 +53,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         traffic.acknowledge(EVENTS_BETWEEN).await?;
         let since = Instant::now();
         pair.lose_primary(Gone::Killed).await?;
+        report.crashes += 1;
         pair.promote().await?;
         lead_to(files.path(), Some(pair.primary.place()))?;
         traffic.acknowledge(EVENTS_BETWEEN).await?;
@@ -71,10 +72,8 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     }
 
     let operations = traffic.stop().await?;
-    for (from, to) in moves {
-        let without = longest_without_writes(&operations, from, to).as_secs_f64();
-        report.notes.push(format!("the name moved: {without:.1} s without writes"));
-    }
+    let without = moves.iter().map(|&(from, to)| longest_without_writes(&operations, from, to));
+    report.note_times("the name moved, without writes", &without.collect::<Vec<_>>());
     report.audit(&pair.store()?, &Saboteur::connect(&pair.primary.url()).await?, &[&daemon], &operations).await?;
     Ok(report)
 }

@@ -25,7 +25,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let traffic = Traffic::start(options.seed, 0, options.clients, &Mix::usual(), &[daemon.url()]);
 
     let began = Instant::now();
-    let mut outages = Vec::new();
+    let (mut writable, mut promoted) = (Vec::new(), Vec::new());
     while report.faults < 2 || began.elapsed() < options.duration {
         traffic.acknowledge(EVENTS_BETWEEN).await?;
         let primary = Saboteur::connect(&pair.primary.url()).await?;
@@ -35,11 +35,11 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         if report.faults.is_multiple_of(2) {
             primary.make_read_only(false).await?;
             traffic.acknowledge(EVENTS_BETWEEN).await?;
-            outages.push(("writable again", since, Instant::now()));
+            writable.push((since, Instant::now()));
         } else {
             pair.promote().await?;
             traffic.acknowledge(EVENTS_BETWEEN).await?;
-            outages.push(("standby promoted", since, Instant::now()));
+            promoted.push((since, Instant::now()));
             pair.follow().await?;
             pair.make_synchronous().await?;
         }
@@ -47,9 +47,11 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     }
 
     let operations = traffic.stop().await?;
-    for (what, from, to) in outages {
-        let without = longest_without_writes(&operations, from, to).as_secs_f64();
-        report.notes.push(format!("{what}: {without:.1} s until the next write"));
+    for (what, outages) in
+        [("writable again, until the next write", writable), ("standby promoted, the same", promoted)]
+    {
+        let without = outages.iter().map(|&(from, to)| longest_without_writes(&operations, from, to));
+        report.note_times(what, &without.collect::<Vec<_>>());
     }
     report.audit(&pair.store()?, &Saboteur::connect(&pair.primary.url()).await?, &[&daemon], &operations).await?;
     Ok(report)

@@ -1,6 +1,6 @@
 //! Replicas behind a proxy, restarted and upgraded one by one under load.
 
-use std::path::Path;
+use std::{path::Path, time::Instant};
 
 use db::{Store, StoreOptions, roles, schema};
 use harness::{APPLICATION_NAME, Daemon, bare_command};
@@ -28,7 +28,10 @@ pub async fn restart(options: &Options) -> anyhow::Result<Report> {
     }
     let traffic = Traffic::start(options.seed, 0, options.clients, &Mix::usual(), &urls(&replicas));
     traffic.acknowledge(EVENTS_BETWEEN).await?;
-    replace_each(&mut replicas, &traffic, &mut report, options, server.url()).await?;
+    let began = Instant::now();
+    while report.faults == 0 || began.elapsed() < options.duration {
+        replace_each(&mut replicas, &traffic, &mut report, options, server.url()).await?;
+    }
     end(&mut report, server.store(), server.url(), &replicas, traffic).await?;
     Ok(report)
 }

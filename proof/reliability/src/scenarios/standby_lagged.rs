@@ -61,6 +61,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
 
     let killed = Instant::now();
     pair.lose_primary(Gone::Killed).await?;
+    report.crashes += 1;
     drop(link);
     pair.promote().await?;
     report.faults += 1;
@@ -120,14 +121,17 @@ async fn audit(
     Saboteur::connect(&pair.primary.url()).await?.wait_for_rest().await?;
     let verdict = report.judge(&store, &operations).await?;
     report.promise(verdict.extra.is_empty(), &verdict);
+    report.lost = 0;
     for (key, lost) in &verdict.missing {
         let not_received = unreceived.get(key).copied().unwrap_or_default();
         report.promise(
             *lost <= not_received,
             format_args!("{lost} events of {key:?} are lost, of which the standby had not received {not_received}"),
         );
+        report.lost += lost.saturating_sub(not_received);
     }
     let lost = verdict.lost();
+    report.notes.push(format!("{lost} of these are lost, as promised, and not in the table"));
     report.promise(lost > 0, "the standby lacked nothing, so nothing was tried");
     let unknown = report.unknown;
     report.promise(unknown == 0, format_args!("{unknown} events were left unanswered"));

@@ -26,21 +26,27 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let traffic = Traffic::start(options.seed, 0, options.clients, &Mix::usual(), &[daemon.url()]);
 
     let began = Instant::now();
-    let mut gone = Vec::new();
-    while gone.len() < 2 || began.elapsed() < options.duration {
-        let how = if gone.len().is_multiple_of(2) { Gone::Killed } else { Gone::Frozen };
+    let (mut killed, mut frozen) = (Vec::new(), Vec::new());
+    while frozen.is_empty() || began.elapsed() < options.duration {
+        let how = if killed.len() == frozen.len() { Gone::Killed } else { Gone::Frozen };
         traffic.acknowledge(EVENTS_BETWEEN).await?;
         let since = Instant::now();
         pair.lose_primary(how).await?;
         pair.promote().await?;
         traffic.acknowledge(EVENTS_BETWEEN).await?;
-        gone.push((how, since, Instant::now()));
+        match how {
+            Gone::Killed => &mut killed,
+            Gone::Frozen => &mut frozen,
+        }
+        .push((since, Instant::now()));
         report.faults += 1;
+        report.crashes += u64::from(how == Gone::Killed);
 
         let old = pair.bring_back_old(how).await?;
         let stood = old.events().await?;
         // For a while the old primary is the only server that would take writes.
         pair.primary.kill().await?;
+        report.crashes += 1;
         traffic.refuse(REFUSALS).await?;
         pair.primary.start().await?;
         traffic.acknowledge(EVENTS_BETWEEN).await?;
@@ -56,9 +62,9 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     traffic.acknowledge(EVENTS_BETWEEN).await?;
 
     let operations = traffic.stop().await?;
-    for (how, from, to) in gone {
-        let without = longest_without_writes(&operations, from, to).as_secs_f64();
-        report.notes.push(format!("{how:?}: {without:.1} s without writes"));
+    for (what, outages) in [("killed, without writes", killed), ("stands still, the same", frozen)] {
+        let without = outages.iter().map(|&(from, to)| longest_without_writes(&operations, from, to));
+        report.note_times(what, &without.collect::<Vec<_>>());
     }
     let lost = daemon.metric("analyticsd_lost_events_total").await;
     report.promise(lost.unwrap_or_default() == 0.0, format_args!("the daemon counts {lost:?} lost events"));
