@@ -16,6 +16,7 @@ mod database;
 mod pooler;
 mod printed_log;
 mod private_server;
+pub mod processes;
 mod server_process;
 mod slow_link;
 mod stale_link;
@@ -27,7 +28,8 @@ pub use database::{TIMESCALE_TEMPLATE, TestDatabase, embedded_options, make_time
 pub use pooler::{PoolMode, Pooler};
 pub use printed_log::PrintedLog;
 pub use private_server::{APPLICATION_NAME, End, PrivateServer};
-pub use server_process::{ServerProcess, bare_command, signal};
+pub use processes::signal;
+pub use server_process::{ServerProcess, bare_command};
 pub use slow_link::SlowLink;
 pub use stale_link::StaleLink;
 pub use tls_server::{TlsServer, loopback_address};

@@ -15,7 +15,7 @@ use tokio_postgres::Client;
 
 use crate::{
     database::{connect, embedded_options, server_dir},
-    signal,
+    processes::{children_of, signal, signal_some},
     slow_link::socket_of,
 };
 
@@ -29,8 +29,11 @@ pub const APPLICATION_NAME: &str = "harness";
 pub enum End {
     /// `pg_ctl stop -m immediate`: every process quits at once, and the next start recovers from the log.
     Immediate,
-    /// `kill -9` of the main process, whose children then quit by themselves.
+    /// `kill -9` of the main process, whose children then quit by themselves. One that waits for another does not, if
+    /// that ended without letting go.
     Kill,
+    /// `kill -9` of every process at once, as when the machine loses its power.
+    PowerLost,
 }
 
 /// A native PostgreSQL server with the schema, in a folder of its own. It can be stopped, crashed and started again
@@ -122,11 +125,16 @@ impl PrivateServer {
     pub async fn end(&mut self, how: End) -> anyhow::Result<()> {
         let Some(mut running) = self.running.take() else { return Ok(()) };
         let pid = running.pid().context("the server has ended by itself")?;
-        let name = match how {
-            End::Immediate => "QUIT",
-            End::Kill => "KILL",
-        };
-        signal(pid, name).await?;
+        match how {
+            End::Immediate => signal(pid, "QUIT").await?,
+            End::Kill => signal(pid, "KILL").await?,
+            End::PowerLost => {
+                // So that it makes no more of them.
+                signal(pid, "STOP").await?;
+                let all = [children_of(pid), vec![pid]].concat();
+                signal_some(&all, "KILL").await?;
+            }
+        }
         timeout(PATIENCE, running.ended()).await.context("the server did not end")
     }
 

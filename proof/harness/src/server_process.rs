@@ -1,6 +1,6 @@
 use std::{env, path::Path, process::Stdio, time::Duration};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
@@ -63,11 +63,4 @@ pub fn bare_command(program: &Path) -> Command {
         }
     }
     command
-}
-
-/// Sends a signal by its name, for example `INT`.
-pub async fn signal(pid: u32, name: &str) -> anyhow::Result<()> {
-    let status = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status().await?;
-    ensure!(status.success(), "kill -{name} {pid}: {status}");
-    Ok(())
 }

@@ -6,7 +6,6 @@ mod owner;
 mod pair;
 mod patroni;
 mod place;
-mod processes;
 
 pub(crate) use network::Network;
 pub(crate) use node::{DATABASE, Node};

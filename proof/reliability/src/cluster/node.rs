@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use db::embedded::PostgresBinaries;
-use harness::signal;
+use harness::processes::{self, signal};
 use tempfile::TempDir;
 use tokio::{
     process::{Child, Command},
@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_postgres::NoTls;
 
-use super::{Owner, Place, processes};
+use super::{Owner, Place};
 use crate::{options::Options, sabotage::Saboteur};
 
 pub(super) const USER: &str = "analytics";

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use db::embedded::PostgresBinaries;
-use harness::signal;
+use harness::processes::{self, signal};
 use reqwest::Client;
 use serde::Deserialize;
 use serde_json::json;
@@ -19,7 +19,6 @@ use tokio::{process::Child, time::sleep};
 use super::{
     Network, Owner, Place,
     node::{DATABASE, USER},
-    processes,
 };
 use crate::options::Options;
 

@@ -50,7 +50,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         daemon.kill().await;
         traffic.point_at(&[]);
         // It may have ended by itself, since it cannot go on.
-        let _ = server.end(End::Kill).await;
+        let _ = server.end(End::PowerLost).await;
         report.faults += 1;
         report.crashes += 1;
         disk.regain_power()?;
