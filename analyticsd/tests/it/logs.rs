@@ -91,10 +91,11 @@ async fn a_failed_request_is_logged_with_its_id_and_the_lines_a_second_are_limit
         }
     };
     let line = tokio::select! {
-        line = logged.line_with(&["request_id=mine"]) => line,
+        // On a busy machine the daemon may take the database to be away for a moment.
+        line = logged.line_with(&["request_id=mine", "reason=\"refused\""]) => line,
         () = failing => unreachable!("it never ends"),
     };
-    for part in ["WARN", "a request failed", "status=\"503\"", "reason=\"refused\"", "route=\"/analytics\""] {
+    for part in ["WARN", "a request failed", "status=\"503\"", "route=\"/analytics\""] {
         assert!(line.contains(part), "{line}");
     }
     let lines = logged.all().await.lines().filter(|line| line.contains("a request failed")).count() as u64;
