@@ -5,7 +5,7 @@ use std::{
     process::Command,
 };
 
-/// A small disk in memory. It needs the right to mount.
+/// A small disk. It needs the right to mount.
 pub(crate) struct SmallDisk {
     folder: PathBuf,
 }
@@ -13,10 +13,25 @@ pub(crate) struct SmallDisk {
 impl SmallDisk {
     /// `None`, and a line on standard error, if it cannot be mounted.
     pub(crate) fn mount(folder: &Path, megabytes: u32) -> Option<Self> {
-        fs::create_dir_all(folder).unwrap();
         let size = format!("size={megabytes}m");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder).output();
-        let why = match mounted {
+        Self::mount_with(folder, Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]))
+    }
+
+    /// The same in a file, with blocks that are smaller than a page of memory.
+    pub(crate) fn mount_with_small_blocks(folder: &Path, megabytes: u32) -> Option<Self> {
+        let image = folder.with_extension("image");
+        File::create(&image).unwrap().set_len(u64::from(megabytes) << 20).unwrap();
+        let made = Command::new("/usr/sbin/mkfs.ext4").args(["-q", "-F", "-b", "1024"]).arg(&image).output();
+        if !made.is_ok_and(|made| made.status.success()) {
+            eprintln!("SKIPPED: no file system of ext4 can be made here");
+            return None;
+        }
+        Self::mount_with(folder, Command::new("mount").args(["-o", "loop"]).arg(&image))
+    }
+
+    fn mount_with(folder: &Path, mount: &mut Command) -> Option<Self> {
+        fs::create_dir_all(folder).unwrap();
+        let why = match mount.arg(folder).output() {
             Ok(output) if output.status.success() => return Some(Self { folder: folder.to_owned() }),
             Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
             Err(error) => error.to_string(),

@@ -86,3 +86,21 @@ async fn a_full_disk_under_the_spool_does_not_delay_events_that_the_database_can
     until_replayed(&daemon).await;
     assert_eq!(daemon.counts(now).await, counts(spooled + 3, spooled + 5, 0));
 }
+
+#[tokio::test]
+async fn a_daemon_starts_on_a_full_disk_whose_blocks_are_smaller_than_the_pages_of_the_spool() {
+    let mut database = Away::not_yet().await;
+    let Some(disk) = SmallDisk::mount_with_small_blocks(&database.dir.path().join("disk"), 16) else { return };
+    let folder = disk.folder().join("spool");
+    let now = Utc::now();
+    let daemon = database.daemon_with_spool(&folder, &["--allow-anonymous"]).await;
+    database.go().await;
+    assert_eq!(spool(&daemon, now, 100).await, 100);
+    disk.fill();
+    daemon.kill().await;
+
+    let daemon = database.daemon_with_spool(&folder, &["--allow-anonymous"]).await;
+    database.come_back().await;
+    until_replayed(&daemon).await;
+    assert_eq!(daemon.counts(now).await, counts(100, 100, 0));
+}

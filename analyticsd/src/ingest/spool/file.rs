@@ -34,9 +34,10 @@ pub(super) struct SpoolFile {
 
 impl SpoolFile {
     pub(super) fn open(path: &Path) -> Result<Self, FileError> {
-        let is_new = !path.exists();
         // redb writes when it opens a file that was not closed in good order, and relies on what it has read.
-        let backend = FileBackend::new(synced_file::open(path)?)?;
+        let file = synced_file::open(path)?;
+        let is_new = file.metadata()?.len() == 0;
+        let backend = FileBackend::new(file)?;
         // Without the check redb trusts a file that was closed in good order. Damage would then be read as records, or
         // cause a panic.
         let created = Database::builder().set_check_integrity_on_open(true).create_with_backend(backend);

@@ -177,7 +177,11 @@ pub(crate) fn watch(log: &Arc<SpoolLog>, max_bytes: u64, metrics: &Metrics) {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path};
+    use std::{
+        fs,
+        os::unix::fs::{MetadataExt, chown, symlink},
+        path::Path,
+    };
 
     use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
@@ -352,6 +356,34 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let _log = open(dir.path());
         assert!(matches!(SpoolLog::open(dir.path(), 10), Err(SpoolError::InUse(_))));
+    }
+
+    #[test]
+    fn a_file_behind_a_link_stays_there() {
+        let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        symlink(elsewhere.path().join("file"), dir.path().join(FILE)).unwrap();
+        append(&open(dir.path()), &["a"]);
+        append(&open(dir.path()), &["b"]);
+        assert!(dir.path().join(FILE).is_symlink());
+        let there: Vec<_> = fs::read_dir(elsewhere.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(there, ["file"]);
+        assert_eq!(records(&pending(&open(dir.path()))), [(1, "a"), (2, "b")]);
+    }
+
+    #[test]
+    fn a_file_of_another_user_stays_that_users() {
+        let dir = tempfile::tempdir().unwrap();
+        append(&open(dir.path()), &["a"]);
+        let path = dir.path().join(FILE);
+        if chown(&path, Some(65_534), Some(65_534)).is_err() {
+            eprintln!("SKIPPED: only root may give a file away");
+            return;
+        }
+        let before = path.metadata().unwrap();
+        append(&open(dir.path()), &["b"]);
+        let after = path.metadata().unwrap();
+        assert_ne!(before.ino(), after.ino(), "it is a copy");
+        assert_eq!((after.uid(), after.gid(), after.mode() & 0o777), (65_534, 65_534, 0o600));
     }
 
     #[test]
