@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use db::{
     Flavour, Timescale,
-    schema::{OLDEST_SOUND_TIMESCALE, is_sound_timescale},
+    schema::{OLDEST_SOUND_TIMESCALE, is_sound_timescale, timescale_version},
 };
 
 use super::finding::Finding;
@@ -39,8 +39,8 @@ pub(super) fn judge_timescale(flavour: Option<Flavour>, timescale: &Timescale) -
         ),
         (Some(Flavour::Timescale), Some(version), _) => {
             let mut seen = format!("{version}, community edition (timescaledb.license timescale)");
-            if let Some(other) = available.as_ref().filter(|other| *other != version) {
-                let _ = write!(seen, "; the server has {other}, which `alter extension timescaledb update` brings");
+            if let Some(newer) = available.as_ref().filter(|it| timescale_version(it) > timescale_version(version)) {
+                let _ = write!(seen, "; the server has {newer}, which `alter extension timescaledb update` brings");
             }
             if is_sound_timescale(version) {
                 return Finding::ok(TIMESCALEDB, seen);
@@ -97,6 +97,20 @@ mod tests {
             let finding = judge_timescale(flavour, &timescale);
             assert_eq!(finding.health, health, "{timescale:?}");
             assert!(finding.seen.contains(seen), "{}", finding.seen);
+        }
+    }
+
+    #[test]
+    fn an_update_is_offered_only_to_a_newer_version() {
+        for (available, is_offered) in [("2.29.3", true), ("2.29.2", false), ("2.9.9", false)] {
+            let timescale = Timescale {
+                installed: Some("2.29.2".to_owned()),
+                available: Some(available.to_owned()),
+                license: Some("timescale".to_owned()),
+                is_preloaded: true,
+            };
+            let finding = judge_timescale(Some(Flavour::Timescale), &timescale);
+            assert_eq!(finding.seen.contains("alter extension"), is_offered, "{}", finding.seen);
         }
     }
 }

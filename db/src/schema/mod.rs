@@ -21,7 +21,7 @@ pub use functions::FunctionsStatus;
 use functions::Plan;
 pub(crate) use status::status_of;
 pub use status::{MigrationState, MigrationStatus, SchemaStatus};
-pub use timescale::{OLDEST_SOUND_TIMESCALE, is_sound_timescale};
+pub use timescale::{OLDEST_SOUND_TIMESCALE, is_sound_timescale, timescale_version};
 
 /// The number of the advisory lock that migrating holds: the ASCII codes of "analytic". It exists before any of our functions do.
 const MIGRATION_LOCK: i64 = 0x616e_616c_7974_6963;

@@ -112,11 +112,11 @@ async fn be_found(client: &Client) -> Result<Vec<String>, SchemaError> {
 
 /// Whether a version of the extension counts distinct users right in every chunk.
 pub fn is_sound_timescale(version: &str) -> bool {
-    parse_version(version) >= OLDEST_SOUND_TIMESCALE
+    timescale_version(version) >= OLDEST_SOUND_TIMESCALE
 }
 
 /// The numbers of a version such as `2.23.0-dev`; what cannot be read counts as 0.
-fn parse_version(version: &str) -> [u32; 3] {
+pub fn timescale_version(version: &str) -> [u32; 3] {
     let numbers = version.split('-').next().unwrap_or_default();
     let mut parts = numbers.split('.').map(|number| number.parse().unwrap_or(0));
     [(); 3].map(|()| parts.next().unwrap_or(0))
