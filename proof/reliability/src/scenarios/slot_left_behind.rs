@@ -54,7 +54,12 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         report.promise(more == 0, format_args!("{more} events were refused, though the slot's log was limited"));
         saboteur.drop_slots().await?;
 
-        disk.set_aside(SPARE)?;
+        if let Err(full) = disk.set_aside(SPARE) {
+            anyhow::ensure!(report.faults > 0, full);
+            // The events take the space by now.
+            disk.give_back()?;
+            break;
+        }
         saboteur.leave_slot_behind("-1").await?;
         let filling = Instant::now();
         while saboteur.begin_new_log_file().await.is_ok() {
