@@ -23,7 +23,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     database_url::{DatabaseUrl, DatabaseUrlError},
     hosts::{Hosts, NotFound, Target},
-    lineage::{LineageError, Takeovers, seen},
+    lineage::{LineageError, Role, Takeovers, role},
     tls::{Encryption, Tls, TlsError},
 };
 use crate::{StoreError, tls_faults};
@@ -36,6 +36,7 @@ pub(crate) struct Connector {
     config: Config,
     hosts: Arc<Hosts>,
     encryption: Encryption,
+    takes_standbys: bool,
     /// For one address, from its first packet until a session is there.
     limit: Option<Duration>,
     default_limit: Duration,
@@ -50,6 +51,10 @@ enum ConnectError {
     Silent(Duration),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error(
+        "the server is a standby, and what it shows may be older than what was acknowledged; name the primary, or all hosts of which one may be it"
+    )]
+    Standby,
     #[error(transparent)]
     Lineage(#[from] LineageError),
     #[error(transparent)]
@@ -112,12 +117,14 @@ impl Connector {
         default_limit: Duration,
         settings: impl FnOnce(&mut Config),
     ) -> Result<Self, DatabaseUrlError> {
-        let DatabaseUrl { mut config, hosts, encryption, connect_timeout, is_balanced } = DatabaseUrl::read(url)?;
+        let DatabaseUrl { mut config, hosts, encryption, connect_timeout, is_balanced, takes_standbys } =
+            DatabaseUrl::read(url)?;
         settings(&mut config);
         Ok(Self {
             config,
             hosts: Arc::new(Hosts::new(hosts, is_balanced)),
             encryption,
+            takes_standbys,
             limit: connect_timeout,
             default_limit,
             sound_since: Mutex::default(),
@@ -132,6 +139,7 @@ impl Connector {
             config,
             hosts: Arc::clone(&self.hosts),
             encryption: self.encryption.clone(),
+            takes_standbys: self.takes_standbys,
             limit: self.limit,
             default_limit,
             sound_since: Mutex::default(),
@@ -189,7 +197,12 @@ impl Connector {
                 opened => opened?,
             },
         };
-        connected.takeovers = self.hosts.lineage.check(seen(&connected).await?, &target.to_string())?;
+        let found = match role(&connected).await? {
+            Role::Standby if !self.takes_standbys => return Err(ConnectError::Standby),
+            Role::Standby => None,
+            Role::Primary(found) => found,
+        };
+        connected.takeovers = self.hosts.lineage.check(found, &target.to_string())?;
         Ok(connected)
     }
 

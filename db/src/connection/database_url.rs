@@ -163,6 +163,8 @@ pub(super) struct DatabaseUrl {
     pub(super) connect_timeout: Option<Duration>,
     /// Whether any of the hosts may be taken first.
     pub(super) is_balanced: bool,
+    /// Whether a standby will do, because the URL says so.
+    pub(super) takes_standbys: bool,
 }
 
 impl DatabaseUrl {
@@ -181,6 +183,7 @@ impl DatabaseUrl {
         }
         let hosts = hosts_of(&config)?;
         let (_, session) = parameters::take(&rest, &["target_session_attrs"]);
+        let takes_standbys = config.get_target_session_attrs() != TargetSessionAttrs::ReadWrite && !session.is_empty();
         if hosts.len() > 1 && session.is_empty() {
             // Nothing that this program does is of any use on a standby.
             config.target_session_attrs(TargetSessionAttrs::ReadWrite);
@@ -188,6 +191,7 @@ impl DatabaseUrl {
         Ok(Self {
             encryption,
             hosts,
+            takes_standbys,
             connect_timeout: config.get_connect_timeout().copied(),
             is_balanced: config.get_load_balance_hosts() == tokio_postgres::config::LoadBalanceHosts::Random,
             config,

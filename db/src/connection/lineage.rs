@@ -7,8 +7,10 @@ use thiserror::Error;
 use tokio_postgres::{Client, SimpleQueryMessage, error::SqlState};
 
 /// A standby writes on none. What the login may not call, or the server does not have, tells nothing, and keeps nobody out.
-const WHERE_IT_WRITES: &str = "select (select system_identifier from pg_catalog.pg_control_system()), \
+const WHERE_IT_WRITES: &str = "select pg_catalog.pg_is_in_recovery(), (select system_identifier from pg_catalog.pg_control_system()), \
      case when not pg_catalog.pg_is_in_recovery() then left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8) end";
+/// What every login may ask.
+const WHETHER_IT_WRITES: &str = "select pg_catalog.pg_is_in_recovery()";
 
 /// The newest that was seen, and how often another server had taken over until then.
 #[derive(Debug, Default)]
@@ -73,20 +75,31 @@ impl Lineage {
     }
 }
 
-/// None where the server does not say it, as where the login may not ask.
-pub(super) async fn seen(client: &Client) -> Result<Option<Seen>, tokio_postgres::Error> {
+/// What a server says of itself.
+pub(super) enum Role {
+    /// What it shows may be older than what was acknowledged.
+    Standby,
+    /// None where it does not say where it writes, as where the login may not ask.
+    Primary(Option<Seen>),
+}
+
+pub(super) async fn role(client: &Client) -> Result<Role, tokio_postgres::Error> {
     let answer = match client.simple_query(WHERE_IT_WRITES).await {
         Err(error) if error.as_db_error().is_some() && error.code() != Some(&SqlState::QUERY_CANCELED) => {
-            return Ok(None);
+            client.simple_query(WHETHER_IT_WRITES).await?
         }
         answer => answer?,
     };
     let row = answer.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => row.get(0).zip(row.get(1)),
+        SimpleQueryMessage::Row(row) => Some(row),
         _ => None,
     });
-    let seen = row.and_then(|(cluster, timeline)| {
+    let Some(row) = row else { return Ok(Role::Primary(None)) };
+    if row.get(0) == Some("t") {
+        return Ok(Role::Standby);
+    }
+    let seen = (row.len() > 1).then(|| row.get(1).zip(row.get(2))).flatten().and_then(|(cluster, timeline)| {
         Some(Seen { cluster: cluster.to_owned(), timeline: u32::from_str_radix(timeline, 16).ok()? })
     });
-    Ok(seen)
+    Ok(Role::Primary(seen))
 }

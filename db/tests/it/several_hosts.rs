@@ -204,8 +204,12 @@ async fn a_primary_that_another_one_has_taken_over_from_is_refused_until_it_is_a
     let hosts = [format!("{old_address}:5432"), new.address.clone()];
     let store = store(&hosts, "connect_timeout=5");
     let others = store.with_options(StoreOptions { application_name: "others".to_owned(), ..StoreOptions::default() });
-    // As long as it is a standby nothing can be written there.
+    // As long as it is a standby nothing can be written there, and what is read may be old.
     store.ping().await.unwrap_err();
+    let alone = self::store(&hosts[1..], "");
+    let error = alone.ping().await.unwrap_err().to_string();
+    assert!(error.contains("the server is a standby"), "{error}");
+    self::store(&hosts[1..], "target_session_attrs=any").ping().await.expect("a standby will do");
     new.promote().await;
     until_it_answers(&store).await;
 
