@@ -280,6 +280,14 @@ pub(crate) fn longest_without_writes(operations: &[Operation], from: Instant, to
     begins.zip(&ended).map(|(begin, end)| end.duration_since(begin)).max().unwrap_or_default()
 }
 
+/// Leaves out what was read while a primary was being killed. A commit that waits for the standby stops waiting when the
+/// main process is gone, and sessions that have not noticed yet show it, though the standby may not have it.
+pub(crate) fn leave_out_reads(operations: &mut Vec<Operation>, kills: &[(Instant, Instant)]) {
+    let is_within =
+        |operation: &Operation| kills.iter().any(|&(from, to)| operation.ended >= from && operation.began <= to);
+    operations.retain(|operation| !matches!(operation.action, Action::Read { .. }) || !is_within(operation));
+}
+
 pub(crate) fn writes_begun_within(
     operations: &[Operation],
     from: Instant,

@@ -8,7 +8,7 @@ use tokio::process::Command;
 use crate::{
     cluster::{Gone, Pair, Place},
     options::Options,
-    report::{Report, longest_without_writes},
+    report::{Report, leave_out_reads, longest_without_writes},
     sabotage::Saboteur,
     traffic::{Mix, Traffic},
 };
@@ -48,11 +48,12 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let traffic = Traffic::start(options.seed, 0, options.clients, &Mix::usual(), &[daemon.url()]);
 
     let began = Instant::now();
-    let mut moves = Vec::new();
+    let (mut moves, mut kills) = (Vec::new(), Vec::new());
     while moves.is_empty() || began.elapsed() < options.duration {
         traffic.acknowledge(EVENTS_BETWEEN).await?;
         let since = Instant::now();
         pair.lose_primary(Gone::Killed).await?;
+        kills.push((since, Instant::now()));
         report.crashes += 1;
         pair.promote().await?;
         lead_to(files.path(), Some(pair.primary.place()))?;
@@ -71,7 +72,8 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         pair.make_synchronous().await?;
     }
 
-    let operations = traffic.stop().await?;
+    let mut operations = traffic.stop().await?;
+    leave_out_reads(&mut operations, &kills);
     let without = moves.iter().map(|&(from, to)| longest_without_writes(&operations, from, to));
     report.note_times("the name moved, without writes", &without.collect::<Vec<_>>());
     report.audit(&pair.store()?, &Saboteur::connect(&pair.primary.url()).await?, &[&daemon], &operations).await?;

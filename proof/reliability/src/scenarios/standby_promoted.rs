@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::{
     cluster::{Gone, Pair},
     options::Options,
-    report::{Report, longest_without_writes},
+    report::{Report, leave_out_reads, longest_without_writes},
     sabotage::Saboteur,
     traffic::{Mix, Traffic},
 };
@@ -26,12 +26,13 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let traffic = Traffic::start(options.seed, 0, options.clients, &Mix::usual(), &[daemon.url()]);
 
     let began = Instant::now();
-    let (mut killed, mut frozen) = (Vec::new(), Vec::new());
+    let (mut killed, mut frozen, mut kills) = (Vec::new(), Vec::new(), Vec::new());
     while frozen.is_empty() || began.elapsed() < options.duration {
         let how = if killed.len() == frozen.len() { Gone::Killed } else { Gone::Frozen };
         traffic.acknowledge(EVENTS_BETWEEN).await?;
         let since = Instant::now();
         pair.lose_primary(how).await?;
+        kills.push((since, Instant::now()));
         pair.promote().await?;
         traffic.acknowledge(EVENTS_BETWEEN).await?;
         match how {
@@ -61,7 +62,8 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     }
     traffic.acknowledge(EVENTS_BETWEEN).await?;
 
-    let operations = traffic.stop().await?;
+    let mut operations = traffic.stop().await?;
+    leave_out_reads(&mut operations, &kills);
     for (what, outages) in [("killed, without writes", killed), ("stands still, the same", frozen)] {
         let without = outages.iter().map(|&(from, to)| longest_without_writes(&operations, from, to));
         report.note_times(what, &without.collect::<Vec<_>>());
