@@ -46,6 +46,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     while round < 2 || began.elapsed() < options.duration {
         traffic.acknowledge(EVENTS_BETWEEN).await?;
         server.end(harness::End::Immediate).await?;
+        report.crashes += 1;
         traffic.spool(EVENTS_BETWEEN).await?;
         if traces && rng.random_bool(0.5) {
             let slow = Tracer::attach(&[daemon.pid()], Sync::Slow(SLOW)).await?;

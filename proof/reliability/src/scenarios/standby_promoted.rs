@@ -32,7 +32,10 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         traffic.acknowledge(EVENTS_BETWEEN).await?;
         let since = Instant::now();
         pair.lose_primary(how).await?;
-        kills.push((since, Instant::now()));
+        if how == Gone::Killed {
+            kills.push((since, Instant::now()));
+            report.crashes += 1;
+        }
         pair.promote().await?;
         traffic.acknowledge(EVENTS_BETWEEN).await?;
         match how {
@@ -41,7 +44,6 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         }
         .push((since, Instant::now()));
         report.faults += 1;
-        report.crashes += u64::from(how == Gone::Killed);
 
         let old = pair.bring_back_old(how).await?;
         let stood = old.events().await?;
