@@ -110,9 +110,10 @@ impl StoreError {
     }
 
     /// Whether the session that it came from is not to be trusted any more: one that was open while the extension was updated, or while the database
-    /// was read-only, goes on failing when others do not. False for what the schema's own functions raise.
+    /// was read-only, goes on failing when others do not. False for what the schema's own functions raise, and for damage, which every session finds.
     pub(crate) fn is_of_session(&self) -> bool {
         match self {
+            _ if self.is_damage() => false,
             Self::Refused(error) | Self::Forbidden(error) | Self::Cancelled(error) => {
                 !error.as_db_error().is_some_and(rollbacks::is_own)
             }

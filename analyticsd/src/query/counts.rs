@@ -26,8 +26,9 @@ use crate::telemetry::{
 /// The pause after a failed read doubles each time, from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-/// The most statements that may fail while the hours of one read are read in parts.
-const MOST_FAILURES: u32 = 32;
+/// The most statements that may fail while the hours of one read are read in parts. To find all hours of one damaged
+/// page takes fewer: it holds some twenty, and each of them fails once by itself and in a few parts.
+const MOST_FAILURES: u32 = 256;
 
 /// Why a query was not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -126,7 +127,7 @@ async fn answer_all(
                     let unread = hours.len() - counts.len();
                     tracing::error!(%error, lane = name.name(), hours = unread, "counts cannot be read; the log says when they can be read again");
                 }
-                // Each failure costs the database a session.
+                // Most failures cost the database a session.
                 sleep(if counts.is_empty() { pause } else { FIRST_PAUSE }).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }

@@ -323,6 +323,24 @@ impl Saboteur {
         Ok(self.client.query_one("select current_setting('data_checksums')::bool", &[]).await?.get(0))
     }
 
+    /// Removes the old versions of a table's rows, and what the indexes have of them, once no other session can see
+    /// them. A reader of an hour also visits the pages of its old versions.
+    pub(crate) async fn remove_old_versions(&self, table: &str) -> anyhow::Result<()> {
+        let seen_by =
+            "select pid from pg_stat_activity where backend_xmin is not null and pid <> pg_backend_pid() limit 1";
+        let began = Instant::now();
+        while self.client.query_opt(seen_by, &[]).await?.is_some() {
+            ensure!(began.elapsed() < PATIENCE, "another session still sees old versions after {PATIENCE:?}");
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(self.client.batch_execute(&format!("vacuum (index_cleanup on) analytics.{table}")).await?)
+    }
+
+    /// Reads a table as a backup would: all rows, not only what an index has of them.
+    pub(crate) async fn read_all(&self, table: &str) -> anyhow::Result<()> {
+        Ok(self.client.batch_execute(&format!("select count(t) from analytics.{table} as t")).await?)
+    }
+
     /// Any page of a table, or of one of its parts, that holds nothing of the last three hours.
     pub(crate) async fn page_of_the_past(&self, table: &str) -> anyhow::Result<Page> {
         let hour = if table == "events" { "date_trunc('hour', at)" } else { "hour" };

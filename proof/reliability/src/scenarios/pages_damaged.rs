@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::ensure;
 use db::{Auditor, Examination, Store};
-use harness::Daemon;
+use harness::{Daemon, PrivateServer};
 use model::{Hour, Timestamp, wire::ANALYTICS_PATH};
 use tokio::task::JoinSet;
 
@@ -25,7 +25,11 @@ use crate::{
 const EVENTS_BETWEEN: u64 = 300;
 /// At least as many as are counted as recent where a page is chosen.
 const RECENT_HOURS: usize = 4;
-const TABLES: [&str; 3] = ["hour_counts", "hour_users", "events"];
+/// What counts are read from.
+const COUNTS: &str = "hour_counts";
+/// Of this an audit may need the index alone.
+const USERS: &str = "hour_users";
+const TABLES: [&str; 3] = [COUNTS, USERS, "events"];
 /// How long the examination may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// In every page this lies in its rows, or between them and their pointers.
@@ -54,14 +58,19 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     while report.faults == 0 || began.elapsed() < options.duration {
         for table in TABLES {
             traffic.acknowledge(EVENTS_BETWEEN).await?;
-            let page = Saboteur::connect(server.url()).await?.page_of_the_past(table).await?;
+            // Until the server runs again, nothing may move to the page or from it.
+            daemon.signal("STOP").await;
+            let saboteur = Saboteur::connect(server.url()).await?;
+            saboteur.remove_old_versions(COUNTS).await?;
+            let page = saboteur.page_of_the_past(table).await?;
             let damaged = Damaged { file: data.join(&page.file), at: page.block * page.size + IN_PAGE };
             server.stop().await?;
             damaged.flip()?;
             server.start_again().await?;
+            daemon.signal("CONT").await;
             report.faults += 1;
             traffic.have_answered(EVENTS_BETWEEN).await?;
-            look(&mut report, table, &page, server.store(), &daemon).await?;
+            look(&mut report, table, &page, &server, &daemon).await?;
             server.stop().await?;
             damaged.flip()?;
             server.start_again().await?;
@@ -75,7 +84,13 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
 }
 
 /// What daemon and audit say while a page is damaged.
-async fn look(report: &mut Report, table: &str, page: &Page, store: &Store, daemon: &Daemon) -> anyhow::Result<()> {
+async fn look(
+    report: &mut Report,
+    table: &str,
+    page: &Page,
+    server: &PrivateServer,
+    daemon: &Daemon,
+) -> anyhow::Result<()> {
     // All at once, so that some are read together.
     let mut reads = JoinSet::new();
     for &hour in page.hours.iter().chain(&page.other_hours) {
@@ -85,7 +100,7 @@ async fn look(report: &mut Report, table: &str, page: &Page, store: &Store, daem
     let mut wrong = Vec::new();
     while let Some(read) = reads.join_next().await {
         let (hour, status) = read?;
-        let is_damaged = table == "hour_counts" && page.hours.contains(&hour);
+        let is_damaged = table == COUNTS && page.hours.contains(&hour);
         let status = status?;
         if status != if is_damaged { 503 } else { 200 } {
             wrong.push((hour, status));
@@ -95,9 +110,12 @@ async fn look(report: &mut Report, table: &str, page: &Page, store: &Store, daem
         wrong.is_empty(),
         format_args!("{table}: reads were answered {wrong:?} beside a damaged page of {:?}", page.hours),
     );
+    let store = server.store();
+    let read_all =
+        if table == USERS { Saboteur::connect(server.url()).await?.read_all(table).await } else { audit(store).await };
     report.promise(
-        audit(store).await.is_err(),
-        format_args!("{table}: the audit did not notice the damaged page of {:?}", page.hours),
+        read_all.is_err(),
+        format_args!("{table}: who read everything did not notice the damaged page of {:?}", page.hours),
     );
     let damaged = Examination::new(store, PATIENCE).platform().await?.damaged_pages;
     report.promise(damaged > 0, format_args!("{table}: the examination did not notice a damaged page"));
