@@ -32,6 +32,13 @@ impl SmallDisk {
         fs::write(self.filler(), vec![0; bytes]).context("cannot set space aside")
     }
 
+    /// Whether this many bytes are free.
+    pub(crate) fn has_room(&self, bytes: usize) -> anyhow::Result<bool> {
+        let has_room = self.set_aside(bytes).is_ok();
+        self.give_back()?;
+        Ok(has_room)
+    }
+
     fn filler(&self) -> PathBuf {
         self.folder.join("filler")
     }

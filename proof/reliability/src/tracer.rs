@@ -7,9 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use harness::signal;
 use tokio::{
+    io::AsyncReadExt,
     process::{Child, Command},
     time::sleep,
 };
@@ -56,8 +57,13 @@ impl Tracer {
         let began = Instant::now();
         while !pids.iter().all(|&pid| is_traced(pid)) {
             if process.try_wait()?.is_some() {
-                let said = process.wait_with_output().await?.stderr;
-                bail!("{}", String::from_utf8_lossy(&said).trim());
+                let mut said = String::new();
+                if let Some(stderr) = &mut process.stderr {
+                    stderr.read_to_string(&mut said).await?;
+                }
+                // It ends with the last process that it traced, which a failed call may have ended already.
+                ensure!(said.is_empty(), "{}", said.trim());
+                break;
             }
             ensure!(began.elapsed() < PATIENCE, "strace does not attach to {pids:?}");
             sleep(Duration::from_millis(5)).await;

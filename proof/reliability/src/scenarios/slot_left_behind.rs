@@ -21,6 +21,8 @@ const REFUSALS: u64 = 20;
 const LOG_FILES: u64 = 20;
 /// What an administrator frees, in bytes.
 const SPARE: usize = 24 << 20;
+/// What the log takes at most while it is kept for the slot within the limit, and the events meanwhile, in bytes.
+const LIMITED_LOG: usize = 56 << 20;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// With `max_slot_wal_keep_size` the server gives the slot up, and the daemon notices nothing. Without it the disk
@@ -43,6 +45,11 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
 
     let began = Instant::now();
     while report.faults < 2 || began.elapsed() < options.duration {
+        if !disk.has_room(SPARE + LIMITED_LOG)? {
+            anyhow::ensure!(report.faults > 0, "the disk is too small for the server's log");
+            // The events take the space by now.
+            break;
+        }
         let saboteur = Saboteur::connect(server.url()).await?;
         let refused = traffic.refused();
         saboteur.leave_slot_behind("32MB").await?;
@@ -54,12 +61,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         report.promise(more == 0, format_args!("{more} events were refused, though the slot's log was limited"));
         saboteur.drop_slots().await?;
 
-        if let Err(full) = disk.set_aside(SPARE) {
-            anyhow::ensure!(report.faults > 0, full);
-            // The events take the space by now.
-            disk.give_back()?;
-            break;
-        }
+        disk.set_aside(SPARE)?;
         saboteur.leave_slot_behind("-1").await?;
         let filling = Instant::now();
         while saboteur.begin_new_log_file().await.is_ok() {
