@@ -32,10 +32,18 @@ create table analytics.access_tokens (
     -- write.
     secret_hash bytea,
     origins text[] not null default '{}'::text[],
+    -- The sites that it is for, and no other. Null: a token is for all, a public key for the site
+    -- without a name.
+    site_ids integer[],
+    -- Whether it stands in a link to the page of its one site. Daemons take such tokens only where
+    -- --share-links is set.
+    is_share boolean not null default false,
     created_at timestamptz not null default clock_timestamp(),
     -- Null: never.
     expires_at timestamptz,
     revoked_at timestamptz,
+    constraint access_tokens_admin CHECK (((site_ids IS NULL) OR (NOT (scopes @>
+        ARRAY['admin'::text])))),
     constraint access_tokens_id_check CHECK ((id ~ '^[0-9a-f]{12}$'::text)),
     constraint access_tokens_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <=
         100))),
@@ -45,7 +53,10 @@ create table analytics.access_tokens (
         (cardinality(origins) = 0)))),
     constraint access_tokens_scopes_check CHECK (((cardinality(scopes) > 0) AND (scopes <@
         ARRAY['write'::text, 'read'::text, 'admin'::text]))),
-    constraint access_tokens_secret_hash_check CHECK ((octet_length(secret_hash) = 32))
+    constraint access_tokens_secret_hash_check CHECK ((octet_length(secret_hash) = 32)),
+    constraint access_tokens_share CHECK (((NOT is_share) OR ((scopes = ARRAY['read'::text]) AND
+        (cardinality(site_ids) = 1) AND (secret_hash IS NOT NULL)))),
+    constraint access_tokens_site_ids_check CHECK ((cardinality(site_ids) > 0))
 );
 create index analytics.access_tokens_name
     unique on analytics.access_tokens USING btree (name) WHERE (revoked_at IS NULL);
@@ -53,20 +64,22 @@ create trigger access_changed on analytics.access_tokens
     AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE FOR EACH STATEMENT EXECUTE FUNCTION
         analytics.count_access_change();
 
--- The idempotency keys under which events of an hour were stored. They live as long as the raw
--- events do, whether the hour is open or settled.
+-- The idempotency keys under which events of an hour of a site were stored. They live as long as
+-- the raw events do, whether the hour is open or settled.
 create table analytics.event_keys (
     hour timestamptz not null,
+    site integer not null default 0,
     key text collate "C" not null,
     -- Tells a repetition from another request under the same key.
     fingerprint bytea not null,
-    constraint event_keys_pkey PRIMARY KEY (hour, key)
+    constraint event_keys_pkey PRIMARY KEY (hour, site, key)
 );
 
--- The counters of each open hour, one row for each writer that wrote in it, so that replicas never
--- wait for one another. An hour is open while it has rows here.
+-- The counters of each open hour of each site, one row for each writer that wrote in it, so that
+-- replicas never wait for one another. An hour of a site is open while it has rows here.
 create table analytics.hour_counts (
     hour timestamptz not null,
+    site integer not null default 0,
     writer bigint not null,
     unique_users bigint not null,
     clicks bigint not null,
@@ -80,15 +93,16 @@ create table analytics.hour_counts (
     -- Gives a later row another key with every 256 batches of its writer, so that it is found
     -- without passing more old versions than that.
     part integer not null default 0,
-    constraint hour_counts_pkey PRIMARY KEY (hour, is_later, writer, part)
+    constraint hour_counts_pkey PRIMARY KEY (hour, site, is_later, writer, part)
 );
 
--- Who was seen in each open hour. A row that goes in is a user counted; a row that was there
--- already is not counted again.
+-- Who was seen in each open hour of each site. A row that goes in is a user counted; a row that was
+-- there already is not counted again.
 create table analytics.hour_users (
     hour timestamptz not null,
     user_name text collate "C" not null,
-    constraint hour_users_pkey PRIMARY KEY (hour, user_name)
+    site integer not null default 0,
+    constraint hour_users_pkey PRIMARY KEY (hour, user_name, site)
 );
 
 -- Batches that daemons knew to be committed, and that the database did not have any more: a standby
@@ -162,9 +176,10 @@ create table analytics.settings (
     constraint settings_singleton_check CHECK (singleton)
 );
 
--- The counts of each hour that was settled, written down once the aggregate of its raw events
--- equalled its counters. An hour without a row here is open, or has no event at all.
+-- The counts of each hour of each site that was settled, written down once the aggregate of its raw
+-- events equalled its counters. One without a row here is open, or has no event at all.
 create table analytics.settled_hours (
+    site integer not null default 0,
     hour timestamptz not null,
     settled_at timestamptz not null,
     unique_users bigint not null,
@@ -173,10 +188,49 @@ create table analytics.settled_hours (
     -- Since when it is known that raw events of the hour are missing, so that it takes no more
     -- events. Null: not known.
     events_missing_since timestamptz,
-    constraint settled_hours_pkey PRIMARY KEY (hour)
+    constraint settled_hours_pkey PRIMARY KEY (site, hour)
 );
+create index analytics.settled_hours_by_hour
+    on analytics.settled_hours USING btree (hour);
 create index analytics.settled_hours_with_events_missing
-    on analytics.settled_hours USING btree (hour) WHERE (events_missing_since IS NOT NULL);
+    on analytics.settled_hours USING btree (hour, site) WHERE (events_missing_since IS NOT NULL);
+
+-- How often sites was changed, so that daemons need not read it each time they ask.
+create table analytics.site_changes (
+    singleton boolean not null default true,
+    changes bigint not null default 0,
+    constraint site_changes_pkey PRIMARY KEY (singleton),
+    constraint site_changes_singleton_check CHECK (singleton)
+);
+
+-- Each site is a counter of its own. Rows stay for ever, so that no number is given twice.
+create table analytics.sites (
+    id integer not null generated always as identity,
+    name text collate "C" not null,
+    created_at timestamptz not null default clock_timestamp(),
+    -- Since when it takes no events. Its counts are read as before.
+    archived_at timestamptz,
+    -- Since when it is hidden and takes no events (see functions/delete_site.sql).
+    deleted_at timestamptz,
+    -- The last day of which everything is deleted that was stored of a deleted site (see
+    -- functions/forget_deleted_sites.sql); null: none yet.
+    forgotten_to timestamptz,
+    -- When the last of it was deleted.
+    forgotten_at timestamptz,
+    constraint sites_id_check CHECK ((id > 0)),
+    constraint sites_name_check CHECK ((name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'::text)),
+    constraint sites_pkey PRIMARY KEY (id)
+);
+create index analytics.sites_deleted
+    on analytics.sites USING btree (id) WHERE (deleted_at IS NOT NULL);
+create index analytics.sites_name
+    unique on analytics.sites USING btree (name) WHERE (deleted_at IS NULL);
+create trigger site_changed on analytics.sites
+    AFTER INSERT OR DELETE OR UPDATE OF name, archived_at, deleted_at OR TRUNCATE FOR EACH STATEMENT
+        EXECUTE FUNCTION analytics.count_site_change();
+
+create sequence analytics.sites_id_seq
+    ;
 
 -- How far each daemon's spool is stored. Written in the transaction of the events, so that a record
 -- is replayed exactly once.
@@ -216,8 +270,9 @@ create view analytics.hourly (
     hour timestamptz,
     unique_users bigint,
     clicks bigint,
-    impressions bigint
-) as body e48d0eb8ca64a9b9;
+    impressions bigint,
+    site text collate "C"
+) as body 1edd0cb9003902cc;
 
 create function analytics.access_changes()
     returns bigint language sql stable security definer set search_path=pg_catalog, pg_temp
@@ -225,7 +280,7 @@ create function analytics.access_changes()
 
 create function analytics.advance_retention(daemon_clock timestamptz)
     returns timestamptz language plpgsql security definer set search_path=pg_catalog, pg_temp set
-        lock_timeout=100ms set TimeZone=UTC as body 69d4f3c4dd683ea1;
+        lock_timeout=100ms set TimeZone=UTC as body 1178b5d7c888ac65;
 
 create function analytics.advance_spool(spool text, stored_from bigint, stored_to bigint)
     returns boolean language plpgsql security definer set search_path=pg_catalog, pg_temp
@@ -235,26 +290,30 @@ create function analytics.advance_writer(writer bigint, after_batch bigint, batc
     returns void language plpgsql security definer set search_path=pg_catalog, pg_temp
         as body 51fc1642c3e11f69;
 
-create function analytics.answer(hour timestamptz, OUT unique_users bigint, OUT clicks bigint,
-        OUT impressions bigint)
-    returns record language sql stable as body a3b840f4a20d7bca;
+create function analytics.answer(hour timestamptz, site integer, OUT unique_users bigint,
+        OUT clicks bigint, OUT impressions bigint)
+    returns record language sql stable as body 19ae6b00ba8f5cac;
 
-create function analytics.audit(first_hour timestamptz, last_hour timestamptz)
-    returns TABLE(hour timestamptz, is_verifiable boolean, is_open boolean, is_settled boolean,
-        raw_users bigint, raw_clicks bigint, raw_impressions bigint, counted_users bigint,
-        counted_clicks bigint, counted_impressions bigint, aggregate_users bigint,
-        aggregate_clicks bigint, aggregate_impressions bigint, user_rows bigint,
-        missing_users bigint, strange_users bigint, settled_users bigint, settled_clicks bigint,
-        settled_impressions bigint, is_closed boolean) language plpgsql security definer
-        set search_path=pg_catalog, pg_temp as body ff75a2453de1ef26;
+create function analytics.archive_site(name text, is_archived boolean, OUT id integer)
+    returns integer language sql as body c4d18c654ee320f7;
+
+create function analytics.audit(first_hour timestamptz, last_hour timestamptz, only_site integer)
+    returns TABLE(hour timestamptz, site integer, is_verifiable boolean, is_open boolean,
+        is_settled boolean, raw_users bigint, raw_clicks bigint, raw_impressions bigint,
+        counted_users bigint, counted_clicks bigint, counted_impressions bigint,
+        aggregate_users bigint, aggregate_clicks bigint, aggregate_impressions bigint,
+        user_rows bigint, missing_users bigint, strange_users bigint, settled_users bigint,
+        settled_clicks bigint, settled_impressions bigint, is_closed boolean) language plpgsql
+        security definer set search_path=pg_catalog, pg_temp as body a77c16fc5f2e8420;
 
 create function analytics.audited_parts(earliest timestamptz, latest timestamptz)
     returns TABLE(first_hour timestamptz, last_hour timestamptz) language sql stable
         security definer set search_path=pg_catalog, pg_temp as body c948530679bbb111;
 
-create function analytics.blocked(hours timestamptz[], OUT settled timestamptz[],
-        OUT expired timestamptz[])
-    returns record language sql stable as body 7c5f1ac153768404;
+create function analytics.blocked(hours timestamptz[], sites integer[], OUT settled timestamptz[],
+        OUT settled_sites integer[], OUT expired timestamptz[], OUT expired_sites integer[],
+        OUT deleted integer[])
+    returns record language sql stable as body 3c500cecd659985d;
 
 create function analytics.confirm_retention(clock timestamptz)
     returns void language plpgsql set TimeZone=UTC as body 280cc59f495b632c;
@@ -263,13 +322,24 @@ create function analytics.count_access_change()
     returns trigger language plpgsql security definer set search_path=pg_catalog, pg_temp
         as body 3b109e4e8a310952;
 
-create function analytics.counts(hours timestamptz[])
-    returns TABLE(hour timestamptz, unique_users bigint, clicks bigint, impressions bigint) language
-        sql stable as body 4036d84cfcecbb86;
+create function analytics.count_site_change()
+    returns trigger language plpgsql security definer set search_path=pg_catalog, pg_temp
+        as body a97387d188a2d7fa;
+
+create function analytics.counts(hours timestamptz[], sites integer[])
+    returns TABLE(hour timestamptz, site integer, unique_users bigint, clicks bigint,
+        impressions bigint) language sql stable as body 6171dfbc341b0647;
 
 create function analytics.create_access_token(id text, name text, scopes text[], secret_hash bytea,
-        origins text[], expires_at timestamptz)
-    returns boolean language plpgsql as body 4e142a629452ab1d;
+        origins text[], site_ids integer[], is_share boolean, expires_at timestamptz)
+    returns boolean language plpgsql as body 919cb13c3ba6b8f6;
+
+create function analytics.create_site(name text, most integer, OUT id integer)
+    returns integer language plpgsql security definer set search_path=pg_catalog, pg_temp
+        as body 502946836a71f90d;
+
+create function analytics.delete_site(name text, OUT id integer)
+    returns integer language plpgsql set lock_timeout=100ms as body fdbee8afe4ae19fe;
 
 create function analytics.fence_all_writers()
     returns void language sql as body e6b551bb159abbfa;
@@ -279,11 +349,15 @@ create function analytics.fence_writer(writer bigint)
         as body 1a2d199e6513e7bf;
 
 create function analytics.first_uncounted_hour(instant timestamptz)
-    returns timestamptz language plpgsql as body 08688e31f6ec07ee;
+    returns timestamptz language plpgsql as body 83975fe3dd359c0a;
 
-create function analytics.forget(user_name text, hour timestamptz, OUT deleted bigint,
+create function analytics.forget(user_name text, site integer, hour timestamptz, OUT deleted bigint,
         OUT rebuilt boolean)
-    returns record language plpgsql as body 2aec7a8c978339ff;
+    returns record language plpgsql as body 44c1a17b71b4f783;
+
+create function analytics.forget_deleted_sites()
+    returns boolean language plpgsql security definer set search_path=pg_catalog, pg_temp
+        as body 34b51551a1af1bf6;
 
 create function analytics.forget_expired_keys()
     returns void language sql security definer set search_path=pg_catalog, pg_temp
@@ -296,47 +370,60 @@ create function analytics.forget_idle_writers()
 create function analytics.hour_number(hour timestamptz)
     returns integer language sql stable parallel safe as body 1ec64a14d6416938;
 
-create function analytics.hours(first timestamptz, last timestamptz)
+create function analytics.hours(first timestamptz, last timestamptz, site integer)
     returns TABLE(hour timestamptz, unique_users bigint, clicks bigint, impressions bigint,
-        settled boolean) language sql stable as body d9d1d53657222398;
+        settled boolean) language sql stable as body 5e24300954942cca;
 
-create function analytics.hours_of(user_name text, first_hour timestamptz, last_hour timestamptz)
-    returns TABLE(hour timestamptz, events bigint) language plpgsql as body 66ca530b097d87fb;
+create function analytics.hours_of(user_name text, site integer, first_hour timestamptz,
+        last_hour timestamptz)
+    returns TABLE(hour timestamptz, events bigint) language plpgsql as body 8fc9c769e5c123c1;
 
 create function analytics.ingest(writer bigint, after_batch bigint, batch bigint,
-        times timestamptz[], users text[], clicks boolean[], hours timestamptz[],
-        hour_clicks bigint[], hour_impressions bigint[], seen_hours timestamptz[],
-        seen_users text[], OUT settled timestamptz[], OUT expired timestamptz[])
+        times timestamptz[], sites integer[], users text[], clicks boolean[], hours timestamptz[],
+        hour_sites integer[], hour_clicks bigint[], hour_impressions bigint[],
+        seen_hours timestamptz[], seen_users text[], seen_sites integer[],
+        OUT settled timestamptz[], OUT settled_sites integer[], OUT expired timestamptz[],
+        OUT expired_sites integer[], OUT deleted integer[])
     returns record language plpgsql security definer set search_path=pg_catalog, pg_temp
-        as body 2e98255be92d115a;
+        as body 0542da980eab5c40;
 
 create function analytics.ingest_once(writer bigint, after_batch bigint, batch bigint,
-        times timestamptz[], users text[], clicks boolean[], hours timestamptz[],
-        hour_clicks bigint[], hour_impressions bigint[], seen_hours timestamptz[],
-        seen_users text[], key_hours timestamptz[], keys text[], fingerprints bytea[], spool text,
-        spool_from bigint, spool_to bigint, OUT settled timestamptz[], OUT expired timestamptz[],
+        times timestamptz[], sites integer[], users text[], clicks boolean[], hours timestamptz[],
+        hour_sites integer[], hour_clicks bigint[], hour_impressions bigint[],
+        seen_hours timestamptz[], seen_users text[], seen_sites integer[], key_hours timestamptz[],
+        key_sites integer[], keys text[], fingerprints bytea[], spool text, spool_from bigint,
+        spool_to bigint, OUT settled timestamptz[], OUT settled_sites integer[],
+        OUT expired timestamptz[], OUT expired_sites integer[], OUT deleted integer[],
         OUT repeated bigint[], OUT conflicting bigint[])
     returns record language plpgsql security definer set search_path=pg_catalog, pg_temp set
-        enable_seqscan=off set jit=off as body dd4bf72d628c2357;
+        enable_seqscan=off set jit=off as body 778109b8d93fa7ff;
 
-create function analytics.later_counts(hour timestamptz, writer bigint, OUT unique_users bigint,
-        OUT clicks bigint, OUT impressions bigint)
+create function analytics.later_counts(hour timestamptz, site integer, writer bigint,
+        OUT unique_users bigint, OUT clicks bigint, OUT impressions bigint)
     returns record language plpgsql stable security definer set search_path=pg_catalog, pg_temp set
-        enable_seqscan=off set enable_bitmapscan=off as body 6081773ffe26ef2d;
+        enable_seqscan=off set enable_bitmapscan=off as body 5b165f64e78f8bdf;
 
-create function analytics.later_part(hour timestamptz, writer bigint)
+create function analytics.later_part(hour timestamptz, site integer, writer bigint)
     returns integer language plpgsql set enable_seqscan=off set enable_bitmapscan=off
-        as body 7ec333541f6d0d7b;
+        as body 8bd04f276b797b22;
 
 create function analytics.list_access_tokens()
     returns TABLE(id text, name text, scopes text[], is_public boolean, origins text[],
-        created_at timestamptz, expires_at timestamptz, revoked_at timestamptz) language sql stable
-        as body 764b77776db0b3bb;
+        sites text[], is_share boolean, created_at timestamptz, expires_at timestamptz,
+        revoked_at timestamptz) language sql stable as body 9715f9fc3bbe7d81;
+
+create function analytics.list_sites()
+    returns TABLE(id integer, name text, created_at timestamptz, archived_at timestamptz) language
+        sql stable security definer set search_path=pg_catalog, pg_temp as body 53cd03485d433bb2;
 
 create function analytics.live_access_tokens()
-    returns TABLE(id text, scopes text[], secret_hash bytea, origins text[], expires_at timestamptz)
-        language sql stable security definer set search_path=pg_catalog, pg_temp
-        as body 2e249efad134891e;
+    returns TABLE(id text, scopes text[], secret_hash bytea, origins text[], site_ids integer[],
+        is_share boolean, expires_at timestamptz) language sql stable security definer
+        set search_path=pg_catalog, pg_temp as body 452198c599a2664a;
+
+create function analytics.live_sites()
+    returns TABLE(id integer, name text, is_archived boolean) language sql stable security definer
+        set search_path=pg_catalog, pg_temp as body f1223a6eae997905;
 
 create function analytics.lock_class(name text)
     returns integer language sql immutable parallel safe as body f8b0d691f4737e8d;
@@ -351,40 +438,51 @@ create function analytics.note_loss(writer bigint, batches bigint, events bigint
     returns void language sql security definer set search_path=pg_catalog, pg_temp
         as body dd31b39532194c41;
 
-create function analytics.rebuild(hour timestamptz, writer bigint)
-    returns void language plpgsql as body f25f58bc87c35a36;
+create function analytics.rebuild(hour timestamptz, sites integer[], least_users bigint[],
+        least_clicks bigint[], least_impressions bigint[], writer bigint)
+    returns SETOF integer language plpgsql as body d93391ff919cac87;
 
-create function analytics.rebuild_to_at_least(hour timestamptz, writer bigint, least_users bigint,
-        least_clicks bigint, least_impressions bigint)
-    returns void language plpgsql as body b3807f945f2ff947;
+create function analytics.rebuild_to_at_least(hour timestamptz, site integer, writer bigint,
+        least_users bigint, least_clicks bigint, least_impressions bigint)
+    returns void language plpgsql as body e26d16c1fa450a1f;
+
+create function analytics.refuse_deleted_site(site integer)
+    returns void language plpgsql stable as body 4406a7fe21ead902;
 
 create function analytics.register_writer()
     returns bigint language sql security definer set search_path=pg_catalog, pg_temp
         as body 149037728cdbf294;
 
 create function analytics.rehearse(writer bigint, after_batch bigint, batch bigint, at timestamptz)
-    returns void language plpgsql set search_path=pg_catalog, pg_temp as body a4bfbbd2535a3db5;
+    returns void language plpgsql set search_path=pg_catalog, pg_temp as body 8f1b19c93bcfe1c8;
 
-create function analytics.reopen(hour timestamptz, writer bigint)
+create function analytics.rename_site(name text, new_name text, OUT id integer)
+    returns integer language sql as body f3343f5df3cae6fa;
+
+create function analytics.reopen(hour timestamptz, sites integer[], writer bigint)
     returns void language plpgsql security definer set search_path=pg_catalog, pg_temp
-        as body 0ecbe52e9c1e4d8b;
+        as body 154d6194b987199e;
 
-create function analytics.repair(hour timestamptz, accepts_loss boolean)
-    returns void language plpgsql as body f9023cabd7587c00;
+create function analytics.repair(hour timestamptz, site integer, accepts_loss boolean)
+    returns void language plpgsql as body ccbdfaede62ff0c4;
 
 create function analytics.revoke_access_token(name_or_id text)
     returns TABLE(id text, name text) language sql as body 0ad4b87d48ff9067;
 
-create function analytics.settle(hour timestamptz)
-    returns TABLE(is_settled boolean, counted_users bigint, counted_clicks bigint,
+create function analytics.settle(hour timestamptz, sites integer[])
+    returns TABLE(site integer, is_settled boolean, counted_users bigint, counted_clicks bigint,
         counted_impressions bigint, aggregate_users bigint, aggregate_clicks bigint,
         aggregate_impressions bigint) language plpgsql security definer
-        set search_path=pg_catalog, pg_temp as body e919ece336e406f1;
+        set search_path=pg_catalog, pg_temp as body b36bf7c1d2807fb3;
 
-create function analytics.unique_users(first timestamptz, last timestamptz, OUT unique_users bigint,
-        OUT kept_from timestamptz)
+create function analytics.site_changes()
+    returns bigint language sql stable security definer set search_path=pg_catalog, pg_temp
+        as body be5d6911041c9809;
+
+create function analytics.unique_users(first timestamptz, last timestamptz, site integer,
+        OUT unique_users bigint, OUT kept_from timestamptz)
     returns record language plpgsql stable security definer set search_path=pg_catalog, pg_temp
-        as body 9c72c3ae69ef33f3;
+        as body 76e27391ac0fd2b5;
 
 -- ==== Only in the flavour timescale ====
 
@@ -393,6 +491,7 @@ create function analytics.unique_users(first timestamptz, last timestamptz, OUT 
 create table analytics.events (
     at timestamptz not null,
     kind analytics.event_kind not null,
+    site integer not null default 0,
     -- Compared byte by byte: two names are one user only if they are the same bytes, whatever the
     -- locale.
     user_name text collate "C" not null
@@ -413,19 +512,20 @@ create table analytics.foreign_chunks (
     constraint foreign_chunks_pkey PRIMARY KEY (range_start)
 );
 
--- The counts of whole hours, computed from the raw events by the extension: what an hour's counters
--- are compared with before it is settled.
+-- The counts of whole hours of each site, computed from the raw events by the extension: what an
+-- hour's counters are compared with before it is settled.
 create view analytics.events_hourly (
     hour timestamptz,
+    site integer,
     unique_users bigint,
     clicks bigint,
     impressions bigint
 );
 create continuous aggregate analytics.events_hourly
-    materialized only, SELECT time_bucket '01:00:00'::interval, at AS hour, count DISTINCT user_name
-        AS unique_users, count * FILTER WHERE kind = 'click'::event_kind AS clicks, count * FILTER
-        WHERE kind = 'impression'::event_kind AS impressions FROM events GROUP BY time_bucket
-        '01:00:00'::interval, at;
+    materialized only, SELECT time_bucket '01:00:00'::interval, at AS hour, site, count DISTINCT
+        user_name AS unique_users, count * FILTER WHERE kind = 'click'::event_kind AS clicks, count
+        * FILTER WHERE kind = 'impression'::event_kind AS impressions FROM events GROUP BY
+        time_bucket '01:00:00'::interval, at , site;
 
 create function analytics.chunk_of(hour timestamptz)
     returns text language sql stable as body 61dce10116804e5e;
@@ -468,6 +568,7 @@ create procedure analytics.set_columnstore_after(IN age interval)
 create table analytics.events (
     at timestamptz not null,
     kind analytics.event_kind not null,
+    site integer not null default 0,
     -- Compared byte by byte: two names are one user only if they are the same bytes, whatever the
     -- locale.
     user_name text collate "C" not null
@@ -475,14 +576,15 @@ create table analytics.events (
 create index analytics.events_at
     on analytics.events USING brin (at) WITH (pages_per_range='32', autosummarize='on');
 
--- The counts of whole hours, computed from the raw events by the settler: what an hour's counters
--- are compared with before it is settled.
+-- The counts of whole hours of each site, computed from the raw events by the settler: what an
+-- hour's counters are compared with before it is settled.
 create table analytics.events_hourly (
     hour timestamptz not null,
+    site integer not null,
     unique_users bigint not null,
     clicks bigint not null,
     impressions bigint not null,
-    constraint events_hourly_pkey PRIMARY KEY (hour)
+    constraint events_hourly_pkey PRIMARY KEY (hour, site)
 );
 
 create function analytics.columnstore_after()
@@ -512,7 +614,7 @@ create function analytics.partition_of(hour timestamptz)
     returns text language sql stable as body c240c12e1c1992f5;
 
 create procedure analytics.refresh_hour(IN hour timestamptz)
-    language plpgsql security definer set search_path=pg_catalog, pg_temp as body e8fd9ce78e53f2b8;
+    language plpgsql security definer set search_path=pg_catalog, pg_temp as body 573e5707df732093;
 
 create procedure analytics.set_columnstore_after(IN age interval)
     language plpgsql as body dee13113fc8a85d9;

@@ -4,6 +4,7 @@
 //! - `commands` has one file a command: its flags, and what it does with them;
 //! - `import` reads files of events and sends them in batches;
 //! - `doctor` looks for what is wrong with a server and its database;
+//! - `site` is which site a command is for;
 //! - `database` connects for the commands that use the database; those that use the server have the crate `client`;
 //! - `time` reads the times that people write on a command line;
 //! - `failure` decides the exit code;
@@ -21,6 +22,7 @@ mod failure;
 mod import;
 mod output;
 mod settings;
+mod site;
 mod time;
 
 use std::process::ExitCode;

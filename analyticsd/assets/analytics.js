@@ -1,15 +1,15 @@
-// Counts impressions of a page, and clicks on elements with the attribute data-analytics-click. Attributes: data-key,
-// the site's public key; data-auto="false" records only clicks and calls; data-lifetime-days="30" shortens a visitor's
-// 365 days.
+// Counts impressions of a page, and clicks on elements with data-analytics-click. Attributes: data-key, a public key;
+// data-site, the site if it has none; data-auto="false" records only clicks and calls; data-lifetime-days="30"
+// shortens a visitor's 365 days.
 (() => {
   const script = document.currentScript;
-  // A script that is included twice counts once.
+  // Included twice, it counts once.
   if (!script || window.analytics?.isEventCounter) return;
-  // Visitors who ask not to be tracked are not recorded.
+  // Who asks for it is not tracked.
   const isRefused = navigator.doNotTrack === "1" || navigator.globalPrivacyControl;
 
   const NAME = "analytics-visitor";
-  const { auto, key, lifetimeDays } = script.dataset;
+  const { auto, key, lifetimeDays, site } = script.dataset;
   const days = Number(lifetimeDays);
   const lifetime = (days > 0 && days < 365 ? days : 365) * 86_400_000;
   const random = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -51,7 +51,7 @@
   // Errors must not reach the page.
   const send = (event) => attempt(() => {
     if (isRefused) return;
-    const query = new URLSearchParams({ timestamp: Date.now(), user: visitor(), event, id: random(), ...(key && { key }) });
+    const query = new URLSearchParams({ timestamp: Date.now(), user: visitor(), event, id: random(), ...(key && { key }), ...(site && { site }) });
     const url = new URL(`analytics?${query}`, script.src).href;
     if (!attempt(() => navigator.sendBeacon(url))) deliver(url, 1_000);
   });

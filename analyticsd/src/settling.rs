@@ -7,7 +7,7 @@ use std::{
 };
 
 use db::{Applied, Retention, SettleOutcome, Settler, Store, StoreError};
-use model::Hour;
+use model::{Hour, SiteHour, SiteId};
 use tokio::time::{Instant, sleep};
 
 use crate::telemetry::metrics::Metrics;
@@ -24,6 +24,8 @@ const TIDY_PAUSE: Duration = Duration::from_hours(1);
 const SETBACK_PAUSE: Duration = Duration::from_mins(1);
 /// How many hours are settled in a row before the settler looks again.
 const HOURS_AT_A_TIME: u32 = 100;
+/// For how many sites of an hour the log says that they differ.
+const MOST_DIFFERENCES_IN_LOG: usize = 10;
 
 /// Settles hours that have been quiet for `quiet`. It never returns; it may be dropped at any time, because every step
 /// is a transaction.
@@ -56,6 +58,7 @@ async fn settle_while_elected(
     metrics: &Metrics,
 ) -> StoreError {
     let mut mismatched = HashSet::new();
+    let mut forgets_next = Instant::now();
     loop {
         if tidied.is_none_or(|at| at.elapsed() >= TIDY_PAUSE) {
             *tidied = Some(Instant::now());
@@ -78,46 +81,76 @@ async fn settle_while_elected(
         };
         metrics.database.answered();
         // An hour that is no longer ripe was repaired, or has new events and is compared again when it is quiet.
-        mismatched.retain(|hour| resting.contains(hour) || ripe.contains(hour));
-        for hour in ripe {
-            let outcome = settler.settle(hour).await;
-            if outcome.is_ok() {
-                metrics.database.answered();
-            }
-            match outcome {
-                Ok(SettleOutcome::Settled) => {
-                    tracing::debug!(%hour, "settled");
-                    metrics.settling.settled_hours.add(1);
-                    mismatched.remove(&hour);
-                }
-                Ok(SettleOutcome::NotOpen | SettleOutcome::Busy) => {
-                    mismatched.remove(&hour);
-                }
-                Ok(SettleOutcome::Differs { counters, aggregate }) => {
-                    tracing::error!(
-                        %hour, ?counters, ?aggregate,
-                        "the counters of an hour differ from its raw events; it stays open and is not settled. \
-                         `analytics-cli verify --repair` rebuilds it"
-                    );
-                    metrics.settling.audit_mismatches.add(1);
-                    mismatched.insert(hour);
-                    failures.note(hour);
+        if !mismatched.is_empty() {
+            let of_hour = |(hour, sites): &(Hour, Vec<SiteId>)| {
+                let hour = *hour;
+                sites.clone().into_iter().map(move |site| SiteHour { hour, site })
+            };
+            let expected: HashSet<SiteHour> = ripe.iter().flat_map(of_hour).chain(resting).collect();
+            mismatched.retain(|it| expected.contains(it));
+        }
+        for (hour, sites) in ripe {
+            match settler.settle(hour, &sites).await {
+                Ok(outcomes) => {
+                    metrics.database.answered();
+                    for site in &sites {
+                        mismatched.remove(&SiteHour { hour, site: *site });
+                    }
+                    for it in note(hour, &outcomes, metrics) {
+                        mismatched.insert(it);
+                        failures.note(it);
+                    }
                 }
                 Err(error) if !settler.is_connected() => return error,
                 Err(error) => {
                     metrics.settling.failures.add(1);
-                    tracing::error!(%hour, %error, "could not settle an hour; it stays open");
-                    failures.note(hour);
+                    tracing::error!(%hour, sites = sites.len(), %error, "could not settle an hour; it stays open");
+                    for site in sites {
+                        failures.note(SiteHour { hour, site });
+                    }
                     // The session may be the cause, as after an update of the extension.
                     return error;
                 }
             }
+        }
+        // A day with each look, so that the hours of the sites that are left never wait long.
+        if forgets_next <= Instant::now()
+            && let Err(error) = settler.forget_deleted_sites().await
+        {
+            if !settler.is_connected() {
+                return error;
+            }
+            metrics.settling.forgetting_failures.add(1);
+            forgets_next = Instant::now() + SETBACK_PAUSE;
+            tracing::error!(%error, "cannot delete what is stored of deleted sites; trying again in a minute");
         }
         metrics.settling.succeeded();
         let differing = mismatched.len() as u64 + closed;
         metrics.settling.audit_mismatched_hours.set(i64::try_from(differing).unwrap_or(i64::MAX));
         sleep(quiet.clamp(LOOK_PAUSES.0, LOOK_PAUSES.1)).await;
     }
+}
+
+/// Counts and logs what came of settling an hour. Returns those whose counters differ from their raw events.
+fn note(hour: Hour, outcomes: &[(SiteId, SettleOutcome)], metrics: &Metrics) -> Vec<SiteHour> {
+    let settled = outcomes.iter().filter(|(_, outcome)| *outcome == SettleOutcome::Settled).count();
+    tracing::debug!(%hour, settled, of = outcomes.len(), "settled");
+    metrics.settling.settled_hours.add(settled);
+    let mut differing = Vec::new();
+    for &(site, outcome) in outcomes {
+        let SettleOutcome::Differs { counters, aggregate } = outcome else { continue };
+        let it = SiteHour { hour, site };
+        if differing.len() < MOST_DIFFERENCES_IN_LOG {
+            tracing::error!(
+                hour = %it, ?counters, ?aggregate,
+                "the counters of an hour differ from its raw events; it stays open and is not settled. \
+                 `analytics-cli verify --repair` rebuilds it"
+            );
+        }
+        differing.push(it);
+    }
+    metrics.settling.audit_mismatches.add(differing.len());
+    differing
 }
 
 /// Runs all three steps even if one fails; returns the first failure.
@@ -145,14 +178,14 @@ async fn tidy(store: &Store, settler: &Settler) -> Result<(), StoreError> {
 
 /// The hours that could not be settled recently.
 #[derive(Default)]
-struct RecentFailures(HashMap<Hour, Instant>);
+struct RecentFailures(HashMap<SiteHour, Instant>);
 
 impl RecentFailures {
-    fn note(&mut self, hour: Hour) {
+    fn note(&mut self, hour: SiteHour) {
         self.0.insert(hour, Instant::now());
     }
 
-    fn current(&mut self) -> Vec<Hour> {
+    fn current(&mut self) -> Vec<SiteHour> {
         self.0.retain(|_, at| at.elapsed() < SETBACK_PAUSE);
         self.0.keys().copied().collect()
     }

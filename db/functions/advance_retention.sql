@@ -9,7 +9,8 @@
 -- `accepts_from` moves no further than every hour is settled, since an hour must be settled before its
 -- raw events go. It moves by whole UTC days, which is what chunks and partitions hold, and never back.
 -- No ingest runs meanwhile, so none stores an event that is then deleted. Days are counted from midnight
--- to midnight, so that it does not matter at which time of the day this is called.
+-- to midnight, so that it does not matter at which time of the day this is called. Call it again as long
+-- as what it returns moves.
 --
 -- It waits a tenth of a second at most: a rebuild holds the lock shared for seconds, and every ingest
 -- would queue behind the one that waits for it exclusively. If it does not get the lock, the next run
@@ -34,6 +35,11 @@ begin
 
     select s.due_before into due from analytics.settings as s where s.retention is not null and s.due_before > s.accepts_from;
     if found then
+        -- With sites, the raw events of each day are read before the day is let go (see first_uncounted_hour): two a call.
+        if exists (select from analytics.sites) then
+            select least(due, min(d.day) + interval '2 days') into due
+            from analytics.settings as s, analytics.event_days() as d (day) where d.day >= s.accepts_from;
+        end if;
         begin
             -- No event before `due` is taken any more, so this can be looked for before ingests are locked out.
             uncounted := analytics.first_uncounted_hour(due);
@@ -42,7 +48,9 @@ begin
             set accepts_from = greatest(
                 s.accepts_from,
                 -- Null is neither the least nor the greatest.
-                least(due, date_trunc('day', uncounted), (select date_trunc('day', min(c.hour)) from analytics.hour_counts as c)));
+                least(due, date_trunc('day', uncounted), (
+                    select date_trunc('day', min(c.hour)) from analytics.hour_counts as c
+                    where c.site not in (select d.id from analytics.sites as d where d.deleted_at is not null))));
         exception when lock_not_available then
             raise notice 'accepts_from stays where it is, because an hour is being rebuilt';
         end;

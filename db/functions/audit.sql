@@ -1,14 +1,16 @@
--- One row for each hour from the first to the last that has raw events, counters, users or a row in
--- `settled_hours`: what its raw events say, beside everything that is derived from them. The span may be
--- a day at most, which bounds what one call reads; raises AN005 for more.
+-- One row for each hour of each site, from the first hour to the last, that has raw events, counters,
+-- users or a row in `settled_hours`: what its raw events say, beside everything that is derived from them.
+-- The span may be a day at most, which bounds what one call reads; raises AN005 for more. Only of the site
+-- that is given, or of all that are not deleted.
 --
 -- One statement reads everything, so that it sees one instant, whatever is ingested, settled or reopened
 -- meanwhile. It is planned with the span's values, so that no other partition or chunk is opened and
 -- locked.
 
-create or replace function analytics.audit(first_hour timestamptz, last_hour timestamptz)
+create or replace function analytics.audit(first_hour timestamptz, last_hour timestamptz, only_site integer)
 returns table (
     hour timestamptz,
+    site integer,
     -- False where raw events may have been deleted (see settings.accepts_from), so that nothing can be concluded from them.
     is_verifiable boolean,
     is_open boolean,
@@ -34,14 +36,16 @@ begin
         with raw as (
             select
                 date_bin(interval '1 hour', e.at, timestamptz 'epoch') as hour,
+                e.site,
                 e.user_name,
                 count(*) filter (where e.kind = 'click') as clicks,
                 count(*) filter (where e.kind = 'impression') as impressions
-            from analytics.events as e where e.at >= $1 and e.at < $2
-            group by 1, 2
+            from analytics.events as e where e.at >= $1 and e.at < $2 and ($3 is null or e.site = $3) and e.site <> all ($4)
+            group by 1, 2, 3
         ), seen as (
             select
                 hour,
+                site,
                 count(r.user_name) as users,
                 sum(r.clicks)::bigint as clicks,
                 sum(r.impressions)::bigint as impressions,
@@ -49,19 +53,24 @@ begin
                 count(*) filter (where u.user_name is null) as missing_users,
                 count(*) filter (where r.user_name is null) as strange_users
             from raw as r
-            full join (select * from analytics.hour_users where hour >= $1 and hour < $2) as u using (hour, user_name)
-            group by hour
+            full join (
+                select * from analytics.hour_users
+                where hour >= $1 and hour < $2 and ($3 is null or site = $3) and site <> all ($4)
+            ) as u using (hour, site, user_name)
+            group by hour, site
         ), counted as (
             select
                 hour,
+                site,
                 sum(unique_users)::bigint as users,
                 sum(clicks)::bigint as clicks,
                 sum(impressions)::bigint as impressions
-            from analytics.hour_counts where hour >= $1 and hour < $2
-            group by hour
+            from analytics.hour_counts where hour >= $1 and hour < $2 and ($3 is null or site = $3) and site <> all ($4)
+            group by hour, site
         )
         select
             hour,
+            site,
             hour >= s.accepts_from,
             c.hour is not null,
             z.hour is not null,
@@ -72,11 +81,14 @@ begin
             z.unique_users, z.clicks, z.impressions,
             z.events_missing_since is not null
         from seen as r
-        full join counted as c using (hour)
-        full join (select * from analytics.settled_hours where hour >= $1 and hour < $2) as z using (hour)
-        left join (select * from analytics.events_hourly where hour >= $1 and hour < $2) as a using (hour)
+        full join counted as c using (hour, site)
+        full join (
+            select * from analytics.settled_hours where hour >= $1 and hour < $2 and ($3 is null or site = $3) and site <> all ($4)
+        ) as z using (hour, site)
+        left join (select * from analytics.events_hourly where hour >= $1 and hour < $2) as a using (hour, site)
         cross join analytics.settings as s
-        order by hour
-    $$ using first_hour, last_hour + interval '1 hour';
+        order by hour, site
+    $$ using first_hour, last_hour + interval '1 hour', only_site,
+        array(select d.id from analytics.sites as d where d.deleted_at is not null);
 end
 $function$;

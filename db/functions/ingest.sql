@@ -2,10 +2,12 @@
 --
 -- The caller gives the same batch three times, each time as arrays that run in step, because sorting and
 -- summing a few dozen events costs the caller less than it costs the database:
---   times, users, clicks                  every event;
---   hours, hour_clicks, hour_impressions  the sums of each hour touched, each hour once, ascending;
---   seen_hours, seen_users                who was seen in which hour and is not known to be there, each
---                                         pair once, ascending (users byte by byte).
+--   times, sites, users, clicks           every event;
+--   hours, hour_sites, hour_clicks,       the sums of each hour of each site touched, each once, ascending
+--   hour_impressions                      by hour and site;
+--   seen_hours, seen_users, seen_sites    who was seen in which hour of which site and is not known to be
+--                                         there, each once, ascending (users byte by byte).
+-- Where all is for the site without a name, the three arrays of sites are null.
 --
 -- after_batch is the number of the writer's last stored batch, 0 for none; null for a caller that leaves
 -- out no pair. A writer may leave out a pair that it knows to be committed: an open hour has it from then
@@ -14,9 +16,10 @@
 -- stored if the writer's row stands behind another batch. Whatever else takes a pair away from an hour
 -- must fence all writers in the same transaction.
 --
--- Returns two nulls when the batch is stored. Otherwise nothing is stored, and it names
---   settled: hours that must be reopened first (see reopen);
---   expired: hours that never take events again (see blocked).
+-- Returns nulls when the batch is stored. Otherwise nothing is stored, and it names
+--   settled, settled_sites: hours of sites that must be reopened first (see reopen);
+--   expired, expired_sites: those that never take events again (see blocked);
+--   deleted: the sites that never do.
 --
 -- Raises AN001, and stores nothing, when the writer is not registered, was fenced off (see fence_writer)
 -- or stands behind another batch; AN003 outside of a read committed transaction.
@@ -32,14 +35,16 @@
 
 create or replace function analytics.ingest(
     writer bigint, after_batch bigint, batch bigint,
-    times timestamptz[], users text[], clicks boolean[],
-    hours timestamptz[], hour_clicks bigint[], hour_impressions bigint[],
-    seen_hours timestamptz[], seen_users text[],
-    out settled timestamptz[], out expired timestamptz[]
+    times timestamptz[], sites integer[], users text[], clicks boolean[],
+    hours timestamptz[], hour_sites integer[], hour_clicks bigint[], hour_impressions bigint[],
+    seen_hours timestamptz[], seen_users text[], seen_sites integer[],
+    out settled timestamptz[], out settled_sites integer[], out expired timestamptz[], out expired_sites integer[],
+    out deleted integer[]
 )
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     hour timestamptz;
+    last_hour timestamptz;
     locked boolean;
     has_room boolean := true;
     is_checked boolean := false;
@@ -53,6 +58,9 @@ begin
     -- exclusive lock committed before it let go. Assignments cost a tenth of what `perform` does.
     locked := pg_advisory_xact_lock_shared(analytics.lock_class('retention'), 0) is not null;
     foreach hour in array hours loop
+        -- Several sites have the same hour.
+        continue when hour = last_hour;
+        last_hour := hour;
         locked := pg_advisory_xact_lock_shared(analytics.lock_class('hours'), analytics.hour_number(hour)) is not null;
         has_room := has_room and analytics.has_room(hour);
     end loop;
@@ -64,8 +72,8 @@ begin
 
     if not has_room then
         -- Nothing is made for events that are not taken.
-        select b.settled, b.expired into settled, expired from analytics.blocked(hours) as b;
-        if settled is not null or expired is not null then
+        select b.* into settled, settled_sites, expired, expired_sites, deleted from analytics.blocked(hours, hour_sites) as b;
+        if settled is not null or expired is not null or deleted is not null then
             return;
         end if;
         perform analytics.make_room(hours);
@@ -74,15 +82,16 @@ begin
     if cardinality(times) > 1000 then
         -- Whoever brings a visitor whom this batch brings too, and who is new, waits for its commit. So what takes longest comes before that. What
         -- is checked first cannot change any more, because of the locks, but for the setting of retention: so it is not checked again.
-        select b.settled, b.expired into settled, expired from analytics.blocked(hours) as b;
-        if settled is not null or expired is not null then
+        select b.* into settled, settled_sites, expired, expired_sites, deleted from analytics.blocked(hours, hour_sites) as b;
+        if settled is not null or expired is not null or deleted is not null then
             return;
         end if;
         is_checked := true;
-        insert into analytics.events (at, kind, user_name)
-        select e.at, case when e.click then 'click' else 'impression' end::analytics.event_kind, e.user_name
-        from (select unnest(times) as at, unnest(users) as user_name, unnest(clicks) as click) as e;
+        insert into analytics.events (at, kind, site, user_name)
+        select e.at, case when e.click then 'click' else 'impression' end::analytics.event_kind, coalesce(e.site, 0), e.user_name
+        from (select unnest(times) as at, unnest(sites) as site, unnest(users) as user_name, unnest(clicks) as click) as e;
         times := '{}';
+        sites := '{}';
         users := '{}';
         clicks := '{}';
     end if;
@@ -96,25 +105,37 @@ begin
             written_at = now()
         where w.id = ingest.writer and w.part = ingest.after_batch >> 8 and w.last_batch = ingest.after_batch and not w.fenced
             and (is_checked or hours[1] >= (select greatest(s.accepts_from, s.due_before) from analytics.settings as s))
-            and not exists (select from analytics.settled_hours as z where z.hour = any (hours))
+            and case when hour_sites is null
+                then not exists (select from analytics.settled_hours as z where z.site = 0 and z.hour = any (hours))
+                else not exists (
+                    select from unnest(hours, hour_sites) as h (hour, site)
+                    join analytics.settled_hours as z on z.site = h.site and z.hour = h.hour)
+                and not exists (select from analytics.sites as d where d.deleted_at is not null and d.id = any (hour_sites))
+            end
         returning w.id, w.is_crowded
     ), stored as (
-        insert into analytics.events (at, kind, user_name)
-        select e.at, case when e.click then 'click' else 'impression' end::analytics.event_kind, e.user_name
+        insert into analytics.events (at, kind, site, user_name)
+        select e.at, case when e.click then 'click' else 'impression' end::analytics.event_kind, coalesce(e.site, 0), e.user_name
         -- In a list of columns unnest yields row after row; as a table it would first lay all of them down, which takes a fifth of the time.
-        from written, lateral (select unnest(times) as at, unnest(users) as user_name, unnest(clicks) as click) as e
+        from written, lateral (
+            select unnest(times) as at, unnest(sites) as site, unnest(users) as user_name, unnest(clicks) as click) as e
     ), first_seen as (
-        insert into analytics.hour_users (hour, user_name)
-        select s.hour, s.user_name
-        from written, lateral (select unnest(seen_hours) as hour, unnest(seen_users) as user_name) as s
+        insert into analytics.hour_users (hour, user_name, site)
+        select s.hour, s.user_name, coalesce(s.site, 0)
+        from written, lateral (
+            select unnest(seen_hours) as hour, unnest(seen_users) as user_name, unnest(seen_sites) as site) as s
         on conflict do nothing
-        returning hour_users.hour
+        returning hour_users.hour, hour_users.site
     )
-    insert into analytics.hour_counts as c (hour, is_later, writer, part, unique_users, clicks, impressions, written_at)
+    insert into analytics.hour_counts as c (hour, site, is_later, writer, part, unique_users, clicks, impressions, written_at)
     select
-        h.hour, w.is_crowded, w.id, case when w.is_crowded then analytics.later_part(h.hour, w.id) else 0 end,
-        (select count(*) from first_seen as f where f.hour = h.hour), h.clicks, h.impressions, now()
-    from written as w, unnest(hours, hour_clicks, hour_impressions) as h (hour, clicks, impressions)
+        h.hour, coalesce(h.site, 0), w.is_crowded, w.id,
+        case when w.is_crowded then analytics.later_part(h.hour, coalesce(h.site, 0), w.id) else 0 end,
+        coalesce(n.users, 0), h.clicks, h.impressions, now()
+    from written as w
+    cross join unnest(hours, hour_sites, hour_clicks, hour_impressions) as h (hour, site, clicks, impressions)
+    left join (select f.hour, f.site, count(*) as users from first_seen as f group by f.hour, f.site) as n
+        on n.hour = h.hour and n.site = coalesce(h.site, 0)
     on conflict on constraint hour_counts_pkey do update set
         unique_users = c.unique_users + excluded.unique_users,
         clicks = c.clicks + excluded.clicks,
@@ -123,9 +144,9 @@ begin
         part = case when c.is_later then ingest.batch >> 8 else 0 end;
     if not found then
         if not is_checked then
-            select b.settled, b.expired into settled, expired from analytics.blocked(hours) as b;
+            select b.* into settled, settled_sites, expired, expired_sites, deleted from analytics.blocked(hours, hour_sites) as b;
         end if;
-        if settled is null and expired is null then
+        if settled is null and expired is null and deleted is null then
             raise exception 'writer % is not registered, was fenced off, or stands behind another batch than %', writer, after_batch
                 using errcode = 'AN001';
         end if;

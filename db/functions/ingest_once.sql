@@ -1,6 +1,6 @@
 -- Stores a batch as ingest does, and with it, in the same transaction,
---   key_hours, keys, fingerprints   the idempotency keys that its events came under, in each hour that
---                                   they touch, each pair once, ascending;
+--   key_hours, key_sites, keys,     the idempotency keys that its events came under, in each hour of each
+--   fingerprints                    site that they touch, each once, ascending; the sites may be null;
 --   spool, spool_from, spool_to     the spool that the batch was read from, and behind which record and
 --                                   up to which; all null for none.
 --
@@ -8,7 +8,7 @@
 -- already:
 --   repeated      with the same fingerprint: their events are stored, and must be left out;
 --   conflicting   with another one.
--- All four are null when the batch is stored; otherwise nothing is.
+-- All are null when the batch is stored; otherwise nothing is.
 --
 -- Raises AN006 when another transaction stored one of the keys, or of the records, at the same moment:
 -- try again. The keys are stored last and in order, so that two calls can wait for each other, but never
@@ -16,12 +16,13 @@
 
 create or replace function analytics.ingest_once(
     writer bigint, after_batch bigint, batch bigint,
-    times timestamptz[], users text[], clicks boolean[],
-    hours timestamptz[], hour_clicks bigint[], hour_impressions bigint[],
-    seen_hours timestamptz[], seen_users text[],
-    key_hours timestamptz[], keys text[], fingerprints bytea[],
+    times timestamptz[], sites integer[], users text[], clicks boolean[],
+    hours timestamptz[], hour_sites integer[], hour_clicks bigint[], hour_impressions bigint[],
+    seen_hours timestamptz[], seen_users text[], seen_sites integer[],
+    key_hours timestamptz[], key_sites integer[], keys text[], fingerprints bytea[],
     spool text, spool_from bigint, spool_to bigint,
-    out settled timestamptz[], out expired timestamptz[], out repeated bigint[], out conflicting bigint[]
+    out settled timestamptz[], out settled_sites integer[], out expired timestamptz[], out expired_sites integer[],
+    out deleted integer[], out repeated bigint[], out conflicting bigint[]
 )
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 -- The plan for the keys is made once, perhaps while the table is empty and was just analyzed, and then to read all of it looks cheapest.
@@ -34,26 +35,28 @@ begin
         array_agg(k.n) filter (where e.fingerprint = k.fingerprint),
         array_agg(k.n) filter (where e.fingerprint <> k.fingerprint)
     into repeated, conflicting
-    from unnest(key_hours, keys, fingerprints) with ordinality as k (hour, key, fingerprint, n)
+    from unnest(key_hours, key_sites, keys, fingerprints) with ordinality as k (hour, site, key, fingerprint, n)
     -- Key by key: where nothing is known of the table, a join would read the whole index with every request.
     cross join lateral (
-        select s.fingerprint from analytics.event_keys as s where s.hour = k.hour and s.key = k.key limit 1
+        select s.fingerprint from analytics.event_keys as s
+        where s.hour = k.hour and s.site = coalesce(k.site, 0) and s.key = k.key limit 1
     ) as e;
     if repeated is not null or conflicting is not null then
         return;
     end if;
 
-    select i.settled, i.expired into settled, expired
+    select i.* into settled, settled_sites, expired, expired_sites, deleted
     from analytics.ingest(
         writer, after_batch, batch,
-        times, users, clicks, hours, hour_clicks, hour_impressions, seen_hours, seen_users) as i;
-    if settled is not null or expired is not null then
+        times, sites, users, clicks, hours, hour_sites, hour_clicks, hour_impressions, seen_hours, seen_users, seen_sites) as i;
+    if settled is not null or expired is not null or deleted is not null then
         return;
     end if;
 
     begin
-        insert into analytics.event_keys (hour, key, fingerprint)
-        select unnest(key_hours), unnest(keys), unnest(fingerprints);
+        insert into analytics.event_keys (hour, site, key, fingerprint)
+        select k.hour, coalesce(k.site, 0), k.key, k.fingerprint
+        from unnest(key_hours, key_sites, keys, fingerprints) as k (hour, site, key, fingerprint);
     exception when unique_violation then
         raise exception 'another transaction has just stored one of the keys' using errcode = 'AN006';
     end;

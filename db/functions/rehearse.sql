@@ -18,8 +18,8 @@ begin
         -- What is assigned stays when the rest is undone.
         select i.expired is not null into is_expired
         from analytics.ingest(
-            writer, after_batch, batch, array[at], array[visitor], array[true],
-            array[current_hour], array[1::bigint], array[0::bigint], array[current_hour], array[visitor]) as i;
+            writer, after_batch, batch, array[at], null, array[visitor], array[true],
+            array[current_hour], null, array[1::bigint], array[0::bigint], array[current_hour], array[visitor], null) as i;
         raise exception 'this was a rehearsal' using errcode = 'AN010';
     exception when sqlstate 'AN010' then
         null;

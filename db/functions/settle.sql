@@ -1,46 +1,52 @@
--- Settles an hour if, and only if, the aggregate computed from its raw events equals its counters. Call
--- refresh_hour first.
+-- Settles an hour of each of the given sites of which the aggregate computed from the raw events equals
+-- the counters. Call refresh_hour first.
 --
--- Returns one row with both sides, and whether the hour is settled now; no row where the hour was not
--- open. Where they differ nothing changes: either events came in since the refresh (the counters moved),
--- or something is wrong with the data. The counts of a settled hour are written down here, since the
--- aggregate changes if somebody refreshes it, or makes it anew, after raw events are gone.
+-- Returns a row for each of them whose hour was open and that is not deleted, with both sides, and whether
+-- it is settled now. Where they differ nothing changes: either events came in since the refresh (the
+-- counters moved), or something is wrong with the data. The counts of a settled hour are written down
+-- here, since the aggregate changes if somebody refreshes it, or makes it anew, after raw events are gone.
 
-create or replace function analytics.settle(hour timestamptz)
+create or replace function analytics.settle(hour timestamptz, sites integer[])
 returns table (
-    is_settled boolean,
+    site integer, is_settled boolean,
     counted_users bigint, counted_clicks bigint, counted_impressions bigint,
     aggregate_users bigint, aggregate_clicks bigint, aggregate_impressions bigint
 )
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
         raise exception 'settle must run in a read committed transaction' using errcode = 'AN003';
     end if;
 
-    -- From here to the commit no ingest of this hour runs; the statements below see all that have run.
+    -- From here to the commit no site is deleted and no ingest of this hour runs; the statement below sees all that have run.
+    perform pg_advisory_xact_lock_shared(analytics.lock_class('retention'), 0);
     perform pg_advisory_xact_lock(analytics.lock_class('hours'), analytics.hour_number(settle.hour));
 
-    select sum(c.unique_users), sum(c.clicks), sum(c.impressions)
-    into counted_users, counted_clicks, counted_impressions
-    from analytics.hour_counts as c where c.hour = settle.hour
-    having count(*) > 0;
-    if not found then
-        return;
-    end if;
-
-    select a.unique_users, a.clicks, a.impressions
-    into aggregate_users, aggregate_clicks, aggregate_impressions
-    from analytics.events_hourly as a where a.hour = settle.hour;
-
-    is_settled := (counted_users, counted_clicks, counted_impressions)
-        is not distinct from (aggregate_users, aggregate_clicks, aggregate_impressions);
-    if is_settled then
-        insert into analytics.settled_hours (hour, settled_at, unique_users, clicks, impressions)
-        values (settle.hour, now(), counted_users, counted_clicks, counted_impressions);
-        delete from analytics.hour_counts as c where c.hour = settle.hour;
-        delete from analytics.hour_users as u where u.hour = settle.hour;
-    end if;
-    return next;
+    return query
+    with counted as (
+        select c.site, sum(c.unique_users)::bigint as users, sum(c.clicks)::bigint as clicks, sum(c.impressions)::bigint as impressions
+        from analytics.hour_counts as c
+        where c.hour = settle.hour and c.site = any (settle.sites)
+            and not exists (select from analytics.sites as d where d.id = c.site and d.deleted_at is not null)
+        group by c.site
+    ), compared as (
+        select
+            c.site, c.users, c.clicks, c.impressions, a.unique_users, a.clicks as aggregate_clicks, a.impressions as aggregate_impressions,
+            (c.users, c.clicks, c.impressions) is not distinct from (a.unique_users, a.clicks, a.impressions) as is_equal
+        from counted as c
+        left join analytics.events_hourly as a on a.hour = settle.hour and a.site = c.site
+    ), settled as (
+        insert into analytics.settled_hours (site, hour, settled_at, unique_users, clicks, impressions)
+        select c.site, settle.hour, now(), c.users, c.clicks, c.impressions from compared as c where c.is_equal
+        returning site
+    ), without_counts as (
+        delete from analytics.hour_counts as c where c.hour = settle.hour and c.site = any (array(select s.site from settled as s))
+    ), without_users as (
+        -- The hour's users are read once, whatever is known of the tables.
+        delete from analytics.hour_users as u where u.hour = settle.hour and u.site = any (array(select s.site from settled as s))
+    )
+    select c.site, c.is_equal, c.users, c.clicks, c.impressions, c.unique_users, c.aggregate_clicks, c.aggregate_impressions
+    from compared as c;
 end
 $$;

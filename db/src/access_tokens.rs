@@ -1,5 +1,8 @@
 use chrono::{DateTime, Utc};
-use model::access::{Digest, Origin, Scope, Scopes, TokenName};
+use model::{
+    SiteId,
+    access::{Digest, Origin, Scope, Scopes, TokenName},
+};
 
 use crate::{Store, StoreError};
 
@@ -16,6 +19,10 @@ pub struct NewAccessToken {
     pub digest: Option<Digest>,
     /// Where the pages are that may use a public key. Empty for any other.
     pub origins: Vec<Origin>,
+    /// The sites that it is for. None: a token is for all, a public key for the site without a name.
+    pub sites: Option<Vec<SiteId>>,
+    /// Whether it is for a link to the page of its one site.
+    pub is_share: bool,
     /// When it ends, if it does.
     pub expires_at: Option<DateTime<Utc>>,
 }
@@ -33,6 +40,10 @@ pub struct AccessTokenRow {
     pub is_public: bool,
     /// Where the pages are that may use it.
     pub origins: Vec<String>,
+    /// The names of the sites that it is for, without those that are deleted; none if it is for no site in particular.
+    pub sites: Option<Vec<String>>,
+    /// Whether it is for a link to the page of its one site.
+    pub is_share: bool,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When it ends or ended by itself.
@@ -52,6 +63,10 @@ pub struct LiveAccessToken {
     pub digest: Option<Digest>,
     /// Where the pages are that may use a public key, as browsers write it.
     pub origins: Vec<String>,
+    /// The sites that it is for. None: a token is for all, a public key for the site without a name.
+    pub sites: Option<Vec<SiteId>>,
+    /// Whether it is for a link to the page of its one site.
+    pub is_share: bool,
     /// When it ends.
     pub expires_at: Option<DateTime<Utc>>,
 }
@@ -80,15 +95,18 @@ impl AccessTokens<'_> {
         let scopes: Vec<&str> = token.scopes.iter().map(Scope::as_str).collect();
         let origins: Vec<&str> = token.origins.iter().map(Origin::as_str).collect();
         let digest = token.digest.as_ref().map(<[u8; 32]>::as_slice);
-        let create = "select analytics.create_access_token($1, $2, $3, $4, $5, $6)";
+        let create = "select analytics.create_access_token($1, $2, $3, $4, $5, $6, $7, $8)";
         let name = token.name.as_str();
-        let row = self.0.row(create, &[&token.id, &name, &scopes, &digest, &origins, &token.expires_at]).await?;
+        let sites: Option<Vec<i32>> =
+            token.sites.as_ref().map(|sites| sites.iter().map(|site| site.number()).collect());
+        let NewAccessToken { id, is_share, expires_at, .. } = token;
+        let row = self.0.row(create, &[id, &name, &scopes, &digest, &origins, &sites, is_share, expires_at]).await?;
         Ok(row.get(0))
     }
 
     /// All that ever were, the latest last.
     pub async fn list(self) -> Result<Vec<AccessTokenRow>, StoreError> {
-        let statement = "select id, name, scopes, is_public, origins, created_at, expires_at, revoked_at \
+        let statement = "select id, name, scopes, is_public, origins, sites, is_share, created_at, expires_at, revoked_at \
                          from analytics.list_access_tokens()";
         let rows = self.0.read_rows(statement, &[]).await?;
         let read = |row: &tokio_postgres::Row| AccessTokenRow {
@@ -97,9 +115,11 @@ impl AccessTokens<'_> {
             scopes: row.get(2),
             is_public: row.get(3),
             origins: row.get(4),
-            created_at: row.get(5),
-            expires_at: row.get(6),
-            revoked_at: row.get(7),
+            sites: row.get(5),
+            is_share: row.get(6),
+            created_at: row.get(7),
+            expires_at: row.get(8),
+            revoked_at: row.get(9),
         };
         Ok(rows.iter().map(read).collect())
     }
@@ -127,7 +147,7 @@ impl AccessTokens<'_> {
                 }
                 let rows = client
                     .query(
-                        "select id, scopes, secret_hash, origins, expires_at from analytics.live_access_tokens()",
+                        "select id, scopes, secret_hash, origins, site_ids, is_share, expires_at from analytics.live_access_tokens()",
                         &[],
                     )
                     .await?;
@@ -154,6 +174,11 @@ fn live(row: &tokio_postgres::Row) -> Option<LiveAccessToken> {
         scopes: scopes.iter().map(|scope| scope.parse()).collect::<Result<Scopes, _>>().ok()?,
         digest,
         origins: row.get(3),
-        expires_at: row.get(4),
+        sites: match row.get::<_, Option<Vec<i32>>>(4) {
+            Some(numbers) => Some(numbers.into_iter().map(SiteId::new).collect::<Option<_>>()?),
+            None => None,
+        },
+        is_share: row.get(5),
+        expires_at: row.get(6),
     })
 }

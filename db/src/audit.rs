@@ -1,7 +1,7 @@
 use std::{fmt, ops::RangeInclusive};
 
 use chrono::{DateTime, Utc};
-use model::Hour;
+use model::{Hour, SiteHour, SiteId};
 use serde::Serialize;
 use tokio_postgres::Row;
 
@@ -13,11 +13,11 @@ pub struct Auditor {
     pub(crate) client: Connected,
 }
 
-/// An hour's raw events beside what is derived from them, all at one instant.
+/// The raw events of an hour of a site beside what is derived from them, all at one instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AuditedHour {
-    /// Which hour.
-    pub hour: Hour,
+    /// Which hour, of which site.
+    pub site_hour: SiteHour,
     /// Whether all of its raw events are still kept. If not, nothing can be concluded from them.
     pub is_verifiable: bool,
     /// What was settled, which answers for the hour; none if it is not settled.
@@ -95,37 +95,42 @@ impl Auditor {
         rows.iter().map(|row| Ok(whole_hour(row, 0)?..=whole_hour(row, 1)?)).collect()
     }
 
-    /// Every hour of a part that has anything, in order.
+    /// Every hour of a part that has anything, in order: those of one site, or of all that are not deleted.
     ///
     /// A difference that is found is looked at twice, and the second look counts: a commit can be seen a moment before other sessions
     /// learn of the partition that it made, and then the raw events in it are missing from the first.
-    pub async fn audit(&self, part: &RangeInclusive<Hour>) -> Result<Vec<AuditedHour>, StoreError> {
-        let hours = self.look(part).await?;
+    pub async fn audit(
+        &self,
+        part: &RangeInclusive<Hour>,
+        site: Option<SiteId>,
+    ) -> Result<Vec<AuditedHour>, StoreError> {
+        let hours = self.look(part, site).await?;
         if hours.iter().all(|hour| hour.differences().is_empty()) {
             return Ok(hours);
         }
-        self.look(part).await
+        self.look(part, site).await
     }
 
-    async fn look(&self, part: &RangeInclusive<Hour>) -> Result<Vec<AuditedHour>, StoreError> {
-        let (first, last) = bounds(part);
-        let statement = "select hour, is_verifiable, is_open, is_settled, raw_users, raw_clicks, raw_impressions, \
+    async fn look(&self, part: &RangeInclusive<Hour>, site: Option<SiteId>) -> Result<Vec<AuditedHour>, StoreError> {
+        let ((first, last), site) = (bounds(part), site.map(SiteId::number));
+        let statement = "select hour, site, is_verifiable, is_open, is_settled, raw_users, raw_clicks, raw_impressions, \
                          counted_users, counted_clicks, counted_impressions, \
                          aggregate_users, aggregate_clicks, aggregate_impressions, \
                          user_rows, missing_users, strange_users, \
-                         settled_users, settled_clicks, settled_impressions, is_closed from analytics.audit($1, $2)";
-        let rows = self.store.maintain(self.client.query(statement, &[&first, &last])).await?;
+                         settled_users, settled_clicks, settled_impressions, is_closed from analytics.audit($1, $2, $3)";
+        let rows = self.store.maintain(self.client.query(statement, &[&first, &last, &site])).await?;
         rows.iter().map(AuditedHour::read).collect()
     }
 
-    /// Replaces everything that is derived from the raw events of an hour by what they say, in one transaction. The hour is open
+    /// Replaces everything that is derived from the raw events of an hour of a site by what they say, in one transaction. The hour is open
     /// afterwards, and settles like any other. Nothing changes where raw events are no longer kept, or where a number would fall, unless that
     /// is accepted.
-    pub async fn repair(&self, hour: Hour, accepts_loss: bool) -> Result<Repaired, StoreError> {
+    pub async fn repair(&self, SiteHour { hour, site }: SiteHour, accepts_loss: bool) -> Result<Repaired, StoreError> {
         self.store
             .bounded_maintenance(async {
-                let statement = "select analytics.repair($1, $2)";
-                let done = self.client.execute(statement, &[&hour.start().to_utc(), &accepts_loss]).await;
+                let statement = "select analytics.repair($1, $2, $3)";
+                let (start, site) = (hour.start().to_utc(), site.number());
+                let done = self.client.execute(statement, &[&start, &site, &accepts_loss]).await;
                 match done.map_err(|error| (refusal(&error), error)) {
                     Ok(_) => Ok(Repaired::Done),
                     Err((Some((WOULD_FALL, reason)), _)) => Ok(Repaired::WouldFall(reason)),
@@ -211,18 +216,18 @@ impl AuditedHour {
     }
 
     fn read(row: &Row) -> Result<Self, StoreError> {
-        let is_open: bool = row.get(2);
+        let is_open: bool = row.get(3);
         Ok(Self {
-            hour: whole_hour(row, 0)?,
-            is_verifiable: row.get(1),
-            settled: tally(row, 16),
-            is_closed: row.get(19),
-            raw: tally(row, 4).unwrap_or_default(),
-            counters: is_open.then(|| tally(row, 7).unwrap_or_default()),
-            aggregate: tally(row, 10),
-            user_rows: row.get(13),
-            missing_users: row.get(14),
-            strange_users: row.get(15),
+            site_hour: SiteHour { hour: whole_hour(row, 0)?, site: site(row, 1)? },
+            is_verifiable: row.get(2),
+            settled: tally(row, 17),
+            is_closed: row.get(20),
+            raw: tally(row, 5).unwrap_or_default(),
+            counters: is_open.then(|| tally(row, 8).unwrap_or_default()),
+            aggregate: tally(row, 11),
+            user_rows: row.get(14),
+            missing_users: row.get(15),
+            strange_users: row.get(16),
         })
     }
 }
@@ -263,6 +268,12 @@ pub(crate) fn bounds(hours: &RangeInclusive<Hour>) -> (DateTime<Utc>, DateTime<U
 fn whole_hour(row: &Row, column: usize) -> Result<Hour, StoreError> {
     Hour::starting_at(row.get(column)).ok_or(StoreError::Inconsistent(
         "hour_counts, hour_users or settled_hours has a row whose hour is not a whole UTC hour; delete it",
+    ))
+}
+
+fn site(row: &Row, column: usize) -> Result<SiteId, StoreError> {
+    SiteId::new(row.get(column)).ok_or(StoreError::Inconsistent(
+        "hour_counts, hour_users or settled_hours has a row of a site with a negative number; delete it",
     ))
 }
 

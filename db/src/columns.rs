@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use model::{Event, EventKind, Hour};
+use model::{EventKind, Hour, SiteEvent, SiteHour, SiteId};
 
 use crate::known_visitors::KnownVisitors;
 
@@ -9,88 +9,144 @@ use crate::known_visitors::KnownVisitors;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Columns<'a> {
     pub(crate) times: Vec<DateTime<Utc>>,
+    pub(crate) sites: SiteColumn,
     pub(crate) users: Vec<&'a str>,
     pub(crate) clicks: Vec<bool>,
     pub(crate) hours: Vec<DateTime<Utc>>,
+    pub(crate) hour_sites: SiteColumn,
     pub(crate) hour_clicks: Vec<i64>,
     pub(crate) hour_impressions: Vec<i64>,
     pub(crate) seen_hours: Vec<DateTime<Utc>>,
     pub(crate) seen_users: Vec<&'a str>,
+    pub(crate) seen_sites: SiteColumn,
+}
+
+/// The sites of rows that other columns describe. The database is sent none where all are the one without a name, which costs it less.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct SiteColumn(Option<Vec<i32>>);
+
+impl FromIterator<SiteId> for SiteColumn {
+    fn from_iter<I: IntoIterator<Item = SiteId>>(sites: I) -> Self {
+        let numbers: Vec<i32> = sites.into_iter().map(SiteId::number).collect();
+        Self(numbers.iter().any(|&number| number != SiteId::NAMELESS.number()).then_some(numbers))
+    }
+}
+
+impl SiteColumn {
+    /// As a parameter.
+    #[expect(clippy::ref_option, reason = "a parameter is a reference to what is sent")]
+    pub(crate) fn as_sent(&self) -> &Option<Vec<i32>> {
+        &self.0
+    }
+
+    fn at(&self, place: usize) -> SiteId {
+        self.0.as_ref().and_then(|numbers| SiteId::new(numbers[place])).unwrap_or_default()
+    }
 }
 
 impl<'a> Columns<'a> {
     /// Those who are known to be counted in their hour are left out of who was seen.
-    pub(crate) fn of(events: impl IntoIterator<Item = &'a Event>, known: &KnownVisitors) -> Self {
+    pub(crate) fn of(events: impl IntoIterator<Item = &'a SiteEvent>, known: &KnownVisitors) -> Self {
         let mut columns = Self::default();
-        let mut hours: BTreeMap<Hour, (i64, i64)> = BTreeMap::new();
-        let mut seen: Vec<(Hour, &str)> = Vec::new();
-        for event in events {
-            let (clicks, impressions) = hours.entry(event.hour()).or_default();
+        let mut sites = Vec::new();
+        let mut sums: BTreeMap<SiteHour, (i64, i64)> = BTreeMap::new();
+        let mut seen: Vec<(Hour, &str, SiteId)> = Vec::new();
+        for of_site in events {
+            let (SiteEvent { site, event }, site_hour) = (of_site, of_site.site_hour());
+            let (clicks, impressions) = sums.entry(site_hour).or_default();
             match event.kind {
                 EventKind::Click => *clicks += 1,
                 EventKind::Impression => *impressions += 1,
             }
-            if !known.contains(event.hour(), event.user.as_str()) {
-                seen.push((event.hour(), event.user.as_str()));
+            if !known.contains(site_hour, event.user.as_str()) {
+                seen.push((site_hour.hour, event.user.as_str(), *site));
             }
             columns.times.push(event.at.to_utc());
+            sites.push(*site);
             columns.users.push(event.user.as_str());
             columns.clicks.push(event.kind == EventKind::Click);
         }
-        for (hour, (clicks, impressions)) in hours {
+        columns.sites = sites.into_iter().collect();
+        columns.hour_sites = sums.keys().map(|site_hour| site_hour.site).collect();
+        for (SiteHour { hour, .. }, (clicks, impressions)) in sums {
             columns.hours.push(hour.start().to_utc());
             columns.hour_clicks.push(clicks);
             columns.hour_impressions.push(impressions);
         }
-        // Rust orders text by its bytes, as the database does for a user's name.
+        // In the order of the key of hour_users. Rust orders text by its bytes, as the database does for a user's name.
         seen.sort_unstable();
         seen.dedup();
-        for (hour, user) in seen {
+        columns.seen_sites = seen.iter().map(|(_, _, site)| *site).collect();
+        for (hour, user, _) in seen {
             columns.seen_hours.push(hour.start().to_utc());
             columns.seen_users.push(user);
         }
         columns
     }
 
-    /// The pairs of hour and user that the database is asked to add.
-    pub(crate) fn pairs(&self) -> impl Iterator<Item = (DateTime<Utc>, &'a str)> {
-        self.seen_hours.iter().copied().zip(self.seen_users.iter().copied())
+    /// Who the database is asked to add, and to which hour of which site.
+    pub(crate) fn seen(&self) -> impl Iterator<Item = (DateTime<Utc>, SiteId, &'a str)> {
+        let users = self.seen_hours.iter().zip(&self.seen_users).enumerate();
+        users.map(|(place, (&hour, &user))| (hour, self.seen_sites.at(place), user))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use chrono::{DateTime, Utc};
-    use model::{Event, EventKind, Timestamp, UserName};
+    use model::{Event, EventKind, SiteEvent, SiteId, Timestamp, UserName};
 
-    use super::{Columns, KnownVisitors};
+    use super::{Columns, KnownVisitors, SiteColumn};
+
+    const HOUR: i64 = 3_600_000;
+
+    fn event(site: i32, millis: i64, user: &str, kind: EventKind) -> SiteEvent {
+        let at = Timestamp::from_millis(millis).unwrap();
+        let event = Event { at, user: UserName::new(user).unwrap(), kind };
+        SiteEvent { site: SiteId::new(site).unwrap(), event }
+    }
+
+    fn millis(times: &[DateTime<Utc>]) -> Vec<i64> {
+        times.iter().map(DateTime::timestamp_millis).collect()
+    }
 
     #[test]
     fn a_batch_is_summed_by_hour_and_its_users_are_distinct_and_in_order() {
-        let hour = 3_600_000;
-        let event = |millis, user: &str, kind| Event {
-            at: Timestamp::from_millis(millis).unwrap(),
-            user: UserName::new(user).unwrap(),
-            kind,
-        };
         let events = [
-            event(hour, "b", EventKind::Click),
-            event(0, "b", EventKind::Impression),
-            event(hour - 1, "ä", EventKind::Impression),
-            event(5, "b", EventKind::Click),
-            event(6, "Z", EventKind::Click),
+            event(0, HOUR, "b", EventKind::Click),
+            event(0, 0, "b", EventKind::Impression),
+            event(0, HOUR - 1, "ä", EventKind::Impression),
+            event(0, 5, "b", EventKind::Click),
+            event(0, 6, "Z", EventKind::Click),
         ];
         let columns = Columns::of(&events, &KnownVisitors::default());
-        let millis = |times: &[DateTime<Utc>]| times.iter().map(DateTime::timestamp_millis).collect::<Vec<_>>();
-        assert_eq!(millis(&columns.times), [hour, 0, hour - 1, 5, 6]);
+        assert_eq!(millis(&columns.times), [HOUR, 0, HOUR - 1, 5, 6]);
         assert_eq!(
             (columns.users, columns.clicks),
             (vec!["b", "b", "ä", "b", "Z"], vec![true, false, false, true, true])
         );
         assert_eq!(
             (millis(&columns.hours), columns.hour_clicks, columns.hour_impressions),
-            (vec![0, hour], vec![2, 1], vec![2, 0])
+            (vec![0, HOUR], vec![2, 1], vec![2, 0])
         );
-        assert_eq!((millis(&columns.seen_hours), columns.seen_users), (vec![0, 0, 0, hour], vec!["Z", "b", "ä", "b"]));
+        assert_eq!((millis(&columns.seen_hours), columns.seen_users), (vec![0, 0, 0, HOUR], vec!["Z", "b", "ä", "b"]));
+        assert_eq!([columns.sites, columns.hour_sites, columns.seen_sites], [const { SiteColumn(None) }; 3]);
+    }
+
+    #[test]
+    fn each_site_has_sums_and_users_of_its_own() {
+        let events = [
+            event(7, 0, "b", EventKind::Click),
+            event(0, 1, "b", EventKind::Click),
+            event(7, 2, "a", EventKind::Click),
+            event(7, HOUR, "b", EventKind::Impression),
+            event(7, 3, "b", EventKind::Click),
+        ];
+        let columns = Columns::of(&events, &KnownVisitors::default());
+        assert_eq!(columns.sites, SiteColumn(Some(vec![7, 0, 7, 7, 7])));
+        assert_eq!((millis(&columns.hours), &columns.hour_sites), (vec![0, 0, HOUR], &SiteColumn(Some(vec![0, 7, 7]))));
+        assert_eq!((&*columns.hour_clicks, &*columns.hour_impressions), (&[1, 3, 0][..], &[0, 0, 1][..]));
+        let seen: Vec<_> = columns.seen().map(|(hour, site, user)| (millis(&[hour])[0], user, site.number())).collect();
+        assert_eq!(seen, [(0, "a", 7), (0, "b", 0), (0, "b", 7), (HOUR, "b", 7)]);
     }
 }

@@ -214,13 +214,14 @@ impl Examination {
                 .query_one(
                     "with waiting as ( \
                          select hour, not bool_or(written_at between now() - interval '1 hour' and now() + interval '1 hour') as is_overdue from analytics.hour_counts \
-                         where hour < date_bin(interval '1 hour', now(), timestamptz 'epoch') - interval '1 hour' group by hour \
+                         where hour < date_bin(interval '1 hour', now(), timestamptz 'epoch') - interval '1 hour' \
+                             and (site = 0 or site in (select id from analytics.list_sites())) group by hour, site \
                      ) \
                      select min(hour), count(*), count(*) filter (where is_overdue), \
                          exists (select from pg_locks where locktype = 'advisory' and granted and objsubid = 2 and objid = 0 \
                              and classid = analytics.lock_class('settler')::oid \
                              and database = (select oid from pg_database where datname = current_database())), \
-                         (select count(distinct hour) from analytics.hour_counts join analytics.settled_hours using (hour)) \
+                         (select count(distinct (hour, site)) from analytics.hour_counts join analytics.settled_hours using (hour, site)) \
                      from waiting",
                     &[],
                 )

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Utc};
-use model::{Hour, UserName};
+use model::{Hour, SiteHour, SiteId, UserName};
 
 use crate::{Auditor, StoreError, audit::bounds, store::hour_in};
 
@@ -26,11 +26,17 @@ pub struct Forgotten {
 }
 
 impl Auditor {
-    /// The hours of a part, as [`Auditor::parts`] makes them, in which a visitor has raw events.
-    pub async fn traces(&self, user: &UserName, part: &RangeInclusive<Hour>) -> Result<Vec<Traces>, StoreError> {
+    /// The hours of a part, as [`Auditor::parts`] makes them, in which a visitor of a site has raw events.
+    pub async fn traces(
+        &self,
+        user: &UserName,
+        site: SiteId,
+        part: &RangeInclusive<Hour>,
+    ) -> Result<Vec<Traces>, StoreError> {
         let (first, last) = bounds(part);
-        let statement = "select hour, events from analytics.hours_of($1, $2, $3)";
-        let rows = self.store.maintain(self.client.query(statement, &[&user.as_str(), &first, &last])).await?;
+        let statement = "select hour, events from analytics.hours_of($1, $2, $3, $4)";
+        let rows =
+            self.store.maintain(self.client.query(statement, &[&user.as_str(), &site.number(), &first, &last])).await?;
         Ok(rows.iter().map(|row| Traces { hour: hour_in(row, 0), events: unsigned(row.get(1)) }).collect())
     }
 
@@ -41,11 +47,11 @@ impl Auditor {
         Ok(row.get::<_, Option<DateTime<Utc>>>(0).map(|_| hour_in(&row, 0)))
     }
 
-    /// Deletes a visitor's raw events of an hour and counts the hour anew, in one transaction. The hour is open afterwards, and settles like any other.
-    pub async fn forget(&self, user: &UserName, hour: Hour) -> Result<Forgotten, StoreError> {
-        let statement = "select deleted, rebuilt from analytics.forget($1, $2)";
+    /// Deletes a visitor's raw events of an hour of a site and counts the hour anew, in one transaction. The hour is open afterwards, and settles like any other.
+    pub async fn forget(&self, user: &UserName, SiteHour { hour, site }: SiteHour) -> Result<Forgotten, StoreError> {
+        let statement = "select deleted, rebuilt from analytics.forget($1, $2, $3)";
         let (user, start) = (user.as_str(), hour.start().to_utc());
-        let row = self.store.maintain(self.client.query_one(statement, &[&user, &start])).await?;
+        let row = self.store.maintain(self.client.query_one(statement, &[&user, &site.number(), &start])).await?;
         Ok(Forgotten { deleted: unsigned(row.get(0)), rebuilt: row.get(1) })
     }
 }

@@ -1,37 +1,42 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use model::Hour;
+use model::{SiteHour, SiteId};
 
-/// Who a writer was told is committed among the users of an hour, so that it need not ask the database to look for them again. See the
+/// Who a writer was told is committed among the users of an hour of a site, so that it need not ask the database to look for them again. See the
 /// migration `writer_stands` for why that stays true for as long as the writer's row stands where its last batch left it.
 ///
 /// Most visitors of a busy hour come more than once, and looking one up costs the database as much as everything else about an event.
 #[derive(Debug, Default)]
 pub(crate) struct KnownVisitors {
-    hours: HashMap<DateTime<Utc>, HashSet<Box<str>>>,
+    hours: HashMap<(DateTime<Utc>, SiteId), HashSet<Box<str>>>,
     bytes: usize,
 }
 
 impl KnownVisitors {
     /// The most memory that names may take. Beyond it everybody is forgotten, which costs one look-up for each who comes again.
     const MAX_BYTES: usize = 8 << 20;
+    /// What an hour of a site takes: its place in the map and the smallest set, at most, and what the allocator adds.
+    const OF_AN_HOUR: usize = 256;
     /// What a name takes besides its own bytes: its place in the set, at most, and what the allocator adds.
     const OVERHEAD: usize = 56;
 
-    pub(crate) fn contains(&self, hour: Hour, user: &str) -> bool {
-        self.hours.get(&hour.start().to_utc()).is_some_and(|users| users.contains(user))
+    pub(crate) fn contains(&self, SiteHour { hour, site }: SiteHour, user: &str) -> bool {
+        self.hours.get(&(hour.start().to_utc(), site)).is_some_and(|users| users.contains(user))
     }
 
-    /// Remembers the pairs of hour and user of a batch that is committed.
-    pub(crate) fn add<'a>(&mut self, pairs: impl IntoIterator<Item = (DateTime<Utc>, &'a str)>) {
-        for (hour, user) in pairs {
-            let bytes = user.len() + Self::OVERHEAD;
-            if self.bytes + bytes > Self::MAX_BYTES {
+    /// Remembers who was seen in which hour of which site in a batch that is committed.
+    pub(crate) fn add<'a>(&mut self, seen: impl IntoIterator<Item = (DateTime<Utc>, SiteId, &'a str)>) {
+        for (hour, site, user) in seen {
+            if self.bytes + Self::OF_AN_HOUR + Self::OVERHEAD + user.len() > Self::MAX_BYTES {
                 self.clear();
             }
-            if self.hours.entry(hour).or_default().insert(user.into()) {
-                self.bytes += bytes;
+            let users = self.hours.entry((hour, site)).or_default();
+            if users.is_empty() {
+                self.bytes += Self::OF_AN_HOUR;
+            }
+            if users.insert(user.into()) {
+                self.bytes += Self::OVERHEAD + user.len();
             }
         }
     }
@@ -43,37 +48,44 @@ impl KnownVisitors {
 
 #[cfg(test)]
 mod tests {
-    use model::{Event, EventKind, Hour, Timestamp, UserName};
+    use model::{Event, EventKind, SiteEvent, SiteId, Timestamp, UserName};
 
     use super::KnownVisitors;
     use crate::columns::Columns;
 
-    fn event(millis: i64, user: &str) -> Event {
+    fn event(site: i32, millis: i64, user: &str) -> SiteEvent {
         let at = Timestamp::from_millis(millis).unwrap();
-        Event { at, user: UserName::new(user).unwrap(), kind: EventKind::Click }
+        let event = Event { at, user: UserName::new(user).unwrap(), kind: EventKind::Click };
+        SiteEvent { site: SiteId::new(site).unwrap(), event }
     }
 
     #[test]
-    fn a_visitor_is_known_in_the_hour_in_which_they_were_stored_and_in_no_other() {
-        let (first, second) = (event(0, "anna"), event(3_600_000, "ben"));
+    fn a_visitor_is_known_in_the_hour_and_the_site_in_which_they_were_stored_and_in_no_other() {
+        let stored = [event(0, 0, "anna"), event(0, 3_600_000, "ben"), event(7, 0, "carl")];
         let mut known = KnownVisitors::default();
-        known.add(Columns::of([&first, &second], &known).pairs());
+        known.add(Columns::of(&stored, &known).seen());
 
-        let again = [event(1, "anna"), event(1, "ben"), event(3_600_001, "ben")];
+        let again = [event(0, 1, "anna"), event(0, 1, "ben"), event(0, 3_600_001, "ben")];
         assert_eq!(Columns::of(&again, &known).seen_users, ["ben"]);
+        let again = [event(7, 1, "anna"), event(7, 1, "carl"), event(8, 1, "carl")];
+        assert_eq!(Columns::of(&again, &known).seen_users, ["anna", "carl"]);
     }
 
     #[test]
-    fn memory_is_bounded_however_many_come() {
-        let mut known = KnownVisitors::default();
-        let hour = Hour::containing(Timestamp::from_millis(0).unwrap());
-        let enough = KnownVisitors::MAX_BYTES / KnownVisitors::OVERHEAD;
-        for number in 0..enough {
-            let event = event(0, &number.to_string());
-            known.add(Columns::of([&event], &KnownVisitors::default()).pairs());
-            assert!(known.contains(hour, event.user.as_str()));
-            assert!(known.bytes <= KnownVisitors::MAX_BYTES);
+    fn memory_is_bounded_however_many_come_and_to_however_many_sites() {
+        for is_of_many_sites in [false, true] {
+            let mut known = KnownVisitors::default();
+            let each = KnownVisitors::OVERHEAD + if is_of_many_sites { KnownVisitors::OF_AN_HOUR } else { 0 };
+            let of = |number: usize| {
+                let site = if is_of_many_sites { i32::try_from(number).unwrap() } else { 0 };
+                event(site, 0, &number.to_string())
+            };
+            for event in (0..KnownVisitors::MAX_BYTES / each).map(of) {
+                known.add(Columns::of([&event], &KnownVisitors::default()).seen());
+                assert!(known.contains(event.site_hour(), event.event.user.as_str()));
+                assert!(known.bytes <= KnownVisitors::MAX_BYTES);
+            }
+            assert!(!known.contains(of(0).site_hour(), "0"), "all were forgotten on the way");
         }
-        assert!(!known.contains(hour, "0"), "all were forgotten on the way");
     }
 }

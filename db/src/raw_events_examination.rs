@@ -9,8 +9,8 @@ use crate::{Due, Examination, StoreError, retention, store::hour_in};
 pub struct ClosedHours {
     /// How many.
     pub count: u64,
-    /// The first of them, ten at most.
-    pub first: Vec<Hour>,
+    /// The first of them, ten at most, with the names of their sites; empty for the site without a name.
+    pub first: Vec<(Hour, String)>,
 }
 
 /// A job of somebody else's on the table of raw events or on the aggregate.
@@ -33,13 +33,14 @@ impl Examination {
         self.look(async |transaction| {
             let rows = transaction
                 .query(
-                    "select hour, count(*) over () from analytics.settled_hours where events_missing_since is not null \
-                     order by hour limit 10",
+                    "select z.hour, coalesce(s.name, ''), count(*) over () \
+                     from analytics.settled_hours as z left join analytics.list_sites() as s on s.id = z.site \
+                     where z.events_missing_since is not null and (z.site = 0 or s.id is not null) order by z.hour, z.site limit 10",
                     &[],
                 )
                 .await?;
-            let count = rows.first().map_or(0, |row| u64::try_from(row.get::<_, i64>(1)).unwrap_or_default());
-            Ok(ClosedHours { count, first: rows.iter().map(|row| hour_in(row, 0)).collect() })
+            let count = rows.first().map_or(0, |row| u64::try_from(row.get::<_, i64>(2)).unwrap_or_default());
+            Ok(ClosedHours { count, first: rows.iter().map(|row| (hour_in(row, 0), row.get(1))).collect() })
         })
         .await
     }

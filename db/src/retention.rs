@@ -9,6 +9,8 @@ use crate::{Store, StoreError};
 const GREATEST_STEP: TimeDelta = TimeDelta::days(2);
 /// How often deleting is tried where it meets another in a deadlock.
 const MOST_TRIES: u32 = 3;
+/// How often what is kept moves in one go, by two days each time where there are sites.
+const MOST_STEPS: u32 = 50;
 
 /// How long raw events are kept, and in which form. Settled counts are kept for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,15 +115,26 @@ impl Retention {
         let client = store.maintenance_client().await?;
         store
             .bounded_maintenance(async {
-                let advance = "select analytics.advance_retention($1::timestamptz)";
-                let kept_from: Option<DateTime<Utc>> = client.query_one(advance, &[&Utc::now()]).await?.get(0);
-                let kept_from = kept_from.ok_or(StoreError::Inconsistent("there are no settings"))?;
+                let kept_from = advance(&client).await?;
                 drop_events_before(&client, kept_from).await?;
                 client.execute("select analytics.forget_expired_keys()", &[]).await?;
                 Ok(Applied { kept_from, due: read_due(&*client).await? })
             })
             .await
     }
+}
+
+/// Moves the instant before which raw events are due as far as it goes.
+async fn advance(client: &Client) -> Result<DateTime<Utc>, StoreError> {
+    let mut kept_from = None;
+    for _ in 0..MOST_STEPS {
+        let row = client.query_one("select analytics.advance_retention($1::timestamptz)", &[&Utc::now()]).await?;
+        let before = std::mem::replace(&mut kept_from, row.get::<_, Option<DateTime<Utc>>>(0));
+        if before == kept_from {
+            break;
+        }
+    }
+    kept_from.ok_or(StoreError::Inconsistent("there are no settings"))
 }
 
 /// The extension's own job, which turns chunks into columns, locks the same tables in another order while it works on one that is dropped. What was ended

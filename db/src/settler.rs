@@ -1,20 +1,20 @@
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, Utc};
-use model::{Hour, HourCounts};
+use model::{Hour, HourCounts, SiteHour, SiteId};
+
+use tokio_postgres::Row;
 
 use crate::{
     Connected, Store, StoreError,
-    store::{counts_in, hour_in},
+    store::{counts_in, hour_in, site_in},
 };
 
-/// What came of settling an hour.
+/// What came of settling an hour of a site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SettleOutcome {
     /// The aggregate equals the counters and answers for the hour from now on.
     Settled,
-    /// The hour has no counters: it is settled already, or without events.
-    NotOpen,
     /// Events came in meanwhile. The hour stays open; try again when it is quiet.
     Busy,
     /// The aggregate, computed from the raw events, does not equal the counters although nothing came in. The hour stays open.
@@ -29,7 +29,7 @@ pub enum SettleOutcome {
 /// What waits for the settler.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Backlog {
-    /// Hours that are not settled.
+    /// Hours that are not settled, of each site by themselves.
     pub open_hours: u64,
     /// Those of them that are ripe: see [`Settler::ripe_hours`].
     pub ripe_hours: u64,
@@ -73,20 +73,31 @@ impl Settler {
         Ok(elected.then(|| Self { store: store.clone(), client }))
     }
 
-    /// Open hours that ended at least one hour ago and were not written to for `quiet`, the oldest first, `limit` at most,
-    /// leaving out those named in `except`.
+    /// Open hours that ended at least one hour ago and were not written to for `quiet`, the oldest first, `limit` at most, each with the sites
+    /// of which that is so, leaving out those named in `except`.
     ///
     /// The hour before the current one is left open, since it belongs to the lane of the present, which must never wait for a rebuild.
-    pub async fn ripe_hours(&self, quiet: Duration, except: &[Hour], limit: u32) -> Result<Vec<Hour>, StoreError> {
-        let except: Vec<DateTime<Utc>> = except.iter().map(|hour| hour.start().to_utc()).collect();
+    pub async fn ripe_hours(
+        &self,
+        quiet: Duration,
+        except: &[SiteHour],
+        limit: u32,
+    ) -> Result<Vec<(Hour, Vec<SiteId>)>, StoreError> {
+        let hours: Vec<DateTime<Utc>> = except.iter().map(|it| it.hour.start().to_utc()).collect();
+        let sites: Vec<i32> = except.iter().map(|it| it.site.number()).collect();
         let statement = format!(
-            "select hour from analytics.hour_counts \
-             where hour < date_bin(interval '1 hour', now(), timestamptz 'epoch') - interval '1 hour' and hour <> all ($3) \
-             group by hour having {RIPE_AT} < now() order by hour limit $2"
+            "select hour, array_agg(site order by site) from ( \
+                 select hour, site from analytics.hour_counts \
+                 where hour < date_bin(interval '1 hour', now(), timestamptz 'epoch') - interval '1 hour' \
+                 and (hour, site) not in (select * from unnest($3::timestamptz[], $4::integer[])) \
+                 and site not in (select id from analytics.sites where deleted_at is not null) \
+                 group by hour, site having {RIPE_AT} < now() \
+             ) as ripe group by hour order by hour limit $2"
         );
         let (quiet, limit) = (millis(quiet), i64::from(limit));
-        let rows = self.store.call(self.client.query(&statement, &[&quiet, &limit, &except])).await?;
-        Ok(rows.iter().map(|row| hour_in(row, 0)).collect())
+        let rows = self.store.call(self.client.query(&statement, &[&quiet, &limit, &hours, &sites])).await?;
+        let sites_in = |row: &Row| row.get::<_, Vec<i32>>(1).into_iter().filter_map(SiteId::new).collect();
+        Ok(rows.iter().map(|row| (hour_in(row, 0), sites_in(row))).collect())
     }
 
     /// How many hours are open and ripe, all of them, for how long the first has been, and how far deletion lags behind the retention setting.
@@ -97,7 +108,8 @@ impl Settler {
              (select extract(epoch from date_trunc('day', now() - retention, 'UTC') - accepts_from)::bigint from analytics.settings \
              where accepts_from > timestamptz 'epoch' or due_before = timestamptz 'epoch'), \
              (select count(*) from analytics.settled_hours where events_missing_since is not null) \
-             from (select {RIPE_AT} as ripe_at from analytics.hour_counts group by hour) as open_hours"
+             from (select {RIPE_AT} as ripe_at from analytics.hour_counts where site not in (select id from analytics.sites where deleted_at is not null) \
+             group by hour, site) as open_hours"
         );
         let row = self.store.call(self.client.query_one(&statement, &[&millis(quiet)])).await?;
         let number = |column| u64::try_from(row.get::<_, i64>(column)).unwrap_or_default();
@@ -113,41 +125,50 @@ impl Settler {
         })
     }
 
-    /// Computes the aggregate of one hour from its raw events and, if it equals the counters, lets it answer for the hour.
-    pub async fn settle(&self, hour: Hour) -> Result<SettleOutcome, StoreError> {
+    /// Computes the aggregate of one hour from its raw events and, for each of the sites of which it equals the counters, lets it answer for
+    /// the hour. What came of it, for those sites of which the hour was open.
+    pub async fn settle(&self, hour: Hour, sites: &[SiteId]) -> Result<Vec<(SiteId, SettleOutcome)>, StoreError> {
         let start = hour.start().to_utc();
+        let sites: Vec<i32> = sites.iter().map(|site| site.number()).collect();
         self.store
             .bounded_maintenance(async {
                 let before = self
                     .client
-                    .query_opt(
-                        "select sum(unique_users)::bigint, sum(clicks)::bigint, sum(impressions)::bigint \
-                         from analytics.hour_counts where hour = $1 having count(*) > 0",
-                        &[&start],
+                    .query(
+                        "select site, sum(unique_users)::bigint, sum(clicks)::bigint, sum(impressions)::bigint \
+                         from analytics.hour_counts where hour = $1 and site = any ($2) group by site",
+                        &[&start, &sites],
                     )
                     .await?;
-                let Some(before) = before.map(|row| counts_in(&row, 0)) else { return Ok(SettleOutcome::NotOpen) };
+                if before.is_empty() {
+                    return Ok(Vec::new());
+                }
+                let before: HashMap<SiteId, HourCounts> =
+                    before.iter().map(|row| (site_in(row, 0), counts_in(row, 1))).collect();
 
                 self.client.execute("call analytics.refresh_hour($1)", &[&start]).await?;
 
-                let settled = self
+                let compared = self
                     .client
-                    .query_opt(
-                        "select is_settled, counted_users, counted_clicks, counted_impressions, \
+                    .query(
+                        "select site, is_settled, counted_users, counted_clicks, counted_impressions, \
                          coalesce(aggregate_users, 0), coalesce(aggregate_clicks, 0), coalesce(aggregate_impressions, 0) \
-                         from analytics.settle($1)",
-                        &[&start],
+                         from analytics.settle($1, $2)",
+                        &[&start, &sites],
                     )
                     .await?;
-                let Some(row) = settled else { return Ok(SettleOutcome::NotOpen) };
-                let (counters, aggregate) = (counts_in(&row, 1), counts_in(&row, 4));
-                Ok(if row.get(0) {
-                    SettleOutcome::Settled
-                } else if counters == before {
-                    SettleOutcome::Differs { counters, aggregate }
-                } else {
-                    SettleOutcome::Busy
-                })
+                let outcome = |row: &Row| {
+                    let (site, counters, aggregate) = (site_in(row, 0), counts_in(row, 2), counts_in(row, 5));
+                    let outcome = if row.get(1) {
+                        SettleOutcome::Settled
+                    } else if before.get(&site) == Some(&counters) {
+                        SettleOutcome::Differs { counters, aggregate }
+                    } else {
+                        SettleOutcome::Busy
+                    };
+                    (site, outcome)
+                };
+                Ok(compared.iter().map(outcome).collect())
             })
             .await
     }
@@ -161,6 +182,12 @@ impl Settler {
     /// Deletes the rows of writers that have not written for a day.
     pub async fn forget_idle_writers(&self) -> Result<(), StoreError> {
         self.store.call(self.client.execute("select analytics.forget_idle_writers()", &[])).await.map(drop)
+    }
+
+    /// Deletes what is stored of deleted sites of one day. Returns whether there is more to do.
+    pub async fn forget_deleted_sites(&self) -> Result<bool, StoreError> {
+        let forget = self.client.query_one("select analytics.forget_deleted_sites()", &[]);
+        Ok(self.store.maintain(forget).await?.get(0))
     }
 
     /// Whether this is still the settler: its lock goes with its connection.

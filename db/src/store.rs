@@ -1,7 +1,7 @@
 use std::{collections::HashMap, iter, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
-use model::{EventKind, Hour, HourCounts, HourRow, UserName};
+use model::{EventKind, Hour, HourCounts, HourRow, SiteHour, SiteId, UserName};
 use tokio::{
     sync::Semaphore,
     task::JoinSet,
@@ -11,6 +11,7 @@ use tokio_postgres::{Config, Row, types::ToSql};
 
 use crate::{
     DatabaseUrlError, Loss, StoreError,
+    columns::SiteColumn,
     connection::{
         COUNT_SOUNDLY, Connected, Connector, Object, Pool, PoolUse, REFUSE_TO_MISS_CHUNKS, Session, StoreOptions,
         pool_of, prepare_session, take_from,
@@ -41,15 +42,6 @@ pub struct SpoolPosition<'a> {
     pub from: i64,
     /// The number of the last record of the batch. Numbers begin at 1 and only grow.
     pub to: i64,
-}
-
-/// What came of opening an hour again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reopened {
-    /// It takes events, or the next ingest says why it does not.
-    Done,
-    /// It stays settled and takes no events: raw events of it are missing, so that its counts would have fallen.
-    EventsMissing,
 }
 
 /// The connections to one database. Cheap to clone; clones share the connections.
@@ -102,16 +94,17 @@ impl Store {
     }
 
     /// The exact counts of the given hours, in the order given. Whatever was committed before the call is counted.
-    pub async fn counts(&self, hours: &[Hour]) -> Result<Vec<HourCounts>, StoreError> {
-        let starts: Vec<DateTime<Utc>> = hours.iter().map(|hour| hour.start().to_utc()).collect();
+    pub async fn counts(&self, hours: &[SiteHour]) -> Result<Vec<HourCounts>, StoreError> {
+        let starts: Vec<DateTime<Utc>> = hours.iter().map(|it| it.hour.start().to_utc()).collect();
+        let sites: SiteColumn = hours.iter().map(|it| it.site).collect();
         let began = std::time::Instant::now();
         let deadline = Instant::from(began) + self.inner.options.read_timeout;
-        let rows = match self.read_counts(&starts, deadline).await {
+        let rows = match self.read_counts(&starts, &sites, deadline).await {
             // A connection that lay idle while the server restarted breaks at its next use, and a session may have become useless meanwhile. The second
             // try gets a new one: the others that lay idle are as bad.
             Err(error) if error.is_of_session() => {
                 self.inner.reads.retain(|_, metrics| metrics.created >= began);
-                self.read_counts(&starts, deadline).await?
+                self.read_counts(&starts, &sites, deadline).await?
             }
             rows => rows?,
         };
@@ -122,14 +115,19 @@ impl Store {
         Ok(rows.iter().map(|row| counts_in(row, 0)).collect())
     }
 
-    async fn read_counts(&self, starts: &[DateTime<Utc>], deadline: Instant) -> Result<Vec<Row>, StoreError> {
+    async fn read_counts(
+        &self,
+        starts: &[DateTime<Utc>],
+        sites: &SiteColumn,
+        deadline: Instant,
+    ) -> Result<Vec<Row>, StoreError> {
         let limit = self.inner.options.read_timeout;
         let timed_out = |_| StoreError::TimedOut(limit);
         let client = timeout_at(deadline, take_from(&self.inner.reads)).await.map_err(timed_out)??;
         let call = async {
             let statement =
-                client.prepare_cached("select unique_users, clicks, impressions from analytics.counts($1)").await?;
-            let rows = client.query(&statement, &[&starts]).await?;
+                client.prepare_cached("select unique_users, clicks, impressions from analytics.counts($1, $2)").await?;
+            let rows = client.query(&statement, &[&starts, sites.as_sent()]).await?;
             client.still_current()?;
             Ok(rows)
         };
@@ -145,12 +143,12 @@ impl Store {
     }
 
     /// Every hour of a range, ascending, with zeros for those without events. All are seen at one instant, which is after the call.
-    pub async fn hours(&self, range: &RangeInclusive<Hour>) -> Result<Vec<HourRow>, StoreError> {
+    pub async fn hours(&self, site: SiteId, range: &RangeInclusive<Hour>) -> Result<Vec<HourRow>, StoreError> {
         let (first, last) = bounds(range);
         let rows = self
             .read(async |client| {
-                let statement = client.prepare_cached("select * from analytics.hours($1, $2)").await?;
-                Ok(client.query(&statement, &[&first, &last]).await?)
+                let statement = client.prepare_cached("select * from analytics.hours($1, $2, $3)").await?;
+                Ok(client.query(&statement, &[&first, &last, &site.number()]).await?)
             })
             .await?;
         let row_of = |row: &Row| HourRow { hour: hour_in(row, 0), counts: counts_in(row, 1), settled: row.get(4) };
@@ -163,15 +161,15 @@ impl Store {
         Ok(all.map(|hour| counted.get(&hour).copied().unwrap_or_else(|| empty(hour))).collect())
     }
 
-    /// The distinct users of a range of hours, counted from its raw events, which takes the longer the more there are.
-    pub async fn unique_users(&self, range: &RangeInclusive<Hour>) -> Result<UniqueUsers, StoreError> {
+    /// The distinct users of a range of hours of a site, counted from its raw events, which takes the longer the more there are.
+    pub async fn unique_users(&self, site: SiteId, range: &RangeInclusive<Hour>) -> Result<UniqueUsers, StoreError> {
         let (first, last) = bounds(range);
         self.read(async |client| {
             client.batch_execute(COUNT_SOUNDLY).await?;
-            let statement =
-                client.prepare_cached("select unique_users, kept_from from analytics.unique_users($1, $2)").await?;
+            let count = "select unique_users, kept_from from analytics.unique_users($1, $2, $3)";
+            let statement = client.prepare_cached(count).await?;
             loop {
-                let row = client.query_one(&statement, &[&first, &last]).await?;
+                let row = client.query_one(&statement, &[&first, &last, &site.number()]).await?;
                 let kept_from: DateTime<Utc> = row.get(1);
                 let Some(users) = row.get::<_, Option<i64>>(0) else { return Ok(UniqueUsers::NotKept { kept_from }) };
                 // Partitions are deleted for everybody at once, also for a count that began before. What is kept moves first, by days.
@@ -202,16 +200,19 @@ impl Store {
         Ok(self.row(advance, &[&at.spool, &at.from, &at.to]).await?.get(0))
     }
 
-    /// Opens a settled hour again, so that events can be added to it: its users and counters are rebuilt from the raw events, which
-    /// takes about two seconds for a million of them. An hour that is open stays as it is, and so does one whose counts would fall.
-    pub async fn reopen(&self, hour: Hour) -> Result<Reopened, StoreError> {
+    /// Makes settled hours of these sites open again, for a late event in each: users and counters are rebuilt from the hour's raw events, which
+    /// are read once for all of them; that takes about two seconds for a million. Returns those that stay settled and take no events, because raw events of them are missing, so that their
+    /// counts would have fallen. The others take events, or the next ingest says why they do not.
+    pub async fn reopen(&self, hour: Hour, sites: &[SiteId]) -> Result<Vec<SiteId>, StoreError> {
         let client = self.maintenance_client().await?;
         let start = hour.start().to_utc();
+        let sites: Vec<i32> = sites.iter().map(|site| site.number()).collect();
         self.bounded_maintenance(async {
-            client.execute("select analytics.reopen($1, $2)", &[&start, &REBUILT]).await?;
-            let missing = "select from analytics.settled_hours where hour = $1 and events_missing_since is not null";
-            let is_missing = client.query_opt(missing, &[&start]).await?.is_some();
-            Ok(if is_missing { Reopened::EventsMissing } else { Reopened::Done })
+            client.execute("select analytics.reopen($1, $2, $3)", &[&start, &sites, &REBUILT]).await?;
+            let missing = "select site from analytics.settled_hours \
+                           where site = any ($2) and hour = $1 and events_missing_since is not null";
+            let missing = client.query(missing, &[&start, &sites]).await?;
+            Ok(missing.iter().map(|row| site_in(row, 0)).collect())
         })
         .await
     }
@@ -223,30 +224,30 @@ impl Store {
         self.row(note, &[&loss.writer, &number(loss.batches), &number(loss.events)]).await.map(drop)
     }
 
-    /// Every hour with events, counted by brute force over the raw events. It takes as long as it takes to read them all:
+    /// Every hour of every site with events, counted by brute force over the raw events. It takes as long as it takes to read them all:
     /// this is what the counters are checked against, not what answers a request.
-    pub async fn brute_force_counts(&self) -> Result<Vec<(Hour, HourCounts)>, StoreError> {
+    pub async fn brute_force_counts(&self) -> Result<Vec<(SiteHour, HourCounts)>, StoreError> {
         let client = self.maintenance_client().await?;
-        let count = "select date_bin(interval '1 hour', at, timestamptz 'epoch') as hour, count(distinct user_name), \
+        let count = "select date_bin(interval '1 hour', at, timestamptz 'epoch') as hour, site, count(distinct user_name), \
                      count(*) filter (where kind = 'click'), count(*) filter (where kind = 'impression') \
-                     from analytics.events group by 1 order by 1";
+                     from analytics.events group by 1, 2 order by 1, 2";
         let rows = self.maintain(client.query(count, &[])).await?;
-        Ok(rows.iter().map(|row| (hour_in(row, 0), counts_in(row, 1))).collect())
+        Ok(rows.iter().map(|row| (site_hour_in(row, 0), counts_in(row, 2))).collect())
     }
 
-    /// Every raw event, as how many there are of each hour, kind and user. It takes as long as it takes to read them all.
-    pub async fn stored_events(&self) -> Result<Vec<(Hour, EventKind, UserName, u64)>, StoreError> {
+    /// Every raw event, as how many there are of each hour of each site, kind and user. It takes as long as it takes to read them all.
+    pub async fn stored_events(&self) -> Result<Vec<(SiteHour, EventKind, UserName, u64)>, StoreError> {
         let client = self.maintenance_client().await?;
-        let count = "select date_bin(interval '1 hour', at, timestamptz 'epoch') as hour, kind::text, user_name, count(*) \
-                     from analytics.events group by 1, 2, 3";
+        let count = "select date_bin(interval '1 hour', at, timestamptz 'epoch') as hour, site, kind::text, user_name, count(*) \
+                     from analytics.events group by 1, 2, 3, 4";
         let rows = self.maintain(client.query(count, &[])).await?;
         rows.iter()
             .map(|row| {
-                let kind = EventKind::parse(row.get(1)).map_err(|_| StoreError::Inconsistent("an event of no kind"))?;
-                let user = UserName::new(row.get::<_, String>(2))
+                let kind = EventKind::parse(row.get(2)).map_err(|_| StoreError::Inconsistent("an event of no kind"))?;
+                let user = UserName::new(row.get::<_, String>(3))
                     .map_err(|_| StoreError::Inconsistent("an event of a user whose name is not accepted"))?;
-                let count = u64::try_from(row.get::<_, i64>(3)).unwrap_or_default();
-                Ok((hour_in(row, 0), kind, user, count))
+                let count = u64::try_from(row.get::<_, i64>(4)).unwrap_or_default();
+                Ok((site_hour_in(row, 0), kind, user, count))
             })
             .collect()
     }
@@ -446,6 +447,15 @@ impl Store {
 
 pub(crate) fn hour_in(row: &Row, column: usize) -> Hour {
     Hour::starting_at(row.get(column)).expect("the schema stores nothing but whole hours of the accepted range")
+}
+
+pub(crate) fn site_in(row: &Row, column: usize) -> SiteId {
+    SiteId::new(row.get(column)).expect("the schema gives no site a negative number")
+}
+
+/// Reads an hour and, from the next column, its site.
+pub(crate) fn site_hour_in(row: &Row, first: usize) -> SiteHour {
+    SiteHour { hour: hour_in(row, first), site: site_in(row, first + 1) }
 }
 
 /// Reads unique users, clicks and impressions from three columns.

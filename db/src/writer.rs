@@ -1,5 +1,5 @@
 use chrono::{DateTime, Utc};
-use model::{Event, Hour};
+use model::{Hour, SiteEvent, SiteHour, SiteId};
 use thiserror::Error;
 use tokio_postgres::{Row, types::ToSql};
 
@@ -21,12 +21,14 @@ const MAX_ATTEMPTS: usize = 8;
 pub enum Ingested {
     /// Every event is committed.
     Stored,
-    /// Nothing is stored, because of these hours.
+    /// Nothing is stored, because of these hours of sites.
     Blocked {
         /// Settled hours: to be opened with [`Store::reopen`] first.
-        settled: Vec<Hour>,
+        settled: Vec<SiteHour>,
         /// Hours whose raw events are gone, so that no event can be added to them exactly, ever.
-        expired: Vec<Hour>,
+        expired: Vec<SiteHour>,
+        /// Sites that are deleted.
+        deleted: Vec<SiteId>,
     },
     /// Nothing is stored, because some of the claimed keys are there already. These are places in the claims given.
     Claimed {
@@ -106,19 +108,19 @@ impl Writer {
     }
 
     /// Stores and counts a batch, all or nothing. When this returns [`Ingested::Stored`] the batch is committed.
-    pub async fn ingest(&mut self, events: impl IntoIterator<Item = &Event>) -> Result<Ingested, WriteError> {
+    pub async fn ingest(&mut self, events: impl IntoIterator<Item = &SiteEvent>) -> Result<Ingested, WriteError> {
         self.ingest_once(events, &[], None).await
     }
 
     /// The same for a batch that holds events under keys, or that was read from a spool, or both: each of the claims, and the place in
-    /// the spool, is stored with the events in one transaction. A key and an hour may stand in the claims only once.
+    /// the spool, is stored with the events in one transaction. A key and an hour of a site may stand in the claims only once.
     pub async fn ingest_once(
         &mut self,
-        events: impl IntoIterator<Item = &Event>,
+        events: impl IntoIterator<Item = &SiteEvent>,
         claims: &[Claim],
         spooled: Option<SpoolPosition<'_>>,
     ) -> Result<Ingested, WriteError> {
-        let events: Vec<&Event> = events.into_iter().collect();
+        let events: Vec<&SiteEvent> = events.into_iter().collect();
         let claims = ClaimColumns::of(claims);
         let mut attempts = 1;
         loop {
@@ -136,7 +138,7 @@ impl Writer {
                 Ok(Ingested::Stored) => {
                     row.last_batch = number;
                     row.stored.add(number, events.len() as u64);
-                    row.known.add(batch.columns.pairs());
+                    row.known.add(batch.columns.seen());
                     return Ok(Ingested::Stored);
                 }
                 Ok(not_stored) => return Ok(not_stored),
@@ -255,12 +257,12 @@ impl Batch<'_> {
     async fn ingest(&self, store: &Store) -> Result<Ingested, Attempt> {
         let rows = attempt(store, async |session| self.send(session).await).await?;
         let row = rows.first().expect("ingest has out parameters, so it returns one row");
-        let (settled, expired) = (hours_in(row, 0), hours_in(row, 1));
-        if !settled.is_empty() || !expired.is_empty() {
-            return Ok(Ingested::Blocked { settled, expired });
+        let (settled, expired, deleted) = (site_hours_in(row, 0), site_hours_in(row, 2), sites_in(row, 4));
+        if !settled.is_empty() || !expired.is_empty() || !deleted.is_empty() {
+            return Ok(Ingested::Blocked { settled, expired, deleted });
         }
         if self.once() {
-            let (repeated, conflicting) = (self.claims.places_of(row.get(2)), self.claims.places_of(row.get(3)));
+            let (repeated, conflicting) = (self.claims.places_of(row.get(5)), self.claims.places_of(row.get(6)));
             if !repeated.is_empty() || !conflicting.is_empty() {
                 return Ok(Ingested::Claimed { repeated, conflicting });
             }
@@ -269,14 +271,14 @@ impl Batch<'_> {
     }
 
     async fn send(&self, session: &Session) -> Result<Vec<Row>, SendError> {
-        let Columns { times, users, clicks, hours, hour_clicks, hour_impressions, seen_hours, seen_users } =
-            &self.columns;
+        let columns = &self.columns;
         let prepared = session
             .prepare_cached(if self.once() {
-                "select settled, expired, repeated, conflicting \
-                 from analytics.ingest_once($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"
+                "select settled, settled_sites, expired, expired_sites, deleted, repeated, conflicting from analytics.ingest_once(\
+                 $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)"
             } else {
-                "select settled, expired from analytics.ingest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+                "select settled, settled_sites, expired, expired_sites, deleted from analytics.ingest(\
+                 $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
             })
             .await;
         let statement = prepared.map_err(SendError::Preparing)?;
@@ -287,18 +289,22 @@ impl Batch<'_> {
             &self.writer,
             &self.after,
             &self.number,
-            times,
-            users,
-            clicks,
-            hours,
-            hour_clicks,
-            hour_impressions,
-            seen_hours,
-            seen_users,
+            &columns.times,
+            columns.sites.as_sent(),
+            &columns.users,
+            &columns.clicks,
+            &columns.hours,
+            columns.hour_sites.as_sent(),
+            &columns.hour_clicks,
+            &columns.hour_impressions,
+            &columns.seen_hours,
+            &columns.seen_users,
+            columns.seen_sites.as_sent(),
         ];
         if self.once() {
             parameters.extend([
                 &claims.hours as &(dyn ToSql + Sync),
+                claims.sites.as_sent(),
                 &claims.keys,
                 &claims.fingerprints,
                 &spool,
@@ -311,7 +317,14 @@ impl Batch<'_> {
     }
 }
 
-fn hours_in(row: &Row, column: usize) -> Vec<Hour> {
+/// Reads hours and, from the column behind, their sites.
+fn site_hours_in(row: &Row, column: usize) -> Vec<SiteHour> {
     let starts: Option<Vec<DateTime<Utc>>> = row.get(column);
-    starts.unwrap_or_default().into_iter().filter_map(Hour::starting_at).collect()
+    let both = starts.unwrap_or_default().into_iter().zip(sites_in(row, column + 1));
+    both.filter_map(|(start, site)| Some(SiteHour { hour: Hour::starting_at(start)?, site })).collect()
+}
+
+fn sites_in(row: &Row, column: usize) -> Vec<SiteId> {
+    let sites: Option<Vec<i32>> = row.get(column);
+    sites.unwrap_or_default().into_iter().filter_map(SiteId::new).collect()
 }

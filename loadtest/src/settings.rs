@@ -3,7 +3,7 @@
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Parser, ValueEnum};
-use event_files::{Format, Site};
+use event_files::{Format, Host};
 use model::{BearerToken, BearerTokenParser, GivenToken, wire::MAX_BATCH_EVENTS};
 use serde::{Serialize, Serializer};
 use thiserror::Error;
@@ -129,8 +129,8 @@ struct ReplayArgs {
     replay_format: FormatName,
 
     /// For combined: a host, without a leading www., whose pages lead to clicks. May be given several times.
-    #[arg(long = "site", value_name = "HOST", requires = "replay")]
-    sites: Vec<Site>,
+    #[arg(long = "own-host", value_name = "HOST", requires = "replay")]
+    own_hosts: Vec<Host>,
 
     /// How many seconds of the file are replayed in a second.
     #[arg(long, default_value_t = 3_600.0, value_name = "FACTOR", value_parser = speed_up, requires = "replay")]
@@ -226,11 +226,11 @@ impl Args {
     pub(crate) fn into_settings(self) -> Settings {
         let Self { host, token, users, run_time, rate, seed, shared, freshness_every, retries, mix, replay, judging } =
             self;
-        let ReplayArgs { replay, replay_format, sites, speed_up } = replay;
+        let ReplayArgs { replay, replay_format, own_hosts, speed_up } = replay;
         let format = match replay_format {
             FormatName::Ndjson => Format::Ndjson,
             FormatName::Csv => Format::Csv,
-            FormatName::Combined => Format::Combined(sites),
+            FormatName::Combined => Format::Combined(own_hosts),
         };
         let JudgingArgs { max_p99_ms, min_rps, max_error_rate, report_dir } = judging;
         Settings {

@@ -1,13 +1,14 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use db::{Auditor, Store, schema};
-use model::{Hour, Timestamp, UserName};
+use db::{Auditor, Sites, Store, schema};
+use model::{Hour, SiteHour, SiteId, SiteName, Timestamp, UserName};
 
 use crate::{
     failure::Failure,
     output,
     settings::{DatabaseArgs, WithSources},
+    site,
 };
 
 #[derive(Debug, Args)]
@@ -22,21 +23,29 @@ pub(crate) struct ForgetArgs {
     /// Delete the events. Without this flag the hours are only printed.
     #[arg(long)]
     yes: bool,
+
+    /// The site whose visitor it is [default: the one without a name].
+    #[arg(long, value_name = "SITE")]
+    site: Option<SiteName>,
 }
 
 /// Searches a day at a time, and deletes and rebuilds an hour at a time, so that no lock is held for long.
 pub(crate) async fn run(args: ForgetArgs, store: &Store) -> Result<ExitCode, Failure> {
-    let ForgetArgs { user, yes, .. } = args;
+    let ForgetArgs { user, yes, site: name, .. } = args;
     if let Some(complaint) = schema::status(store).await?.complaint() {
         return Err(Failure::CannotRun(complaint));
     }
+    let site = match &name {
+        Some(name) => site::number_of(store, name).await?,
+        None => SiteId::NAMELESS,
+    };
     let auditor = Auditor::connect(store).await?;
     let all = Hour::containing(Timestamp::MIN)..=Hour::containing(Timestamp::MAX);
     let (mut hours, mut events, mut left) = (0, 0, 0);
     for part in auditor.parts(&all).await? {
-        for traces in auditor.traces(&user, &part).await? {
+        for traces in auditor.traces(&user, site, &part).await? {
             let (found, what) = if yes {
-                let forgotten = auditor.forget(&user, traces.hour).await?;
+                let forgotten = auditor.forget(&user, SiteHour { hour: traces.hour, site }).await?;
                 left += u64::from(!forgotten.rebuilt);
                 let what = if forgotten.rebuilt { "deleted, hour rebuilt" } else { "deleted, hour not rebuilt" };
                 (forgotten.deleted, what)
@@ -51,7 +60,12 @@ pub(crate) async fn run(args: ForgetArgs, store: &Store) -> Result<ExitCode, Fai
     }
 
     let done = if yes { "all are deleted" } else { "give --yes to delete them" };
-    output::message(&format!("events: {events}, in hours: {hours}; {done}"));
+    let of_site = match name {
+        Some(name) => format!(" of the site {name}"),
+        None if Sites(store).list().await?.is_empty() => String::new(),
+        None => " of the site without a name (for another there is --site)".to_owned(),
+    };
+    output::message(&format!("events: {events}, in hours: {hours}{of_site}; {done}"));
     if left > 0 {
         output::warn(&format!(
             "{left} of these hours still count this visitor: their other raw events were deleted, or some are missing"

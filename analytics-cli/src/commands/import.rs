@@ -2,12 +2,13 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, ValueEnum};
 use client::Client;
-use event_files::{Format, Site};
+use event_files::{Format, Host};
 use model::wire;
 
 use crate::{
     failure::Failure,
     import::{self, Keys, Options, Source},
+    site::SiteOption,
 };
 
 const FORMATS: &str = "\
@@ -16,11 +17,12 @@ Formats:
             {\"timestamp\":1431857103000,\"user\":\"ann\",\"event\":\"click\"}
             The event is click or impression.
   csv       a header that names the columns timestamp, user and event in
-            any order; other columns are ignored.
+            any order, and perhaps site; other columns are
+            ignored.
   combined  the access log of Apache and nginx. The user is the client
             address. A page view is a GET answered 2xx or 304 whose path
             has no asset extension. It is a click if its referer's host
-            is a --site, else an impression.
+            is an --own-host, else an impression.
 
 A line that cannot be read is reported with its number and skipped, and
 the exit code is 1.
@@ -44,8 +46,11 @@ pub(crate) struct ImportArgs {
     format: FormatName,
 
     /// For combined: a host, without a leading www., whose pages lead to clicks. May be given several times.
-    #[arg(long = "site", value_name = "HOST")]
-    sites: Vec<Site>,
+    #[arg(long = "own-host", value_name = "HOST")]
+    own_hosts: Vec<Host>,
+
+    #[command(flatten)]
+    site: SiteOption,
 
     /// The most events in one request. A request is stored as a whole or not at all.
     #[arg(long, value_name = "N", default_value_t = wire::MAX_BATCH_EVENTS as u64,
@@ -77,15 +82,15 @@ enum FormatName {
     Combined,
 }
 
-pub(crate) async fn run(args: ImportArgs, client: &Client) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(args: ImportArgs, client: Client) -> Result<ExitCode, Failure> {
     let format = match args.format {
         FormatName::Ndjson => Format::Ndjson,
         FormatName::Csv => Format::Csv,
-        FormatName::Combined => Format::Combined(args.sites),
+        FormatName::Combined => Format::Combined(args.own_hosts),
     };
     let sources = args.files.into_iter().map(Source::find).collect::<Result<Vec<_>, _>>()?;
     let batch_size = usize::try_from(args.batch_size).unwrap_or(wire::MAX_BATCH_EVENTS);
     let keys = if args.without_keys { Keys::None } else { Keys::OfLines(args.id) };
     let options = Options { format, batch_size, rejects: args.rejects, from_line: args.from_line, keys };
-    import::run(client, &sources, options).await
+    import::run(&client.at_site(args.site.site), &sources, options).await
 }

@@ -10,6 +10,7 @@ pub(crate) mod migrate;
 pub(crate) mod query;
 pub(crate) mod retention;
 pub(crate) mod send;
+pub(crate) mod site;
 pub(crate) mod tail;
 pub(crate) mod token;
 pub(crate) mod top;
@@ -21,8 +22,8 @@ use clap::Subcommand;
 
 use self::{
     completions::CompletionsArgs, config::ConfigArgs, doctor::DoctorArgs, forget::ForgetArgs, import::ImportArgs,
-    man::ManArgs, migrate::MigrateArgs, query::QueryArgs, retention::RetentionArgs, send::SendArgs, tail::TailArgs,
-    token::TokenArgs, top::TopArgs, verify::VerifyArgs,
+    man::ManArgs, migrate::MigrateArgs, query::QueryArgs, retention::RetentionArgs, send::SendArgs, site::SiteArgs,
+    tail::TailArgs, token::TokenArgs, top::TopArgs, verify::VerifyArgs,
 };
 use crate::{
     database::with_database,
@@ -44,6 +45,8 @@ pub(crate) enum Command {
     Migrate(MigrateArgs),
     /// Show or set how long raw events are kept.
     Retention(RetentionArgs),
+    /// Make, list, rename, archive or delete sites, the counters that have a name.
+    Site(SiteArgs),
     /// Make, list or revoke access tokens.
     Token(TokenArgs),
     /// Compare the counts of every hour with its raw events, and repair those that differ.
@@ -93,10 +96,10 @@ pub(crate) async fn run(
     let client = || Ok::<_, Failure>(settings()?.client());
     let database_url = |given: &WithSources<DatabaseArgs>| Ok::<_, Failure>(settings()?.database_url(given));
     match command {
-        Command::Send(args) => send::run(args, &client()?).await,
-        Command::Query(args) => query::run(args, &client()?).await,
-        Command::Top(args) => top::run(args, &client()?).await,
-        Command::Tail(args) => tail::run(args, &client()?).await,
+        Command::Send(args) => send::run(args, client()?).await,
+        Command::Query(args) => query::run(args, client()?).await,
+        Command::Top(args) => top::run(args, client()?).await,
+        Command::Tail(args) => tail::run(args, client()?).await,
         Command::Migrate(args) => {
             with_database(database_url(&args.database)?, async |store| migrate::run(args, store).await).await
         }
@@ -106,13 +109,16 @@ pub(crate) async fn run(
         Command::Forget(args) => {
             with_database(database_url(&args.database)?, async |store| forget::run(args, store).await).await
         }
+        Command::Site(args) => {
+            with_database(database_url(&args.database)?, async |store| site::run(args, store).await).await
+        }
         Command::Token(args) => {
             with_database(database_url(&args.database)?, async |store| token::run(args, store).await).await
         }
         Command::Verify(args) => {
             with_database(database_url(&args.database)?, async |store| verify::run(args, store).await).await
         }
-        Command::Import(args) => import::run(args, &client()?).await,
+        Command::Import(args) => import::run(args, client()?).await,
         Command::Config(args) => config::run(&args, &settings()?),
         Command::Doctor(args) => doctor::run(args, settings()?).await,
         Command::Completions(args) => completions::run(&args, program()),

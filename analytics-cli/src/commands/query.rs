@@ -8,6 +8,7 @@ use model::{Hour, HourRow, Timestamp};
 use crate::{
     failure::Failure,
     output::{self, HourFormat, Metric},
+    site::SiteOption,
     time::{TimeArgument, parse_span},
 };
 
@@ -18,6 +19,9 @@ const IN_FLIGHT: usize = 16;
 
 #[derive(Debug, Args)]
 pub(crate) struct QueryArgs {
+    #[command(flatten)]
+    site: SiteOption,
+
     /// The hour that contains this time [default: the current hour].
     ///
     /// A time is RFC 3339, now, a time before now as in -2h, or milliseconds since 1970.
@@ -50,7 +54,8 @@ pub(crate) struct QueryArgs {
 }
 
 /// Prints nothing unless every hour was answered.
-pub(crate) async fn run(args: QueryArgs, client: &Client) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(args: QueryArgs, client: Client) -> Result<ExitCode, Failure> {
+    let client = &client.at_site(args.site.site.clone());
     let hours = args.hours(Timestamp::now())?;
     let rows = counts(client, &hours).await?;
     let palette = output::palette();

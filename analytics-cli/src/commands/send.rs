@@ -4,10 +4,13 @@ use clap::Args;
 use client::{Client, Delivery};
 use model::{Event, EventKind, Hour, IdempotencyKey, InvalidInput, Timestamp, UserName};
 
-use crate::{failure::Failure, output, time::TimeArgument};
+use crate::{failure::Failure, output, site::SiteOption, time::TimeArgument};
 
 #[derive(Debug, Args)]
 pub(crate) struct SendArgs {
+    #[command(flatten)]
+    site: SiteOption,
+
     /// The visitor: a name of 1 to 256 bytes.
     #[arg(long, value_name = "NAME", value_parser = |name: &str| UserName::new(name))]
     user: UserName,
@@ -25,7 +28,8 @@ pub(crate) struct SendArgs {
     id: Option<IdempotencyKey>,
 }
 
-pub(crate) async fn run(args: SendArgs, client: &Client) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(args: SendArgs, client: Client) -> Result<ExitCode, Failure> {
+    let client = &client.at_site(args.site.site.clone());
     let at = args.at.resolve("--at", Timestamp::now())?;
     let event = Event { at, user: args.user, kind: args.event };
     match client.send(&event, args.id.as_ref()).await {

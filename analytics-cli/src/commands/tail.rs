@@ -12,12 +12,16 @@ use tokio::time::sleep;
 use crate::{
     failure::Failure,
     output::{self, Unwritten},
+    site::SiteOption,
 };
 
 const PAUSE_BEFORE_RECONNECTING: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 pub(crate) struct TailArgs {
+    #[command(flatten)]
+    site: SiteOption,
+
     /// The output format.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -33,7 +37,8 @@ enum Format {
 
 /// Prints until it is interrupted. A server that cannot be reached at the beginning is an error; one that goes away
 /// later is waited for.
-pub(crate) async fn run(args: TailArgs, client: &Client) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(args: TailArgs, client: Client) -> Result<ExitCode, Failure> {
+    let client = &client.at_site(args.site.site.clone());
     let mut screen = Screen { format: args.format, is_terminal: io::stdout().is_terminal(), shown: None };
     let mut stream = client.live().await?;
     loop {

@@ -1,9 +1,12 @@
-use std::{process::ExitCode, time::Duration};
+use std::{collections::BTreeSet, process::ExitCode, time::Duration};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Args, Subcommand};
 use db::{AccessTokenRow, AccessTokens, NewAccessToken, Store, schema};
-use model::access::{IssuedToken, Origin, Scope, Scopes, TokenName};
+use model::{
+    SiteName,
+    access::{IssuedToken, Origin, Scope, Scopes, TokenName},
+};
 use rand::{TryRng, rngs::SysRng};
 use serde::Serialize;
 
@@ -15,6 +18,7 @@ use crate::{
         table::{Side, layout},
     },
     settings::{DatabaseArgs, WithSources},
+    site,
     time::parse_span,
 };
 
@@ -60,7 +64,7 @@ struct CreateArgs {
         long,
         value_name = "SCOPES",
         value_delimiter = ',',
-        required_unless_present = "public",
+        required_unless_present_any = ["public", "share"],
         conflicts_with = "public"
     )]
     scope: Vec<Scope>,
@@ -74,6 +78,16 @@ struct CreateArgs {
     #[arg(long, value_name = "ORIGIN", requires = "public")]
     origin: Vec<Origin>,
 
+    /// A site that the token is for; may be given several times, or with commas. It needs no parameter `site` then, and
+    /// can use no other [default: a token is for all sites, a public key for the one without a name].
+    #[arg(long, value_name = "SITE", value_delimiter = ',')]
+    site: Vec<SiteName>,
+
+    /// Make a token for a link to the page of one site, `/?share=TOKEN`, which shows the site's counts to everybody who has
+    /// the link. A daemon accepts such links only with --share-links.
+    #[arg(long, requires = "site", conflicts_with_all = ["scope", "public"])]
+    share: bool,
+
     /// How long the token is valid, as in 90d [default: until it is revoked].
     #[arg(long, value_name = "DURATION", value_parser = parse_span)]
     expires: Option<Duration>,
@@ -85,7 +99,7 @@ pub(crate) async fn run(args: TokenArgs, store: &Store) -> Result<ExitCode, Fail
     }
     let tokens = AccessTokens(store);
     match args.action {
-        Action::Create(args) => create(args, tokens).await,
+        Action::Create(args) => create(args, store).await,
         Action::List { format } => {
             let rows = tokens.list().await?;
             output::print(&write(&rows, Utc::now(), format, output::palette()))?;
@@ -104,16 +118,45 @@ async fn revoke(name_or_id: &str, tokens: AccessTokens<'_>) -> Result<ExitCode, 
     Ok(ExitCode::SUCCESS)
 }
 
-async fn create(args: CreateArgs, tokens: AccessTokens<'_>) -> Result<ExitCode, Failure> {
-    let CreateArgs { name, scope, public, origin, expires } = args;
+async fn create(args: CreateArgs, store: &Store) -> Result<ExitCode, Failure> {
+    let CreateArgs { name, scope, public, origin, site, share, expires } = args;
+    if !site.is_empty() && scope.contains(&Scope::Admin) {
+        return Err(Failure::CannotRun(
+            "a token with the scope admin is for all sites; leave out --site, or give it the scopes write and read"
+                .to_owned(),
+        ));
+    }
+    let site: BTreeSet<SiteName> = site.into_iter().collect();
+    if share && site.len() > 1 {
+        return Err(Failure::CannotRun("a share link is for one site; give --site once".to_owned()));
+    }
+    let tokens = AccessTokens(store);
+    let mut sites = Vec::new();
+    for name in &site {
+        sites.push(site::number_of(store, name).await?);
+    }
     let expires_at = expires.map(|after| end(Utc::now(), after)).transpose()?;
     let mut random = [0; IssuedToken::RANDOM_BYTES];
     SysRng
         .try_fill_bytes(&mut random)
         .map_err(|error| Failure::CannotRun(format!("the system provided no random bytes: {error}; try again")))?;
-    let issued = if public { IssuedToken::public(random) } else { IssuedToken::secret(random) };
-    let scopes: Scopes = if public { Scopes::from_iter([Scope::Write]) } else { scope.into_iter().collect() };
-    let token = NewAccessToken { id: issued.id, name, scopes, digest: issued.digest, origins: origin, expires_at };
+    let (issued, scopes) = if public {
+        (IssuedToken::public(random), Scopes::from_iter([Scope::Write]))
+    } else if share {
+        (IssuedToken::share(random), Scopes::from_iter([Scope::Read]))
+    } else {
+        (IssuedToken::secret(random), scope.into_iter().collect())
+    };
+    let token = NewAccessToken {
+        id: issued.id,
+        name,
+        scopes,
+        digest: issued.digest,
+        origins: origin,
+        sites: (!sites.is_empty()).then_some(sites),
+        is_share: share,
+        expires_at,
+    };
     let is_first = !tokens.ever_were().await?;
     if !tokens.create(&token).await? {
         output::error(&format!(
@@ -134,7 +177,9 @@ async fn create(args: CreateArgs, tokens: AccessTokens<'_>) -> Result<ExitCode, 
         tokens.revoke(&token.id).await?;
         return Err(failure.into());
     }
-    output::message(if public {
+    output::message(if share {
+        "this is the token of a share link: open the page as /?share=TOKEN. It is not shown again. Every daemon with --share-links accepts it within a second"
+    } else if public {
         "this is a public key, for data-key of the script and key= of the pixel; every daemon accepts it within a second"
     } else {
         "store the token now: it is not shown again. Every daemon accepts it within a second, as `Authorization: Bearer TOKEN` or --token"
@@ -171,12 +216,24 @@ struct Listed<'a> {
     key: Option<String>,
     name: &'a str,
     public: bool,
+    share: bool,
     scopes: &'a [String],
     origins: &'a [String],
+    /// None: for all sites or, if it is public, for the one without a name.
+    sites: Option<&'a [String]>,
     created_at: DateTime<Utc>,
     expires_at: Option<DateTime<Utc>>,
     revoked_at: Option<DateTime<Utc>>,
     state: &'a str,
+}
+
+fn sites(row: &AccessTokenRow) -> String {
+    match &row.sites {
+        Some(sites) if sites.is_empty() => "deleted".to_owned(),
+        Some(sites) => sites.join(","),
+        None if row.is_public => String::new(),
+        None => "all".to_owned(),
+    }
 }
 
 fn public_key(row: &AccessTokenRow) -> Option<String> {
@@ -193,8 +250,10 @@ fn write(rows: &[AccessTokenRow], now: DateTime<Utc>, format: ReportFormat, pale
                     key: public_key(row),
                     name: &row.name,
                     public: row.is_public,
+                    share: row.is_share,
                     scopes: &row.scopes,
                     origins: &row.origins,
+                    sites: row.sites.as_deref(),
                     created_at: row.created_at,
                     expires_at: row.expires_at,
                     revoked_at: row.revoked_at,
@@ -213,13 +272,14 @@ fn write(rows: &[AccessTokenRow], now: DateTime<Utc>, format: ReportFormat, pale
                         row.name.clone(),
                         row.scopes.join(","),
                         row.origins.join(","),
+                        sites(row),
                         date(row.created_at),
                         row.expires_at.map_or("never".to_owned(), date),
                         state(row, now).to_owned(),
                     ]
                 })
                 .collect();
-            let titles = ["id", "name", "scopes", "origins", "created", "expires", "state"];
+            let titles = ["id", "name", "scopes", "origins", "sites", "created", "expires", "state"];
             layout(titles.map(|title| (title, Side::Left)), &cells, palette)
         }
     }
@@ -247,6 +307,8 @@ mod tests {
             scopes: vec!["write".to_owned(), "read".to_owned()],
             is_public: false,
             origins: vec![],
+            sites: None,
+            is_share: false,
             created_at: at(0),
             expires_at: expires_at.map(at),
             revoked_at: revoked_at.map(at),

@@ -8,11 +8,15 @@ use super::query::last_hours;
 use crate::{
     failure::Failure,
     output::{self, HourFormat, Metric},
+    site::SiteOption,
     time::parse_span,
 };
 
 #[derive(Debug, Args)]
 pub(crate) struct TopArgs {
+    #[command(flatten)]
+    site: SiteOption,
+
     /// Search the last hours, up to the current one, that span this time.
     #[arg(long, value_name = "DURATION", value_parser = parse_span, default_value = "30d")]
     last: Duration,
@@ -31,7 +35,8 @@ pub(crate) struct TopArgs {
 }
 
 /// Prints the busiest hour first, and the latest of equal ones first.
-pub(crate) async fn run(args: TopArgs, client: &Client) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(args: TopArgs, client: Client) -> Result<ExitCode, Failure> {
+    let client = &client.at_site(args.site.site.clone());
     let hours = last_hours(args.last, Timestamp::now())?;
     let (Some(&first), Some(&last)) = (hours.first(), hours.last()) else { return Ok(ExitCode::SUCCESS) };
     let mut rows = client.hours(first, last).await?;

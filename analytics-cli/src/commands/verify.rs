@@ -1,5 +1,5 @@
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fmt,
     io::{self, IsTerminal},
     ops::RangeInclusive,
@@ -7,14 +7,15 @@ use std::{
 };
 
 use clap::Args;
-use db::{AuditedHour, Auditor, Repaired, Store, schema};
+use db::{AuditedHour, Auditor, Repaired, Sites, Store, schema};
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use model::{Hour, Timestamp};
+use model::{Hour, SiteHour, SiteId, SiteName, Timestamp};
 
 use crate::{
     failure::Failure,
-    output::{self, AuditFormat},
+    output::{self, AuditFormat, hour_of_site},
     settings::{DatabaseArgs, WithSources},
+    site,
     time::TimeArgument,
 };
 
@@ -39,8 +40,12 @@ pub(crate) struct VerifyArgs {
     #[arg(long)]
     repair: bool,
 
-    /// Rebuild the hour that contains this time even if its counts fall, because its raw events are lost. May be
-    /// given several times, or with commas.
+    /// Only the hours of this site [default: of all sites].
+    #[arg(long, value_name = "SITE")]
+    site: Option<SiteName>,
+
+    /// Rebuild the hour that contains this time even if its counts fall, because its raw events are lost. It is an
+    /// hour of --site or, without that, of the site without a name. May be given several times, or with commas.
     #[arg(long, value_name = "HOUR", requires = "repair", value_delimiter = ',')]
     accept_loss: Vec<TimeArgument>,
 
@@ -59,6 +64,12 @@ pub(crate) async fn run(args: VerifyArgs, store: &Store) -> Result<ExitCode, Fai
     if let Some(complaint) = schema::status(store).await?.complaint() {
         return Err(Failure::CannotRun(complaint));
     }
+    let site = match &args.site {
+        Some(name) => Some(site::number_of(store, name).await?),
+        None => None,
+    };
+    let names: HashMap<SiteId, String> =
+        Sites(store).list().await?.into_iter().map(|site| (site.id, site.name)).collect();
     let auditor = Auditor::connect(store).await?;
     let parts = auditor.parts(&hours).await?;
 
@@ -67,16 +78,21 @@ pub(crate) async fn run(args: VerifyArgs, store: &Store) -> Result<ExitCode, Fai
     let progress = progress(parts.len() as u64);
     let mut summary = Summary::default();
     for part in &parts {
-        for audited in auditor.audit(part).await? {
+        for audited in auditor.audit(part, site).await? {
             if !summary.add(&audited) {
                 continue;
             }
-            progress.suspend(|| output::print_while_read(&args.format.write(&audited, output::palette())))?;
+            let SiteHour { hour, site: of } = audited.site_hour;
+            // Of a site that was made meanwhile there is only the number.
+            let number = || if of == SiteId::NAMELESS { String::new() } else { format!("#{}", of.number()) };
+            let name = &names.get(&of).cloned().unwrap_or_else(number);
+            progress.suspend(|| output::print_while_read(&args.format.write(name, &audited, output::palette())))?;
             if args.repair {
-                let repaired = repair(&auditor, audited.hour, lost.contains(&audited.hour)).await?;
+                let accepts_loss = of == site.unwrap_or_default() && lost.contains(&hour);
+                let repaired = repair(&auditor, audited.site_hour, name, accepts_loss).await?;
                 summary.repaired += u64::from(repaired.is_ok());
                 let (Ok(result) | Err(result)) = repaired;
-                progress.suspend(|| output::message(&format!("{}: {result}", audited.hour)));
+                progress.suspend(|| output::message(&format!("{}: {result}", hour_of_site(hour, name))));
             }
         }
         progress.set_message(format!("{} events", HumanCount(summary.events)));
@@ -98,18 +114,25 @@ fn span(from: Option<&TimeArgument>, to: Option<&TimeArgument>) -> Result<RangeI
 }
 
 /// Rebuilds an hour. Ok if it agrees with its raw events now; either text is for people.
-async fn repair(auditor: &Auditor, hour: Hour, accepts_loss: bool) -> Result<Result<String, String>, Failure> {
-    match auditor.repair(hour, accepts_loss).await? {
+async fn repair(
+    auditor: &Auditor,
+    site_hour: SiteHour,
+    name: &str,
+    accepts_loss: bool,
+) -> Result<Result<String, String>, Failure> {
+    let SiteHour { hour, site } = site_hour;
+    let of_site = if site == SiteId::NAMELESS { String::new() } else { format!(" --site {name}") };
+    match auditor.repair(site_hour, accepts_loss).await? {
         Repaired::Done => {}
         Repaired::WouldFall(both_sides) => {
             return Ok(Err(format!(
                 "not repaired: {both_sides}. Restore the raw events from a backup and repair the hour then, or accept the loss with \
-                 `--repair --accept-loss {hour}`"
+                 `--repair{of_site} --accept-loss {hour}`"
             )));
         }
         Repaired::NoLongerKept(why) => return Ok(Err(format!("not repaired: {why}"))),
     }
-    let again = auditor.audit(&(hour..=hour)).await?;
+    let again = auditor.audit(&(hour..=hour), Some(site)).await?;
     Ok(if again.iter().all(|hour| hour.differences().is_empty()) {
         Ok("repaired".to_owned())
     } else {

@@ -4,6 +4,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use db::{ClosedHours, Due, Examination, ForeignJob, StoreError};
 
 use super::finding::Finding;
+use crate::output::hour_of_site;
 
 const RETENTION: &str = "retention";
 const CLOSED_HOURS: &str = "closed hours";
@@ -49,7 +50,9 @@ fn judge_closed(ClosedHours { count, first }: &ClosedHours) -> Finding {
     if *count == 0 {
         return Finding::ok(CLOSED_HOURS, "every settled hour has the raw events that a late event needs");
     }
-    let named: Vec<String> = first.iter().map(ToString::to_string).collect();
+    let named: Vec<String> = first.iter().map(|(hour, site)| hour_of_site(*hour, site)).collect();
+    let has_sites = first.iter().any(|(_, site)| !site.is_empty());
+    let of_site = if has_sites { " (with `--site SITE` for an hour of a site)" } else { "" };
     let more = count.saturating_sub(first.len() as u64);
     let more = if more > 0 { format!(", and {more} more") } else { String::new() };
     Finding::problem(
@@ -58,8 +61,10 @@ fn judge_closed(ClosedHours { count, first }: &ClosedHours) -> Finding {
             "{count} settled hours accept no events, because some of their raw events are missing: {}{more}",
             named.join(", ")
         ),
-        "find out what deleted them; restore them from a backup and run `analytics-cli verify --repair`, or accept the loss with \
-         `analytics-cli verify --repair --accept-loss HOUR`. Until then the counts do not change",
+        format!(
+            "find out what deleted them; restore them from a backup and run `analytics-cli verify --repair`, or accept the loss with \
+             `analytics-cli verify --repair --accept-loss HOUR`{of_site}. Until then the counts do not change"
+        ),
     )
 }
 
@@ -116,7 +121,7 @@ mod tests {
     fn hours_that_accept_no_events_are_named() {
         let hour = Hour::containing(Timestamp::from_millis(1_431_856_800_000).unwrap());
         assert_eq!(judge_closed(&ClosedHours { count: 0, first: vec![] }).health, Health::Ok);
-        let finding = judge_closed(&ClosedHours { count: 12, first: vec![hour] });
+        let finding = judge_closed(&ClosedHours { count: 12, first: vec![(hour, String::new())] });
         assert_eq!(finding.health, Health::Problem);
         assert!(finding.seen.ends_with("2015-05-17T10:00:00Z, and 11 more"), "{}", finding.seen);
     }

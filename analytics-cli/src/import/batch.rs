@@ -3,7 +3,7 @@ use std::{
     ops::AddAssign,
 };
 
-use model::{Event, EventKind, Hour, IdempotencyKey, wire};
+use model::{EventKind, Hour, IdempotencyKey, wire};
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Kinds {
@@ -41,26 +41,24 @@ pub(crate) struct Batch {
     keyed: usize,
 }
 
-/// Where an event's idempotency key comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Key {
-    /// From the file, which may hold it several times.
-    Given(IdempotencyKey),
-    /// Made for the event's line, and unique.
-    OfLine(IdempotencyKey),
-}
-
 impl Batch {
-    /// Adds the event of a line. False, and nothing is added, if the batch must be sent first.
-    pub(crate) fn push(&mut self, line: u64, event: &Event, key: Option<&Key>, max_events: usize) -> bool {
+    /// Adds the event of a line of the file, under the file's key or the one that was made for the line. False, and
+    /// nothing is added, if the batch must be sent first.
+    pub(crate) fn push(
+        &mut self,
+        number: u64,
+        line: &wire::SentEvent,
+        of_line: Option<&IdempotencyKey>,
+        max_events: usize,
+    ) -> bool {
+        let wire::SentEvent { event, key: given, site } = line;
         let end = self.body.len();
-        wire::write_line(event, key.map(|(Key::Given(key) | Key::OfLine(key))| key), &mut self.body);
+        let key = given.as_ref().or(of_line);
+        wire::write_line(event, key, site.as_ref(), &mut self.body);
         let hour = event.hour();
-        let given = match key {
-            Some(Key::Given(key)) => Some((hour, key.clone())),
-            _ => None,
-        };
-        // The server refuses a request that holds a key twice, so the second event goes into another request.
+        let given = given.clone().map(|key| (hour, key));
+        // The server refuses a request that holds a key twice for one site, so the second event goes into another
+        // request. Which site an event is for that names none, only the server knows.
         let is_new = given.as_ref().is_none_or(|given| !self.given_keys.contains(given));
         let fits = is_new
             && self.lines.len() < max_events
@@ -72,7 +70,7 @@ impl Batch {
         }
         self.given_keys.extend(given);
         self.keyed += usize::from(key.is_some());
-        self.lines.push(line);
+        self.lines.push(number);
         self.hours.entry(hour).or_default().count(event.kind);
         true
     }
@@ -103,19 +101,23 @@ impl Batch {
 
 #[cfg(test)]
 mod tests {
-    use model::{Event, EventKind, IdempotencyKey, Timestamp, UserName, wire};
+    use model::{
+        Event, EventKind, IdempotencyKey, SiteName, Timestamp, UserName,
+        wire::{self, SentEvent},
+    };
 
-    use super::{Batch, Key};
+    use super::Batch;
 
-    fn event(hour: usize, user: &str) -> Event {
-        Event {
+    fn event(hour: usize, user: &str) -> SentEvent {
+        let event = Event {
             at: Timestamp::from_millis(i64::try_from(hour).unwrap() * 3_600_000).unwrap(),
             user: UserName::new(user).unwrap(),
             kind: EventKind::Click,
-        }
+        };
+        SentEvent { event, key: None, site: None }
     }
 
-    fn fill(max_events: usize, mut event: impl FnMut(usize) -> Event) -> Batch {
+    fn fill(max_events: usize, mut event: impl FnMut(usize) -> SentEvent) -> Batch {
         let mut batch = Batch::default();
         for n in 0.. {
             if !batch.push(n as u64, &event(n), None, max_events) {
@@ -149,13 +151,14 @@ mod tests {
 
     #[test]
     fn a_batch_holds_a_key_once_an_hour() {
-        let key = Key::Given(IdempotencyKey::new("k").unwrap());
+        let keyed = |hour| SentEvent { key: Some(IdempotencyKey::new("k").unwrap()), ..event(hour, "a") };
         let mut batch = Batch::default();
-        assert!(batch.push(1, &event(0, "a"), Some(&key), 9));
-        assert!(batch.push(2, &event(1, "a"), Some(&key), 9));
-        assert!(!batch.push(3, &event(0, "a"), Some(&key), 9));
+        assert!(batch.push(1, &keyed(0), None, 9));
+        assert!(batch.push(2, &keyed(1), None, 9));
+        assert!(!batch.push(3, &SentEvent { site: Some(SiteName::new("shop").unwrap()), ..keyed(0) }, None, 9));
+        assert!(!batch.push(4, &keyed(0), None, 9));
         assert!(batch.is_keyed());
-        assert!(batch.push(3, &event(0, "a"), None, 9));
+        assert!(batch.push(4, &event(0, "a"), None, 9));
         assert!(!batch.is_keyed());
     }
 }

@@ -23,12 +23,12 @@ use std::{
 
 use client::{Client, ClientError, Delivery};
 use event_files::{Content, Format, Records};
-use model::{Event, Timestamp};
+use model::{IdempotencyKey, Timestamp, wire::SentEvent};
 use tokio::task::JoinSet;
 
 pub(crate) use self::source::Source;
 use self::{
-    batch::{Batch, Key},
+    batch::Batch,
     delivery::deliver,
     interruption::Interruption,
     line_keys::LineKeys,
@@ -173,12 +173,9 @@ impl Import<'_> {
             }
             line = record.line;
             match record.content {
-                Content::Event(event) => {
-                    let key = keys.as_ref().map(|keys| Key::OfLine(keys.line(line)));
-                    self.add(&name, line, &event, key.as_ref(), &mut batch).await?;
-                }
-                Content::Keyed(event, key) => {
-                    self.add(&name, line, &event, Some(&Key::Given(key)), &mut batch).await?;
+                Content::Event(read) => {
+                    let key = keys.as_ref().map(|keys| keys.line(line));
+                    self.add(&name, line, &read, key.as_ref(), &mut batch).await?;
                 }
                 Content::NotAPageView => self.tally.not_page_views += 1,
                 Content::Unreadable(reason) => {
@@ -206,15 +203,15 @@ impl Import<'_> {
     async fn add(
         &mut self,
         name: &str,
-        line: u64,
-        event: &Event,
-        key: Option<&Key>,
+        number: u64,
+        line: &SentEvent,
+        key: Option<&IdempotencyKey>,
         batch: &mut Batch,
     ) -> Result<(), EndedEarly> {
-        self.suspect(name, line, event.at);
-        if !batch.push(line, event, key, self.options.batch_size) {
+        self.suspect(name, number, line.event.at);
+        if !batch.push(number, line, key, self.options.batch_size) {
             self.send(std::mem::take(batch)).await?;
-            let pushed = batch.push(line, event, key, self.options.batch_size);
+            let pushed = batch.push(number, line, key, self.options.batch_size);
             assert!(pushed, "one event is within the limits of a batch");
         }
         Ok(())

@@ -59,7 +59,7 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
-    use model::{Event, EventKind, Timestamp, UserName};
+    use model::{Event, EventKind, Timestamp, UserName, wire::SentEvent};
 
     use super::{Batch, MAX_HOURS, Palette, Tally};
 
@@ -70,7 +70,7 @@ mod tests {
             let mut batch = Batch::default();
             for kind in [EventKind::Click, EventKind::Impression, EventKind::Impression] {
                 let event = Event { at, user: UserName::new("a").unwrap(), kind };
-                assert!(batch.push(1, &event, None, 9));
+                assert!(batch.push(1, &SentEvent { event, key: None, site: None }, None, 9));
             }
             tally.add(&batch);
             tally.add(&batch);

@@ -2,6 +2,7 @@ use std::fmt::Write;
 
 use clap::ValueEnum;
 use db::{AuditedHour, Tally};
+use model::Hour;
 use serde::Serialize;
 
 use super::{
@@ -21,8 +22,10 @@ pub(crate) enum AuditFormat {
 }
 
 #[derive(Serialize)]
-struct JsonHour {
+struct JsonHour<'a> {
     hour: String,
+    /// Empty for the site without a name.
+    site: &'a str,
     state: &'static str,
     raw: Tally,
     counters: Option<Tally>,
@@ -39,20 +42,23 @@ impl AuditFormat {
         match self {
             Self::Csv => {
                 "hour,state,raw_users,raw_clicks,raw_impressions,counted_users,counted_clicks,counted_impressions,\
-                 settled_users,settled_clicks,settled_impressions,aggregate_users,aggregate_clicks,aggregate_impressions,user_rows,missing_users,strange_users,differences\n"
+                 settled_users,settled_clicks,settled_impressions,aggregate_users,aggregate_clicks,aggregate_impressions,user_rows,missing_users,strange_users,differences,site\n"
             }
             Self::Table | Self::Json => "",
         }
     }
 
-    pub(crate) fn write(self, audited: &AuditedHour, palette: Palette) -> String {
-        let AuditedHour { hour, raw, counters, settled, aggregate, user_rows, missing_users, strange_users, .. } =
-            *audited;
+    /// The site without a name is called ''.
+    pub(crate) fn write(self, site: &str, audited: &AuditedHour, palette: Palette) -> String {
+        let AuditedHour {
+            site_hour, raw, counters, settled, aggregate, user_rows, missing_users, strange_users, ..
+        } = *audited;
+        let hour = site_hour.hour;
         let state = state(audited);
         let differences: Vec<String> = audited.differences().iter().map(ToString::to_string).collect();
         match self {
             Self::Table => {
-                let mut text = format!("{hour}, {state}: {}\n", differences.join("; "));
+                let mut text = format!("{}, {state}: {}\n", hour_of_site(hour, site), differences.join("; "));
                 let header = [
                     ("", Side::Left),
                     ("unique_users", Side::Right),
@@ -78,11 +84,14 @@ impl AuditFormat {
                     })
                 });
                 let (columns, differences) = (columns.join(","), differences.join("; "));
-                format!("{hour},{state},{columns},{user_rows},{missing_users},{strange_users},\"{differences}\"\n")
+                format!(
+                    "{hour},{state},{columns},{user_rows},{missing_users},{strange_users},\"{differences}\",{site}\n"
+                )
             }
             Self::Json => {
                 let row = JsonHour {
                     hour: hour.to_string(),
+                    site,
                     state,
                     raw,
                     counters,
@@ -98,6 +107,11 @@ impl AuditFormat {
             }
         }
     }
+}
+
+/// An hour and, if it has a name, its site.
+pub(crate) fn hour_of_site(hour: Hour, site: &str) -> String {
+    if site.is_empty() { hour.to_string() } else { format!("{hour} of {site}") }
 }
 
 fn state(audited: &AuditedHour) -> &'static str {
@@ -117,14 +131,14 @@ fn numbers(name: &str, tally: Option<Tally>) -> [String; 4] {
 #[cfg(test)]
 mod tests {
     use db::{AuditedHour, Tally};
-    use model::{Hour, Timestamp};
+    use model::{Hour, SiteHour, Timestamp};
 
     use super::AuditFormat;
     use crate::output::palette::Palette;
 
     fn audited() -> AuditedHour {
         AuditedHour {
-            hour: Hour::containing(Timestamp::from_millis(1_431_857_103_000).unwrap()),
+            site_hour: SiteHour::nameless(Hour::containing(Timestamp::from_millis(1_431_857_103_000).unwrap())),
             is_verifiable: true,
             settled: None,
             is_closed: false,
@@ -139,8 +153,8 @@ mod tests {
 
     #[test]
     fn for_people_an_hour_is_a_sentence_and_its_numbers_in_columns() {
-        insta::assert_snapshot!(AuditFormat::Table.write(&audited(), Palette::PLAIN), @r#"
-        2015-05-17T10:00:00Z, open: its counters differ from its raw events; its kept user names differ from its raw events (1 missing, 1 that no raw event has)
+        insta::assert_snapshot!(AuditFormat::Table.write("shop", &audited(), Palette::PLAIN), @r#"
+        2015-05-17T10:00:00Z of shop, open: its counters differ from its raw events; its kept user names differ from its raw events (1 missing, 1 that no raw event has)
                            unique_users  clicks  impressions
           raw events                  2      12            1
           counters                    2      13           -1
@@ -152,14 +166,14 @@ mod tests {
 
     #[test]
     fn csv_has_as_many_columns_as_its_header() {
-        insta::assert_snapshot!(format!("{}{}", AuditFormat::Csv.header(), AuditFormat::Csv.write(&audited(), Palette::PLAIN)), @r#"
-        hour,state,raw_users,raw_clicks,raw_impressions,counted_users,counted_clicks,counted_impressions,settled_users,settled_clicks,settled_impressions,aggregate_users,aggregate_clicks,aggregate_impressions,user_rows,missing_users,strange_users,differences
-        2015-05-17T10:00:00Z,open,2,12,1,2,13,-1,,,,,,,2,1,1,"its counters differ from its raw events; its kept user names differ from its raw events (1 missing, 1 that no raw event has)"
+        insta::assert_snapshot!(format!("{}{}", AuditFormat::Csv.header(), AuditFormat::Csv.write("shop", &audited(), Palette::PLAIN)), @r#"
+        hour,state,raw_users,raw_clicks,raw_impressions,counted_users,counted_clicks,counted_impressions,settled_users,settled_clicks,settled_impressions,aggregate_users,aggregate_clicks,aggregate_impressions,user_rows,missing_users,strange_users,differences,site
+        2015-05-17T10:00:00Z,open,2,12,1,2,13,-1,,,,,,,2,1,1,"its counters differ from its raw events; its kept user names differ from its raw events (1 missing, 1 that no raw event has)",shop
         "#);
     }
 
     #[test]
     fn json_is_an_object_a_line() {
-        insta::assert_snapshot!(AuditFormat::Json.write(&audited(), Palette::PLAIN), @r#"{"hour":"2015-05-17T10:00:00Z","state":"open","raw":{"unique_users":2,"clicks":12,"impressions":1},"counters":{"unique_users":2,"clicks":13,"impressions":-1},"settled":null,"aggregate":null,"user_rows":2,"missing_users":1,"strange_users":1,"differences":["its counters differ from its raw events","its kept user names differ from its raw events (1 missing, 1 that no raw event has)"]}"#);
+        insta::assert_snapshot!(AuditFormat::Json.write("shop", &audited(), Palette::PLAIN), @r#"{"hour":"2015-05-17T10:00:00Z","site":"shop","state":"open","raw":{"unique_users":2,"clicks":12,"impressions":1},"counters":{"unique_users":2,"clicks":13,"impressions":-1},"settled":null,"aggregate":null,"user_rows":2,"missing_users":1,"strange_users":1,"differences":["its counters differ from its raw events","its kept user names differ from its raw events (1 missing, 1 that no raw event has)"]}"#);
     }
 }

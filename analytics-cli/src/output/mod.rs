@@ -12,7 +12,7 @@ mod streams;
 pub(crate) mod table;
 
 pub(crate) use self::{
-    audit_report::AuditFormat,
+    audit_report::{AuditFormat, hour_of_site},
     comparison::comparison,
     hour_format::HourFormat,
     json::pretty_json,

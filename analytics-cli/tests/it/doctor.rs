@@ -2,7 +2,7 @@ use std::net::TcpListener;
 
 use db::{Flavour, Ingested, Writer, roles, schema};
 use harness::{Daemon, PoolMode, Pooler, PrivateServer, TestDatabase, on_both_flavours};
-use model::{Event, EventKind, Timestamp, UserName};
+use model::{Event, EventKind, SiteEvent, Timestamp, UserName};
 use serde_json::Value;
 
 use crate::{
@@ -185,14 +185,14 @@ async fn what_is_wrong_on_the_command_line_keeps_it_from_running() {
 async fn hours_that_wait_to_be_settled_are_reported_and_a_contradiction_is_a_problem() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let at = Timestamp::from_millis(1_431_856_800_000).unwrap();
-    let event = Event { at, user: UserName::new("anna").unwrap(), kind: EventKind::Click };
+    let event = SiteEvent::nameless(Event { at, user: UserName::new("anna").unwrap(), kind: EventKind::Click });
     assert_eq!(Writer::new(database.store().clone()).ingest(&[event]).await.unwrap(), Ingested::Stored);
     let client = database.client().await;
     for (statement, health, expected) in [
         ("select 1", "ok", "1 ended hours wait to be settled, the oldest 2015-05-17T10:00:00Z"),
         ("update analytics.hour_counts set written_at = now() - interval '2 hours'", "warning", "start analyticsd"),
         (
-            "insert into analytics.settled_hours select hour, now(), unique_users, clicks, impressions from analytics.hour_counts",
+            "insert into analytics.settled_hours select site, hour, now(), unique_users, clicks, impressions from analytics.hour_counts",
             "problem",
             "verify --repair",
         ),
@@ -324,7 +324,7 @@ async fn hours_that_lack_raw_events_and_a_bound_in_the_future_are_named() {
     for (check, statement, health, expected) in [
         (
             "closed hours",
-            "insert into analytics.settled_hours values ('2015-05-17 10:00+00', now(), 1, 1, 0, now())",
+            "insert into analytics.settled_hours values (0, '2015-05-17 10:00+00', now(), 1, 1, 0, now())",
             "problem",
             "2015-05-17T10:00:00Z",
         ),

@@ -79,7 +79,7 @@ fn a_log_becomes_page_views_and_the_rest_is_counted() {
         "garbage\n".to_owned(),
         line("POST /", "-"),
     ];
-    let arguments = ["import", "--format", "combined", "--site", "Example.com", "--without-keys", "-"];
+    let arguments = ["import", "--format", "combined", "--own-host", "Example.com", "--without-keys", "-"];
     let run = run(&server, &arguments, log.concat().as_bytes());
     assert_eq!(run.code, 1);
     assert!(

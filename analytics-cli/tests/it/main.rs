@@ -18,6 +18,7 @@ mod query;
 mod real_daemon;
 mod send;
 mod server;
+mod sites;
 mod token;
 mod usage;
 mod verify;

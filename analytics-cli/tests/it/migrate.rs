@@ -68,7 +68,7 @@ async fn what_takes_the_owner_says_so_to_others_and_changes_nothing() {
     client
         .batch_execute(
             "select analytics.make_room('{2015-05-17T10:00:00Z}'); \
-             insert into analytics.events values ('2015-05-17T10:00:00Z', 'click', 'anna')",
+             insert into analytics.events (at, kind, user_name) values ('2015-05-17T10:00:00Z', 'click', 'anna')",
         )
         .await
         .unwrap();

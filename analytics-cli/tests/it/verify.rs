@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use db::{Flavour, Ingested, Retention, SettleOutcome, Settler, Writer};
 use harness::{TestDatabase, on_both_flavours};
-use model::{Event, EventKind, Hour, Timestamp, UserName};
+use model::{Event, EventKind, Hour, SiteEvent, SiteId, Timestamp, UserName};
 
 use crate::{Run, command};
 
@@ -21,12 +21,11 @@ async fn verify(database: &TestDatabase, arguments: &[&str]) -> Run {
 /// is settled.
 async fn database_with_three_hours(flavour: Flavour) -> TestDatabase {
     let database = TestDatabase::new(flavour).await;
-    let event = |millis, user: &str, kind| Event {
-        at: Timestamp::from_millis(millis).unwrap(),
-        user: UserName::new(user).unwrap(),
-        kind,
+    let event = |millis, user: &str, kind| {
+        let at = Timestamp::from_millis(millis).unwrap();
+        SiteEvent::nameless(Event { at, user: UserName::new(user).unwrap(), kind })
     };
-    let events: Vec<Event> = [TEN, TEN + HOUR, TEN + 2 * HOUR]
+    let events: Vec<SiteEvent> = [TEN, TEN + HOUR, TEN + 2 * HOUR]
         .into_iter()
         .flat_map(|at| {
             let anna = || event(at, "anna", EventKind::Click);
@@ -37,8 +36,13 @@ async fn database_with_three_hours(flavour: Flavour) -> TestDatabase {
     assert_eq!(writer.ingest(&events).await.unwrap(), Ingested::Stored);
     let settler = Settler::elect(database.store()).await.unwrap().unwrap();
     let ten = Hour::containing(Timestamp::from_millis(TEN).unwrap());
-    assert_eq!(settler.settle(ten).await.unwrap(), SettleOutcome::Settled);
+    settle(&settler, ten).await;
     database
+}
+
+async fn settle(settler: &Settler, hour: Hour) {
+    let outcome = settler.settle(hour, &[SiteId::NAMELESS]).await.unwrap();
+    assert_eq!(outcome, [(SiteId::NAMELESS, SettleOutcome::Settled)]);
 }
 
 async fn hours_that_differ_from_their_raw_events_are_shown_and_repaired(flavour: Flavour) {
@@ -88,7 +92,7 @@ async fn hours_whose_raw_events_are_gone_are_counted_as_skipped() {
     let settler = Settler::elect(database.store()).await.unwrap().unwrap();
     for at in [TEN + HOUR, TEN + 2 * HOUR] {
         let hour = Hour::containing(Timestamp::from_millis(at).unwrap());
-        assert_eq!(settler.settle(hour).await.unwrap(), SettleOutcome::Settled);
+        settle(&settler, hour).await;
     }
     let keep = Some(Duration::from_hours(24 * 30));
     Retention { keep, columnstore_after: None }.write(database.store()).await.unwrap();

@@ -1,7 +1,10 @@
 // Sends requests to the daemon, with the token if it needs one.
 
 const NAME = "analytics-token";
-let token = recall();
+/** A share link brings its token along. Any other token has no place in a URL. */
+const shared = new URLSearchParams(location.search).get("share");
+export const share = shared?.startsWith("sh_") ? shared : null;
+let token = share ?? recall();
 
 /** A browser may refuse the store: then the token lasts as long as the page. */
 function recall() {

@@ -63,7 +63,7 @@ export function save(name, blob) {
 }
 
 /** Not every system allows colons in file names. */
-export function fileName({ from, to }, ending) {
+export function fileName(site, { from, to }, ending) {
   const short = (hour) => asApi(hour).slice(0, 13);
-  return `analytics-${short(from)}Z-${short(to)}Z.${ending}`;
+  return `analytics-${site === null ? "" : `${site}-`}${short(from)}Z-${short(to)}Z.${ending}`;
 }

@@ -29,12 +29,15 @@ async function ask(path, signal) {
   throw new Failure(response.status, problem.title ?? `The answer was ${response.status}`, problem.detail ?? "");
 }
 
-const path = ({ from, to }, more = "") => `/analytics/hours?from=${asApi(from)}&to=${asApi(to)}&format=json${more}`;
+/** What names a site in a query, behind other parameters; nothing for the one that the token decides. */
+export const parameterOf = (site) => (site === null ? "" : `&site=${encodeURIComponent(site)}`);
 
-/** Every hour of a range as [{ hour, unique_users, clicks, impressions }], ascending, read page by page. */
-export async function readHours(range, { signal, onProgress = () => {} } = {}) {
+const path = ({ from, to }, site, more = "") => `/analytics/hours?from=${asApi(from)}&to=${asApi(to)}&format=json${parameterOf(site)}${more}`;
+
+/** Every hour of a range of a site as [{ hour, unique_users, clicks, impressions }], ascending, read page by page. */
+export async function readHours(range, site, { signal, onProgress = () => {} } = {}) {
   const rows = [];
-  for (let next = path(range); next; ) {
+  for (let next = path(range, site); next; ) {
     const page = await ask(next, signal);
     for (const { hour, unique_users, clicks, impressions } of page.hours) {
       rows.push({ hour: Date.parse(hour), unique_users, clicks, impressions });
@@ -45,8 +48,20 @@ export async function readHours(range, { signal, onProgress = () => {} } = {}) {
   return rows;
 }
 
-/** The unique users of a range of at most PAGE_HOURS hours, counted from raw events: { users: a number or null, note }. */
-export async function countUsers(range, signal) {
-  const page = await ask(path(range, "&unique=exact"), signal);
+/** The clicks and impressions of a range of a site: { clicks, impressions }. */
+export async function readTotals(range, site, signal) {
+  const sums = { clicks: 0, impressions: 0 };
+  for (let next = path(range, site); next; ) {
+    const page = await ask(next, signal);
+    sums.clicks += page.totals.clicks;
+    sums.impressions += page.totals.impressions;
+    next = page.next;
+  }
+  return sums;
+}
+
+/** The unique users of a range of at most PAGE_HOURS hours of a site, counted from raw events: { users: a number or null, note }. */
+export async function countUsers(range, site, signal) {
+  const page = await ask(path(range, site, "&unique=exact"), signal);
   return { users: page.unique_users, note: page.unique_users_note };
 }

@@ -7,7 +7,7 @@ import { readEvents } from "./events.js";
 const PATIENCE = [1, 2, 4, 8];
 
 /**
- * Calls onCounts({ hour, unique_users, clicks, impressions }) for each message of the daemon, and
+ * pathOf() says where the stream is at each try. Calls onCounts({ hour, unique_users, clicks, impressions }) for each message of the daemon, and
  * onConnection({ state, since, retryAt }) when the state changes, which is one of
  *   connecting    nothing has been received yet
  *   live          counts come as they change
@@ -17,7 +17,7 @@ const PATIENCE = [1, 2, 4, 8];
  *   crowded       the daemon answers, but not with a stream
  *   locked        the daemon wants a token, or another one
  */
-export function listen({ onCounts, onConnection }) {
+export function listen({ pathOf, onCounts, onConnection }) {
   let current = null;
   let timer = 0;
   let failures = 0;
@@ -48,7 +48,7 @@ export function listen({ onCounts, onConnection }) {
     let status = 0;
     try {
       // An EventSource cannot send a token, and does not report why it failed.
-      const response = await ask("/analytics/stream", { accept: "text/event-stream", signal: mine.signal });
+      const response = await ask(pathOf(), { accept: "text/event-stream", signal: mine.signal });
       status = response.status;
       if (response.ok) for await (const event of readEvents(response.body)) if (mine === current) take(event);
     } catch {

@@ -5,9 +5,10 @@ import { calendar as createCalendar, hourOf } from "./time.js";
 import { NOTHING, change, rateOf, write, writeCount, writeRate } from "./numbers.js";
 import { PRESETS, before, hoursOf, lengthOf, nameOf, readView, writeView } from "./address.js";
 import { hasToken, isLocked, useToken } from "./daemon.js";
-import { Failure, PAGE_HOURS, countUsers, readHours } from "./hours.js";
+import { Failure, PAGE_HOURS, countUsers, parameterOf, readHours } from "./hours.js";
 import { listen } from "./live.js";
 import { createCharts, valueOf } from "./chart.js";
+import { createChooser, createComparison, readSites } from "./sites.js";
 import { createTable } from "./table.js";
 import { csvOf, fileName, pngOf, save } from "./export.js";
 import { createConnection } from "./connection.js";
@@ -26,6 +27,8 @@ let calendar = createCalendar(view.zone);
 let currentHour = hourOf(Date.now());
 /** The last message of the stream: { counts, at }. */
 let live = null;
+/** The sites that the token may read, as far as they are known. */
+let sites = [];
 /** The hours in view, and those of the period before, or null while they are not known. */
 let shown = { range: null, hours: null, rows: [], before: null };
 let reading = null;
@@ -49,6 +52,15 @@ const charts = createCharts(at("charts"), {
 
 const table = createTable({ details: at("numbers"), body: at("rows"), more: at("more-rows"), column: at("hour-column") });
 
+const chooser = createChooser({ field: at("site-field"), select: at("site"), onChoose: (site) => look({ ...view, site }) });
+
+const comparison = createComparison({
+  details: at("compared"),
+  body: at("compared-rows"),
+  note: at("compared-note"),
+  onChoose: (site) => look({ ...view, site }),
+});
+
 const connection = createConnection({
   pill: at("connection"),
   pillText: at("connection-text"),
@@ -61,6 +73,7 @@ const connection = createConnection({
 });
 
 const stream = listen({
+  pathOf: () => `/analytics/stream${parameterOf(view.site).replace("&", "?")}`,
   onCounts(counts) {
     live = { counts, at: Date.now() };
     connection.seen(live.at);
@@ -84,11 +97,22 @@ const stream = listen({
   },
 });
 
-/** Changes the view, and the address with it. */
-function look(next, { isNew = true } = {}) {
+/** Changes the view, and the address with it: a new entry of the history, unless the reader chose nothing. */
+function look(next, { isNew = true, isChosen = true } = {}) {
+  const isOtherSite = next.site !== view.site;
   view = next;
-  if (isNew && writeView(view) !== (location.search || location.pathname)) history.pushState(null, "", writeView(view));
+  if (isNew && writeView(view) !== (location.search || location.pathname)) {
+    if (isChosen) history.pushState(null, "", writeView(view));
+    else history.replaceState(null, "", writeView(view));
+  }
   if (calendar.zoneName !== createCalendar(view.zone).zoneName) calendar = createCalendar(view.zone);
+  if (isOtherSite) {
+    // Numbers of one site must not stand under the name of another.
+    forget();
+    live = null;
+    for (const place of document.querySelectorAll("[data-now]")) place.textContent = NOTHING;
+    stream.retry();
+  }
   writeControls();
   if (live) writeNow(live.counts);
   const hours = hoursOf(view.range, currentHour);
@@ -113,7 +137,7 @@ async function read() {
   at("range-card").setAttribute("aria-busy", "true");
   if (!isSameRange || shown.rows.length === 0) sayLoading();
   try {
-    const rows = await readHours(hours, { signal, onProgress: isSameRange && shown.rows.length ? undefined : onProgress });
+    const rows = await readHours(hours, view.site, { signal, onProgress: isSameRange && shown.rows.length ? undefined : onProgress });
     const isSameSpan = isSameRange && shown.hours?.from === hours.from && shown.hours?.to === hours.to;
     // Messages of the stream since then are newer than this read.
     const current = live && live.at > since && rows.find((row) => row.hour === live.counts.hour);
@@ -127,7 +151,7 @@ async function read() {
     if (!isSameRange) announce(`${nameOf(range)}: ${totalsSentence()}`);
     const earlier = before(hours);
     // There are no events before 1970.
-    if (earlier.from >= 0) shown.before = await readHours(earlier, { signal });
+    if (earlier.from >= 0) shown.before = await readHours(earlier, view.site, { signal });
     if (mine === reading) show();
   } catch (failure) {
     if (signal.aborted) return;
@@ -178,6 +202,7 @@ function show() {
   if (isEmpty) sayEmpty();
   else charts.show(shown.rows, currentHour, calendar);
   table.show(shown.rows, calendar);
+  comparison.show(sites, shown.hours);
   writeTotals();
   writeReadout(null, true);
   at("export-csv").disabled = false;
@@ -271,6 +296,11 @@ function sentenceOf(row) {
 }
 
 function writeControls() {
+  chooser.show(sites, view.site);
+  // A token that is for one site needs no name for it, but its reader does.
+  const name = view.site ?? (sites.length === 1 ? sites[0] : null);
+  at("heading").textContent = name ?? "Analytics";
+  document.title = name === null ? "Analytics" : `${name} – Analytics`;
   const isPreset = typeof view.range === "string";
   document.querySelector(`input[name=zone][value=${view.zone}]`).checked = true;
   document.querySelector(`input[name=range][value="${isPreset ? view.range : "chosen"}"]`).checked = true;
@@ -304,11 +334,12 @@ function sayFailure(failure) {
 }
 
 function sayEmpty() {
+  const ofSite = view.site === null ? "" : ` data-site="${view.site}"`;
+  at("first-curl").textContent = `curl -X POST "${location.origin}/analytics?timestamp=$(date +%s)000&user=anna&event=impression${parameterOf(view.site)}"`;
+  at("first-snippet").textContent = `<script async src="${location.origin}/analytics.js"${ofSite}></script>\n<a href="/buy" data-analytics-click>Buy</a>`;
   sayNotice("empty", `No events in ${nameOf(view.range)} yet`, "They show here as soon as they are stored. To send the first:");
 }
 
-at("first-curl").textContent = `curl -X POST "${location.origin}/analytics?timestamp=$(date +%s)000&user=anna&event=impression"`;
-at("first-snippet").textContent = `<script async src="${location.origin}/analytics.js"></script>\n<a href="/buy" data-analytics-click>Buy</a>`;
 
 // --- unique users of the whole range, only on request ---
 
@@ -321,18 +352,19 @@ function forgetUniqueUsers() {
 const uniqueButton = at("unique-count");
 uniqueButton.addEventListener("click", async () => {
   const { hours } = shown;
+  const { site } = view;
   uniqueButton.textContent = "Counting…";
   uniqueButton.setAttribute("aria-disabled", "true");
   let result;
   try {
-    const { users, note } = await countUsers(hours);
+    const { users, note } = await countUsers(hours, site);
     result = { value: users === null ? "not known" : writeCount(users), note: users === null ? note : `in the whole range, at ${calendar.clock(Date.now())}` };
   } catch (failure) {
     result = { value: null, note: failure.detail || failure.title };
   }
   uniqueButton.removeAttribute("aria-disabled");
   // The view has changed meanwhile.
-  if (shown.hours?.from !== hours.from || shown.hours.to !== hours.to) return;
+  if (view.site !== site || shown.hours?.from !== hours.from || shown.hours.to !== hours.to) return;
   uniqueButton.textContent = result.value === null ? "Count exactly" : "Count again";
   at("unique-value").replaceChildren(...(result.value === null ? [] : [Object.assign(document.createElement("span"), { textContent: result.value })]), uniqueButton);
   at("unique-note").textContent = result.note;
@@ -356,6 +388,7 @@ at("locked").addEventListener("submit", (event) => {
   at("locked").hidden = true;
   stream.retry();
   read();
+  findSites();
 });
 
 at("range").addEventListener("change", ({ target }) => {
@@ -373,7 +406,7 @@ at("chosen").addEventListener("submit", (event) => {
 });
 
 at("export-csv").addEventListener("click", () => {
-  save(fileName(shown.hours, "csv"), new Blob([csvOf(shown.rows)], { type: "text/csv" }));
+  save(fileName(view.site, shown.hours, "csv"), new Blob([csvOf(shown.rows)], { type: "text/csv" }));
   announce("Saved as CSV");
 });
 
@@ -381,11 +414,11 @@ at("export-png").addEventListener("click", async () => {
   const picture = await pngOf({
     charts: charts.canvases(),
     element: at("range-card"),
-    title: `Analytics of ${location.host}`,
+    title: `Analytics of ${view.site ?? location.host}`,
     subtitle: calendar.range(shown.hours),
     figures: totalsSentence(),
   });
-  save(fileName(shown.hours, "png"), picture);
+  save(fileName(view.site, shown.hours, "png"), picture);
   announce("Saved as PNG");
 });
 
@@ -398,8 +431,17 @@ document.addEventListener("visibilitychange", refresh);
 setInterval(refresh, REFRESH);
 setInterval(writeElapsed, 5_000);
 
+/** Finds out which sites there are to choose from. A token that is for several sites needs one of them to be named. */
+async function findSites() {
+  sites = await readSites();
+  if (view.site === null && sites.length > 1 && !sites.includes(null)) return look({ ...view, site: sites[0] }, { isChosen: false });
+  writeControls();
+  if (shown.hours !== null) comparison.show(sites, shown.hours);
+}
+
 enableCopying(document);
 writeControls();
 writeElapsed();
 at("now-span").textContent = calendar.span(currentHour);
 read();
+findSites();

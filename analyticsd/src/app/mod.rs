@@ -13,7 +13,7 @@ use tokio::{net::TcpListener, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    auth::{Gate, OpenWithoutTokens, Tokens},
+    auth::{AccessTables, Gate, OpenWithoutTokens, Sites},
     config::{Config, Database},
     http::{self, HttpService, Limits, Router, Services, VisitorNames},
     ingest::{lanes::EventLanes, limits::body_budget::BodyBudget, losses::Losses, spool::SpoolLane},
@@ -111,7 +111,8 @@ struct App {
 impl App {
     async fn start(config: &Config, url: &str, output: &Output, tasks: Tasks) -> anyhow::Result<Self> {
         let store = Store::new(url, StoreOptions::default())?;
-        let metrics = Arc::new(Metrics::new(http::route_names(), output.log.dropped()));
+        let metrics =
+            Arc::new(Metrics::new(http::route_names(), output.log.dropped(), config.metrics_sites.iter().cloned()));
         let has_spool = config.spool.is_some();
         let patience = if has_spool { Duration::ZERO } else { DATABASE_PATIENCE };
         service_manager::waits("waiting for the database");
@@ -123,7 +124,7 @@ impl App {
             }
             Err(error) => return Err(error),
         };
-        let tokens = tokens(config, &store, is_prepared, patience).await?;
+        let tokens = tokens(config, &store, &metrics, is_prepared, patience).await?;
         tasks.spawn_background("following the access tokens", {
             let tokens = Arc::clone(&tokens);
             async move { tokens.follow().await }
@@ -136,7 +137,7 @@ impl App {
 
         let gate = |listener, listen| Arc::new(Gate::new(listener, listen, &config.access, Arc::clone(&tokens)));
         let public = gate(Listener::Public, config.listen);
-        let services = services(config, &store, &metrics, &public, &tasks)?;
+        let services = services(config, &store, &metrics, &public, Arc::clone(&tokens), &tasks)?;
         let live = Arc::clone(&services.live);
         tasks.spawn_background("looking at the current hour", {
             let live = Arc::clone(&live);
@@ -210,9 +211,15 @@ impl App {
 }
 
 /// The access tokens from the database or, while it is unavailable, from the copy on disk.
-async fn tokens(config: &Config, store: &Store, is_prepared: bool, patience: Duration) -> anyhow::Result<Arc<Tokens>> {
+async fn tokens(
+    config: &Config,
+    store: &Store,
+    metrics: &Arc<Metrics>,
+    is_prepared: bool,
+    patience: Duration,
+) -> anyhow::Result<Arc<AccessTables>> {
     let folder = config.spool.as_ref().map(|spool| spool.dir.as_path());
-    let tokens = Arc::new(Tokens::new(store, config.access.tokens_valid_for, folder));
+    let tokens = Arc::new(AccessTables::new(store, config.access.tokens_valid_for, folder, metrics));
     if is_prepared && read_tokens(&tokens, patience, config.spool.is_some()).await? {
         // The copy is written before the first request is admitted.
         tokens.keep().await;
@@ -231,6 +238,7 @@ fn services(
     store: &Store,
     metrics: &Arc<Metrics>,
     public: &Arc<Gate>,
+    tokens: Arc<AccessTables>,
     tasks: &Tasks,
 ) -> anyhow::Result<Services> {
     let losses = Losses::start(store, metrics, tasks);
@@ -256,6 +264,7 @@ fn services(
         events,
         counts,
         live,
+        sites: Arc::new(Sites::new(tokens, &config.access, metrics)),
         names: Arc::new(VisitorNames::new(Arc::clone(&reports))),
         reports,
         readiness,

@@ -9,7 +9,7 @@ use db::{
 };
 use tokio::time::{Instant, sleep};
 
-use crate::{auth::Tokens, process::service_manager, telemetry::metrics::Metrics};
+use crate::{auth::AccessTables, process::service_manager, telemetry::metrics::Metrics};
 
 /// How long a start waits for a database that cannot be reached yet, as when both start at the same time.
 pub(super) const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
@@ -67,7 +67,7 @@ pub(super) async fn prepare_schema_later(
 }
 
 /// Whether the tokens could be read. With a spool the daemon works without them.
-pub(super) async fn read_tokens(tokens: &Tokens, patience: Duration, has_spool: bool) -> anyhow::Result<bool> {
+pub(super) async fn read_tokens(tokens: &AccessTables, patience: Duration, has_spool: bool) -> anyhow::Result<bool> {
     match patiently(patience, async || Ok(tokens.refresh().await?)).await {
         Ok(()) => Ok(true),
         Err(error) if has_spool && is_outage(&error) => {

@@ -23,6 +23,12 @@ pub(crate) struct AccessConfig {
     pub(crate) rate_per_token: Option<Rate>,
     /// The rate limit of each client address.
     pub(crate) rate_per_address: Option<Rate>,
+    /// The rate limit of each site.
+    pub(crate) rate_per_site: Option<Rate>,
+    /// How many sites there may be for an event of a token to make another; 0: it makes none.
+    pub(crate) new_sites: u32,
+    /// Whether the tokens of share links are accepted.
+    pub(crate) share_links: bool,
     /// Proxies that are trusted to name the client.
     pub(crate) trusted_proxies: Vec<IpNet>,
     /// The header in which they name it.

@@ -31,23 +31,23 @@ impl Cors {
         self.origins.contains(origin)
     }
 
-    /// Whether answers may differ by the origin of the request.
-    pub(super) fn is_in_use(&self, page_origins: Option<&HashSet<String>>) -> bool {
-        !self.origins.is_empty() || page_origins.is_some_and(|origins| !origins.is_empty())
+    /// Whether the setting names any.
+    pub(super) fn is_in_use(&self) -> bool {
+        !self.origins.is_empty()
     }
 
-    /// The origin of the request, if its pages may read the answer: origins of the setting may read all answers, those
-    /// of public keys only answers to writes.
+    /// The origin of the request, if its pages may read the answer: origins of the setting may read all answers. Those
+    /// of the public key in the URL may read answers to writes; a preflight has no other credentials, and the key of
+    /// one partner must not tell of the pages of others.
     pub(super) fn allowed<'a>(
         &self,
         headers: &'a HeaderMap,
         scope: Option<Scope>,
-        page_origins: Option<&HashSet<String>>,
+        of_the_key: impl FnOnce(&str) -> bool,
     ) -> Option<&'a HeaderValue> {
         let value = headers.get(ORIGIN)?;
         let origin = value.to_str().ok()?;
-        let is_allowed = self.origins.contains(origin)
-            || (scope == Some(Scope::Write) && page_origins.is_some_and(|origins| origins.contains(origin)));
+        let is_allowed = self.origins.contains(origin) || (scope == Some(Scope::Write) && of_the_key(origin));
         is_allowed.then_some(value)
     }
 }

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use model::{InvalidInput, access::Credential, query_string};
 use warp::http::header::{AUTHORIZATION, HeaderMap};
 
@@ -33,11 +35,7 @@ pub(super) fn credentials<'a>(
     if lines.next().is_some() {
         return Ok(Credentials::Several);
     }
-    let in_query = match query {
-        Some(query) => query_string::optional(query, KEY_PARAMETER, KEY_ACCEPTED)?,
-        None => None,
-    };
-    match (header, in_query) {
+    match (header, in_url(query)?) {
         (None, None) => Ok(Credentials::None),
         (Some(_), Some(_)) => Ok(Credentials::Several),
         (Some(header), None) => {
@@ -49,12 +47,23 @@ pub(super) fn credentials<'a>(
             Ok(match Credential::parse(key) {
                 Some(Credential::Secret { .. }) => Credentials::SecretInUrl,
                 // A truncated secret still reveals most of it.
-                None if key.starts_with(Credential::SECRET_PREFIX) => Credentials::SecretInUrl,
+                None if [Credential::SECRET_PREFIX, Credential::SHARE_PREFIX].iter().any(|it| key.starts_with(it)) => {
+                    Credentials::SecretInUrl
+                }
                 Some(public) => Credentials::One(public),
                 None => Credentials::Other,
             })
         }
     }
+}
+
+/// The parameter `key`; none if it cannot be parsed.
+pub(super) fn key_in_url(query: Option<&str>) -> Option<Cow<'_, str>> {
+    in_url(query).ok().flatten()
+}
+
+fn in_url(query: Option<&str>) -> Result<Option<Cow<'_, str>>, InvalidInput> {
+    query.map_or(Ok(None), |query| query_string::optional(query, KEY_PARAMETER, KEY_ACCEPTED))
 }
 
 /// The token after the scheme `Bearer`, in upper or lower case.

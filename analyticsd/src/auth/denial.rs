@@ -12,17 +12,18 @@ pub(crate) enum Refusal {
 }
 
 /// A limit is exceeded.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RateLimited {
     pub(crate) limit: Limit,
     /// In seconds, at least 1.
     pub(crate) retry_after: u64,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Limit {
     PerToken,
     PerAddress,
+    PerSite,
     /// Requests without valid credentials.
     Guesses,
 }
@@ -40,6 +41,8 @@ pub(crate) enum Denial {
     Missing(Listener),
     /// Its token is not valid.
     Invalid,
+    /// Its token is that of a share link, and this server accepts none.
+    ShareLinksOff,
     /// It has a secret in its URL.
     SecretInUrl,
     /// It has more than one token.

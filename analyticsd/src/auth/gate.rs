@@ -5,22 +5,27 @@ use std::{
 };
 
 use chrono::Utc;
-use model::access::{Credential, Scope};
+use model::{
+    SiteId,
+    access::{Credential, Scope},
+};
 use warp::{
     http::{HeaderMap, HeaderValue, Request, Uri},
     reply::Response,
 };
 
 use super::{
-    AccessConfig, Policy, Rate, Tokens,
+    AccessConfig, Policy, Rate,
+    access_tables::AccessTables,
     config::is_loopback,
     cors::{self, Cors},
-    credentials::{Credentials, credentials},
+    credentials::{Credentials, credentials, key_in_url},
     denial::{Denial, Limit, RateLimited, Refusal},
+    known_sites::SiteAccess,
+    known_tokens::{KnownToken, KnownTokens},
     local, origin,
     proxies::Proxies,
     rate_limit::{Owner, RateLimiter, Standing},
-    tokens::{Known, KnownToken},
 };
 use crate::telemetry::metrics::Listener;
 
@@ -34,8 +39,8 @@ pub(crate) struct Gate {
     listener: Listener,
     /// Whether requests without a token are accepted as long as no token ever existed.
     is_open_at_first: bool,
-    allow_anonymous: bool,
-    tokens: Arc<Tokens>,
+    config: AccessConfig,
+    tokens: Arc<AccessTables>,
     cors: Cors,
     proxies: Proxies,
     per_token: Option<RateLimiter>,
@@ -72,6 +77,8 @@ pub(crate) struct Entry {
     pub(crate) token: Option<Box<str>>,
     /// The id of an event's public key.
     pub(crate) public_key: Option<Box<str>>,
+    /// The sites that the request may use; `None` if it may use all.
+    pub(crate) sites: Option<SiteAccess>,
     origin: Option<HeaderValue>,
     varies_by_origin: bool,
     /// The state of the limit that leaves the fewest requests.
@@ -80,12 +87,17 @@ pub(crate) struct Entry {
 
 impl Gate {
     /// The gate of a listener at an address.
-    pub(crate) fn new(listener: Listener, listen: SocketAddr, config: &AccessConfig, tokens: Arc<Tokens>) -> Self {
+    pub(crate) fn new(
+        listener: Listener,
+        listen: SocketAddr,
+        config: &AccessConfig,
+        tokens: Arc<AccessTables>,
+    ) -> Self {
         let is_public = listener == Listener::Public;
         Self {
             listener,
             is_open_at_first: is_loopback(listen.ip()),
-            allow_anonymous: config.allow_anonymous,
+            config: config.clone(),
             tokens,
             cors: if is_public { Cors::new(&config.cors_origins) } else { Cors::default() },
             proxies: Proxies { trusted: config.trusted_proxies.clone(), header: config.forwarded_header },
@@ -104,7 +116,7 @@ impl Gate {
     /// Whether every request that needs a token is refused now, because the tokens were last read too long ago.
     pub(crate) fn is_closed(&self) -> bool {
         let (freshness, at) = (self.tokens.freshness(), Instant::now());
-        !self.allow_anonymous
+        !self.config.allow_anonymous
             && match self.tokens.known().as_ref() {
                 Some(known) if known.ever || !self.is_open_at_first => !freshness.is_in_force(at),
                 _ => !freshness.is_recent(at),
@@ -120,18 +132,37 @@ impl Gate {
     pub(crate) fn enter(&self, peer: Peer, asked: Asked<'_>) -> (Entry, Result<(), Refusal>) {
         let known = self.tokens.known();
         let client = self.proxies.client(peer.address, asked.headers);
-        let mut entry =
-            Entry { client, token: None, public_key: None, origin: None, varies_by_origin: false, standing: None };
+        let mut entry = Entry {
+            client,
+            token: None,
+            public_key: None,
+            sites: None,
+            origin: None,
+            varies_by_origin: false,
+            standing: None,
+        };
         let admitted = self.admit(known.as_deref(), peer, asked, &mut entry);
         (entry, admitted)
     }
 
-    fn admit(&self, known: Option<&Known>, peer: Peer, asked: Asked<'_>, entry: &mut Entry) -> Result<(), Refusal> {
+    fn admit(
+        &self,
+        known: Option<&KnownTokens>,
+        peer: Peer,
+        asked: Asked<'_>,
+        entry: &mut Entry,
+    ) -> Result<(), Refusal> {
         let scope = asked.policy.scope();
-        let page_origins = known.filter(|_| self.listener == Listener::Public).map(|known| &known.page_origins);
-        if self.cors.is_in_use(page_origins) {
+        let with_keys = known.filter(|known| self.listener == Listener::Public && known.ever);
+        if self.cors.is_in_use() || with_keys.is_some() {
             entry.varies_by_origin = true;
-            entry.origin = self.cors.allowed(asked.headers, scope, page_origins).cloned();
+            let of_the_key = |origin: &str| {
+                let key = key_in_url(asked.uri.query());
+                let key = key.as_deref().and_then(Credential::parse);
+                let key = with_keys.zip(key).and_then(|(known, key)| known.find(key, Utc::now));
+                key.is_some_and(|key| key.is_for_pages_of(origin))
+            };
+            entry.origin = self.cors.allowed(asked.headers, scope, of_the_key).cloned();
         }
         if asked.policy != Policy::Unlimited
             && let Some(limiter) = &self.per_address
@@ -158,7 +189,7 @@ impl Gate {
     fn authorize(
         &self,
         scope: Scope,
-        known: Option<&Known>,
+        known: Option<&KnownTokens>,
         asked: Asked<'_>,
         entry: &mut Entry,
     ) -> Result<(), Refusal> {
@@ -191,19 +222,25 @@ impl Gate {
             }
             _ => {}
         }
+        entry.sites = match holder {
+            Holder::Secret(known) if known.sites == SiteAccess::All => {
+                (self.config.new_sites > 0 && scope == Scope::Write).then_some(SiteAccess::AllAndNew)
+            }
+            Holder::Secret(known) | Holder::Public(known) => Some(known.sites.clone()),
+        };
         Ok(holder.may(scope, asked)?)
     }
 
     /// The token of a request; `None` if it needs none.
     fn identify<'a>(
         &self,
-        known: Option<&'a Known>,
+        known: Option<&'a KnownTokens>,
         Asked { at, uri, headers, .. }: Asked<'_>,
     ) -> Result<Option<Holder<'a>>, Denial> {
         let freshness = self.tokens.freshness();
         let mut key = String::new();
         let credential = match credentials(headers, uri.query(), &mut key).map_err(Denial::Unreadable)? {
-            Credentials::None if self.allow_anonymous => return Ok(None),
+            Credentials::None if self.config.allow_anonymous => return Ok(None),
             Credentials::None => {
                 let known = known.ok_or(Denial::NotKnownYet)?;
                 if !self.is_open_at_first || known.ever {
@@ -219,6 +256,9 @@ impl Gate {
             Credentials::One(credential) => credential,
         };
         let token = known.ok_or(Denial::NotKnownYet)?.find(credential, Utc::now).ok_or(Denial::Invalid)?;
+        if token.token.is_share && !self.config.share_links {
+            return Err(Denial::ShareLinksOff);
+        }
         if !freshness.is_in_force(at) {
             return Err(Denial::KnownTooLongAgo(freshness.valid_for()));
         }
@@ -244,16 +284,20 @@ enum Holder<'a> {
     Public(&'a KnownToken),
 }
 
-impl Holder<'_> {
+impl<'a> Holder<'a> {
+    fn token(self) -> &'a KnownToken {
+        let (Self::Secret(known) | Self::Public(known)) = self;
+        known
+    }
+
     /// Whether the token allows the request.
     fn may(self, scope: Scope, Asked { policy, headers, .. }: Asked<'_>) -> Result<(), Denial> {
-        let (Self::Secret(known) | Self::Public(known)) = self;
-        if !known.token.scopes.allow(scope) {
+        if !self.token().token.scopes.allow(scope) {
             return Err(Denial::Scope(scope));
         }
         let Self::Public(key) = self else { return Ok(()) };
         let page = origin::origin(headers).ok().flatten();
-        if !page.is_some_and(|page| key.token.origins.iter().any(|allowed| allowed == page)) {
+        if !page.is_some_and(|page| key.is_for_pages_of(page)) {
             return Err(Denial::Origin);
         }
         // An origin can be forged, and a batch takes memory that all clients share.
@@ -272,13 +316,17 @@ pub(crate) struct StillAllowed {
 }
 
 impl StillAllowed {
-    pub(crate) fn get(&self) -> bool {
+    /// Whether it may still read a site.
+    pub(crate) fn to_read(&self, site: SiteId) -> bool {
         let known = self.gate.tokens.known();
         let policy = Policy::Token(Scope::Read);
         let (uri, headers) = (self.head.uri(), self.head.headers());
         let asked = Asked { at: Instant::now(), policy, is_preflight: false, uri, headers };
-        let holder = self.gate.identify(known.as_deref(), asked);
-        holder.and_then(|holder| holder.map_or(Ok(()), |holder| holder.may(Scope::Read, asked))).is_ok()
+        match self.gate.identify(known.as_deref(), asked) {
+            Ok(Some(holder)) => holder.may(Scope::Read, asked).is_ok() && holder.token().sites.allows(site),
+            Ok(None) => true,
+            Err(_) => false,
+        }
     }
 }
 
@@ -305,6 +353,8 @@ impl Entry {
                 Limit::PerToken => gate.per_token.as_ref(),
                 Limit::PerAddress => gate.per_address.as_ref(),
                 Limit::Guesses => Some(&gate.guesses),
+                // The gate does not know the site.
+                Limit::PerSite => None,
             };
             if let Some(limiter) = limiter {
                 limiter.add_headers(standing, response.headers_mut());

@@ -5,6 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use model::SiteId;
 use warp::http::{HeaderName, HeaderValue, header::HeaderMap};
 
 use super::Rate;
@@ -41,6 +42,13 @@ impl Owner {
     pub(super) fn of_token(id: &str) -> Self {
         let mut hasher = DefaultHasher::new();
         id.hash(&mut hasher);
+        Self(hasher.finish())
+    }
+
+    /// The owner for what writes to a site, or reads it. The database gives out its number.
+    pub(super) fn of_site(site: SiteId, writes: bool) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (site, writes).hash(&mut hasher);
         Self(hasher.finish())
     }
 }

@@ -51,6 +51,9 @@ impl Settings {
                 cors_origins: self.value(&settings::CORS_ORIGINS).unwrap_or_default(),
                 rate_per_token: self.get(&settings::RATE_LIMIT_PER_TOKEN),
                 rate_per_address: self.get(&settings::RATE_LIMIT_PER_ADDRESS),
+                rate_per_site: self.get(&settings::RATE_LIMIT_PER_SITE),
+                share_links: self.get(&settings::SHARE_LINKS),
+                new_sites: self.get(&settings::NEW_SITES).unwrap_or(0),
                 trusted_proxies: self.value(&settings::TRUSTED_PROXIES).unwrap_or_default(),
                 forwarded_header: self.get(&settings::FORWARDED_HEADER),
             },
@@ -67,6 +70,7 @@ impl Settings {
                 body_timeout: self.get(&settings::BODY_TIMEOUT),
                 ages: AgeLimits { max_age: self.get(&settings::MAX_AGE), max_future: self.get(&settings::MAX_FUTURE) },
             },
+            metrics_sites: self.value(&settings::METRICS_SITES).unwrap_or_default(),
             log: LogConfig { filter: self.get(&settings::LOG), format: self.get(&settings::LOG_FORMAT) },
         })
     }

@@ -19,6 +19,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap_complete::Shell;
 use db::embedded::EmbeddedOptions;
+use model::SiteName;
 
 pub use command::{Invocation, command};
 pub use show::ShowFormat;
@@ -64,6 +65,8 @@ pub struct Config {
     pub(crate) limits: Limits,
     /// Limits of a request.
     pub(crate) requests: RequestLimits,
+    /// The sites that metrics show by name, at most 50.
+    pub(crate) metrics_sites: Vec<SiteName>,
     /// The settings of the log.
     pub log: LogConfig,
 }

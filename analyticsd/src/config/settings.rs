@@ -7,7 +7,7 @@ use std::{net::SocketAddr, num::NonZero, path::PathBuf, thread, time::Duration};
 
 use db::embedded::EmbeddedKind;
 use ipnet::IpNet;
-use model::access::Origin;
+use model::{SiteName, access::Origin};
 
 use super::{
     definition::{About, Fallback, Form, Setting, Topic, Wrong},
@@ -278,6 +278,49 @@ settings! {
         parse: values::rate,
     };
 
+    RATE_LIMIT_PER_SITE: Option<Rate> = Setting {
+        about: About {
+            topic: Topic::Access,
+            name: "rate-limit-per-site",
+            variable: "ANALYTICSD_RATE_LIMIT_PER_SITE",
+            value_name: "RATE",
+            form: Form::Value,
+            default: Fallback::Text("none"),
+            mask: None,
+            help: "How many requests each site may get, written in the same way; a batch is one for each of its sites",
+        },
+        parse: values::rate,
+    };
+
+    NEW_SITES: Option<u32> = Setting {
+        about: About {
+            topic: Topic::Access,
+            name: "new-sites",
+            variable: "ANALYTICSD_NEW_SITES",
+            value_name: "N",
+            form: Form::Value,
+            default: Fallback::Text("none"),
+            mask: None,
+            help: "Events of tokens that are for all sites make the site that they name, while there are fewer than N, 1 \
+                   to 100000; none: such an event is answered 400",
+        },
+        parse: |text| values::number_or_none(text, 1..=100_000),
+    };
+
+    SHARE_LINKS: bool = Setting {
+        about: About {
+            topic: Topic::Access,
+            name: "share-links",
+            variable: "ANALYTICSD_SHARE_LINKS",
+            value_name: "BOOL",
+            form: Form::Switch,
+            default: Fallback::Text("false"),
+            mask: None,
+            help: "Whether links to the page of one site, which `analytics-cli token create --share` makes, open it",
+        },
+        parse: values::switch,
+    };
+
     TRUSTED_PROXIES: Vec<IpNet> = Setting {
         about: About {
             topic: Topic::Access,
@@ -463,6 +506,20 @@ settings! {
             help: "What to log, as a filter of tracing-subscriber: error, warn, info, debug, or by module; access=debug adds a line for each request",
         },
         parse: values::log_filter,
+    };
+
+    METRICS_SITES: Vec<SiteName> = Setting {
+        about: About {
+            topic: Topic::Logs,
+            name: "metrics-site",
+            variable: "ANALYTICSD_METRICS_SITE",
+            value_name: "SITES",
+            form: Form::List,
+            default: Fallback::Nothing("none"),
+            mask: None,
+            help: "Sites that metrics show by name, with commas between, at most 50; they show all others together",
+        },
+        parse: values::sites,
     };
 
     LOG_FORMAT: LogFormat = Setting {

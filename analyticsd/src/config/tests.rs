@@ -111,6 +111,8 @@ fn an_empty_variable_counts_as_not_set() {
 #[test]
 fn the_error_of_a_wrong_value_names_its_source_and_the_accepted_values() {
     let number = |least, most| format!("a whole number from {least} to {most}");
+    let sites = |most: u32| (0..most).map(|n| format!("s{n}")).collect::<Vec<_>>().join(",");
+    let (enough, too_many) = (sites(50), sites(51));
     for (flag, text, fault, accepted) in [
         ("listen", "8080", "is not an address and a port", "ADDRESS:PORT".to_owned()),
         ("listen", "localhost:8080", "is not an address and a port", "in numbers".to_owned()),
@@ -133,6 +135,8 @@ fn the_error_of_a_wrong_value_names_its_source_and_the_accepted_values() {
         ("embedded-kind", "docker", "is unknown", "native".to_owned()),
         ("log", "analyticsd=loud", "is not a filter", "info,".to_owned()),
         ("log-format", "xml", "is unknown", "human or json".to_owned()),
+        ("metrics-site", &too_many, "names 51 sites", "at most 50".to_owned()),
+        ("metrics-site", "shop,other", "names a site `other`", "all that are not named".to_owned()),
     ] {
         let faults = config(&[&format!("--{flag}"), text], &[URL]).unwrap_err();
         let [line] = &faults[..] else { panic!("--{flag} {text:?}: {faults:?}") };
@@ -144,6 +148,7 @@ fn the_error_of_a_wrong_value_names_its_source_and_the_accepted_values() {
         ("header-timeout", "1h"),
         ("log-format", "json"),
         ("header-bytes", "8192"),
+        ("metrics-site", &enough),
         ("spool", "./file:///spool"),
     ] {
         assert!(config(&[&format!("--{flag}"), text], &[URL]).is_ok(), "--{flag} {text}");

@@ -12,12 +12,12 @@ use std::{
 
 use db::embedded::EmbeddedKind;
 use ipnet::IpNet;
-use model::access::Origin;
+use model::{InvalidInput, SiteName, access::Origin};
 use tracing_subscriber::EnvFilter;
 
 use super::definition::Wrong;
 use crate::auth::{ForwardedHeader, Rate};
-use crate::telemetry::output::LogFormat;
+use crate::telemetry::{metrics::OTHER, output::LogFormat};
 
 pub(super) fn address(text: &str) -> Result<SocketAddr, Wrong> {
     text.parse().map_err(|_| {
@@ -156,6 +156,27 @@ pub(super) fn list<T>(text: &str, parse: fn(&str) -> Result<T, Wrong>) -> Result
         }
     }
     wrong.map_or(Ok(values), Err)
+}
+
+/// The most sites with a label of their own. Each is two series in every daemon.
+const MAX_METRICS_SITES: usize = 50;
+
+pub(super) fn sites(text: &str) -> Result<Vec<SiteName>, Wrong> {
+    let mut sites = list(text, |name| {
+        SiteName::new(name).map_err(|InvalidInput { fault, accepted, .. }| Wrong::new(fault, accepted))
+    })?;
+    sites.sort_unstable();
+    sites.dedup();
+    if sites.iter().any(|site| site.as_str() == OTHER) {
+        let accepted =
+            "the names of sites with commas between, but not `other`, which is the label of all that are not named";
+        return Err(Wrong::new("names a site `other`", accepted));
+    }
+    if sites.len() > MAX_METRICS_SITES {
+        let given = format!("names {} sites", sites.len());
+        return Err(Wrong::new(given, format!("at most {MAX_METRICS_SITES} names of sites with commas between")));
+    }
+    Ok(sites)
 }
 
 pub(super) fn origin(text: &str) -> Result<Origin, Wrong> {

@@ -1,6 +1,6 @@
 //! The warp filters that extract the arguments of handlers, and turn their results into answers.
 
-use std::{convert::Infallible, net::IpAddr};
+use std::{convert::Infallible, net::IpAddr, sync::Arc};
 
 use warp::{
     Filter, Rejection, Reply,
@@ -11,7 +11,7 @@ use warp::{
 };
 
 use crate::{
-    auth::StillAllowed,
+    auth::{RequestSites, Sites, StillAllowed},
     http::{
         error::ApiError,
         query_string::{KeySource, QueryString},
@@ -57,6 +57,12 @@ pub(super) fn path() -> impl Filter<Extract = (FullPath,), Error = Infallible> +
 /// text.
 pub(super) fn key() -> impl Filter<Extract = (Option<KeySource>,), Error = Infallible> + Clone {
     warp::ext::optional()
+}
+
+/// The sites that the request may use.
+pub(super) fn sites(all: &Arc<Sites>) -> impl Filter<Extract = (RequestSites,), Error = Infallible> + Clone + use<> {
+    let all = Arc::clone(all);
+    warp::ext::optional().map(move |access| all.of_request(access))
 }
 
 pub(super) fn client() -> impl Filter<Extract = (Client,), Error = Rejection> + Clone {

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use model::{
-    Event, EventKind, Hour, IdempotencyKey, InvalidInput, Timestamp, UserName,
+    Event, EventKind, Hour, IdempotencyKey, InvalidInput, SiteName, Timestamp, UserName,
     query_string::{given_twice, optional, required},
 };
 use warp::http::{HeaderMap, HeaderValue, header::ACCEPT};
@@ -24,6 +24,11 @@ impl QueryString {
 
     fn text(&self) -> Result<&str, ApiError> {
         if self.0.len() > MAX_BYTES { Err(ApiError::QueryTooLong { limit: MAX_BYTES }) } else { Ok(&self.0) }
+    }
+
+    /// The site that a request names.
+    pub(crate) fn site(&self) -> Result<Option<SiteName>, ApiError> {
+        Ok(site(self.text()?)?)
     }
 
     /// The event of a `POST /analytics`.
@@ -126,6 +131,10 @@ fn idempotency_key(query: &str, source: Option<&KeySource>) -> Result<Option<Ide
         Some(id) => key.map(|key| key.of_public_key(id)),
         None => key,
     })
+}
+
+fn site(query: &str) -> Result<Option<SiteName>, InvalidInput> {
+    optional(query, SiteName::PARAMETER, SiteName::ACCEPTED)?.map(SiteName::new).transpose()
 }
 
 fn event(query: &str) -> Result<Event, InvalidInput> {

@@ -10,9 +10,10 @@ use utoipa::openapi::path::Operation;
 use warp::{Filter, filters::BoxedFilter, http::Method, reply::Response};
 
 use super::{
-    extract::{answered, body_share, client, headers, key, path, query, still_allowed, with},
+    extract::{answered, body_share, client, headers, key, path, query, sites, still_allowed, with},
     handlers::{
-        get_counts, get_docs, get_file, get_hours, get_pixel, get_stream, health, metrics, post_batch, post_event,
+        get_counts, get_docs, get_file, get_hours, get_pixel, get_sites, get_stream, health, metrics, post_batch,
+        post_event,
     },
     openapi::{self, Documented},
     response,
@@ -20,7 +21,7 @@ use super::{
     visitor_names::VisitorNames,
 };
 use crate::{
-    auth::Policy,
+    auth::{Policy, RequestSites, Sites},
     ingest::{
         lanes::EventLanes,
         limits::{RequestLimits, body_budget::BodyBudget},
@@ -35,6 +36,7 @@ pub(crate) struct Services {
     pub(crate) counts: Arc<CountLanes>,
     pub(crate) live: Arc<Live>,
     pub(crate) reports: Arc<Reports>,
+    pub(crate) sites: Arc<Sites>,
     pub(crate) names: Arc<VisitorNames>,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) metrics: Arc<Metrics>,
@@ -89,7 +91,7 @@ const GET: &[Method] = &[Method::GET];
 const POST: &[Method] = &[Method::POST];
 
 /// The busiest route comes first.
-pub(super) static ROUTES: [Route; 12] = [
+pub(super) static ROUTES: [Route; 13] = [
     public(
         Path::Exact(wire::ANALYTICS_PATH),
         &[
@@ -97,7 +99,10 @@ pub(super) static ROUTES: [Route; 12] = [
                 methods: READ,
                 policy: Policy::Token(Scope::Read),
                 passes: Passes::Nothing,
-                serve: |services| answered(query().and(with(&services.counts)).then(get_counts::get_counts)),
+                serve: |services| {
+                    let counts = with(&services.counts);
+                    answered(query().and(sites(&services.sites)).and(counts).then(get_counts::get_counts))
+                },
                 document: Some(("counts", <get_counts::__path_get_counts as utoipa::Path>::operation)),
             },
             Endpoint {
@@ -106,7 +111,8 @@ pub(super) static ROUTES: [Route; 12] = [
                 passes: Passes::Key,
                 serve: |services| {
                     let (ages, events) = (with(&services.limits.ages), with(&services.events));
-                    answered(query().and(key()).and(ages).and(events).then(post_event::post_event))
+                    let at_site = query().and(sites(&services.sites));
+                    answered(at_site.and(key()).and(ages).and(events).then(post_event::post_event))
                 },
                 document: Some(("events", <post_event::__path_post_event as utoipa::Path>::operation)),
             },
@@ -121,7 +127,8 @@ pub(super) static ROUTES: [Route; 12] = [
             serve: |services| {
                 let (limits, events) = (with(&services.limits), with(&services.events));
                 let body = warp::body::stream().and(body_share(&services.budget));
-                answered(query().and(key()).and(body).and(limits).and(events).then(post_batch::post_batch))
+                let at_site = query().and(sites(&services.sites));
+                answered(at_site.and(key()).and(body).and(limits).and(events).then(post_batch::post_batch))
             },
             document: Some(("events", <post_batch::__path_post_batch as utoipa::Path>::operation)),
         }],
@@ -134,7 +141,8 @@ pub(super) static ROUTES: [Route; 12] = [
             passes: Passes::Client,
             serve: |services| {
                 let (events, names) = (with(&services.events), with(&services.names));
-                answered(query().and(headers()).and(client()).and(events).and(names).then(get_pixel::get_pixel))
+                let at_site = query().and(sites(&services.sites));
+                answered(at_site.and(headers()).and(client()).and(events).and(names).then(get_pixel::get_pixel))
             },
             document: Some(("browsers", <get_pixel::__path_get_pixel as utoipa::Path>::operation)),
         }],
@@ -145,7 +153,10 @@ pub(super) static ROUTES: [Route; 12] = [
             methods: READ,
             policy: Policy::Token(Scope::Read),
             passes: Passes::Nothing,
-            serve: |services| answered(query().and(headers()).and(with(&services.reports)).then(get_hours::get_hours)),
+            serve: |services| {
+                let at_site = query().and(sites(&services.sites));
+                answered(at_site.and(headers()).and(with(&services.reports)).then(get_hours::get_hours))
+            },
             document: Some(("counts", <get_hours::__path_get_hours as utoipa::Path>::operation)),
         }],
     ),
@@ -155,8 +166,21 @@ pub(super) static ROUTES: [Route; 12] = [
             methods: GET,
             policy: Policy::Token(Scope::Read),
             passes: Passes::StillAllowed,
-            serve: |services| answered(with(&services.live).and(still_allowed()).then(get_stream::get_stream)),
+            serve: |services| {
+                let at_site = query().and(sites(&services.sites));
+                answered(at_site.and(with(&services.live)).and(still_allowed()).then(get_stream::get_stream))
+            },
             document: Some(("counts", <get_stream::__path_get_stream as utoipa::Path>::operation)),
+        }],
+    ),
+    public(
+        Path::Exact(wire::SITES_PATH),
+        &[Endpoint {
+            methods: READ,
+            policy: Policy::Token(Scope::Read),
+            passes: Passes::Nothing,
+            serve: |services| answered(sites(&services.sites).map(|sites: RequestSites| get_sites::get_sites(&sites))),
+            document: Some(("counts", <get_sites::__path_get_sites as utoipa::Path>::operation)),
         }],
     ),
     public(Path::Exact("/analytics.js"), &[FILE]),

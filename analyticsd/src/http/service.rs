@@ -120,6 +120,9 @@ impl HttpService {
         if passes == Passes::Batch {
             request.extensions_mut().insert(Holder::new(entry.token.take(), entry.client));
         }
+        if let Some(sites) = entry.sites.take() {
+            request.extensions_mut().insert(sites);
+        }
         match passes {
             Passes::Nothing => {}
             Passes::Key | Passes::Batch => {

@@ -53,6 +53,7 @@ pub(crate) const FILES: &[File] = &[
     asset!("hours.js", SCRIPT),
     asset!("live.js", SCRIPT),
     asset!("numbers.js", SCRIPT),
+    asset!("sites.js", SCRIPT),
     asset!("table.js", SCRIPT),
     asset!("time.js", SCRIPT),
     asset!("uplot.js", SCRIPT),

@@ -14,7 +14,7 @@ use std::{
 
 use db::{Fate, Ingested, Retention, Store, StoreError, Undecided, Writer};
 use futures_util::FutureExt;
-use model::{Event, Hour, Submission};
+use model::{SiteEvent, SiteHour, Submission};
 use tokio::{
     sync::{Semaphore, mpsc},
     task::{JoinError, JoinSet},
@@ -258,16 +258,17 @@ impl Lane {
                 self.commits.stored(jobs.iter().flat_map(|job| &job.submission.events));
                 answer_all(jobs, Ok(Accepted::Committed));
             }
-            Ok(Ingested::Blocked { settled, expired }) => {
-                let expired: HashSet<Hour> = expired.into_iter().collect();
+            Ok(Ingested::Blocked { settled, expired, deleted }) => {
+                let is_deleted = |job: &mut Job| job.submission.events.iter().any(|it| deleted.contains(&it.site));
+                let mut jobs = jobs;
+                answer_all(jobs.extract_if(.., is_deleted).collect::<Vec<_>>(), Err(IngestError::SiteDeleted));
+                let expired: HashSet<SiteHour> = expired.into_iter().collect();
                 let (hopeless, rest): (Vec<Job>, _) = jobs.into_iter().partition(|job| job.touches(&expired));
                 self.refuse_expired(hopeless, expired);
-                let wanted: HashSet<Hour> =
-                    rest.iter().flat_map(|job| &job.submission.events).map(Event::hour).collect();
-                for hour in settled.into_iter().filter(|hour| wanted.contains(hour)) {
-                    tracing::debug!(lane = self.name.name(), %hour, "reopening for a late event");
-                    self.pending.reopen(hour, &self.store);
-                }
+                let wanted: HashSet<SiteHour> =
+                    rest.iter().flat_map(|job| &job.submission.events).map(SiteEvent::site_hour).collect();
+                let settled = settled.into_iter().filter(|hour| wanted.contains(hour));
+                self.pending.reopen(settled, &self.store);
                 // Jobs that touch these hours are parked when they are gathered again.
                 self.pending.first(rest);
             }
@@ -327,7 +328,7 @@ impl Lane {
     }
 
     /// Answers late events. The answer contains the time from which events are accepted, which the database knows.
-    fn refuse_expired(&mut self, jobs: Vec<Job>, expired: HashSet<Hour>) {
+    fn refuse_expired(&mut self, jobs: Vec<Job>, expired: HashSet<SiteHour>) {
         if jobs.is_empty() {
             return;
         }

@@ -1,7 +1,7 @@
 //! Events that cannot be counted exactly, because raw events of their hour are gone.
 
 use chrono::{DateTime, Utc};
-use model::{Hour, Timestamp};
+use model::{Hour, SiteHour, SiteId, Timestamp};
 
 /// An event of an hour whose raw events are no longer kept, or not complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,10 +19,11 @@ impl Expired {
     }
 }
 
-/// Logs that raw events of an hour are missing, although retention did not delete them.
-pub(crate) fn log_missing_events(hour: Hour) {
+/// Logs that raw events of an hour are missing, although retention did not delete them, if they are of any site.
+pub(crate) fn log_missing_events(hour: Hour, sites: &[SiteId]) {
+    let Some(&site) = sites.first() else { return };
     tracing::error!(
-        %hour,
+        hour = %SiteHour { hour, site }, sites = sites.len(),
         "raw events of a settled hour are missing, so it cannot be reopened for a late event; its counts stay as they \
          are, and its late events are refused. `analytics-cli verify` shows what is left of it"
     );

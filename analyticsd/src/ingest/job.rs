@@ -6,7 +6,7 @@ use std::{
 };
 
 use db::Claim;
-use model::{Event, Hour, IdempotencyKey, Submission, wire::MAX_BATCH_HOURS};
+use model::{Event, Hour, IdempotencyKey, SiteHour, Submission, wire::MAX_BATCH_HOURS};
 use thiserror::Error;
 use tokio::{sync::oneshot, time::Instant};
 
@@ -42,6 +42,9 @@ pub(crate) enum IngestError {
     /// The raw events of an hour are gone, so they cannot be counted exactly.
     #[error("the raw events of that hour are no longer kept")]
     Expired(Expired),
+    /// A site of theirs was deleted a moment ago.
+    #[error("the site is deleted")]
+    SiteDeleted,
     /// Another request was stored under the same idempotency key.
     #[error("the idempotency key belongs to another request")]
     Conflict,
@@ -97,12 +100,18 @@ impl Job {
     }
 
     /// Its first event that lies in one of these hours.
-    pub(crate) fn first_in(&self, hours: &HashSet<Hour>) -> Option<&Event> {
-        self.submission.events.iter().find(|event| hours.contains(&event.hour()))
+    pub(crate) fn first_in(&self, hours: &HashSet<SiteHour>) -> Option<&Event> {
+        let found = self.submission.events.iter().find(|event| hours.contains(&event.site_hour()));
+        found.map(|of_site| &of_site.event)
     }
 
-    pub(crate) fn touches(&self, hours: &HashSet<Hour>) -> bool {
+    pub(crate) fn touches(&self, hours: &HashSet<SiteHour>) -> bool {
         !hours.is_empty() && self.first_in(hours).is_some()
+    }
+
+    /// Whether one of its events is of such an hour of a site.
+    pub(crate) fn has(&self, is_such: impl Fn(SiteHour) -> bool) -> bool {
+        self.submission.events.iter().any(|event| is_such(event.site_hour()))
     }
 
     /// Whether the other is the same request under the same keys, so that one answer is right for both.
@@ -139,7 +148,7 @@ pub(crate) struct Room {
     hours: HashSet<Hour>,
     submissions: usize,
     /// The index of the submission that holds each key.
-    keys: HashMap<(Hour, IdempotencyKey), usize>,
+    keys: HashMap<(SiteHour, IdempotencyKey), usize>,
 }
 
 /// Whether a submission fits into a commit.
@@ -160,12 +169,13 @@ impl Room {
 
     /// The first always fits, whatever its size.
     pub(crate) fn take(&mut self, submission: &Submission, claims: &[Claim]) -> Fit {
-        let keys = || claims.iter().map(|claim| (claim.hour, claim.key.clone()));
+        let keys = || claims.iter().map(|claim| (claim.site_hour, claim.key.clone()));
         if let Some(&holder) = keys().find_map(|key| self.keys.get(&key)) {
             return Fit::SameKey(holder);
         }
         let events = self.events + submission.events.len();
-        let more = submission.events.iter().map(Event::hour).filter(|hour| !self.hours.contains(hour));
+        let more =
+            submission.events.iter().map(|of_site| of_site.event.hour()).filter(|hour| !self.hours.contains(hour));
         let more: HashSet<Hour> = more.collect();
         if self.events > 0 && (events > self.max_events || self.hours.len() + more.len() > MAX_BATCH_HOURS) {
             return Fit::Full;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use db::Store;
-use model::{Event, Hour, IdempotencyKey, Submission, Timestamp, wire::MAX_BATCH_EVENTS};
+use model::{Hour, IdempotencyKey, SiteEvent, Submission, Timestamp, wire::MAX_BATCH_EVENTS};
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -92,10 +92,14 @@ impl EventLanes {
     }
 
     /// Stores one event, under a key if one is given; when this returns [`Accepted::Committed`] it is committed.
-    pub(crate) async fn store_one(&self, event: Event, key: Option<IdempotencyKey>) -> Result<Accepted, IngestError> {
+    pub(crate) async fn store_one(
+        &self,
+        event: SiteEvent,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Accepted, IngestError> {
         let lane = match key {
             Some(_) => &self.keyed_events,
-            None if is_present(event.hour()) => &self.present_events,
+            None if is_present(event.event.hour()) => &self.present_events,
             None => &self.past_events,
         };
         lane.store(Submission::new(vec![event], key), None).await

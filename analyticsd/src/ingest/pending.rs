@@ -1,14 +1,14 @@
 //! The requests that wait for a lane's next commits, and the choice of those that go into the next one.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     convert::Infallible,
     future::pending,
     sync::Arc,
 };
 
-use db::{Reopened, Store, StoreError};
-use model::Hour;
+use db::{Store, StoreError};
+use model::{Hour, SiteHour, SiteId};
 use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinSet,
@@ -35,6 +35,13 @@ pub(crate) struct BatcherLimits {
     pub(crate) commit_events: usize,
 }
 
+/// An hour that was reopened for late events of some sites.
+pub(crate) struct Reopened {
+    hour: Hour,
+    /// The sites of which raw events are missing, so that the hour stays settled.
+    missing: Result<Vec<SiteId>, StoreError>,
+}
+
 /// The requests that wait for a lane's next commits.
 pub(crate) struct Pending {
     pub(crate) queue: mpsc::Receiver<Job>,
@@ -46,8 +53,8 @@ pub(crate) struct Pending {
     limits: BatcherLimits,
     /// Jobs that wait for hours that are being reopened.
     parked: Vec<Job>,
-    reopening_hours: HashSet<Hour>,
-    pub(crate) reopening: JoinSet<(Hour, Result<Reopened, StoreError>)>,
+    reopening_hours: HashMap<Hour, Vec<SiteId>>,
+    pub(crate) reopening: JoinSet<Reopened>,
     reopening_places: Arc<Semaphore>,
     pub(crate) spool: Option<SpoolLane>,
     metrics: Arc<Metrics>,
@@ -68,7 +75,7 @@ impl Pending {
             planned: VecDeque::new(),
             limits,
             parked: Vec::new(),
-            reopening_hours: HashSet::new(),
+            reopening_hours: HashMap::new(),
             reopening: JoinSet::new(),
             reopening_places,
             spool,
@@ -123,11 +130,11 @@ impl Pending {
                 }
                 continue;
             }
-            if job.touches(&self.reopening_hours) {
+            if job.has(|it| self.reopening_hours.contains_key(&it.hour)) {
                 if self.parked.len() < self.limits.queue_length {
                     self.parked.push(job);
                 } else {
-                    job.answer(Err(IngestError::Rebuilding));
+                    self.refuse_waiting(job);
                 }
                 continue;
             }
@@ -148,38 +155,42 @@ impl Pending {
         jobs
     }
 
-    pub(crate) fn reopen(&mut self, hour: Hour, store: &Store) {
-        if self.reopening_hours.insert(hour) {
+    /// Begins to reopen hours of sites. The raw events of an hour are read once for all its sites, and all events of the
+    /// hour wait, since the database locks it as a whole: those of other sites are reopened together behind it.
+    pub(crate) fn reopen(&mut self, hours: impl IntoIterator<Item = SiteHour>, store: &Store) {
+        for (hour, sites) in SiteHour::by_hour(hours) {
+            if self.reopening_hours.contains_key(&hour) {
+                continue;
+            }
+            self.reopening_hours.insert(hour, sites.clone());
+            tracing::debug!(%hour, sites = sites.len(), "reopening for late events");
             let (store, places) = (store.clone(), Arc::clone(&self.reopening_places));
             let metrics = Arc::clone(&self.metrics);
             self.reopening.spawn(async move {
                 let _place = places.acquire().await;
-                (hour, metrics.reopenings.count(store.reopen(hour)).await)
+                Reopened { hour, missing: metrics.reopenings.count(store.reopen(hour, &sites)).await }
             });
         }
     }
 
     /// Resumes the jobs that waited for an hour. `done` is `None` if the task itself failed, which is a bug.
-    pub(crate) fn reopened(&mut self, done: Option<(Hour, Result<Reopened, StoreError>)>) {
-        let hours: HashSet<Hour> = match &done {
-            Some((hour, _)) => [*hour].into(),
-            None => std::mem::take(&mut self.reopening_hours),
+    pub(crate) fn reopened(&mut self, done: Option<Reopened>) {
+        let Some(Reopened { hour, missing }) = done else {
+            self.reopening_hours.clear();
+            return answer_all(self.parked.drain(..), Err(IngestError::Refused));
         };
-        self.reopening_hours.retain(|hour| !hours.contains(hour));
-        let waited: Vec<Job> = self.parked.extract_if(.., |job| job.touches(&hours)).collect();
-        match done {
-            Some((hour, Ok(reopened))) => {
+        self.reopening_hours.remove(&hour);
+        let waited: Vec<Job> = self.parked.extract_if(.., |job| job.has(|it| it.hour == hour)).collect();
+        match missing {
+            Ok(missing) => {
                 // This is logged once for each hour: from now on the database itself refuses events of it.
-                if reopened == Reopened::EventsMissing {
-                    log_missing_events(hour);
-                }
+                log_missing_events(hour, &missing);
                 self.first(waited);
             }
-            Some((hour, Err(error))) => {
+            Err(error) => {
                 tracing::error!(%hour, %error, "could not reopen an hour; its late events are refused");
                 if error.is_outage() { self.refuse(waited) } else { answer_all(waited, Err(IngestError::Refused)) }
             }
-            None => answer_all(waited, Err(IngestError::Refused)),
         }
     }
 
@@ -189,7 +200,19 @@ impl Pending {
     }
 
     pub(crate) fn refuse_parked(&mut self) {
-        answer_all(self.parked.extract_if(.., |job| job.is_stale()), Err(IngestError::Rebuilding));
+        let stale: Vec<Job> = self.parked.extract_if(.., |job| job.is_stale()).collect();
+        for job in stale {
+            self.refuse_waiting(job);
+        }
+    }
+
+    /// Refuses a job that waits for an hour. Whoever sent it is told that the hour is being rebuilt only if it is for a site
+    /// of which that is so: it may have no business with the others.
+    fn refuse_waiting(&self, job: Job) {
+        let is_rebuilt =
+            |it: SiteHour| self.reopening_hours.get(&it.hour).is_some_and(|sites| sites.contains(&it.site));
+        let error = if job.has(is_rebuilt) { IngestError::Rebuilding } else { IngestError::TooBusy };
+        job.answer(Err(error));
     }
 
     /// Runs while a commit is under way, and refuses the jobs that wait too long behind it.

@@ -213,7 +213,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_a_commit_of_the_present_that_hangs_is_trouble() {
-        let (storing, metrics) = (Arc::new(Storing::default()), Arc::new(Metrics::new([], Arc::default())));
+        let (storing, metrics) = (Arc::new(Storing::default()), Arc::new(Metrics::new([], Arc::default(), [])));
         let [present, bulk] = [LaneName::Present, LaneName::Bulk].map(|name| storing.lane(name, &metrics));
         let long_ago = Instant::now().checked_sub(LONGEST_COMMIT + Duration::from_secs(1));
         assert!(!present.stores());
@@ -231,7 +231,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_lane_that_cannot_store_is_trouble_until_it_can() {
-        let (storing, metrics) = (Arc::new(Storing::default()), Arc::new(Metrics::new([], Arc::default())));
+        let (storing, metrics) = (Arc::new(Storing::default()), Arc::new(Metrics::new([], Arc::default(), [])));
         let [present, one_bulk, other_bulk] =
             [LaneName::Present, LaneName::Bulk, LaneName::Bulk].map(|name| storing.lane(name, &metrics));
         assert!(!present.stores() && !one_bulk.stores());

@@ -9,7 +9,7 @@ use std::{
 };
 
 use db::{Store, StoreError};
-use model::{Hour, HourCounts};
+use model::{HourCounts, SiteHour};
 use thiserror::Error;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -42,7 +42,7 @@ pub(crate) enum ReadError {
 }
 
 struct Question {
-    hour: Hour,
+    hour: SiteHour,
     answer: oneshot::Sender<Result<HourCounts, ReadError>>,
 }
 
@@ -70,9 +70,9 @@ impl CountBatcher {
         Queued::of(&self.questions)
     }
 
-    /// Reads the counts of an hour. The answer takes at most the read under way and the next one. The store bounds
+    /// Reads the counts of an hour of a site. The answer takes at most the read under way and the next one. The store bounds
     /// both, so no query needs a timer of its own.
-    pub(crate) async fn counts(&self, hour: Hour) -> Result<HourCounts, ReadError> {
+    pub(crate) async fn counts(&self, hour: SiteHour) -> Result<HourCounts, ReadError> {
         let (answer, answered) = oneshot::channel();
         self.questions.try_send(Question { hour, answer }).map_err(|_| ReadError::QueueFull)?;
         answered.await.unwrap_or(Err(ReadError::Unavailable))
@@ -99,7 +99,7 @@ async fn answer_all(
         {
             waiting.push(question);
         }
-        let mut hours: Vec<Hour> = waiting.iter().map(|question| question.hour).collect();
+        let mut hours: Vec<SiteHour> = waiting.iter().map(|question| question.hour).collect();
         hours.sort_unstable();
         hours.dedup();
         reads.questions.add(waiting.len());
@@ -137,14 +137,14 @@ async fn answer_all(
 
 /// What came of reading some hours.
 struct Read {
-    counts: HashMap<Hour, HourCounts>,
+    counts: HashMap<SiteHour, HourCounts>,
     /// Why the other hours were not read.
     failed: Option<StoreError>,
 }
 
 /// Reads hours together. If that fails for what the database holds of one of them, such as a page whose checksum is
 /// wrong, the others must not fail with it: halves are read then, and halves of these.
-async fn read(store: &Store, hours: &[Hour]) -> Read {
+async fn read(store: &Store, hours: &[SiteHour]) -> Read {
     let mut read = Read { counts: HashMap::new(), failed: None };
     let mut failures = 0;
     let mut parts = vec![hours];

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use db::Store;
-use model::{Hour, HourCounts};
+use model::{HourCounts, SiteHour};
 
 use crate::{
     ingest::lanes::is_present,
@@ -39,9 +39,9 @@ impl CountLanes {
         }
     }
 
-    /// The exact counts of an hour, including every event that was acknowledged before the call.
-    pub(crate) async fn counts(&self, hour: Hour) -> Result<HourCounts, ReadError> {
-        let lane = if is_present(hour) { &self.present } else { &self.past };
+    /// The exact counts of an hour of a site, including every event that was acknowledged before the call.
+    pub(crate) async fn counts(&self, hour: SiteHour) -> Result<HourCounts, ReadError> {
+        let lane = if is_present(hour.hour) { &self.present } else { &self.past };
         lane.counts(hour).await
     }
 }

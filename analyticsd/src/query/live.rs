@@ -1,10 +1,14 @@
-//! The current hour as it changes, for all listeners of the stream: one read at a time for all of them, and none
+//! The current hour as it changes, for all listeners of the stream: one read at a time for all of a site, and none
 //! without listeners.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
-use futures_util::{Stream, stream};
-use model::{Hour, HourCounts, Timestamp};
+use futures_util::{Stream, future::join_all, stream};
+use model::{Hour, HourCounts, SiteHour, SiteId, Timestamp};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{MissedTickBehavior, interval},
@@ -43,14 +47,30 @@ pub(crate) enum News {
 /// The current hour, for many listeners at a time.
 pub(crate) struct Live {
     lanes: Arc<CountLanes>,
-    view: watch::Sender<View>,
+    views: Mutex<Views>,
     places: Arc<Semaphore>,
+}
+
+/// What the listeners of each site see.
+#[derive(Default)]
+struct Views {
+    of_sites: HashMap<SiteId, watch::Sender<View>>,
+    /// Whether the daemon stops.
+    are_over: bool,
+}
+
+impl Views {
+    /// The sites that have listeners, and what these saw last. Others are forgotten.
+    fn watched(&mut self) -> Vec<(SiteId, View)> {
+        self.of_sites.retain(|_, view| view.receiver_count() > 0);
+        self.of_sites.iter().map(|(site, view)| (*site, *view.borrow())).collect()
+    }
 }
 
 impl Live {
     /// Without listeners yet. [`Live::look`] must run for them.
     pub(crate) fn new(lanes: Arc<CountLanes>) -> Self {
-        Self { lanes, view: watch::Sender::new(View::Away), places: Arc::new(Semaphore::new(MAX_LISTENERS)) }
+        Self { lanes, views: Mutex::default(), places: Arc::new(Semaphore::new(MAX_LISTENERS)) }
     }
 
     /// Adds the number of listeners to the metrics.
@@ -64,34 +84,32 @@ impl Live {
         );
     }
 
-    /// Reads the current hour periodically while there are listeners. Never returns.
+    /// Reads the current hour periodically, of each site that has listeners. Never returns.
     pub(crate) async fn look(&self) {
         let mut ticks = interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            if self.view.receiver_count() == 0 {
-                continue;
-            }
-            let before = *self.view.borrow();
-            let view = self.view_after(before).await;
-            // Sent even if nothing changed: each listener compares with its own last message, and one that came between
-            // two reads has another.
-            self.view.send_if_modified(|there| {
-                let goes_on = *there != View::Over;
-                if goes_on {
-                    *there = view;
+            let watched = self.views().watched();
+            // Asked for at once, so that the lane reads them together.
+            let views = watched.into_iter().map(async |(site, before)| (site, self.view_after(site, before).await));
+            let seen = join_all(views).await;
+            let views = self.views();
+            for (site, view) in seen.into_iter().filter(|_| !views.are_over) {
+                if let Some(of_site) = views.of_sites.get(&site) {
+                    // Sent even if nothing changed: each listener compares with its own last message, and one that came
+                    // between two reads has another.
+                    of_site.send_replace(view);
                 }
-                goes_on
-            });
+            }
         }
     }
 
-    async fn view_after(&self, before: View) -> View {
-        let Some(current) = self.current().await else { return View::Away };
+    async fn view_after(&self, site: SiteId, before: View) -> View {
+        let Some(current) = self.current(site).await else { return View::Away };
         match before {
             View::Counts { current: (hour, _), .. } if hour != current.0 => {
-                let ended = self.lanes.counts(hour).await.ok().map(|counts| (hour, counts));
+                let ended = self.lanes.counts(SiteHour { hour, site }).await.ok().map(|counts| (hour, counts));
                 View::Counts { ended, current }
             }
             View::Counts { ended, .. } => View::Counts { ended, current },
@@ -99,26 +117,38 @@ impl Live {
         }
     }
 
-    async fn current(&self) -> Option<Counted> {
+    async fn current(&self, site: SiteId) -> Option<Counted> {
         let hour = Hour::containing(Timestamp::now());
-        self.lanes.counts(hour).await.ok().map(|counts| (hour, counts))
+        self.lanes.counts(SiteHour { hour, site }).await.ok().map(|counts| (hour, counts))
     }
 
     /// Ends every listener's stream, so that the daemon can stop.
     pub(crate) fn end(&self) {
-        self.view.send_replace(View::Over);
+        let mut views = self.views();
+        views.are_over = true;
+        for view in views.of_sites.values() {
+            view.send_replace(View::Over);
+        }
     }
 
-    /// The counts of the current hour, at once and then whenever they change, until the daemon stops. `None` if there
-    /// are too many listeners.
-    pub(crate) async fn listen(&self) -> Option<impl Stream<Item = News> + Send + use<>> {
+    /// The counts of a site's current hour, at once and then whenever they change, until the daemon stops. `None` if
+    /// there are too many listeners.
+    pub(crate) async fn listen(&self, site: SiteId) -> Option<impl Stream<Item = News> + Send + use<>> {
         let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
-        let mut view = self.view.subscribe();
+        let mut view = {
+            let mut views = self.views();
+            let first = if views.are_over { View::Over } else { View::Away };
+            views.of_sites.entry(site).or_insert_with(|| watch::Sender::new(first)).subscribe()
+        };
         // The view may be old, so a new listener starts with a read of its own.
         view.borrow_and_update();
-        let first = self.current().await.map_or(News::Unavailable, News::Counts);
+        let first = self.current(site).await.map_or(News::Unavailable, News::Counts);
         let listener = Listener { view, last: first, waiting: vec![first], _place: place };
         Some(stream::unfold(listener, Listener::next))
+    }
+
+    fn views(&self) -> MutexGuard<'_, Views> {
+        self.views.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

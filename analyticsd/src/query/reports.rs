@@ -4,7 +4,7 @@
 use std::{ops::RangeInclusive, sync::Arc, time::Instant};
 
 use db::{Store, StoreError, StoreOptions, UniqueUsers};
-use model::{Hour, HourRow};
+use model::{Hour, HourRow, SiteId};
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -54,14 +54,18 @@ impl Reports {
         self.metrics.watch_pool("reports", &self.store, Store::pool_use);
     }
 
-    /// Every hour of a range, at one instant.
-    pub(crate) async fn hours(&self, range: &RangeInclusive<Hour>) -> Result<Vec<HourRow>, ReadError> {
-        self.read(self.store.hours(range)).await
+    /// Every hour of a range of a site, at one instant.
+    pub(crate) async fn hours(&self, site: SiteId, range: &RangeInclusive<Hour>) -> Result<Vec<HourRow>, ReadError> {
+        self.read(self.store.hours(site, range)).await
     }
 
-    /// The distinct users of a range, counted from its raw events.
-    pub(crate) async fn unique_users(&self, range: &RangeInclusive<Hour>) -> Result<UniqueUsers, ReadError> {
-        self.read(self.store.unique_users(range)).await
+    /// The distinct users of a range of a site, counted from its raw events.
+    pub(crate) async fn unique_users(
+        &self,
+        site: SiteId,
+        range: &RangeInclusive<Hour>,
+    ) -> Result<UniqueUsers, ReadError> {
+        self.read(self.store.unique_users(site, range)).await
     }
 
     /// The salt for names of visitors without a script.

@@ -62,7 +62,16 @@ async fn a_token_that_expires_during_an_outage_is_refused_and_the_others_stay_va
         let issued = IssuedToken::secret([last; IssuedToken::RANDOM_BYTES]);
         let (id, digest) = (issued.id.clone(), issued.digest);
         let scopes = [Scope::Write].into_iter().collect();
-        let token = NewAccessToken { id, name: name.parse().unwrap(), scopes, digest, origins: vec![], expires_at };
+        let token = NewAccessToken {
+            id,
+            name: name.parse().unwrap(),
+            scopes,
+            digest,
+            origins: vec![],
+            sites: None,
+            is_share: false,
+            expires_at,
+        };
         assert!(AccessTokens(&store).create(&token).await.unwrap());
         bearer(&issued.text)
     };
@@ -367,7 +376,16 @@ async fn a_start_during_an_outage_accepts_the_tokens_of_the_last_run() {
     let store = db::Store::new(database.url(), StoreOptions::default()).unwrap();
     let (id, digest) = (issued.id.clone(), issued.digest);
     let scopes = [Scope::Write].into_iter().collect();
-    let token = NewAccessToken { id, name: "shop".parse().unwrap(), scopes, digest, origins: vec![], expires_at: None };
+    let token = NewAccessToken {
+        id,
+        name: "shop".parse().unwrap(),
+        scopes,
+        digest,
+        origins: vec![],
+        sites: None,
+        is_share: false,
+        expires_at: None,
+    };
     assert!(AccessTokens(&store).create(&token).await.unwrap());
     database.daemon_that_may_close(&[]).await.kill().await;
     database.go().await;

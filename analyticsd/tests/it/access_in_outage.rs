@@ -36,7 +36,16 @@ async fn token(database: &Away) -> String {
     let store = db::Store::new(database.url(), StoreOptions::default()).unwrap();
     let (id, digest) = (issued.id.clone(), issued.digest);
     let scopes = [Scope::Write].into_iter().collect();
-    let token = NewAccessToken { id, name: "shop".parse().unwrap(), scopes, digest, origins: vec![], expires_at: None };
+    let token = NewAccessToken {
+        id,
+        name: "shop".parse().unwrap(),
+        scopes,
+        digest,
+        origins: vec![],
+        sites: None,
+        is_share: false,
+        expires_at: None,
+    };
     assert!(AccessTokens(&store).create(&token).await.unwrap());
     format!("Bearer {}", issued.text)
 }

@@ -79,7 +79,7 @@ async fn every_hour_of_a_real_access_log_is_counted_as_by_brute_force(flavour: F
     let database = TestDatabase::new(flavour).await;
     let daemon = Daemon::start_with(["--database-url", database.url(), "--settle-after", "0s"]).await;
     let import = Command::new(program("analytics-cli"))
-        .args(["--server", daemon.url(), "import", "--format", "combined", "--site", SITE, "--batch-size", "500"])
+        .args(["--server", daemon.url(), "import", "--format", "combined", "--own-host", SITE, "--batch-size", "500"])
         .arg(&log)
         .stdin(Stdio::null())
         .output()
@@ -92,7 +92,8 @@ async fn every_hour_of_a_real_access_log_is_counted_as_by_brute_force(flavour: F
     for (hour, expected) in &expected {
         assert_eq!(daemon.counts(hour.start().to_utc()).await, *expected, "{hour}");
     }
-    let raw: BTreeMap<Hour, HourCounts> = database.store().brute_force_counts().await.unwrap().into_iter().collect();
+    let raw = database.store().brute_force_counts().await.unwrap();
+    let raw: BTreeMap<Hour, HourCounts> = raw.into_iter().map(|(it, counts)| (it.hour, counts)).collect();
     assert_eq!(raw, expected, "the raw events are exactly those of the log");
 
     // And once more after every hour has moved to the hourly aggregate.

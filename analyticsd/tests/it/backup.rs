@@ -133,7 +133,7 @@ async fn a_dump_taken_under_load_is_restored_whole_and_a_daemon_serves_from_it(f
     let auditor = Auditor::connect(restored.store()).await.unwrap();
     let everything = Hour::containing(Timestamp::MIN)..=Hour::containing(Timestamp::MAX);
     for part in auditor.parts(&everything).await.unwrap() {
-        for hour in auditor.audit(&part).await.unwrap() {
+        for hour in auditor.audit(&part, None).await.unwrap() {
             assert_eq!(hour.differences(), [], "{hour:?}");
         }
     }

@@ -28,16 +28,21 @@ async fn preflight(daemon: &Daemon, path: &str, origin: &str, method: &str) -> R
 #[tokio::test]
 async fn a_preflight_is_answered_with_what_pages_of_the_origin_may_do() {
     let database = TestDatabase::new(Flavour::Postgres).await;
-    public_key(&database, &[SHOP]).await;
+    let (key, of_another) =
+        (public_key(&database, &[SHOP]).await, public_key(&database, &["https://blog.example"]).await);
+    let with_key = |path: &str, key: &str| format!("{path}?key={key}");
     let daemon = closed(&database, &["--cors-origins", "https://admin.example,http://localhost:3000"]).await;
     for (path, origin, method, may) in [
         ("/analytics", ADMIN, "GET", true),
         ("/analytics/hours", ADMIN, "GET", true),
         ("/analytics/batch", ADMIN, "POST", true),
         ("/openapi.json", "http://localhost:3000", "GET", true),
-        ("/analytics", SHOP, "POST", true),
-        ("/analytics.gif", SHOP, "GET", true),
-        ("/analytics", SHOP, "GET", false),
+        (&with_key("/analytics", &key), SHOP, "POST", true),
+        (&with_key("/analytics.gif", &key), SHOP, "GET", true),
+        (&with_key("/analytics", &key), SHOP, "GET", false),
+        (&with_key("/analytics", &of_another), SHOP, "POST", false),
+        (&with_key("/analytics", "pk_nobodys"), SHOP, "POST", false),
+        ("/analytics", SHOP, "POST", false),
         ("/analytics/hours", SHOP, "GET", false),
         ("/analytics", "https://evil.example", "POST", false),
         ("/analytics", "null", "GET", false),

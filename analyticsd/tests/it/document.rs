@@ -196,7 +196,9 @@ async fn handlers(seen: &mut Answers, daemon: &Daemon, database: &TestDatabase, 
         (Method::GET, "/analytics/hours", "from=2015-01-01T00:00:00Z&to=2015-05-01T00:00:00Z", ""),
         (Method::GET, "/analytics/hours", "from=x", ""),
         (Method::GET, "/analytics/hours", &long, ""),
+        (Method::GET, "/analytics/sites", "", ""),
         (Method::GET, "/analytics/stream", "", ""),
+        (Method::GET, "/analytics/stream", &long, ""),
         (Method::GET, "/analytics.gif", "", ""),
         (Method::GET, "/analytics.gif", "event=x", ""),
         (Method::GET, "/analytics.gif", &long, ""),
@@ -211,7 +213,7 @@ async fn handlers(seen: &mut Answers, daemon: &Daemon, database: &TestDatabase, 
 
     let client = database.client().await;
     client.batch_execute("call analytics.refresh_hour('2015-05-17T10:00:00Z')").await.unwrap();
-    client.batch_execute("select analytics.settle('2015-05-17T10:00:00Z')").await.unwrap();
+    client.batch_execute("select analytics.settle('2015-05-17T10:00:00Z', '{0}')").await.unwrap();
     let settled = ("/analytics/hours", "from=2015-05-17T10:00:00Z&to=2015-05-17T10:00:00Z");
     let first = ask(seen, (daemon, Some(token)), &Method::GET, settled, (&[], "")).await;
     let tag = first.headers()["etag"].to_str().unwrap();

@@ -70,7 +70,7 @@ async fn settled_hours_have_a_tag_and_are_not_sent_again(flavour: Flavour) {
 
     let client = database.client().await;
     client.batch_execute("call analytics.refresh_hour('2015-05-17T10:00:00Z')").await.unwrap();
-    client.batch_execute("select analytics.settle('2015-05-17T10:00:00Z')").await.unwrap();
+    client.batch_execute("select analytics.settle('2015-05-17T10:00:00Z', '{0}')").await.unwrap();
     let settled = daemon.get(path).await;
     let tag = settled.headers()["etag"].clone();
     assert!(settled.json::<HoursPage>().await.unwrap().hours[0].settled);

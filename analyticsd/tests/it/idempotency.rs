@@ -71,7 +71,7 @@ async fn a_repeated_request_is_stored_once_by_any_replica_and_after_settling(fla
     let client = database.client().await;
     client.batch_execute("call analytics.refresh_hour('2015-05-17T10:00:00Z')").await.unwrap();
     let settled: bool = client
-        .query_one("select is_settled from analytics.settle($1)", &[&hour.start().to_utc()])
+        .query_one("select is_settled from analytics.settle($1, '{0}')", &[&hour.start().to_utc()])
         .await
         .unwrap()
         .get(0);
@@ -249,6 +249,8 @@ async fn a_public_key_has_its_own_idempotency_keys_also_in_the_spool() {
         scopes: [Scope::Write].into_iter().collect(),
         digest: issued.digest,
         origins: vec![SHOP.1.parse().unwrap()],
+        sites: None,
+        is_share: false,
         expires_at: None,
     };
     let store = Store::new(database.url(), StoreOptions::default()).unwrap();

@@ -108,7 +108,7 @@ async fn a_failed_request_is_logged_with_its_id_and_the_lines_a_second_are_limit
 async fn a_handlers_line_has_the_id_of_its_request() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let logged = Logged::start(database.url(), &[]).await;
-    database.client().await.batch_execute("drop function analytics.hours(timestamptz, timestamptz)").await.unwrap();
+    database.client().await.batch_execute("drop function analytics.hours").await.unwrap();
     let request = Client::new().get(format!("{}/analytics/hours", logged.daemon.url()));
     let answer = request.header("X-Request-Id", "of-a-report").send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -129,8 +129,8 @@ async fn an_outage_of_reads_is_logged_once_and_so_is_its_end() {
     };
     let rename = |from: &str, to: &str| {
         format!(
-            "alter function analytics.{from}counts(timestamptz[]) rename to {to}counts; \
-             alter function analytics.{from}hours(timestamptz, timestamptz) rename to {to}hours"
+            "alter function analytics.{from}counts rename to {to}counts; \
+             alter function analytics.{from}hours rename to {to}hours"
         )
     };
     for _ in 0..2 {

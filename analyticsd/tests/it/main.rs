@@ -40,6 +40,7 @@ mod request_ids;
 mod self_audit;
 mod service_manager;
 mod settings;
+mod sites;
 mod slow_clients;
 mod slow_database;
 mod small_disk;

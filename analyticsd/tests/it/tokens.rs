@@ -5,9 +5,12 @@ use std::{
     time::Duration,
 };
 
-use db::{AccessTokens, NewAccessToken};
+use db::{AccessTokens, NewAccessToken, Sites};
 use harness::{Daemon, TestDatabase};
-use model::access::{IssuedToken, Scope, Scopes};
+use model::{
+    SiteName,
+    access::{Credential, IssuedToken, Scope, Scopes},
+};
 use reqwest::{Method, Response, StatusCode};
 
 /// Bytes that no other token of this process has.
@@ -16,13 +19,19 @@ fn bytes() -> [u8; IssuedToken::RANDOM_BYTES] {
     [NEXT.fetch_add(1, Ordering::Relaxed); IssuedToken::RANDOM_BYTES]
 }
 
-async fn create(database: &TestDatabase, issued: &IssuedToken, scopes: &[Scope], origins: &[&str]) {
+async fn create(database: &TestDatabase, issued: &IssuedToken, scopes: &[Scope], origins: &[&str], sites: &[&str]) {
+    let mut numbers = Vec::new();
+    for site in sites {
+        numbers.push(Sites(database.store()).find(&SiteName::new(*site).unwrap()).await.unwrap().unwrap());
+    }
     let token = NewAccessToken {
         id: issued.id.clone(),
         name: format!("token {}", issued.id).parse().unwrap(),
         scopes: scopes.iter().copied().collect::<Scopes>(),
         digest: issued.digest,
         origins: origins.iter().map(|origin| origin.parse().unwrap()).collect(),
+        sites: (!numbers.is_empty()).then_some(numbers),
+        is_share: issued.text.starts_with(Credential::SHARE_PREFIX),
         expires_at: None,
     };
     assert!(AccessTokens(database.store()).create(&token).await.unwrap());
@@ -31,14 +40,35 @@ async fn create(database: &TestDatabase, issued: &IssuedToken, scopes: &[Scope],
 /// A new token with scopes.
 pub(crate) async fn token(database: &TestDatabase, scopes: &[Scope]) -> String {
     let issued = IssuedToken::secret(bytes());
-    create(database, &issued, scopes, &[]).await;
+    create(database, &issued, scopes, &[], &[]).await;
+    issued.text
+}
+
+/// A new token with scopes that is for some sites.
+pub(crate) async fn token_of(database: &TestDatabase, scopes: &[Scope], sites: &[&str]) -> String {
+    let issued = IssuedToken::secret(bytes());
+    create(database, &issued, scopes, &[], sites).await;
+    issued.text
+}
+
+/// A new token of a share link to the page of a site.
+pub(crate) async fn share_of(database: &TestDatabase, site: &str) -> String {
+    let issued = IssuedToken::share(bytes());
+    create(database, &issued, &[Scope::Read], &[], &[site]).await;
+    issued.text
+}
+
+/// A new public key that is for a site.
+pub(crate) async fn public_key_of(database: &TestDatabase, origin: &str, site: &str) -> String {
+    let issued = IssuedToken::public(bytes());
+    create(database, &issued, &[Scope::Write], &[origin], &[site]).await;
     issued.text
 }
 
 /// A new public key for pages of some origins.
 pub(crate) async fn public_key(database: &TestDatabase, origins: &[&str]) -> String {
     let issued = IssuedToken::public(bytes());
-    create(database, &issued, &[Scope::Write], origins).await;
+    create(database, &issued, &[Scope::Write], origins, &[]).await;
     issued.text
 }
 

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use model::{
-    BearerToken, Event, EventKind, Hour, HourCounts, HourRow, HoursPage, IdempotencyKey, Problem, Timestamp, UserName,
-    wire,
+    BearerToken, Event, EventKind, Hour, HourCounts, HourRow, HoursPage, IdempotencyKey, Problem, SiteName, Timestamp,
+    UserName, wire,
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{
@@ -49,6 +49,7 @@ pub struct Probe {
 pub struct Client {
     url: ServerUrl,
     http: reqwest::Client,
+    site: Option<SiteName>,
 }
 
 impl Client {
@@ -70,7 +71,13 @@ impl Client {
             .redirect(redirect::Policy::none())
             .build()
             .expect("a client with constant settings can be built");
-        Self { url, http }
+        Self { url, http, site: None }
+    }
+
+    /// The same client, for what a site counts. Without one, the token decides.
+    #[must_use]
+    pub fn at_site(self, site: Option<SiteName>) -> Self {
+        Self { site, ..self }
     }
 
     /// The address, to be shown.
@@ -81,7 +88,8 @@ impl Client {
     pub async fn send(&self, event: &Event, key: Option<&IdempotencyKey>) -> Result<Delivery, ClientError> {
         let user = utf8_percent_encode(event.user.as_str(), NON_ALPHANUMERIC);
         let (user_name, kind_name) = (UserName::PARAMETER, EventKind::PARAMETER);
-        let url = format!("{}&{user_name}={user}&{kind_name}={}", self.analytics(event.at), event.kind);
+        let site = self.site_parameter('&');
+        let url = format!("{}&{user_name}={user}&{kind_name}={}{site}", self.analytics(event.at), event.kind);
         let request = self.http.post(url);
         self.delivery_of(match key {
             Some(key) => request.header(IdempotencyKey::HEADER, key.as_str()),
@@ -90,21 +98,24 @@ impl Client {
         .await
     }
 
-    /// Sends many events, written as newline-delimited JSON. They are stored together or not at all.
+    /// Sends many events, written as newline-delimited JSON. They are stored together or not at all. A line that names a
+    /// site is for that one.
     pub async fn send_batch(&self, lines: &[u8]) -> Result<Delivery, ClientError> {
-        let request = self.http.post(format!("{}{}", self.url, wire::BATCH_PATH));
+        let request = self.http.post(format!("{}{}{}", self.url, wire::BATCH_PATH, self.site_parameter('?')));
         self.delivery_of(request.header(CONTENT_TYPE, wire::NDJSON).body(lines.to_vec())).await
     }
 
     pub async fn counts(&self, hour: Hour) -> Result<HourCounts, ClientError> {
-        let (status, body) = self.text_of(self.http.get(self.analytics(hour.start()))).await?;
+        let (status, body) =
+            self.text_of(self.http.get(self.analytics(hour.start()) + &self.site_parameter('&'))).await?;
         body.parse().map_err(|_| ClientError::foreign(&self.url, status, &body))
     }
 
     /// Every hour of a range, both ends included.
     pub async fn hours(&self, first: Hour, last: Hour) -> Result<Vec<HourRow>, ClientError> {
         let mut hours = Vec::new();
-        let mut next = Some(format!("{}?from={first}&to={last}&format=json", wire::HOURS_PATH));
+        let site = self.site_parameter('&');
+        let mut next = Some(format!("{}?from={first}&to={last}&format=json{site}", wire::HOURS_PATH));
         while let Some(path) = next {
             let (status, body) = self.text_of(self.http.get(format!("{}{path}", self.url))).await?;
             let page = serde_json::from_str::<HoursPage>(&body).ok().filter(|page| !page.hours.is_empty());
@@ -118,7 +129,8 @@ impl Client {
 
     /// Reads the counts of the current hour as they change.
     pub async fn live(&self) -> Result<LiveStream, ClientError> {
-        let request = self.http.get(format!("{}{}", self.url, wire::STREAM_PATH)).timeout(LONGEST_STREAM);
+        let url = format!("{}{}{}", self.url, wire::STREAM_PATH, self.site_parameter('?'));
+        let request = self.http.get(url).timeout(LONGEST_STREAM);
         let response = self.answer_of(request, &[StatusCode::OK]).await?;
         let media_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         // Any other answer would end at once, and the caller would ask again and again.
@@ -143,6 +155,12 @@ impl Client {
 
     fn analytics(&self, at: Timestamp) -> String {
         format!("{}{}?{}={}", self.url, wire::ANALYTICS_PATH, Timestamp::PARAMETER, at.millis())
+    }
+
+    /// Behind the character that begins it; nothing without a site.
+    fn site_parameter(&self, begin: char) -> String {
+        // No character of a name means anything in a URL.
+        self.site.as_ref().map(|site| format!("{begin}{}={site}", SiteName::PARAMETER)).unwrap_or_default()
     }
 
     async fn delivery_of(&self, request: RequestBuilder) -> Result<Delivery, ClientError> {

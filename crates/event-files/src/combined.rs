@@ -9,7 +9,7 @@
 use std::str::{self, FromStr};
 
 use chrono::DateTime;
-use model::{Event, EventKind, Timestamp, UserName};
+use model::{Event, EventKind, Timestamp, UserName, wire::SentEvent};
 use thiserror::Error;
 
 use crate::record::{Content, Unreadable};
@@ -22,26 +22,26 @@ const ASSET_EXTENSIONS: [&str; 27] = [
 
 /// The host of a website: in lower case, without a port and without a leading `www.`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Site(String);
+pub struct Host(String);
 
 #[derive(Debug, Error)]
 #[error("this is not a host; accepted is a host as in example.com, without http:// and without a path")]
-pub struct InvalidSite;
+pub struct InvalidHost;
 
-impl FromStr for Site {
-    type Err = InvalidSite;
+impl FromStr for Host {
+    type Err = InvalidHost;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let is_part_of_a_host = |b: u8| b.is_ascii_graphic() && !b"/?#@\"\\".contains(&b) || !b.is_ascii();
         if text.bytes().all(is_part_of_a_host) {
-            Self::of_authority(text.as_bytes()).ok_or(InvalidSite)
+            Self::of_authority(text.as_bytes()).ok_or(InvalidHost)
         } else {
-            Err(InvalidSite)
+            Err(InvalidHost)
         }
     }
 }
 
-impl Site {
+impl Host {
     /// `authority` is the part of a URL between `://` and the path: `USER@HOST:PORT`.
     fn of_authority(authority: &[u8]) -> Option<Self> {
         let host = authority.rsplit(|&b| b == b'@').next()?;
@@ -64,18 +64,18 @@ impl Site {
 }
 
 pub(crate) struct Combined {
-    sites: Vec<Site>,
+    own_hosts: Vec<Host>,
 }
 
 impl Combined {
-    /// A page view whose referer is on one of `sites` is a click.
-    pub(crate) fn new(sites: Vec<Site>) -> Self {
-        Self { sites }
+    /// A page view whose referer is on one of the hosts is a click.
+    pub(crate) fn new(own_hosts: Vec<Host>) -> Self {
+        Self { own_hosts }
     }
 
     pub(crate) fn read(&self, line: &[u8]) -> Content {
         match self.event_in(line) {
-            Ok(Some(event)) => Content::Event(event),
+            Ok(Some(event)) => Content::Event(SentEvent { event, key: None, site: None }),
             Ok(None) => Content::NotAPageView,
             Err(unreadable) => Content::Unreadable(unreadable),
         }
@@ -86,7 +86,7 @@ impl Combined {
         if !line.is_page_view() {
             return Ok(None);
         }
-        let internal = Site::of_referer(line.referer).is_some_and(|host| self.sites.contains(&host));
+        let internal = Host::of_referer(line.referer).is_some_and(|host| self.own_hosts.contains(&host));
         let kind = if internal { EventKind::Click } else { EventKind::Impression };
         Ok(Some(Event { at: line.at, user: line.client, kind }))
     }
@@ -209,15 +209,16 @@ fn is_number(text: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use model::wire::SentEvent;
     use proptest::prelude::*;
 
-    use super::{Combined, Site};
+    use super::{Combined, Host};
     use crate::record::Content;
 
     fn read(line: &[u8]) -> String {
         let sites = vec!["WWW.Example.com:80".parse().unwrap(), "[::1]:8080".parse().unwrap()];
         match Combined::new(sites).read(line) {
-            Content::Event(e) | Content::Keyed(e, _) => format!("{} {} {}", e.at.millis(), e.user, e.kind),
+            Content::Event(SentEvent { event: e, .. }) => format!("{} {} {}", e.at.millis(), e.user, e.kind),
             Content::NotAPageView => "not a page view".to_owned(),
             Content::Unreadable(reason) => reason.to_string(),
         }
@@ -380,7 +381,7 @@ mod tests {
     #[test]
     fn a_site_is_a_host_and_nothing_more() {
         for text in ["", "http://example.com", "example.com/", "a b", "www.", ":80", "a@b", "[::1"] {
-            assert!(text.parse::<Site>().is_err(), "{text:?}");
+            assert!(text.parse::<Host>().is_err(), "{text:?}");
         }
     }
 

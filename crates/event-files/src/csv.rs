@@ -1,5 +1,5 @@
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder, Terminator};
-use model::{Event, EventKind, Timestamp, UserName};
+use model::{Event, EventKind, SiteName, Timestamp, UserName, wire::SentEvent};
 use thiserror::Error;
 
 use crate::{
@@ -82,42 +82,49 @@ impl Csv {
     }
 }
 
-/// The places of the three columns, counted from 0.
+/// The places of the columns, counted from 0.
 struct Columns {
     timestamp: usize,
     user: usize,
     event: usize,
+    /// A file need not have it, and a row may leave it empty.
+    site: Option<usize>,
 }
 
 impl Columns {
     fn named_in(header: &Fields) -> Result<Self, InvalidHeader> {
-        let position = |name: &str| {
+        let optional = |name: &str| {
             let mut found = (0..header.count).filter(|i| header.get(*i).trim_ascii() == name.as_bytes());
             match (found.next(), found.next()) {
-                (Some(position), None) => Ok(position),
-                (None, _) => Err(InvalidHeader { fault: format!("lacks the column {name}") }),
-                (Some(_), Some(_)) => Err(InvalidHeader { fault: format!("names the column {name} twice") }),
+                (found, None) => Ok(found),
+                (_, Some(_)) => Err(InvalidHeader { fault: format!("names the column {name} twice") }),
             }
         };
+        let position =
+            |name: &str| optional(name)?.ok_or_else(|| InvalidHeader { fault: format!("lacks the column {name}") });
         Ok(Self {
             timestamp: position(Timestamp::PARAMETER)?,
             user: position(UserName::PARAMETER)?,
             event: position(EventKind::PARAMETER)?,
+            site: optional(SiteName::PARAMETER)?,
         })
     }
 
-    fn event_in(&self, row: &Fields) -> Result<Event, Unreadable> {
+    fn event_in(&self, row: &Fields) -> Result<SentEvent, Unreadable> {
         let text = |name: &'static str, position: usize| {
             if position >= row.count {
                 return Err(Unreadable::NoColumn(name, row.count));
             }
             std::str::from_utf8(row.get(position)).map_err(|_| Unreadable::NotText(name))
         };
-        Ok(Event {
+        let event = Event {
             at: Timestamp::parse(text(Timestamp::PARAMETER, self.timestamp)?)?,
             user: UserName::new(text(UserName::PARAMETER, self.user)?)?,
             kind: EventKind::parse(text(EventKind::PARAMETER, self.event)?)?,
-        })
+        };
+        let site = self.site.map(|position| text(SiteName::PARAMETER, position)).transpose()?;
+        let site = site.filter(|site| !site.is_empty()).map(SiteName::new).transpose()?;
+        Ok(SentEvent { event, key: None, site })
     }
 }
 
@@ -170,6 +177,7 @@ impl Fields {
 
 #[cfg(test)]
 mod tests {
+    use model::wire::SentEvent;
     use proptest::prelude::*;
 
     use crate::{
@@ -184,7 +192,10 @@ mod tests {
         let mut all = Vec::new();
         while let Some(record) = records.next()? {
             let content = match record.content {
-                Content::Event(e) | Content::Keyed(e, _) => format!("{} {} {}", e.at.millis(), e.user, e.kind),
+                Content::Event(SentEvent { event: e, site, .. }) => {
+                    let site = site.map(|site| format!(" {site}")).unwrap_or_default();
+                    format!("{} {} {}{site}", e.at.millis(), e.user, e.kind)
+                }
                 Content::NotAPageView => "not a page view".to_owned(),
                 Content::Unreadable(reason) => reason.to_string(),
             };
@@ -207,6 +218,14 @@ mod tests {
         check(
             b"\xef\xbb\xbfevent, user ,page,timestamp\r\nclick,ann,\xff,1\r\n\r\nimpression,\"b,\"\"o\"\"b\",,2",
             &[(2, "1 ann click"), (4, "2 b,\"o\"b impression")],
+        );
+    }
+
+    #[test]
+    fn a_column_of_sites_may_be_there_and_its_fields_may_be_empty() {
+        check(
+            b"site,timestamp,user,event\nshop,1,ann,click\n,2,bob,click\na b,3,cid,click\n",
+            &[(2, "1 ann click shop"), (3, "2 bob click"), (4, "site holds something else")],
         );
     }
 

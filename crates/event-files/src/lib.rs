@@ -9,7 +9,7 @@ mod lines;
 mod record;
 mod records;
 
-pub use combined::{InvalidSite, Site};
+pub use combined::{Host, InvalidHost};
 pub use csv::InvalidHeader;
 pub use record::{Content, Record, Unreadable};
 pub use records::{ReadError, Records};
@@ -21,5 +21,5 @@ pub enum Format {
     /// Columns with a header.
     Csv,
     /// An access log, with the hosts whose pages lead to clicks.
-    Combined(Vec<Site>),
+    Combined(Vec<Host>),
 }

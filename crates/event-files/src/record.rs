@@ -1,4 +1,4 @@
-use model::{Event, IdempotencyKey, InvalidInput, wire};
+use model::{InvalidInput, wire};
 use thiserror::Error;
 
 use crate::lines::MAX_LINE_BYTES;
@@ -13,9 +13,8 @@ pub struct Record {
 
 #[derive(Debug)]
 pub enum Content {
-    Event(Event),
-    /// An event with an idempotency key.
-    Keyed(Event, IdempotencyKey),
+    /// With a key and a site, if the file has them.
+    Event(wire::SentEvent),
     /// A request that is not a page view.
     NotAPageView,
     Unreadable(Unreadable),
@@ -40,8 +39,8 @@ pub enum Unreadable {
     Invalid(#[from] InvalidInput),
 }
 
-impl<E: Into<Unreadable>> From<Result<Event, E>> for Content {
-    fn from(read: Result<Event, E>) -> Self {
+impl<E: Into<Unreadable>> From<Result<wire::SentEvent, E>> for Content {
+    fn from(read: Result<wire::SentEvent, E>) -> Self {
         read.map_or_else(|e| Self::Unreadable(e.into()), Self::Event)
     }
 }

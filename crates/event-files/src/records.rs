@@ -37,7 +37,7 @@ impl<R: Read> Records<R> {
         let decoder = match format {
             Format::Ndjson => Decoder::Ndjson,
             Format::Csv => Decoder::Csv(Box::default()),
-            Format::Combined(sites) => Decoder::Combined(Combined::new(sites.clone())),
+            Format::Combined(own_hosts) => Decoder::Combined(Combined::new(own_hosts.clone())),
         };
         Self { lines: Lines::new(reader), decoder }
     }
@@ -63,11 +63,7 @@ impl Decoder {
             (Some([]), _) => return Ok(None),
             (None, _) => Content::Unreadable(Unreadable::TooLong),
             (Some(bytes), Self::Combined(combined)) => combined.read(bytes),
-            (Some(bytes), _) => match wire::parse_line(bytes) {
-                Ok((event, Some(key))) => Content::Keyed(event, key),
-                Ok((event, None)) => Content::Event(event),
-                Err(error) => Content::Unreadable(error.into()),
-            },
+            (Some(bytes), _) => wire::parse_line(bytes).into(),
         };
         Ok(Some(Record { line: line.number, content }))
     }

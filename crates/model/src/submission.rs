@@ -1,17 +1,17 @@
 use std::{collections::HashSet, ops::Range};
 
-use crate::{Event, IdempotencyKey};
+use crate::{IdempotencyKey, SiteEvent};
 
 /// The events of one request. They are stored together or not at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Submission {
     /// In the order of the request.
-    pub events: Vec<Event>,
+    pub events: Vec<SiteEvent>,
     /// The events with idempotency keys. The ranges do not overlap.
     pub keyed: Vec<Keyed>,
 }
 
-/// Events of a [`Submission`] that are stored once in each of their hours, however often they are sent.
+/// Events of a [`Submission`] that are stored once in each hour of their sites, however often they are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keyed {
     pub key: IdempotencyKey,
@@ -20,7 +20,7 @@ pub struct Keyed {
 }
 
 impl Submission {
-    pub fn new(events: Vec<Event>, key: Option<IdempotencyKey>) -> Self {
+    pub fn new(events: Vec<SiteEvent>, key: Option<IdempotencyKey>) -> Self {
         let keyed = key.map(|key| Keyed { key, events: 0..events.len() }).into_iter().collect();
         Self { events, keyed }
     }
@@ -32,6 +32,18 @@ impl Submission {
         for &place in left_out {
             stays[self.keyed[place].events.clone()].fill(false);
         }
+        self.only(&stays)
+    }
+
+    /// The events that are so with their keys, and the others with theirs.
+    pub fn partition(self, is_so: impl Fn(&SiteEvent) -> bool) -> (Self, Self) {
+        let are_so: Vec<bool> = self.events.iter().map(is_so).collect();
+        let others: Vec<bool> = are_so.iter().map(|is_so| !is_so).collect();
+        (self.clone().only(&are_so), self.only(&others))
+    }
+
+    /// The events that stay, and the keys that some of them are under.
+    fn only(self, stays: &[bool]) -> Self {
         // The new place of each event.
         let mut kept = 0;
         let mut moved = vec![0; stays.len() + 1];
@@ -39,12 +51,11 @@ impl Submission {
             kept += usize::from(*stays);
             moved[place + 1] = kept;
         }
+        let keyed = self.keyed.into_iter();
+        let keyed = keyed.map(|Keyed { key, events }| Keyed { key, events: moved[events.start]..moved[events.end] });
         Self {
             events: self.events.into_iter().zip(stays).filter_map(|(event, stays)| stays.then_some(event)).collect(),
-            keyed: (self.keyed.into_iter().enumerate())
-                .filter(|(place, _)| !left_out.contains(place))
-                .map(|(_, Keyed { key, events })| Keyed { key, events: moved[events.start]..moved[events.end] })
-                .collect(),
+            keyed: keyed.filter(|keyed| !keyed.events.is_empty()).collect(),
         }
     }
 }
@@ -52,14 +63,16 @@ impl Submission {
 #[cfg(test)]
 mod tests {
     use super::{Keyed, Submission};
-    use crate::{Event, EventKind, IdempotencyKey, Timestamp, UserName};
+    use crate::{Event, EventKind, IdempotencyKey, SiteEvent, Timestamp, UserName};
 
     #[test]
     fn leaving_out_what_is_under_a_key_keeps_the_rest_and_its_keys() {
-        let event = |millis| Event {
-            at: Timestamp::from_millis(millis).unwrap(),
-            user: UserName::new("anna").unwrap(),
-            kind: EventKind::Click,
+        let event = |millis| {
+            SiteEvent::nameless(Event {
+                at: Timestamp::from_millis(millis).unwrap(),
+                user: UserName::new("anna").unwrap(),
+                kind: EventKind::Click,
+            })
         };
         let key = |name: &str| IdempotencyKey::new(name).unwrap();
         let whole = Submission {
@@ -70,8 +83,14 @@ mod tests {
                 Keyed { key: key("c"), events: 5..6 },
             ],
         };
-        let rest = whole.without(&[1].into());
+        let rest = whole.clone().without(&[1].into());
         assert_eq!(rest.events, [event(0), event(1), event(4), event(5)]);
         assert_eq!(rest.keyed, [Keyed { key: key("a"), events: 0..1 }, Keyed { key: key("c"), events: 3..4 }]);
+
+        let (late, early) = whole.partition(|it| it.event.at.millis() > 2);
+        assert_eq!(late.events, [event(3), event(4), event(5)]);
+        assert_eq!(late.keyed, [Keyed { key: key("b"), events: 0..1 }, Keyed { key: key("c"), events: 2..3 }]);
+        assert_eq!(early.events, [event(0), event(1), event(2)]);
+        assert_eq!(early.keyed, [Keyed { key: key("a"), events: 0..1 }, Keyed { key: key("b"), events: 2..3 }]);
     }
 }

@@ -2,13 +2,14 @@
 
 create table analytics.event_keys (
     hour timestamptz not null,
+    site integer not null default 0,
     key text collate "C" not null,
     fingerprint bytea not null,
-    primary key (hour, key)
+    primary key (hour, site, key)
 );
 
 comment on table analytics.event_keys is
-    'The idempotency keys under which events of an hour were stored. They live as long as the raw events do, whether the hour is open or settled.';
+    'The idempotency keys under which events of an hour of a site were stored. They live as long as the raw events do, whether the hour is open or settled.';
 comment on column analytics.event_keys.fingerprint is 'Tells a repetition from another request under the same key.';
 
 create table analytics.spools (

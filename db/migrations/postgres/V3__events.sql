@@ -9,6 +9,7 @@ insert into analytics.settings (flavour) values ('postgres');
 create table analytics.events (
     at timestamptz not null,
     kind analytics.event_kind not null,
+    site integer not null default 0,
     user_name text collate "C" not null
 ) partition by range (at);
 
@@ -20,11 +21,13 @@ comment on column analytics.events.user_name is
 create index events_at on analytics.events using brin (at) with (pages_per_range = 32, autosummarize = on);
 
 create table analytics.events_hourly (
-    hour timestamptz primary key,
+    hour timestamptz not null,
+    site integer not null,
     unique_users bigint not null,
     clicks bigint not null,
-    impressions bigint not null
+    impressions bigint not null,
+    primary key (hour, site)
 );
 
 comment on table analytics.events_hourly is
-    'The counts of whole hours, computed from the raw events by the settler: what an hour''s counters are compared with before it is settled.';
+    'The counts of whole hours of each site, computed from the raw events by the settler: what an hour''s counters are compared with before it is settled.';

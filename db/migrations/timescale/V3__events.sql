@@ -9,6 +9,7 @@ insert into analytics.settings (flavour) values ('timescale');
 create table analytics.events (
     at timestamptz not null,
     kind analytics.event_kind not null,
+    site integer not null default 0,
     user_name text collate "C" not null
 );
 
@@ -27,19 +28,20 @@ create materialized view analytics.events_hourly
 with (timescaledb.continuous, timescaledb.materialized_only = true, timescaledb.chunk_interval = '3 years') as
 select
     time_bucket(interval '1 hour', at) as hour,
+    site,
     count(distinct user_name) as unique_users,
     count(*) filter (where kind = 'click') as clicks,
     count(*) filter (where kind = 'impression') as impressions
 from analytics.events
-group by 1
+group by 1, 2
 with no data;
 
 comment on view analytics.events_hourly is
-    'The counts of whole hours, computed from the raw events by the extension: what an hour''s counters are compared with before it is settled.';
+    'The counts of whole hours of each site, computed from the raw events by the extension: what an hour''s counters are compared with before it is settled.';
 
 -- Turning old chunks into columns is the extension's own policy; deleting them is not, because that must never leave an
 -- hour half-counted (see functions/advance_retention.sql).
-alter table analytics.events set (timescaledb.enable_columnstore, timescaledb.segmentby = '', timescaledb.orderby = 'at');
+alter table analytics.events set (timescaledb.enable_columnstore, timescaledb.segmentby = 'site', timescaledb.orderby = 'at');
 call add_columnstore_policy('analytics.events', after => interval '7 days');
 
 create table analytics.foreign_chunks (

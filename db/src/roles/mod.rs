@@ -30,14 +30,17 @@ pub const FOR_THE_DAEMON: &[&str] = &[
     "advance_retention",
     "advance_spool",
     "advance_writer",
+    "create_site",
     "drop_events_before",
     "drop_oldest_events_before",
     "fence_writer",
+    "forget_deleted_sites",
     "forget_expired_keys",
     "forget_idle_writers",
     "ingest",
     "ingest_once",
     "live_access_tokens",
+    "live_sites",
     "make_room",
     "note_loss",
     "refresh_hour",
@@ -45,6 +48,7 @@ pub const FOR_THE_DAEMON: &[&str] = &[
     "rehearse",
     "reopen",
     "settle",
+    "site_changes",
 ];
 
 /// Those that people who read may call too: they change nothing, and name no visitor.
@@ -56,6 +60,7 @@ pub const FOR_READERS_TOO: &[&str] = &[
     "event_days",
     "hours",
     "later_counts",
+    "list_sites",
     "lock_class",
     "unique_users",
 ];
@@ -63,11 +68,14 @@ pub const FOR_READERS_TOO: &[&str] = &[
 /// Those that only the owner calls, or that are called within others, with the rights of the owner.
 pub const FOR_THE_OWNER: &[&str] = &[
     "answer",
+    "archive_site",
     "blocked",
     "chunk_of",
     "confirm_retention",
     "count_access_change",
+    "count_site_change",
     "create_access_token",
+    "delete_site",
     "fence_all_writers",
     "first_uncounted_hour",
     "forget",
@@ -85,6 +93,8 @@ pub const FOR_THE_OWNER: &[&str] = &[
     "partition_of",
     "rebuild",
     "rebuild_to_at_least",
+    "refuse_deleted_site",
+    "rename_site",
     "repair",
     "revoke_access_token",
     "set_columnstore_after",
@@ -99,6 +109,7 @@ const READ_BY_THE_DAEMON: &[&str] = &[
     "schema_functions",
     "schema_history",
     "settled_hours",
+    "sites",
     "spools",
 ];
 const READ_BY_READERS: &[&str] =

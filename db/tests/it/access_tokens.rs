@@ -16,6 +16,8 @@ fn new(name: &str, issued: &IssuedToken) -> NewAccessToken {
         scopes: Scopes::from_iter([Scope::Write, Scope::Read]),
         digest: issued.digest,
         origins: vec![],
+        sites: None,
+        is_share: false,
         expires_at: None,
     }
 }

@@ -2,11 +2,12 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use db::{AuditedHour, Auditor, Difference, Flavour, Ingested, Repaired, Retention, SettleOutcome, Store, Tally};
 use harness::{TestDatabase, on_both_flavours};
-use model::{Hour, Timestamp};
+use model::{Hour, SiteHour, Timestamp};
 use tokio::{task::JoinSet, time::timeout};
 
 use crate::support::{
-    assert_counts_equal_brute_force, click, counts, hour, impression, settle, settler, store_all, writer,
+    assert_counts_equal_brute_force, click, counts, hour, impression, outcome, reopen, settle, settler, store_all,
+    writer,
 };
 
 on_both_flavours!(
@@ -32,14 +33,14 @@ fn tally(unique_users: i64, clicks: i64, impressions: i64) -> Tally {
 async fn audit(auditor: &Auditor) -> Vec<AuditedHour> {
     let mut hours = Vec::new();
     for part in auditor.parts(&everything()).await.unwrap() {
-        hours.extend(auditor.audit(&part).await.unwrap());
+        hours.extend(auditor.audit(&part, None).await.unwrap());
     }
     hours
 }
 
-async fn differences(store: &Store) -> Vec<(Hour, Vec<Difference>)> {
+async fn differences(store: &Store) -> Vec<(SiteHour, Vec<Difference>)> {
     let hours = audit(&Auditor::connect(store).await.unwrap()).await;
-    hours.iter().map(|hour| (hour.hour, hour.differences())).filter(|(_, found)| !found.is_empty()).collect()
+    hours.iter().map(|hour| (hour.site_hour, hour.differences())).filter(|(_, found)| !found.is_empty()).collect()
 }
 
 async fn open_and_settled_hours_that_nobody_touched_equal_their_raw_events(flavour: Flavour) {
@@ -55,8 +56,8 @@ async fn open_and_settled_hours_that_nobody_touched_equal_their_raw_events(flavo
         store_all(writer, &events).await;
     }
 
-    let same = |hour, raw| AuditedHour {
-        hour,
+    let same = |site_hour, raw| AuditedHour {
+        site_hour,
         is_verifiable: true,
         settled: None,
         is_closed: false,
@@ -122,7 +123,7 @@ fn tamperings(flavour: Flavour) -> Vec<(Before, &'static str, Vec<Difference>)> 
             "with gone as (delete from analytics.hour_counts where hour = $1) delete from analytics.hour_users where hour = $1",
             vec![NotCounted],
         ),
-        (Open, "insert into analytics.settled_hours values ($1, now(), 2, 2, 1)", vec![OpenAndSettled]),
+        (Open, "insert into analytics.settled_hours values (0, $1, now(), 2, 2, 1)", vec![OpenAndSettled]),
         (
             Open,
             "delete from analytics.events where at = $1 and user_name = 'ben'",
@@ -133,11 +134,11 @@ fn tamperings(flavour: Flavour) -> Vec<(Before, &'static str, Vec<Difference>)> 
             "delete from analytics.events where at = $1",
             vec![CountersWithoutEvents, Users { missing: 0, strange: 2 }],
         ),
-        (Open, "insert into analytics.events values ($1, 'click', 'anna')", vec![Counters]),
+        (Open, "insert into analytics.events values ($1, 'click', 0, 'anna')", vec![Counters]),
         (Settled, "delete from analytics.settled_hours where hour = $1", vec![NotCounted]),
         (Settled, "delete from analytics.events where at = $1 and user_name = 'ben'", vec![settled, Aggregate]),
         (Settled, "delete from analytics.events where at = $1", vec![settled, Aggregate]),
-        (Settled, "insert into analytics.events values ($1, 'click', 'anna')", vec![settled, Aggregate]),
+        (Settled, "insert into analytics.events values ($1, 'click', 0, 'anna')", vec![settled, Aggregate]),
         (Settled, "update analytics.settled_hours set clicks = clicks - 1 where hour = $1", vec![settled]),
         (
             Settled,
@@ -147,12 +148,12 @@ fn tamperings(flavour: Flavour) -> Vec<(Before, &'static str, Vec<Difference>)> 
         (Settled, "insert into analytics.hour_users values ($1, 'anna')", vec![UsersLeftOver(1)]),
         (
             Settled,
-            "insert into analytics.hour_counts values ($1, 1, 2, 2, 1, now())",
+            "insert into analytics.hour_counts values ($1, 0, 1, 2, 2, 1, now())",
             vec![OpenAndSettled, Users { missing: 2, strange: 0 }],
         ),
-        (Empty, "insert into analytics.hour_counts values ($1, 1, 1, 1, 0, now())", vec![CountersWithoutEvents]),
+        (Empty, "insert into analytics.hour_counts values ($1, 0, 1, 1, 1, 0, now())", vec![CountersWithoutEvents]),
         (Empty, "insert into analytics.hour_users values ($1, 'eve')", vec![UsersLeftOver(1)]),
-        (Empty, "insert into analytics.settled_hours values ($1, now(), 0, 0, 0)", vec![NoAggregate]),
+        (Empty, "insert into analytics.settled_hours values (0, $1, now(), 0, 0, 0)", vec![NoAggregate]),
     ];
     if flavour == Flavour::Postgres {
         table.push((Settled, "update analytics.events_hourly set clicks = 0 where hour = $1", vec![Aggregate]));
@@ -167,8 +168,9 @@ async fn every_kind_of_tampering_is_named_and_mended_by_a_repair(flavour: Flavou
     let mut writer = writer(store);
     // Each tampering has an hour of its own in one day, and the hour after the last of them nobody touches.
     let table = tamperings(flavour);
-    let hours: Vec<Hour> =
-        std::iter::successors(Some(hour("2015-05-17T00:00:00Z")), |hour| hour.next()).take(table.len() + 1).collect();
+    let first = hour("2015-05-17T00:00:00Z").hour;
+    let hours: Vec<SiteHour> =
+        std::iter::successors(Some(first), |hour| hour.next()).map(SiteHour::nameless).take(table.len() + 1).collect();
     let before = table.iter().map(|row| row.0).chain([Before::Open]);
     for (hour, before) in hours.iter().zip(before) {
         let at = hour.to_string();
@@ -177,14 +179,14 @@ async fn every_kind_of_tampering_is_named_and_mended_by_a_repair(flavour: Flavou
             settle(store, *hour).await;
         }
         if before == Before::Open {
-            writer.store().reopen(*hour).await.unwrap();
+            reopen(writer.store(), *hour).await;
         }
     }
     assert_eq!(differences(store).await, []);
 
     let mut expected = Vec::new();
     for (hour, (_, statement, found)) in hours.iter().zip(table) {
-        assert_ne!(client.execute(statement, &[&hour.start().to_utc()]).await.unwrap(), 0, "{statement}");
+        assert_ne!(client.execute(statement, &[&hour.hour.start().to_utc()]).await.unwrap(), 0, "{statement}");
         expected.push((*hour, found));
     }
     assert_eq!(differences(store).await, expected);
@@ -192,7 +194,7 @@ async fn every_kind_of_tampering_is_named_and_mended_by_a_repair(flavour: Flavou
     let auditor = Auditor::connect(store).await.unwrap();
     for (hour, found) in &expected {
         assert_eq!(auditor.repair(*hour, true).await.unwrap(), Repaired::Done);
-        let left = auditor.audit(&(*hour..=*hour)).await.unwrap();
+        let left = auditor.audit(&(hour.hour..=hour.hour), None).await.unwrap();
         assert!(left.iter().all(|hour| hour.differences().is_empty()), "{found:?} became {left:?}");
     }
     assert_eq!(differences(store).await, []);
@@ -200,8 +202,8 @@ async fn every_kind_of_tampering_is_named_and_mended_by_a_repair(flavour: Flavou
 
     let settler = settler(store).await;
     for hour in hours {
-        let outcome = settler.settle(hour).await.unwrap();
-        assert!(matches!(outcome, SettleOutcome::Settled | SettleOutcome::NotOpen), "{hour}: {outcome:?}");
+        let outcome = outcome(&settler, hour).await;
+        assert!(matches!(outcome, Some(SettleOutcome::Settled) | None), "{hour}: {outcome:?}");
     }
     assert!(audit(&auditor).await.iter().all(|hour| hour.is_settled() && hour.differences().is_empty()));
     assert_counts_equal_brute_force(store).await;
@@ -216,7 +218,7 @@ async fn a_tampered_hour_is_not_settled_until_it_is_repaired(flavour: Flavour) {
 
     let settler = settler(store).await;
     let differs = SettleOutcome::Differs { counters: counts(2, 5, 0), aggregate: counts(2, 2, 0) };
-    assert_eq!(settler.settle(ten).await.unwrap(), differs);
+    assert_eq!(outcome(&settler, ten).await, Some(differs));
     assert_eq!(store.counts(&[ten]).await.unwrap(), [counts(2, 5, 0)], "it stays open, with the counters it has");
     assert_eq!(differences(store).await, [(ten, vec![Difference::Counters])]);
 
@@ -229,7 +231,7 @@ async fn a_tampered_hour_is_not_settled_until_it_is_repaired(flavour: Flavour) {
     assert_eq!(store.counts(&[ten]).await.unwrap(), [counts(2, 5, 0)], "nobody accepted that");
     assert_eq!(auditor.repair(ten, true).await.unwrap(), Repaired::Done);
     assert_eq!(store.counts(&[ten]).await.unwrap(), [counts(2, 2, 0)]);
-    assert_eq!(settler.settle(ten).await.unwrap(), SettleOutcome::Settled);
+    assert_eq!(outcome(&settler, ten).await, Some(SettleOutcome::Settled));
     assert_eq!(differences(store).await, []);
 }
 
@@ -239,14 +241,14 @@ async fn only_days_that_have_something_are_audited_and_only_hours_that_were_aske
     let stored = ["1970-01-01T00:00:00Z", TEN, "9999-12-31T23:00:00Z"].map(hour);
     store_all(&mut writer(store), &stored.map(|hour| click(&hour.to_string(), "anna"))).await;
     for statement in [
-        "insert into analytics.hour_counts values ('2016-01-01T05:00Z', 1, 1, 1, 1, now())",
+        "insert into analytics.hour_counts values ('2016-01-01T05:00Z', 0, 1, 1, 1, 1, now())",
         "insert into analytics.hour_users values ('2016-02-01T23:00Z', 'anna')",
-        "insert into analytics.settled_hours values ('2016-03-01T00:00Z', now(), 1, 1, 0)",
+        "insert into analytics.settled_hours values (0, '2016-03-01T00:00Z', now(), 1, 1, 0)",
     ] {
         client.batch_execute(statement).await.unwrap();
     }
     let auditor = Auditor::connect(store).await.unwrap();
-    let day = |day: &str| hour(&format!("{day}T00:00:00Z"))..=hour(&format!("{day}T23:00:00Z"));
+    let day = |day: &str| hour(&format!("{day}T00:00:00Z")).hour..=hour(&format!("{day}T23:00:00Z")).hour;
     let days = ["1970-01-01", "2015-05-17", "2016-01-01", "2016-02-01", "2016-03-01", "9999-12-31"].map(day);
     assert_eq!(auditor.parts(&everything()).await.unwrap(), days);
 
@@ -257,11 +259,11 @@ async fn only_days_that_have_something_are_audited_and_only_hours_that_were_aske
         ("2015-05-17T10:00:00Z", "2016-01-01T05:00:00Z", 2, 2),
         ("2015-05-18T00:00:00Z", "2015-12-31T23:00:00Z", 0, 0),
     ] {
-        let asked = hour(first)..=hour(last);
+        let asked = hour(first).hour..=hour(last).hour;
         let found = auditor.parts(&asked).await.unwrap();
         let mut hours = Vec::new();
         for part in &found {
-            hours.extend(auditor.audit(part).await.unwrap());
+            hours.extend(auditor.audit(part, None).await.unwrap());
         }
         assert_eq!((found.len(), hours.len()), (parts, audited), "{asked:?}");
     }
@@ -280,17 +282,17 @@ async fn nothing_is_concluded_where_raw_events_are_no_longer_kept(flavour: Flavo
 
     let auditor = Auditor::connect(store).await.unwrap();
     let hours = audit(&auditor).await;
-    assert_eq!(hours.iter().map(|hour| (hour.hour, hour.is_verifiable)).collect::<Vec<_>>(), [(ten, false)]);
+    assert_eq!(hours.iter().map(|hour| (hour.site_hour, hour.is_verifiable)).collect::<Vec<_>>(), [(ten, false)]);
     assert_eq!(differences(store).await, []);
     let refused = auditor.repair(ten, true).await.unwrap();
     assert!(
         matches!(&refused, Repaired::NoLongerKept(why) if why.contains("2015-05-17T10:00:00Z cannot be rebuilt")),
         "{refused:?}"
     );
-    writer.store().reopen(ten).await.unwrap();
+    reopen(writer.store(), ten).await;
     assert_eq!(
         writer.ingest([&click(TEN, "carl")]).await.unwrap(),
-        Ingested::Blocked { settled: vec![], expired: vec![ten] }
+        Ingested::Blocked { settled: vec![], expired: vec![ten], deleted: vec![] }
     );
     assert_eq!(store.counts(&[ten]).await.unwrap(), [counts(2, 1, 1)], "what is left of it is not destroyed");
 }
@@ -319,9 +321,10 @@ async fn an_audit_while_hours_are_written_settled_and_reopened_finds_no_differen
         async move {
             let settler = settler(&store).await;
             loop {
-                for hour in settler.ripe_hours(Duration::ZERO, &[], 3).await.unwrap() {
-                    let outcome = settler.settle(hour).await.unwrap();
-                    assert!(!matches!(outcome, SettleOutcome::Differs { .. }), "{hour}: {outcome:?}");
+                for (hour, sites) in settler.ripe_hours(Duration::ZERO, &[], 3).await.unwrap() {
+                    for (_, outcome) in settler.settle(hour, &sites).await.unwrap() {
+                        assert!(!matches!(outcome, SettleOutcome::Differs { .. }), "{hour}: {outcome:?}");
+                    }
                 }
                 tokio::task::yield_now().await;
             }
@@ -393,24 +396,25 @@ async fn an_audit_locks_no_partition_but_those_of_its_day() {
     let mut client = database.client().await;
     let transaction = client.transaction().await.unwrap();
     for day in 1..=9 {
-        let audit = format!("select analytics.audit('2015-05-0{day}T00:00Z', '2015-05-0{day}T23:00Z')");
+        let audit = format!("select analytics.audit('2015-05-0{day}T00:00Z', '2015-05-0{day}T23:00Z', null)");
         transaction.batch_execute(&audit).await.unwrap();
         let locked = "select count(*) from pg_locks join pg_class as c on c.oid = relation \
                       where pid = pg_backend_pid() and c.relname ~ '^events_2015[0-9]+$'";
         assert_eq!(transaction.query_one(locked, &[]).await.unwrap().get::<_, i64>(0), day);
     }
-    let refused = transaction.batch_execute("select analytics.audit('2015-05-01T00:00Z', '2015-05-02T00:00Z')").await;
+    let refused =
+        transaction.batch_execute("select analytics.audit('2015-05-01T00:00Z', '2015-05-02T00:00Z', null)").await;
     assert_eq!(refused.unwrap_err().code().map(|code| code.code().to_owned()).as_deref(), Some("AN005"));
 }
 
 #[tokio::test]
 async fn a_row_whose_hour_is_not_a_whole_hour_is_named_rather_than_overlooked() {
     let database = TestDatabase::new(Flavour::Postgres).await;
-    let tamper = "insert into analytics.hour_counts values ('2015-05-17T10:30Z', 1, 1, 1, 1, now())";
+    let tamper = "insert into analytics.hour_counts values ('2015-05-17T10:30Z', 0, 1, 1, 1, 1, now())";
     database.client().await.batch_execute(tamper).await.unwrap();
     let auditor = Auditor::connect(database.store()).await.unwrap();
     let part = &auditor.parts(&everything()).await.unwrap()[0];
-    let error = auditor.audit(part).await.unwrap_err().to_string();
+    let error = auditor.audit(part, None).await.unwrap_err().to_string();
     assert!(error.contains("not a whole UTC hour"), "{error}");
 }
 
@@ -427,7 +431,7 @@ async fn retention_does_not_wait_for_an_hour_that_is_being_rebuilt() {
 
     let mut client = database.client().await;
     let rebuilding = client.transaction().await.unwrap();
-    rebuilding.execute("select analytics.repair($1, false)", &[&hour(TEN).start().to_utc()]).await.unwrap();
+    rebuilding.execute("select analytics.repair($1, 0, false)", &[&hour(TEN).hour.start().to_utc()]).await.unwrap();
     let applied = timeout(Duration::from_secs(30), Retention::apply(store)).await.expect("it does not wait").unwrap();
     assert_eq!(applied.kept_from.to_rfc3339(), "1970-01-01T00:00:00+00:00", "it left things as they are");
     rebuilding.commit().await.unwrap();
@@ -437,5 +441,5 @@ async fn retention_does_not_wait_for_an_hour_that_is_being_rebuilt() {
     assert_eq!(applied.kept_from.to_rfc3339(), day, "it stops at the day of the hour that is open now");
     assert_eq!(differences(store).await, []);
     settle(store, hour(TEN)).await;
-    assert!(Retention::apply(store).await.unwrap().kept_from > hour(TEN).start().to_utc());
+    assert!(Retention::apply(store).await.unwrap().kept_from > hour(TEN).hour.start().to_utc());
 }

@@ -14,10 +14,10 @@ use db::{
     schema,
 };
 use harness::{TestDatabase, on_both_flavours, server_dir};
-use model::{Event, EventKind, Timestamp, UserName};
+use model::{EventKind, SiteEvent, SiteId, Timestamp};
 use tokio_postgres::Client;
 
-use crate::support::{assert_counts_equal_brute_force, click, settle, store_all, writer};
+use crate::support::{assert_counts_equal_brute_force, click, event, settle, store_all, writer};
 
 on_both_flavours!(
     what_is_due_moves_by_itself_only_as_far_as_both_clocks_went_on_and_two_days_at_most,
@@ -45,9 +45,8 @@ async fn keep(store: &Store, days: u32) {
     Retention { keep, ..Retention::read(store).await.unwrap() }.write(store).await.unwrap();
 }
 
-fn event_at(at: DateTime<Utc>, user: &str) -> Event {
-    let at = Timestamp::from_millis(at.timestamp_millis()).unwrap();
-    Event { at, user: UserName::new(user).unwrap(), kind: EventKind::Click }
+fn event_at(at: DateTime<Utc>, user: &str) -> SiteEvent {
+    event(Timestamp::from_millis(at.timestamp_millis()).unwrap(), user, EventKind::Click)
 }
 
 /// Where raw events are due, and what the two clocks said then, in days from now.
@@ -118,7 +117,7 @@ async fn a_bound_in_the_future_is_told_and_taken_back_to_the_oldest_raw_events(f
     let now = event_at(Utc::now(), "anna");
     let mut events = writer(store);
     assert!(
-        matches!(events.ingest([&now]).await.unwrap(), Ingested::Blocked { expired, .. } if expired == [now.hour()])
+        matches!(events.ingest([&now]).await.unwrap(), Ingested::Blocked { expired, .. } if expired == [now.site_hour()])
     );
 
     Retention::confirm(store).await.unwrap();
@@ -202,13 +201,13 @@ async fn a_database_whose_clock_is_500_days_ahead_for_a_while_deletes_nothing_re
     let mut events = writer(&store);
     let yesterday = event_at(Utc::now() - days(1), "anna");
     store_all(&mut events, &[yesterday.clone(), click("2015-05-17T10:00:00Z", "anna")]).await;
-    settle(&store, click("2015-05-17T10:00:00Z", "anna").hour()).await;
+    settle(&store, click("2015-05-17T10:00:00Z", "anna").site_hour()).await;
     keep(&store, 30).await;
     let before = Retention::apply(&store).await.unwrap();
     assert_eq!(before.kept_from, today() - days(30));
 
     stepped.step(&client, 500).await;
-    settle(&store, yesterday.hour()).await;
+    settle(&store, yesterday.site_hour()).await;
     for _ in 0..2 {
         let ahead = Retention::apply(&store).await.unwrap();
         assert_eq!((ahead.kept_from, ahead.due.before), (before.kept_from, before.due.before));
@@ -226,7 +225,8 @@ async fn a_database_whose_clock_is_500_days_ahead_for_a_while_deletes_nothing_re
     assert_eq!(left.get::<_, i64>(0), 4, "those of 2015 were due");
     // That it was written when the clock was ahead says nothing.
     let settler = Settler::elect(&store).await.unwrap().unwrap();
-    assert_eq!(settler.ripe_hours(Duration::ZERO, &[], 10).await.unwrap(), [yesterday.hour()]);
+    let ripe = settler.ripe_hours(Duration::ZERO, &[], 10).await.unwrap();
+    assert_eq!(ripe, [(yesterday.site_hour().hour, vec![SiteId::NAMELESS])]);
     assert_eq!(settler.backlog(Duration::ZERO).await.unwrap().ripe_hours, 1);
 
     // Events are of the daemon's now, whatever the database believes that it is.

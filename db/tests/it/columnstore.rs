@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use db::{Auditor, Difference, Flavour, Forgotten, Ingested, Repaired, Retention, Store};
+use db::{Auditor, DeletedSite, Difference, Flavour, Forgotten, Ingested, Repaired, Retention, Sites, Store};
 use harness::TestDatabase;
-use model::{Hour, Timestamp, UserName};
+use model::{Hour, SiteHour, SiteName, Timestamp, UserName};
 
 use crate::support::{
-    assert_counts_equal_brute_force, click, counts, has_logins, hour, impression, settle, store_all, writer,
+    assert_counts_equal_brute_force, click, counts, has_logins, hour, impression, settle, settler, store_all, writer,
 };
 
 const DAY: Duration = Duration::from_hours(24);
@@ -60,14 +60,14 @@ async fn policy(database: &TestDatabase) -> i32 {
     database.client().await.query_one(statement, &[]).await.unwrap().get(0)
 }
 
-async fn differences(store: &Store) -> Vec<(Hour, Vec<Difference>)> {
+async fn differences(store: &Store) -> Vec<(SiteHour, Vec<Difference>)> {
     let auditor = Auditor::connect(store).await.unwrap();
     let mut found = Vec::new();
     for part in auditor.parts(&(Hour::containing(Timestamp::MIN)..=Hour::containing(Timestamp::MAX))).await.unwrap() {
-        found.extend(auditor.audit(&part).await.unwrap());
+        found.extend(auditor.audit(&part, None).await.unwrap());
     }
     assert!(!found.is_empty(), "the day is looked at");
-    found.iter().map(|hour| (hour.hour, hour.differences())).filter(|(_, found)| !found.is_empty()).collect()
+    found.iter().map(|hour| (hour.site_hour, hour.differences())).filter(|(_, found)| !found.is_empty()).collect()
 }
 
 #[tokio::test]
@@ -116,7 +116,7 @@ async fn a_day_that_the_policy_turned_into_columns_is_verified_repaired_forgotte
     Retention::apply(store).await.unwrap();
     assert_eq!(forms(&database).await, (0, 0));
     assert_eq!(store.counts(&[hour(OLD), hour(AFTER_OLD)]).await.unwrap(), expected);
-    let refused = Ingested::Blocked { settled: vec![], expired: vec![hour(OLD)] };
+    let refused = Ingested::Blocked { settled: vec![], expired: vec![hour(OLD)], deleted: vec![] };
     assert_eq!(writer.ingest([&click(OLD, "carl")]).await.unwrap(), refused);
 }
 
@@ -138,4 +138,31 @@ async fn the_extension_turns_old_days_into_columns_in_the_background() {
     }
     store_all(&mut writer(database.store()), &[click(OLD, "ben")]).await;
     assert_eq!(database.store().counts(&[hour(OLD)]).await.unwrap(), [counts(2, 2, 0)]);
+}
+
+/// By default the extension refuses to change more than 100,000 rows of columns in one statement.
+#[tokio::test]
+async fn a_visitor_and_a_site_with_more_events_in_columns_than_a_statement_may_change_are_forgotten() {
+    let database = TestDatabase::new(Flavour::Timescale).await;
+    let store = database.store();
+    let busy = SiteName::new("busy").unwrap();
+    Sites(store).create(&busy, None).await.unwrap();
+    // The first gives the day a chunk.
+    store_all(&mut writer(store), &[click(OLD, "ben")]).await;
+    let many = "insert into analytics.events (at, kind, site, user_name) \
+                select timestamptz '2015-05-17T10:00:00Z' + n * interval '1 millisecond', 'click', s, 'anna' \
+                from generate_series(1, 110000) as n, generate_series(0, 1) as s";
+    database.client().await.batch_execute(many).await.unwrap();
+    let auditor = Auditor::connect(store).await.unwrap();
+    assert_eq!(auditor.repair(hour(OLD), false).await.unwrap(), Repaired::Done);
+    turn_old_days_into_columns(&database).await;
+    assert_eq!(forms(&database).await, (1, 0));
+
+    let forgotten = auditor.forget(&UserName::new("anna").unwrap(), hour(OLD)).await.unwrap();
+    assert_eq!(forgotten, Forgotten { deleted: 110_000, rebuilt: true });
+    assert_eq!(store.counts(&[hour(OLD)]).await.unwrap(), [counts(1, 1, 0)]);
+    assert_eq!(Sites(store).delete(&busy).await.unwrap(), DeletedSite::Deleted);
+    while settler(store).await.forget_deleted_sites().await.unwrap() {}
+    let left = database.client().await.query_one("select count(*) from analytics.events", &[]).await.unwrap();
+    assert_eq!(left.get::<_, i64>(0), 1);
 }

@@ -18,9 +18,14 @@ fn statements() -> Vec<String> {
     let dashboard: Value = serde_json::from_str(&documentation("grafana/analytics.json")).unwrap();
     let panels = dashboard["panels"].as_array().unwrap().iter();
     let queries = panels.map(|panel| panel["targets"][0]["rawSql"].as_str().unwrap().to_owned());
-    // What Grafana puts in the place of its macro.
+    // What Grafana puts in the places of its macro and its variable.
     let filter = "hour BETWEEN '2015-05-17T00:00:00Z' AND '2015-05-18T00:00:00Z'";
-    blocks.chain(queries).map(|sql| sql.replace("$__timeFilter(hour)", filter)).collect()
+    let variables = dashboard["templating"]["list"].as_array().unwrap().iter();
+    let variables = variables.filter(|variable| variable["type"] == "query");
+    let variables = variables.map(|variable| variable["query"].as_str().unwrap().to_owned());
+    let queries = queries.chain(variables);
+    let put_in = |sql: String| sql.replace("$__timeFilter(hour)", filter).replace("${site:sqlstring}", "''");
+    blocks.chain(queries).map(put_in).collect()
 }
 
 async fn every_statement_of_the_documentation_and_of_the_dashboard_runs(flavour: Flavour) {
@@ -33,7 +38,7 @@ async fn every_statement_of_the_documentation_and_of_the_dashboard_runs(flavour:
 
     let client = database.client().await;
     let statements = statements();
-    assert_eq!(statements.len(), 13);
+    assert_eq!(statements.len(), 16);
     for sql in statements {
         let rows = client.query(&sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
         assert!(!rows.is_empty(), "{sql}");

@@ -38,8 +38,16 @@ impl Server {
         let store = Store::new(&url, StoreOptions::default()).unwrap();
         let IssuedToken { id, digest, .. } = IssuedToken::secret([1; IssuedToken::RANDOM_BYTES]);
         let scopes = [Scope::Write].into_iter().collect();
-        let token =
-            NewAccessToken { id, name: "x".parse().unwrap(), scopes, digest, origins: vec![], expires_at: None };
+        let token = NewAccessToken {
+            id,
+            name: "x".parse().unwrap(),
+            scopes,
+            digest,
+            origins: vec![],
+            sites: None,
+            is_share: false,
+            expires_at: None,
+        };
         AccessTokens(&store).create(&token).await.unwrap_err()
     }
 }

@@ -92,7 +92,7 @@ async fn what_was_changed_by_hand_is_named_and_made_anew(flavour: Flavour) {
     let tamper = "create or replace function analytics.hour_number(hour timestamptz) returns integer language sql as 'select 0'; \
                   drop function analytics.forget_idle_writers(); \
                   create or replace view analytics.hourly as \
-                  select hour, unique_users, clicks, impressions from analytics.settled_hours; \
+                  select hour, unique_users, clicks, impressions, ''::text collate \"C\" as site from analytics.settled_hours; \
                   drop trigger access_changed on analytics.access_tokens";
     database.client().await.batch_execute(tamper).await.unwrap();
     assert_eq!(
@@ -122,7 +122,8 @@ async fn what_was_changed_by_hand_is_named_and_made_anew(flavour: Flavour) {
 async fn what_others_made_of_a_view_that_must_be_dropped_is_named_before_anything_changes(flavour: Flavour) {
     let database = TestDatabase::new(flavour).await;
     let client = database.client().await;
-    let pending = "drop table analytics.access_tokens, analytics.access_changes; delete from analytics.schema_history where version = 8";
+    let pending =
+        "drop table analytics.sites, analytics.site_changes; delete from analytics.schema_history where version = 9";
     for statement in [
         OTHER_COLUMNS,
         "create view public.report as select * from analytics.hourly",
@@ -156,15 +157,15 @@ async fn what_is_made_anew_keeps_its_owner_and_grants(flavour: Flavour) {
     let client = database.client().await;
     let role: String =
         client.query_one("select 'dashboard_' || left(md5(random()::text), 12)", &[]).await.unwrap().get(0);
-    let other_result = "drop function analytics.counts(timestamptz[]); \
-                        create function analytics.counts(hours timestamptz[]) returns bigint language sql as 'select 1::bigint'; \
-                        revoke execute on function analytics.counts(timestamptz[]) from public; \
-                        alter function analytics.counts(timestamptz[]) owner to analytics_owner; \
-                        grant execute on function analytics.counts(timestamptz[]) to analytics_daemon, analytics_reader";
+    let other_result = "drop function analytics.counts(timestamptz[], integer[]); \
+                        create function analytics.counts(hours timestamptz[], sites integer[]) returns bigint language sql as 'select 1::bigint'; \
+                        revoke execute on function analytics.counts(timestamptz[], integer[]) from public; \
+                        alter function analytics.counts(timestamptz[], integer[]) owner to analytics_owner; \
+                        grant execute on function analytics.counts(timestamptz[], integer[]) to analytics_daemon, analytics_reader";
     let grants = format!(
         "create role {role}; alter view analytics.hourly owner to analytics_owner; \
          grant select on analytics.hourly to analytics_daemon, analytics_reader, {role} with grant option; \
-         grant execute on function analytics.counts(timestamptz[]) to {role}"
+         grant execute on function analytics.counts(timestamptz[], integer[]) to {role}"
     );
     for statement in [OTHER_COLUMNS, other_result, grants.as_str(), ANOTHER_SET] {
         client.batch_execute(statement).await.unwrap();
@@ -172,8 +173,9 @@ async fn what_is_made_anew_keeps_its_owner_and_grants(flavour: Flavour) {
     assert_eq!(migrate(&database).await, ["functions 1"]);
     for condition in [
         format!("has_table_privilege('{role}', 'analytics.hourly', 'select with grant option')"),
-        format!("has_function_privilege('{role}', 'analytics.counts(timestamptz[])', 'execute')"),
-        "has_function_privilege('analytics_daemon', 'analytics.counts(timestamptz[])', 'execute')".to_owned(),
+        format!("has_function_privilege('{role}', 'analytics.counts(timestamptz[], integer[])', 'execute')"),
+        "has_function_privilege('analytics_daemon', 'analytics.counts(timestamptz[], integer[])', 'execute')"
+            .to_owned(),
         "proowner = 'analytics_owner'::regrole and proretset from pg_proc where oid = 'analytics.counts'::regproc"
             .to_owned(),
         // No grant was given after the transaction that made the set.

@@ -5,10 +5,10 @@ use std::time::Duration;
 use chrono::Utc;
 use db::{Fate, Ingested, Store, StoreError, StoreOptions, WriteError};
 use harness::{End, PrivateServer};
-use model::{Event, EventKind, Hour, Timestamp, UserName};
+use model::{EventKind, Timestamp};
 use tokio::time::{sleep, timeout};
 
-use crate::support::writer;
+use crate::support::{event, writer};
 
 /// Whoever waits for a standby that is gone waits for ever.
 #[tokio::test]
@@ -81,13 +81,13 @@ async fn a_commit_is_stored_only_when_a_later_one_has_waited(interruption: Inter
     let mut server = PrivateServer::start().await.unwrap();
     let store = Store::new(server.url(), StoreOptions::default()).unwrap();
     let now = Timestamp::from_millis(Utc::now().timestamp_millis()).unwrap();
-    let event = |user: &str| Event { at: now, user: UserName::new(user).unwrap(), kind: EventKind::Click };
+    let click = |user: &str| event(now, user, EventKind::Click);
     let mut lane = writer(&store);
-    assert_eq!(lane.ingest(&[event("anna")]).await.unwrap(), Ingested::Stored);
+    assert_eq!(lane.ingest(&[click("anna")]).await.unwrap(), Ingested::Stored);
     set(&server, "set synchronous_standby_names = 'nobody'").await;
     until_commits_wait(&server).await;
 
-    let events = [event("ben")];
+    let events = [click("ben")];
     let interrupt = async {
         match interruption {
             Interruption::Cancelled => on_the_waiting(&server, "pg_cancel_backend(pid)").await,
@@ -115,7 +115,7 @@ async fn a_commit_is_stored_only_when_a_later_one_has_waited(interruption: Inter
     }
     set(&server, "reset synchronous_standby_names").await;
     assert!(matches!(found_out.await, Fate::Stored));
-    assert_eq!(store.counts(&[Hour::containing(now)]).await.unwrap()[0].unique_users, 2);
+    assert_eq!(store.counts(&[click("ben").site_hour()]).await.unwrap()[0].unique_users, 2);
     server.stop().await.unwrap();
 }
 

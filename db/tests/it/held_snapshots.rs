@@ -111,7 +111,7 @@ async fn counts_are_exact_across_the_rows_that_a_writer_adds_to(flavour: Flavour
 async fn check(store: &Store) {
     assert_counts_equal_brute_force(store).await;
     let auditor = Auditor::connect(store).await.unwrap();
-    for audited in auditor.audit(&(hour(TEN)..=hour(ELEVEN))).await.unwrap() {
+    for audited in auditor.audit(&(hour(TEN).hour..=hour(ELEVEN).hour), None).await.unwrap() {
         assert_eq!(audited.differences(), [], "{audited:?}");
     }
 }
@@ -129,8 +129,8 @@ async fn register(client: &Client) -> i64 {
 
 fn ingest(writer: &str, after: &str, batch: &str, hour: &str, user: &str) -> String {
     format!(
-        "analytics.ingest({writer}, {after}, {batch}, array['{hour}'::timestamptz], array['{user}'], array[true], \
-         array['{hour}'::timestamptz], array[1::bigint], array[0::bigint], array['{hour}'::timestamptz], array['{user}'])"
+        "analytics.ingest({writer}, {after}, {batch}, array['{hour}'::timestamptz], null, array['{user}'], array[true], \
+         array['{hour}'::timestamptz], null, array[1::bigint], array[0::bigint], array['{hour}'::timestamptz], array['{user}'], null)"
     )
 }
 
@@ -147,7 +147,7 @@ async fn batch(client: &Client, writer: i64, after: i64, hour: &str, user: &str)
 }
 
 async fn pages_of_a_read(client: &Client) -> i64 {
-    pages(client, &format!("select * from analytics.counts(array['{TEN}'::timestamptz])")).await
+    pages(client, &format!("select * from analytics.counts(array['{TEN}'::timestamptz], null)")).await
 }
 
 async fn pages_of_a_batch(client: &Client, writer: i64, after: i64) -> i64 {

@@ -3,10 +3,11 @@ use std::time::Duration;
 use chrono::Utc;
 use db::{Flavour, Ingested, SettleOutcome, Settler, Store, StoreOptions};
 use harness::{TestDatabase, on_both_flavours};
-use model::{Event, EventKind, Hour, Timestamp, UserName};
+use model::{EventKind, Hour, SiteId, Timestamp};
 
 use crate::support::{
-    assert_counts_equal_brute_force, click, counts, has_logins, hour, impression, settle, settler, store_all, writer,
+    assert_counts_equal_brute_force, click, counts, event, has_logins, hour, impression, outcome, reopen, settle,
+    settler, store_all, writer,
 };
 
 on_both_flavours!(
@@ -44,11 +45,11 @@ async fn an_hour_is_open_then_settled_then_reopened_by_a_late_event_then_settled
 
     // The aggregate says the same as what was settled, which answers now.
     let aggregate = "select unique_users from analytics.events_hourly where hour = $1";
-    let aggregate = client.query_one(aggregate, &[&ten.start().to_utc()]).await.unwrap();
+    let aggregate = client.query_one(aggregate, &[&ten.hour.start().to_utc()]).await.unwrap();
     assert_eq!(aggregate.get::<_, i64>(0), 2);
 
     let late = click("2015-05-17T10:30:00Z", "carl");
-    let blocked = Ingested::Blocked { settled: vec![ten], expired: vec![] };
+    let blocked = Ingested::Blocked { settled: vec![ten], expired: vec![], deleted: vec![] };
     assert_eq!(writer.ingest([&late]).await.unwrap(), blocked, "a settled hour takes nothing");
     assert_eq!(store.counts(&[ten]).await.unwrap(), [counts(2, 1, 1)], "what was blocked is not stored");
 
@@ -101,11 +102,11 @@ async fn tampered_counters_are_seen_and_never_papered_over(flavour: Flavour) {
 
     let settler = settler(store).await;
     let differs = SettleOutcome::Differs { counters: counts(1, 2, 0), aggregate: counts(1, 1, 0) };
-    assert_eq!(settler.settle(ten).await.unwrap(), differs);
-    assert_eq!(settler.settle(ten).await.unwrap(), differs, "it stays open, and stays seen");
+    assert_eq!(outcome(&settler, ten).await, Some(differs));
+    assert_eq!(outcome(&settler, ten).await, Some(differs), "it stays open, and stays seen");
 
     database.client().await.batch_execute("update analytics.hour_counts set clicks = clicks - 1").await.unwrap();
-    assert_eq!(settler.settle(ten).await.unwrap(), SettleOutcome::Settled);
+    assert_eq!(outcome(&settler, ten).await, Some(SettleOutcome::Settled));
 }
 
 async fn reopening_an_open_hour_changes_nothing(flavour: Flavour) {
@@ -113,8 +114,8 @@ async fn reopening_an_open_hour_changes_nothing(flavour: Flavour) {
     let store = database.store();
     let mut writer = writer(store);
     store_all(&mut writer, &[click(TEN, "anna"), impression(TEN, "ben")]).await;
-    writer.store().reopen(hour(TEN)).await.unwrap();
-    writer.store().reopen(hour("2015-05-17T11:00:00Z")).await.unwrap();
+    reopen(writer.store(), hour(TEN)).await;
+    reopen(writer.store(), hour("2015-05-17T11:00:00Z")).await;
     assert_eq!(
         store.counts(&[hour(TEN), hour("2015-05-17T11:00:00Z")]).await.unwrap(),
         [counts(2, 1, 1), counts(0, 0, 0)]
@@ -127,23 +128,25 @@ async fn only_quiet_hours_before_the_previous_one_are_ripe(flavour: Flavour) {
     let current = Hour::containing(Timestamp::from_millis(Utc::now().timestamp_millis()).unwrap());
     let previous = current.previous().unwrap();
     let old = previous.previous().unwrap();
-    let in_hour = |hour: Hour| Event { at: hour.start(), user: UserName::new("a").unwrap(), kind: EventKind::Click };
-    store_all(&mut writer(store), &[in_hour(current), in_hour(previous), in_hour(old), in_hour(hour(TEN))]).await;
+    let in_hour = |hour: Hour| event(hour.start(), "a", EventKind::Click);
+    store_all(&mut writer(store), &[in_hour(current), in_hour(previous), in_hour(old), in_hour(hour(TEN).hour)]).await;
 
     let settler = settler(store).await;
+    let ripe = |hour: Hour| (hour, vec![SiteId::NAMELESS]);
     assert_eq!(settler.ripe_hours(Duration::from_hours(1), &[], 10).await.unwrap(), [], "all were written to just now");
-    assert_eq!(settler.ripe_hours(Duration::ZERO, &[], 10).await.unwrap(), [hour(TEN), old], "the oldest first");
-    assert_eq!(settler.ripe_hours(Duration::ZERO, &[hour(TEN)], 1).await.unwrap(), [old]);
+    let both = [ripe(hour(TEN).hour), ripe(old)];
+    assert_eq!(settler.ripe_hours(Duration::ZERO, &[], 10).await.unwrap(), both, "the oldest first");
+    assert_eq!(settler.ripe_hours(Duration::ZERO, &[hour(TEN)], 1).await.unwrap(), [ripe(old)]);
 }
 
 async fn settling_an_hour_that_is_not_open_does_nothing(flavour: Flavour) {
     let database = TestDatabase::new(flavour).await;
     let store = database.store();
     let settler = settler(store).await;
-    assert_eq!(settler.settle(hour(TEN)).await.unwrap(), SettleOutcome::NotOpen);
+    assert_eq!(outcome(&settler, hour(TEN)).await, None);
     store_all(&mut writer(store), &[click(TEN, "anna")]).await;
-    assert_eq!(settler.settle(hour(TEN)).await.unwrap(), SettleOutcome::Settled);
-    assert_eq!(settler.settle(hour(TEN)).await.unwrap(), SettleOutcome::NotOpen);
+    assert_eq!(outcome(&settler, hour(TEN)).await, Some(SettleOutcome::Settled));
+    assert_eq!(outcome(&settler, hour(TEN)).await, None);
 }
 
 #[tokio::test]
@@ -171,10 +174,10 @@ async fn a_database_whose_default_is_another_isolation_level_is_counted_exactly_
     for clicks in 1..=3 {
         store_all(&mut writer, &[click(TEN, "anna")]).await;
         assert_eq!(store.counts(&[hour(TEN)]).await.unwrap(), [counts(1, clicks, 0)]);
-        assert_eq!(settler.settle(hour(TEN)).await.unwrap(), SettleOutcome::Settled);
+        assert_eq!(outcome(&settler, hour(TEN)).await, Some(SettleOutcome::Settled));
     }
-    let refused =
-        database.client().await.batch_execute("select analytics.reopen('2015-05-17T10:00Z', 1)").await.unwrap_err();
+    let reopen = "select analytics.reopen('2015-05-17T10:00Z', '{0}', 1)";
+    let refused = database.client().await.batch_execute(reopen).await.unwrap_err();
     assert_eq!(refused.code().map(|code| code.code().to_owned()).as_deref(), Some("AN003"));
 }
 

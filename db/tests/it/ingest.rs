@@ -1,9 +1,11 @@
 use db::{Flavour, Ingested};
 use harness::{TestDatabase, on_both_flavours};
-use model::{Event, EventKind, Timestamp};
+use model::{EventKind, SiteEvent, Timestamp};
 use tokio::task::JoinSet;
 
-use crate::support::{assert_counts_equal_brute_force, at, click, counts, hour, impression, settle, store_all, writer};
+use crate::support::{
+    assert_counts_equal_brute_force, click, counts, event, hour, impression, settle, store_all, writer,
+};
 
 /// So many events of one batch are stored before their visitors.
 const LARGE: usize = 1_001;
@@ -64,7 +66,7 @@ async fn names_that_differ_in_any_byte_are_different_users(flavour: Flavour) {
         "ﬁ",
         "fi",
     ];
-    let events: Vec<Event> = names.iter().map(|name| click("2015-05-17T10:00:00Z", name)).collect();
+    let events: Vec<SiteEvent> = names.iter().map(|name| click("2015-05-17T10:00:00Z", name)).collect();
     store_all(&mut writer(database.store()), &events).await;
     let each_once = counts(names.len() as u64, names.len() as u64, 0);
     assert_eq!(database.store().counts(&[hour("2015-05-17T10:00:00Z")]).await.unwrap(), [each_once]);
@@ -96,9 +98,9 @@ async fn the_first_and_the_last_accepted_millisecond_are_stored(flavour: Flavour
     let database = TestDatabase::new(flavour).await;
     let store = database.store();
     let ends = [Timestamp::MIN, Timestamp::MAX];
-    let events = ends.map(|at| Event { at, ..click("2015-05-17T10:00:00Z", "a") });
+    let events = ends.map(|at| event(at, "a", EventKind::Click));
     store_all(&mut writer(store), &events).await;
-    let hours = ends.map(model::Hour::containing);
+    let hours = events.map(|event| event.site_hour());
     assert_eq!(store.counts(&hours).await.unwrap(), [counts(1, 1, 0), counts(1, 1, 0)]);
     let rows = database.client().await.query("select at from analytics.events order by at", &[]).await.unwrap();
     let stored: Vec<chrono::DateTime<chrono::Utc>> = rows.iter().map(|row| row.get(0)).collect();
@@ -114,7 +116,7 @@ async fn a_batch_over_open_and_settled_hours_is_stored_in_neither(flavour: Flavo
     settle(store, ten).await;
 
     let both = [click("2015-05-17T10:01:00Z", "b"), click("2015-05-17T11:00:00Z", "b")];
-    let blocked = Ingested::Blocked { settled: vec![ten], expired: vec![] };
+    let blocked = Ingested::Blocked { settled: vec![ten], expired: vec![], deleted: vec![] };
     assert_eq!(writer.ingest(&both).await.unwrap(), blocked);
     assert_eq!(writer.ingest(both.iter().cycle().take(LARGE)).await.unwrap(), blocked);
     assert_eq!(store.counts(&[ten, eleven]).await.unwrap(), [counts(1, 1, 0), counts(0, 0, 0)]);
@@ -135,10 +137,10 @@ async fn many_writers_that_see_the_same_new_users_count_each_once(flavour: Flavo
         tasks.spawn(async move {
             for batch in 0..BATCHES {
                 // Every writer goes through the users in another order, which is what would make careless locking deadlock.
-                let events: Vec<Event> = (0..USERS)
+                let events: Vec<SiteEvent> = (0..USERS)
                     .flat_map(|n| {
                         let user = format!("user-{}", (n * (2 * number + 1) + batch) % USERS);
-                        hours.map(|hour| Event { kind: EventKind::Impression, at: at(hour), ..click(hour, &user) })
+                        hours.map(|hour| impression(hour, &user))
                     })
                     .collect();
                 // Large batches store their events before their visitors, small ones after them.

@@ -1,9 +1,9 @@
 use db::{Claim, Flavour, Ingested, SpoolPosition, Store, Writer};
 use harness::{TestDatabase, on_both_flavours};
-use model::{Event, IdempotencyKey, Submission};
+use model::{IdempotencyKey, SiteEvent, Submission};
 use tokio::task::JoinSet;
 
-use crate::support::{assert_counts_equal_brute_force, click, counts, hour, impression, settle, writer};
+use crate::support::{assert_counts_equal_brute_force, click, counts, hour, impression, reopen, settle, writer};
 
 on_both_flavours!(
     the_same_request_under_the_same_key_is_stored_once_also_after_its_hour_was_settled,
@@ -17,7 +17,7 @@ on_both_flavours!(
 const TEN: &str = "2015-05-17T10:00:00Z";
 const ELEVEN: &str = "2015-05-17T11:00:00Z";
 
-fn keyed(key: &str, events: Vec<Event>) -> Submission {
+fn keyed(key: &str, events: Vec<SiteEvent>) -> Submission {
     Submission::new(events, Some(IdempotencyKey::new(key).unwrap()))
 }
 
@@ -38,7 +38,7 @@ async fn the_same_request_under_the_same_key_is_stored_once_also_after_its_hour_
     assert_eq!(send(&mut writer(store), &request).await, repeated);
     settle(store, hour(TEN)).await;
     assert_eq!(send(&mut writer(store), &request).await, repeated, "a settled hour keeps its keys");
-    store.reopen(hour(TEN)).await.unwrap();
+    reopen(store, hour(TEN)).await;
     assert_eq!(send(&mut writer(store), &request).await, repeated, "and so does one that was opened again");
     assert_eq!(store.counts(&[hour(TEN), hour(ELEVEN)]).await.unwrap(), [counts(1, 1, 0), counts(1, 0, 1)]);
 }
@@ -147,11 +147,12 @@ async fn keys_are_looked_up_by_the_index(database: &TestDatabase) {
     let mut client = database.client().await;
     client.batch_execute("set plan_cache_mode = force_generic_plan").await.unwrap();
     let writer: i64 = client.query_one("select analytics.register_writer()", &[]).await.unwrap().get(0);
-    let ten = hour(TEN).start().to_utc();
+    let ten = hour(TEN).hour.start().to_utc();
     let once = client
         .prepare(
-            "select repeated from analytics.ingest_once($1, null, $2, array[$3::timestamptz], array['anna'], array[true], \
-             array[$3], array[1], array[0], array[$3], array['anna'], array[$3], array[$4], array['\\x00'::bytea], null, null, null)",
+            "select repeated from analytics.ingest_once($1, null, $2, array[$3::timestamptz], null, array['anna'], array[true], \
+             array[$3], null, array[1], array[0], array[$3], array['anna'], null, \
+             array[$3], null, array[$4], array['\\x00'::bytea], null, null, null)",
         )
         .await
         .unwrap();

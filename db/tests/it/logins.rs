@@ -14,12 +14,12 @@ use db::{
     schema,
 };
 use harness::TestDatabase;
-use model::{IdempotencyKey, Submission};
+use model::{IdempotencyKey, SiteId, Submission};
 use tokio_postgres::{Client, error::SqlState};
 
 use crate::support::{
-    assert_counts_equal_brute_force, click, connect, counts, hour, impression, settle, settler, store_all, store_of,
-    writer,
+    assert_counts_equal_brute_force, click, connect, counts, hour, impression, outcome, settle, settler, store_all,
+    store_of, writer,
 };
 
 async fn assert_forbidden(client: &Client, statements: &[&str]) {
@@ -31,7 +31,7 @@ async fn assert_forbidden(client: &Client, statements: &[&str]) {
 
 /// What neither the daemon nor a reader may do, whatever they are.
 const FORBIDDEN_TO_ALL: &[&str] = &[
-    "insert into analytics.events values (now(), 'click', 'mallory')",
+    "insert into analytics.events values (now(), 'click', 0, 'mallory')",
     "update analytics.events set user_name = 'mallory'",
     "delete from analytics.events",
     "truncate analytics.events",
@@ -46,10 +46,10 @@ const FORBIDDEN_TO_ALL: &[&str] = &[
     "update analytics.settings set oldest_compatible = 0",
     "delete from analytics.schema_history",
     "select * from analytics.settings",
-    "select analytics.repair('2015-05-17T10:00:00Z', false)",
-    "select analytics.forget('anna', '2015-05-17T10:00:00Z')",
-    "select * from analytics.hours_of('anna', '2015-05-17T10:00:00Z', '2015-05-17T10:00:00Z')",
-    "select analytics.rebuild('2015-05-17T10:00:00Z', 0)",
+    "select analytics.repair('2015-05-17T10:00:00Z', 0, false)",
+    "select analytics.forget('anna', 0, '2015-05-17T10:00:00Z')",
+    "select * from analytics.hours_of('anna', 0, '2015-05-17T10:00:00Z', '2015-05-17T10:00:00Z')",
+    "select analytics.rebuild('2015-05-17T10:00:00Z', '{0}', '{0}', '{0}', '{0}', 0)",
     "select analytics.fence_all_writers()",
     "create table analytics.mine ()",
     "create function analytics.mine() returns void language sql as ''",
@@ -85,10 +85,10 @@ async fn a_login_of_the_daemon_can_do_what_the_daemon_does_and_nothing_else(flav
     assert_eq!(store.counts(&[first]).await.unwrap(), [counts(2, 1, 2)]);
     store_all(&mut writer, &[click("2015-05-17T10:08:00Z", "carl")]).await;
     assert_eq!(store.counts(&[first]).await.unwrap(), [counts(3, 2, 2)], "it was reopened");
-    assert_eq!(store.hours(&(first..=first)).await.unwrap().len(), 1);
-    store.unique_users(&(first..=first)).await.unwrap();
+    assert_eq!(store.hours(SiteId::NAMELESS, &(first.hour..=first.hour)).await.unwrap().len(), 1);
+    store.unique_users(SiteId::NAMELESS, &(first.hour..=first.hour)).await.unwrap();
     let elected = settler(&store).await;
-    assert_eq!(elected.settle(first).await.unwrap(), SettleOutcome::Settled);
+    assert_eq!(outcome(&elected, first).await, Some(SettleOutcome::Settled));
     elected.make_room_ahead().await.unwrap();
     elected.forget_idle_writers().await.unwrap();
     drop(elected);
@@ -121,7 +121,7 @@ async fn a_login_of_the_daemon_can_do_what_the_daemon_does_and_nothing_else(flav
         .await
         .unwrap();
     let accepts_from = Retention::apply(&store).await.unwrap().kept_from;
-    assert!(accepts_from > first.start().to_utc());
+    assert!(accepts_from > first.hour.start().to_utc());
     let left: i64 =
         database.client().await.query_one("select count(*) from analytics.events", &[]).await.unwrap().get(0);
     assert_eq!(left, 0, "the raw events that were past their time are gone");
@@ -133,9 +133,9 @@ async fn a_login_of_the_daemon_can_do_what_the_daemon_does_and_nothing_else(flav
 
 async fn audits(store: &Store) {
     let auditor = Auditor::connect(store).await.unwrap();
-    let all = hour("1970-01-01T00:00:00Z")..=hour("2030-01-01T00:00:00Z");
+    let all = hour("1970-01-01T00:00:00Z").hour..=hour("2030-01-01T00:00:00Z").hour;
     for part in auditor.parts(&all).await.unwrap() {
-        for audited in auditor.audit(&part).await.unwrap() {
+        for audited in auditor.audit(&part, None).await.unwrap() {
             assert_eq!(audited.differences(), [], "{audited:?}");
         }
     }
@@ -149,7 +149,7 @@ async fn a_login_of_a_reader_sees_counts_and_no_visitor_and_changes_nothing(flav
     let first = hour("2015-05-17T10:00:00Z");
 
     assert_eq!(store.counts(&[first]).await.unwrap(), [counts(1, 1, 0)]);
-    assert_eq!(store.hours(&(first..=first)).await.unwrap().len(), 1);
+    assert_eq!(store.hours(SiteId::NAMELESS, &(first.hour..=first.hour)).await.unwrap().len(), 1);
     let row = client.query_one("select unique_users from analytics.hourly", &[]).await.unwrap();
     assert_eq!(row.get::<_, i64>(0), 1);
     let users = "select unique_users from analytics.unique_users('2015-05-17T00:00Z', '2015-05-17T23:00Z')";
@@ -172,7 +172,7 @@ async fn a_login_of_a_reader_sees_counts_and_no_visitor_and_changes_nothing(flav
             "delete from analytics.events_hourly",
             "select analytics.register_writer()",
             "select analytics.make_room('{2015-05-17T10:00:00Z}')",
-            "select * from analytics.settle('2015-05-17T10:00:00Z')",
+            "select * from analytics.settle('2015-05-17T10:00:00Z', '{0}')",
             "select analytics.advance_retention(now())",
             "call analytics.drop_events_before(now())",
             "set role analytics_daemon",
@@ -231,9 +231,9 @@ async fn a_login_in_the_owners_role_migrates_and_what_is_new_is_there_for_daemon
     let owner = store_of(&database.url_of_member(&[roles::OWNER]).await);
     let mut daemon = writer(&store_of(&database.url_of_member(&[roles::DAEMON]).await));
     let client = database.client().await;
-    let as_before_the_last_migration = "drop function analytics.rehearse, analytics.advance_writer, analytics.create_access_token; \
-                                        drop table analytics.access_tokens, analytics.access_changes; \
-                                        delete from analytics.schema_history where version = 8; \
+    let as_before_the_last_migration = "drop function analytics.rehearse, analytics.advance_writer, analytics.create_site; \
+                                        drop view analytics.hourly; drop table analytics.sites, analytics.site_changes; \
+                                        delete from analytics.schema_history where version = 9; \
                                         update analytics.schema_functions set checksum = ''";
     client.batch_execute(as_before_the_last_migration).await.unwrap();
     if flavour == Flavour::Timescale {

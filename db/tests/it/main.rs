@@ -50,6 +50,7 @@ mod retention;
 mod roles;
 mod schema;
 mod several_hosts;
+mod sites;
 mod support;
 mod tls;
 mod webassembly;

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use db::Flavour;
 use harness::{TestDatabase, on_both_flavours};
-use model::{Event, EventKind};
+use model::SiteEvent;
 use tokio::{task::JoinSet, time::timeout};
 use tokio_postgres::Client;
 
@@ -39,14 +39,14 @@ async fn large_and_small_batches_that_begin_a_day_together_are_all_stored(flavou
     let mut writers: Vec<_> = (0..4).map(|_| writer(database.store())).collect();
     let first = hour("2015-05-17T10:00:00Z");
     let days: Vec<String> = (0..DAYS)
-        .map(|day| (first.start().to_utc() + Duration::from_hours(24) * u32::try_from(day).unwrap()).to_rfc3339())
+        .map(|day| (first.hour.start().to_utc() + Duration::from_hours(24) * u32::try_from(day).unwrap()).to_rfc3339())
         .collect();
     for day in &days {
         let mut storing = JoinSet::new();
         for (number, mut writer) in writers.drain(..).enumerate() {
             let day = day.clone();
             storing.spawn(async move {
-                let events: Vec<Event> =
+                let events: Vec<SiteEvent> =
                     (0..LARGE).map(|n| impression(&day, &format!("user-{}", (n * (2 * number + 1)) % LARGE))).collect();
                 let size = if number % 2 == 0 { LARGE } else { 10 };
                 for part in events.chunks(size).take(30) {
@@ -145,7 +145,10 @@ async fn making_room_does_not_wait_for_an_insert_nor_an_insert_for_it(flavour: F
     // One transaction has inserted, another has made room; neither has committed.
     let (mut one, mut other) = (database.client().await, database.client().await);
     let inserting = one.transaction().await.unwrap();
-    inserting.batch_execute("insert into analytics.events values ('2015-05-17T10:00Z', 'click', 'x')").await.unwrap();
+    inserting
+        .batch_execute("insert into analytics.events values ('2015-05-17T10:00Z', 'click', 0, 'x')")
+        .await
+        .unwrap();
     let making = other.transaction().await.unwrap();
     let make = making.batch_execute("select analytics.make_room(array['2015-06-01T00:00Z'::timestamptz])");
     timeout(Duration::from_secs(30), make).await.expect("it does not wait for the insert").unwrap();
@@ -165,7 +168,7 @@ async fn a_chunk_that_the_extension_made_by_itself_is_noted_with_the_next_batch(
     let client = database.client().await;
     let mut writer = writer(database.store());
     let by_hand = async |at: &str| {
-        client.batch_execute(&format!("insert into analytics.events values ('{at}', 'click', 'x')")).await.unwrap();
+        client.batch_execute(&format!("insert into analytics.events values ('{at}', 'click', 0, 'x')")).await.unwrap();
     };
     by_hand("2015-05-17T10:00:00Z").await;
     assert!(!has_room(&client, "2015-05-17T10:00:00Z").await, "nobody has looked yet");
@@ -186,7 +189,7 @@ async fn a_chunk_that_the_extension_made_by_itself_is_noted_with_the_next_batch(
     client.batch_execute("select set_chunk_time_interval('analytics.events', interval '1 day')").await.unwrap();
     // The rest of the day of which six hours are there.
     for user in ["a", "b"] {
-        store_all(&mut writer, &[Event { kind: EventKind::Impression, ..click("2015-07-17T20:00:00Z", user) }]).await;
+        store_all(&mut writer, &[impression("2015-07-17T20:00:00Z", user)]).await;
     }
     assert!(has_room(&client, "2015-07-17T20:00:00Z").await && has_room(&client, "2015-07-17T10:00:00Z").await);
     let counted = database.store().counts(&[hour("2015-07-17T20:00:00Z")]).await.unwrap();

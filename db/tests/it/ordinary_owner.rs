@@ -11,7 +11,7 @@ use db::{
 };
 use harness::{TestDatabase, embedded_options, server_dir};
 use model::{
-    IdempotencyKey, Submission, UserName,
+    IdempotencyKey, SiteId, Submission, UserName,
     access::{IssuedToken, Scope, Scopes},
 };
 use tokio_postgres::Client;
@@ -100,8 +100,8 @@ async fn lives(store: &Store) {
     elected.make_room_ahead().await.unwrap();
     elected.forget_idle_writers().await.unwrap();
     drop(elected);
-    assert_eq!(store.hours(&(first..=first)).await.unwrap().len(), 1);
-    store.unique_users(&(first..=first)).await.unwrap();
+    assert_eq!(store.hours(SiteId::NAMELESS, &(first.hour..=first.hour)).await.unwrap().len(), 1);
+    store.unique_users(SiteId::NAMELESS, &(first.hour..=first.hour)).await.unwrap();
 
     let auditor = Auditor::connect(store).await.unwrap();
     assert_eq!(
@@ -109,9 +109,9 @@ async fn lives(store: &Store) {
         Forgotten { deleted: 1, rebuilt: true }
     );
     auditor.repair(first, false).await.unwrap();
-    let all = hour("1970-01-01T00:00:00Z")..=hour("2030-01-01T00:00:00Z");
+    let all = hour("1970-01-01T00:00:00Z").hour..=hour("2030-01-01T00:00:00Z").hour;
     for part in auditor.parts(&all).await.unwrap() {
-        for audited in auditor.audit(&part).await.unwrap() {
+        for audited in auditor.audit(&part, None).await.unwrap() {
             assert_eq!(audited.differences(), [], "{audited:?}");
         }
     }
@@ -121,14 +121,15 @@ async fn lives(store: &Store) {
     let issued = IssuedToken::secret([1; IssuedToken::RANDOM_BYTES]);
     let scopes = Scopes::from_iter([Scope::Write]);
     let (id, name, digest) = (issued.id.clone(), "shop".parse().unwrap(), issued.digest);
-    let token = NewAccessToken { id, name, scopes, digest, origins: vec![], expires_at: None };
+    let token =
+        NewAccessToken { id, name, scopes, digest, origins: vec![], sites: None, is_share: false, expires_at: None };
     assert!(AccessTokens(store).create(&token).await.unwrap());
     assert_eq!(AccessTokens(store).changed_since(None).await.unwrap().unwrap().tokens.len(), 1);
 
     let keep = Some(Duration::from_hours(24 * 365));
     let setting = Retention { keep, ..Retention::read(store).await.unwrap() };
     setting.write(store).await.unwrap();
-    assert!(Retention::apply(store).await.unwrap().kept_from > first.start().to_utc());
+    assert!(Retention::apply(store).await.unwrap().kept_from > first.hour.start().to_utc());
     assert_eq!(store.counts(&[first]).await.unwrap(), [counts(2, 1, 2)], "raw events are gone, counts are not");
     Retention { keep: None, ..setting }.write(store).await.unwrap();
     writer.retire().await.unwrap();

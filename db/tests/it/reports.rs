@@ -1,6 +1,6 @@
 use db::{Flavour, Retention, UniqueUsers};
 use harness::{TestDatabase, on_both_flavours};
-use model::{HourCounts, HourRow};
+use model::{HourCounts, HourRow, SiteId};
 
 use crate::support::{click, counts, hour, impression, settle, store_all, writer};
 
@@ -25,14 +25,14 @@ async fn a_range_has_every_hour_open_settled_and_empty_alike(flavour: Flavour) {
     // A second writer has counters of its own in the same hour.
     store_all(&mut crate::support::writer(store), &[click("2015-05-17T12:31:00Z", "ben")]).await;
 
-    let row = |at, counts, settled| HourRow { hour: hour(at), counts, settled };
+    let row = |at, counts, settled| HourRow { hour: hour(at).hour, counts, settled };
     let expected = [
         row("2015-05-17T10:00:00Z", counts(1, 1, 0), true),
         row("2015-05-17T11:00:00Z", HourCounts::default(), false),
         row("2015-05-17T12:00:00Z", counts(2, 2, 1), false),
     ];
-    let range = hour("2015-05-17T10:00:00Z")..=hour("2015-05-17T12:00:00Z");
-    assert_eq!(store.hours(&range).await.unwrap(), expected);
+    let range = hour("2015-05-17T10:00:00Z").hour..=hour("2015-05-17T12:00:00Z").hour;
+    assert_eq!(store.hours(SiteId::NAMELESS, &range).await.unwrap(), expected);
 }
 
 async fn users_of_a_range_are_counted_once_however_many_hours_they_were_seen_in(flavour: Flavour) {
@@ -46,8 +46,8 @@ async fn users_of_a_range_are_counted_once_however_many_hours_they_were_seen_in(
     ];
     store_all(&mut writer(store), &events).await;
     settle(store, hour("2015-05-17T10:00:00Z")).await;
-    let range = hour("2015-05-17T10:00:00Z")..=hour("2015-05-17T11:00:00Z");
-    assert_eq!(store.unique_users(&range).await.unwrap(), UniqueUsers::Counted(2));
+    let range = hour("2015-05-17T10:00:00Z").hour..=hour("2015-05-17T11:00:00Z").hour;
+    assert_eq!(store.unique_users(SiteId::NAMELESS, &range).await.unwrap(), UniqueUsers::Counted(2));
 }
 
 /// A count that began while raw events were kept, and came to read them when they were deleted.
@@ -62,9 +62,10 @@ async fn users_are_not_counted_of_what_retention_leaves_over_meanwhile() {
     let deleting = client.transaction().await.unwrap();
     deleting.batch_execute("lock table analytics.events in access exclusive mode").await.unwrap();
 
+    let range = hour("2015-05-17T10:00:00Z").hour..=hour("2015-05-18T10:00:00Z").hour;
     let counting = tokio::spawn({
         let store = store.clone();
-        async move { store.unique_users(&(hour("2015-05-17T10:00:00Z")..=hour("2015-05-18T10:00:00Z"))).await }
+        async move { store.unique_users(SiteId::NAMELESS, &range).await }
     });
     let waits = "select exists (select from pg_locks where not granted and relation = 'analytics.events'::regclass)";
     while !deleting.query_one(waits, &[]).await.unwrap().get::<_, bool>(0) {
@@ -90,8 +91,12 @@ async fn users_of_hours_whose_raw_events_are_gone_are_not_counted() {
     Retention { keep, columnstore_after: None }.write(store).await.unwrap();
     Retention::apply(store).await.unwrap();
 
-    let gone = hour("2015-05-17T09:00:00Z")..=hour("2015-05-17T10:00:00Z");
-    assert!(matches!(store.unique_users(&gone).await.unwrap(), UniqueUsers::NotKept { .. }));
-    let empty = hour("2015-05-16T09:00:00Z")..=hour("2015-05-16T10:00:00Z");
-    assert_eq!(store.unique_users(&empty).await.unwrap(), UniqueUsers::Counted(0), "nobody was there");
+    let gone = hour("2015-05-17T09:00:00Z").hour..=hour("2015-05-17T10:00:00Z").hour;
+    assert!(matches!(store.unique_users(SiteId::NAMELESS, &gone).await.unwrap(), UniqueUsers::NotKept { .. }));
+    let empty = hour("2015-05-16T09:00:00Z").hour..=hour("2015-05-16T10:00:00Z").hour;
+    assert_eq!(
+        store.unique_users(SiteId::NAMELESS, &empty).await.unwrap(),
+        UniqueUsers::Counted(0),
+        "nobody was there"
+    );
 }

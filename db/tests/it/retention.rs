@@ -3,9 +3,11 @@ use std::time::Duration;
 use chrono::{Timelike, Utc};
 use db::{Flavour, Ingested, Retention, Store};
 use harness::{TestDatabase, on_both_flavours};
-use model::{Event, Hour, Timestamp};
+use model::{EventKind, Hour, Timestamp};
 
-use crate::support::{assert_counts_equal_brute_force, click, counts, hour, impression, settle, store_all, writer};
+use crate::support::{
+    assert_counts_equal_brute_force, click, counts, event, hour, impression, settle, store_all, writer,
+};
 
 on_both_flavours!(
     old_raw_events_go_and_their_counts_stay,
@@ -34,7 +36,7 @@ async fn old_raw_events_go_and_their_counts_stay(flavour: Flavour) {
 
     assert_eq!(raw_events(&database).await, 0);
     assert_eq!(store.counts(&[hour(OLD)]).await.unwrap(), [counts(2, 1, 1)]);
-    let refused = Ingested::Blocked { settled: vec![], expired: vec![hour(OLD)] };
+    let refused = Ingested::Blocked { settled: vec![], expired: vec![hour(OLD)], deleted: vec![] };
     assert_eq!(writer.ingest([&click(OLD, "carl")]).await.unwrap(), refused, "it could only be half-counted");
     assert_eq!(store.counts(&[hour(OLD)]).await.unwrap(), [counts(2, 1, 1)]);
 }
@@ -73,19 +75,19 @@ async fn what_retention_has_passed_takes_no_events_from_then_on_though_it_is_sti
     let age = Utc::now() - accepts_from;
     assert!((30..=31).contains(&age.num_days()) && accepts_from.num_seconds_from_midnight() == 0, "{accepts_from}");
     for old in [settled, OLD, NOBODY_YET] {
-        let refused = Ingested::Blocked { settled: vec![], expired: vec![hour(old)] };
+        let refused = Ingested::Blocked { settled: vec![], expired: vec![hour(old)], deleted: vec![] };
         assert_eq!(writer.ingest([&click(old, "carl")]).await.unwrap(), refused, "{old}");
     }
     // As many as are written before they are counted.
     let many: Vec<_> = (0..1_500).map(|user| click(OLD, &format!("user{user}"))).collect();
-    let refused = Ingested::Blocked { settled: vec![], expired: vec![hour(OLD)] };
+    let refused = Ingested::Blocked { settled: vec![], expired: vec![hour(OLD)], deleted: vec![] };
     assert_eq!(writer.ingest(&many).await.unwrap(), refused);
     assert_eq!(raw_events(&database).await, 2);
     let last_hour = Hour::containing(Timestamp::from_millis(accepts_from.timestamp_millis() - 1).unwrap());
-    let expired = Ingested::Blocked { settled: vec![], expired: vec![last_hour] };
-    let before = Event { at: last_hour.start(), ..click(OLD, "ben") };
+    let before = event(last_hour.start(), "ben", EventKind::Click);
+    let expired = Ingested::Blocked { settled: vec![], expired: vec![before.site_hour()], deleted: vec![] };
     assert_eq!(writer.ingest([&before]).await.unwrap(), expired);
-    let first = Event { at: last_hour.next().unwrap().start(), ..click(OLD, "ben") };
+    let first = event(last_hour.next().unwrap().start(), "ben", EventKind::Click);
     store_all(&mut writer, &[first]).await;
 
     Retention { keep: None, ..Retention::read(store).await.unwrap() }.write(store).await.unwrap();

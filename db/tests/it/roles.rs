@@ -75,7 +75,7 @@ async fn after_migrating_everything_belongs_to_whom_it_should_and_nobody_else_ma
     // What somebody gave away by hand is taken back, and what was taken is given again.
     client
         .batch_execute(
-            "grant delete on analytics.events to analytics_daemon; grant execute on function analytics.forget(text, timestamptz) to public; \
+            "grant delete on analytics.events to analytics_daemon; grant execute on function analytics.forget(text, integer, timestamptz) to public; \
              revoke execute on function analytics.register_writer() from analytics_daemon",
         )
         .await

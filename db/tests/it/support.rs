@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use db::{Fate, Flavour, Ingested, SettleOutcome, Settler, Store, StoreOptions, WriteError, Writer};
-use model::{Event, EventKind, Hour, HourCounts, Timestamp, UserName};
+use model::{Event, EventKind, Hour, HourCounts, SiteEvent, SiteHour, SiteId, Timestamp, UserName};
 use tokio_postgres::Client;
 
 pub(crate) fn at(rfc3339: &str) -> Timestamp {
@@ -10,16 +10,25 @@ pub(crate) fn at(rfc3339: &str) -> Timestamp {
     Timestamp::from_millis(at.timestamp_millis()).unwrap()
 }
 
-pub(crate) fn hour(rfc3339: &str) -> Hour {
-    Hour::containing(at(rfc3339))
+/// Of the site without a name, as everything here that names none.
+pub(crate) fn hour(rfc3339: &str) -> SiteHour {
+    SiteHour::nameless(Hour::containing(at(rfc3339)))
 }
 
-pub(crate) fn click(rfc3339: &str, user: &str) -> Event {
-    Event { at: at(rfc3339), user: UserName::new(user).unwrap(), kind: EventKind::Click }
+pub(crate) fn click(rfc3339: &str, user: &str) -> SiteEvent {
+    event(at(rfc3339), user, EventKind::Click)
 }
 
-pub(crate) fn impression(rfc3339: &str, user: &str) -> Event {
-    Event { kind: EventKind::Impression, ..click(rfc3339, user) }
+pub(crate) fn impression(rfc3339: &str, user: &str) -> SiteEvent {
+    event(at(rfc3339), user, EventKind::Impression)
+}
+
+pub(crate) fn event(at: Timestamp, user: &str, kind: EventKind) -> SiteEvent {
+    SiteEvent::nameless(Event { at, user: UserName::new(user).unwrap(), kind })
+}
+
+pub(crate) fn site(number: i32) -> SiteId {
+    SiteId::new(number).unwrap()
 }
 
 pub(crate) fn counts(unique_users: u64, clicks: u64, impressions: u64) -> HourCounts {
@@ -31,7 +40,7 @@ pub(crate) fn writer(store: &Store) -> Writer {
 }
 
 /// Stores events as the daemon does: hours that are settled are reopened first.
-pub(crate) async fn store_all(writer: &mut Writer, events: &[Event]) {
+pub(crate) async fn store_all(writer: &mut Writer, events: &[SiteEvent]) {
     loop {
         let outcome = match writer.ingest(events).await {
             // As on the partition of a day that another session just made, of which this one has not been told yet.
@@ -46,10 +55,11 @@ pub(crate) async fn store_all(writer: &mut Writer, events: &[Event]) {
         };
         match outcome {
             Ingested::Stored => return,
-            Ingested::Blocked { settled, expired } => {
+            Ingested::Blocked { settled, expired, deleted } => {
                 assert_eq!(expired, [], "no hour of this test is past its retention");
-                for hour in settled {
-                    writer.store().reopen(hour).await.unwrap();
+                assert_eq!(deleted, [], "no site of this test is deleted");
+                for (hour, sites) in SiteHour::by_hour(settled) {
+                    writer.store().reopen(hour, &sites).await.unwrap();
                 }
             }
             claimed @ Ingested::Claimed { .. } => panic!("{claimed:?} although nothing is claimed"),
@@ -69,8 +79,20 @@ pub(crate) async fn settler(store: &Store) -> Settler {
 }
 
 /// Settles an hour that nobody writes to.
-pub(crate) async fn settle(store: &Store, hour: Hour) {
-    assert_eq!(settler(store).await.settle(hour).await.unwrap(), SettleOutcome::Settled);
+pub(crate) async fn settle(store: &Store, hour: SiteHour) {
+    assert_eq!(outcome(&settler(store).await, hour).await, Some(SettleOutcome::Settled));
+}
+
+/// What comes of settling one hour of one site; none if it is not open.
+pub(crate) async fn outcome(settler: &Settler, SiteHour { hour, site }: SiteHour) -> Option<SettleOutcome> {
+    let outcomes = settler.settle(hour, &[site]).await.unwrap();
+    assert!(outcomes.len() <= 1, "{outcomes:?}");
+    outcomes.first().map(|(_, outcome)| *outcome)
+}
+
+/// Reopens an hour of one site. False if raw events of it are missing.
+pub(crate) async fn reopen(store: &Store, SiteHour { hour, site }: SiteHour) -> bool {
+    store.reopen(hour, &[site]).await.unwrap().is_empty()
 }
 
 /// Checks the answer to a GET against a count over the raw events, for every hour that has any.

@@ -16,9 +16,9 @@ async fn a_fenced_writer_stores_nothing_and_its_last_batch_is_told_again_and_aga
     let database = TestDatabase::new(flavour).await;
     let client = database.client().await;
     let id: i64 = client.query_one("select analytics.register_writer()", &[]).await.unwrap().get(0);
-    let ingest = "select settled, expired from analytics.ingest($1, null, $2, array[$3::timestamptz], array['anna'], array[true], \
-                  array[$3], array[1], array[0], array[$3], array['anna'])";
-    let ten = hour(TEN).start().to_utc();
+    let ingest = "select settled, expired from analytics.ingest($1, null, $2, array[$3::timestamptz], null, array['anna'], array[true], \
+                  array[$3], null, array[1], array[0], array[$3], array['anna'], null)";
+    let ten = hour(TEN).hour.start().to_utc();
     client.query_one(ingest, &[&id, &1_i64, &ten]).await.unwrap();
     client.query_one(ingest, &[&id, &2_i64, &ten]).await.unwrap();
 
@@ -29,9 +29,9 @@ async fn a_fenced_writer_stores_nothing_and_its_last_batch_is_told_again_and_aga
     let refused = client.query_one(ingest, &[&id, &3_i64, &ten]).await.unwrap_err();
     assert_eq!(refused.code().map(|code| code.code().to_owned()), Some("AN001".to_owned()));
     // One that is so large that its events are stored first.
-    let ingest = "select settled, expired from analytics.ingest($1, null, $2, array_fill($3::timestamptz, array[1001]), \
+    let ingest = "select settled, expired from analytics.ingest($1, null, $2, array_fill($3::timestamptz, array[1001]), null, \
                   array_fill('anna'::text, array[1001]), array_fill(true, array[1001]), \
-                  array[$3], array[1001], array[0], array[$3], array['anna'])";
+                  array[$3], null, array[1001], array[0], array[$3], array['anna'], null)";
     let refused = client.query_one(ingest, &[&id, &3_i64, &ten]).await.unwrap_err();
     assert_eq!(refused.code().map(|code| code.code().to_owned()), Some("AN001".to_owned()));
     let raw: i64 = client.query_one("select count(*) from analytics.events", &[]).await.unwrap().get(0);

@@ -237,7 +237,7 @@ impl Traffic {
         let mut body = Vec::new();
         for &PlannedEvent { at, visitor, kind } in events {
             let user = UserName::new(self.names.of(visitor)).expect("the name is generated, or was parsed before");
-            wire::write_line(&Event { at, user, kind }, None, &mut body);
+            wire::write_line(&Event { at, user, kind }, None, None, &mut body);
         }
         body
     }

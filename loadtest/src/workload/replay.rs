@@ -3,7 +3,7 @@
 use std::{collections::HashMap, fs::File, path::PathBuf, time::Duration};
 
 use event_files::{Content, Format, ReadError, Records};
-use model::{Event, Timestamp, UserName};
+use model::{Event, Timestamp, UserName, wire::SentEvent};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -56,7 +56,7 @@ impl Replay {
         let (mut events, mut skipped) = (Vec::new(), 0);
         let mut visitors: HashMap<UserName, Visitor> = HashMap::new();
         while let Some(record) = records.next().map_err(|error| ReplayError::Read(name.clone(), error))? {
-            let (Content::Event(event) | Content::Keyed(event, _)) = record.content else {
+            let Content::Event(SentEvent { event, .. }) = record.content else {
                 skipped += 1;
                 continue;
             };

@@ -52,6 +52,8 @@ async fn a_daemon_that_requires_a_token_is_loaded_with_one_and_refuses_requests_
         scopes: [Scope::Write, Scope::Read].into_iter().collect(),
         digest: issued.digest,
         origins: Vec::new(),
+        sites: None,
+        is_share: false,
         expires_at: None,
     };
     assert!(AccessTokens(database.store()).create(&token).await.unwrap());

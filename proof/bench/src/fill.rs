@@ -3,7 +3,7 @@
 
 use anyhow::{Context, bail};
 use db::{Ingested, SettleOutcome, Settler, Store, Writer};
-use model::{Event, EventKind, Hour, HourCounts, Timestamp, UserName, wire::MAX_BATCH_EVENTS};
+use model::{Event, EventKind, Hour, HourCounts, SiteEvent, SiteId, Timestamp, UserName, wire::MAX_BATCH_EVENTS};
 
 use crate::wrk::PastHours;
 
@@ -68,7 +68,9 @@ pub(crate) async fn fill(store: &Store, hours: &[FilledHour]) -> anyhow::Result<
     for filled in hours {
         for first in (0..filled.events).step_by(MAX_BATCH_EVENTS) {
             let last = filled.events.min(first.saturating_add(u32::try_from(MAX_BATCH_EVENTS)?));
-            let events = (first..last).map(|number| filled.event(number)).collect::<Result<Vec<_>, _>>()?;
+            let events = (first..last)
+                .map(|number| filled.event(number).map(SiteEvent::nameless))
+                .collect::<Result<Vec<_>, _>>()?;
             match writer.ingest(&events).await? {
                 Ingested::Stored => {}
                 blocked => bail!("{} cannot be filled: {blocked:?}", filled.hour),
@@ -83,9 +85,9 @@ pub(crate) async fn fill(store: &Store, hours: &[FilledHour]) -> anyhow::Result<
 pub(crate) async fn settle(store: &Store, hours: impl IntoIterator<Item = Hour>) -> anyhow::Result<()> {
     let settler = Settler::elect(store).await?.context("another process settles the hours of this database")?;
     for hour in hours {
-        match settler.settle(hour).await? {
-            SettleOutcome::Settled => {}
-            other => bail!("{hour} is not settled: {other:?}"),
+        match settler.settle(hour, &[SiteId::NAMELESS]).await?[..] {
+            [(_, SettleOutcome::Settled)] => {}
+            ref other => bail!("{hour} is not settled: {other:?}"),
         }
     }
     Ok(())

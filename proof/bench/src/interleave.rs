@@ -49,7 +49,8 @@ impl Instruments<'_> {
         let posts_to_daemon = |load: &Planned| load.contender().is_daemon() && load.traffic.has_posts();
         let hours: BTreeSet<_> =
             planned.iter().filter(|load| posts_to_daemon(load)).flat_map(|load| load.traffic.hours()).collect();
-        let mut ledger = Ledger::open(daemon, hours).await?;
+        let sites = planned.iter().map(|load| load.traffic.sites()).max().unwrap_or_default();
+        let mut ledger = Ledger::open(daemon, hours, sites).await?;
 
         let mut measurements: Vec<Measurement> = planned.iter().map(Measurement::of).collect();
         for round in 1..=self.rounds {

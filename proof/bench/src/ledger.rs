@@ -6,12 +6,17 @@ use anyhow::bail;
 use model::Hour;
 use serde::{Deserialize, Serialize};
 
-use crate::{servers::Server, wrk::Posts};
+use crate::{
+    servers::Server,
+    wrk::{Posts, site_name},
+};
 
 /// The events that the daemon acknowledged for some hours since the ledger was opened.
 pub(crate) struct Ledger<'a> {
     daemon: &'a Server,
     hours: BTreeSet<Hour>,
+    /// As of a load.
+    sites: u32,
     stored_before: u64,
     posts: Posts,
 }
@@ -25,9 +30,9 @@ pub(crate) struct Audited {
 }
 
 impl<'a> Ledger<'a> {
-    pub(crate) async fn open(daemon: &'a Server, hours: BTreeSet<Hour>) -> anyhow::Result<Self> {
-        let stored_before = stored(daemon, &hours).await?;
-        Ok(Self { daemon, hours, stored_before, posts: Posts::default() })
+    pub(crate) async fn open(daemon: &'a Server, hours: BTreeSet<Hour>, sites: u32) -> anyhow::Result<Self> {
+        let stored_before = stored(daemon, &hours, sites).await?;
+        Ok(Self { daemon, hours, sites, stored_before, posts: Posts::default() })
     }
 
     pub(crate) fn add(&mut self, posts: Posts) {
@@ -37,7 +42,7 @@ impl<'a> Ledger<'a> {
 
     /// Compares with the daemon's counts.
     pub(crate) async fn close(self) -> anyhow::Result<Audited> {
-        let stored = stored(self.daemon, &self.hours).await?.saturating_sub(self.stored_before);
+        let stored = stored(self.daemon, &self.hours, self.sites).await?.saturating_sub(self.stored_before);
         audited(self.posts, stored)
     }
 }
@@ -58,11 +63,15 @@ impl std::ops::AddAssign for Audited {
     }
 }
 
-async fn stored(daemon: &Server, hours: &BTreeSet<Hour>) -> anyhow::Result<u64> {
+/// Of the site without a name if there are no sites.
+async fn stored(daemon: &Server, hours: &BTreeSet<Hour>, sites: u32) -> anyhow::Result<u64> {
     let mut sum = 0;
     for &hour in hours {
-        let counts = daemon.counts(hour).await?;
-        sum += counts.clicks + counts.impressions;
+        for site in if sites == 0 { 0..=0 } else { 1..=sites } {
+            let site = (site > 0).then(|| site_name(site));
+            let counts = daemon.counts_of(site.as_ref(), hour).await?;
+            sum += counts.clicks + counts.impressions;
+        }
     }
     Ok(sum)
 }

@@ -5,6 +5,7 @@
 --   past_share   how many requests are for those hours, from 0 to 1
 --   post_share   how many requests POST an event, from 0 to 1; the others GET counts
 --   users        how many users there are; one event in ten is a click
+--   sites        how many sites there are; 0: requests name none
 --   seed         of the choices; every thread makes its own
 
 local threads = {}
@@ -28,8 +29,8 @@ local function path(at, rest)
 end
 
 -- Everything before and after the name of the user, so that a request takes one concatenation.
-local function post_around_user(at)
-  local head, rest = wrk.format("POST", path(at, "&user=user@&event=KIND")):match("^(.-)@(.*)$")
+local function post_around_user(at, site)
+  local head, rest = wrk.format("POST", path(at, site .. "&user=user@&event=KIND")):match("^(.-)@(.*)$")
   return { head = head, click = (rest:gsub("KIND", "click")), impression = (rest:gsub("KIND", "impression")) }
 end
 
@@ -39,18 +40,23 @@ function init(args)
   math.randomseed(load.seed * 1000 + thread_number)
 
   local posts_at, gets_at = {}, {}
-  local function prepare(place, at)
-    posts_at[place], gets_at[place] = post_around_user(at), wrk.format("GET", path(at))
+  local function prepare(place, at, site)
+    posts_at[place], gets_at[place] = post_around_user(at, site), wrk.format("GET", path(at, site))
   end
-  prepare(0, load.current)
+  prepare(0, load.current, "")
   for hour = 1, load.past_hours do
-    prepare(hour, load.past_first + (hour - 1) * 3600000)
+    prepare(hour, load.past_first + (hour - 1) * 3600000, "")
+  end
+  -- Requests for sites are all for the one hour, and each site has a place below 0.
+  for site = 1, load.sites do
+    prepare(-site, load.current, "&site=site" .. site)
   end
 
   posts = 0
   function request()
     local place = 0
     if load.past_share > 0 and random() < load.past_share then place = random(load.past_hours) end
+    if load.sites > 0 then place = -random(load.sites) end
     if load.post_share == 0 or (load.post_share < 1 and random() >= load.post_share) then return gets_at[place] end
     posts = posts + 1
     local post = posts_at[place]

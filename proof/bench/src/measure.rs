@@ -63,6 +63,8 @@ pub(crate) enum Axis {
     Hours,
     /// Daemons on one database.
     Daemons,
+    /// Sites that the load is spread over.
+    Sites,
 }
 
 impl Axis {
@@ -79,6 +81,8 @@ impl Axis {
             (Self::Hours, _) => "past hours",
             (Self::Daemons, 1) => "daemon",
             (Self::Daemons, _) => "daemons",
+            (Self::Sites, 1) => "site",
+            (Self::Sites, _) => "sites",
         }
     }
 }
@@ -99,7 +103,7 @@ impl Subject {
 
     /// Whether the sizes are of data, rather than of clients.
     pub(crate) fn grows(&self) -> bool {
-        matches!(self.part, Part::Growth | Part::Replicas) && self.axis != Axis::Connections
+        matches!(self.part, Part::Growth | Part::Replicas | Part::Sites) && self.axis != Axis::Connections
     }
 }
 

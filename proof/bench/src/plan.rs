@@ -21,6 +21,8 @@ pub(crate) enum Part {
     Replicas,
     /// GET and POST with a token and rate limits, beside a daemon without.
     Access,
+    /// GET and POST by the number of sites.
+    Sites,
 }
 
 impl Part {
@@ -34,6 +36,7 @@ impl Part {
             Self::Rows => "Stored rows",
             Self::Replicas => "Several daemons",
             Self::Access => "With a token and limits of rates",
+            Self::Sites => "Several sites",
         }
     }
 }
@@ -64,6 +67,8 @@ pub(crate) struct Sizes {
     pub(crate) row_users: Vec<u32>,
     /// Daemons on one database.
     pub(crate) daemons: Vec<u32>,
+    /// Sites in a load.
+    pub(crate) sites: Vec<u32>,
 }
 
 impl Sizes {
@@ -75,6 +80,7 @@ impl Sizes {
             hours: vec![1, 10, 100, 1_000],
             row_users: vec![10_000, 100_000],
             daemons: vec![1, 2, 3],
+            sites: vec![1, 100, 10_000],
         }
     }
 
@@ -87,6 +93,7 @@ impl Sizes {
             hours: vec![1, 1_000],
             row_users: vec![10_000],
             daemons: vec![1, 2],
+            sites: vec![1, 10_000],
         }
     }
 }
@@ -105,13 +112,13 @@ mod tests {
     #[test]
     fn parts_are_measured_once_and_in_their_order_whatever_the_command_line() {
         assert_eq!(plan(&["rows", "reads", "rows"]).parts, [Part::Reads, Part::Rows]);
-        assert_eq!(plan(&[]).parts.len(), 7);
+        assert_eq!(plan(&[]).parts.len(), 8);
     }
 
     #[test]
     fn a_quick_run_measures_sizes_that_the_full_one_measures_too() {
-        let lists = |Sizes { connections, events, users, hours, row_users, daemons }: Sizes| {
-            [connections, events, users, hours, row_users, daemons]
+        let lists = |Sizes { connections, events, users, hours, row_users, daemons, sites }: Sizes| {
+            [connections, events, users, hours, row_users, daemons, sites]
         };
         for (quick, full) in lists(Sizes::quick()).iter().zip(lists(Sizes::full())) {
             assert!(quick.iter().all(|size| full.contains(size)) && quick.is_sorted() && full.is_sorted());

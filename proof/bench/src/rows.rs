@@ -45,7 +45,7 @@ impl Rows {
             if number > 0 && number.is_multiple_of(MAX_BATCH_EVENTS) {
                 bodies.push(Vec::new());
             }
-            write_line(&event, None, bodies.last_mut().expect("there is always one"));
+            write_line(&event, None, None, bodies.last_mut().expect("there is always one"));
         }
         bodies
     }
@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(sizes.collect::<Vec<_>>(), [MAX_BATCH_EVENTS, MAX_BATCH_EVENTS, 1]);
         let whole = batches.concat();
         let read = whole.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
-        let read: Vec<_> = read.map(|line| parse_line(line).unwrap().0).collect();
+        let read: Vec<_> = read.map(|line| parse_line(line).unwrap().event).collect();
         assert!(read.iter().all(|event| event.hour() == rows().hour));
         assert_eq!(read, rows().events().collect::<Vec<_>>());
     }

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, bail};
 use db::Flavour;
 use harness::{ServerProcess, bare_command};
-use model::{Hour, HourCounts, wire::ANALYTICS_PATH};
+use model::{Hour, HourCounts, SiteName, wire::ANALYTICS_PATH};
 use tokio::process::Command;
 
 use crate::{cpu, measure::Contender};
@@ -126,7 +126,12 @@ impl Server {
     }
 
     pub(crate) async fn counts(&self, hour: Hour) -> anyhow::Result<HourCounts> {
-        let url = format!("{}{ANALYTICS_PATH}?timestamp={}", self.url(), hour.start().millis());
+        self.counts_of(None, hour).await
+    }
+
+    pub(crate) async fn counts_of(&self, site: Option<&SiteName>, hour: Hour) -> anyhow::Result<HourCounts> {
+        let site = site.map(|name| format!("&site={name}")).unwrap_or_default();
+        let url = format!("{}{ANALYTICS_PATH}?timestamp={}{site}", self.url(), hour.start().millis());
         let response = self.http.get(url).send().await?.error_for_status()?;
         Ok(response.text().await?.parse()?)
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
-use model::Hour;
+use model::{Hour, SiteName};
 use serde::Deserialize;
 use tempfile::NamedTempFile;
 use tokio::process::Command;
@@ -31,6 +31,13 @@ pub(crate) struct Traffic {
     past_share: f64,
     /// The number of users, user0 and following, drawn evenly.
     users: u32,
+    /// The number of sites, site1 and following, drawn evenly; 0: requests name none.
+    sites: u32,
+}
+
+/// The name of a site of a load, counted from 1.
+pub(crate) fn site_name(number: u32) -> SiteName {
+    SiteName::new(format!("site{number}")).expect("letters and digits are a name")
 }
 
 /// Consecutive hours.
@@ -50,12 +57,21 @@ impl Traffic {
     /// Only GETs, of one hour.
     pub(crate) fn gets(hour: Hour) -> Self {
         let past = PastHours { first: hour, count: 0 };
-        Self { post_share: 0.0, current: hour, past, past_share: 0.0, users: 1 }
+        Self { post_share: 0.0, current: hour, past, past_share: 0.0, users: 1, sites: 0 }
     }
 
     /// Only POSTs, for one hour.
     pub(crate) fn posts(hour: Hour, users: u32) -> Self {
         Self { post_share: 1.0, users, ..Self::gets(hour) }
+    }
+
+    /// The same, but every request is for one of so many sites.
+    pub(crate) fn for_sites(self, sites: u32) -> Self {
+        Self { sites, ..self }
+    }
+
+    pub(crate) fn sites(&self) -> u32 {
+        self.sites
     }
 
     /// The same, but every request is for one of the hours given.
@@ -65,7 +81,7 @@ impl Traffic {
 
     /// Half POSTs and half GETs, 95 % of either for one hour and 5 % for the others.
     pub(crate) fn mix(current: Hour, past: PastHours, users: u32) -> Self {
-        Self { post_share: 0.5, current, past, past_share: 0.05, users }
+        Self { post_share: 0.5, current, past, past_share: 0.05, users, sites: 0 }
     }
 
     pub(crate) fn has_posts(&self) -> bool {
@@ -78,7 +94,7 @@ impl Traffic {
     }
 
     fn arguments(&self, seed: u32) -> Vec<String> {
-        let Self { post_share, current, past, past_share, users } = self;
+        let Self { post_share, current, past, past_share, users, sites } = self;
         vec![
             format!("current={}", current.start().millis()),
             format!("past_first={}", past.first.start().millis()),
@@ -86,6 +102,7 @@ impl Traffic {
             format!("past_share={past_share}"),
             format!("post_share={post_share}"),
             format!("users={users}"),
+            format!("sites={sites}"),
             format!("seed={seed}"),
         ]
     }

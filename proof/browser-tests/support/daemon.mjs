@@ -14,11 +14,11 @@ export const hourOf = (instant) => Math.floor(instant / HOUR) * HOUR;
 export const asApi = (instant) => new Date(instant).toISOString().replace(".000Z", "Z");
 
 /** Starts the program that the environment names in ANALYTICSD. It is stopped and its data deleted after the test, or by close(). */
-export async function startDaemon() {
+export async function startDaemon(...options) {
   const program = process.env.ANALYTICSD;
   if (!program) throw new Error("ANALYTICSD must name the daemon's program, as in ANALYTICSD=../../target/debug/analyticsd npm test");
   const dir = await mkdtemp(join(tmpdir(), "analytics-browser-"));
-  const daemon = new Daemon(program, dir);
+  const daemon = new Daemon(program, dir, options);
   await daemon.start();
   return daemon;
 }
@@ -26,14 +26,16 @@ export async function startDaemon() {
 class Daemon {
   #program;
   #dir;
+  #options;
   #process = null;
   #said = "";
   #listen = "127.0.0.1:0";
   origin = null;
 
-  constructor(program, dir) {
+  constructor(program, dir, options) {
     this.#program = program;
     this.#dir = dir;
+    this.#options = options;
   }
 
   get #isRunning() {
@@ -43,7 +45,7 @@ class Daemon {
   /** Starts it if it is not running; the second time at the address it had before. */
   async start() {
     if (this.#isRunning) return;
-    const child = spawn(this.#program, [`--embedded=${this.#dir}/db`, "--listen", this.#listen], { stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(this.#program, [`--embedded=${this.#dir}/db`, "--listen", this.#listen, ...this.#options], { stdio: ["ignore", "pipe", "pipe"] });
     this.#process = child;
     child.stderr.on("data", (text) => (this.#said = (this.#said + text).slice(-4_000)));
     for await (const line of createInterface({ input: child.stdout })) {
@@ -70,15 +72,31 @@ class Daemon {
   }
 
   /** Makes a token or a public key by the command line, which lies beside the daemon, and returns it. Once there is one, the daemon asks for one. */
-  async createToken(...options) {
+  createToken(...options) {
+    return this.#manage("token", "create", ...options);
+  }
+
+  revokeToken(name) {
+    return this.#manage("token", "revoke", name);
+  }
+
+  /** Makes a site, and waits until the daemon knows it. */
+  async createSite(name) {
+    await this.#manage("site", "create", name);
+    while (!(await fetch(`${this.origin}/analytics?timestamp=0&site=${name}`)).ok) await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+
+  /** Runs the command line on the daemon's database, and returns what it prints. */
+  async #manage(...command) {
     const [, url] = this.#said.match(/url="?(postgres:\S+?)"?\s/);
     const environment = { ...process.env, DATABASE_URL: url };
-    const { stdout } = await promisify(execFile)(join(dirname(this.#program), "analytics-cli"), ["token", "create", ...options], { env: environment });
+    const { stdout } = await promisify(execFile)(join(dirname(this.#program), "analytics-cli"), command, { env: environment });
     return stdout.trim();
   }
 
-  async post(event, { user = "anna", timestamp = Date.now() } = {}) {
-    const response = await fetch(`${this.origin}/analytics?${new URLSearchParams({ timestamp, user, event })}`, { method: "POST" });
+  async post(event, { user = "anna", timestamp = Date.now(), site } = {}) {
+    const query = new URLSearchParams({ timestamp, user, event, ...(site && { site }) });
+    const response = await fetch(`${this.origin}/analytics?${query}`, { method: "POST" });
     if (response.status !== 204) throw new Error(`an event was answered ${response.status}: ${await response.text()}`);
   }
 

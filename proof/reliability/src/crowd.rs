@@ -4,7 +4,7 @@
 use std::{io, time::Duration};
 
 use anyhow::Context;
-use model::{Event, EventKind, Hour, Timestamp, UserName, wire::ANALYTICS_PATH};
+use model::{Event, EventKind, Hour, SiteEvent, SiteHour, Timestamp, UserName, wire::ANALYTICS_PATH};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -133,10 +133,10 @@ impl Client {
         let served = answer.as_ref().is_ok_and(|answer| answer.status.is_success());
         let action = if let Some(event) = event {
             let outcome = answer.as_ref().map_or_else(|unanswered| *unanswered, Answer::outcome);
-            Action::Send { events: vec![event], outcome }
+            Action::Send { events: vec![SiteEvent::nameless(event)], outcome }
         } else {
             let counts = answer.ok().and_then(|answer| answer.body.parse().ok());
-            Action::Read { hour: Hour::containing(at), counts }
+            Action::Read { hour: SiteHour::nameless(Hour::containing(at)), counts }
         };
         self.note(began, action);
         served

@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use model::{EventKind, Hour};
+use model::{EventKind, SiteEvent, SiteHour};
 
 use crate::operation::{Action, Operation, Outcome};
 
@@ -66,7 +66,7 @@ pub(crate) fn violations(operations: &[Operation]) -> Vec<Violation> {
 }
 
 /// The last operations on an hour before an instant, one a line.
-pub(crate) fn story(operations: &[Operation], hour: Hour, until: Instant) -> String {
+pub(crate) fn story(operations: &[Operation], hour: SiteHour, until: Instant) -> String {
     let origin = operations.iter().map(|operation| operation.began).min();
     surroundings(operations, hour, until, origin.unwrap_or(until))
 }
@@ -75,9 +75,9 @@ pub(crate) fn answered_reads(operations: &[Operation]) -> u64 {
     operations.iter().filter(|o| matches!(o.action, Action::Read { counts: Some(_), .. })).count() as u64
 }
 
-fn counters(operations: &[Operation]) -> BTreeMap<(Hour, &'static str), Counter> {
-    let mut counters: BTreeMap<(Hour, &'static str), Counter> = BTreeMap::new();
-    let mut users: HashMap<(Hour, &str), Addition> = HashMap::new();
+fn counters(operations: &[Operation]) -> BTreeMap<(SiteHour, &'static str), Counter> {
+    let mut counters: BTreeMap<(SiteHour, &'static str), Counter> = BTreeMap::new();
+    let mut users: HashMap<(SiteHour, &str), Addition> = HashMap::new();
     for operation in operations {
         let &Operation { client, began, ended, .. } = operation;
         match &operation.action {
@@ -85,13 +85,13 @@ fn counters(operations: &[Operation]) -> BTreeMap<(Hour, &'static str), Counter>
                 let acknowledged = (*outcome == Outcome::Acknowledged).then_some(ended);
                 for event in events {
                     let addition = Addition { began, acknowledged, amount: 1 };
-                    let name = match event.kind {
+                    let name = match event.event.kind {
                         EventKind::Click => "clicks",
                         EventKind::Impression => "impressions",
                     };
-                    counters.entry((event.hour(), name)).or_default().additions.push(addition);
+                    counters.entry((event.site_hour(), name)).or_default().additions.push(addition);
                     // The first event adds the user, and at the latest the first acknowledgement.
-                    let user = users.entry((event.hour(), event.user.as_str())).or_insert(addition);
+                    let user = users.entry((event.site_hour(), event.event.user.as_str())).or_insert(addition);
                     user.began = user.began.min(began);
                     user.acknowledged = [user.acknowledged, acknowledged].into_iter().flatten().min();
                 }
@@ -273,12 +273,12 @@ fn millis_since(origin: Instant, at: Instant) -> f64 {
 const SHOWN: usize = 40;
 
 /// The operations on the hour that were in flight at an instant, or were the last to end before it.
-fn surroundings(operations: &[Operation], hour: Hour, until: Instant, origin: Instant) -> String {
+fn surroundings(operations: &[Operation], hour: SiteHour, until: Instant, origin: Instant) -> String {
     let mut near: Vec<&Operation> = operations
         .iter()
         .filter(|operation| operation.began <= until)
         .filter(|operation| match &operation.action {
-            Action::Send { events, .. } => events.iter().any(|event| event.hour() == hour),
+            Action::Send { events, .. } => events.iter().any(|event| event.site_hour() == hour),
             Action::Read { hour: other, .. } | Action::Disturb { hour: other, .. } => *other == hour,
             Action::Protest { .. } => false,
         })
@@ -292,9 +292,9 @@ fn surroundings(operations: &[Operation], hour: Hour, until: Instant, origin: In
             Action::Send { events, outcome } => {
                 let here: Vec<String> = events
                     .iter()
-                    .filter(|event| event.hour() == hour)
+                    .filter(|event| event.site_hour() == hour)
                     .take(8)
-                    .map(|event| format!("{} {}", event.kind, event.user))
+                    .map(|SiteEvent { event, .. }| format!("{} {}", event.kind, event.user))
                     .collect();
                 format!("sent {} of {} events: {outcome:?}", here.join(", "), events.len())
             }

@@ -2,14 +2,14 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use model::{EventKind, Hour, UserName};
+use model::{EventKind, SiteEvent, SiteHour, UserName};
 
 use crate::operation::{Action, Operation, Outcome};
 
 /// The counts cannot tell apart two events with the same key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
-    pub(crate) hour: Hour,
+    pub(crate) hour: SiteHour,
     pub(crate) kind: EventKind,
     pub(crate) user: UserName,
 }
@@ -42,8 +42,9 @@ impl Ledger {
         let mut ledger = Self::default();
         for operation in operations {
             if let Action::Send { events, outcome } = &operation.action {
-                for event in events {
-                    let key = Key { hour: event.hour(), kind: event.kind, user: event.user.clone() };
+                for of_site in events {
+                    let (hour, SiteEvent { event, .. }) = (of_site.site_hour(), of_site);
+                    let key = Key { hour, kind: event.kind, user: event.user.clone() };
                     ledger.enter(key, *outcome);
                 }
             }
@@ -138,13 +139,17 @@ impl fmt::Display for Verdict {
 
 #[cfg(test)]
 mod tests {
-    use model::{EventKind, Hour, Timestamp, UserName};
+    use model::{EventKind, Hour, SiteHour, Timestamp, UserName};
 
     use super::{Key, Ledger, Multiset};
     use crate::operation::Outcome::{self, Acknowledged, Queued, Refused, Unknown, Unsent};
 
     fn key(user: &str) -> Key {
-        Key { hour: Hour::containing(Timestamp::MIN), kind: EventKind::Click, user: UserName::new(user).unwrap() }
+        Key {
+            hour: SiteHour::nameless(Hour::containing(Timestamp::MIN)),
+            kind: EventKind::Click,
+            user: UserName::new(user).unwrap(),
+        }
     }
 
     /// The lost events and the phantoms of one user.

@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use model::{Event, Hour, HourCounts};
+use model::{HourCounts, SiteEvent, SiteHour};
 
 /// What a client knows about the events that it sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,13 +27,13 @@ impl Outcome {
 #[derive(Debug, Clone)]
 pub enum Action {
     /// One request.
-    Send { events: Vec<Event>, outcome: Outcome },
+    Send { events: Vec<SiteEvent>, outcome: Outcome },
     /// `counts` is none if there was an error or no answer.
-    Read { hour: Hour, counts: Option<HourCounts> },
+    Read { hour: SiteHour, counts: Option<HourCounts> },
     /// An answer that the daemon must never give, in addition to the operation itself.
     Protest { why: String },
-    /// A change of an hour that must not change its counts, such as "settled".
-    Disturb { hour: Hour, what: &'static str },
+    /// A change of an hour of a site that must not change its counts, such as "settled".
+    Disturb { hour: SiteHour, what: &'static str },
 }
 
 /// One request of one client. Times are of this process's monotonic clock.

@@ -1,12 +1,13 @@
 use std::{
+    collections::HashMap,
     fmt::Display,
     time::{Duration, Instant},
 };
 
 use anyhow::Context;
-use db::{Auditor, Store};
+use db::{Auditor, Sites, Store};
 use harness::{Daemon, PrivateServer};
-use model::{Hour, HourCounts, Timestamp, wire::ANALYTICS_PATH};
+use model::{Hour, HourCounts, SiteHour, SiteId, SiteName, Timestamp, wire::ANALYTICS_PATH};
 use serde::Serialize;
 
 use crate::{
@@ -151,9 +152,12 @@ impl Report {
 
     /// Compares the counts of each daemon with the raw events.
     pub(crate) async fn audit_answers(&mut self, store: &Store, daemons: &[&Daemon]) -> anyhow::Result<()> {
-        for (hour, expected) in store.brute_force_counts().await? {
-            for daemon in daemons {
-                self.compare(daemon.url(), hour, expected, counts_of(daemon, hour).await);
+        let names: HashMap<SiteId, String> =
+            Sites(store).list().await?.into_iter().map(|site| (site.id, site.name)).collect();
+        for (it, expected) in store.brute_force_counts().await? {
+            let name = names.get(&it.site).map(String::as_str);
+            for daemon in daemons.iter().filter(|_| name.is_some() || it.site == SiteId::NAMELESS) {
+                self.compare(daemon.url(), it, expected, counts_of(daemon, it.hour, name).await);
             }
         }
         Ok(())
@@ -195,9 +199,9 @@ impl Report {
         let auditor = Auditor::connect(store).await?;
         let everything = Hour::containing(Timestamp::MIN)..=Hour::containing(Timestamp::MAX);
         for part in auditor.parts(&everything).await? {
-            for audited in auditor.audit(&part).await? {
+            for audited in auditor.audit(&part, None).await? {
                 for difference in audited.differences() {
-                    self.broke(format_args!("{}: {difference}: {audited:?}", audited.hour));
+                    self.broke(format_args!("{}: {difference}: {audited:?}", audited.site_hour));
                 }
             }
         }
@@ -218,7 +222,7 @@ impl Report {
         }
     }
 
-    fn compare(&mut self, who: &str, hour: Hour, expected: HourCounts, seen: anyhow::Result<HourCounts>) {
+    fn compare(&mut self, who: &str, hour: SiteHour, expected: HourCounts, seen: anyhow::Result<HourCounts>) {
         match seen {
             Ok(seen) => self.promise(
                 seen == expected,
@@ -254,8 +258,10 @@ impl Report {
     }
 }
 
-async fn counts_of(daemon: &Daemon, hour: Hour) -> anyhow::Result<HourCounts> {
-    let response = daemon.get(&format!("{ANALYTICS_PATH}?{}={}", Timestamp::PARAMETER, hour.start().millis())).await;
+async fn counts_of(daemon: &Daemon, hour: Hour, site: Option<&str>) -> anyhow::Result<HourCounts> {
+    let site = site.map(|name| format!("&{}={name}", SiteName::PARAMETER)).unwrap_or_default();
+    let path = format!("{ANALYTICS_PATH}?{}={}{site}", Timestamp::PARAMETER, hour.start().millis());
+    let response = daemon.get(&path).await;
     let (status, body) = (response.status(), response.text().await?);
     body.parse().with_context(|| format!("it answered {status}: {body:?}"))
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use harness::APPLICATION_NAME;
-use model::{EventKind, Hour, Timestamp, UserName};
+use model::{EventKind, Hour, SiteHour, Timestamp, UserName};
 use tokio::time::{Instant, sleep};
 use tokio_postgres::{Client, NoTls};
 
@@ -248,7 +248,7 @@ impl Saboteur {
             .await?;
         let mut events = Multiset::new();
         for row in rows {
-            let hour = Hour::containing(Timestamp::from_millis(row.get(0))?);
+            let hour = SiteHour::nameless(Hour::containing(Timestamp::from_millis(row.get(0))?));
             let (kind, user) = (EventKind::parse(row.get(1))?, UserName::new(row.get::<_, String>(2))?);
             *events.entry(Key { hour, kind, user }).or_default() += u64::try_from(row.get::<_, i64>(3))?;
         }

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use model::{
-    Event, EventKind, Hour, IdempotencyKey, Timestamp, UserName,
+    Event, EventKind, Hour, IdempotencyKey, SiteEvent, SiteHour, SiteId, SiteName, Timestamp, UserName,
     wire::{ANALYTICS_PATH, BATCH_PATH, write_line},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
@@ -30,6 +30,20 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_mins(2);
 const MILLIS_PER_HOUR: i64 = 3_600_000;
 
+/// A site that clients use; the one without a name has none.
+#[derive(Debug, Clone)]
+pub struct Site {
+    pub id: SiteId,
+    pub name: Option<SiteName>,
+}
+
+impl Site {
+    /// What names it in a query, behind other parameters.
+    fn parameter(&self) -> String {
+        self.name.as_ref().map(|name| format!("&{}={name}", SiteName::PARAMETER)).unwrap_or_default()
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct Mix {
     /// The share of requests that read counts.
@@ -44,6 +58,8 @@ pub struct Mix {
     pub present: f64,
     /// The other requests are for the hours of these times.
     pub others: Vec<Timestamp>,
+    /// Each event and each read is for any of them.
+    pub sites: Vec<Site>,
     /// Between two requests a client pauses for a random part of this.
     pub pause: Duration,
     /// Whether the daemons have a spool. Without one they must not answer 202.
@@ -62,9 +78,19 @@ impl Mix {
             batch_events: 50,
             present: 0.95,
             others,
+            sites: vec![Site { id: SiteId::NAMELESS, name: None }],
             pause: Duration::ZERO,
             has_spool: false,
         }
+    }
+
+    fn choose_site(&self, rng: &mut StdRng) -> &Site {
+        // One that needs no choice takes no random number, so that a seed gives what it gave before.
+        if let [site] = &*self.sites { site } else { self.sites.choose(rng).expect("there is a site") }
+    }
+
+    fn name_of(&self, id: SiteId) -> Option<&SiteName> {
+        self.sites.iter().find(|site| site.id == id)?.name.as_ref()
     }
 
     fn choose_instant(&self, rng: &mut StdRng) -> Timestamp {
@@ -241,9 +267,9 @@ impl TestClient {
             } else {
                 let events = self.choose_events(&mix);
                 let outcome = if self.rng.random_bool(mix.keyed) {
-                    self.write_once(&events, &stop, &progress).await
+                    self.write_once(&mix, &events, &stop, &progress).await
                 } else {
-                    self.store(Asked::Store, self.request(&target, &events, None)).await
+                    self.store(Asked::Store, request(&self.http, &mix, &target, &events, None)).await
                 };
                 Action::Send { events, outcome }
             };
@@ -263,13 +289,15 @@ impl TestClient {
 
     async fn read(&mut self, target: &str, mix: &Mix) -> Action {
         let at = mix.choose_instant(&mut self.rng);
-        let url = format!("{target}{ANALYTICS_PATH}?{}={}", Timestamp::PARAMETER, at.millis());
+        let site = mix.choose_site(&mut self.rng);
+        let url = format!("{target}{ANALYTICS_PATH}?{}={}{}", Timestamp::PARAMETER, at.millis(), site.parameter());
         let answer = self.ask(Asked::Counts, self.http.get(url)).await;
         let counts = answer.ok().filter(|answer| answer.status == StatusCode::OK);
-        Action::Read { hour: Hour::containing(at), counts: counts.and_then(|answer| answer.body.parse().ok()) }
+        let hour = SiteHour { hour: Hour::containing(at), site: site.id };
+        Action::Read { hour, counts: counts.and_then(|answer| answer.body.parse().ok()) }
     }
 
-    fn choose_events(&mut self, mix: &Mix) -> Vec<Event> {
+    fn choose_events(&mut self, mix: &Mix) -> Vec<SiteEvent> {
         let is_batch = self.rng.random_bool(mix.batches);
         let count = if is_batch { self.rng.random_range(1..=mix.batch_events) } else { 1 };
         (0..count).map(|_| self.choose_event(mix)).collect()
@@ -279,7 +307,13 @@ impl TestClient {
     /// nothing: the same events once more, or other events under the same key. The ledger has only the first ones, so
     /// it finds an event that is counted twice or stored under a used key. There is at most one daemon with a spool,
     /// so none may answer that the other events are stored (see "The spool's order" in docs/operate/reliability.md).
-    async fn write_once(&mut self, events: &[Event], stop: &watch::Receiver<bool>, progress: &Progress) -> Outcome {
+    async fn write_once(
+        &mut self,
+        mix: &Mix,
+        events: &[SiteEvent],
+        stop: &watch::Receiver<bool>,
+        progress: &Progress,
+    ) -> Outcome {
         let key = IdempotencyKey::new(format!("{}-{}", self.number, self.sent)).expect("digits make a key");
         let place = *[KeyPlace::Header, KeyPlace::Parameter, KeyPlace::Lines]
             .choose(&mut self.rng)
@@ -287,17 +321,18 @@ impl TestClient {
         let mut worst = Outcome::Unsent;
         loop {
             let Some(target) = self.target().await else { return worst };
-            let outcome = self.store(Asked::Store, self.request(&target, events, Some((&key, place)))).await;
+            let outcome =
+                self.store(Asked::Store, request(&self.http, mix, &target, events, Some((&key, place)))).await;
             match outcome {
                 Outcome::Acknowledged | Outcome::Queued => {
                     let (mut again, mut asked) = (events.to_vec(), Asked::Store);
                     if self.rng.random_bool(0.5) {
                         // One changed event is a conflict.
-                        again[0].user = UserName::new("conflict").expect("a word is a name");
+                        again[0].event.user = UserName::new("conflict").expect("a word is a name");
                         asked = Asked::StoreOthers;
                     }
                     if self.rng.random_bool(0.3) {
-                        self.store(asked, self.request(&target, &again, Some((&key, place)))).await;
+                        self.store(asked, request(&self.http, mix, &target, &again, Some((&key, place)))).await;
                     }
                     return outcome;
                 }
@@ -343,27 +378,6 @@ impl TestClient {
         Ok(answer)
     }
 
-    fn request(&self, target: &str, events: &[Event], key: Option<(&IdempotencyKey, KeyPlace)>) -> RequestBuilder {
-        let id = key.filter(|(_, place)| *place == KeyPlace::Parameter).map_or("", |(key, _)| key.as_str());
-        let id = if id.is_empty() { String::new() } else { format!("&{}={id}", IdempotencyKey::PARAMETER) };
-        let request = if let [Event { at, user, kind }] = events {
-            self.http.post(format!("{target}{ANALYTICS_PATH}?timestamp={}&user={user}&event={kind}{id}", at.millis()))
-        } else {
-            let mut lines = Vec::new();
-            for (n, event) in events.iter().enumerate() {
-                let key = key.filter(|(_, place)| *place == KeyPlace::Lines);
-                let key = key.and_then(|(key, _)| IdempotencyKey::new(format!("{key}.{n}")).ok());
-                write_line(event, key.as_ref(), &mut lines);
-            }
-            self.http.post(format!("{target}{BATCH_PATH}?{id}")).body(lines)
-        };
-        match key {
-            Some((key, KeyPlace::Header)) => request.header(IdempotencyKey::HEADER, key.as_str()),
-            Some((key, KeyPlace::Lines)) if events.len() == 1 => request.header(IdempotencyKey::HEADER, key.as_str()),
-            Some((_, KeyPlace::Parameter | KeyPlace::Lines)) | None => request,
-        }
-    }
-
     /// Any of the daemons; waits while there are none. None at the end.
     async fn target(&mut self) -> Option<String> {
         let urls = self.targets.wait_for(|urls| !urls.is_empty()).await.ok()?;
@@ -372,17 +386,46 @@ impl TestClient {
 
     /// Some users come often, some are new to every client at about the same time, and some come once: their stored
     /// event can only be the one that was sent.
-    fn choose_event(&mut self, mix: &Mix) -> Event {
+    fn choose_event(&mut self, mix: &Mix) -> SiteEvent {
         self.sent += 1;
         let name = match self.rng.random_range(0..10) {
             0..5 => format!("regular-{}", self.rng.random_range(0..20)),
             5..8 => format!("new-{}", self.sent / 20 * 20 + self.rng.random_range(0..20)),
             _ => format!("once-{}-{}", self.number, self.sent),
         };
-        Event {
+        let event = Event {
             at: mix.choose_instant(&mut self.rng),
             user: UserName::new(name).expect("the name is short and has no NUL"),
             kind: if self.rng.random_bool(0.5) { EventKind::Click } else { EventKind::Impression },
+        };
+        SiteEvent { site: mix.choose_site(&mut self.rng).id, event }
+    }
+}
+
+fn request(
+    http: &Client,
+    mix: &Mix,
+    target: &str,
+    events: &[SiteEvent],
+    key: Option<(&IdempotencyKey, KeyPlace)>,
+) -> RequestBuilder {
+    let id = key.filter(|(_, place)| *place == KeyPlace::Parameter).map_or("", |(key, _)| key.as_str());
+    let id = if id.is_empty() { String::new() } else { format!("&{}={id}", IdempotencyKey::PARAMETER) };
+    let request = if let [SiteEvent { site, event: Event { at, user, kind } }] = events {
+        let site = mix.name_of(*site).map(|name| format!("&{}={name}", SiteName::PARAMETER)).unwrap_or_default();
+        http.post(format!("{target}{ANALYTICS_PATH}?timestamp={}&user={user}&event={kind}{id}{site}", at.millis()))
+    } else {
+        let mut lines = Vec::new();
+        for (n, SiteEvent { site, event }) in events.iter().enumerate() {
+            let key = key.filter(|(_, place)| *place == KeyPlace::Lines);
+            let key = key.and_then(|(key, _)| IdempotencyKey::new(format!("{key}.{n}")).ok());
+            write_line(event, key.as_ref(), mix.name_of(*site), &mut lines);
         }
+        http.post(format!("{target}{BATCH_PATH}?{id}")).body(lines)
+    };
+    match key {
+        Some((key, KeyPlace::Header)) => request.header(IdempotencyKey::HEADER, key.as_str()),
+        Some((key, KeyPlace::Lines)) if events.len() == 1 => request.header(IdempotencyKey::HEADER, key.as_str()),
+        Some((_, KeyPlace::Parameter | KeyPlace::Lines)) | None => request,
     }
 }

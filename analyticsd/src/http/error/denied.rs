@@ -7,6 +7,7 @@ use crate::{
 };
 
 /// The answer to a request that the gate refused. It never repeats the credentials.
+#[expect(clippy::too_many_lines, reason = "one exhaustive match maps every refusal")]
 pub(super) fn answer(denial: Denial) -> Answer {
     match denial {
         Denial::Missing(Listener::Admin) => challenge(
@@ -29,6 +30,12 @@ pub(super) fn answer(denial: Denial) -> Answer {
             "Token not valid",
             "This is no token of this server, or it has expired or was revoked. Send a header `Authorization: Bearer \
              TOKEN`, with a token as `analytics-cli token create` printed it.",
+            r#", error="invalid_token""#,
+        ),
+        Denial::ShareLinksOff => challenge(
+            401,
+            "Share links are off",
+            "This server accepts no share links. Its operator can accept them with --share-links.",
             r#", error="invalid_token""#,
         ),
         Denial::SecretInUrl => challenge(
@@ -82,7 +89,7 @@ pub(super) fn answer(denial: Denial) -> Answer {
         Denial::Preflight => forbidden(
             "Other origin",
             "Pages of this origin may not send this request. The setting --cors-origins names origins that may; pages \
-             with a public key may write.",
+             with a public key in the parameter `key` may write.",
         ),
         Denial::ForeignHost => forbidden(
             LOCAL_ONLY,

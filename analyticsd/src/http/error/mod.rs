@@ -5,7 +5,7 @@ mod denied;
 
 use std::time::Duration;
 
-use model::{IdempotencyKey, InvalidInput, Problem, Timestamp, wire::InvalidLine};
+use model::{IdempotencyKey, InvalidInput, Problem, SiteName, Timestamp, wire::InvalidLine};
 use thiserror::Error;
 use warp::{
     Reply,
@@ -17,7 +17,7 @@ use warp::{
 };
 
 use crate::{
-    auth::{Denial, Limit, RateLimited, Refusal},
+    auth::{Denial, Limit, RateLimited, Refusal, SiteRefusal},
     ingest::{
         expired::Expired,
         job::IngestError,
@@ -49,6 +49,8 @@ pub(crate) enum ApiError {
     /// The tokens are not known, or the request's credentials are not sufficient.
     Denied(Denial),
     RateLimited(RateLimited),
+    /// The request cannot use the site.
+    Site(SiteRefusal),
     NotFound {
         listener: Listener,
         path: String,
@@ -165,6 +167,7 @@ impl ApiError {
             ),
             Self::Denied(denial) => denied::answer(denial),
             Self::RateLimited(limited) => rate_limited(limited),
+            Self::Site(refusal) => answer_site(refusal),
             Self::NotFound { listener, path } => {
                 let shown: String = path.chars().take(200).collect();
                 let what_is_there = match listener {
@@ -235,6 +238,9 @@ impl ApiError {
                  was stored. To repeat a request, send the same events; for another request, use a new key.",
             )
             .of_parameter(IdempotencyKey::PARAMETER, None),
+            Self::Ingest(IngestError::SiteDeleted) => {
+                invalid_site("The site was deleted a moment ago, so it takes no events.".to_owned())
+            }
             Self::Ingest(IngestError::Expired(expired)) => answer_expired(expired),
             Self::Ingest(IngestError::Unknown) => return None,
             Self::Read(ReadError::QueueFull) => busy(""),
@@ -262,10 +268,51 @@ fn unavailable(what_is_wrong: &str) -> Answer {
     Answer::new(Reason::Unavailable, 503, "Database unavailable", detail)
 }
 
+fn invalid_site(detail: String) -> Answer {
+    Answer::new(Reason::Invalid, 400, "Site not accepted", detail)
+        .of_parameter(SiteName::PARAMETER, Some("the name of a site, as `analytics-cli site list` shows it".to_owned()))
+}
+
+/// The answer to a request for a site that it cannot use.
+fn answer_site(refusal: SiteRefusal) -> Answer {
+    match refusal {
+        SiteRefusal::Unknown(name) => invalid_site(format!(
+            "There is no site {name}. `analytics-cli site create {name}` makes it; within a second every server knows it."
+        )),
+        SiteRefusal::Archived => invalid_site("The site is archived, so it takes no events.".to_owned()),
+        SiteRefusal::NotNamed => {
+            invalid_site("The token of this request is for several sites: name one in the parameter `site`, or with `--site` of analytics-cli.".to_owned())
+        }
+        SiteRefusal::NotAllowed => Answer::new(
+            Reason::Forbidden,
+            403,
+            "Not for this site",
+            "The token or public key of this request may not use this site, or the site that it was for is gone. One \
+             that is for a single site needs no parameter `site`.",
+        ),
+        SiteRefusal::NotKnownYet => Answer::new(
+            Reason::Unavailable,
+            503,
+            "Sites not known yet",
+            "The database has not answered since this server started, so the server does not know its sites yet. \
+             Nothing was stored. Try again after a second.",
+        ),
+        SiteRefusal::TooMany(name, most) => invalid_site(format!(
+            "There is no site {name}, and events may make a site only while there are fewer than {most} (--new-sites). \
+             `analytics-cli site create {name}` makes it."
+        )),
+        SiteRefusal::NotMade => unavailable(
+            "There is no such site as far as this server knows, and the database does not answer. Nothing was stored.",
+        ),
+        SiteRefusal::RateLimited(limited) => rate_limited(limited),
+    }
+}
+
 fn rate_limited(RateLimited { limit, retry_after }: RateLimited) -> Answer {
     let requests = match limit {
         Limit::PerToken => "This token sends more requests",
         Limit::PerAddress => "This address sends more requests",
+        Limit::PerSite => "This site gets more requests",
         Limit::Guesses => "This address sends more requests without a valid token",
     };
     let seconds = if retry_after == 1 { "second" } else { "seconds" };
@@ -339,6 +386,12 @@ impl From<InvalidInput> for ApiError {
 impl From<OutOfRange> for ApiError {
     fn from(out_of_range: OutOfRange) -> Self {
         Self::OutOfRange(out_of_range)
+    }
+}
+
+impl From<SiteRefusal> for ApiError {
+    fn from(refusal: SiteRefusal) -> Self {
+        Self::Site(refusal)
     }
 }
 

@@ -1,8 +1,10 @@
 use std::{fmt::Write, sync::Arc};
 
+use model::SiteHour;
 use warp::reply::Response;
 
 use crate::{
+    auth::RequestSites,
     http::{error::ApiError, openapi, query_string::QueryString, response},
     query::lanes::CountLanes,
 };
@@ -12,7 +14,7 @@ use crate::{
     get, path = "", operation_id = "getCounts",
     summary = "The exact counts of an hour",
     description = "Counts every event that was acknowledged before the request was sent. Three lines: unique_users,N clicks,N impressions,N.",
-    params(("timestamp" = i64, Query, minimum = 0, maximum = 253_402_300_799_999_i64, example = 1_431_857_103_000_i64,
+    params(openapi::Site, ("timestamp" = i64, Query, minimum = 0, maximum = 253_402_300_799_999_i64, example = 1_431_857_103_000_i64,
         description = "Any instant of the UTC hour, in milliseconds since 1970")),
     responses(
         (status = 200, description = "The counts; zeros for an hour without events", body = String, content_type = "text/plain; charset=utf-8",
@@ -20,8 +22,14 @@ use crate::{
         openapi::InvalidRequest, openapi::TooLong, openapi::Denied, openapi::Unavailable,
     ),
 )]
-pub(crate) async fn get_counts(query: QueryString, lanes: Arc<CountLanes>) -> Result<Response, ApiError> {
-    let counts = lanes.counts(query.hour()?).await?;
+pub(crate) async fn get_counts(
+    query: QueryString,
+    sites: RequestSites,
+    lanes: Arc<CountLanes>,
+) -> Result<Response, ApiError> {
+    let (hour, name) = (query.hour()?, query.site()?);
+    let site = sites.to_read(name.as_ref())?;
+    let counts = lanes.counts(SiteHour { hour, site }).await?;
     // Long enough for every answer, so that it never grows.
     let mut text = String::with_capacity(96);
     let _ = write!(text, "{counts}");

@@ -3,7 +3,7 @@ use warp::{
     http::{
         HeaderMap, HeaderValue, StatusCode,
         header::{
-            ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+            ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, REFERRER_POLICY,
             X_CONTENT_TYPE_OPTIONS,
         },
     },
@@ -35,6 +35,8 @@ pub(crate) fn get_file(path: &FullPath, headers: &HeaderMap) -> Result<Response,
         fields.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
     } else {
         fields.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+        // A share link is in the page's address.
+        fields.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
         fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     }
     Ok(response)

@@ -2,7 +2,7 @@ use std::{fmt::Write, ops::RangeInclusive, sync::Arc};
 
 use db::UniqueUsers;
 use hyper::body::Bytes;
-use model::{Hour, HourCounts, HourRow, HoursPage, Timestamp};
+use model::{Hour, HourCounts, HourRow, HoursPage, SiteId, SiteName, Timestamp};
 use warp::{
     http::{
         HeaderMap, HeaderValue, StatusCode,
@@ -12,6 +12,7 @@ use warp::{
 };
 
 use crate::{
+    auth::RequestSites,
     http::{
         chunked_body::in_chunks,
         entity_tag,
@@ -28,6 +29,7 @@ use crate::{
     summary = "Every hour of a range",
     description = "At most 1,000 hours a page; a longer range names the next page in `next` and in the header `Link`. The unique users of a range are never the sum of its hours: with `unique=exact` they are counted from raw events.",
     params(
+        openapi::Site,
         ("from" = Option<String>, Query, example = "2015-05-17T10:00:00Z",
             description = "An instant of the first hour, as RFC 3339 or in milliseconds since 1970; 23 hours before the last one if not given"),
         ("to" = Option<String>, Query, example = "2015-05-17T12:00:00Z",
@@ -49,19 +51,27 @@ use crate::{
 )]
 pub(crate) async fn get_hours(
     query: QueryString,
+    sites: RequestSites,
     headers: HeaderMap,
     reports: Arc<Reports>,
 ) -> Result<Response, ApiError> {
     let asked = query.hours(&headers)?;
-    let page = page(&asked, &reports).await?;
+    let name = query.site()?;
+    let site = sites.to_read(name.as_ref())?;
+    let page = page(&asked, site, name.as_ref(), &reports).await?;
     Ok(answer(&page, asked.format, &headers))
 }
 
-async fn page(asked: &HoursQuery, reports: &Reports) -> Result<HoursPage, ReadError> {
+async fn page(
+    asked: &HoursQuery,
+    site: SiteId,
+    name: Option<&SiteName>,
+    reports: &Reports,
+) -> Result<HoursPage, ReadError> {
     let range = first_page(&asked.range);
-    let hours = reports.hours(&range).await?;
+    let hours = reports.hours(site, &range).await?;
     let (unique_users, unique_users_note) = if asked.unique_exactly {
-        counted(reports.unique_users(&range).await?)
+        counted(reports.unique_users(site, &range).await?)
     } else {
         (
             None,
@@ -76,7 +86,7 @@ async fn page(asked: &HoursQuery, reports: &Reports) -> Result<HoursPage, ReadEr
         hours,
         unique_users,
         unique_users_note,
-        next: next_page(asked, &range),
+        next: next_page(asked, name, &range),
     })
 }
 
@@ -100,14 +110,16 @@ fn first_page(range: &RangeInclusive<Hour>) -> RangeInclusive<Hour> {
     *range.start()..=range.start().plus(most - 1).min(*range.end())
 }
 
-fn next_page(asked: &HoursQuery, page: &RangeInclusive<Hour>) -> Option<String> {
+fn next_page(asked: &HoursQuery, site: Option<&SiteName>, page: &RangeInclusive<Hour>) -> Option<String> {
     let next = page.end().next().filter(|next| next <= asked.range.end())?;
     let format = match asked.format {
         HoursFormat::Json => "json",
         HoursFormat::Csv => "csv",
     };
     let unique = if asked.unique_exactly { "&unique=exact" } else { "" };
-    Some(format!("/analytics/hours?from={next}&to={}&format={format}{unique}", asked.range.end()))
+    // No character of a name means anything in a URL.
+    let site = site.map(|name| format!("&site={name}")).unwrap_or_default();
+    Some(format!("/analytics/hours?from={next}&to={}&format={format}{unique}{site}", asked.range.end()))
 }
 
 fn answer(page: &HoursPage, format: HoursFormat, headers: &HeaderMap) -> Response {

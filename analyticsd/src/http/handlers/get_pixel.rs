@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use model::{Event, Timestamp, UserName};
+use model::{Event, SiteEvent, Timestamp, UserName};
 use warp::{
     http::{
         HeaderMap, HeaderValue, StatusCode,
@@ -10,6 +10,7 @@ use warp::{
 };
 
 use crate::{
+    auth::RequestSites,
     http::{error::ApiError, extract::Client, openapi, query_string::QueryString, visitor_names::VisitorNames},
     ingest::{job::Accepted, lanes::EventLanes},
 };
@@ -25,6 +26,7 @@ const GIF: &[u8] =
     summary = "Record an event from a page without scripts",
     description = "Records an event at the current time. A client that asks not to be tracked (`DNT: 1`, `Sec-GPC: 1`) gets the pixel, and no event is recorded.",
     params(
+        openapi::Site,
         ("event" = Option<openapi::EventKind>, Query, description = "An impression if not given"),
         ("user" = Option<String>, Query, min_length = 1, max_length = 256,
             description = "Who: 1 to 256 bytes of UTF-8 without NUL, so fewer characters than `maxLength` if some take several bytes; if not given, a name derived from address and browser, which is the same for a day"),
@@ -37,21 +39,24 @@ const GIF: &[u8] =
 )]
 pub(crate) async fn get_pixel(
     query: QueryString,
+    sites: RequestSites,
     headers: HeaderMap,
     Client(client): Client,
     events: Arc<EventLanes>,
     names: Arc<VisitorNames>,
 ) -> Result<Response, ApiError> {
     let (user, kind) = query.pixel_event()?;
+    let name = query.site()?;
     if asks_not_to_be_tracked(&headers) {
         return Ok(pixel(StatusCode::OK));
     }
+    let site = sites.to_write(name.as_ref()).await?;
     let at = Timestamp::now();
     let user: UserName = match user {
         Some(user) => user,
         None => names.of(at, client, &headers).await?,
     };
-    Ok(pixel(match events.store_one(Event { at, user, kind }, None).await? {
+    Ok(pixel(match events.store_one(SiteEvent { site, event: Event { at, user, kind } }, None).await? {
         Accepted::Committed => StatusCode::OK,
         Accepted::Spooled => StatusCode::ACCEPTED,
     }))

@@ -6,8 +6,8 @@ use tokio::time::sleep;
 use warp::{Reply, reply::Response, sse};
 
 use crate::{
-    auth::StillAllowed,
-    http::{error::ApiError, openapi},
+    auth::{RequestSites, StillAllowed},
+    http::{error::ApiError, openapi, query_string::QueryString},
     query::live::{Live, News},
 };
 
@@ -22,26 +22,34 @@ const KEEP_ALIVE: Duration = Duration::from_secs(2);
     get, path = "", operation_id = "getStream",
     summary = "The current hour, live",
     description = "Server-sent events: `counts` with the hour and what it counts, at once and then whenever they change, checked twice a second; `unavailable` while the database does not answer. The stream goes on until the daemon stops.",
+    params(openapi::Site),
     responses(
         (status = 200, description = "The events", body = LiveCounts, content_type = "text/event-stream"),
-        openapi::Denied, openapi::Unavailable,
+        openapi::InvalidRequest, openapi::TooLong, openapi::Denied, openapi::Unavailable,
     ),
 )]
-pub(crate) async fn get_stream(live: Arc<Live>, still_allowed: StillAllowed) -> Result<Response, ApiError> {
-    let Some(news) = live.listen().await else {
+pub(crate) async fn get_stream(
+    query: QueryString,
+    sites: RequestSites,
+    live: Arc<Live>,
+    still_allowed: StillAllowed,
+) -> Result<Response, ApiError> {
+    let name = query.site()?;
+    let site = sites.to_read(name.as_ref())?;
+    let Some(news) = live.listen(site).await else {
         return Err(ApiError::TooManyListeners);
     };
     let first = stream::iter([sse::Event::default().retry(RETRY)]);
-    // The stream ends when the token is revoked.
-    let news =
-        news.take_until(no_longer_allowed(still_allowed.clone())).take_while(move |_| ready(still_allowed.get()));
+    // The stream ends when the token is revoked, or the site is deleted.
+    let goes_on = move || still_allowed.to_read(site) && sites.is_live(site);
+    let news = news.take_until(end_of(goes_on.clone())).take_while(move |_| ready(goes_on()));
     let events = first.chain(news.map(event)).map(Ok::<_, Infallible>);
     Ok(sse::reply(sse::keep_alive().interval(KEEP_ALIVE).text("").stream(events)).into_response())
 }
 
-/// Resolves once the listener's credentials are no longer valid.
-async fn no_longer_allowed(still_allowed: StillAllowed) {
-    while still_allowed.get() {
+/// Resolves once the listener may listen no longer.
+async fn end_of(goes_on: impl Fn() -> bool) {
+    while goes_on() {
         sleep(KEEP_ALIVE).await;
     }
 }

@@ -2,13 +2,14 @@ use std::{collections::HashSet, sync::Arc};
 
 use futures_util::{Stream, StreamExt};
 use model::{
-    Hour, IdempotencyKey, InvalidInput, Keyed, Problem, Submission,
-    wire::{self, InvalidLine, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_BATCH_HOURS},
+    Hour, IdempotencyKey, InvalidInput, Keyed, Problem, SiteEvent, SiteHour, SiteName, Submission,
+    wire::{self, InvalidLine, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_BATCH_HOURS, SentEvent},
 };
 use tokio::time::timeout;
 use warp::{Buf, http::StatusCode, reply::Response};
 
 use crate::{
+    auth::{BatchSites, RequestSites},
     http::{
         error::ApiError,
         openapi,
@@ -28,8 +29,9 @@ use crate::{
     post, path = "", operation_id = "postBatch",
     summary = "Record many events, all or nothing",
     description = "One JSON event a line; at most 10,000 events, 8 MiB and 256 different hours. Each line may have an \
-                   idempotency key of its own in the member `id`.",
-    params(openapi::KeyInHeader, openapi::KeyAsParameter),
+                   idempotency key of its own in the member `id`, and name its site in the member `site`; the parameter \
+                   `site` is for those that do not.",
+    params(openapi::Site, openapi::KeyInHeader, openapi::KeyAsParameter),
     request_body(content = String, content_type = "application/x-ndjson",
         example = "{\"timestamp\":1431857103000,\"user\":\"anna\",\"event\":\"click\"}\n"),
     responses(openapi::Stored, openapi::InvalidRequest, openapi::Late, openapi::Conflict, openapi::TooLarge, openapi::TooLong, openapi::Denied, openapi::Unavailable,
@@ -38,6 +40,7 @@ use crate::{
 )]
 pub(crate) async fn post_batch<S, B>(
     query: QueryString,
+    sites: RequestSites,
     key: Option<KeySource>,
     body: S,
     mut share: BodyShare,
@@ -49,8 +52,10 @@ where
     B: Buf,
 {
     let key = query.idempotency_key(key.as_ref())?;
-    let reading = timeout(limits.body_timeout, read_events(body, limits.ages.now(), &mut share));
-    let mut batch = reading.await.map_err(|_| ApiError::BodyTimeout(limits.body_timeout))??;
+    let site = query.site()?;
+    let batch = Batch::new(limits.ages.now(), sites, site);
+    let reading = timeout(limits.body_timeout, read_events(body, batch, &mut share));
+    let (mut batch, sites) = reading.await.map_err(|_| ApiError::BodyTimeout(limits.body_timeout))??;
     if let Some(key) = key {
         if !batch.keyed.is_empty() {
             return Err(ApiError::Invalid(InvalidInput {
@@ -64,16 +69,20 @@ where
     if batch.events.is_empty() {
         return Ok(response::empty(StatusCode::NO_CONTENT));
     }
+    sites.admit(&mut batch.events).await?;
     Ok(response::stored(events.store_batch(batch, share).await?))
 }
 
 /// Reads lines as they arrive, so that a batch is refused at its first fault and not after its last byte.
-async fn read_events<S, B>(mut body: S, accepted: AcceptedTimes, share: &mut BodyShare) -> Result<Submission, ApiError>
+async fn read_events<S, B>(
+    mut body: S,
+    mut batch: Batch,
+    share: &mut BodyShare,
+) -> Result<(Submission, BatchSites), ApiError>
 where
     S: Stream<Item = Result<B, warp::Error>> + Unpin,
     B: Buf,
 {
-    let mut batch = Batch::new(accepted);
     let mut bytes = 0;
     let mut line = Vec::new();
     while let Some(chunk) = body.next().await {
@@ -97,7 +106,7 @@ where
         }
     }
     batch.add_line(&line)?;
-    Ok(batch.submission)
+    Ok((batch.submission, batch.sites))
 }
 
 fn too_large(limit: String) -> ApiError {
@@ -106,15 +115,26 @@ fn too_large(limit: String) -> ApiError {
 
 struct Batch {
     accepted: AcceptedTimes,
+    sites: BatchSites,
+    /// The site of lines that name none.
+    site: Option<SiteName>,
     lines: u64,
     submission: Submission,
     hours: HashSet<Hour>,
-    keys: HashSet<(Hour, IdempotencyKey)>,
+    keys: HashSet<(SiteHour, IdempotencyKey)>,
 }
 
 impl Batch {
-    fn new(accepted: AcceptedTimes) -> Self {
-        Self { accepted, lines: 0, submission: Submission::default(), hours: HashSet::new(), keys: HashSet::new() }
+    fn new(accepted: AcceptedTimes, sites: RequestSites, site: Option<SiteName>) -> Self {
+        Self {
+            accepted,
+            sites: BatchSites::new(sites),
+            site,
+            lines: 0,
+            submission: Submission::default(),
+            hours: HashSet::new(),
+            keys: HashSet::new(),
+        }
     }
 
     fn add_line(&mut self, line: &[u8]) -> Result<(), ApiError> {
@@ -123,23 +143,25 @@ impl Batch {
         if line.trim_ascii().is_empty() {
             return Ok(());
         }
-        let (event, key) = wire::parse_line(line).map_err(|error| match error {
+        let SentEvent { event, key, site } = wire::parse_line(line).map_err(|error| match error {
             InvalidLine::Invalid(invalid) => self.faulty_line(ApiError::Invalid(invalid)),
             InvalidLine::NotAnEvent(_) | InvalidLine::NotAnObject => self.faulty_line(ApiError::NotAnEvent(error)),
         })?;
         self.accepted.check(event.at).map_err(|beyond| self.faulty_line(beyond.into()))?;
+        let site = self.sites.find(site.or_else(|| self.site.clone()));
+        let event = SiteEvent { site: site.map_err(|refusal| self.faulty_line(refusal.into()))?, event };
         let Submission { events, keyed } = &mut self.submission;
         if let Some(key) = key {
-            if !self.keys.insert((event.hour(), key.clone())) {
+            if !self.keys.insert((event.site_hour(), key.clone())) {
                 return Err(self.faulty_line(ApiError::Invalid(InvalidInput {
                     parameter: IdempotencyKey::PARAMETER,
-                    fault: "is also in an earlier line of the same hour".to_owned(),
+                    fault: "is also in an earlier line of the same hour and site".to_owned(),
                     accepted: "a key of its own for each event of an hour",
                 })));
             }
             keyed.push(Keyed { key, events: events.len()..events.len() + 1 });
         }
-        self.hours.insert(event.hour());
+        self.hours.insert(event.event.hour());
         events.push(event);
         let exceeded = if events.len() > MAX_BATCH_EVENTS {
             format!("{MAX_BATCH_EVENTS} events")

@@ -1,8 +1,10 @@
 use std::sync::Arc;
 
+use model::SiteEvent;
 use warp::reply::Response;
 
 use crate::{
+    auth::RequestSites,
     http::{
         error::ApiError,
         openapi,
@@ -25,18 +27,21 @@ use crate::{
             description = "Who: 1 to 256 bytes of UTF-8 without NUL, so fewer characters than `maxLength` if some take \
                            several bytes. Two names are one user only if they are the same bytes"),
         ("event" = openapi::EventKind, Query, description = "What happened"),
-        openapi::KeyInHeader, openapi::KeyAsParameter,
+        openapi::Site, openapi::KeyInHeader, openapi::KeyAsParameter,
     ),
     responses(openapi::Stored, openapi::InvalidRequest, openapi::Conflict, openapi::TooLarge, openapi::TooLong, openapi::Denied, openapi::Unavailable),
 )]
 pub(crate) async fn post_event(
     query: QueryString,
+    sites: RequestSites,
     key: Option<KeySource>,
     ages: AgeLimits,
     events: Arc<EventLanes>,
 ) -> Result<Response, ApiError> {
     let event = query.event()?;
     let key = query.idempotency_key(key.as_ref())?;
+    let name = query.site()?;
     ages.now().check(event.at)?;
-    Ok(response::stored(events.store_one(event, key).await?))
+    let site = sites.to_write(name.as_ref()).await?;
+    Ok(response::stored(events.store_one(SiteEvent { site, event }, key).await?))
 }

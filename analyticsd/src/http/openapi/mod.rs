@@ -2,7 +2,7 @@
 
 mod common;
 
-use model::{HourRow, HoursPage, LiveCounts, Problem, Totals};
+use model::{HourRow, HoursPage, ListedSite, LiveCounts, Problem, SiteList, Totals};
 use utoipa::{
     IntoParams, IntoResponses, Modify, OpenApi, ToSchema,
     openapi::{
@@ -36,7 +36,7 @@ use crate::auth::Policy;
         (name = "browsers", description = "For the pages of other sites"),
         (name = "health", description = "For operators")
     ),
-    components(schemas(EventKind, HoursFormat, HourRow, HoursPage, LiveCounts, Problem, Totals, UniqueUsersOf)),
+    components(schemas(EventKind, HoursFormat, HourRow, HoursPage, ListedSite, LiveCounts, Problem, SiteList, Totals, UniqueUsersOf)),
     modifiers(&Credentials)
 )]
 struct Document;
@@ -127,6 +127,15 @@ pub(crate) enum HoursFormat {
 #[allow(dead_code, reason = "it only stands in the document")]
 pub(crate) enum UniqueUsersOf {
     Exact,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "it only stands in the document")]
+pub(crate) struct Site {
+    /// The site that counts. Without it, the one that the token is for, or else the one without a name.
+    #[param(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$", example = "shop")]
+    site: Option<String>,
 }
 
 #[derive(IntoParams)]

@@ -7,8 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use db::{Claim, Ingested, Reopened, SpoolPosition, Store, StoreError, WriteError, Writer};
-use model::{Hour, Submission, wire::MAX_BATCH_EVENTS};
+use db::{Claim, Ingested, SpoolPosition, Store, StoreError, WriteError, Writer};
+use model::{SiteHour, Submission, wire::MAX_BATCH_EVENTS};
 use thiserror::Error;
 use tokio::{
     sync::Notify,
@@ -163,17 +163,22 @@ impl Replay {
                     commits.stored(submissions.iter().flat_map(|submission| &submission.events));
                     return Ok(());
                 }
-                Ingested::Blocked { settled, expired } => {
-                    let expired: HashSet<Hour> = expired.into_iter().collect();
-                    let (gone, rest) = submissions
-                        .into_iter()
-                        .partition(|submission| submission.events.iter().any(|event| expired.contains(&event.hour())));
+                Ingested::Blocked { settled, expired, deleted } => {
+                    let expired: HashSet<SiteHour> = expired.into_iter().collect();
+                    // A request may be for other sites too, and it is acknowledged.
+                    let parts = submissions.into_iter().map(|it| it.partition(|it| deleted.contains(&it.site)));
+                    let (mut of_deleted, mut rest): (Vec<Submission>, Vec<Submission>) = parts.unzip();
+                    of_deleted.retain(|submission| !submission.events.is_empty());
+                    rest.retain(|submission| !submission.events.is_empty());
+                    self.reject(of_deleted, "their site is deleted").await?;
+                    let (gone, rest) = rest.into_iter().partition(|submission| {
+                        submission.events.iter().any(|event| expired.contains(&event.site_hour()))
+                    });
                     self.reject(gone, "the raw events of their hour are no longer all kept").await?;
                     submissions = rest;
-                    for hour in settled {
-                        if self.metrics.reopenings.count(self.store.reopen(hour)).await? == Reopened::EventsMissing {
-                            log_missing_events(hour);
-                        }
+                    for (hour, sites) in SiteHour::by_hour(settled) {
+                        let missing = self.metrics.reopenings.count(self.store.reopen(hour, &sites)).await?;
+                        log_missing_events(hour, &missing);
                     }
                 }
                 Ingested::Claimed { repeated, conflicting } => {

@@ -1,9 +1,9 @@
-use std::{array, fmt, time::Instant};
+use std::{array, fmt, sync::Arc, time::Instant};
 
 use db::{Ingested, StoreError, WriteError};
-use model::{Event, EventKind};
+use model::{EventKind, SiteEvent};
 
-use super::{Counter, Histogram, Sink, label::label};
+use super::{Counter, Histogram, Sink, label::label, sites::SiteMetrics};
 
 label! {
     /// The lane of events. The two lanes for batches count as one.
@@ -71,10 +71,11 @@ pub(crate) struct LaneCommits {
     clicks: Counter,
     impressions: Counter,
     repeated: Counter,
+    sites: Arc<SiteMetrics>,
 }
 
-impl Default for LaneCommits {
-    fn default() -> Self {
+impl LaneCommits {
+    fn new(sites: Arc<SiteMetrics>) -> Self {
         Self {
             events: Histogram::of_events(),
             seconds: Histogram::of_seconds(),
@@ -82,11 +83,10 @@ impl Default for LaneCommits {
             clicks: Counter::default(),
             impressions: Counter::default(),
             repeated: Counter::default(),
+            sites,
         }
     }
-}
 
-impl LaneCommits {
     /// Counts an attempt to commit.
     pub(crate) fn tried(&self, outcome: CommitOutcome, began: Instant) {
         self.outcomes[outcome as usize].add(1);
@@ -94,10 +94,11 @@ impl LaneCommits {
     }
 
     /// Counts the events of one commit.
-    pub(crate) fn stored<'a>(&self, events: impl IntoIterator<Item = &'a Event>) {
+    pub(crate) fn stored<'a>(&self, events: impl IntoIterator<Item = &'a SiteEvent>) {
         let (mut clicks, mut impressions) = (0, 0);
-        for event in events {
-            match event.kind {
+        for of_site in events {
+            self.sites.stored(of_site);
+            match of_site.event.kind {
                 EventKind::Click => clicks += 1,
                 EventKind::Impression => impressions += 1,
             }
@@ -114,12 +115,15 @@ impl LaneCommits {
 }
 
 /// The commits of all lanes.
-#[derive(Default)]
-pub(crate) struct Commits([std::sync::Arc<LaneCommits>; LaneName::ALL.len()]);
+pub(crate) struct Commits([Arc<LaneCommits>; LaneName::ALL.len()]);
 
 impl Commits {
-    pub(crate) fn of(&self, lane: LaneName) -> std::sync::Arc<LaneCommits> {
-        std::sync::Arc::clone(&self.0[lane as usize])
+    pub(super) fn new(sites: &Arc<SiteMetrics>) -> Self {
+        Self(array::from_fn(|_| Arc::new(LaneCommits::new(Arc::clone(sites)))))
+    }
+
+    pub(crate) fn of(&self, lane: LaneName) -> Arc<LaneCommits> {
+        Arc::clone(&self.0[lane as usize])
     }
 
     fn lanes(&self) -> impl Iterator<Item = (&'static str, &LaneCommits)> {

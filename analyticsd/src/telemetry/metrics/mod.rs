@@ -14,6 +14,7 @@ mod refusals;
 mod requests;
 mod settling;
 mod sink;
+mod sites;
 mod watched;
 
 use std::{
@@ -23,6 +24,7 @@ use std::{
 };
 
 use db::{PoolUse, Store};
+use model::SiteName;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, text},
@@ -37,6 +39,7 @@ pub(crate) use refusals::Reason;
 pub(crate) use requests::Listener;
 pub(crate) use requests::{MethodName, OfListener, Outcome};
 pub(crate) use sink::{Labels, Sink};
+pub(crate) use sites::OTHER;
 pub(crate) use watched::{Queued, Watched};
 
 use lanes::{Commits, Reads};
@@ -44,6 +47,7 @@ use process::Process;
 use refusals::Refusals;
 use requests::{Connections, Requests};
 use settling::Settling;
+use sites::SiteMetrics;
 
 /// One name for all pools and states, which are labels.
 const CONNECTIONS: (&str, &str) = ("analyticsd_database_pool_connections", "Connections to the database");
@@ -53,6 +57,7 @@ pub(crate) struct Metrics {
     pub(crate) requests: Requests,
     pub(crate) refusals: Refusals,
     pub(crate) connections: Connections,
+    pub(crate) sites: Arc<SiteMetrics>,
     pub(crate) commits: Commits,
     pub(crate) reads: Reads,
     pub(crate) reopenings: Reopenings,
@@ -113,13 +118,20 @@ impl Metrics {
     /// The media type of [`Metrics::render`].
     pub(crate) const MEDIA_TYPE: &'static str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-    /// All zero. `routes` are the names of routes for the label `route`; the log counts `dropped_log_lines`.
-    pub(crate) fn new(routes: impl IntoIterator<Item = &'static str>, dropped_log_lines: Arc<Counter>) -> Self {
+    /// All zero. `routes` are the names of routes for the label `route`, `sites` those for the label `site`; the log
+    /// counts `dropped_log_lines`.
+    pub(crate) fn new(
+        routes: impl IntoIterator<Item = &'static str>,
+        dropped_log_lines: Arc<Counter>,
+        sites: impl IntoIterator<Item = SiteName>,
+    ) -> Self {
+        let sites = Arc::new(SiteMetrics::new(sites));
         Self {
             requests: Requests::new(routes),
             refusals: Refusals::default(),
             connections: Connections::default(),
-            commits: Commits::default(),
+            commits: Commits::new(&sites),
+            sites,
             reads: Reads::default(),
             reopenings: Reopenings {
                 seconds: Histogram::of_seconds(),
@@ -221,6 +233,7 @@ impl Collector for Metrics {
         self.connections.encode(&mut sink)?;
         self.refusals.encode(&mut sink)?;
         self.commits.encode(&mut sink)?;
+        self.sites.encode(&mut sink)?;
         self.reads.encode(&mut sink)?;
         self.reopenings.encode(&mut sink)?;
         self.reports.encode(&mut sink)?;

@@ -22,6 +22,8 @@ pub(crate) struct Settling {
     pub(crate) audit_mismatched_hours: Gauge,
     /// How often the hourly cleanup failed.
     pub(crate) tidying_failures: Counter,
+    /// How often what is stored of deleted sites could not be deleted.
+    pub(crate) forgetting_failures: Counter,
     /// When the settler last went through all ripe hours, in milliseconds since 1970.
     last_success: Gauge,
     elected: Mutex<Option<Seen>>,
@@ -111,6 +113,11 @@ impl Settling {
             "analyticsd_tidying_failures",
             "How often the hourly cleanup of this replica failed, which deletes old raw events",
             [(vec![], self.tidying_failures.get())],
+        )?;
+        sink.counter(
+            "analyticsd_forgetting_failures",
+            "How often this replica could not delete what is stored of a day of deleted sites",
+            [(vec![], self.forgetting_failures.get())],
         )?;
         sink.gauge(
             "analyticsd_audit_mismatched_hours",

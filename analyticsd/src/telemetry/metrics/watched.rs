@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_value_is_read_each_time_and_left_out_when_it_is_gone() {
-        let metrics = Arc::new(Metrics::new([], Arc::default()));
+        let metrics = Arc::new(Metrics::new([], Arc::default(), []));
         let value = Arc::new(AtomicU8::new(1));
         let weak = Arc::downgrade(&value);
         for label in ["a", "b"] {

@@ -16,8 +16,8 @@ const SECRET_BYTES: usize = 32;
 /// 32 bytes as base64url without padding.
 const SECRET_LENGTH: usize = 43;
 
-/// What a client sends: a token `an_ID_SECRET`, or a public key `pk_ID`. The ID is 12 hexadecimal digits, and not
-/// secret.
+/// What a client sends: a token `an_ID_SECRET`, that of a share link `sh_ID_SECRET`, or a public key `pk_ID`. The ID is
+/// 12 hexadecimal digits, and not secret.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Credential<'a> {
     Secret {
@@ -32,6 +32,7 @@ pub enum Credential<'a> {
 
 impl<'a> Credential<'a> {
     pub const SECRET_PREFIX: &'static str = "an_";
+    pub const SHARE_PREFIX: &'static str = "sh_";
     pub const PUBLIC_PREFIX: &'static str = "pk_";
 
     /// None if the text has not the form of a token. Of the secret, only the length is checked: its hash decides
@@ -40,7 +41,8 @@ impl<'a> Credential<'a> {
         if let Some(id) = text.strip_prefix(Self::PUBLIC_PREFIX) {
             return is_id(id).then_some(Self::Public { id });
         }
-        let (id, secret) = text.strip_prefix(Self::SECRET_PREFIX)?.split_at_checked(ID_LENGTH)?;
+        let rest = text.strip_prefix(Self::SECRET_PREFIX).or_else(|| text.strip_prefix(Self::SHARE_PREFIX))?;
+        let (id, secret) = rest.split_at_checked(ID_LENGTH)?;
         let secret = secret.strip_prefix('_')?;
         (is_id(id) && secret.len() == SECRET_LENGTH).then_some(Self::Secret { id, secret })
     }
@@ -78,10 +80,19 @@ impl IssuedToken {
 
     /// The bytes must come from the system's source of randomness.
     pub fn secret(random: [u8; Self::RANDOM_BYTES]) -> Self {
+        Self::with_secret(Credential::SECRET_PREFIX, random)
+    }
+
+    /// For a link, which shows it to everybody who has the link.
+    pub fn share(random: [u8; Self::RANDOM_BYTES]) -> Self {
+        Self::with_secret(Credential::SHARE_PREFIX, random)
+    }
+
+    fn with_secret(prefix: &str, random: [u8; Self::RANDOM_BYTES]) -> Self {
         let (id, secret) = random.split_at(ID_BYTES);
         let (id, secret) = (hex(id), URL_SAFE_NO_PAD.encode(secret));
         let digest = Some(Credential::digest(&secret));
-        Self { text: format!("{}{id}_{secret}", Credential::SECRET_PREFIX), id, digest }
+        Self { text: format!("{prefix}{id}_{secret}"), id, digest }
     }
 
     pub fn public(random: [u8; Self::RANDOM_BYTES]) -> Self {
@@ -141,6 +152,9 @@ mod tests {
         assert_eq!((id, Some(Credential::digest(secret))), (issued.id.as_str(), issued.digest));
         let printed = format!("{:?}", Credential::parse(&issued.text).unwrap());
         assert!(printed.contains(id) && !printed.contains(secret), "{printed}");
+        let shared = IssuedToken::share([7; IssuedToken::RANDOM_BYTES]);
+        let Some(Credential::Secret { id, .. }) = Credential::parse(&shared.text) else { panic!("{}", shared.text) };
+        assert!(id == shared.id && shared.text.starts_with("sh_"));
         let public = IssuedToken::public([255; IssuedToken::RANDOM_BYTES]);
         assert_eq!(Credential::parse(&public.text), Some(Credential::Public { id: "ffffffffffff" }));
         assert_eq!(public.digest, None);

@@ -6,6 +6,7 @@ mod mix;
 mod reads;
 mod replicas;
 mod rows;
+mod sites;
 mod writes;
 
 use std::{num::NonZero, thread};
@@ -110,6 +111,7 @@ impl Stage<'_> {
             Part::Rows => return rows::measure(self).await,
             Part::Replicas => return replicas::measure(self).await,
             Part::Access => return access::measure(self).await,
+            Part::Sites => return sites::measure(self).await,
         };
         // These parts share one daemon, so each figure includes the parts before it.
         found.memory.push(Memory { after: part, peak_mib: self.daemon.peak_memory_mib() });

@@ -1,4 +1,4 @@
-//! One hour, raced for by everything that can happen to an hour.
+//! One hour of several sites, raced for by everything that can happen to an hour.
 
 use std::{
     sync::{
@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use db::{Ingested, SettleOutcome, Settler, Store, Writer};
-use model::{Event, EventKind, Hour, Timestamp, UserName};
+use model::{Event, EventKind, Hour, SiteEvent, SiteHour, SiteId, Timestamp, UserName};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{task::JoinSet, time::sleep};
 
@@ -27,6 +27,8 @@ const NAME: &str = "an hour under attack";
 const HOUR_START: i64 = 1_431_903_600_000;
 const MILLIS_PER_HOUR: i64 = 3_600_000;
 const BATCH: usize = 12;
+/// Visitors have the same names in all of them.
+const SITES: [i32; 3] = [0, 1, 2];
 /// How often the hour must be settled at least.
 const FEWEST_SETTLED: u64 = 3;
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -83,8 +85,8 @@ pub async fn attack(options: &Options, store: &Store) -> anyhow::Result<Report> 
     report.audit_database(store, &operations).await?;
     if !report.broken.is_empty() {
         let until = race.failed.get().copied().unwrap_or_else(Instant::now);
-        for hour in hours() {
-            report.broke(format_args!("the last of the race for {hour}:{}", history::story(&operations, hour, until)));
+        for it in site_hours() {
+            report.broke(format_args!("the last of the race for {it}:{}", history::story(&operations, it, until)));
         }
     }
     Ok(report)
@@ -96,6 +98,14 @@ fn hours() -> [Hour; 2] {
         let start = Timestamp::from_millis(HOUR_START + n * MILLIS_PER_HOUR);
         Hour::containing(start.expect("the year 2015 lies in the range"))
     })
+}
+
+fn sites() -> [SiteId; 3] {
+    SITES.map(|number| SiteId::new(number).expect("it is not negative"))
+}
+
+fn site_hours() -> impl Iterator<Item = SiteHour> {
+    hours().into_iter().flat_map(|hour| sites().map(|site| SiteHour { hour, site }))
 }
 
 struct Race {
@@ -139,7 +149,7 @@ async fn write(race: Arc<Race>, client: u32, mut rng: StdRng) -> anyhow::Result<
     let mut sent = 0;
     while race.goes_on() {
         let count = rng.random_range(1..=BATCH);
-        let events: Vec<Event> = (0..count).map(|_| choose_event(&mut rng, &mut sent, client)).collect();
+        let events: Vec<SiteEvent> = (0..count).map(|_| choose_event(&mut rng, &mut sent, client)).collect();
         let began = Instant::now();
         let stored = store_all(&race, &mut writer, &events, client).await;
         let outcome = if stored.is_ok() { Outcome::Acknowledged } else { Outcome::Unknown };
@@ -151,18 +161,21 @@ async fn write(race: Arc<Race>, client: u32, mut rng: StdRng) -> anyhow::Result<
     Ok(())
 }
 
-async fn store_all(race: &Race, writer: &mut Writer, events: &[Event], client: u32) -> anyhow::Result<()> {
+async fn store_all(race: &Race, writer: &mut Writer, events: &[SiteEvent], client: u32) -> anyhow::Result<()> {
     let began = Instant::now();
     while began.elapsed() < PATIENCE {
         // There are no faults here, so nothing may be refused.
         match writer.ingest(events).await.context("storing events")? {
             Ingested::Stored => return Ok(()),
             Ingested::Blocked { settled, .. } => {
-                for hour in settled {
+                for (hour, sites) in SiteHour::by_hour(settled) {
                     let began = Instant::now();
-                    race.store.reopen(hour).await.context("reopening for an event")?;
-                    race.note(client, began, Action::Disturb { hour, what: "reopened for an event" });
-                    race.reopened.fetch_add(1, Ordering::Relaxed);
+                    race.store.reopen(hour, &sites).await.context("reopening for an event")?;
+                    race.reopened.fetch_add(sites.len() as u64, Ordering::Relaxed);
+                    for site in sites {
+                        let hour = SiteHour { hour, site };
+                        race.note(client, began, Action::Disturb { hour, what: "reopened for an event" });
+                    }
                 }
             }
             claimed @ Ingested::Claimed { .. } => bail!("{claimed:?}, but no key is claimed"),
@@ -173,7 +186,7 @@ async fn store_all(race: &Race, writer: &mut Writer, events: &[Event], client: u
 
 async fn read(race: Arc<Race>, client: u32, mut rng: StdRng) -> anyhow::Result<()> {
     while race.goes_on() {
-        let hour = hours()[rng.random_range(0..2)];
+        let hour = SiteHour { hour: hours()[rng.random_range(0..2)], site: sites()[rng.random_range(0..3)] };
         let began = Instant::now();
         let counts = race.store.counts(&[hour]).await.context("reading counts")?.first().copied();
         race.note(client, began, Action::Read { hour, counts });
@@ -186,9 +199,12 @@ async fn read(race: Arc<Race>, client: u32, mut rng: StdRng) -> anyhow::Result<(
 async fn reopen(race: Arc<Race>, client: u32, mut rng: StdRng) -> anyhow::Result<()> {
     while race.goes_on() {
         let hour = hours()[rng.random_range(0..2)];
+        let chosen: Vec<SiteId> = sites().into_iter().filter(|_| rng.random_bool(0.5)).collect();
         let began = Instant::now();
-        race.store.reopen(hour).await.context("reopening")?;
-        race.note(client, began, Action::Disturb { hour, what: "reopened" });
+        race.store.reopen(hour, &chosen).await.context("reopening")?;
+        for site in chosen {
+            race.note(client, began, Action::Disturb { hour: SiteHour { hour, site }, what: "reopened" });
+        }
         sleep(Duration::from_millis(rng.random_range(0..60))).await;
     }
     Ok(())
@@ -200,17 +216,20 @@ async fn settle(race: Arc<Race>, client: u32) -> anyhow::Result<()> {
     while race.goes_on() {
         for hour in hours() {
             let began = Instant::now();
-            match settler.settle(hour).await.context("settling")? {
-                SettleOutcome::Settled => {
-                    race.settled.fetch_add(1, Ordering::Relaxed);
-                    race.note(client, began, Action::Disturb { hour, what: "settled" });
-                }
-                SettleOutcome::NotOpen | SettleOutcome::Busy => {}
-                SettleOutcome::Differs { counters, aggregate } => {
-                    race.note(client, began, Action::Disturb { hour, what: "found to differ" });
-                    bail!(
-                        "{hour} counts {counters:?}, but its aggregate is {aggregate:?}, without an event in between"
-                    );
+            for (site, outcome) in settler.settle(hour, &sites()).await.context("settling")? {
+                let hour = SiteHour { hour, site };
+                match outcome {
+                    SettleOutcome::Settled => {
+                        race.settled.fetch_add(1, Ordering::Relaxed);
+                        race.note(client, began, Action::Disturb { hour, what: "settled" });
+                    }
+                    SettleOutcome::Busy => {}
+                    SettleOutcome::Differs { counters, aggregate } => {
+                        race.note(client, began, Action::Disturb { hour, what: "found to differ" });
+                        bail!(
+                            "{hour} counts {counters:?}, but its aggregate is {aggregate:?}, without an event in between"
+                        );
+                    }
                 }
             }
         }
@@ -220,7 +239,7 @@ async fn settle(race: Arc<Race>, client: u32) -> anyhow::Result<()> {
 }
 
 /// Writers share users, who are new to all writers at about the same time.
-fn choose_event(rng: &mut StdRng, sent: &mut u64, client: u32) -> Event {
+fn choose_event(rng: &mut StdRng, sent: &mut u64, client: u32) -> SiteEvent {
     *sent += 1;
     let name = match rng.random_range(0..4) {
         0 => format!("regular-{}", rng.random_range(0..5)),
@@ -228,9 +247,10 @@ fn choose_event(rng: &mut StdRng, sent: &mut u64, client: u32) -> Event {
         _ => format!("once-{client}-{sent}"),
     };
     let millis = HOUR_START + rng.random_range(0..MILLIS_PER_HOUR * 5 / 4);
-    Event {
+    let event = Event {
         at: Timestamp::from_millis(millis).expect("the year 2015 lies in the range"),
         user: UserName::new(name).expect("the name is short and has no NUL"),
         kind: if rng.random_bool(0.5) { EventKind::Click } else { EventKind::Impression },
-    }
+    };
+    SiteEvent { site: sites()[rng.random_range(0..3)], event }
 }

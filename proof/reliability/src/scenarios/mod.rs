@@ -26,6 +26,7 @@ pub mod power_lost;
 pub mod primary_read_only;
 pub mod replicas;
 pub mod rolling;
+pub mod sites;
 pub mod slot_left_behind;
 pub mod snapshot_held;
 pub mod spool_disk_fails;
@@ -104,6 +105,8 @@ pub enum Scenario {
     DaemonClocks,
     /// Three daemons on one database, and the settler killed.
     Replicas,
+    /// Sites that come and go under a daemon that is killed.
+    Sites,
     /// Replicas restarted one by one.
     RollingRestart,
     /// Replicas of an earlier commit, and the schema under them, upgraded one by one.
@@ -149,6 +152,7 @@ impl Scenario {
             Self::ClockJumps => clock_jumps::run(options).await,
             Self::DaemonClocks => daemon_clocks::run(options).await,
             Self::Replicas => replicas::run(options).await,
+            Self::Sites => sites::run(options).await,
             Self::RollingRestart => rolling::restart(options).await,
             Self::RollingUpgrade => rolling::upgrade(options).await,
             Self::Overload => overload::run(options).await,

@@ -130,7 +130,7 @@ async fn audit(store: &Store) -> anyhow::Result<()> {
     let auditor = Auditor::connect(store).await?;
     let everything = Hour::containing(Timestamp::MIN)..=Hour::containing(Timestamp::MAX);
     for part in auditor.parts(&everything).await? {
-        auditor.audit(&part).await?;
+        auditor.audit(&part, None).await?;
     }
     Ok(())
 }

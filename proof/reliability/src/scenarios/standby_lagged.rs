@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use harness::Daemon;
-use model::{Event, EventKind, IdempotencyKey, Timestamp, UserName, wire::ANALYTICS_PATH};
+use model::{Event, EventKind, IdempotencyKey, SiteEvent, Timestamp, UserName, wire::ANALYTICS_PATH};
 use reqwest::StatusCode;
 use tokio::time::sleep;
 
@@ -99,13 +99,14 @@ async fn send(daemon: &Daemon, number: u64, at: Timestamp) -> anyhow::Result<Ope
         }
         sleep(Duration::from_millis(20)).await;
     }
-    let action = Action::Send { events: vec![Event { at, user, kind }], outcome: Outcome::Acknowledged };
+    let action =
+        Action::Send { events: vec![SiteEvent::nameless(Event { at, user, kind })], outcome: Outcome::Acknowledged };
     Ok(Operation { client: u32::MAX, began, ended: Instant::now(), action })
 }
 
 fn sent_at(operations: &[Operation]) -> impl Iterator<Item = Timestamp> {
     operations.iter().filter_map(|operation| match &operation.action {
-        Action::Send { events, .. } => Some(events[0].at),
+        Action::Send { events, .. } => Some(events[0].event.at),
         _ => None,
     })
 }

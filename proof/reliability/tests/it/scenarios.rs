@@ -2,8 +2,8 @@ use reliability::scenarios::{
     backend_killed, clock_jumps, commit_fates, connections_killed, daemon_clocks, daemon_frozen, daemon_killed,
     daemon_stopped, database_crashed, database_frozen, database_hangs, disk_full, false_errors, host_name_moves,
     network_faults, outage_spooled, overload, pages_damaged, patroni_failover, pgpool_kills, power_lost,
-    primary_read_only, replicas, slot_left_behind, snapshot_held, spool_disk_fails, standby_lagged, standby_promoted,
-    syncs_failing, syncs_slow, tables_repacked, timescaledb_upgraded,
+    primary_read_only, replicas, sites, slot_left_behind, snapshot_held, spool_disk_fails, standby_lagged,
+    standby_promoted, syncs_failing, syncs_slow, tables_repacked, timescaledb_upgraded,
 };
 
 use crate::support::options;
@@ -50,5 +50,6 @@ every_promise_is_kept! {
     a_slot_left_behind_costs_nothing_within_its_limit_and_no_event_without: slot_left_behind,
     what_is_taken_while_the_database_is_away_is_stored_exactly_once: outage_spooled,
     a_crowd_is_served_soon_or_refused_at_once_and_leaves_nothing_behind: overload,
+    sites_that_come_and_go_count_nothing_of_one_another: sites,
     replicas_answer_as_one_counter_would_and_another_settles_when_the_settler_dies: replicas,
 }

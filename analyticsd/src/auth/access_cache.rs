@@ -7,8 +7,11 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use db::{LiveAccessToken, LiveAccessTokens};
-use model::access::{Digest, Scope, Scopes};
+use db::{LiveAccessToken, LiveAccessTokens, LiveSite, LiveSites};
+use model::{
+    SiteId, SiteName,
+    access::{Digest, Scope, Scopes},
+};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -19,13 +22,15 @@ const PERIOD: Duration = Duration::from_millis(500);
 /// How old `read_at` in the file may become while the tokens do not change.
 const CONFIRMATION: TimeDelta = TimeDelta::minutes(1);
 
-/// The content of the file: tokens with the digests of their secrets, as in the database.
+/// The content of the file: tokens with the digests of their secrets, and sites, as in the database.
 #[derive(Clone, Serialize, Deserialize)]
 struct Content {
     changes: i64,
     tokens: Vec<Token>,
-    /// When they were last read. Files of earlier versions do not have it.
-    read_at: Option<DateTime<Utc>>,
+    site_changes: i64,
+    sites: Vec<Site>,
+    /// When they were last read.
+    read_at: DateTime<Utc>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -34,19 +39,72 @@ struct Token {
     scopes: Vec<String>,
     digest: Option<Digest>,
     origins: Vec<String>,
+    sites: Option<Vec<i32>>,
+    is_share: bool,
     expires_at: Option<DateTime<Utc>>,
 }
 
-/// The cached tokens, and when they were last read from the database.
+#[derive(Clone, Serialize, Deserialize)]
+struct Site {
+    id: i32,
+    name: String,
+    is_archived: bool,
+}
+
+impl Token {
+    fn kept(token: &LiveAccessToken) -> Self {
+        Self {
+            id: token.id.clone(),
+            scopes: token.scopes.iter().map(|scope| scope.as_str().to_owned()).collect(),
+            digest: token.digest,
+            origins: token.origins.clone(),
+            sites: token.sites.as_ref().map(|sites| sites.iter().map(|site| site.number()).collect()),
+            is_share: token.is_share,
+            expires_at: token.expires_at,
+        }
+    }
+
+    fn recalled(self) -> io::Result<LiveAccessToken> {
+        let scopes = self.scopes.iter().map(|scope| scope.parse::<Scope>()).collect::<Result<Scopes, _>>();
+        let sites = self.sites.map(|sites| sites.into_iter().map(site_id).collect::<io::Result<_>>()).transpose()?;
+        Ok(LiveAccessToken {
+            id: self.id,
+            scopes: scopes.map_err(io::Error::other)?,
+            digest: self.digest,
+            origins: self.origins,
+            sites,
+            is_share: self.is_share,
+            expires_at: self.expires_at,
+        })
+    }
+}
+
+impl Site {
+    fn kept(site: &LiveSite) -> Self {
+        Self { id: site.id.number(), name: site.name.as_str().to_owned(), is_archived: site.is_archived }
+    }
+
+    fn recalled(self) -> io::Result<LiveSite> {
+        let name = SiteName::new(self.name).map_err(io::Error::other)?;
+        Ok(LiveSite { id: site_id(self.id)?, name, is_archived: self.is_archived })
+    }
+}
+
+fn site_id(number: i32) -> io::Result<SiteId> {
+    SiteId::new(number).ok_or_else(|| io::Error::other("a site has a negative number"))
+}
+
+/// The cached tokens and sites, and when they were last read from the database.
 #[derive(Debug)]
 pub(super) struct Recalled {
     pub(super) tokens: LiveAccessTokens,
+    pub(super) sites: LiveSites,
     pub(super) read_at: DateTime<Utc>,
 }
 
-/// A file with the tokens that were last read, so that a daemon with a spool can check tokens when it starts during an
+/// A file with the tokens and sites that were last read, so that a daemon with a spool can check tokens when it starts during an
 /// outage of the database.
-pub(super) struct TokenCache {
+pub(super) struct AccessCache {
     dir: PathBuf,
     /// The newest content, written or not.
     last: Mutex<Option<Content>>,
@@ -54,7 +112,7 @@ pub(super) struct TokenCache {
     unwritten: watch::Sender<Option<Arc<[u8]>>>,
 }
 
-impl TokenCache {
+impl AccessCache {
     /// A cache in a folder that only this daemon uses.
     pub(super) fn in_folder(dir: &Path) -> Self {
         Self { dir: dir.to_owned(), last: Mutex::default(), unwritten: watch::Sender::new(None) }
@@ -70,48 +128,44 @@ impl TokenCache {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             text => text?,
         };
-        let Content { changes, tokens, read_at } = serde_json::from_slice(&text)?;
-        let read_at = match read_at {
-            Some(read_at) => read_at,
-            None => fs::metadata(self.path())?.modified()?.into(),
-        };
-        let tokens = tokens.into_iter().map(|token| {
-            let scopes = token.scopes.iter().map(|scope| scope.parse::<Scope>()).collect::<Result<Scopes, _>>();
-            Ok(LiveAccessToken {
-                id: token.id,
-                scopes: scopes.map_err(io::Error::other)?,
-                digest: token.digest,
-                origins: token.origins,
-                expires_at: token.expires_at,
-            })
-        });
-        let tokens = LiveAccessTokens { changes, tokens: tokens.collect::<io::Result<_>>()? };
-        Ok(Some(Recalled { tokens, read_at }))
+        let content: Content = serde_json::from_slice(&text)?;
+        let Content { changes, tokens, site_changes, sites, read_at } = content.clone();
+        let tokens = tokens.into_iter().map(Token::recalled).collect::<io::Result<_>>()?;
+        let sites = sites.into_iter().map(Site::recalled).collect::<io::Result<_>>()?;
+        // What is read next may be news of one table only.
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(content);
+        Ok(Some(Recalled {
+            tokens: LiveAccessTokens { changes, tokens },
+            sites: LiveSites { changes: site_changes, sites },
+            read_at,
+        }))
     }
 
-    /// Sets the content to tokens that were just read. [`Self::write`] or [`Self::follow`] writes it.
-    pub(super) fn replace(&self, known: &LiveAccessTokens, now: DateTime<Utc>) {
-        let tokens = known.tokens.iter().map(|token| Token {
-            id: token.id.clone(),
-            scopes: token.scopes.iter().map(|scope| scope.as_str().to_owned()).collect(),
-            digest: token.digest,
-            origins: token.origins.clone(),
-            expires_at: token.expires_at,
-        });
-        let content = Content { changes: known.changes, tokens: tokens.collect(), read_at: Some(now) };
-        self.put(&content);
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(content);
-    }
-
-    /// Notes that the tokens were read again and did not change. This is written once a minute.
-    pub(super) fn confirm(&self, now: DateTime<Utc>) {
+    /// Notes what was just read, of which nothing is given where it did not change. [`Self::write`] or
+    /// [`Self::follow`] writes it; that nothing changed is written once a minute.
+    pub(super) fn update(&self, tokens: Option<&LiveAccessTokens>, sites: Option<&LiveSites>, now: DateTime<Utc>) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(content) = last.as_mut()
-            && content.read_at.is_none_or(|before| (now - before).abs() >= CONFIRMATION)
-        {
-            content.read_at = Some(now);
-            self.put(content);
+        let content = match (last.as_mut(), tokens, sites) {
+            (Some(last), None, None) if (now - last.read_at).abs() < CONFIRMATION => return,
+            (Some(last), ..) => last,
+            (None, Some(_), Some(_)) => last.insert(Content {
+                changes: 0,
+                tokens: Vec::new(),
+                site_changes: 0,
+                sites: Vec::new(),
+                read_at: now,
+            }),
+            // What was read first is everything.
+            (None, ..) => return,
+        };
+        content.read_at = now;
+        if let Some(LiveAccessTokens { changes, tokens }) = tokens {
+            (content.changes, content.tokens) = (*changes, tokens.iter().map(Token::kept).collect());
         }
+        if let Some(LiveSites { changes, sites }) = sites {
+            (content.site_changes, content.sites) = (*changes, sites.iter().map(Site::kept).collect());
+        }
+        self.put(content);
     }
 
     fn put(&self, content: &Content) {
@@ -181,11 +235,11 @@ fn write(dir: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
-    use chrono::{DateTime, TimeDelta, Utc};
-    use db::{LiveAccessToken, LiveAccessTokens};
-    use model::access::Scope;
+    use chrono::{DateTime, Utc};
+    use db::{LiveAccessToken, LiveAccessTokens, LiveSite, LiveSites};
+    use model::{SiteId, SiteName, access::Scope};
 
-    use super::TokenCache;
+    use super::AccessCache;
 
     fn known(changes: i64) -> LiveAccessTokens {
         let token = |digest, origins| LiveAccessToken {
@@ -193,14 +247,28 @@ mod tests {
             scopes: [Scope::Write].into_iter().collect(),
             digest,
             origins,
+            sites: SiteId::new(7).map(|site| vec![site]),
+            is_share: true,
             expires_at: DateTime::from_timestamp(1, 0),
         };
         let tokens = vec![token(Some([7; 32]), vec![]), token(None, vec!["https://shop.example".to_owned()])];
         LiveAccessTokens { changes, tokens }
     }
 
-    fn holds(kept: &TokenCache, expected: &LiveAccessTokens) -> bool {
-        kept.read().ok().flatten().is_some_and(|kept| format!("{:?}", kept.tokens) == format!("{expected:?}"))
+    fn sites() -> LiveSites {
+        let site = LiveSite { id: SiteId::new(7).unwrap(), name: SiteName::new("shop").unwrap(), is_archived: true };
+        LiveSites { changes: 3, sites: vec![site] }
+    }
+
+    fn replace(kept: &AccessCache, changes: i64, now: DateTime<Utc>) {
+        kept.update(Some(&known(changes)), Some(&sites()), now);
+    }
+
+    fn holds(kept: &AccessCache, expected: &LiveAccessTokens) -> bool {
+        kept.read().ok().flatten().is_some_and(|kept| {
+            let (tokens, of_sites) = (format!("{:?}", kept.tokens), format!("{:?}", kept.sites));
+            tokens == format!("{expected:?}") && of_sites == format!("{:?}", sites())
+        })
     }
 
     async fn until(is_so: impl Fn() -> bool) {
@@ -209,7 +277,7 @@ mod tests {
         }
     }
 
-    async fn while_it_follows(kept: &TokenCache, test: impl Future<Output = ()>) {
+    async fn while_it_follows(kept: &AccessCache, test: impl Future<Output = ()>) {
         tokio::select! {
             () = kept.follow() => panic!("it ended"),
             done = tokio::time::timeout(Duration::from_mins(1), test) => done.unwrap(),
@@ -220,10 +288,10 @@ mod tests {
     async fn written_tokens_are_read_again_and_only_by_the_daemons_user() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("spool");
-        let kept = TokenCache::in_folder(&dir);
+        let kept = AccessCache::in_folder(&dir);
         assert!(kept.read().unwrap().is_none());
         for changes in [1, 2] {
-            kept.replace(&known(changes), Utc::now());
+            replace(&kept, changes, Utc::now());
             while_it_follows(&kept, until(|| holds(&kept, &known(changes)))).await;
         }
         let file = dir.join("access.json");
@@ -233,31 +301,46 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_time_of_the_last_read_is_written_each_minute_and_otherwise_taken_from_the_file() {
+    async fn the_time_of_the_last_read_is_written_each_minute_and_with_each_change() {
         let folder = tempfile::tempdir().unwrap();
-        let kept = TokenCache::in_folder(folder.path());
+        let kept = AccessCache::in_folder(folder.path());
         let at = |seconds: i64| DateTime::from_timestamp(1_000_000 + seconds, 0).unwrap();
         let read_at = || kept.read().unwrap().unwrap().read_at;
-        kept.confirm(at(0));
+        kept.update(None, None, at(0));
         kept.write().await.unwrap();
         assert!(kept.read().unwrap().is_none(), "there is nothing to confirm");
-        kept.replace(&known(1), at(0));
+        replace(&kept, 1, at(0));
         for (now, expected) in [(59, 0), (60, 60), (119, 60), (120, 120), (0, 0)] {
-            kept.confirm(at(now));
+            kept.update(None, None, at(now));
             kept.write().await.unwrap();
             assert_eq!(read_at(), at(expected), "{now}");
         }
-        fs::write(folder.path().join("access.json"), r#"{"changes":0,"tokens":[]}"#).unwrap();
-        assert!(Utc::now() - read_at() < TimeDelta::minutes(1), "files of earlier versions have no time");
+        kept.update(None, Some(&LiveSites { changes: 4, sites: vec![] }), at(5));
+        kept.write().await.unwrap();
+        let kept = kept.read().unwrap().unwrap();
+        assert_eq!((kept.tokens.tokens.len(), kept.sites.changes, kept.read_at), (2, 4, at(5)), "only sites changed");
+    }
+
+    #[tokio::test]
+    async fn what_changes_after_a_start_without_the_database_is_written_beside_what_was_recalled() {
+        let folder = tempfile::tempdir().unwrap();
+        let before = AccessCache::in_folder(folder.path());
+        replace(&before, 1, Utc::now());
+        before.write().await.unwrap();
+        let kept = AccessCache::in_folder(folder.path());
+        kept.read().unwrap();
+        kept.update(Some(&known(2)), None, Utc::now());
+        kept.write().await.unwrap();
+        assert!(holds(&kept, &known(2)));
     }
 
     #[tokio::test]
     async fn a_failed_write_is_tried_again_until_it_succeeds() {
         let folder = tempfile::tempdir().unwrap();
         let (file, new) = (folder.path().join("access.json"), folder.path().join("access.json.new"));
-        let kept = TokenCache::in_folder(folder.path());
+        let kept = AccessCache::in_folder(folder.path());
         fs::create_dir_all(file.join("not empty")).unwrap();
-        kept.replace(&known(1), Utc::now());
+        replace(&kept, 1, Utc::now());
         while_it_follows(&kept, async {
             for _ in 0..2 {
                 // A failed rename leaves the new file behind.
