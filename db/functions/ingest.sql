@@ -7,7 +7,8 @@
 --   hour_impressions                      by hour and site;
 --   seen_hours, seen_users, seen_sites    who was seen in which hour of which site and is not known to be
 --                                         there, each once, ascending (users byte by byte).
--- Where all is for the site without a name, the three arrays of sites are null.
+-- Where all is for the site without a name, hour_sites is null. So are the other two arrays of sites where
+-- all that stand in step with them are.
 --
 -- after_batch is the number of the writer's last stored batch, 0 for none; null for a caller that leaves
 -- out no pair. A writer may leave out a pair that it knows to be committed: an open hour has it from then
@@ -97,51 +98,86 @@ begin
     end if;
 
     -- One statement, because starting and ending a statement costs more than most of its parts. Everything else in it waits for
-    -- what `written` returns, which is nothing if an hour takes no events: the earliest one tells whether any is expired.
-    with written as (
-        update analytics.writers as w set
-            last_batch = ingest.batch,
-            part = ingest.batch >> 8,
-            written_at = now()
-        where w.id = ingest.writer and w.part = ingest.after_batch >> 8 and w.last_batch = ingest.after_batch and not w.fenced
-            and (is_checked or hours[1] >= (select greatest(s.accepts_from, s.due_before) from analytics.settings as s))
-            and case when hour_sites is null
-                then not exists (select from analytics.settled_hours as z where z.site = 0 and z.hour = any (hours))
-                else not exists (
+    -- what `written` returns, which is nothing if an hour takes no events: the earliest one tells whether any is expired. In a
+    -- list of columns unnest yields row after row; as a table it would first lay all of them down, which takes a fifth of the time.
+    --
+    -- For the site without a name there is a statement of its own, the same without sites: the other takes 6 % more.
+    if hour_sites is null then
+        with written as (
+            update analytics.writers as w set
+                last_batch = ingest.batch,
+                part = ingest.batch >> 8,
+                written_at = now()
+            where w.id = ingest.writer and w.part = ingest.after_batch >> 8 and w.last_batch = ingest.after_batch and not w.fenced
+                and (is_checked or hours[1] >= (select greatest(s.accepts_from, s.due_before) from analytics.settings as s))
+                and not exists (select from analytics.settled_hours as z where z.site = 0 and z.hour = any (hours))
+            returning w.id, w.is_crowded
+        ), stored as (
+            insert into analytics.events (at, kind, site, user_name)
+            select e.at, case when e.click then 'click' else 'impression' end::analytics.event_kind, 0, e.user_name
+            from written, lateral (select unnest(times) as at, unnest(users) as user_name, unnest(clicks) as click) as e
+        ), first_seen as (
+            insert into analytics.hour_users (hour, user_name, site)
+            select s.hour, s.user_name, 0
+            from written, lateral (select unnest(seen_hours) as hour, unnest(seen_users) as user_name) as s
+            on conflict do nothing
+            returning hour_users.hour
+        )
+        insert into analytics.hour_counts as c (hour, site, is_later, writer, part, unique_users, clicks, impressions, written_at)
+        select
+            h.hour, 0, w.is_crowded, w.id,
+            case when w.is_crowded then analytics.later_part(h.hour, 0, w.id) else 0 end,
+            (select count(*) from first_seen as f where f.hour = h.hour), h.clicks, h.impressions, now()
+        from written as w, unnest(hours, hour_clicks, hour_impressions) as h (hour, clicks, impressions)
+        on conflict on constraint hour_counts_pkey do update set
+            unique_users = c.unique_users + excluded.unique_users,
+            clicks = c.clicks + excluded.clicks,
+            impressions = c.impressions + excluded.impressions,
+            written_at = excluded.written_at,
+            part = case when c.is_later then ingest.batch >> 8 else 0 end;
+    else
+        with written as (
+            update analytics.writers as w set
+                last_batch = ingest.batch,
+                part = ingest.batch >> 8,
+                written_at = now()
+            where w.id = ingest.writer and w.part = ingest.after_batch >> 8 and w.last_batch = ingest.after_batch and not w.fenced
+                and (is_checked or hours[1] >= (select greatest(s.accepts_from, s.due_before) from analytics.settings as s))
+                and not exists (
                     select from unnest(hours, hour_sites) as h (hour, site)
                     join analytics.settled_hours as z on z.site = h.site and z.hour = h.hour)
                 and not exists (select from analytics.sites as d where d.deleted_at is not null and d.id = any (hour_sites))
-            end
-        returning w.id, w.is_crowded
-    ), stored as (
-        insert into analytics.events (at, kind, site, user_name)
-        select e.at, case when e.click then 'click' else 'impression' end::analytics.event_kind, coalesce(e.site, 0), e.user_name
-        -- In a list of columns unnest yields row after row; as a table it would first lay all of them down, which takes a fifth of the time.
-        from written, lateral (
-            select unnest(times) as at, unnest(sites) as site, unnest(users) as user_name, unnest(clicks) as click) as e
-    ), first_seen as (
-        insert into analytics.hour_users (hour, user_name, site)
-        select s.hour, s.user_name, coalesce(s.site, 0)
-        from written, lateral (
-            select unnest(seen_hours) as hour, unnest(seen_users) as user_name, unnest(seen_sites) as site) as s
-        on conflict do nothing
-        returning hour_users.hour, hour_users.site
-    )
-    insert into analytics.hour_counts as c (hour, site, is_later, writer, part, unique_users, clicks, impressions, written_at)
-    select
-        h.hour, coalesce(h.site, 0), w.is_crowded, w.id,
-        case when w.is_crowded then analytics.later_part(h.hour, coalesce(h.site, 0), w.id) else 0 end,
-        coalesce(n.users, 0), h.clicks, h.impressions, now()
-    from written as w
-    cross join unnest(hours, hour_sites, hour_clicks, hour_impressions) as h (hour, site, clicks, impressions)
-    left join (select f.hour, f.site, count(*) as users from first_seen as f group by f.hour, f.site) as n
-        on n.hour = h.hour and n.site = coalesce(h.site, 0)
-    on conflict on constraint hour_counts_pkey do update set
-        unique_users = c.unique_users + excluded.unique_users,
-        clicks = c.clicks + excluded.clicks,
-        impressions = c.impressions + excluded.impressions,
-        written_at = excluded.written_at,
-        part = case when c.is_later then ingest.batch >> 8 else 0 end;
+            returning w.id, w.is_crowded
+        ), stored as (
+            insert into analytics.events (at, kind, site, user_name)
+            select e.at, case when e.click then 'click' else 'impression' end::analytics.event_kind, coalesce(e.site, 0), e.user_name
+            from written, lateral (
+                select unnest(times) as at, unnest(sites) as site, unnest(users) as user_name, unnest(clicks) as click) as e
+        ), first_seen as (
+            insert into analytics.hour_users (hour, user_name, site)
+            -- Of those who are not known, all may be of the site without a name.
+            select s.hour, s.user_name, coalesce(s.site, 0)
+            from written, lateral (
+                select unnest(seen_hours) as hour, unnest(seen_users) as user_name, unnest(seen_sites) as site) as s
+            on conflict do nothing
+            returning hour_users.hour, hour_users.site
+        )
+        insert into analytics.hour_counts as c (hour, site, is_later, writer, part, unique_users, clicks, impressions, written_at)
+        select
+            h.hour, h.site, w.is_crowded, w.id,
+            case when w.is_crowded then analytics.later_part(h.hour, h.site, w.id) else 0 end,
+            coalesce(n.users, 0), h.clicks, h.impressions, now()
+        from written as w
+        cross join unnest(hours, hour_sites, hour_clicks, hour_impressions) as h (hour, site, clicks, impressions)
+        left join (select f.hour, f.site, count(*) as users from first_seen as f group by f.hour, f.site) as n
+            on n.hour = h.hour and n.site = h.site
+        on conflict on constraint hour_counts_pkey do update set
+            unique_users = c.unique_users + excluded.unique_users,
+            clicks = c.clicks + excluded.clicks,
+            impressions = c.impressions + excluded.impressions,
+            written_at = excluded.written_at,
+            part = case when c.is_later then ingest.batch >> 8 else 0 end;
+    end if;
     if not found then
         if not is_checked then
             select b.* into settled, settled_sites, expired, expired_sites, deleted from analytics.blocked(hours, hour_sites) as b;
