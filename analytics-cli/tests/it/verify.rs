@@ -34,13 +34,19 @@ async fn database_with_three_hours(flavour: Flavour) -> TestDatabase {
         .collect();
     let mut writer = Writer::new(database.store().clone());
     assert_eq!(writer.ingest(&events).await.unwrap(), Ingested::Stored);
-    let settler = Settler::elect(database.store()).await.unwrap().unwrap();
-    let ten = Hour::containing(Timestamp::from_millis(TEN).unwrap());
-    settle(&settler, ten).await;
+    settle(&database, TEN).await;
     database
 }
 
-async fn settle(settler: &Settler, hour: Hour) {
+/// A settler that was dropped a moment ago is it until the server notices that its connection is closed.
+async fn settle(database: &TestDatabase, at: i64) {
+    let hour = Hour::containing(Timestamp::from_millis(at).unwrap());
+    let settler = loop {
+        if let Some(settler) = Settler::elect(database.store()).await.unwrap() {
+            break settler;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
     let outcome = settler.settle(hour, &[SiteId::NAMELESS]).await.unwrap();
     assert_eq!(outcome, [(SiteId::NAMELESS, SettleOutcome::Settled)]);
 }
@@ -89,10 +95,8 @@ async fn hours_that_differ_from_their_raw_events_are_shown_and_repaired(flavour:
 #[tokio::test]
 async fn hours_whose_raw_events_are_gone_are_counted_as_skipped() {
     let database = database_with_three_hours(Flavour::Postgres).await;
-    let settler = Settler::elect(database.store()).await.unwrap().unwrap();
     for at in [TEN + HOUR, TEN + 2 * HOUR] {
-        let hour = Hour::containing(Timestamp::from_millis(at).unwrap());
-        settle(&settler, hour).await;
+        settle(&database, at).await;
     }
     let keep = Some(Duration::from_hours(24 * 30));
     Retention { keep, columnstore_after: None }.write(database.store()).await.unwrap();

@@ -9,7 +9,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use db::{
-    Flavour, Ingested, Retention, Settler, Store, StoreOptions,
+    Flavour, Ingested, Retention, Store, StoreOptions,
     embedded::{Embedded, EmbeddedKind, EmbeddedOptions, PostgresBinaries},
     schema,
 };
@@ -17,7 +17,7 @@ use harness::{TestDatabase, on_both_flavours, server_dir};
 use model::{EventKind, SiteEvent, SiteId, Timestamp};
 use tokio_postgres::Client;
 
-use crate::support::{assert_counts_equal_brute_force, click, event, settle, store_all, writer};
+use crate::support::{assert_counts_equal_brute_force, click, event, settle, settler, store_all, writer};
 
 on_both_flavours!(
     what_is_due_moves_by_itself_only_as_far_as_both_clocks_went_on_and_two_days_at_most,
@@ -224,7 +224,7 @@ async fn a_database_whose_clock_is_500_days_ahead_for_a_while_deletes_nothing_re
     let left = client.query_one("select count(*) from analytics.events", &[]).await.unwrap();
     assert_eq!(left.get::<_, i64>(0), 4, "those of 2015 were due");
     // That it was written when the clock was ahead says nothing.
-    let settler = Settler::elect(&store).await.unwrap().unwrap();
+    let settler = settler(&store).await;
     let ripe = settler.ripe_hours(Duration::ZERO, &[], 10).await.unwrap();
     assert_eq!(ripe, [(yesterday.site_hour().hour, vec![SiteId::NAMELESS])]);
     assert_eq!(settler.backlog(Duration::ZERO).await.unwrap().ripe_hours, 1);
