@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use model::{InvalidInput, access::Credential, query_string};
+use model::{InvalidInput, access::Credential, query_string::Parameters};
 use warp::http::header::{AUTHORIZATION, HeaderMap};
 
 /// The parameter for a public key.
@@ -63,7 +63,7 @@ pub(super) fn key_in_url(query: Option<&str>) -> Option<Cow<'_, str>> {
 }
 
 fn in_url(query: Option<&str>) -> Result<Option<Cow<'_, str>>, InvalidInput> {
-    query.map_or(Ok(None), |query| query_string::optional(query, KEY_PARAMETER, KEY_ACCEPTED))
+    query.map_or(Ok(None), |query| Parameters::of(query).optional(KEY_PARAMETER, KEY_ACCEPTED))
 }
 
 /// The token after the scheme `Bearer`, in upper or lower case.

@@ -89,7 +89,8 @@ impl RequestSites {
     /// The site that an event is for. It may be made for it.
     pub(crate) async fn to_write(&self, name: Option<&SiteName>) -> Result<SiteId, SiteRefusal> {
         let site = match self.find(name, SiteUse::Write) {
-            Err(SiteRefusal::Unknown(name)) if self.may_make() => self.make(name).await?,
+            // In a box, since every request would carry the room of what hardly one does.
+            Err(SiteRefusal::Unknown(name)) if self.may_make() => Box::pin(self.make(name)).await?,
             found => found?,
         };
         self.keep_to_rate(site, SiteUse::Write)?;

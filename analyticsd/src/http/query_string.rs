@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use model::{
     Event, EventKind, Hour, IdempotencyKey, InvalidInput, SiteName, Timestamp, UserName,
-    query_string::{given_twice, optional, required},
+    query_string::{Parameters, given_twice},
 };
 use warp::http::{HeaderMap, HeaderValue, header::ACCEPT};
 
@@ -22,38 +22,115 @@ impl QueryString {
         Self(text)
     }
 
-    fn text(&self) -> Result<&str, ApiError> {
-        if self.0.len() > MAX_BYTES { Err(ApiError::QueryTooLong { limit: MAX_BYTES }) } else { Ok(&self.0) }
+    /// Handlers take what they want from it and drop it before they wait for anything: a hostile one has thousands of
+    /// parameters.
+    pub(crate) fn parse(&self) -> Result<Query<'_>, ApiError> {
+        if self.0.len() > MAX_BYTES {
+            return Err(ApiError::QueryTooLong { limit: MAX_BYTES });
+        }
+        Ok(Query(Parameters::of(&self.0)))
     }
+}
 
+/// The parameters of a request.
+pub(crate) struct Query<'a>(Parameters<'a>);
+
+impl Query<'_> {
     /// The site that a request names.
-    pub(crate) fn site(&self) -> Result<Option<SiteName>, ApiError> {
-        Ok(site(self.text()?)?)
+    pub(crate) fn site(&self) -> Result<Option<SiteName>, InvalidInput> {
+        self.0.optional(SiteName::PARAMETER, SiteName::ACCEPTED)?.map(SiteName::new).transpose()
     }
 
     /// The event of a `POST /analytics`.
-    pub(crate) fn event(&self) -> Result<Event, ApiError> {
-        Ok(event(self.text()?)?)
+    pub(crate) fn event(&self) -> Result<Event, InvalidInput> {
+        Ok(Event {
+            at: self.timestamp()?,
+            user: UserName::new(self.0.required(UserName::PARAMETER, UserName::ACCEPTED)?)?,
+            kind: EventKind::parse(&self.0.required(EventKind::PARAMETER, EventKind::ACCEPTED)?)?,
+        })
     }
 
     /// The hour of a `GET /analytics`.
-    pub(crate) fn hour(&self) -> Result<Hour, ApiError> {
-        Ok(Hour::containing(timestamp(self.text()?)?))
+    pub(crate) fn hour(&self) -> Result<Hour, InvalidInput> {
+        Ok(Hour::containing(self.timestamp()?))
     }
 
-    /// The range of a `GET /analytics/hours`. The parameter `format` decides, otherwise the header `Accept`.
-    pub(crate) fn hours(&self, headers: &HeaderMap) -> Result<HoursQuery, ApiError> {
-        Ok(hours(self.text()?, headers)?)
+    fn timestamp(&self) -> Result<Timestamp, InvalidInput> {
+        Timestamp::parse(&self.0.required(Timestamp::PARAMETER, Timestamp::ACCEPTED)?)
     }
 
     /// The event that a `GET /analytics.gif` asks to record. The user is `None` if the query has none.
-    pub(crate) fn pixel_event(&self) -> Result<(Option<UserName>, EventKind), ApiError> {
-        Ok(pixel_event(self.text()?)?)
+    pub(crate) fn pixel_event(&self) -> Result<(Option<UserName>, EventKind), InvalidInput> {
+        let user = self.0.optional(UserName::PARAMETER, UserName::ACCEPTED)?.map(UserName::new).transpose()?;
+        let kind = self.0.optional(EventKind::PARAMETER, EventKind::ACCEPTED)?;
+        Ok((user, kind.map_or(Ok(EventKind::Impression), |kind| EventKind::parse(&kind))?))
     }
 
     /// The idempotency key of a request, if any: from its header, or from the parameter `id`.
-    pub(crate) fn idempotency_key(&self, source: Option<&KeySource>) -> Result<Option<IdempotencyKey>, ApiError> {
-        Ok(idempotency_key(self.text()?, source)?)
+    pub(crate) fn idempotency_key(&self, source: Option<&KeySource>) -> Result<Option<IdempotencyKey>, InvalidInput> {
+        let in_header = match source.and_then(|source| source.header.as_ref()) {
+            Some(KeyHeader::Once(value)) => Some(IdempotencyKey::from_header(value.as_bytes())?),
+            Some(KeyHeader::Repeated) => return Err(given_twice(IdempotencyKey::HEADER, IdempotencyKey::ACCEPTED)),
+            None => None,
+        };
+        let in_query = self.0.optional(IdempotencyKey::PARAMETER, IdempotencyKey::ACCEPTED)?;
+        let in_query = in_query.map(IdempotencyKey::new).transpose()?;
+        let key = match (in_header, in_query) {
+            (Some(header), Some(parameter)) if header != parameter => Err(InvalidInput {
+                parameter: IdempotencyKey::PARAMETER,
+                fault: "is another key than the header Idempotency-Key".to_owned(),
+                accepted: "one of the two, or the same key in both",
+            }),
+            (header, parameter) => Ok(header.or(parameter)),
+        }?;
+        Ok(match source.and_then(|source| source.public_key.as_deref()) {
+            Some(id) => key.map(|key| key.of_public_key(id)),
+            None => key,
+        })
+    }
+
+    /// The range of a `GET /analytics/hours`. The parameter `format` decides, otherwise the header `Accept`.
+    pub(crate) fn hours(&self, headers: &HeaderMap) -> Result<HoursQuery, InvalidInput> {
+        let last = self.end_of_range("to")?.unwrap_or_else(|| Hour::containing(Timestamp::now()));
+        let first = self.end_of_range("from")?.unwrap_or_else(|| last.plus(1 - USUAL_RANGE));
+        if first > last {
+            return Err(InvalidInput {
+                parameter: "from",
+                fault: "is later than to".to_owned(),
+                accepted: "an instant in the same hour as to, or before it",
+            });
+        }
+        let format = match self.0.optional("format", "json or csv")?.as_deref() {
+            Some("json") => HoursFormat::Json,
+            Some("csv") => HoursFormat::Csv,
+            Some(_) => return Err(unknown("format", "json or csv")),
+            None if accepts_csv(headers) => HoursFormat::Csv,
+            None => HoursFormat::Json,
+        };
+        let unique_exactly = match self.0.optional("unique", "exact")?.as_deref() {
+            Some("exact") => true,
+            Some(_) => return Err(unknown("unique", "exact")),
+            None => false,
+        };
+        if unique_exactly && format == HoursFormat::Csv {
+            return Err(InvalidInput {
+                parameter: "unique",
+                fault: "counts the users of all hours together, which CSV cannot contain".to_owned(),
+                accepted: "exact with format=json",
+            });
+        }
+        Ok(HoursQuery { range: first..=last, format, unique_exactly })
+    }
+
+    /// An hour by any of its instants.
+    fn end_of_range(&self, parameter: &'static str) -> Result<Option<Hour>, InvalidInput> {
+        const ACCEPTED: &str =
+            "an instant from 1970 to 9999, as RFC 3339 like 2015-05-17T10:00:00Z or as milliseconds since 1970";
+        let Some(text) = self.0.optional(parameter, ACCEPTED)? else { return Ok(None) };
+        match Timestamp::parse_either(&text) {
+            Ok(at) => Ok(Some(Hour::containing(at))),
+            Err(invalid) => Err(InvalidInput { parameter, accepted: ACCEPTED, fault: invalid.fault }),
+        }
     }
 }
 
@@ -111,76 +188,6 @@ pub(crate) enum HoursFormat {
 /// The length in hours of a range without `from`.
 const USUAL_RANGE: i64 = 24;
 
-fn idempotency_key(query: &str, source: Option<&KeySource>) -> Result<Option<IdempotencyKey>, InvalidInput> {
-    let in_header = match source.and_then(|source| source.header.as_ref()) {
-        Some(KeyHeader::Once(value)) => Some(IdempotencyKey::from_header(value.as_bytes())?),
-        Some(KeyHeader::Repeated) => return Err(given_twice(IdempotencyKey::HEADER, IdempotencyKey::ACCEPTED)),
-        None => None,
-    };
-    let in_query = optional(query, IdempotencyKey::PARAMETER, IdempotencyKey::ACCEPTED)?;
-    let in_query = in_query.map(IdempotencyKey::new).transpose()?;
-    let key = match (in_header, in_query) {
-        (Some(header), Some(parameter)) if header != parameter => Err(InvalidInput {
-            parameter: IdempotencyKey::PARAMETER,
-            fault: "is another key than the header Idempotency-Key".to_owned(),
-            accepted: "one of the two, or the same key in both",
-        }),
-        (header, parameter) => Ok(header.or(parameter)),
-    }?;
-    Ok(match source.and_then(|source| source.public_key.as_deref()) {
-        Some(id) => key.map(|key| key.of_public_key(id)),
-        None => key,
-    })
-}
-
-fn site(query: &str) -> Result<Option<SiteName>, InvalidInput> {
-    optional(query, SiteName::PARAMETER, SiteName::ACCEPTED)?.map(SiteName::new).transpose()
-}
-
-fn event(query: &str) -> Result<Event, InvalidInput> {
-    Ok(Event {
-        at: timestamp(query)?,
-        user: UserName::new(required(query, UserName::PARAMETER, UserName::ACCEPTED)?)?,
-        kind: EventKind::parse(&required(query, EventKind::PARAMETER, EventKind::ACCEPTED)?)?,
-    })
-}
-
-fn timestamp(query: &str) -> Result<Timestamp, InvalidInput> {
-    Timestamp::parse(&required(query, Timestamp::PARAMETER, Timestamp::ACCEPTED)?)
-}
-
-fn hours(query: &str, headers: &HeaderMap) -> Result<HoursQuery, InvalidInput> {
-    let last = hour(query, "to")?.unwrap_or_else(|| Hour::containing(Timestamp::now()));
-    let first = hour(query, "from")?.unwrap_or_else(|| last.plus(1 - USUAL_RANGE));
-    if first > last {
-        return Err(InvalidInput {
-            parameter: "from",
-            fault: "is later than to".to_owned(),
-            accepted: "an instant in the same hour as to, or before it",
-        });
-    }
-    let format = match optional(query, "format", "json or csv")?.as_deref() {
-        Some("json") => HoursFormat::Json,
-        Some("csv") => HoursFormat::Csv,
-        Some(_) => return Err(unknown("format", "json or csv")),
-        None if accepts_csv(headers) => HoursFormat::Csv,
-        None => HoursFormat::Json,
-    };
-    let unique_exactly = match optional(query, "unique", "exact")?.as_deref() {
-        Some("exact") => true,
-        Some(_) => return Err(unknown("unique", "exact")),
-        None => false,
-    };
-    if unique_exactly && format == HoursFormat::Csv {
-        return Err(InvalidInput {
-            parameter: "unique",
-            fault: "counts the users of all hours together, which CSV cannot contain".to_owned(),
-            accepted: "exact with format=json",
-        });
-    }
-    Ok(HoursQuery { range: first..=last, format, unique_exactly })
-}
-
 /// Whether a client prefers CSV to JSON (RFC 9110, section 12.5.1), or accepts both alike and names CSV first. A client
 /// that accepts everything gets JSON.
 fn accepts_csv(headers: &HeaderMap) -> bool {
@@ -207,24 +214,8 @@ fn media_range(text: &str) -> (String, f32) {
     (range, weight.and_then(|weight| weight.parse().ok()).unwrap_or(1.0))
 }
 
-fn hour(query: &str, parameter: &'static str) -> Result<Option<Hour>, InvalidInput> {
-    const ACCEPTED: &str =
-        "an instant from 1970 to 9999, as RFC 3339 like 2015-05-17T10:00:00Z or as milliseconds since 1970";
-    let Some(text) = optional(query, parameter, ACCEPTED)? else { return Ok(None) };
-    match Timestamp::parse_either(&text) {
-        Ok(at) => Ok(Some(Hour::containing(at))),
-        Err(invalid) => Err(InvalidInput { parameter, accepted: ACCEPTED, fault: invalid.fault }),
-    }
-}
-
 fn unknown(parameter: &'static str, accepted: &'static str) -> InvalidInput {
     InvalidInput { parameter, fault: "is unknown".to_owned(), accepted }
-}
-
-fn pixel_event(query: &str) -> Result<(Option<UserName>, EventKind), InvalidInput> {
-    let user = optional(query, UserName::PARAMETER, UserName::ACCEPTED)?.map(UserName::new).transpose()?;
-    let kind = optional(query, EventKind::PARAMETER, EventKind::ACCEPTED)?;
-    Ok((user, kind.map_or(Ok(EventKind::Impression), |kind| EventKind::parse(&kind))?))
 }
 
 #[cfg(test)]
@@ -234,7 +225,11 @@ mod tests {
 
     use warp::http::{HeaderMap, HeaderValue, header::ACCEPT};
 
-    use super::{accepts_csv, event, hours, timestamp};
+    use super::{Parameters, Query, accepts_csv};
+
+    fn query(text: &str) -> Query<'_> {
+        Query(Parameters::of(text))
+    }
 
     #[test]
     fn every_fault_is_named_with_its_parameter() {
@@ -258,16 +253,16 @@ mod tests {
             ("timestamp=1&user=a&event=Click", "event is unknown"),
             ("timestamp=1&user=a&event=click&event=click", "event is given more than once"),
         ];
-        for (query, expected) in table {
-            let invalid = event(query).unwrap_err();
-            assert_eq!(format!("{} {}", invalid.parameter, invalid.fault), expected, "{query:?}");
+        for (text, expected) in table {
+            let invalid = query(text).event().unwrap_err();
+            assert_eq!(format!("{} {}", invalid.parameter, invalid.fault), expected, "{text:?}");
         }
     }
 
     #[test]
     fn unknown_parameters_are_ignored_also_if_repeated() {
-        assert!(event("x=1&x=2&&=&timestamp=1&user=a&event=click&%ff=%ff").is_ok());
-        assert!(timestamp("timestamp=1&user=&user=&event=nonsense").is_ok());
+        assert!(query("x=1&x=2&&=&timestamp=1&user=a&event=click&%ff=%ff").event().is_ok());
+        assert!(query("timestamp=1&user=&user=&event=nonsense").hour().is_ok());
     }
 
     #[test]
@@ -297,27 +292,27 @@ mod tests {
     #[test]
     fn users_of_a_range_cannot_be_counted_for_csv() {
         let csv = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("text/csv"))]);
-        assert_eq!(hours("unique=exact", &csv).unwrap_err().parameter, "unique");
-        assert_eq!(hours("unique=exact&format=csv", &HeaderMap::new()).unwrap_err().parameter, "unique");
-        assert!(hours("unique=exact&format=json", &csv).unwrap().unique_exactly);
+        assert_eq!(query("unique=exact").hours(&csv).unwrap_err().parameter, "unique");
+        assert_eq!(query("unique=exact&format=csv").hours(&HeaderMap::new()).unwrap_err().parameter, "unique");
+        assert!(query("unique=exact&format=json").hours(&csv).unwrap().unique_exactly);
     }
 
     #[test]
     fn a_plus_is_a_space_and_an_encoded_plus_is_a_plus() {
-        assert_eq!(event("timestamp=1&event=click&user=a+b%2Bc").unwrap().user.as_str(), "a b+c");
+        assert_eq!(query("timestamp=1&event=click&user=a+b%2Bc").event().unwrap().user.as_str(), "a b+c");
     }
 
     proptest! {
         #[test]
         fn every_name_survives_percent_encoding(name in "[^\0]{1,60}") {
-            let query = format!("timestamp=1&event=click&user={}", utf8_percent_encode(&name, NON_ALPHANUMERIC));
-            let seen = event(&query).unwrap();
+            let text = format!("timestamp=1&event=click&user={}", utf8_percent_encode(&name, NON_ALPHANUMERIC));
+            let seen = query(&text).event().unwrap();
             prop_assert_eq!(seen.user.as_str(), name);
         }
 
         #[test]
-        fn no_query_string_makes_it_panic(query: String) {
-            let _ = event(&query);
+        fn no_query_string_makes_it_panic(text: String) {
+            let _ = query(&text).event();
         }
     }
 }

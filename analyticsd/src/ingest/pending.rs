@@ -130,7 +130,7 @@ impl Pending {
                 }
                 continue;
             }
-            if job.has(|it| self.reopening_hours.contains_key(&it.hour)) {
+            if !self.reopening_hours.is_empty() && job.has(|it| self.reopening_hours.contains_key(&it.hour)) {
                 if self.parked.len() < self.limits.queue_length {
                     self.parked.push(job);
                 } else {

@@ -27,7 +27,10 @@ pub(crate) async fn get_counts(
     sites: RequestSites,
     lanes: Arc<CountLanes>,
 ) -> Result<Response, ApiError> {
-    let (hour, name) = (query.hour()?, query.site()?);
+    let (hour, name) = {
+        let query = query.parse()?;
+        (query.hour()?, query.site()?)
+    };
     let site = sites.to_read(name.as_ref())?;
     let counts = lanes.counts(SiteHour { hour, site }).await?;
     // Long enough for every answer, so that it never grows.

@@ -55,8 +55,10 @@ pub(crate) async fn get_hours(
     headers: HeaderMap,
     reports: Arc<Reports>,
 ) -> Result<Response, ApiError> {
-    let asked = query.hours(&headers)?;
-    let name = query.site()?;
+    let (asked, name) = {
+        let query = query.parse()?;
+        (query.hours(&headers)?, query.site()?)
+    };
     let site = sites.to_read(name.as_ref())?;
     let page = page(&asked, site, name.as_ref(), &reports).await?;
     Ok(answer(&page, asked.format, &headers))

@@ -45,8 +45,10 @@ pub(crate) async fn get_pixel(
     events: Arc<EventLanes>,
     names: Arc<VisitorNames>,
 ) -> Result<Response, ApiError> {
-    let (user, kind) = query.pixel_event()?;
-    let name = query.site()?;
+    let ((user, kind), name) = {
+        let query = query.parse()?;
+        (query.pixel_event()?, query.site()?)
+    };
     if asks_not_to_be_tracked(&headers) {
         return Ok(pixel(StatusCode::OK));
     }

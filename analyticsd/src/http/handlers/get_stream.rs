@@ -34,7 +34,7 @@ pub(crate) async fn get_stream(
     live: Arc<Live>,
     still_allowed: StillAllowed,
 ) -> Result<Response, ApiError> {
-    let name = query.site()?;
+    let name = query.parse()?.site()?;
     let site = sites.to_read(name.as_ref())?;
     let Some(news) = live.listen(site).await else {
         return Err(ApiError::TooManyListeners);

@@ -51,8 +51,10 @@ where
     S: Stream<Item = Result<B, warp::Error>> + Unpin,
     B: Buf,
 {
-    let key = query.idempotency_key(key.as_ref())?;
-    let site = query.site()?;
+    let (key, site) = {
+        let query = query.parse()?;
+        (query.idempotency_key(key.as_ref())?, query.site()?)
+    };
     let batch = Batch::new(limits.ages.now(), sites, site);
     let reading = timeout(limits.body_timeout, read_events(body, batch, &mut share));
     let (mut batch, sites) = reading.await.map_err(|_| ApiError::BodyTimeout(limits.body_timeout))??;

@@ -38,9 +38,10 @@ pub(crate) async fn post_event(
     ages: AgeLimits,
     events: Arc<EventLanes>,
 ) -> Result<Response, ApiError> {
-    let event = query.event()?;
-    let key = query.idempotency_key(key.as_ref())?;
-    let name = query.site()?;
+    let (event, key, name) = {
+        let query = query.parse()?;
+        (query.event()?, query.idempotency_key(key.as_ref())?, query.site()?)
+    };
     ages.now().check(event.at)?;
     let site = sites.to_write(name.as_ref()).await?;
     Ok(response::stored(events.store_one(SiteEvent { site, event }, key).await?))
