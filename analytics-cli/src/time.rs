@@ -74,11 +74,9 @@ impl TimeArgument {
 }
 
 /// A warning about a number of milliseconds that is more likely a number of seconds.
-///
-/// The range is 2001 and later in seconds, which is a few weeks of the 1970s in milliseconds.
 pub(crate) fn seconds_suspicion(at: Timestamp) -> Option<String> {
     let number = at.millis();
-    if !(1_000_000_000..100_000_000_000).contains(&number) {
+    if !at.looks_like_seconds() {
         return None;
     }
     let date = |at: Timestamp| at.to_utc().to_rfc3339_opts(SecondsFormat::AutoSi, true);

@@ -2,8 +2,11 @@
 
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
-use clap::{Parser, ValueEnum};
-use event_files::{Format, Host};
+use clap::{
+    Parser,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use event_files::{FormatChoice, Host, PageViewRules, Reading};
 use model::{BearerToken, BearerTokenParser, GivenToken, wire::MAX_BATCH_EVENTS};
 use serde::{Serialize, Serializer};
 use thiserror::Error;
@@ -125,10 +128,11 @@ struct ReplayArgs {
     replay: Option<PathBuf>,
 
     /// The format of the file, as for `analytics-cli import`.
-    #[arg(long, value_enum, default_value = "combined", requires = "replay")]
-    replay_format: FormatName,
+    #[arg(long, value_name = "FORMAT", default_value = "auto", requires = "replay",
+          value_parser = PossibleValuesParser::new(FormatChoice::NAMES).try_map(|name| name.parse::<FormatChoice>()))]
+    replay_format: FormatChoice,
 
-    /// For combined: a host, without a leading www., whose pages lead to clicks. May be given several times.
+    /// For logs: a host, without a leading www., whose pages lead to clicks. May be given several times.
     #[arg(long = "own-host", value_name = "HOST", requires = "replay")]
     own_hosts: Vec<Host>,
 
@@ -156,13 +160,6 @@ struct JudgingArgs {
     /// if it does not exist.
     #[arg(long, value_name = "DIR")]
     report_dir: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum FormatName {
-    Ndjson,
-    Csv,
-    Combined,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -227,11 +224,8 @@ impl Args {
         let Self { host, token, users, run_time, rate, seed, shared, freshness_every, retries, mix, replay, judging } =
             self;
         let ReplayArgs { replay, replay_format, own_hosts, speed_up } = replay;
-        let format = match replay_format {
-            FormatName::Ndjson => Format::Ndjson,
-            FormatName::Csv => Format::Csv,
-            FormatName::Combined => Format::Combined(own_hosts),
-        };
+        let rules = PageViewRules { own_hosts, ..PageViewRules::default() };
+        let reading = Reading { format: replay_format, rules, ..Reading::default() };
         let JudgingArgs { max_p99_ms, min_rps, max_error_rate, report_dir } = judging;
         Settings {
             host: host.trim_end_matches('/').to_owned(),
@@ -255,7 +249,7 @@ impl Args {
                 batch_share: mix.batch_share,
                 batch_size: mix.batch_size as usize,
             },
-            replay: replay.map(|file| ReplaySettings { file, format, speed_up }),
+            replay: replay.map(|file| ReplaySettings { file, reading, speed_up }),
             gates: Gates { max_p99_ms, min_rps, max_error_rate },
             report_dir,
         }

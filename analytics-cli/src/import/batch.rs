@@ -51,12 +51,10 @@ impl Batch {
         of_line: Option<&IdempotencyKey>,
         max_events: usize,
     ) -> bool {
-        let wire::SentEvent { event, key: given, site } = line;
         let end = self.body.len();
-        let key = given.as_ref().or(of_line);
-        wire::write_line(event, key, site.as_ref(), &mut self.body);
-        let hour = event.hour();
-        let given = given.clone().map(|key| (hour, key));
+        wire::write_sent(line, of_line, &mut self.body);
+        let hour = line.hour();
+        let given = line.key.clone().map(|key| (hour, key));
         // The server refuses a request that holds a key twice for one site, so the second event goes into another
         // request. Which site an event is for that names none, only the server knows.
         let is_new = given.as_ref().is_none_or(|given| !self.given_keys.contains(given));
@@ -69,9 +67,9 @@ impl Batch {
             return false;
         }
         self.given_keys.extend(given);
-        self.keyed += usize::from(key.is_some());
+        self.keyed += usize::from(line.key.is_some() || of_line.is_some());
         self.lines.push(number);
-        self.hours.entry(hour).or_default().count(event.kind);
+        self.hours.entry(hour).or_default().count(line.kind);
         true
     }
 
@@ -114,7 +112,7 @@ mod tests {
             user: UserName::new(user).unwrap(),
             kind: EventKind::Click,
         };
-        SentEvent { event, key: None, site: None }
+        event.into()
     }
 
     fn fill(max_events: usize, mut event: impl FnMut(usize) -> SentEvent) -> Batch {

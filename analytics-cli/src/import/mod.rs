@@ -15,15 +15,11 @@ mod source;
 mod stopped;
 mod tally;
 
-use std::{
-    io::{self, Read},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
 use client::{Client, ClientError, Delivery};
-use event_files::{Content, Format, Records};
-use model::{IdempotencyKey, Timestamp, wire::SentEvent};
+use event_files::{Content, FormatChoice, ReadError, Reading, Record, Records, text_of};
+use model::{IdempotencyKey, wire::SentEvent};
 use tokio::task::JoinSet;
 
 pub(crate) use self::source::Source;
@@ -37,14 +33,14 @@ use self::{
     stopped::{Cause, Gap, Stopped},
     tally::Tally,
 };
-use crate::{failure::Failure, output, time::seconds_suspicion};
+use crate::{failure::Failure, output};
 
 /// The most requests in flight. The daemon stores those that arrive during a commit together in the next one.
 const MAX_IN_FLIGHT: usize = 8;
 
 #[derive(Debug)]
 pub(crate) struct Options {
-    pub(crate) format: Format,
+    pub(crate) reading: Reading,
     /// The most events of one request.
     pub(crate) batch_size: usize,
     /// The file for lines that cannot be read.
@@ -65,13 +61,13 @@ pub(crate) enum Keys {
 
 /// Prints the result, also when the import stops early.
 pub(crate) async fn run(client: &Client, sources: &[Source], options: Options) -> Result<ExitCode, Failure> {
+    check_beginnings(sources, &options.reading)?;
     let mut import = Import {
         client,
         rejects: Rejects::begin(options.rejects.as_deref(), sources)?,
         progress: Progress::begin(sources.iter().map(Source::bytes).sum()),
         interruption: Interruption::listen(),
         tally: Tally::default(),
-        suspect: None,
         spooled: 0,
         in_flight: JoinSet::new(),
         failed: Vec::new(),
@@ -88,9 +84,6 @@ pub(crate) async fn run(client: &Client, sources: &[Source], options: Options) -
             import.spooled
         ));
     }
-    if let Some(suspect) = import.suspect {
-        output::warn(&suspect);
-    }
     if let Some(stopped) = stopped {
         return Err((*stopped).into());
     }
@@ -105,8 +98,6 @@ struct Import<'a> {
     progress: Progress,
     interruption: Interruption,
     tally: Tally,
-    /// A warning about the first timestamp that looks like seconds.
-    suspect: Option<String>,
     /// How many events the server accepted while its database was away.
     spooled: u64,
     /// The batches of this file that wait for their answers.
@@ -159,8 +150,8 @@ impl Import<'_> {
             cause: Some(cause),
             first_unsent: batch.lines().first().copied().unwrap_or(line),
         };
-        let (reader, keys) = self.open(source).map_err(|error| stop(&batch, from_line, Cause::Read(error.into())))?;
-        let mut records = Records::new(reader, &self.options.format);
+        let opened = self.open(source).map_err(|error| stop(&batch, from_line, Cause::Read(error)));
+        let (mut records, keys) = opened?;
         let mut line = from_line;
         loop {
             if self.interruption.happened() {
@@ -175,9 +166,14 @@ impl Import<'_> {
             match record.content {
                 Content::Event(read) => {
                     let key = keys.as_ref().map(|keys| keys.line(line));
-                    self.add(&name, line, &read, key.as_ref(), &mut batch).await?;
+                    self.add(line, &read, key.as_ref(), &mut batch).await?;
                 }
-                Content::NotAPageView => self.tally.not_page_views += 1,
+                Content::LeftOut(reason) => self.tally.leave_out(reason),
+                Content::Unreadable(reason)
+                    if reason.is_of_unknown_unit() && self.has_sent_nothing() && batch.is_empty() =>
+                {
+                    return Err(stop(&batch, line, Cause::UnknownUnit(reason)));
+                }
                 Content::Unreadable(reason) => {
                     self.rejects
                         .add(&name, line, &reason)
@@ -189,26 +185,34 @@ impl Import<'_> {
         if batch.is_empty() { Ok(()) } else { self.send(batch).await }
     }
 
-    fn open(&self, source: &Source) -> io::Result<(Box<dyn Read>, Option<LineKeys>)> {
-        let reader = Box::new(self.progress.watch(source.open()?));
-        Ok(match &self.options.keys {
-            Keys::None => (reader, None),
+    fn open(&self, source: &Source) -> Result<(Records, Option<LineKeys>), ReadError> {
+        let mut text = text_of(self.progress.watch(source.open()?))?;
+        let keys = match &self.options.keys {
+            Keys::None => None,
             Keys::OfLines(id) => {
-                let (keys, reader) = LineKeys::of(reader, &self.options.format, id.as_deref())?;
-                (reader, Some(keys))
+                let keys;
+                (keys, text) = LineKeys::of(text, id.as_deref())?;
+                Some(keys)
             }
-        })
+        };
+        let records = Records::open(text, &self.options.reading)?;
+        if let (FormatChoice::Auto, Some(format)) = (&self.options.reading.format, records.format()) {
+            self.progress.message(&format!("{}: read as {format}", source.name()));
+        }
+        Ok((records, keys))
+    }
+
+    fn has_sent_nothing(&self) -> bool {
+        self.tally.acknowledged.events() == 0 && self.in_flight.is_empty() && self.failed.is_empty()
     }
 
     async fn add(
         &mut self,
-        name: &str,
         number: u64,
         line: &SentEvent,
         key: Option<&IdempotencyKey>,
         batch: &mut Batch,
     ) -> Result<(), EndedEarly> {
-        self.suspect(name, number, line.event.at);
         if !batch.push(number, line, key, self.options.batch_size) {
             self.send(std::mem::take(batch)).await?;
             let pushed = batch.push(number, line, key, self.options.batch_size);
@@ -273,12 +277,23 @@ impl Import<'_> {
         }
         Some((cause?, Gap::joined(gaps)))
     }
+}
 
-    fn suspect(&mut self, source: &str, line: u64, at: Timestamp) {
-        if self.suspect.is_none() {
-            self.suspect = seconds_suspicion(at).map(|suspicion| format!("{source}:{line}: timestamp {suspicion}"));
-        }
+/// Looks at the first record of each file, so that nothing is sent of any if one cannot be read at all.
+fn check_beginnings(sources: &[Source], reading: &Reading) -> Result<(), Failure> {
+    // Others cannot be read twice.
+    for source in sources.iter().filter(|source| source.bytes().is_some()) {
+        let first = source.open().map_err(ReadError::from).and_then(|file| Records::open(file, reading)?.next());
+        let fault = match first {
+            Ok(Some(Record { content: Content::Unreadable(reason), line })) if reason.is_of_unknown_unit() => {
+                format!("{}:{line}: {}", source.name(), Cause::UnknownUnit(reason))
+            }
+            Ok(_) => continue,
+            Err(error) => format!("{}: {error}", source.name()),
+        };
+        return Err(Failure::CannotRun(format!("{fault}; nothing was imported")));
     }
+    Ok(())
 }
 
 /// The line of the file that a line of a batch came from; both are counted from 1.

@@ -1,7 +1,7 @@
 use std::{fmt, io};
 
 use client::ClientError;
-use event_files::ReadError;
+use event_files::{ReadError, Unreadable};
 
 use super::batch::Batch;
 use crate::failure::{Failure, server_advice};
@@ -79,6 +79,8 @@ pub(crate) enum Cause {
         line: Option<u64>,
     },
     Read(ReadError),
+    /// The first timestamp looks like seconds.
+    UnknownUnit(Unreadable),
     /// The file of rejected lines cannot be written.
     Rejects(io::Error),
     Interrupted,
@@ -96,7 +98,7 @@ impl From<Stopped> for Failure {
         let text = stopped.to_string();
         match &stopped.cause {
             Cause::Server { error, .. } => Self::of_request(error, text),
-            Cause::Read(_) | Cause::Rejects(_) | Cause::Interrupted => Self::CannotRun(text),
+            Cause::Read(_) | Cause::UnknownUnit(_) | Cause::Rejects(_) | Cause::Interrupted => Self::CannotRun(text),
         }
     }
 }
@@ -124,7 +126,8 @@ impl fmt::Display for Stopped {
             write!(
                 f,
                 "A file with the same beginning was imported before, with a different event on this line. If this is another file, give it its own \
-                 name with --id NAME. A file that was imported may grow, but its lines must not change."
+                 name with --id NAME. A file that was imported may grow, but its lines must not change, nor the options that make \
+                 events of them, as --own-host and --visitor."
             )
         } else if *can_repeat {
             write!(
@@ -145,6 +148,9 @@ impl fmt::Display for Cause {
             Self::Server { error, line: Some(line) } => write!(f, "the server did not accept line {line}: {error}"),
             Self::Server { error, line: None } => write!(f, "{error}{}", server_advice(error)),
             Self::Read(error) => error.fmt(f),
+            Self::UnknownUnit(reason) => {
+                write!(f, "{reason}; say the unit with --timestamps s, --timestamps ms or --timestamps rfc3339")
+            }
             Self::Rejects(error) => write!(f, "cannot write to the --rejects file: {error}"),
             Self::Interrupted => f.write_str("it was interrupted"),
         }

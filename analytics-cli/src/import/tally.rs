@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use event_files::LeftOut;
 use model::Hour;
 
 use super::batch::{Batch, Kinds};
@@ -19,7 +20,8 @@ pub(crate) struct Tally {
     hours: BTreeMap<Hour, Kinds>,
     /// The first and the last hour.
     range: Option<(Hour, Hour)>,
-    pub(crate) not_page_views: u64,
+    /// Lines of logs that are no page views.
+    left_out: BTreeMap<LeftOut, u64>,
     pub(crate) unreadable: u64,
 }
 
@@ -35,13 +37,20 @@ impl Tally {
         }
     }
 
+    pub(crate) fn leave_out(&mut self, reason: LeftOut) {
+        *self.left_out.entry(reason).or_default() += 1;
+    }
+
     /// Lines of `name,number`, as in the server's answers, and a table of the hours.
     pub(crate) fn summary(&self, palette: Palette) -> String {
-        let Self { acknowledged, hours, range, not_page_views, unreadable } = self;
+        let Self { acknowledged, hours, range, left_out, unreadable } = self;
         let Kinds { clicks, impressions } = acknowledged;
+        let line = |(reason, lines): (&LeftOut, &u64)| format!("left_out_{},{lines}\n", reason.name());
+        let reasons = left_out.iter().map(line).collect::<Vec<_>>().concat();
         let totals = format!(
-            "events,{}\nclicks,{clicks}\nimpressions,{impressions}\nnot_page_views,{not_page_views}\nunreadable,{unreadable}\n",
-            acknowledged.events()
+            "events,{}\nclicks,{clicks}\nimpressions,{impressions}\nleft_out,{}\n{reasons}unreadable,{unreadable}\n",
+            acknowledged.events(),
+            left_out.values().sum::<u64>()
         );
         let Some((first, last)) = range else { return totals };
         if hours.len() > MAX_HOURS {
@@ -59,7 +68,7 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
-    use model::{Event, EventKind, Timestamp, UserName, wire::SentEvent};
+    use model::{Event, EventKind, Timestamp, UserName};
 
     use super::{Batch, MAX_HOURS, Palette, Tally};
 
@@ -70,7 +79,7 @@ mod tests {
             let mut batch = Batch::default();
             for kind in [EventKind::Click, EventKind::Impression, EventKind::Impression] {
                 let event = Event { at, user: UserName::new("a").unwrap(), kind };
-                assert!(batch.push(1, &SentEvent { event, key: None, site: None }, None, 9));
+                assert!(batch.push(1, &event.into(), None, 9));
             }
             tally.add(&batch);
             tally.add(&batch);
@@ -84,7 +93,7 @@ mod tests {
         events,12
         clicks,4
         impressions,8
-        not_page_views,0
+        left_out,0
         unreadable,0
 
         hour                  clicks  impressions

@@ -33,7 +33,7 @@ fn every_line_is_sent_in_batches_of_the_size_asked_for() {
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert_eq!(
         run.stdout,
-        "events,5\nclicks,5\nimpressions,0\nnot_page_views,0\nunreadable,0\n\n\
+        "events,5\nclicks,5\nimpressions,0\nleft_out,0\nunreadable,0\n\n\
          hour                  clicks  impressions\n1970-01-01T00:00:00Z       5            0\n"
     );
     assert_eq!(run.stderr, "");
@@ -42,7 +42,7 @@ fn every_line_is_sent_in_batches_of_the_size_asked_for() {
     sent.sort();
     assert_eq!(sent.concat(), events(5));
     for request in server.requests() {
-        assert_eq!(request.head, "POST /analytics/batch");
+        assert_eq!(request.head, "POST /analytics/batch?timestamps=ms");
         assert!(request.headers.contains("content-type: application/x-ndjson"), "{}", request.headers);
     }
 }
@@ -83,16 +83,68 @@ fn a_log_becomes_page_views_and_the_rest_is_counted() {
     let run = run(&server, &arguments, log.concat().as_bytes());
     assert_eq!(run.code, 1);
     assert!(
-        run.stdout.starts_with("events,2\nclicks,1\nimpressions,1\nnot_page_views,2\nunreadable,1\n"),
+        run.stdout.starts_with(
+            "events,2\nclicks,1\nimpressions,1\nleft_out,2\nleft_out_other_methods,1\nleft_out_assets,1\nunreadable,1\n"
+        ),
         "{}",
         run.stdout
     );
-    assert!(run.stderr.starts_with("standard input:4: is not a line of a combined access log"), "{}", run.stderr);
+    assert!(run.stderr.starts_with("standard input:4: is not a line of this access log"), "{}", run.stderr);
     assert_eq!(
         server.requests()[0].body,
         "{\"timestamp\":1431857103000,\"user\":\"10.0.0.1\",\"event\":\"click\"}\n\
          {\"timestamp\":1431857103000,\"user\":\"10.0.0.1\",\"event\":\"impression\"}\n"
     );
+}
+
+#[test]
+fn a_timestamp_that_looks_like_seconds_stops_the_import_before_anything_is_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let good = write("good.csv", "timestamp,user,event\n1706796001000,ann,click\n");
+    let seconds = write("seconds.csv", "timestamp,user,event\n1706796001,ann,click\n1706796002,ben,impression\n");
+    let server = TestServer::answering(&[Answer::Stored]);
+    let refused = run(&server, &["import", &good, &seconds], b"");
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    assert!(refused.stderr.contains("seconds.csv:2: timestamp looks like seconds"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("--timestamps s"), "{}", refused.stderr);
+    let piped = run(&server, &["import", "-"], b"timestamp,user,event\n1706796001,ann,click\n");
+    assert_eq!(piped.code, 2, "{}", piped.stderr);
+    assert!(piped.stderr.contains("looks like seconds"), "{}", piped.stderr);
+    assert!(server.requests().is_empty());
+    let said = run(&server, &["import", "--timestamps", "s", &seconds], b"");
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert!(server.requests()[0].body.starts_with("{\"timestamp\":1706796001000,"), "{}", server.requests()[0].body);
+}
+
+#[test]
+fn the_format_of_each_file_is_found_and_printed_and_what_fits_none_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let csv = write("a.csv", "timestamp;user;event\n1706796001000;ann;click\n");
+    let log = write("a.log", "192.0.2.1 - - [01/Feb/2024:14:00:01 +0000] \"GET / HTTP/1.1\" 200 512\n");
+    let none = write("a.txt", "hello\n");
+    let server = TestServer::answering(&[Answer::Stored]);
+    let refused = run(&server, &["import", &csv, &none], b"");
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    assert!(refused.stderr.contains("a.txt: its format cannot be told"), "{}", refused.stderr);
+    assert!(server.requests().is_empty());
+    let read = run(&server, &["import", &csv, &log], b"");
+    assert_eq!(read.code, 0, "{}", read.stderr);
+    assert!(
+        read.stderr.contains("a.csv: read as csv") && read.stderr.contains("a.log: read as common"),
+        "{}",
+        read.stderr
+    );
+    assert!(read.stdout.starts_with("events,2\n"), "{}", read.stdout);
 }
 
 #[test]
@@ -105,24 +157,23 @@ fn lines_that_cannot_be_read_are_named_and_the_others_sent() {
         write!(text, "{n},u,click\n{n},u,clack\n").unwrap();
     }
     fs::write(&bad, &text).unwrap();
-    fs::write(&good, "user,event,timestamp\nann,impression,1431857103").unwrap();
+    fs::write(&good, "user,event,timestamp\nann,impression,1431857103000").unwrap();
     let (bad, good, rejects_name) = (bad.to_str().unwrap(), good.to_str().unwrap(), rejects.to_str().unwrap());
 
     let server = TestServer::answering(&[Answer::Stored]);
     let run = run(&server, &["import", "--format", "csv", "--rejects", rejects_name, bad, good], b"");
     assert_eq!(run.code, 1);
     assert!(
-        run.stdout.starts_with("events,31\nclicks,30\nimpressions,1\nnot_page_views,0\nunreadable,30\n"),
+        run.stdout.starts_with("events,31\nclicks,30\nimpressions,1\nleft_out,0\nunreadable,30\n"),
         "{}",
         run.stdout
     );
     assert_eq!(sizes(&server), [1, 30]);
     let lines: Vec<&str> = run.stderr.lines().collect();
-    assert_eq!(lines.len(), 23, "{}", run.stderr);
+    assert_eq!(lines.len(), 22, "{}", run.stderr);
     assert_eq!(lines[0], format!("{bad}:3: event is unknown; accepted is click or impression, in lower case"));
     assert_eq!(lines[20], format!("{bad}: and 10 more"));
     assert_eq!(lines[21], "lines that could not be read and were skipped: 30; the --rejects file has all of them");
-    assert!(lines[22].starts_with(&format!("warning: {good}:2: timestamp 1431857103 was read as")), "{}", lines[22]);
     let written = fs::read_to_string(&rejects).unwrap();
     assert_eq!(written.lines().count(), 30);
     assert!(written.lines().last().unwrap().starts_with(&format!("{bad}:61: event is unknown")), "{written}");

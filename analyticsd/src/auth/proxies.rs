@@ -1,6 +1,7 @@
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
+use model::address;
 use warp::http::{
     HeaderName,
     header::{FORWARDED, HeaderMap},
@@ -52,7 +53,7 @@ impl Proxies {
                     ForwardedHeader::XForwardedFor => Some(part.trim()),
                     ForwardedHeader::Forwarded => forwarded_for(&part),
                 };
-                let Some(address) = part.and_then(node) else { return peer };
+                let Some(address) = part.and_then(address::parse) else { return peer };
                 client = address;
                 if !self.is_trusted(address) {
                     return client;
@@ -122,22 +123,6 @@ fn forwarded_for(part: &str) -> Option<&str> {
         Some(rest) => rest.strip_suffix('"'),
         None => Some(value),
     }
-}
-
-/// An address with or without brackets and port. `None` for `unknown` and obfuscated names.
-fn node(text: &str) -> Option<IpAddr> {
-    if let Ok(address) = text.parse::<IpAddr>() {
-        return Some(address.to_canonical());
-    }
-    let is_port = |port: &str| !port.is_empty() && port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit());
-    if let Some(rest) = text.strip_prefix('[') {
-        let (address, port) = rest.split_once(']')?;
-        let is_whole = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
-        return address.parse::<Ipv6Addr>().ok().filter(|_| is_whole).map(|address| IpAddr::V6(address).to_canonical());
-    }
-    let (address, port) = text.rsplit_once(':')?;
-    let address = address.parse::<std::net::Ipv4Addr>().ok()?;
-    is_port(port).then_some(address.into())
 }
 
 #[cfg(test)]

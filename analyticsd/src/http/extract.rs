@@ -13,6 +13,7 @@ use warp::{
 use crate::{
     auth::{RequestSites, Sites, StillAllowed},
     http::{
+        body_coding::BodyCoding,
         error::ApiError,
         query_string::{KeySource, QueryString},
     },
@@ -63,6 +64,11 @@ pub(super) fn key() -> impl Filter<Extract = (Option<KeySource>,), Error = Infal
 pub(super) fn sites(all: &Arc<Sites>) -> impl Filter<Extract = (RequestSites,), Error = Infallible> + Clone + use<> {
     let all = Arc::clone(all);
     warp::ext::optional().map(move |access| all.of_request(access))
+}
+
+/// How the body of a batch is compressed.
+pub(super) fn body_coding() -> impl Filter<Extract = (BodyCoding,), Error = Rejection> + Clone {
+    warp::ext::get()
 }
 
 pub(super) fn client() -> impl Filter<Extract = (Client,), Error = Rejection> + Clone {

@@ -3,10 +3,10 @@
 use hyper::body::Body;
 use warp::http::{
     HeaderMap, Request, Version,
-    header::{CONTENT_ENCODING, HOST, TRANSFER_ENCODING},
+    header::{HOST, TRANSFER_ENCODING},
 };
 
-use super::{error::ApiError, routes::Passes};
+use super::{body_coding::BodyCoding, error::ApiError, routes::Passes};
 
 /// The longest body of a request that is not a batch, in bytes. It is not read: the event is in the URL.
 const MAX_IGNORED_BYTES: u64 = 64 * 1024;
@@ -21,7 +21,7 @@ pub(crate) fn check(passes: Passes, request: &Request<impl Body>) -> Result<(), 
     if request.body().size_hint().exact().is_none() && !is_only_chunked(request.headers()) {
         return Err(ApiError::TransferCoding);
     }
-    if reads_body && !is_not_encoded(request.headers()) {
+    if reads_body && BodyCoding::of(request.headers()).is_none() {
         return Err(ApiError::ContentCoding);
     }
     // A batch is read until it is too long: a client that is still sending when the connection closes may never see the
@@ -51,11 +51,4 @@ fn is_only_chunked(headers: &HeaderMap) -> bool {
         (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
         _ => false,
     }
-}
-
-/// RFC 9110, section 8.4: without decoding, the content would be misread.
-fn is_not_encoded(headers: &HeaderMap) -> bool {
-    let lines = headers.get_all(CONTENT_ENCODING).iter();
-    let mut codings = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b',')).map(<[u8]>::trim_ascii);
-    codings.all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity"))
 }

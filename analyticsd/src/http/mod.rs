@@ -1,10 +1,12 @@
 //! HTTP: from an accepted connection to the handler of a route, and from the handler's result to the answer.
 
+mod body_coding;
 mod chunked_body;
 mod connection_limit;
 mod digest;
 mod entity_tag;
 mod error;
+mod event_cutter;
 mod extract;
 mod framing;
 mod handlers;

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use model::{
-    Event, EventKind, Hour, IdempotencyKey, InvalidInput, SiteName, Timestamp, UserName,
+    Event, EventKind, Hour, IdempotencyKey, InvalidInput, SiteName, TimeUnit, Timestamp, UserName,
     query_string::{Parameters, given_twice},
 };
 use warp::http::{HeaderMap, HeaderValue, header::ACCEPT};
@@ -53,6 +53,12 @@ impl Query<'_> {
     /// The hour of a `GET /analytics`.
     pub(crate) fn hour(&self) -> Result<Hour, InvalidInput> {
         Ok(Hour::containing(self.timestamp()?))
+    }
+
+    /// How the timestamps of a batch are written.
+    pub(crate) fn time_unit(&self) -> Result<TimeUnit, InvalidInput> {
+        let name = self.0.optional(TimeUnit::PARAMETER, TimeUnit::ACCEPTED)?;
+        name.map_or(Ok(TimeUnit::default()), |name| name.parse())
     }
 
     fn timestamp(&self) -> Result<Timestamp, InvalidInput> {

@@ -10,9 +10,10 @@ use utoipa::openapi::path::Operation;
 use warp::{Filter, filters::BoxedFilter, http::Method, reply::Response};
 
 use super::{
-    extract::{answered, body_share, client, headers, key, path, query, sites, still_allowed, with},
+    extract::{answered, body_coding, body_share, client, headers, key, path, query, sites, still_allowed, with},
     handlers::{
-        get_counts, get_docs, get_file, get_hours, get_pixel, get_sites, get_stream, health, metrics, post_batch,
+        get_counts, get_docs, get_file, get_hours, get_pixel, get_sites, get_stream, health, metrics,
+        post_batch::{self, BatchServices},
         post_event,
     },
     openapi::{self, Documented},
@@ -125,10 +126,14 @@ pub(super) static ROUTES: [Route; 13] = [
             policy: Policy::Token(Scope::Write),
             passes: Passes::Batch,
             serve: |services| {
-                let (limits, events) = (with(&services.limits), with(&services.events));
-                let body = warp::body::stream().and(body_share(&services.budget));
+                let body = body_coding().and(warp::body::stream()).and(body_share(&services.budget));
                 let at_site = query().and(sites(&services.sites));
-                answered(at_site.and(key()).and(body).and(limits).and(events).then(post_batch::post_batch))
+                let used = with(&BatchServices {
+                    limits: services.limits,
+                    events: Arc::clone(&services.events),
+                    names: Arc::clone(&services.names),
+                });
+                answered(at_site.and(key()).and(body).and(used).then(post_batch::post_batch))
             },
             document: Some(("events", <post_batch::__path_post_batch as utoipa::Path>::operation)),
         }],

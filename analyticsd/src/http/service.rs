@@ -21,6 +21,7 @@ use warp::{
 };
 
 use super::{
+    body_coding::BodyCoding,
     error::{ApiError, HangUp, NoAnswer},
     extract::Client,
     framing,
@@ -118,6 +119,8 @@ impl HttpService {
 
     fn equip<B>(&self, request: &mut Request<B>, passes: Passes, entry: &mut Entry) {
         if passes == Passes::Batch {
+            let coding = BodyCoding::of(request.headers()).unwrap_or(BodyCoding::Identity);
+            request.extensions_mut().insert(coding);
             request.extensions_mut().insert(Holder::new(entry.token.take(), entry.client));
         }
         if let Some(sites) = entry.sites.take() {

@@ -6,7 +6,6 @@ use std::{net::IpAddr, sync::Arc};
 use model::{Timestamp, UserName};
 use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
-use warp::http::{HeaderMap, HeaderValue, header::USER_AGENT};
 
 use crate::{
     http::digest,
@@ -28,10 +27,9 @@ impl VisitorNames {
         Self { reports, salt: OnceCell::new() }
     }
 
-    /// The name of a client on the day of `at`.
-    pub(crate) async fn of(&self, at: Timestamp, client: IpAddr, headers: &HeaderMap) -> Result<UserName, ReadError> {
+    /// The name of a client on the day of `at`. `browser` is its user agent.
+    pub(crate) async fn of(&self, at: Timestamp, client: IpAddr, browser: &[u8]) -> Result<UserName, ReadError> {
         let salt = self.salt.get_or_try_init(|| self.reports.visitor_salt()).await?;
-        let browser = headers.get(USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default();
         Ok(name(salt, at, client, browser))
     }
 }

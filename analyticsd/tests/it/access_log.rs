@@ -16,9 +16,9 @@ use tokio::process::Command;
 on_both_flavours!(every_hour_of_a_real_access_log_is_counted_as_by_brute_force);
 
 const SITE: &str = "semicomplete.com";
-const ASSETS: [&str; 26] = [
+const ASSETS: [&str; 31] = [
     "css", "js", "mjs", "map", "png", "jpg", "jpeg", "gif", "svg", "ico", "webp", "avif", "woff", "woff2", "ttf",
-    "eot", "otf", "txt", "xml", "json", "pdf", "zip", "gz", "tgz", "mp3", "mp4",
+    "eot", "otf", "txt", "xml", "json", "pdf", "zip", "gz", "tgz", "mp3", "mp4", "jar", "exe", "deb", "swf", "doc",
 ];
 
 /// The log is beside the project only where the project is developed.

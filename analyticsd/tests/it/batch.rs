@@ -51,6 +51,9 @@ async fn a_bad_line_gets_400_with_its_number_and_nothing_of_the_batch_is_stored(
     let table = [
         ("not json".to_owned(), None, "not an event"),
         ("{\"timestamp\":1,\"user\":\"a\"}".to_owned(), None, "missing field `event`"),
+        ("{\"timestamp\":1,\"event\":\"click\"}".to_owned(), Some("user"), "is missing"),
+        (line(1_706_796_001, "a", "click"), Some("timestamp"), "looks like seconds"),
+        (line(1, "a", "click").replace("\"user\"", "\"address\""), Some("address"), "is no IP address"),
         (line(-1, "a", "click"), Some("timestamp"), "is negative"),
         (line(1, "", "click"), Some("user"), "is empty"),
         (line(1, &"x".repeat(257), "click"), Some("user"), "has 257 bytes"),
@@ -66,6 +69,96 @@ async fn a_bad_line_gets_400_with_its_number_and_nothing_of_the_batch_is_stored(
         assert!(problem.detail.starts_with("Line 4: ") && problem.detail.contains(fault), "{problem:?}");
     }
     assert_eq!(stored_events(&database).await, 0);
+}
+
+#[tokio::test]
+async fn the_timestamps_of_a_batch_are_read_as_the_request_says() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let at = chrono::DateTime::from_timestamp_millis(TEN).unwrap();
+    for (query, written, status) in [
+        ("", TEN.to_string(), 204),
+        ("", format!("\"{TEN}\""), 204),
+        ("", format!("{TEN}.0"), 204),
+        ("", format!("\"{}\"", at.to_rfc3339()), 204),
+        ("?timestamps=s", format!("{}.5", TEN / 1_000), 204),
+        ("?timestamps=s", format!("\"{}\"", TEN / 1_000), 204),
+        ("?timestamps=rfc3339", format!("\"{}\"", at.to_rfc3339()), 204),
+        ("?timestamps=ms", "1706796001".to_owned(), 204),
+        ("?timestamps=ms", format!("\"{}\"", at.to_rfc3339()), 400),
+        ("?timestamps=rfc3339", TEN.to_string(), 400),
+        ("?timestamps=minutes", TEN.to_string(), 400),
+        ("", format!("{}", TEN / 1_000), 400),
+    ] {
+        let body = format!("{{\"timestamp\":{written},\"user\":\"a\",\"event\":\"click\"}}\n");
+        let url = format!("{}/analytics/batch{query}", daemon.url());
+        let answer = reqwest::Client::new().post(url).body(body).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{query} {written}");
+    }
+    assert_eq!(daemon.counts(at).await, counts(1, 7, 0));
+    assert_eq!(stored_events(&database).await, 8);
+}
+
+#[tokio::test]
+async fn a_batch_may_be_compressed_or_one_array_and_is_bounded_by_what_it_becomes() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let gzip = |content: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        std::io::Write::write_all(&mut encoder, content).unwrap();
+        encoder.finish().unwrap()
+    };
+    let zstd = |content: &[u8]| zstd::encode_all(content, 3).unwrap();
+    let lines = (0..1_000).map(|n| line(TEN, &format!("user{n}"), "click")).collect::<String>();
+    let array = format!("[{}]", lines.trim_end().replace('\n', ",\n"));
+    let (lines, array) = (lines.as_bytes(), array.as_bytes());
+    let nothing = vec![b' '; MAX_BATCH_BYTES];
+    let too_much = vec![b' '; 100 * MAX_BATCH_BYTES];
+    let cut = |whole: Vec<u8>| whole[..whole.len() - 20].to_vec();
+    for (name, coding, body, status) in [
+        ("lines", "gzip", gzip(lines), 204),
+        ("two members", "gzip", [gzip(&lines[..100]), gzip(&lines[100..])].concat(), 204),
+        ("lines", "zstd", zstd(lines), 204),
+        ("array", "gzip", gzip(array), 204),
+        ("array", "identity", array.to_vec(), 204),
+        ("as much as fits", "gzip", gzip(&nothing), 204),
+        ("as much as fits", "zstd", zstd(&nothing), 204),
+        ("a bomb", "gzip", gzip(&too_much), 413),
+        ("a bomb", "zstd", zstd(&too_much), 413),
+        ("cut off", "gzip", cut(gzip(lines)), 400),
+        ("cut off", "zstd", cut(zstd(lines)), 400),
+        ("something else", "gzip", lines.to_vec(), 400),
+        ("something else", "zstd", gzip(lines), 400),
+        ("an array that does not end", "identity", array[..array.len() - 1].to_vec(), 400),
+    ] {
+        let request = reqwest::Client::new().post(format!("{}/analytics/batch", daemon.url())).body(body);
+        let answer = request.header("content-encoding", coding).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{name} {coding}");
+    }
+    assert_eq!(daemon.counts(chrono::DateTime::from_timestamp_millis(TEN).unwrap()).await, counts(1_000, 5_000, 0));
+}
+
+#[tokio::test]
+async fn a_batch_may_name_visitors_by_address_and_browser_as_the_pixel_does_and_neither_is_stored() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let now = chrono::Utc::now();
+    let line = |address: &str, agent: &str| {
+        let at = now.timestamp_millis();
+        format!("{{\"timestamp\":{at},\"address\":\"{address}\",\"agent\":\"{agent}\",\"event\":\"impression\"}}\n")
+    };
+    let pixel = reqwest::Client::new().get(format!("{}/analytics.gif", daemon.url())).header("user-agent", "Firefox");
+    assert_eq!(pixel.send().await.unwrap().status(), StatusCode::OK);
+    let lines = [
+        line("127.0.0.1", "Firefox"),
+        line("::ffff:127.0.0.1", "Firefox"),
+        line("127.0.0.1:50718", "Chrome"),
+        line("192.0.2.1", "Firefox"),
+    ];
+    assert_eq!(daemon.post_batch(lines.concat()).await.status(), StatusCode::NO_CONTENT);
+    assert_eq!(daemon.counts(now).await, counts(3, 0, 5));
+    let names = database.client().await.query("select user_name from analytics.events", &[]).await.unwrap();
+    assert!(names.iter().all(|row| row.get::<_, &str>(0).starts_with("anonymous-")));
 }
 
 #[tokio::test]

@@ -208,7 +208,7 @@ async fn handlers(seen: &mut Answers, daemon: &Daemon, database: &TestDatabase, 
     ] {
         ask(seen, (daemon, Some(token)), &method, (path, query), (&[], body)).await;
     }
-    let compressed = [("content-encoding", "gzip")];
+    let compressed = [("content-encoding", "br")];
     ask(seen, (daemon, Some(token)), &Method::POST, ("/analytics/batch", ""), (&compressed, batch)).await;
 
     let client = database.client().await;

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use model::{
-    BearerToken, Event, EventKind, Hour, HourCounts, HourRow, HoursPage, IdempotencyKey, Problem, SiteName, Timestamp,
-    UserName, wire,
+    BearerToken, Event, EventKind, Hour, HourCounts, HourRow, HoursPage, IdempotencyKey, Problem, SiteName, TimeUnit,
+    Timestamp, UserName, wire,
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{
@@ -101,7 +101,9 @@ impl Client {
     /// Sends many events, written as newline-delimited JSON. They are stored together or not at all. A line that names a
     /// site is for that one.
     pub async fn send_batch(&self, lines: &[u8]) -> Result<Delivery, ClientError> {
-        let request = self.http.post(format!("{}{}{}", self.url, wire::BATCH_PATH, self.site_parameter('?')));
+        // Without the unit, the server would refuse what looks like seconds.
+        let url = format!("{}{}?{}=ms{}", self.url, wire::BATCH_PATH, TimeUnit::PARAMETER, self.site_parameter('&'));
+        let request = self.http.post(url);
         self.delivery_of(request.header(CONTENT_TYPE, wire::NDJSON).body(lines.to_vec())).await
     }
 

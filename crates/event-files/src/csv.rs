@@ -1,5 +1,5 @@
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder, Terminator};
-use model::{Event, EventKind, SiteName, Timestamp, UserName, wire::SentEvent};
+use model::{Event, EventKind, IdempotencyKey, SiteName, TimeUnit, Timestamp, UserName, wire::SentEvent};
 use thiserror::Error;
 
 use crate::{
@@ -8,7 +8,10 @@ use crate::{
 };
 
 #[derive(Debug, Error)]
-#[error("the header {fault}; accepted is a first line that names the columns timestamp, user and event, each once")]
+#[error(
+    "the header {fault}; accepted is a first line that names the columns timestamp, user and event, each once, between \
+     commas, semicolons or tabs"
+)]
 pub struct InvalidHeader {
     fault: String,
 }
@@ -20,22 +23,42 @@ pub(crate) struct Csv {
     record: Fields,
     /// The first line of the record that is not complete yet.
     begun: Option<u64>,
+    unit: TimeUnit,
+    /// If the file names it.
+    delimiter: Option<u8>,
 }
 
-impl Default for Csv {
-    fn default() -> Self {
-        let parser = ReaderBuilder::new().terminator(Terminator::Any(b'\n')).build();
-        Self { parser, columns: None, record: Fields::default(), begun: None }
-    }
-}
+/// What may stand between columns; the first if the header has none of them.
+const DELIMITERS: [u8; 4] = *b",;\t|";
 
 impl Csv {
+    pub(crate) fn new(unit: TimeUnit) -> Self {
+        Self {
+            parser: parser(DELIMITERS[0]),
+            columns: None,
+            record: Fields::default(),
+            begun: None,
+            unit,
+            delimiter: None,
+        }
+    }
+
     /// Returns the record that ends with this line, if one does.
     pub(crate) fn read(&mut self, line: Line<'_>) -> Result<Option<Record>, InvalidHeader> {
         if self.begun.is_none() && line.bytes.is_some_and(<[u8]>::is_empty) {
             return Ok(None);
         }
         let first = *self.begun.get_or_insert(line.number);
+        if self.columns.is_none() && first == line.number {
+            let header = line.bytes.unwrap_or_default();
+            if let Some(&[delimiter]) = header.strip_prefix(b"sep=") {
+                // Excel tells itself so.
+                self.delimiter = Some(delimiter);
+                self.begun = None;
+                return Ok(None);
+            }
+            self.parser = parser(self.delimiter.unwrap_or_else(|| delimiter_of(header)));
+        }
         let Some(bytes) = line.bytes.filter(|bytes| self.record.read + bytes.len() <= MAX_LINE_BYTES) else {
             let content = match line.number {
                 last if last == first => Unreadable::TooLong,
@@ -59,7 +82,7 @@ impl Csv {
             self.record.cut_carriage_return();
         }
         let record = if let Some(columns) = &self.columns {
-            Some(Record { line: first, content: columns.event_in(&self.record).into() })
+            Some(Record { line: first, content: columns.event_in(&self.record, self.unit).into() })
         } else {
             self.columns = Some(Columns::named_in(&self.record)?);
             None
@@ -82,19 +105,42 @@ impl Csv {
     }
 }
 
+/// Whether a line names the columns of a CSV file.
+pub fn is_csv_header(line: &[u8]) -> bool {
+    let mut csv = Csv::new(TimeUnit::default());
+    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
+    let read = csv.read(Line { number: 1, bytes: Some(line), crlf: false });
+    matches!(read, Ok(None)) && (csv.columns.is_some() || csv.delimiter.is_some())
+}
+
+fn parser(delimiter: u8) -> Reader {
+    ReaderBuilder::new().delimiter(delimiter).terminator(Terminator::Any(b'\n')).build()
+}
+
+/// With which the header names the columns.
+fn delimiter_of(header: &[u8]) -> u8 {
+    let names_columns = |delimiter: &u8| {
+        let mut fields = Fields::default();
+        fields.extend(&mut parser(*delimiter), &[header, b"\n"].concat()) && Columns::named_in(&fields).is_ok()
+    };
+    DELIMITERS.into_iter().find(names_columns).unwrap_or(DELIMITERS[0])
+}
+
 /// The places of the columns, counted from 0.
 struct Columns {
     timestamp: usize,
     user: usize,
     event: usize,
-    /// A file need not have it, and a row may leave it empty.
+    /// A file need not have these, and a row may leave them empty.
     site: Option<usize>,
+    key: Option<usize>,
 }
 
 impl Columns {
     fn named_in(header: &Fields) -> Result<Self, InvalidHeader> {
         let optional = |name: &str| {
-            let mut found = (0..header.count).filter(|i| header.get(*i).trim_ascii() == name.as_bytes());
+            let mut found =
+                (0..header.count).filter(|i| header.get(*i).trim_ascii().eq_ignore_ascii_case(name.as_bytes()));
             match (found.next(), found.next()) {
                 (found, None) => Ok(found),
                 (_, Some(_)) => Err(InvalidHeader { fault: format!("names the column {name} twice") }),
@@ -107,10 +153,11 @@ impl Columns {
             user: position(UserName::PARAMETER)?,
             event: position(EventKind::PARAMETER)?,
             site: optional(SiteName::PARAMETER)?,
+            key: optional(IdempotencyKey::PARAMETER)?,
         })
     }
 
-    fn event_in(&self, row: &Fields) -> Result<SentEvent, Unreadable> {
+    fn event_in(&self, row: &Fields, unit: TimeUnit) -> Result<SentEvent, Unreadable> {
         let text = |name: &'static str, position: usize| {
             if position >= row.count {
                 return Err(Unreadable::NoColumn(name, row.count));
@@ -118,13 +165,19 @@ impl Columns {
             std::str::from_utf8(row.get(position)).map_err(|_| Unreadable::NotText(name))
         };
         let event = Event {
-            at: Timestamp::parse(text(Timestamp::PARAMETER, self.timestamp)?)?,
+            at: unit.read_text(text(Timestamp::PARAMETER, self.timestamp)?)?,
             user: UserName::new(text(UserName::PARAMETER, self.user)?)?,
             kind: EventKind::parse(text(EventKind::PARAMETER, self.event)?)?,
         };
-        let site = self.site.map(|position| text(SiteName::PARAMETER, position)).transpose()?;
-        let site = site.filter(|site| !site.is_empty()).map(SiteName::new).transpose()?;
-        Ok(SentEvent { event, key: None, site })
+        let optional = |name: &'static str, position: Option<usize>| {
+            // A row may end before it.
+            let given = position.filter(|position| *position < row.count);
+            let given = given.map(|position| text(name, position)).transpose()?;
+            Ok::<_, Unreadable>(given.filter(|text| !text.is_empty()))
+        };
+        let site = optional(SiteName::PARAMETER, self.site)?.map(SiteName::new).transpose()?;
+        let key = optional(IdempotencyKey::PARAMETER, self.key)?.map(IdempotencyKey::new).transpose()?;
+        Ok(SentEvent { key, site, ..event.into() })
     }
 }
 
@@ -177,26 +230,31 @@ impl Fields {
 
 #[cfg(test)]
 mod tests {
-    use model::wire::SentEvent;
+    use std::io::Cursor;
+
+    use model::wire::{SentEvent, SentVisitor};
     use proptest::prelude::*;
 
     use crate::{
-        Format,
+        Format, FormatChoice,
         lines::MAX_LINE_BYTES,
         record::Content,
-        records::{ReadError, Records},
+        records::{ReadError, Reading, Records},
     };
 
     fn read(text: &[u8]) -> Result<Vec<(u64, String)>, ReadError> {
-        let mut records = Records::new(text, &Format::Csv);
+        let reading = Reading { format: FormatChoice::Known(Format::Csv), ..Reading::default() };
+        let mut records = Records::open(Cursor::new(text.to_vec()), &reading)?;
         let mut all = Vec::new();
         while let Some(record) = records.next()? {
             let content = match record.content {
-                Content::Event(SentEvent { event: e, site, .. }) => {
+                Content::Event(SentEvent { at, kind, visitor: SentVisitor::Named(user), site, key }) => {
                     let site = site.map(|site| format!(" {site}")).unwrap_or_default();
-                    format!("{} {} {}{site}", e.at.millis(), e.user, e.kind)
+                    let key = key.map(|key| format!(" {}", key.as_str())).unwrap_or_default();
+                    format!("{} {user} {kind}{site}{key}", at.millis())
                 }
-                Content::NotAPageView => "not a page view".to_owned(),
+                Content::Event(other) => panic!("{other:?} has no name"),
+                Content::LeftOut(reason) => reason.name().to_owned(),
                 Content::Unreadable(reason) => reason.to_string(),
             };
             all.push((record.line, content));
@@ -226,6 +284,31 @@ mod tests {
         check(
             b"site,timestamp,user,event\nshop,1,ann,click\n,2,bob,click\na b,3,cid,click\n",
             &[(2, "1 ann click shop"), (3, "2 bob click"), (4, "site holds something else")],
+        );
+    }
+
+    #[test]
+    fn a_column_of_keys_may_be_there() {
+        check(
+            b"timestamp,user,event,id\n1,ann,click,k1\n2,bob,click,\n3,cid,click,a b\n",
+            &[(2, "1 ann click k1"), (3, "2 bob click"), (4, "id holds")],
+        );
+    }
+
+    #[test]
+    fn columns_may_stand_between_semicolons_or_tabs() {
+        check(b"timestamp;user;event\n1;\"a;,b\";click\n", &[(2, "1 a;,b click")]);
+        check(b"timestamp\tuser\tevent\n1\ta,b\tclick\n", &[(2, "1 a,b click")]);
+        check(b"timestamp|user|event\r\n1|a|click\r\n", &[(2, "1 a click")]);
+        check(b"timestamp,user,event,\"a; b; c; d\"\n1,a,click,\n", &[(2, "1 a click")]);
+        check(b"sep=;\nTimestamp;User;Event;id\n1;a;click\n", &[(3, "1 a click")]);
+    }
+
+    #[test]
+    fn timestamps_are_milliseconds_or_rfc_3339_and_never_seconds() {
+        check(
+            b"timestamp,user,event\n2024-02-01T14:00:01Z,ann,click\n1706796001,bob,click\n1706796001000.0,cid,click\n",
+            &[(2, "1706796001000 ann click"), (3, "timestamp looks like seconds"), (4, "1706796001000 cid click")],
         );
     }
 

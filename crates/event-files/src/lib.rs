@@ -1,25 +1,25 @@
 //! Reads files of events, to import or replay them.
 //!
-//! `lines` cuts a file into lines of bounded length, `records` turns lines into `record`s, with the help of `csv` and
-//! `combined` for these formats.
+//! `plain` finds the text in a file, `detect` its format, `lines` cuts it into lines of bounded length, and `records`
+//! turns lines into `record`s: of a batch, of `csv`, or of an `access_log`, whose lines collectors may have put a
+//! `wrapping` around.
 
-mod combined;
+mod access_log;
 mod csv;
+mod detect;
+mod format;
 mod lines;
+mod plain;
 mod record;
 mod records;
+mod wrapping;
 
-pub use combined::{Host, InvalidHost};
-pub use csv::InvalidHeader;
-pub use record::{Content, Record, Unreadable};
-pub use records::{ReadError, Records};
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Format {
-    /// The lines of a batch.
-    Ndjson,
-    /// Columns with a header.
-    Csv,
-    /// An access log, with the hosts whose pages lead to clicks.
-    Combined(Vec<Host>),
-}
+pub use access_log::{
+    ASSET_ENDINGS, Host, InvalidHost, InvalidPattern, PageViewRules, PathPattern, Pattern, VisitorOf,
+};
+pub use csv::{InvalidHeader, is_csv_header};
+pub use detect::UnknownContent;
+pub use format::{Format, FormatChoice, LogFormat, UnknownFormat};
+pub use plain::{NotText, text_of};
+pub use record::{Content, LeftOut, Record, Unreadable};
+pub use records::{ReadError, Reading, Records};

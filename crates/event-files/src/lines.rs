@@ -20,28 +20,34 @@ pub(crate) struct Lines<R> {
     reader: BufReader<R>,
     number: u64,
     buffer: Vec<u8>,
+    /// What ends a line.
+    end: u8,
 }
 
 impl<R: Read> Lines<R> {
     pub(crate) fn new(reader: R) -> Self {
-        Self { reader: BufReader::with_capacity(64 * 1024, reader), number: 0, buffer: Vec::new() }
+        Self { reader: BufReader::with_capacity(64 * 1024, reader), number: 0, buffer: Vec::new(), end: b'\n' }
     }
 
-    /// The next line, or none at the end. Lines end with LF or CR LF; the last one may lack its end.
+    /// The next line, or none at the end. Lines end with LF or CR LF, or with CR alone if the file begins so; the last
+    /// one may lack its end.
     pub(crate) fn next(&mut self) -> io::Result<Option<Line<'_>>> {
+        if self.number == 0 && ends_with_cr_alone(self.reader.fill_buf()?) {
+            self.end = b'\r';
+        }
         // Two more than the limit, so that a line of exactly the limit is read together with its CR LF.
         let limit = MAX_LINE_BYTES as u64 + 2;
         self.buffer.clear();
-        if (&mut self.reader).take(limit).read_until(b'\n', &mut self.buffer)? == 0 {
+        if (&mut self.reader).take(limit).read_until(self.end, &mut self.buffer)? == 0 {
             return Ok(None);
         }
         self.number += 1;
         let mut line = self.buffer.as_slice();
         let crlf = line.ends_with(b"\r\n");
-        match line.strip_suffix(b"\n") {
+        match line.strip_suffix(&[self.end]) {
             Some(whole) => line = whole.strip_suffix(b"\r").unwrap_or(whole),
             None if line.len() > MAX_LINE_BYTES => {
-                self.reader.skip_until(b'\n')?;
+                self.reader.skip_until(self.end)?;
             }
             None => {}
         }
@@ -50,6 +56,12 @@ impl<R: Read> Lines<R> {
         }
         Ok(Some(Line { number: self.number, bytes: (line.len() <= MAX_LINE_BYTES).then_some(line), crlf }))
     }
+}
+
+/// Whether the first bytes of a file have ends of lines, and all as Macs wrote them before 2001.
+fn ends_with_cr_alone(beginning: &[u8]) -> bool {
+    let first = beginning.iter().position(|&byte| byte == b'\r');
+    !beginning.contains(&b'\n') && first.is_some_and(|at| at + 1 < beginning.len())
 }
 
 #[cfg(test)]
@@ -67,12 +79,14 @@ mod tests {
 
     #[test]
     fn line_ends_may_be_mixed_and_the_last_one_missing() {
-        let table: [(&[u8], &[&[u8]]); 6] = [
+        let table: [(&[u8], &[&[u8]]); 8] = [
             (b"", &[]),
             (b"a", &[b"a"]),
             (b"a\n", &[b"a"]),
             (b"a\r\n\nb\r\r\nc\rd", &[b"a", b"", b"b\r", b"c\rd"]),
             (b"\n\n", &[b"", b""]),
+            (b"a\rb\r", &[b"a", b"b"]),
+            (b"a\r", &[b"a\r"]),
             (b"\xef\xbb\xbfa\n\xef\xbb\xbfb", &[b"a", b"\xef\xbb\xbfb"]),
         ];
         for (text, expected) in table {

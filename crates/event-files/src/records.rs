@@ -1,14 +1,17 @@
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read};
 
-use model::wire;
+use model::{TimeUnit, wire};
 use thiserror::Error;
 
 use crate::{
-    Format,
-    combined::Combined,
+    Format, FormatChoice,
+    access_log::{AccessLog, PageViewRules},
     csv::{Csv, InvalidHeader},
+    detect::{UnknownContent, detect},
     lines::{Line, Lines},
-    record::{Content, Record, Unreadable},
+    plain::text_of,
+    record::{Content, LeftOut, Record, Unreadable},
+    wrapping::unwrap,
 };
 
 #[derive(Debug, Error)]
@@ -17,29 +20,57 @@ pub enum ReadError {
     Io(#[from] io::Error),
     #[error(transparent)]
     Header(#[from] InvalidHeader),
+    #[error(transparent)]
+    Format(#[from] UnknownContent),
+}
+
+/// How files are read.
+#[derive(Debug, Clone, Default)]
+pub struct Reading {
+    pub format: FormatChoice,
+    /// For all formats but logs, whose times are written in their own ways.
+    pub unit: TimeUnit,
+    /// For logs.
+    pub rules: PageViewRules,
 }
 
 /// Reads the records of a file one after the other, in bounded memory.
-pub struct Records<R> {
-    lines: Lines<R>,
+pub struct Records {
+    lines: Lines<Box<dyn Read>>,
+    /// None for an empty file whose format was not given.
+    format: Option<Format>,
     decoder: Decoder,
 }
 
 enum Decoder {
-    Ndjson,
+    Ndjson(TimeUnit),
     Csv(Box<Csv>),
-    Combined(Combined),
+    Log(Box<AccessLog>),
 }
 
-impl<R: Read> Records<R> {
-    /// Reads nothing yet.
-    pub fn new(reader: R, format: &Format) -> Self {
-        let decoder = match format {
-            Format::Ndjson => Decoder::Ndjson,
-            Format::Csv => Decoder::Csv(Box::default()),
-            Format::Combined(own_hosts) => Decoder::Combined(Combined::new(own_hosts.clone())),
+impl Records {
+    /// Reads no more than what tells the format.
+    pub fn open(file: impl Read + 'static, reading: &Reading) -> Result<Self, ReadError> {
+        let mut text = text_of(file)?;
+        let format = match &reading.format {
+            FormatChoice::Known(format) => Some(format.clone()),
+            FormatChoice::Auto => {
+                let (beginning, format) = detect(&mut text)?;
+                text = Box::new(Cursor::new(beginning).chain(text));
+                format
+            }
         };
-        Self { lines: Lines::new(reader), decoder }
+        let decoder = match &format {
+            Some(Format::Csv) => Decoder::Csv(Box::new(Csv::new(reading.unit))),
+            Some(Format::Log(format)) => Decoder::Log(Box::new(AccessLog::new(format, reading.rules.clone()))),
+            Some(Format::Ndjson) | None => Decoder::Ndjson(reading.unit),
+        };
+        Ok(Self { lines: Lines::new(text), format, decoder })
+    }
+
+    /// The format that was given or found; none if the file is empty.
+    pub fn format(&self) -> Option<&Format> {
+        self.format.as_ref()
     }
 
     /// None at the end of the file. Empty lines are skipped.
@@ -56,39 +87,76 @@ impl<R: Read> Records<R> {
 
 impl Decoder {
     fn read(&mut self, line: Line<'_>) -> Result<Option<Record>, InvalidHeader> {
-        if let Self::Csv(csv) = self {
-            return csv.read(line);
-        }
-        let content = match (line.bytes, self) {
-            (Some([]), _) => return Ok(None),
-            (None, _) => Content::Unreadable(Unreadable::TooLong),
-            (Some(bytes), Self::Combined(combined)) => combined.read(bytes),
-            (Some(bytes), _) => wire::parse_line(bytes).into(),
+        let content = match self {
+            Self::Csv(csv) => return csv.read(line),
+            Self::Log(log) => content_of(line.bytes, |bytes| log.read(bytes)),
+            Self::Ndjson(unit) => content_of(line.bytes, |bytes| wire::parse_line(bytes, *unit).into()),
         };
-        Ok(Some(Record { line: line.number, content }))
+        Ok(content.map(|content| Record { line: line.number, content }))
     }
 
     fn finish(&mut self) -> Option<Record> {
         match self {
             Self::Csv(csv) => csv.finish(),
-            Self::Ndjson | Self::Combined(_) => None,
+            Self::Ndjson(_) | Self::Log(_) => None,
         }
+    }
+}
+
+/// None for an empty line.
+fn content_of(line: Option<&[u8]>, read: impl FnMut(&[u8]) -> Content) -> Option<Content> {
+    match line {
+        Some(bytes) if bytes.trim_ascii().is_empty() => None,
+        Some(bytes) => Some(read_wrapped(bytes, read)),
+        None => Some(Content::Unreadable(Unreadable::TooLong)),
+    }
+}
+
+/// Reads a line that a collector of logs may have wrapped. What looks wrapped is unwrapped first, since the whole could
+/// be read as something else; but an object is itself first, since few are wrappings.
+pub(crate) fn read_wrapped(line: &[u8], mut read: impl FnMut(&[u8]) -> Content) -> Content {
+    let is_good =
+        |content: &Content| !matches!(content, Content::Unreadable(_) | Content::LeftOut(LeftOut::NotARequest));
+    let whole_first = if line.first() == Some(&b'{') {
+        let whole = read(line);
+        if is_good(&whole) {
+            return whole;
+        }
+        Some(whole)
+    } else {
+        None
+    };
+    let Some(unwrapped) = unwrap(line) else { return whole_first.unwrap_or_else(|| read(line)) };
+    let within = read(&unwrapped.line);
+    if is_good(&within) {
+        return within;
+    }
+    let whole = whole_first.unwrap_or_else(|| read(line));
+    match whole {
+        whole if is_good(&whole) => whole,
+        _ if unwrapped.is_partial => Content::Unreadable(Unreadable::Partial),
+        _ => within,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path};
+    use std::{fs, io::Cursor, path::Path};
 
     use proptest::prelude::*;
 
-    use super::{Content, Records};
-    use crate::Format;
+    use super::{Content, Reading, Records};
+    use crate::{Format, FormatChoice};
+
+    fn open(text: &[u8], format: Format) -> Records {
+        let reading = Reading { format: FormatChoice::Known(format), ..Reading::default() };
+        Records::open(Cursor::new(text.to_vec()), &reading).unwrap()
+    }
 
     #[test]
     fn empty_lines_are_counted_and_skipped() {
         let event = r#"{"timestamp":1,"user":"a","event":"click"}"#;
-        let mut records = Records::new(std::io::Cursor::new(format!("\n{event}\r\n\r\nno\n{event}")), &Format::Ndjson);
+        let mut records = open(format!("\n{event}\r\n\r\nno\n{event}").as_bytes(), Format::Ndjson);
         let mut seen = Vec::new();
         while let Some(record) = records.next().unwrap() {
             seen.push((record.line, matches!(record.content, Content::Event(_))));
@@ -99,19 +167,20 @@ mod tests {
     #[test]
     fn a_line_that_is_not_utf_8_is_unreadable() {
         let line = b"{\"timestamp\":1,\"user\":\"\xff\",\"event\":\"click\"}\n";
-        let record = Records::new(&line[..], &Format::Ndjson).next().unwrap().unwrap();
+        let record = open(line, Format::Ndjson).next().unwrap().unwrap();
         assert!(matches!(record.content, Content::Unreadable(_)), "{record:?}");
     }
 
     /// `tests/it/fuzz.rs` of `analytics-cli` imports the same files.
     fn corpus() -> Vec<Vec<u8>> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
-        let folders = ["ndjson", "csv", "combined"].map(|format| fs::read_dir(root.join(format)).unwrap());
-        folders.into_iter().flatten().map(|file| fs::read(file.unwrap().path()).unwrap()).collect()
+        let folders = fs::read_dir(root).unwrap().map(|folder| fs::read_dir(folder.unwrap().path()).unwrap());
+        folders.flatten().map(|file| fs::read(file.unwrap().path()).unwrap()).collect()
     }
 
-    fn read_to_the_end(text: &[u8], format: &Format) {
-        let mut records = Records::new(text, format);
+    fn read_to_the_end(text: &[u8], format: FormatChoice) {
+        let reading = Reading { format, ..Reading::default() };
+        let Ok(mut records) = Records::open(Cursor::new(text.to_vec()), &reading) else { return };
         let mut last = 0;
         while let Ok(Some(record)) = records.next() {
             assert!(record.line > last, "line numbers grow");
@@ -131,9 +200,9 @@ mod tests {
             let at = cut.index(seed.len());
             let mut text = seed;
             text.splice(at..(at + length).min(text.len()), bytes.iter().copied());
-            for format in [Format::Ndjson, Format::Csv, Format::Combined(vec!["example.org".parse().unwrap()])] {
-                read_to_the_end(&text, &format);
-                read_to_the_end(&bytes, &format);
+            for format in FormatChoice::NAMES {
+                read_to_the_end(&text, format.parse().unwrap());
+                read_to_the_end(&bytes, format.parse().unwrap());
             }
         }
     }

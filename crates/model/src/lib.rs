@@ -5,6 +5,7 @@
 //! parameter, its fault and what is accepted.
 
 pub mod access;
+pub mod address;
 mod bearer_token;
 mod counts;
 mod event;
@@ -19,6 +20,7 @@ pub mod query_string;
 mod site;
 mod site_list;
 mod submission;
+mod time_unit;
 mod timestamp;
 mod user_name;
 pub mod wire;
@@ -36,5 +38,6 @@ pub use problem::Problem;
 pub use site::{SiteEvent, SiteHour, SiteId, SiteName};
 pub use site_list::{ListedSite, SiteList};
 pub use submission::{Keyed, Submission};
+pub use time_unit::{TimeUnit, WrittenTime};
 pub use timestamp::Timestamp;
 pub use user_name::UserName;

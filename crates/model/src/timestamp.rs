@@ -58,6 +58,12 @@ impl Timestamp {
         self.0
     }
 
+    /// Whether its number is more likely one of seconds: one of 2001 and later, which is a time from January 1970 to
+    /// 1973 in milliseconds.
+    pub fn looks_like_seconds(self) -> bool {
+        (1_000_000_000..100_000_000_000).contains(&self.0)
+    }
+
     pub fn to_utc(self) -> DateTime<Utc> {
         DateTime::from_timestamp_millis(self.0).expect("the range of a Timestamp lies within chrono's")
     }

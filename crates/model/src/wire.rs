@@ -1,11 +1,13 @@
 //! The paths of the HTTP interface, and the newline-delimited JSON of a batch.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{Event, EventKind, IdempotencyKey, InvalidInput, SiteName, Timestamp, UserName};
+use crate::{
+    Event, EventKind, Hour, IdempotencyKey, InvalidInput, SiteName, TimeUnit, Timestamp, UserName, WrittenTime, address,
+};
 
 /// For single events and the counts of an hour.
 pub const ANALYTICS_PATH: &str = "/analytics";
@@ -28,16 +30,52 @@ pub const MAX_BATCH_HOURS: usize = 256;
 /// An event as a client sends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SentEvent {
-    pub event: Event,
+    pub at: Timestamp,
+    pub kind: EventKind,
+    pub visitor: SentVisitor,
     pub key: Option<IdempotencyKey>,
     pub site: Option<SiteName>,
 }
 
+/// The visitor of a sent event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SentVisitor {
+    Named(UserName),
+    /// Where a request came from, and the browser: the daemon makes a name of the two, which tells neither.
+    Client {
+        address: IpAddr,
+        agent: String,
+    },
+}
+
+impl SentVisitor {
+    /// The longest agent, in bytes.
+    pub const MAX_AGENT_BYTES: usize = 2_048;
+}
+
+impl From<Event> for SentEvent {
+    /// Without a key and a site.
+    fn from(Event { at, user, kind }: Event) -> Self {
+        Self { at, kind, visitor: SentVisitor::Named(user), key: None, site: None }
+    }
+}
+
+impl SentEvent {
+    pub fn hour(&self) -> Hour {
+        Hour::containing(self.at)
+    }
+}
+
+/// `T` is how the timestamp is written.
 #[derive(Serialize, Deserialize)]
-struct Members<'a> {
-    timestamp: i64,
-    #[serde(borrow)]
-    user: Cow<'a, str>,
+struct Members<'a, T> {
+    timestamp: T,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    user: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    address: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    agent: Option<Cow<'a, str>>,
     #[serde(borrow)]
     event: Cow<'a, str>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
@@ -61,25 +99,76 @@ pub enum InvalidLine {
 }
 
 /// The idempotency key is the member `id`. Unknown members are ignored.
-pub fn parse_line(line: &[u8]) -> Result<SentEvent, InvalidLine> {
+pub fn parse_line(line: &[u8], unit: TimeUnit) -> Result<SentEvent, InvalidLine> {
     // serde would also accept an array of the values.
     if line.trim_ascii_start().first() != Some(&b'{') {
         return Err(InvalidLine::NotAnObject);
     }
-    let Members { timestamp, user, event, id, site } = serde_json::from_slice(line)?;
+    let Members::<WrittenTime> { timestamp, user, address, agent, event, id, site } = serde_json::from_slice(line)?;
     let key = id.map(IdempotencyKey::new).transpose()?;
     let site = site.map(SiteName::new).transpose()?;
-    let event =
-        Event { at: Timestamp::from_millis(timestamp)?, user: UserName::new(user)?, kind: EventKind::parse(&event)? };
-    Ok(SentEvent { event, key, site })
+    let at = unit.read(&timestamp)?;
+    let visitor = match (user, address) {
+        (Some(user), None) => SentVisitor::Named(UserName::new(user)?),
+        (None, Some(address)) => client(&address, agent)?,
+        (user, _) => {
+            return Err(InvalidLine::Invalid(InvalidInput {
+                parameter: UserName::PARAMETER,
+                fault: if user.is_some() { "is given together with address" } else { "is missing" }.to_owned(),
+                accepted: "user, or address and agent instead of it",
+            }));
+        }
+    };
+    Ok(SentEvent { at, kind: EventKind::parse(&event)?, visitor, key, site })
+}
+
+fn client(address: &str, agent: Option<Cow<'_, str>>) -> Result<SentVisitor, InvalidInput> {
+    let agent = agent.unwrap_or_default();
+    if agent.len() > SentVisitor::MAX_AGENT_BYTES {
+        return Err(InvalidInput {
+            parameter: "agent",
+            fault: format!("has {} bytes", agent.len()),
+            accepted: "a user agent of at most 2048 bytes",
+        });
+    }
+    match address::parse(address) {
+        Some(address) => Ok(SentVisitor::Client { address, agent: agent.into_owned() }),
+        None => Err(InvalidInput {
+            parameter: "address",
+            fault: "is no IP address".to_owned(),
+            accepted: "an IP address, with or without a port",
+        }),
+    }
 }
 
 /// Includes the newline.
 pub fn write_line(event: &Event, key: Option<&IdempotencyKey>, site: Option<&SiteName>, out: &mut Vec<u8>) {
+    write(event.at, event.kind, Ok(&event.user), key, site, out);
+}
+
+/// Includes the newline. `key` is for an event without its own.
+pub fn write_sent(event: &SentEvent, key: Option<&IdempotencyKey>, out: &mut Vec<u8>) {
+    let visitor = match &event.visitor {
+        SentVisitor::Named(user) => Ok(user),
+        SentVisitor::Client { address, agent } => Err((*address, &**agent)),
+    };
+    write(event.at, event.kind, visitor, event.key.as_ref().or(key), event.site.as_ref(), out);
+}
+
+fn write(
+    at: Timestamp,
+    kind: EventKind,
+    visitor: Result<&UserName, (IpAddr, &str)>,
+    key: Option<&IdempotencyKey>,
+    site: Option<&SiteName>,
+    out: &mut Vec<u8>,
+) {
     let line = Members {
-        timestamp: event.at.millis(),
-        user: event.user.as_str().into(),
-        event: event.kind.as_str().into(),
+        timestamp: at.millis(),
+        user: visitor.ok().map(|user| user.as_str().into()),
+        address: visitor.err().map(|(address, _)| address.to_string().into()),
+        agent: visitor.err().map(|(_, agent)| agent.into()),
+        event: kind.as_str().into(),
         id: key.map(|key| key.as_str().into()),
         site: site.map(|site| site.as_str().into()),
     };
@@ -91,8 +180,8 @@ pub fn write_line(event: &Event, key: Option<&IdempotencyKey>, site: Option<&Sit
 mod tests {
     use proptest::prelude::*;
 
-    use super::{SentEvent, parse_line, write_line};
-    use crate::{Event, EventKind, IdempotencyKey, SiteName, Timestamp, UserName};
+    use super::{SentEvent, SentVisitor, parse_line, write_line, write_sent};
+    use crate::{Event, EventKind, IdempotencyKey, SiteName, TimeUnit, Timestamp, UserName};
 
     #[test]
     fn a_line_without_an_event_is_refused_with_its_reason() {
@@ -103,11 +192,19 @@ mod tests {
             ("not json", "not a JSON object"),
             ("{", "EOF"),
             (r#"{"timestamp":1,"user":"a"}"#, "missing field `event`"),
-            (r#"{"timestamp":"1","user":"a","event":"click"}"#, "invalid type: string"),
-            (r#"{"timestamp":1.5,"user":"a","event":"click"}"#, "invalid type: floating point"),
+            (r#"{"timestamp":"x","user":"a","event":"click"}"#, "timestamp is not an integer"),
+            (r#"{"timestamp":1.5,"user":"a","event":"click"}"#, "timestamp is not an integer"),
+            (r#"{"timestamp":null,"user":"a","event":"click"}"#, "invalid type: null"),
+            (r#"{"timestamp":1706796001,"user":"a","event":"click"}"#, "timestamp looks like seconds"),
             (r#"{"timestamp":1,"timestamp":2,"user":"a","event":"click"}"#, "duplicate field"),
             (r#"{"timestamp":-1,"user":"a","event":"click"}"#, "timestamp is negative"),
             (r#"{"timestamp":1,"user":"","event":"click"}"#, "user is empty"),
+            (r#"{"timestamp":1,"event":"click"}"#, "user is missing"),
+            (
+                r#"{"timestamp":1,"user":"a","address":"192.0.2.1","event":"click"}"#,
+                "user is given together with address",
+            ),
+            (r#"{"timestamp":1,"address":"a","event":"click"}"#, "address is no IP address"),
             (r#"{"timestamp":1,"user":"a\u0000","event":"click"}"#, "user holds a NUL"),
             (r#"{"timestamp":1,"user":"a","event":"Click"}"#, "event is unknown"),
             (r#"{"timestamp":1,"user":"a","event":"click"} {}"#, "trailing characters"),
@@ -117,14 +214,16 @@ mod tests {
             (r#"{"timestamp":1,"user":"a","event":"click","site":"a b"}"#, "site holds something else"),
         ];
         for (line, reason) in table {
-            let error = parse_line(line.as_bytes()).unwrap_err().to_string();
+            let error = parse_line(line.as_bytes(), TimeUnit::Auto).unwrap_err().to_string();
             assert!(error.contains(reason), "{line:?} gave {error:?}");
         }
     }
 
     #[test]
     fn members_that_are_not_known_are_ignored() {
-        assert!(parse_line(br#"{"referer":"x","event":"impression","user":"a","timestamp":1}"#).is_ok());
+        assert!(
+            parse_line(br#"{"referer":"x","event":"impression","user":"a","timestamp":1}"#, TimeUnit::Auto).is_ok()
+        );
     }
 
     proptest! {
@@ -139,11 +238,16 @@ mod tests {
                 kind: if click { EventKind::Click } else { EventKind::Impression },
             };
             let mut line = Vec::new();
+            let client = SentVisitor::Client { address: "192.0.2.1".parse().unwrap(), agent: event.user.as_str().to_owned() };
+            let from_client = SentEvent { visitor: client, ..SentEvent::from(event.clone()) };
+            write_sent(&from_client, None, &mut line);
+            prop_assert_eq!(parse_line(&line, TimeUnit::Millis).unwrap(), from_client);
+            line.clear();
             let key = key.map(|key| IdempotencyKey::new(key).unwrap());
             let site = site.map(|site| SiteName::new(site).unwrap());
             write_line(&event, key.as_ref(), site.as_ref(), &mut line);
             prop_assert_eq!(line.iter().position(|&b| b == b'\n'), Some(line.len() - 1), "one line, and whole");
-            prop_assert_eq!(parse_line(&line).unwrap(), SentEvent { event, key, site });
+            prop_assert_eq!(parse_line(&line, TimeUnit::Millis).unwrap(), SentEvent { key, site, ..event.into() });
         }
     }
 }

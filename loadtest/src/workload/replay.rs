@@ -2,8 +2,11 @@
 
 use std::{collections::HashMap, fs::File, path::PathBuf, time::Duration};
 
-use event_files::{Content, Format, ReadError, Records};
-use model::{Event, Timestamp, UserName, wire::SentEvent};
+use event_files::{Content, ReadError, Reading, Records};
+use model::{
+    Timestamp, UserName,
+    wire::{SentEvent, SentVisitor},
+};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -16,7 +19,7 @@ use super::{
 pub(crate) struct ReplaySettings {
     pub(crate) file: PathBuf,
     #[serde(skip)]
-    pub(crate) format: Format,
+    pub(crate) reading: Reading,
     /// How many seconds of the file are replayed in a second.
     pub(crate) speed_up: f64,
 }
@@ -52,18 +55,18 @@ impl Replay {
     pub(crate) fn read(settings: &ReplaySettings, now: Timestamp) -> Result<Self, ReplayError> {
         let name = settings.file.display().to_string();
         let file = File::open(&settings.file).map_err(|error| ReplayError::Open(name.clone(), error))?;
-        let mut records = Records::new(file, &settings.format);
+        let unreadable = |error| ReplayError::Read(name.clone(), error);
+        let mut records = Records::open(file, &settings.reading).map_err(unreadable)?;
         let (mut events, mut skipped) = (Vec::new(), 0);
         let mut visitors: HashMap<UserName, Visitor> = HashMap::new();
-        while let Some(record) = records.next().map_err(|error| ReplayError::Read(name.clone(), error))? {
-            let Content::Event(SentEvent { event, .. }) = record.content else {
+        while let Some(record) = records.next().map_err(unreadable)? {
+            let Content::Event(SentEvent { at, kind, visitor: SentVisitor::Named(user), .. }) = record.content else {
                 skipped += 1;
                 continue;
             };
             if events.len() == MOST_EVENTS {
                 return Err(ReplayError::TooLong(name));
             }
-            let Event { at, user, kind } = event;
             let next = visitors.len() as Visitor;
             events.push(PlannedEvent { at, visitor: *visitors.entry(user).or_insert(next), kind });
         }
@@ -91,7 +94,7 @@ fn passed(from: Timestamp, to: Timestamp) -> Duration {
 mod tests {
     use std::{io::Write, time::Duration};
 
-    use event_files::Format;
+    use event_files::Reading;
     use model::{EventKind, Timestamp};
 
     use super::{Replay, ReplayError, ReplaySettings};
@@ -99,7 +102,11 @@ mod tests {
     fn replay(content: &str, speed_up: f64) -> Result<Replay, ReplayError> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(content.as_bytes()).unwrap();
-        let settings = ReplaySettings { file: file.path().to_owned(), format: Format::Ndjson, speed_up };
+        let settings = ReplaySettings {
+            file: file.path().to_owned(),
+            reading: Reading { format: "ndjson".parse().unwrap(), ..Reading::default() },
+            speed_up,
+        };
         Replay::read(&settings, Timestamp::from_millis(1_800_000_000_000).unwrap())
     }
 

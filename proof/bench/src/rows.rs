@@ -78,7 +78,10 @@ fn scramble(number: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use model::wire::{MAX_BATCH_EVENTS, parse_line};
+    use model::{
+        TimeUnit,
+        wire::{MAX_BATCH_EVENTS, SentEvent, parse_line},
+    };
 
     use super::Rows;
     use crate::fill::past_hour;
@@ -94,9 +97,9 @@ mod tests {
         assert_eq!(sizes.collect::<Vec<_>>(), [MAX_BATCH_EVENTS, MAX_BATCH_EVENTS, 1]);
         let whole = batches.concat();
         let read = whole.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
-        let read: Vec<_> = read.map(|line| parse_line(line).unwrap().event).collect();
+        let read: Vec<_> = read.map(|line| parse_line(line, TimeUnit::Millis).unwrap()).collect();
         assert!(read.iter().all(|event| event.hour() == rows().hour));
-        assert_eq!(read, rows().events().collect::<Vec<_>>());
+        assert_eq!(read, rows().events().map(SentEvent::from).collect::<Vec<_>>());
     }
 
     #[test]

@@ -18,6 +18,7 @@ use warp::{
 
 use crate::{
     auth::{Denial, Limit, RateLimited, Refusal, SiteRefusal},
+    http::body_coding::BodyCoding,
     ingest::{
         expired::Expired,
         job::IngestError,
@@ -64,6 +65,8 @@ pub(crate) enum ApiError {
     /// A fault in a line of a batch, counted from 1.
     Line(u64, Box<ApiError>),
     BodyEndedEarly,
+    /// The body is not of the coding that its header names, or ends within it.
+    BodyNotDecoded(BodyCoding),
     BodyTimeout(Duration),
     /// `limit` says how much a batch may hold.
     BatchTooLarge {
@@ -146,10 +149,11 @@ impl ApiError {
                 Reason::Invalid,
                 415,
                 "Content coding not supported",
-                "A batch cannot be compressed: send it without Content-Encoding, or with identity. Nothing was stored.",
+                "A batch may be compressed by gzip or zstd, once: send it with one of these in Content-Encoding, or without \
+                 it. Nothing was stored.",
             )
             // RFC 9110, section 15.5.16: the answer names the codings that are accepted.
-            .with(ACCEPT_ENCODING, HeaderValue::from_static("identity")),
+            .with(ACCEPT_ENCODING, HeaderValue::from_static(BodyCoding::ACCEPTED)),
             Self::IgnoredBody { limit } => Answer::new(
                 Reason::TooLarge,
                 413,
@@ -202,6 +206,12 @@ impl ApiError {
             Self::BodyEndedEarly => {
                 Answer::new(Reason::Invalid, 400, "Incomplete body", "The body ended early. Nothing was stored.")
             }
+            Self::BodyNotDecoded(coding) => Answer::new(
+                Reason::Invalid,
+                400,
+                "Body not decodable",
+                format!("The body is not {}, as its Content-Encoding says, or is not whole. Nothing was stored.", coding.name()),
+            ),
             Self::BodyTimeout(limit) => {
                 let limit = humantime::format_duration(limit);
                 let detail = format!("The batch did not arrive within {limit}. Nothing was stored.");

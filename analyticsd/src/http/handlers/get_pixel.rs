@@ -4,7 +4,7 @@ use model::{Event, SiteEvent, Timestamp, UserName};
 use warp::{
     http::{
         HeaderMap, HeaderValue, StatusCode,
-        header::{CACHE_CONTROL, CONTENT_TYPE},
+        header::{CACHE_CONTROL, CONTENT_TYPE, USER_AGENT},
     },
     reply::Response,
 };
@@ -54,9 +54,10 @@ pub(crate) async fn get_pixel(
     }
     let site = sites.to_write(name.as_ref()).await?;
     let at = Timestamp::now();
+    let browser = headers.get(USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default();
     let user: UserName = match user {
         Some(user) => user,
-        None => names.of(at, client, &headers).await?,
+        None => names.of(at, client, browser).await?,
     };
     Ok(pixel(match events.store_one(SiteEvent { site, event: Event { at, user, kind } }, None).await? {
         Accepted::Committed => StatusCode::OK,

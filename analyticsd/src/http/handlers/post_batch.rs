@@ -1,9 +1,10 @@
 use std::{collections::HashSet, sync::Arc};
 
 use futures_util::{Stream, StreamExt};
+use hyper::body::Bytes;
 use model::{
-    Hour, IdempotencyKey, InvalidInput, Keyed, Problem, SiteEvent, SiteHour, SiteName, Submission,
-    wire::{self, InvalidLine, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_BATCH_HOURS, SentEvent},
+    Event, Hour, IdempotencyKey, InvalidInput, Keyed, Problem, SiteEvent, SiteHour, SiteName, Submission, TimeUnit,
+    wire::{self, InvalidLine, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_BATCH_HOURS, SentEvent, SentVisitor},
 };
 use tokio::time::timeout;
 use warp::{Buf, http::StatusCode, reply::Response};
@@ -11,10 +12,13 @@ use warp::{Buf, http::StatusCode, reply::Response};
 use crate::{
     auth::{BatchSites, RequestSites},
     http::{
+        body_coding::BodyCoding,
         error::ApiError,
+        event_cutter::EventCutter,
         openapi,
         query_string::{KeySource, QueryString},
         response,
+        visitor_names::VisitorNames,
     },
     ingest::{
         lanes::EventLanes,
@@ -22,41 +26,56 @@ use crate::{
     },
 };
 
+/// What batches use of the daemon.
+#[derive(Clone)]
+pub(crate) struct BatchServices {
+    pub(crate) limits: RequestLimits,
+    pub(crate) events: Arc<EventLanes>,
+    /// For lines with an address instead of a user.
+    pub(crate) names: Arc<VisitorNames>,
+}
+
 /// `POST /analytics/batch`: a body of one JSON event a line. Returns 204 once all events are committed; otherwise none
 /// is. With an idempotency key the batch is stored once, however often it is sent; with keys in its lines, each of
 /// these events is stored once.
 #[utoipa::path(
     post, path = "", operation_id = "postBatch",
     summary = "Record many events, all or nothing",
-    description = "One JSON event a line; at most 10,000 events, 8 MiB and 256 different hours. Each line may have an \
+    description = "One JSON event a line, or one JSON array of events, perhaps compressed by gzip or zstd; at most 10,000 events, 8 MiB and 256 different hours. Each line may have an \
                    idempotency key of its own in the member `id`, and name its site in the member `site`; the parameter \
-                   `site` is for those that do not.",
-    params(openapi::Site, openapi::KeyInHeader, openapi::KeyAsParameter),
+                   `site` is for those that do not. Instead of `user` a line may have `address` and `agent`, of which the \
+                   server makes a name that is the same for a day, as for the pixel; it stores neither.",
+    params(
+        openapi::Site, openapi::KeyInHeader, openapi::KeyAsParameter,
+        ("timestamps" = Option<openapi::TimeUnit>, Query,
+            description = "How timestamps are written: `ms` as milliseconds since 1970, `s` as seconds, `rfc3339` as RFC 3339, \
+                           or `auto` as milliseconds or RFC 3339, the default. `auto` refuses a number that looks like seconds"),
+    ),
     request_body(content = String, content_type = "application/x-ndjson",
         example = "{\"timestamp\":1431857103000,\"user\":\"anna\",\"event\":\"click\"}\n"),
     responses(openapi::Stored, openapi::InvalidRequest, openapi::Late, openapi::Conflict, openapi::TooLarge, openapi::TooLong, openapi::Denied, openapi::Unavailable,
-        (status = 415, description = "The body has a `Content-Encoding` other than `identity`; nothing is stored.", body = Problem,
-            content_type = "application/problem+json", headers(("Accept-Encoding" = String, description = "`identity`")))),
+        (status = 415, description = "The body has a `Content-Encoding` other than `gzip`, `zstd` and `identity`; nothing is stored.", body = Problem,
+            content_type = "application/problem+json", headers(("Accept-Encoding" = String, description = "`gzip, zstd, identity`")))),
 )]
 pub(crate) async fn post_batch<S, B>(
     query: QueryString,
     sites: RequestSites,
     key: Option<KeySource>,
+    coding: BodyCoding,
     body: S,
     mut share: BodyShare,
-    limits: RequestLimits,
-    events: Arc<EventLanes>,
+    BatchServices { limits, events, names }: BatchServices,
 ) -> Result<Response, ApiError>
 where
-    S: Stream<Item = Result<B, warp::Error>> + Unpin,
-    B: Buf,
+    S: Stream<Item = Result<B, warp::Error>> + Send + 'static,
+    B: Buf + Send + 'static,
 {
-    let (key, site) = {
+    let (key, site, unit) = {
         let query = query.parse()?;
-        (query.idempotency_key(key.as_ref())?, query.site()?)
+        (query.idempotency_key(key.as_ref())?, query.site()?, query.time_unit()?)
     };
-    let batch = Batch::new(limits.ages.now(), sites, site);
-    let reading = timeout(limits.body_timeout, read_events(body, batch, &mut share));
+    let batch = Batch::new(limits.ages.now(), names, sites, site, unit);
+    let reading = timeout(limits.body_timeout, read_events(coding, coding.content(body), batch, &mut share));
     let (mut batch, sites) = reading.await.map_err(|_| ApiError::BodyTimeout(limits.body_timeout))??;
     if let Some(key) = key {
         if !batch.keyed.is_empty() {
@@ -75,39 +94,33 @@ where
     Ok(response::stored(events.store_batch(batch, share).await?))
 }
 
-/// Reads lines as they arrive, so that a batch is refused at its first fault and not after its last byte.
-async fn read_events<S, B>(
-    mut body: S,
+/// Reads events as they arrive, so that a batch is refused at its first fault and not after its last byte.
+async fn read_events(
+    coding: BodyCoding,
+    mut content: impl Stream<Item = Result<Bytes, ApiError>> + Unpin,
     mut batch: Batch,
     share: &mut BodyShare,
-) -> Result<(Submission, BatchSites), ApiError>
-where
-    S: Stream<Item = Result<B, warp::Error>> + Unpin,
-    B: Buf,
-{
+) -> Result<(Submission, BatchSites), ApiError> {
     let mut bytes = 0;
-    let mut line = Vec::new();
-    while let Some(chunk) = body.next().await {
-        let mut chunk = chunk.map_err(|_| ApiError::BodyEndedEarly)?;
-        bytes += chunk.remaining();
+    let mut cutter = EventCutter::default();
+    while let Some(piece) = content.next().await {
+        let piece = piece?;
+        bytes += piece.len();
         if bytes > MAX_BATCH_BYTES {
             return Err(too_large(format!("{MAX_BATCH_BYTES} bytes")));
         }
-        if !share.grow_to(bytes) {
+        if !share.grow_to(coding.memory() + bytes) {
             return Err(ApiError::BodyMemory);
         }
-        while chunk.has_remaining() {
-            let part = chunk.chunk();
-            let newline = part.iter().position(|&byte| byte == b'\n');
-            line.extend_from_slice(&part[..newline.unwrap_or(part.len())]);
-            chunk.advance(newline.map_or(part.len(), |at| at + 1));
-            if newline.is_some() {
-                batch.add_line(&line)?;
-                line.clear();
-            }
+        cutter.add(&piece);
+        while let Some(line) = cutter.next_line() {
+            batch.add_line(line).await?;
         }
     }
-    batch.add_line(&line)?;
+    let rest = cutter.rest().map_err(|error| ApiError::NotAnEvent(InvalidLine::NotAnEvent(error)))?;
+    for event in rest {
+        batch.add_line(event).await?;
+    }
     Ok((batch.submission, batch.sites))
 }
 
@@ -117,9 +130,11 @@ fn too_large(limit: String) -> ApiError {
 
 struct Batch {
     accepted: AcceptedTimes,
+    names: Arc<VisitorNames>,
     sites: BatchSites,
     /// The site of lines that name none.
     site: Option<SiteName>,
+    unit: TimeUnit,
     lines: u64,
     submission: Submission,
     hours: HashSet<Hour>,
@@ -127,11 +142,19 @@ struct Batch {
 }
 
 impl Batch {
-    fn new(accepted: AcceptedTimes, sites: RequestSites, site: Option<SiteName>) -> Self {
+    fn new(
+        accepted: AcceptedTimes,
+        names: Arc<VisitorNames>,
+        sites: RequestSites,
+        site: Option<SiteName>,
+        unit: TimeUnit,
+    ) -> Self {
         Self {
             accepted,
+            names,
             sites: BatchSites::new(sites),
             site,
+            unit,
             lines: 0,
             submission: Submission::default(),
             hours: HashSet::new(),
@@ -139,19 +162,25 @@ impl Batch {
         }
     }
 
-    fn add_line(&mut self, line: &[u8]) -> Result<(), ApiError> {
+    async fn add_line(&mut self, line: &[u8]) -> Result<(), ApiError> {
         self.lines += 1;
         // The last line may end with a newline or not, and some clients send empty lines.
         if line.trim_ascii().is_empty() {
             return Ok(());
         }
-        let SentEvent { event, key, site } = wire::parse_line(line).map_err(|error| match error {
-            InvalidLine::Invalid(invalid) => self.faulty_line(ApiError::Invalid(invalid)),
-            InvalidLine::NotAnEvent(_) | InvalidLine::NotAnObject => self.faulty_line(ApiError::NotAnEvent(error)),
-        })?;
-        self.accepted.check(event.at).map_err(|beyond| self.faulty_line(beyond.into()))?;
+        let SentEvent { at, kind, visitor, key, site } =
+            wire::parse_line(line, self.unit).map_err(|error| match error {
+                InvalidLine::Invalid(invalid) => self.faulty_line(ApiError::Invalid(invalid)),
+                InvalidLine::NotAnEvent(_) | InvalidLine::NotAnObject => self.faulty_line(ApiError::NotAnEvent(error)),
+            })?;
+        self.accepted.check(at).map_err(|beyond| self.faulty_line(beyond.into()))?;
         let site = self.sites.find(site.or_else(|| self.site.clone()));
-        let event = SiteEvent { site: site.map_err(|refusal| self.faulty_line(refusal.into()))?, event };
+        let site = site.map_err(|refusal| self.faulty_line(refusal.into()))?;
+        let user = match visitor {
+            SentVisitor::Named(user) => user,
+            SentVisitor::Client { address, agent } => self.names.of(at, address, agent.as_bytes()).await?,
+        };
+        let event = SiteEvent { site, event: Event { at, user, kind } };
         let Submission { events, keyed } = &mut self.submission;
         if let Some(key) = key {
             if !self.keys.insert((event.site_hour(), key.clone())) {

@@ -36,7 +36,7 @@ use crate::auth::Policy;
         (name = "browsers", description = "For the pages of other sites"),
         (name = "health", description = "For operators")
     ),
-    components(schemas(EventKind, HoursFormat, HourRow, HoursPage, ListedSite, LiveCounts, Problem, SiteList, Totals, UniqueUsersOf)),
+    components(schemas(EventKind, HoursFormat, HourRow, HoursPage, ListedSite, LiveCounts, Problem, SiteList, TimeUnit, Totals, UniqueUsersOf)),
     modifiers(&Credentials)
 )]
 struct Document;
@@ -110,6 +110,17 @@ fn security(policy: Policy) -> Option<Vec<SecurityRequirement>> {
 pub(crate) enum EventKind {
     Click,
     Impression,
+}
+
+/// How the timestamps of a batch are written.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[allow(dead_code, reason = "it only stands in the document")]
+pub(crate) enum TimeUnit {
+    Auto,
+    Ms,
+    S,
+    Rfc3339,
 }
 
 /// How hours are written.

@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use model::{IdempotencyKey, Keyed, SiteEvent, SiteId, Submission, wire};
+use model::{
+    Event, IdempotencyKey, Keyed, SiteEvent, SiteId, Submission, TimeUnit,
+    wire::{self, SentVisitor},
+};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -40,10 +43,7 @@ pub(crate) fn decode(record: &[u8]) -> Result<Submission, Unreadable> {
     let mut lines = record.split_inclusive(|&byte| byte == b'\n');
     let Head { keys, mut sites } =
         serde_json::from_slice(lines.next().unwrap_or_default()).map_err(|error| Unreadable(error.to_string()))?;
-    let events = lines
-        .map(|line| wire::parse_line(line).map(|line| line.event))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| Unreadable(error.to_string()))?;
+    let events = lines.map(event_in).collect::<Result<Vec<_>, _>>()?;
     if sites.is_empty() {
         sites.resize(events.len(), SiteId::NAMELESS.number());
     }
@@ -67,6 +67,12 @@ pub(crate) fn decode(record: &[u8]) -> Result<Submission, Unreadable> {
         })
         .collect::<Result<_, _>>()?;
     Ok(Submission { events, keyed })
+}
+
+fn event_in(line: &[u8]) -> Result<Event, Unreadable> {
+    let sent = wire::parse_line(line, TimeUnit::Millis).map_err(|error| Unreadable(error.to_string()))?;
+    let SentVisitor::Named(user) = sent.visitor else { return Err(Unreadable("an event without a name".to_owned())) };
+    Ok(Event { at: sent.at, user, kind: sent.kind })
 }
 
 #[cfg(test)]

@@ -1,0 +1,248 @@
+//! Lines that a pattern describes: fields, and the text between them.
+
+use std::borrow::Cow;
+
+use model::address;
+
+use super::{
+    names,
+    request::{Request, request_line},
+    time::TimeFormat,
+};
+use crate::record::Unreadable;
+
+/// How the lines of an access log are written: by Apache's or nginx's format string.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern {
+    pub(super) parts: Vec<Part>,
+    /// Whether more may follow, behind a space. The first of it may be a quoted list of forwarded addresses, as in
+    /// nginx's own format `main`.
+    pub(super) is_open: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Text that stands in each line.
+    Text(Vec<u8>),
+    Field(Field),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Field {
+    /// The names at the beginning of a combined line.
+    Names {
+        has_host: bool,
+    },
+    Client,
+    Forwarded,
+    Time(TimeFormat),
+    /// Method, target and protocol.
+    RequestLine,
+    Method,
+    Target,
+    Status,
+    Referer,
+    Agent,
+    Size,
+    Other,
+}
+
+impl Pattern {
+    pub(super) fn common(has_host: bool) -> Self {
+        Self { parts: Self::beginning(has_host), is_open: false }
+    }
+
+    /// An administrator may have added fields after the agent.
+    pub(super) fn combined(has_host: bool) -> Self {
+        let mut parts = Self::beginning(has_host);
+        parts.extend([
+            text(b" \""),
+            Part::Field(Field::Referer),
+            text(b"\" \""),
+            Part::Field(Field::Agent),
+            text(b"\""),
+        ]);
+        Self { parts, is_open: true }
+    }
+
+    fn beginning(has_host: bool) -> Vec<Part> {
+        vec![
+            Part::Field(Field::Names { has_host }),
+            text(b" ["),
+            Part::Field(Field::Time(TimeFormat::Common)),
+            text(b"] \""),
+            Part::Field(Field::RequestLine),
+            text(b"\" "),
+            Part::Field(Field::Status),
+            text(b" "),
+            Part::Field(Field::Size),
+        ]
+    }
+
+    pub(super) fn read<'a>(&self, line: &'a [u8]) -> Result<Request<'a>, Unreadable> {
+        let mut found = Found::default();
+        let mut rest = line;
+        let mut before: &[u8] = b"";
+        let mut parts = self.parts.iter().peekable();
+        while let Some(part) = parts.next() {
+            match part {
+                Part::Text(text) => {
+                    rest = rest
+                        .strip_prefix(&**text)
+                        .ok_or(Unreadable::LogLine("the text between two of its fields is another"))?;
+                    before = text;
+                }
+                Part::Field(field) => {
+                    let end = match parts.peek() {
+                        Some(Part::Text(after)) => end_of(field, rest, before, after),
+                        _ => Some(rest.len()),
+                    };
+                    let end = end.ok_or(Unreadable::LogLine(field.missing_end()))?;
+                    let value;
+                    (value, rest) = rest.split_at(end);
+                    found.take(field, value)?;
+                }
+            }
+        }
+        if !(rest.is_empty() || self.is_open && rest.starts_with(b" ")) {
+            return Err(Unreadable::LogLine("there is something after its last field"));
+        }
+        if let Some(list) = trailing_list(rest) {
+            found.forwarded = list;
+        }
+        found.request()
+    }
+}
+
+/// A list of addresses in quotes.
+fn trailing_list(rest: &[u8]) -> Option<&[u8]> {
+    let value = rest.strip_prefix(b" \"")?;
+    let value = &value[..value.iter().position(|&byte| byte == b'"')?];
+    let is_node = |part: &str| address::parse(part.trim()).is_some() || part.trim() == "unknown";
+    // The last is what a proxy wrote; the client may have written anything before it.
+    str::from_utf8(value.rsplit(|&byte| byte == b',').next()?).is_ok_and(is_node).then_some(value)
+}
+
+fn text(text: &[u8]) -> Part {
+    Part::Text(text.to_vec())
+}
+
+/// Where a field ends: at the first place of the text behind it that is not within the field. In quotes, a quote behind
+/// a backslash is text. A list of addresses goes on behind a comma, and an address has colons of its own before that of
+/// a port.
+fn end_of(field: &Field, rest: &[u8], before: &[u8], after: &[u8]) -> Option<usize> {
+    if after.starts_with(b"\"") && before.ends_with(b"\"") {
+        let mut is_escaped = false;
+        return rest.iter().position(|&byte| {
+            let closes = byte == b'"' && !is_escaped;
+            is_escaped = byte == b'\\' && !is_escaped;
+            closes
+        });
+    }
+    let is_address = matches!(field, Field::Client | Field::Forwarded);
+    if is_address && after.starts_with(b":") {
+        let word = rest.split(|&byte| byte == b' ').next().unwrap_or_default();
+        return word.windows(1).rposition(|window| window == b":").filter(|at| rest[*at..].starts_with(after));
+    }
+    let goes_on = |at: usize| is_address && at > 0 && rest[at - 1] == b',';
+    let spaces = if after.starts_with(b" ") { field.spaces() } else { 0 };
+    let places = rest.windows(after.len()).enumerate().filter(|(at, window)| *window == after && !goes_on(*at));
+    places.map(|(at, _)| at).nth(spaces)
+}
+
+impl Field {
+    /// How many spaces it has.
+    fn spaces(&self) -> usize {
+        match self {
+            Self::Time(format) => format.spaces(),
+            Self::RequestLine => 2,
+            _ => 0,
+        }
+    }
+
+    fn missing_end(&self) -> &'static str {
+        match self {
+            Self::Names { .. } | Self::Client | Self::Forwarded => "there is no [time] behind the client",
+            Self::Time(_) => "there is no request after the time",
+            Self::RequestLine | Self::Method | Self::Target => "the quote of the request is not closed",
+            Self::Status => "there is no size after the status",
+            Self::Size => "there is no referer, so it may be the common format",
+            Self::Referer => "the quote of the referer is not closed, or no agent follows",
+            Self::Agent => "the quote of the agent is not closed",
+            Self::Other => "a field has no end",
+        }
+    }
+}
+
+/// The values of one line's fields.
+#[derive(Default)]
+struct Found<'a> {
+    client: Option<Cow<'a, [u8]>>,
+    forwarded: &'a [u8],
+    at: Option<model::Timestamp>,
+    method: &'a [u8],
+    target: &'a [u8],
+    status: Option<u16>,
+    referer: &'a [u8],
+    agent: &'a [u8],
+}
+
+impl<'a> Found<'a> {
+    fn take(&mut self, field: &Field, value: &'a [u8]) -> Result<(), Unreadable> {
+        match field {
+            Field::Names { has_host } => self.client = Some(names::client(value, *has_host)?),
+            Field::Client => self.client = Some(Cow::Borrowed(value)),
+            Field::Forwarded => self.forwarded = value,
+            Field::Time(format) => self.at = Some(format.read(value)?),
+            Field::RequestLine => (self.method, self.target) = request_line(value),
+            Field::Method => self.method = value,
+            Field::Target => self.target = value,
+            Field::Status => self.status = Some(status(value)?),
+            Field::Referer => self.referer = value,
+            Field::Agent => self.agent = value,
+            // A client can write spaces into a list, of which only the beginning was taken then.
+            Field::Other if self.at.is_none() && self.has_names() && value.contains(&b',') => {
+                return Err(Unreadable::LogLine(
+                    "a comma stands behind the client, as in a list that is not in quotes",
+                ));
+            }
+            Field::Size if value != b"-" && !is_number(value) => {
+                return Err(Unreadable::LogLine("the size is not a number"));
+            }
+            Field::Size | Field::Other => {}
+        }
+        Ok(())
+    }
+
+    fn has_names(&self) -> bool {
+        self.client.is_some() || !self.forwarded.is_empty()
+    }
+
+    fn request(self) -> Result<Request<'a>, Unreadable> {
+        // A list alone names the client too, if the log has nothing else.
+        let (client, forwarded) = match self.client {
+            Some(client) => (client, self.forwarded),
+            None => (Cow::Borrowed(self.forwarded), &b""[..]),
+        };
+        let missing = Unreadable::LogLine("it lacks a field");
+        Ok(Request {
+            client,
+            forwarded: Cow::Borrowed(forwarded),
+            at: self.at.ok_or(missing)?,
+            method: Cow::Borrowed(self.method),
+            target: Cow::Borrowed(self.target),
+            status: self.status.ok_or(Unreadable::LogLine("it lacks the status"))?,
+            referer: Cow::Borrowed(self.referer),
+            agent: Cow::Borrowed(self.agent),
+        })
+    }
+}
+
+pub(super) fn status(text: &[u8]) -> Result<u16, Unreadable> {
+    let status = (text.len() == 3 && is_number(text)).then(|| str::from_utf8(text).ok()?.parse().ok()).flatten();
+    status.ok_or(Unreadable::LogLine("the status is not a number of three digits"))
+}
+
+fn is_number(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(u8::is_ascii_digit)
+}
