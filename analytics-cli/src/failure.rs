@@ -71,6 +71,10 @@ pub(crate) fn server_advice(error: &ClientError) -> &'static str {
             "; is analyticsd running? Start it with `analyticsd --embedded`, or correct the address: \
              `analytics-cli config` shows where it comes from"
         }
+        ClientError::Tls { .. } => {
+            "; https:// is for a server with a certificate that this machine trusts and that names this host, as a proxy \
+             in front of analyticsd has it; analyticsd itself speaks http://"
+        }
         ClientError::Foreign { .. } => "; is the address right? `analytics-cli config` shows where it comes from",
         ClientError::NoAnswer { .. } => "; try again, or run `analytics-cli doctor` to find the cause",
         ClientError::Refused { problem, .. } if problem.status >= 500 => {

@@ -1,7 +1,10 @@
 //! Writes goose's log to standard error. Goose would write it to standard output, where the report belongs, with a
 //! line for every request without an answer. The report counts these instead, and shows the first ones that differ.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    os::fd::OwnedFd,
+};
 
 use log::{Level, Log, Metadata, Record};
 
@@ -18,6 +21,27 @@ pub(crate) fn install() {
 /// Writes a line to standard error. If it cannot be written, the run goes on.
 pub(crate) fn message(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Until it is dropped, what is printed to standard output goes to standard error: goose prints there how many users it
+/// launched, where only the report belongs.
+pub(crate) struct StandardOutputApart(OwnedFd);
+
+impl StandardOutputApart {
+    /// None if it cannot be done; the run goes on all the same.
+    pub(crate) fn begin() -> Option<Self> {
+        let output = nix::unistd::dup(io::stdout()).ok()?;
+        nix::unistd::dup2_stdout(io::stderr()).ok()?;
+        Some(Self(output))
+    }
+}
+
+impl Drop for StandardOutputApart {
+    fn drop(&mut self) {
+        // What is printed without the end of a line waits in memory.
+        let _ = io::stdout().flush();
+        let _ = nix::unistd::dup2_stdout(&self.0);
+    }
 }
 
 impl Log for StandardError {

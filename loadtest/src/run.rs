@@ -6,9 +6,10 @@ use std::{
 
 use chrono::Utc;
 use goose::{config::GooseConfiguration, prelude::*};
-use model::{BearerToken, Hour, Timestamp};
+use model::{Hour, Timestamp};
 use reqwest::header::HeaderValue;
 use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     checks::{
@@ -34,7 +35,7 @@ const AFTER_THE_LAST: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Error)]
 pub(crate) enum RunError {
-    #[error("{0}; is analyticsd running? Start it with `analyticsd --embedded`, or point --host at it")]
+    #[error("{error}{advice}", error = .0, advice = advice(.0))]
     NoDaemon(#[from] AskError),
     #[error(transparent)]
     Replay(#[from] ReplayError),
@@ -49,6 +50,18 @@ pub(crate) enum RunError {
     Client(#[from] reqwest::Error),
 }
 
+fn advice(error: &AskError) -> &'static str {
+    match error {
+        AskError::Tls { .. } => {
+            "; https:// is for a server with a certificate that this machine trusts and that names this host; analyticsd \
+             itself speaks http://"
+        }
+        AskError::NoAnswer { .. } | AskError::NoCounts { .. } => {
+            "; is analyticsd running? Start it with `analyticsd --embedded`, or point --host at it"
+        }
+    }
+}
+
 pub(crate) struct Judged {
     pub(crate) report: Report,
     /// Why a report could not be written. The verdict holds all the same.
@@ -59,7 +72,7 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
     if let Some(dir) = &settings.report_dir {
         report::prepare(dir).map_err(|error| RunError::ReportDir(dir.clone(), error))?;
     }
-    let authorization = settings.token.as_ref().map(authorization);
+    let authorization = settings.authorization.as_deref().map(authorization);
     let daemon = Daemon::new(&settings.host, authorization.clone())?;
     let Prepared { source, names, pace, run_time, hours } = prepare(&settings)?;
     let longest = run_time.saturating_add(pace.launch());
@@ -84,11 +97,15 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
         settings.seed
     ));
     let began_at = Utc::now();
+    let ending = tokio::spawn(end_as_by_interrupt());
     let showing = tokio::spawn(progress::show(Arc::clone(&traffic), run_time));
     let attack = GooseAttack::initialize_with_config(configuration(&settings, longest)).map_err(Box::new)?;
+    let apart = logging::StandardOutputApart::begin();
     let outcome = Box::pin(attack.register_scenario(scenario(&traffic)).execute()).await;
     let lasted = traffic.schedule.elapsed().min(run_time);
     showing.abort();
+    ending.abort();
+    drop(apart);
     progress::clear();
     let goose_failed = match outcome.map_err(Box::new) {
         Ok(_) => None,
@@ -103,8 +120,16 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
     Ok(Judged { report, unwritten })
 }
 
-fn authorization(token: &BearerToken) -> HeaderValue {
-    let mut value = HeaderValue::try_from(token.authorization()).expect("a token is visible ASCII");
+/// A service manager and CI end a program by SIGTERM. Goose knows only Ctrl-C, so one becomes the other.
+async fn end_as_by_interrupt() {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+    while terminate.recv().await.is_some() {
+        let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGINT);
+    }
+}
+
+fn authorization(value: &str) -> HeaderValue {
+    let mut value = HeaderValue::try_from(value).expect("a token, and Base64, are visible ASCII");
     value.set_sensitive(true);
     value
 }

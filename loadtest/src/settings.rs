@@ -6,8 +6,9 @@ use clap::{
     Parser,
     builder::{PossibleValuesParser, TypedValueParser},
 };
+use client::ServerUrl;
 use event_files::{FormatChoice, Host, PageViewRules, Reading};
-use model::{BearerToken, BearerTokenParser, GivenToken, wire::MAX_BATCH_EVENTS};
+use model::{BearerTokenParser, GivenToken, wire::MAX_BATCH_EVENTS};
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
@@ -19,15 +20,16 @@ use crate::workload::{kind::Selection, mix::MixSettings, replay::ReplaySettings}
 #[command(
     version,
     after_help = "Exit codes: 0 if everything was counted and every gate was met; 1 if not; 2 if there was no run, or its reports could not be \
-                  written. Ctrl-C ends a run early: the requests in flight get up to a minute to finish, and the verdict is on what was \
+                  written. Ctrl-C or SIGTERM ends a run early: the requests in flight get up to a minute to finish, and the verdict is on what was \
                   done. A second Ctrl-C ends the run at once, without a verdict, with exit code 1.\n\n\
                   A gate is a number for all requests together, or KIND=NUMBER for some of them: post, get, batch, current, past, or a \
                   combination as in post-past."
 )]
 pub(crate) struct Args {
-    /// Where analyticsd listens: http://HOST:PORT.
+    /// Where analyticsd listens: http://HOST:PORT, or with https where a proxy in front of it speaks TLS. A name and a
+    /// password in it are for that proxy; --token takes their place.
     #[arg(long, default_value = "http://127.0.0.1:8080", value_name = "URL")]
-    host: String,
+    host: ServerUrl,
 
     /// The token for a daemon that requires one, with the scopes write and read. Other users of this machine can see
     /// flags in the process list: prefer the variable.
@@ -187,10 +189,11 @@ impl FromStr for Gate {
 
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Settings {
-    /// Without a slash at the end.
+    /// Without a slash at the end, and without name and password.
     pub(crate) host: String,
+    /// The value of the header.
     #[serde(skip)]
-    pub(crate) token: Option<BearerToken>,
+    pub(crate) authorization: Option<String>,
     pub(crate) users: u32,
     #[serde(rename = "run_time_seconds", serialize_with = "seconds")]
     pub(crate) run_time: Option<Duration>,
@@ -226,10 +229,11 @@ impl Args {
         let ReplayArgs { replay, replay_format, own_hosts, speed_up } = replay;
         let rules = PageViewRules { own_hosts, ..PageViewRules::default() };
         let reading = Reading { format: replay_format, rules, ..Reading::default() };
+        let (host, of_host) = host.split();
         let JudgingArgs { max_p99_ms, min_rps, max_error_rate, report_dir } = judging;
         Settings {
-            host: host.trim_end_matches('/').to_owned(),
-            token: token.and_then(|given| given.0),
+            host: host.to_string(),
+            authorization: token.and_then(|given| given.0).map(|token| token.authorization()).or(of_host),
             users,
             run_time,
             rate,

@@ -52,6 +52,11 @@ fn skew(probe: &Result<Probe, ClientError>) -> Option<Skew> {
 fn judge_silence(error: &ClientError) -> Finding {
     let advice = match error {
         ClientError::Unreachable { .. } => format!("start it with `analyticsd --embedded`, or {CORRECT_THE_ADDRESS}"),
+        ClientError::Tls { .. } => {
+            format!(
+                "see the certificate of the proxy in front of analyticsd, which itself speaks http://, or {CORRECT_THE_ADDRESS}"
+            )
+        }
         _ => format!("see the log of analyticsd, try a longer --timeout, or {CORRECT_THE_ADDRESS}"),
     };
     Finding::problem(LIVES, error.to_string(), advice)

@@ -24,10 +24,13 @@ impl LineKeys {
         let mut reader = BufReader::new(reader);
         let mut beginning = Vec::new();
         (&mut reader).take(MAX_BEGINNING).read_until(b'\n', &mut beginning)?;
-        // The first line of a CSV file is the same in many.
-        if is_csv_header(beginning.trim_ascii_end()) {
+        // The first lines of a CSV file are the same in many.
+        let mut line = beginning.clone();
+        while is_csv_header(line.trim_ascii_end()) {
+            line.clear();
             let left = MAX_BEGINNING - beginning.len() as u64;
-            (&mut reader).take(left).read_until(b'\n', &mut beginning)?;
+            (&mut reader).take(left).read_until(b'\n', &mut line)?;
+            beginning.extend_from_slice(&line);
         }
         let mut sum = Sha256::new();
         sum.update(name.unwrap_or_default());

@@ -15,14 +15,17 @@ pub(crate) struct EventCutter {
     content: Vec<u8>,
     /// What comes before is cut.
     begin: usize,
+    /// Between the beginning and here is no end of a line.
+    searched: usize,
     is_array: bool,
-    /// Whether a line is cut that is not blank.
-    has_lines: bool,
+    /// Whether something is there that is not blank.
+    has_content: bool,
 }
 
 impl EventCutter {
     pub(crate) fn add(&mut self, piece: &[u8]) {
         self.content.drain(..self.begin);
+        self.searched -= self.begin;
         self.begin = 0;
         self.content.extend_from_slice(piece);
     }
@@ -32,26 +35,32 @@ impl EventCutter {
         if self.is_array {
             return None;
         }
-        let rest = &self.content[self.begin..];
-        let end = rest.iter().position(|&byte| byte == b'\n')?;
-        if self.begins_array(&rest[..end]) {
-            self.is_array = true;
-            return None;
+        let more = &self.content[self.searched..];
+        let end = more.iter().position(|&byte| byte == b'\n');
+        let line = &more[..end.unwrap_or(more.len())];
+        if !self.has_content
+            && let Some(first) = line.trim_ascii_start().first()
+        {
+            self.has_content = true;
+            self.is_array = *first == b'[';
+            if self.is_array {
+                return None;
+            }
         }
-        self.has_lines = self.has_lines || !rest[..end].trim_ascii().is_empty();
-        let line = self.begin..self.begin + end;
+        let Some(end) = end else {
+            self.searched = self.content.len();
+            return None;
+        };
+        let line = self.begin..self.searched + end;
         self.begin = line.end + 1;
+        self.searched = self.begin;
         Some(&self.content[line])
-    }
-
-    fn begins_array(&self, line: &[u8]) -> bool {
-        !self.has_lines && line.trim_ascii_start().first() == Some(&b'[')
     }
 
     /// What is left at the end: a line without its end, or the elements of the array. They may be one more than a
     /// batch may have.
     pub(crate) fn rest(&mut self) -> Result<Vec<&[u8]>, serde_json::Error> {
-        if self.is_array || self.begins_array(&self.content[self.begin..]) {
+        if self.next_line().is_none() && self.is_array {
             let mut array = serde_json::Deserializer::from_slice(&self.content[self.begin..]);
             let elements = array.deserialize_seq(Elements)?;
             array.end()?;

@@ -1,9 +1,10 @@
 //! The checks that every request must pass, whatever its route is.
 
 use hyper::body::Body;
+use model::Timestamp;
 use warp::http::{
-    HeaderMap, Request, Version,
-    header::{HOST, TRANSFER_ENCODING},
+    HeaderMap, HeaderValue, Request, Version,
+    header::{CONTENT_TYPE, HOST, TRANSFER_ENCODING},
 };
 
 use super::{body_coding::BodyCoding, error::ApiError, routes::Passes};
@@ -24,12 +25,24 @@ pub(crate) fn check(passes: Passes, request: &Request<impl Body>) -> Result<(), 
     if reads_body && BodyCoding::of(request.headers()).is_none() {
         return Err(ApiError::ContentCoding);
     }
+    if !reads_body && request.body().size_hint().exact() != Some(0) && has_parameters_in_body(request) {
+        return Err(ApiError::FormBody);
+    }
     // A batch is read until it is too long: a client that is still sending when the connection closes may never see the
     // answer.
     if !reads_body && request.body().size_hint().lower() > MAX_IGNORED_BYTES {
         return Err(ApiError::IgnoredBody { limit: MAX_IGNORED_BYTES });
     }
     Ok(())
+}
+
+/// Whether a client sends the parameters of an event as a form: they would be missing in the URL.
+fn has_parameters_in_body(request: &Request<impl Body>) -> bool {
+    let kind = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let is_form = [&b"application/x-www-form-urlencoded"[..], b"multipart/form-data"]
+        .iter()
+        .any(|form| kind.get(..form.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(form)));
+    is_form && request.uri().query().is_none_or(|query| !query.contains(Timestamp::PARAMETER))
 }
 
 /// RFC 9112, section 3.2: if server and proxy read the host differently, a request can reach another host's content.

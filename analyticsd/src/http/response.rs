@@ -3,7 +3,7 @@
 use hyper::body::Bytes;
 use warp::{
     http::{
-        HeaderValue, StatusCode,
+        HeaderName, HeaderValue, StatusCode,
         header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
     },
     reply::Response,
@@ -39,4 +39,13 @@ pub(crate) fn stored(accepted: Accepted) -> Response {
         Accepted::Committed => StatusCode::NO_CONTENT,
         Accepted::Spooled => StatusCode::ACCEPTED,
     })
+}
+
+/// The header of an answer to what is stored and probably not what its sender wants.
+pub(crate) const WARNING: HeaderName = HeaderName::from_static("analytics-warning");
+
+/// Warns that a user's name is one that programs write where they have none.
+pub(crate) fn warn_of_unset_user(response: &mut Response) {
+    let warning = "user is blank, undefined, null or the like: all events with such a name are of one visitor";
+    response.headers_mut().insert(WARNING, HeaderValue::from_static(warning));
 }

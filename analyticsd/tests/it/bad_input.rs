@@ -177,6 +177,23 @@ async fn a_request_states_its_length_once_or_its_connection_ends() {
 }
 
 #[tokio::test]
+async fn parameters_in_a_form_get_400_which_says_where_they_belong() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let form = "timestamp=1431857103000&user=anna&event=click";
+    let post = async |url: String| {
+        let request = reqwest::Client::new().post(url).body(form);
+        request.header("content-type", "application/x-www-form-urlencoded; charset=utf-8").send().await.unwrap()
+    };
+    let answer = post(format!("{}/analytics", daemon.url())).await;
+    assert_eq!(answer.status(), 400);
+    assert!(answer.json::<Problem>().await.unwrap().detail.contains("in the query of the URL"));
+    // Whoever sends both is understood.
+    assert_eq!(post(format!("{}/analytics?{form}", daemon.url())).await.status(), 204);
+    assert_eq!(stored_events(&database).await, 1);
+}
+
+#[tokio::test]
 async fn a_batch_with_a_coding_that_is_not_accepted_gets_415_and_those_that_are() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;

@@ -33,6 +33,7 @@ pages! {
     http_api: "docs/http-api.md",
     command_line: "docs/command-line.md",
     load_testing: "docs/load-testing.md",
+    logs: "docs/logs.md",
     sites: "docs/sites.md",
     sql: "docs/sql.md",
     access: "docs/operate/access.md",

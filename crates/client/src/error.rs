@@ -1,4 +1,4 @@
-use std::{error::Error, time::Duration};
+use std::{error::Error, io, time::Duration};
 
 use model::Problem;
 use reqwest::StatusCode;
@@ -11,6 +11,9 @@ pub enum ClientError {
     /// No connection could be opened, so nothing was sent.
     #[error("cannot reach {url}: {cause}")]
     Unreachable { url: ServerUrl, cause: String },
+    /// There was a connection but no TLS on it, so nothing was sent.
+    #[error("no TLS connection to {url}: {cause}")]
+    Tls { url: ServerUrl, cause: String },
     /// The connection broke, or the time limit passed, after something was sent.
     #[error("{url} did not answer the request: {cause}")]
     NoAnswer { url: ServerUrl, cause: String },
@@ -32,7 +35,7 @@ impl ClientError {
         match self {
             Self::Refused { .. } => true,
             Self::Foreign { status, .. } => status.is_client_error() || status.is_server_error(),
-            Self::Unreachable { .. } | Self::NoAnswer { .. } => false,
+            Self::Unreachable { .. } | Self::Tls { .. } | Self::NoAnswer { .. } => false,
         }
     }
 
@@ -42,9 +45,13 @@ impl ClientError {
     }
 
     pub(crate) fn no_answer(url: &ServerUrl, error: reqwest::Error) -> Self {
-        let (url, is_connect) = (url.masked(), error.is_connect());
+        let (url, is_connect, is_tls) = (url.masked(), error.is_connect(), is_of_tls(&error));
         let cause = with_causes(&error.without_url());
-        if is_connect { Self::Unreachable { url, cause } } else { Self::NoAnswer { url, cause } }
+        match is_connect {
+            true if is_tls => Self::Tls { url, cause },
+            true => Self::Unreachable { url, cause },
+            false => Self::NoAnswer { url, cause },
+        }
     }
 
     pub(crate) fn foreign(url: &ServerUrl, status: StatusCode, body: &str) -> Self {
@@ -56,6 +63,15 @@ impl ClientError {
 fn with_causes(error: &reqwest::Error) -> String {
     let causes = std::iter::successors(error.source(), |&error| error.source()).map(ToString::to_string);
     causes.fold(error.to_string(), |text, cause| if text.contains(&cause) { text } else { format!("{text}: {cause}") })
+}
+
+/// Whether the server was reached, and does not speak TLS as it should.
+pub fn is_of_tls(error: &(dyn Error + 'static)) -> bool {
+    // An error of input and output does not name the one within it as its source.
+    let within = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    error.is::<rustls::Error>()
+        || within.is_some_and(|within| is_of_tls(within))
+        || error.source().is_some_and(is_of_tls)
 }
 
 fn describe_problem(problem: &Problem) -> String {

@@ -15,7 +15,7 @@ pub use reqwest::StatusCode;
 
 pub use self::{
     client::{Client, Delivery, Probe},
-    error::ClientError,
+    error::{ClientError, is_of_tls},
     live_stream::{LiveStream, StreamEnd, Update},
     server_url::{InvalidServerUrl, ServerUrl},
 };

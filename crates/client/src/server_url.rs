@@ -1,5 +1,7 @@
 use std::{fmt, str::FromStr};
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use thiserror::Error;
 
@@ -39,6 +41,23 @@ impl ServerUrl {
     }
 }
 
+impl ServerUrl {
+    /// The address without name and password, and the value of the header `Authorization` with them (RFC 7617), if
+    /// there are any.
+    pub fn split(&self) -> (Self, Option<String>) {
+        let mut url: Url = self.0.parse().expect("it was parsed before");
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let (name, password) = (decoded(url.username()), decoded(url.password().unwrap_or_default()));
+        if name.is_empty() && password.is_empty() {
+            return (self.clone(), None);
+        }
+        // A URL with a host can have both, so neither fails.
+        let _ = url.set_username("").and_then(|()| url.set_password(None));
+        let header = format!("Basic {}", BASE64_STANDARD.encode(format!("{name}:{password}")));
+        (Self(url.as_str().trim_end_matches('/').to_owned()), Some(header))
+    }
+}
+
 impl fmt::Display for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -65,6 +84,17 @@ mod tests {
         ] {
             assert_eq!(text.parse::<ServerUrl>().ok().map(|url| url.to_string()).as_deref(), accepted, "{text:?}");
         }
+    }
+
+    #[test]
+    fn name_and_password_can_be_taken_out() {
+        let split = |text: &str| {
+            let (url, header) = text.parse::<ServerUrl>().unwrap().split();
+            (url.to_string(), header)
+        };
+        let (url, header) = split("http://ann:se%40cret@counter:8080/prefix/");
+        assert_eq!((url.as_str(), header.as_deref()), ("http://counter:8080/prefix", Some("Basic YW5uOnNlQGNyZXQ=")));
+        assert_eq!(split("http://counter:8080"), ("http://counter:8080".to_owned(), None));
     }
 
     #[test]

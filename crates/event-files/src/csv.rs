@@ -167,7 +167,7 @@ impl Columns {
         let event = Event {
             at: unit.read_text(text(Timestamp::PARAMETER, self.timestamp)?)?,
             user: UserName::new(text(UserName::PARAMETER, self.user)?)?,
-            kind: EventKind::parse(text(EventKind::PARAMETER, self.event)?)?,
+            kind: EventKind::parse(text(EventKind::PARAMETER, self.event)?.trim_ascii())?,
         };
         let optional = |name: &'static str, position: Option<usize>| {
             // A row may end before it.

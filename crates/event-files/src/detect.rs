@@ -101,7 +101,9 @@ fn lines_read<'a>(format: &Format, lines: impl Iterator<Item = &'a [u8]>) -> usi
                 Content::Event(_) => true,
                 Content::LeftOut(reason) => reason != LeftOut::NotARequest,
                 // Who made a request may need an option, and is told line by line.
-                Content::Unreadable(reason) => matches!(reason, Unreadable::Forwarded | Unreadable::NoVisitor(_)),
+                Content::Unreadable(reason) => {
+                    matches!(reason, Unreadable::Forwarded | Unreadable::UnclearClient(_) | Unreadable::NoVisitor(_))
+                }
             };
             lines.filter(is_request).count()
         }

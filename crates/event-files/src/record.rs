@@ -72,6 +72,15 @@ pub enum Unreadable {
         "names as its client {0:?}, which is neither an address nor a host; accepted is an IP address, with or without a port, or the name of a host"
     )]
     NoVisitor(String),
+    #[error(
+        "does not say for certain who its client is: {0}; --format vhost-combined or vhost-common says that a virtual host \
+         stands in front, and --log-format says anything else"
+    )]
+    UnclearClient(&'static str),
+    #[error(
+        "comes from a trusted proxy, and names nobody behind it; --log-format says where the forwarded addresses are"
+    )]
+    OfProxy,
     #[error("names as its client {0:?}, which is no address; accepted with address+agent is an IP address")]
     NoAddress(String),
     #[error(

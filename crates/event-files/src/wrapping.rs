@@ -19,7 +19,7 @@ static PREFIXES: LazyLock<Vec<Regex>> = LazyLock::new(|| {
             r"(?:<\d{{1,3}}>)?(?:[A-Z][a-z]{{2}} {{1,2}}\d{{1,2}}(?: \d{{4}})? \d\d:\d\d:\d\d(?:\.\d+)?|{INSTANT}|[A-Z][a-z]{{2}} \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? \S+|\d{{9,}}\.\d+|\[ *\d+\.\d+\]) (?:\S+ )?[^\s:\[\]]+(?:\[\d+\])?: "
         ),
         // Compose, `SERVICE-1  | LINE`, perhaps in colour, and services of Swarm, `SERVICE.1.ID@NODE    | LINE`.
-        r"(?:\x1b\[[0-9;]*m)*[\w.@-]*[A-Za-z][\w.@-]* +\|(?:\x1b\[[0-9;]*m)* ?".to_owned(),
+        r"(?:\x1b\[[0-9;]*m)*[\w.@-]*[A-Za-z][\w.@-]* +\|(?:\x1b\[[0-9;]*m)* ?(?:\x1b\[[0-9;]*m)*".to_owned(),
         // kubectl: `[pod/NAME/CONTAINER] LINE`.
         r"\[pod/\S+\] ".to_owned(),
         // Docker and kubectl with times: `INSTANT LINE`.
@@ -110,6 +110,7 @@ mod tests {
             "2024-02-01T14:00:01.123456789Z ",
             "web-1  | ",
             "\u{1b}[36mweb-1  |\u{1b}[0m ",
+            "\u{1b}[36mweb-1  | \u{1b}[0m",
             "web.1.x7f3@node-1    | ",
             "[   12.345678] web nginx[812]: ",
             "Feb  1 14:00:01 web ",

@@ -24,7 +24,7 @@ pub fn parse(text: &str) -> Option<IpAddr> {
 /// The zone names an interface of one machine (RFC 4007), which means nothing to another.
 fn v6(text: &str) -> Option<IpAddr> {
     let (address, zone) = text.split_once('%').unwrap_or((text, "0"));
-    let is_zone = !zone.is_empty() && zone.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_zone = !zone.is_empty() && zone.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.%".contains(&byte));
     address.parse::<Ipv6Addr>().ok().filter(|_| is_zone).map(|address| IpAddr::V6(address).to_canonical())
 }
 
@@ -56,6 +56,7 @@ mod tests {
             "[2001:db8::1",
             "[2001:db8::1]x",
             "fe80::1%",
+            "2001:db8::1%\\",
             "192.0.2.1%0",
             "[192.0.2.1]",
         ] {

@@ -90,7 +90,8 @@ impl TimeUnit {
     fn integer_with(self, number: i64, more_millis: i64) -> Result<Timestamp, InvalidInput> {
         match self {
             Self::Rfc3339 => Err(self.invalid("is a number".to_owned())),
-            Self::Seconds => Timestamp::from_millis(number.saturating_mul(1_000).saturating_add(more_millis)),
+            Self::Seconds => Timestamp::from_millis(number.saturating_mul(1_000).saturating_add(more_millis))
+                .map_err(|invalid| self.invalid(invalid.fault)),
             Self::Millis => Timestamp::from_millis(number),
             Self::Auto => match Timestamp::from_millis(number)? {
                 at if at.looks_like_seconds() => Err(self.invalid(Self::LIKE_SECONDS.to_owned())),

@@ -26,6 +26,11 @@ impl UserName {
         Err(InvalidInput { parameter: Self::PARAMETER, fault, accepted: Self::ACCEPTED })
     }
 
+    /// Whether it is what a program writes where it has no name.
+    pub fn looks_unset(&self) -> bool {
+        matches!(self.0.trim(), "" | "undefined" | "null" | "None" | "nil" | "NaN" | "[object Object]")
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -40,6 +45,15 @@ impl fmt::Display for UserName {
 #[cfg(test)]
 mod tests {
     use super::UserName;
+
+    #[test]
+    fn a_name_that_a_program_writes_for_none_looks_unset() {
+        for (name, looks_unset) in
+            [(" ", true), ("undefined", true), ("null", true), ("anna", false), ("nullarbor", false)]
+        {
+            assert_eq!(UserName::new(name).unwrap().looks_unset(), looks_unset, "{name:?}");
+        }
+    }
 
     #[test]
     fn length_is_counted_in_bytes_and_nul_is_refused() {

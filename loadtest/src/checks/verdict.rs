@@ -20,6 +20,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) enum AskError {
     #[error("{url} does not answer: {cause}")]
     NoAnswer { url: String, cause: String },
+    #[error("no TLS connection to {url}: {cause}")]
+    Tls { url: String, cause: String },
     #[error("{url} answered {answer} instead of the counts of an hour")]
     NoCounts { url: String, answer: String },
 }
@@ -46,7 +48,10 @@ impl Daemon {
 
     async fn counts(&self, hour: Hour) -> Result<HourCounts, AskError> {
         let url = format!("{}{ANALYTICS_PATH}?{}={}", self.host, Timestamp::PARAMETER, hour.start().millis());
-        let no_answer = |error: reqwest::Error| AskError::NoAnswer { url: url.clone(), cause: causes(&error) };
+        let no_answer = |error: reqwest::Error| {
+            let (url, cause) = (url.clone(), causes(&error));
+            if client::is_of_tls(&error) { AskError::Tls { url, cause } } else { AskError::NoAnswer { url, cause } }
+        };
         let response = self.http.get(&url).send().await.map_err(no_answer)?;
         let status = response.status();
         let body = response.text().await.map_err(no_answer)?;

@@ -105,7 +105,26 @@ async fn a_daemon_without_its_database_is_not_loaded() {
 }
 
 #[tokio::test]
+async fn standard_output_has_the_report_and_nothing_else() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let output = load(daemon.url(), &["--run-time", "1s"]).await;
+    let (report, others) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(report.trim_start().starts_with("requests "), "{report}");
+    assert!(others.contains("users launched"), "{others}");
+}
+
+#[tokio::test]
 async fn an_interrupted_run_is_judged_by_what_was_done() {
+    a_run_that_is_ended_by("INT").await;
+}
+
+#[tokio::test]
+async fn a_terminated_run_is_judged_by_what_was_done() {
+    a_run_that_is_ended_by("TERM").await;
+}
+
+async fn a_run_that_is_ended_by(signal: &str) {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
     let mut run = loadtest()
@@ -120,7 +139,7 @@ async fn an_interrupted_run_is_judged_by_what_was_done() {
     let store = database.store();
     let counted = async { while store.brute_force_counts().await.unwrap().is_empty() {} };
     timeout(Duration::from_secs(30), counted).await.expect("the run begins");
-    harness::signal(run.id().unwrap(), "INT").await.unwrap();
+    harness::signal(run.id().unwrap(), signal).await.unwrap();
     let output = timeout(Duration::from_mins(1), run.wait_with_output()).await.expect("the run ends").unwrap();
     let (code, printed) = result_of(&output);
     assert_eq!(code, Some(0), "{printed}");

@@ -8,6 +8,30 @@ async fn where_no_server_is_there_is_no_run() {
 }
 
 #[tokio::test]
+async fn a_host_needs_its_scheme_and_its_password_is_not_shown() {
+    let (code, printed) = result_of(&load("127.0.0.1:1", &["--run-time", "1s"]).await);
+    assert_eq!(code, Some(2), "{printed}");
+    assert!(printed.contains("http://HOST:PORT"), "{printed}");
+    let (code, printed) = result_of(&load("http://ann:se%40cret@127.0.0.1:1", &["--run-time", "1s"]).await);
+    assert_eq!(code, Some(2), "{printed}");
+    assert!(!printed.contains("cret") && printed.contains("http://127.0.0.1:1"), "{printed}");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_speak_tls_is_not_asked_whether_it_runs() {
+    let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", server.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = server.accept().await {
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut connection, b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        }
+    });
+    let (code, printed) = result_of(&load(&url, &["--run-time", "1s"]).await);
+    assert_eq!(code, Some(2), "{printed}");
+    assert!(printed.contains("no TLS connection") && !printed.contains("is analyticsd running"), "{printed}");
+}
+
+#[tokio::test]
 async fn a_closed_standard_error_does_not_change_the_exit_code() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);

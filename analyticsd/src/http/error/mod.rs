@@ -40,6 +40,8 @@ pub(crate) enum ApiError {
     TransferCoding,
     /// A batch that is compressed.
     ContentCoding,
+    /// The parameters stand in the body, as those of a form.
+    FormBody,
     /// A body that no handler would read. `limit` is in bytes.
     IgnoredBody {
         limit: u64,
@@ -154,6 +156,13 @@ impl ApiError {
             )
             // RFC 9110, section 15.5.16: the answer names the codings that are accepted.
             .with(ACCEPT_ENCODING, HeaderValue::from_static(BodyCoding::ACCEPTED)),
+            Self::FormBody => Answer::new(
+                Reason::Invalid,
+                400,
+                "Parameters in the body",
+                "The parameters stand in the body, as those of a form. They belong in the query of the URL: \
+                 /analytics?timestamp=MILLISECONDS&user=NAME&event=click. Nothing was stored.",
+            ),
             Self::IgnoredBody { limit } => Answer::new(
                 Reason::TooLarge,
                 413,

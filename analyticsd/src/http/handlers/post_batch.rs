@@ -91,7 +91,12 @@ where
         return Ok(response::empty(StatusCode::NO_CONTENT));
     }
     sites.admit(&mut batch.events).await?;
-    Ok(response::stored(events.store_batch(batch, share).await?))
+    let a_user_is_unset = batch.events.iter().any(|of_site| of_site.event.user.looks_unset());
+    let mut answer = response::stored(events.store_batch(batch, share).await?);
+    if a_user_is_unset {
+        response::warn_of_unset_user(&mut answer);
+    }
+    Ok(answer)
 }
 
 /// Reads events as they arrive, so that a batch is refused at its first fault and not after its last byte.

@@ -44,5 +44,10 @@ pub(crate) async fn post_event(
     };
     ages.now().check(event.at)?;
     let site = sites.to_write(name.as_ref()).await?;
-    Ok(response::stored(events.store_one(SiteEvent { site, event }, key).await?))
+    let user_is_unset = event.user.looks_unset();
+    let mut answer = response::stored(events.store_one(SiteEvent { site, event }, key).await?);
+    if user_is_unset {
+        response::warn_of_unset_user(&mut answer);
+    }
+    Ok(answer)
 }

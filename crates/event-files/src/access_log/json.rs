@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
+use model::address;
 use serde_json::Value;
 
 use super::{
@@ -33,6 +34,7 @@ const CLIENT: &[&str] = &[
     "source.address",
     "remote_host",
     "remotehost",
+    "client",
     "ip",
 ];
 const FORWARDED: &[&str] = &[
@@ -40,13 +42,25 @@ const FORWARDED: &[&str] = &[
     "x_forwarded_for",
     "x-forwarded-for",
     "xforwardedfor",
+    "xff",
     "request_x-forwarded-for",
     "request.headers.x-forwarded-for",
+    "headers.x-forwarded-for",
+    "http.request.headers.x-forwarded-for",
     "proxy_add_x_forwarded_for",
     "forwarded_for",
     "http_x_real_ip",
     "x_real_ip",
     "x-real-ip",
+    "request_x-real-ip",
+    "request.headers.x-real-ip",
+    "http_cf_connecting_ip",
+    "cf_connecting_ip",
+    "request_cf-connecting-ip",
+    "request.headers.cf-connecting-ip",
+    "http_true_client_ip",
+    "http_forwarded",
+    "forwarded",
 ];
 const TIME: &[&str] = &[
     "ts",
@@ -61,12 +75,12 @@ const TIME: &[&str] = &[
     "startlocal",
 ];
 const METHOD: &[&str] =
-    &["request.method", "request_method", "requestmethod", "http.request.method", "http_method", "method", "verb"];
+    &["request.method", "requestmethod", "request_method", "http.request.method", "http_method", "method", "verb"];
 const TARGET: &[&str] = &[
     "request.uri",
+    "requestpath",
     "request_uri",
     "requesturi",
-    "requestpath",
     "request_path",
     "url.original",
     "url.path",
@@ -111,10 +125,16 @@ pub(super) fn read(line: &[u8]) -> Result<Option<Request<'static>>, Unreadable> 
         }
         _ => return Ok(None),
     };
+    // These names are also those of other things than an address.
+    let client = CLIENT.iter().find_map(|name| {
+        let may_be_host = !["client", "ip"].contains(name);
+        members.text(&[name]).filter(|text| may_be_host || address::parse(text).is_some())
+    });
+    let client = client.ok_or(Unreadable::LogLine("no member names the client, as remote_addr or client_ip"))?;
     let needed = |names: &[&str], lack| members.text(names).ok_or(Unreadable::LogLine(lack));
     let bytes = |text: Option<String>| Cow::Owned(text.unwrap_or_default().into_bytes());
     Ok(Some(Request {
-        client: bytes(Some(needed(CLIENT, "no member names the client, as remote_addr or client_ip")?)),
+        client: bytes(Some(client)),
         forwarded: bytes(members.text(FORWARDED)),
         at: TimeFormat::Any.read(needed(TIME, "no member names the time, as time_iso8601 or ts")?.as_bytes())?,
         method: bytes(Some(method)),
@@ -154,7 +174,7 @@ impl<'a> Members<'a> {
     }
 
     fn text(&self, names: &[&str]) -> Option<String> {
-        names.iter().find_map(|name| text_of(self.0.get(*name)?))
+        names.iter().filter_map(|name| text_of(self.0.get(*name)?)).find(|text| !matches!(text.trim(), "" | "-"))
     }
 }
 
@@ -223,7 +243,7 @@ mod tests {
             ),
             (
                 r#"{"time_local":"01/Feb/2024:14:00:01 +0000","remote_addr":"192.0.2.1","request":"GET /a HTTP/1.1","status":"200","http_referer":"-","http_user_agent":"a\x22b"}"#,
-                "192.0.2.1 1706796001000 GET /a 200 - a\"b",
+                "192.0.2.1 1706796001000 GET /a 200  a\"b",
             ),
             (
                 r#"{"@timestamp":"2024-02-01T14:00:01Z","client.ip":"192.0.2.1","http":{"request":{"method":"GET"},"response":{"status_code":200}},"url":{"path":"/a"},"user_agent":{"original":"Firefox"}}"#,
@@ -272,7 +292,7 @@ mod tests {
             (r#"{"method":"GET","uri":"/","ts":1,"status":200}"#, "names the client"),
             (r#"{"method":"GET","uri":"/","ip":"192.0.2.1","status":200}"#, "names the time"),
             (r#"{"method":"GET","uri":"/","ip":"192.0.2.1","ts":1}"#, "names the status"),
-            (r#"{"method":"GET","uri":"/","ip":"192.0.2.1","ts":1,"status":"-"}"#, "three digits"),
+            (r#"{"method":"GET","uri":"/","ip":"192.0.2.1","ts":1,"status":"x"}"#, "three digits"),
         ] {
             assert!(seen(line).contains(fault), "{line} gave {}", seen(line));
         }

@@ -16,22 +16,19 @@ use super::{
 use crate::record::{LeftOut, Unreadable};
 
 /// A path with one of these endings is a part of a page, or a file.
-pub const ASSET_ENDINGS: [&str; 140] = [
+pub const ASSET_ENDINGS: [&str; 134] = [
     "3gp",
     "7z",
     "aac",
-    "ai",
     "aif",
     "aiff",
     "apk",
     "apng",
-    "asc",
     "avi",
     "avif",
     "bak",
     "bin",
     "bmp",
-    "br",
     "bz2",
     "cab",
     "cer",
@@ -41,7 +38,6 @@ pub const ASSET_ENDINGS: [&str; 140] = [
     "css",
     "csv",
     "cur",
-    "dat",
     "deb",
     "dll",
     "dmg",
@@ -77,9 +73,7 @@ pub const ASSET_ENDINGS: [&str; 140] = [
     "js",
     "json",
     "jxl",
-    "key",
     "kml",
-    "less",
     "m3u8",
     "m4a",
     "m4s",
@@ -171,7 +165,7 @@ const OTHER_BOTS: [&str; 12] = [
     "datadog",
     "masscan|censys|l9explore",
     "chatgpt-user",
-    "httpie|java-http-client|faraday",
+    "httpie|java-http-client|faraday|insomnia|playwright|cypress|hetrixtools|haproxy",
     "^(ruby|consul)",
 ];
 

@@ -1,8 +1,6 @@
 //! Lines that a pattern describes: fields, and the text between them.
 
-use std::borrow::Cow;
-
-use model::address;
+use std::{borrow::Cow, net::IpAddr};
 
 use super::{
     names,
@@ -100,7 +98,7 @@ impl Pattern {
                     let end = end.ok_or(Unreadable::LogLine(field.missing_end()))?;
                     let value;
                     (value, rest) = rest.split_at(end);
-                    found.take(field, value)?;
+                    found.take(field, value, before.ends_with(b"\""))?;
                 }
             }
         }
@@ -114,13 +112,24 @@ impl Pattern {
     }
 }
 
-/// A list of addresses in quotes.
+/// A list of addresses in quotes, directly behind the last field.
 fn trailing_list(rest: &[u8]) -> Option<&[u8]> {
     let value = rest.strip_prefix(b" \"")?;
-    let value = &value[..value.iter().position(|&byte| byte == b'"')?];
-    let is_node = |part: &str| address::parse(part.trim()).is_some() || part.trim() == "unknown";
-    // The last is what a proxy wrote; the client may have written anything before it.
-    str::from_utf8(value.rsplit(|&byte| byte == b',').next()?).is_ok_and(is_node).then_some(value)
+    let value = &value[..closing_quote(value)?];
+    // The last is what a proxy wrote; the client may have written anything before it. An address with a port is rather
+    // that of another server.
+    let last = str::from_utf8(value.rsplit(|&byte| byte == b',').next()?).ok()?.trim();
+    (last.parse::<IpAddr>().is_ok() || last == "unknown").then_some(value)
+}
+
+/// The next quote that is not behind a backslash.
+fn closing_quote(text: &[u8]) -> Option<usize> {
+    let mut is_escaped = false;
+    text.iter().position(|&byte| {
+        let closes = byte == b'"' && !is_escaped;
+        is_escaped = byte == b'\\' && !is_escaped;
+        closes
+    })
 }
 
 fn text(text: &[u8]) -> Part {
@@ -132,12 +141,7 @@ fn text(text: &[u8]) -> Part {
 /// a port.
 fn end_of(field: &Field, rest: &[u8], before: &[u8], after: &[u8]) -> Option<usize> {
     if after.starts_with(b"\"") && before.ends_with(b"\"") {
-        let mut is_escaped = false;
-        return rest.iter().position(|&byte| {
-            let closes = byte == b'"' && !is_escaped;
-            is_escaped = byte == b'\\' && !is_escaped;
-            closes
-        });
+        return closing_quote(rest);
     }
     let is_address = matches!(field, Field::Client | Field::Forwarded);
     if is_address && after.starts_with(b":") {
@@ -177,7 +181,7 @@ impl Field {
 /// The values of one line's fields.
 #[derive(Default)]
 struct Found<'a> {
-    client: Option<Cow<'a, [u8]>>,
+    client: Option<&'a [u8]>,
     forwarded: &'a [u8],
     at: Option<model::Timestamp>,
     method: &'a [u8],
@@ -185,13 +189,21 @@ struct Found<'a> {
     status: Option<u16>,
     referer: &'a [u8],
     agent: &'a [u8],
+    /// Whether a list that is not in quotes may have more elements than were taken.
+    list_may_go_on: bool,
 }
 
 impl<'a> Found<'a> {
-    fn take(&mut self, field: &Field, value: &'a [u8]) -> Result<(), Unreadable> {
+    fn take(&mut self, field: &Field, value: &'a [u8], is_quoted: bool) -> Result<(), Unreadable> {
+        let list_may_go_on = self.list_may_go_on && !is_quoted;
+        self.list_may_go_on = match field {
+            Field::Client | Field::Forwarded => !is_quoted,
+            Field::Other => list_may_go_on,
+            _ => false,
+        };
         match field {
             Field::Names { has_host } => self.client = Some(names::client(value, *has_host)?),
-            Field::Client => self.client = Some(Cow::Borrowed(value)),
+            Field::Client => self.client = Some(value),
             Field::Forwarded => self.forwarded = value,
             Field::Time(format) => self.at = Some(format.read(value)?),
             Field::RequestLine => (self.method, self.target) = request_line(value),
@@ -201,10 +213,8 @@ impl<'a> Found<'a> {
             Field::Referer => self.referer = value,
             Field::Agent => self.agent = value,
             // A client can write spaces into a list, of which only the beginning was taken then.
-            Field::Other if self.at.is_none() && self.has_names() && value.contains(&b',') => {
-                return Err(Unreadable::LogLine(
-                    "a comma stands behind the client, as in a list that is not in quotes",
-                ));
+            Field::Other if list_may_go_on && value.contains(&b',') => {
+                return Err(Unreadable::UnclearClient("a comma stands behind it, as in a list that is not in quotes"));
             }
             Field::Size if value != b"-" && !is_number(value) => {
                 return Err(Unreadable::LogLine("the size is not a number"));
@@ -214,20 +224,11 @@ impl<'a> Found<'a> {
         Ok(())
     }
 
-    fn has_names(&self) -> bool {
-        self.client.is_some() || !self.forwarded.is_empty()
-    }
-
     fn request(self) -> Result<Request<'a>, Unreadable> {
-        // A list alone names the client too, if the log has nothing else.
-        let (client, forwarded) = match self.client {
-            Some(client) => (client, self.forwarded),
-            None => (Cow::Borrowed(self.forwarded), &b""[..]),
-        };
         let missing = Unreadable::LogLine("it lacks a field");
         Ok(Request {
-            client,
-            forwarded: Cow::Borrowed(forwarded),
+            client: Cow::Borrowed(self.client.unwrap_or_default()),
+            forwarded: Cow::Borrowed(self.forwarded),
             at: self.at.ok_or(missing)?,
             method: Cow::Borrowed(self.method),
             target: Cow::Borrowed(self.target),

@@ -33,7 +33,7 @@ impl FromStr for Pattern {
 
 /// Without the quotes of a server's configuration, where nginx may have several texts one after the other.
 fn unquoted(text: &str) -> String {
-    let text = text.trim();
+    let text = text.trim().trim_end_matches(';');
     if let Some(texts) = text.strip_prefix('\'').and_then(|text| text.strip_suffix('\'')) {
         let mut parts = texts.split('\'');
         let first = parts.next().unwrap_or_default().to_owned();
@@ -116,7 +116,12 @@ fn nginx(text: &str, parts: &mut Parts) -> Result<(), InvalidPattern> {
         let field = match name {
             "" => return Err(invalid("has a $ without a name")),
             "remote_addr" | "realip_remote_addr" | "proxy_protocol_addr" => Field::Client,
-            "http_x_forwarded_for" | "proxy_add_x_forwarded_for" | "http_x_real_ip" => Field::Forwarded,
+            "http_x_forwarded_for"
+            | "proxy_add_x_forwarded_for"
+            | "http_x_real_ip"
+            | "http_cf_connecting_ip"
+            | "http_true_client_ip"
+            | "http_forwarded" => Field::Forwarded,
             "time_local" => Field::Time(TimeFormat::Common),
             "time_iso8601" => Field::Time(TimeFormat::Iso),
             "msec" => Field::Time(TimeFormat::Seconds),
@@ -202,7 +207,7 @@ fn directive<'a>(behind: &'a str, parts: &mut Parts) -> Result<&'a str, InvalidP
         ("i", Some(header)) => match header.to_ascii_lowercase().as_str() {
             "referer" => Field::Referer,
             "user-agent" => Field::Agent,
-            "x-forwarded-for" | "x-real-ip" | "cf-connecting-ip" | "true-client-ip" => Field::Forwarded,
+            "x-forwarded-for" | "x-real-ip" | "cf-connecting-ip" | "true-client-ip" | "forwarded" => Field::Forwarded,
             _ => Field::Other,
         },
         _ => Field::Other,
@@ -265,7 +270,7 @@ mod tests {
             (
                 "%{X-Forwarded-For}i\t%{msec}t\t%!200,304{Host}i\t%r\t%s",
                 "192.0.2.1, 10.0.0.1\t1431857103250\tshop\tGET /a b HTTP/1.0\t200",
-                "192.0.2.1, 10.0.0.1| 1431857103250 GET /a b 200  ",
+                "|192.0.2.1, 10.0.0.1 1431857103250 GET /a b 200  ",
             ),
             (
                 r#"$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent" "$http_x_forwarded_for""#,
@@ -308,9 +313,14 @@ mod tests {
                 "192.0.2.1| 1431857103000 GET /a 200  ",
             ),
             (
+                r#"[$time_local] $http_x_forwarded_for $remote_user "$request" $status"#,
+                r#"[17/May/2015:10:05:03 +0000] 203.0.113.66 x, 192.0.2.7 "GET / HTTP/1.1" 200"#,
+                "does not say for certain who its client is: a comma stands behind it",
+            ),
+            (
                 r#"%{X-Forwarded-For}i %l %u %t "%r" %>s"#,
                 r#"203.0.113.66 x, 192.0.2.1, 10.0.0.1 - - [17/May/2015:10:05:03 +0000] "GET / HTTP/1.1" 200"#,
-                "is not a line of this access log: a comma stands behind the client",
+                "does not say for certain who its client is: a comma stands behind it",
             ),
             ("$remote_addr $time_local $request $status", "192.0.2.1", "is not a line of this access log"),
         ] {

@@ -9,22 +9,27 @@ use super::request::Request;
 use crate::record::Unreadable;
 
 /// The visitor of a request: who had the connection or, if that is a trusted proxy, whom the proxies name. Where the
-/// log has something of proxies and it is not known which are trusted, nobody is counted.
+/// log has something of proxies and it is not known which are trusted, nobody is counted, nor is a proxy.
 pub(super) fn visitor(request: &Request<'_>, trusted: &[IpNet]) -> Result<Visitor, Unreadable> {
     let client = text(&request.client)?;
-    let is_named_by_proxies = !matches!(request.forwarded.trim_ascii(), b"" | b"-");
-    if trusted.is_empty() && (is_named_by_proxies || client.contains(',')) {
+    let proxies_wrote = String::from_utf8_lossy(&request.forwarded);
+    let proxies_wrote = Some(proxies_wrote.trim()).filter(|it| !it.is_empty() && *it != "-");
+    // A server that trusts its proxies may log their list in the place of the client, or nothing else.
+    let list = if client.contains(',') { Some(client) } else { proxies_wrote.filter(|_| client.is_empty()) };
+    if trusted.is_empty() && (list.is_some() || proxies_wrote.is_some()) {
         return Err(Unreadable::Forwarded);
     }
-    if client.contains(',') {
-        // A server that trusts its proxies may log their list in the place of the client.
-        return last_not_trusted(client, trusted);
+    if let Some(list) = list {
+        return last_not_trusted(list, trusted);
     }
-    match Visitor::parse(client)? {
-        Visitor::Address(peer) if is_named_by_proxies && is_trusted(peer, trusted) => {
-            last_not_trusted(&String::from_utf8_lossy(&request.forwarded), trusted)
+    match (Visitor::parse(client)?, proxies_wrote) {
+        (Visitor::Address(peer), wrote) if is_trusted(peer, trusted) => {
+            last_not_trusted(wrote.ok_or(Unreadable::OfProxy)?, trusted)
         }
-        visitor => Ok(visitor),
+        (Visitor::Host(_), Some(_)) => Err(Unreadable::UnclearClient(
+            "it is a host name, and proxies name an address: whether it is one of them is not known",
+        )),
+        (visitor, _) => Ok(visitor),
     }
 }
 
@@ -187,9 +192,9 @@ mod tests {
             ("10.0.0.3, 10.0.0.1", "", ten, "10.0.0.3"),
             ("192.0.2.1, 198.51.100.7", "", ten, "198.51.100.7"),
             ("10.0.0.1", "198.51.100.7, 192.0.2.1", ten, "192.0.2.1"),
-            ("10.0.0.1", "-", ten, "10.0.0.1"),
             ("192.0.2.9", "192.0.2.1", ten, "192.0.2.9"),
             ("10.0.0.1", "-", &[], "10.0.0.1"),
+            ("", "192.0.2.1, 10.0.0.1", ten, "192.0.2.1"),
             ("203.0.113.66 x, 192.0.2.1, 10.0.0.1", "", ten, "192.0.2.1"),
             ("192.0.2.9", "\u{fffd}", ten, "192.0.2.9"),
         ] {
@@ -198,6 +203,9 @@ mod tests {
         assert!(of("192.0.2.1, 10.0.0.1", "", &[]).contains("--trusted-proxies"));
         assert!(of("10.0.0.1", "192.0.2.1", &[]).contains("--trusted-proxies"));
         assert!(of("203.0.113.66 x, 10.0.0.1", "", ten).starts_with("refused"));
+        assert!(of("10.0.0.1", "-", ten).contains("from a trusted proxy"));
+        assert!(of("", "192.0.2.1", &[]).contains("--trusted-proxies"));
+        assert!(of("proxy.example.net", "192.0.2.1", ten).contains("it is a host name"));
         assert!(of("192.0.2.1, unknown", "", ten).starts_with("refused"));
         assert!(of("10.0.0.1", "192.0.2.1, _hidden", ten).starts_with("refused"));
     }

@@ -56,7 +56,14 @@ impl Columns {
             method: needed(&["cs-method"], "the #Fields lack cs-method")?,
             target: needed(&["cs-uri-stem", "cs-uri"], "the #Fields lack cs-uri-stem")?,
             status: needed(&["sc-status"], "the #Fields lack sc-status")?,
-            forwarded: optional(&["x-forwarded-for", "cs(x-forwarded-for)", "x-forwarded-for-ip"]),
+            forwarded: optional(&[
+                "x-forwarded-for",
+                "cs(x-forwarded-for)",
+                "x-real-ip",
+                "cs(x-real-ip)",
+                "cf-connecting-ip",
+                "cs(cf-connecting-ip)",
+            ]),
             referer: optional(&["cs(referer)", "cs(referrer)"]),
             agent: optional(&["cs(user-agent)"]),
             count: names.len(),
@@ -67,7 +74,8 @@ impl Columns {
         // Columns stand between tabs, if there are any, else between spaces. An empty one is written as `-`, or is there
         // between two tabs. Were one missing, the others would be taken for each other.
         let separator = if line.contains(&b'\t') { b'\t' } else { b' ' };
-        let values: Vec<&[u8]> = line.split(|&byte| byte == separator).collect();
+        let values = line.split(|&byte| byte == separator);
+        let values: Vec<&[u8]> = values.filter(|value| separator == b'\t' || !value.is_empty()).collect();
         if values.len() != self.count {
             return Err(Unreadable::LogLine("it has another number of columns than #Fields names"));
         }
