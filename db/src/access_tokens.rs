@@ -1,7 +1,7 @@
 use chrono::{DateTime, Utc};
 use model::{
     SiteId,
-    access::{Digest, Origin, Scope, Scopes, TokenName},
+    access::{Digest, IssuedToken, Origin, Scope, Scopes, TokenName},
 };
 
 use crate::{Store, StoreError};
@@ -25,6 +25,22 @@ pub struct NewAccessToken {
     pub is_share: bool,
     /// When it ends, if it does.
     pub expires_at: Option<DateTime<Utc>>,
+}
+
+impl NewAccessToken {
+    /// One without an end, without origins, and not for certain sites.
+    pub fn new(issued: &IssuedToken, name: TokenName, scopes: Scopes) -> Self {
+        Self {
+            id: issued.id.clone(),
+            name,
+            scopes,
+            digest: issued.digest,
+            origins: Vec::new(),
+            sites: None,
+            is_share: false,
+            expires_at: None,
+        }
+    }
 }
 
 /// A token as people see it.

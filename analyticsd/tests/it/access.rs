@@ -374,18 +374,8 @@ async fn a_start_during_an_outage_accepts_the_tokens_of_the_last_run() {
     let mut database = Away::not_yet().await;
     let issued = IssuedToken::secret([3; IssuedToken::RANDOM_BYTES]);
     let store = db::Store::new(database.url(), StoreOptions::default()).unwrap();
-    let (id, digest) = (issued.id.clone(), issued.digest);
     let scopes = [Scope::Write].into_iter().collect();
-    let token = NewAccessToken {
-        id,
-        name: "shop".parse().unwrap(),
-        scopes,
-        digest,
-        origins: vec![],
-        sites: None,
-        is_share: false,
-        expires_at: None,
-    };
+    let token = NewAccessToken::new(&issued, "shop".parse().unwrap(), scopes);
     assert!(AccessTokens(&store).create(&token).await.unwrap());
     database.daemon_that_may_close(&[]).await.kill().await;
     database.go().await;

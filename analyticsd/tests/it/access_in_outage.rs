@@ -34,18 +34,8 @@ async fn until_other_than(statuses: &[u16], daemon: &Daemon, authorization: Opti
 async fn token(database: &Away) -> String {
     let issued = IssuedToken::secret([5; IssuedToken::RANDOM_BYTES]);
     let store = db::Store::new(database.url(), StoreOptions::default()).unwrap();
-    let (id, digest) = (issued.id.clone(), issued.digest);
     let scopes = [Scope::Write].into_iter().collect();
-    let token = NewAccessToken {
-        id,
-        name: "shop".parse().unwrap(),
-        scopes,
-        digest,
-        origins: vec![],
-        sites: None,
-        is_share: false,
-        expires_at: None,
-    };
+    let token = NewAccessToken::new(&issued, "shop".parse().unwrap(), scopes);
     assert!(AccessTokens(&store).create(&token).await.unwrap());
     format!("Bearer {}", issued.text)
 }

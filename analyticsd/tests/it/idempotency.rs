@@ -244,14 +244,8 @@ async fn a_public_key_has_its_own_idempotency_keys_also_in_the_spool() {
     let mut database = Away::not_yet().await;
     let issued = IssuedToken::public([3; IssuedToken::RANDOM_BYTES]);
     let key = NewAccessToken {
-        id: issued.id.clone(),
-        name: "shop".parse().unwrap(),
-        scopes: [Scope::Write].into_iter().collect(),
-        digest: issued.digest,
         origins: vec![SHOP.1.parse().unwrap()],
-        sites: None,
-        is_share: false,
-        expires_at: None,
+        ..NewAccessToken::new(&issued, "shop".parse().unwrap(), [Scope::Write].into_iter().collect())
     };
     let store = Store::new(database.url(), StoreOptions::default()).unwrap();
     assert!(AccessTokens(&store).create(&key).await.unwrap());

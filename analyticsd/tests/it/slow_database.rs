@@ -51,18 +51,8 @@ async fn a_daemon_starts_and_serves_over_a_slow_link_to_a_database_with_a_passwo
     tokio::time::timeout(Duration::from_mins(1), until_served).await.expect("it serves again");
 
     let issued = IssuedToken::secret([6; IssuedToken::RANDOM_BYTES]);
-    let (id, digest) = (issued.id.clone(), issued.digest);
     let scopes = [Scope::Read].into_iter().collect();
-    let token = NewAccessToken {
-        id,
-        name: "far".parse().unwrap(),
-        scopes,
-        digest,
-        origins: vec![],
-        sites: None,
-        is_share: false,
-        expires_at: None,
-    };
+    let token = NewAccessToken::new(&issued, "far".parse().unwrap(), scopes);
     assert!(AccessTokens(server.store()).create(&token).await.unwrap());
     answers(&daemon, Some(&format!("Bearer {}", issued.text)), StatusCode::OK).await;
     answers(&daemon, None, StatusCode::UNAUTHORIZED).await;

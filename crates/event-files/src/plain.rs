@@ -32,10 +32,8 @@ const OTHERS: [(usize, &[u8], NotText); 8] = [
 pub fn text_of(mut file: impl Read + 'static) -> io::Result<Box<dyn Read>> {
     let head = head_of(&mut file)?;
     let is = |magic: &[u8]| head.starts_with(magic);
-    if let Some((.., other)) =
-        OTHERS.iter().find(|(at, magic, _)| head.get(*at..).is_some_and(|it| it.starts_with(magic)))
-    {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, *other));
+    if let Some(other) = other_in(&head) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, other));
     }
     let (is_gzip, is_zstd) = (is(b"\x1f\x8b"), is(b"\x28\xb5\x2f\xfd"));
     let file = Cursor::new(head).chain(file);
@@ -46,6 +44,11 @@ pub fn text_of(mut file: impl Read + 'static) -> io::Result<Box<dyn Read>> {
     } else {
         decoded(file)
     }
+}
+
+fn other_in(head: &[u8]) -> Option<NotText> {
+    let other = OTHERS.iter().find(|(at, magic, _)| head.get(*at..).is_some_and(|it| it.starts_with(magic)));
+    other.map(|(.., other)| *other)
 }
 
 /// Says in an error that it is one of the compression.
@@ -67,8 +70,7 @@ fn text_within(mut file: impl Read + 'static) -> io::Result<Box<dyn Read>> {
     let head = head_of(&mut file)?;
     let twice = NotText("compressed twice", "decompress it once first");
     let is_again = head.starts_with(b"\x1f\x8b") || head.starts_with(b"\x28\xb5\x2f\xfd");
-    let other = OTHERS.iter().find(|(at, magic, _)| head.get(*at..).is_some_and(|it| it.starts_with(magic)));
-    match other.map(|(.., other)| *other).or(is_again.then_some(twice)) {
+    match other_in(&head).or(is_again.then_some(twice)) {
         Some(other) => Err(io::Error::new(io::ErrorKind::InvalidData, other)),
         None => decoded(Cursor::new(head).chain(file)),
     }

@@ -10,16 +10,7 @@ on_both_flavours!(
 );
 
 fn new(name: &str, issued: &IssuedToken) -> NewAccessToken {
-    NewAccessToken {
-        id: issued.id.clone(),
-        name: name.parse().unwrap(),
-        scopes: Scopes::from_iter([Scope::Write, Scope::Read]),
-        digest: issued.digest,
-        origins: vec![],
-        sites: None,
-        is_share: false,
-        expires_at: None,
-    }
+    NewAccessToken::new(issued, name.parse().unwrap(), Scopes::from_iter([Scope::Write, Scope::Read]))
 }
 
 fn secret(byte: u8) -> IssuedToken {

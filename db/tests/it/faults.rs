@@ -36,18 +36,9 @@ impl Server {
         let url =
             self.postgres.url().replacen("postgres://analytics@", "postgres://own:right@", 1).replacen(from, to, 1);
         let store = Store::new(&url, StoreOptions::default()).unwrap();
-        let IssuedToken { id, digest, .. } = IssuedToken::secret([1; IssuedToken::RANDOM_BYTES]);
+        let issued = IssuedToken::secret([1; IssuedToken::RANDOM_BYTES]);
         let scopes = [Scope::Write].into_iter().collect();
-        let token = NewAccessToken {
-            id,
-            name: "x".parse().unwrap(),
-            scopes,
-            digest,
-            origins: vec![],
-            sites: None,
-            is_share: false,
-            expires_at: None,
-        };
+        let token = NewAccessToken::new(&issued, "x".parse().unwrap(), scopes);
         AccessTokens(&store).create(&token).await.unwrap_err()
     }
 }

@@ -120,9 +120,7 @@ async fn lives(store: &Store) {
 
     let issued = IssuedToken::secret([1; IssuedToken::RANDOM_BYTES]);
     let scopes = Scopes::from_iter([Scope::Write]);
-    let (id, name, digest) = (issued.id.clone(), "shop".parse().unwrap(), issued.digest);
-    let token =
-        NewAccessToken { id, name, scopes, digest, origins: vec![], sites: None, is_share: false, expires_at: None };
+    let token = NewAccessToken::new(&issued, "shop".parse().unwrap(), scopes);
     assert!(AccessTokens(store).create(&token).await.unwrap());
     assert_eq!(AccessTokens(store).changed_since(None).await.unwrap().unwrap().tokens.len(), 1);
 

@@ -46,16 +46,8 @@ async fn a_run_against_the_daemon_passes_and_all_that_it_acknowledged_is_in_the_
 async fn a_daemon_that_requires_a_token_is_loaded_with_one_and_refuses_requests_without() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let issued = IssuedToken::secret([7; IssuedToken::RANDOM_BYTES]);
-    let token = NewAccessToken {
-        id: issued.id.clone(),
-        name: "load".parse().unwrap(),
-        scopes: [Scope::Write, Scope::Read].into_iter().collect(),
-        digest: issued.digest,
-        origins: Vec::new(),
-        sites: None,
-        is_share: false,
-        expires_at: None,
-    };
+    let token =
+        NewAccessToken::new(&issued, "load".parse().unwrap(), [Scope::Write, Scope::Read].into_iter().collect());
     assert!(AccessTokens(database.store()).create(&token).await.unwrap());
     let daemon = Daemon::start(database.url()).await;
     let arguments = ["--run-time", "1s", "--batch-share", "0.1", "--batch-size", "3", "--max-error-rate", "0"];

@@ -28,7 +28,7 @@ pub(super) fn client(names: &[u8], has_host: bool) -> Result<&[u8], Unreadable> 
     let has_more = words.len() > 3;
     let client = match (second, third) {
         _ if has_host => has_more.then_some(second),
-        // `CLIENT - USER`: an unknown user is one word, and one of a client with a name looks like no other client.
+        // `CLIENT - USER`. Behind an unknown user stands nothing more, and a user that looks like a client may be one.
         (b"-", b"-") => (!has_more).then_some(first),
         (b"-", user) => (is_address(first) || is_plain(user)).then_some(first),
         // `HOST CLIENT - USER`. Without its port, a host or an address in front may be the client itself.
@@ -75,12 +75,12 @@ fn is_host(word: &[u8]) -> bool {
     str::from_utf8(word).is_ok_and(is_host_name)
 }
 
-/// Whether a user's name can be nothing else.
+/// Whether a word is neither a host nor an address.
 fn is_plain(word: &[u8]) -> bool {
     word.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_-@".contains(byte))
 }
 
-/// A host or an address with a port that only servers have: those of clients are greater.
+/// A host with a port, or an address with a port below 1024, from which no client of the web connects.
 fn is_server_with_port(word: &[u8]) -> bool {
     let Ok(word) = str::from_utf8(word) else { return false };
     let Some((host, port)) = word.rsplit_once(':') else { return false };

@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, net::IpAddr};
 
+use model::Timestamp;
+
 use super::{
     names,
     request::{Request, request_line},
@@ -146,7 +148,7 @@ fn end_of(field: &Field, rest: &[u8], before: &[u8], after: &[u8]) -> Option<usi
     let is_address = matches!(field, Field::Client | Field::Forwarded);
     if is_address && after.starts_with(b":") {
         let word = rest.split(|&byte| byte == b' ').next().unwrap_or_default();
-        return word.windows(1).rposition(|window| window == b":").filter(|at| rest[*at..].starts_with(after));
+        return word.iter().rposition(|&byte| byte == b':').filter(|at| rest[*at..].starts_with(after));
     }
     let goes_on = |at: usize| is_address && at > 0 && rest[at - 1] == b',';
     let spaces = if after.starts_with(b" ") { field.spaces() } else { 0 };
@@ -183,7 +185,7 @@ impl Field {
 struct Found<'a> {
     client: Option<&'a [u8]>,
     forwarded: &'a [u8],
-    at: Option<model::Timestamp>,
+    at: Option<Timestamp>,
     method: &'a [u8],
     target: &'a [u8],
     status: Option<u16>,
