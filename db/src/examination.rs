@@ -3,10 +3,11 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use model::Hour;
 use tokio::time::timeout;
-use tokio_postgres::Transaction;
+use tokio_postgres::{IsolationLevel, Transaction};
 
 use crate::{
     Flavour, Store, StoreError, StoreOptions,
+    connection::{Scope, pin_settings},
     objects::{self, Drift, Shown},
     pooler::{self, SharedSessions},
     roles,
@@ -246,10 +247,11 @@ impl Examination {
         // Which has a limit of its own, that knows how many hosts there are.
         let mut client = self.store.plain_client().await?;
         let taken = timeout(self.limit, async {
-            let transaction = client.build_transaction().read_only(true).start().await?;
             // For this transaction only, since in WebAssembly all clients share one session.
-            let limit = format!("set local statement_timeout = {}", self.limit.as_millis());
-            transaction.batch_execute(&limit).await?;
+            let pins = pin_settings(Scope::Transaction, self.limit);
+            let transaction = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).read_only(true);
+            let transaction = transaction.start().await?;
+            transaction.batch_execute(&pins).await?;
             let seen = look(&transaction).await?;
             transaction.rollback().await?;
             Ok(seen)

@@ -46,11 +46,6 @@ pub struct Backlog {
 const RIPE_AT: &str = "greatest(hour + interval '2 hours', \
                        max(written_at) filter (where written_at < now() + interval '1 hour') + $1::bigint * interval '1 millisecond')";
 
-/// The refresh of an aggregate is called without its schema, as what commits on its way has to be, and somebody may have set for the database or the login
-/// what is searched.
-const FIND_THE_EXTENSION: &str = "select set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), quote_ident(n.nspname)), false) \
-                                  from pg_extension as e join pg_namespace as n on n.oid = e.extnamespace where e.extname = 'timescaledb'";
-
 /// The one settler among all replicas, for as long as its connection lives.
 pub struct Settler {
     store: Store,
@@ -63,7 +58,6 @@ impl Settler {
         let client = store.maintenance_client().await?;
         let elected: bool = store
             .bounded(async {
-                client.batch_execute(FIND_THE_EXTENSION).await?;
                 Ok(client
                     .query_one("select pg_try_advisory_lock(analytics.lock_class('settler'), 0)", &[])
                     .await?

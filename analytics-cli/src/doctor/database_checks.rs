@@ -16,6 +16,7 @@ use super::{
     schema::{MIGRATIONS, OBJECTS, RIGHTS, judge_migrations, judge_objects, judge_rights},
     settling::{OPEN_HOURS, SETTLER, judge_open_hours, judge_settler},
     timescale::{TIMESCALEDB, judge_timescale},
+    writes::{self, WRITES},
 };
 use crate::{
     database,
@@ -65,6 +66,7 @@ impl Database {
         report.add(judge_version(&platform))?;
         report.add(judge_encoding(&platform))?;
         report.add(judge_durability(&platform))?;
+        report.add(writes::look(&self.examination, |check, error| self.failed(check, error)).await)?;
 
         let schema = self.examination.schema().await;
         let flavour = schema.as_ref().ok().and_then(|schema| schema.flavour);
@@ -140,8 +142,11 @@ pub(crate) fn skip(report: &mut Report, why: &str, advice: &str) -> Result<(), U
 }
 
 fn skip_what_asks_it(report: &mut Report, why: &str, advice: &str) -> Result<(), Unwritten> {
-    [SESSIONS, POSTGRESQL, ENCODING, DURABILITY, TIMESCALEDB, MIGRATIONS, OBJECTS, RIGHTS, CLOCK, SETTLER, OPEN_HOURS]
+    let of_the_server = [SESSIONS, POSTGRESQL, ENCODING, DURABILITY, WRITES, TIMESCALEDB];
+    let of_the_schema = [MIGRATIONS, OBJECTS, RIGHTS, CLOCK, SETTLER, OPEN_HOURS];
+    of_the_server
         .into_iter()
+        .chain(of_the_schema)
         .chain(raw_events::ALL)
         .chain([losses::LOSSES])
         .try_for_each(|check| report.add(Finding::skipped(check, why, advice)))

@@ -1,7 +1,7 @@
 //! Finds what is wrong with a server and its database, without changing anything.
 //!
-//! `server_checks` and `database_checks` each make their checks, in order. `platform`, `timescale`, `schema`, `settling`,
-//! `encryption`, `raw_events` and `losses` judge what was seen of a database, `clock` compares clocks, and the findings
+//! `server_checks` and `database_checks` each make their checks, in order. `platform`, `writes`, `timescale`, `schema`,
+//! `settling`, `encryption`, `raw_events` and `losses` judge what was seen of a database, `clock` compares clocks, and the findings
 //! go to the `report`.
 
 mod clock;
@@ -16,6 +16,7 @@ mod schema;
 mod server_checks;
 mod settling;
 mod timescale;
+mod writes;
 
 use std::time::Duration;
 

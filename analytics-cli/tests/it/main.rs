@@ -13,6 +13,7 @@ mod import;
 mod import_again;
 mod migrate;
 mod names;
+mod odd_settings;
 mod ordinary_owner;
 mod profiles;
 mod query;

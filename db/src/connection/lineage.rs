@@ -6,11 +6,12 @@ use std::sync::{Mutex, PoisonError};
 use thiserror::Error;
 use tokio_postgres::{Client, SimpleQueryMessage, error::SqlState};
 
-/// A standby writes on none. What the login may not call, or the server does not have, tells nothing, and keeps nobody out.
-const WHERE_IT_WRITES: &str = "select pg_catalog.pg_is_in_recovery(), (select system_identifier from pg_catalog.pg_control_system()), \
-     case when not pg_catalog.pg_is_in_recovery() then left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8) end";
+/// A standby writes on none. What the login may not call, or the server does not have, tells nothing, and keeps nobody out. It is asked before anything is
+/// set on the session, and so by a login whose statements may hardly last.
+const WHERE_IT_WRITES: &str = "set local statement_timeout = 0; select pg_catalog.pg_is_in_recovery(), (select system_identifier from pg_catalog.pg_control_system()), \
+     case when not pg_catalog.pg_is_in_recovery() then pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8) end";
 /// What every login may ask.
-const WHETHER_IT_WRITES: &str = "select pg_catalog.pg_is_in_recovery()";
+const WHETHER_IT_WRITES: &str = "set local statement_timeout = 0; select pg_catalog.pg_is_in_recovery()";
 
 /// The newest that was seen, and how often another server had taken over until then.
 #[derive(Debug, Default)]

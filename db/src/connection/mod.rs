@@ -20,5 +20,7 @@ pub use options::StoreOptions;
 pub use password::{has_password, mask_password, mask_passwords_in};
 pub use pool::PoolUse;
 pub(crate) use pool::{Object, Pool, pool_of, take_from};
-pub(crate) use preparation::{COUNT_SOUNDLY, REFUSE_TO_MISS_CHUNKS, prepare_session};
+pub(crate) use preparation::{
+    COUNT_SOUNDLY, REFUSE_TO_MISS_CHUNKS, Scope, pin_settings, prepare_session, search_the_extension,
+};
 pub(crate) use session::Session;

@@ -124,13 +124,8 @@ pub struct Shown {
 
 /// What a database has. Changes nothing.
 pub(crate) async fn shown(transaction: &Transaction<'_>, flavour: Flavour) -> Result<Vec<Shown>, StoreError> {
-    // What the catalog's functions print depends on these.
-    transaction
-        .batch_execute(
-            "set local search_path = pg_catalog; set local timezone = 'UTC'; \
-             set local datestyle = 'ISO'; set local intervalstyle = 'postgres'",
-        )
-        .await?;
+    // What the catalog's functions print depends on settings, of which every session of ours pins the others. A name has its schema.
+    transaction.batch_execute("set local search_path = pg_catalog").await?;
     let mut rows = transaction.query(include_str!("common.sql"), &[]).await?;
     if flavour == Flavour::Timescale {
         rows.extend(transaction.query(include_str!("timescale.sql"), &[]).await?);

@@ -13,7 +13,7 @@ select
     format('continuous aggregate %I.%I', view_schema, view_name),
     concat_ws(', ',
         case when materialized_only then 'materialized only' else 'real-time' end,
-        btrim(regexp_replace(regexp_replace(view_definition, '\m[a-z_]+\.', '', 'g'), '[\s();]+', ' ', 'g'))),
+        btrim(regexp_replace(regexp_replace(view_definition, '("[^"]+"|\m[a-z_][a-z0-9_$]*)\.', '', 'g'), '[\s();]+', ' ', 'g'))),
     null
 from timescaledb_information.continuous_aggregates
 where view_schema = 'analytics'

@@ -64,5 +64,10 @@ select statement from (
     from (select * from present except select * from wanted where $8) as p
     where p.grantee in (
         0, to_regrole('analytics_owner'), to_regrole('analytics_daemon'), to_regrole('analytics_reader'), to_regrole('analytics_refresher'))
+    union all
+    -- Who may look into a schema may call what the extension has there: refreshes of the aggregate, policies, deleting chunks.
+    select 3, format('grant usage on schema %I to %I', n.nspname, w.grantee)
+    from pg_extension as e join pg_namespace as n on n.oid = e.extnamespace, unnest(array['analytics_owner', 'analytics_daemon']) as w (grantee)
+    where $1 and $8 and e.extname = 'timescaledb' and not has_schema_privilege(to_regrole(w.grantee), n.oid, 'usage')
 ) as needed
 order by n, statement

@@ -173,7 +173,7 @@ pub async fn migrate_and_choose(
             client.batch_execute(&format!("set lock_timeout = '{LOCK_TIMEOUT}'")).await?;
             let migrated = migrate_locked(&mut client, flavour, roles).await;
             let ended = async {
-                client.batch_execute("reset lock_timeout").await?;
+                client.batch_execute("set lock_timeout = 0").await?;
                 client.execute("select pg_advisory_unlock($1)", &[&MIGRATION_LOCK]).await
             };
             match (migrated, ended.await) {

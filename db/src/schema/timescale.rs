@@ -2,7 +2,7 @@
 
 use tokio_postgres::{Client, error::SqlState};
 
-use crate::describe;
+use crate::{connection::search_the_extension, describe};
 
 use super::SchemaError;
 
@@ -18,6 +18,8 @@ pub(super) async fn offers_timescale(client: &Client) -> Result<bool, SchemaErro
 
 const PRELOAD: &str = "Set shared_preload_libraries = 'timescaledb' in postgresql.conf, and restart the server";
 const CREATE: &str = "create extension if not exists timescaledb";
+/// Sessions of ours search no schema that it could be made in.
+const WHERE: &str = "schema public";
 
 /// Makes sure that the extension is there, in the edition that has continuous aggregates. Returns what this login may not do for it, in the order in
 /// which an administrator does it: statements, and comments on what is no statement.
@@ -48,7 +50,7 @@ pub(super) async fn prepare_timescale(client: &Client) -> Result<Vec<String>, Sc
 /// Makes the extension, in a transaction.
 async fn make(client: &Client) -> Result<Vec<String>, SchemaError> {
     let was_loaded = is_loaded(client).await?;
-    match client.batch_execute(CREATE).await {
+    match client.batch_execute(&format!("{CREATE} {WHERE}")).await {
         Ok(()) => {}
         Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
             // The server would say that it is not loaded only after somebody did what this login may not.
@@ -90,20 +92,16 @@ async fn is_loaded(client: &Client) -> Result<bool, SchemaError> {
     Ok(client.query_one(statement, &[]).await?.get(0))
 }
 
-/// What is needed for every session of this database to find the functions of the extension, and to be allowed to call them: migrations and the settler
-/// call them without naming their schema.
+/// What is needed for this login to call the functions of the extension. Where it may let others do so, it lets the roles that need to: see
+/// `roles/needed_rights.sql`.
 async fn be_found(client: &Client) -> Result<Vec<String>, SchemaError> {
+    client.batch_execute(&search_the_extension(false)).await?;
     let rows = client
         .query(
-            "select statement from ( \
-                 select n.nspname::text as schema, n.nspname = any (current_schemas(true)) as is_searched, \
-                     exists (select from aclexplode(n.nspacl) as a where a.grantee = 0 and a.privilege_type = 'USAGE') as is_open \
-                 from pg_extension as e join pg_namespace as n on n.oid = e.extnamespace where e.extname = 'timescaledb' \
-             ) as extension, lateral (values \
-                 (not is_open, format('grant usage on schema %I to public', schema)), \
-                 (not is_searched, format('alter database %I set search_path = %s, %I', current_database(), \
-                     coalesce(nullif(current_setting('search_path'), ''), '\"$user\", public'), schema)) \
-             ) as needed (is_needed, statement) where is_needed",
+            "select format('grant usage on schema %I to public', n.nspname) \
+             from pg_extension as e join pg_namespace as n on n.oid = e.extnamespace where e.extname = 'timescaledb' \
+             and not pg_has_role(n.nspowner, 'usage') \
+             and not exists (select from aclexplode(n.nspacl) as a where a.grantee = 0 and a.privilege_type = 'USAGE')",
             &[],
         )
         .await?;

@@ -29,6 +29,7 @@ mod columnstore;
 mod counts_never_fall;
 mod documented;
 mod embedded;
+mod extension_schema;
 mod faults;
 mod forgetting;
 mod functions;

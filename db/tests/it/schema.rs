@@ -1,12 +1,12 @@
 use std::time::Duration;
 
 use db::{
-    Flavour, Retention, Store, StoreOptions,
+    Flavour, Store, StoreOptions,
     schema::{self, MigrationState, SchemaError},
 };
 use harness::{TestDatabase, on_both_flavours};
 
-use crate::support::{assert_counts_equal_brute_force, click, counts, has_logins, hour, settle, store_all, writer};
+use crate::support::{click, counts, hour, store_all, writer};
 
 on_both_flavours!(
     migrating_an_empty_database_makes_it_current_and_again_changes_nothing,
@@ -149,39 +149,4 @@ async fn a_database_that_cannot_hold_every_name_is_refused_with_what_to_do() {
     let error = refused.unwrap_err();
     assert!(matches!(error, SchemaError::Encoding(_)));
     assert!(error.to_string().contains("SQL_ASCII") && error.to_string().contains("UTF8"), "{error}");
-}
-
-#[tokio::test]
-async fn an_extension_that_sessions_do_not_find_is_refused_before_the_first_migration_with_what_to_do() {
-    if !has_logins(Flavour::Timescale) {
-        eprintln!("SKIPPED: TEST_TIMESCALE_URL names no server on which the extension can be made anew");
-        return;
-    }
-    let database = TestDatabase::without_schema(Flavour::Timescale).await;
-    let in_a_schema_of_its_own = "create schema ts; create extension timescaledb schema ts";
-    database.client().await.batch_execute(in_a_schema_of_its_own).await.unwrap();
-    let error = schema::migrate(database.store(), None).await.unwrap_err();
-    let SchemaError::Lacking { statements, .. } = error else { panic!("{error}") };
-    let client = database.client().await;
-    let made: bool = client.query_one("select to_regnamespace('analytics') is not null", &[]).await.unwrap().get(0);
-    assert!(!made, "nothing was applied");
-
-    // What the message says to run, and all works.
-    assert_eq!(statements[0], "grant usage on schema ts to public;");
-    assert!(
-        statements[1].starts_with("alter database ")
-            && statements[1].ends_with(" set search_path = \"$user\", public, ts;")
-    );
-    assert_eq!(statements.len(), 2, "{statements:?}");
-    for statement in &statements {
-        client.batch_execute(statement).await.unwrap();
-    }
-    let store = Store::new(database.url(), StoreOptions::default()).unwrap();
-    schema::migrate(&store, None).await.unwrap();
-    store_all(&mut writer(&store), &[click("2015-05-17T10:00:00Z", "anna")]).await;
-    settle(&store, hour("2015-05-17T10:00:00Z")).await;
-    assert_counts_equal_brute_force(&store).await;
-    let columnstore_after = Some(Duration::from_hours(24));
-    Retention { keep: Some(Duration::from_hours(24 * 365)), columnstore_after }.write(&store).await.unwrap();
-    Retention::apply(&store).await.unwrap();
 }
