@@ -15,11 +15,16 @@ use crate::{
 };
 
 #[derive(Debug, Error)]
-#[error(
-    "its format cannot be told by its first lines, which begin with {0:?}; --format names it, or --log-format gives the \
-     format string of the server"
-)]
-pub struct UnknownContent(String);
+pub enum UnknownContent {
+    #[error(
+        "its format cannot be told by its first lines, which begin with {0:?}; --format names it, or --log-format gives the \
+         format string of the server"
+    )]
+    Unknown(String),
+    /// Whole or not.
+    #[error("it is one JSON array; accepted is an object a line: give what `jq -c '.[]' FILE` writes")]
+    Array,
+}
 
 /// The formats of logs that are tried, in this order: of those that read as many lines, the first counts.
 fn candidates() -> [Format; 6] {
@@ -110,10 +115,19 @@ fn lines_read<'a>(format: &Format, lines: impl Iterator<Item = &'a [u8]>) -> usi
     }
 }
 
+/// Whether a text begins as a JSON array of objects or arrays does, which is no line of a log.
+pub(crate) fn is_json_array(text: &[u8]) -> bool {
+    let within = text.trim_ascii_start().strip_prefix(b"[").map(<[u8]>::trim_ascii_start);
+    within.is_some_and(|within| within.is_empty() || b"{[]".contains(&within[0]))
+}
+
 /// The error for a file of these first bytes.
 fn unknown(beginning: &[u8]) -> UnknownContent {
+    if is_json_array(beginning.strip_prefix(b"\xef\xbb\xbf").unwrap_or(beginning)) {
+        return UnknownContent::Array;
+    }
     let line = beginning.split(|&byte| byte == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
-    UnknownContent(String::from_utf8_lossy(line).chars().take(80).collect())
+    UnknownContent::Unknown(String::from_utf8_lossy(line).chars().take(80).collect())
 }
 
 #[cfg(test)]
@@ -165,6 +179,13 @@ mod tests {
             ("\u{feff}".to_owned(), "nothing"),
         ] {
             assert_eq!(detected(&text), format, "{text}");
+        }
+        for array in [
+            "[{\"timestamp\":1,\"user\":\"a\",\"event\":\"click\"},",
+            "[\n  {\n    \"timestamp\": 1,\n",
+            "\u{feff}[[1,",
+        ] {
+            assert!(detected(array).contains("it is one JSON array"), "{array}");
         }
         for text in ["hello\nworld\n", "timestamp,user\n1,a\n", "# a comment\n", "[1,2]"] {
             assert!(detected(text).contains("--format names it"), "{text}");

@@ -1,6 +1,6 @@
 //! Reads files of events, to import or replay them.
 //!
-//! `plain` finds the text in a file, `detect` its format, `lines` cuts it into lines of bounded length, and `records`
+//! `plain` finds the text in a file, which may be `packed`, `detect` its format, `lines` cuts it into lines of bounded length, and `records`
 //! turns lines into `record`s: of a batch, of `csv`, or of an `access_log`, whose lines collectors may have put a
 //! `wrapping` around.
 
@@ -9,6 +9,7 @@ mod csv;
 mod detect;
 mod format;
 mod lines;
+mod packed;
 mod plain;
 mod record;
 mod records;

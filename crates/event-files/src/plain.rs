@@ -4,9 +4,9 @@ use std::io::{self, Cursor, Read};
 
 use encoding_rs::{Encoding, UTF_16BE, UTF_16LE};
 use encoding_rs_io::DecodeReaderBytesBuilder;
-use flate2::read::MultiGzDecoder;
 use thiserror::Error;
-use zstd::stream::read::Decoder as ZstdDecoder;
+
+use crate::packed;
 
 /// What a file is that is no text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -38,9 +38,9 @@ pub fn text_of(mut file: impl Read + 'static) -> io::Result<Box<dyn Read>> {
     let (is_gzip, is_zstd) = (is(b"\x1f\x8b"), is(b"\x28\xb5\x2f\xfd"));
     let file = Cursor::new(head).chain(file);
     if is_gzip {
-        text_within(Packed { file: MultiGzDecoder::new(file), by: "gzip" })
+        text_within(packed::gzip(file))
     } else if is_zstd {
-        text_within(Packed { file: ZstdDecoder::new(file)?, by: "zstd" })
+        text_within(packed::zstd(file))
     } else {
         decoded(file)
     }
@@ -49,20 +49,6 @@ pub fn text_of(mut file: impl Read + 'static) -> io::Result<Box<dyn Read>> {
 fn other_in(head: &[u8]) -> Option<NotText> {
     let other = OTHERS.iter().find(|(at, magic, _)| head.get(*at..).is_some_and(|it| it.starts_with(magic)));
     other.map(|(.., other)| *other)
-}
-
-/// Says in an error that it is one of the compression.
-struct Packed<R> {
-    file: R,
-    by: &'static str,
-}
-
-impl<R: Read> Read for Packed<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.file.read(buffer).map_err(|error| {
-            io::Error::new(error.kind(), format!("what {} compressed is damaged or not whole: {error}", self.by))
-        })
-    }
 }
 
 /// What is compressed may be an archive again, or compressed twice.
@@ -161,6 +147,8 @@ mod tests {
             bytes.to_vec(),
             gzip(bytes),
             [gzip(&bytes[..9]), gzip(&bytes[9..])].concat(),
+            [gzip(&bytes[..9]), vec![0; 512], gzip(&bytes[9..]), vec![0; 100_000]].concat(),
+            [zstd::encode_all(bytes, 1).unwrap(), vec![0; 100_000]].concat(),
             zstd::encode_all(bytes, 1).unwrap(),
             [zstd::encode_all(&bytes[..9], 1).unwrap(), zstd::encode_all(&bytes[9..], 1).unwrap()].concat(),
             utf_16(&plain, u16::to_le_bytes),
@@ -200,6 +188,16 @@ mod tests {
     fn what_ends_within_its_compression_is_an_error_after_what_could_be_read() {
         let mut cut = gzip("line\n".repeat(1_000).as_bytes());
         cut.truncate(cut.len() - 9);
-        assert!(text(cut).unwrap_err().contains("what gzip compressed is damaged or not whole"));
+        let zstd = zstd::encode_all("line\n".repeat(1_000).as_bytes(), 1).unwrap();
+        for (damaged, by) in [
+            (cut.clone(), "gzip"),
+            ([cut, vec![0; 512]].concat(), "gzip"),
+            ([gzip(b"a\n"), b"rest".to_vec()].concat(), "gzip"),
+            (zstd[..zstd.len() - 3].to_vec(), "zstd"),
+            ([zstd, b"rest".to_vec()].concat(), "zstd"),
+        ] {
+            let error = text(damaged).unwrap_err();
+            assert!(error.contains(&format!("what {by} compressed is damaged or not whole")), "{error}");
+        }
     }
 }

@@ -4,10 +4,10 @@ use model::{TimeUnit, wire};
 use thiserror::Error;
 
 use crate::{
-    Format, FormatChoice,
+    Format, FormatChoice, LogFormat,
     access_log::{AccessLog, PageViewRules},
     csv::{Csv, InvalidHeader},
-    detect::{UnknownContent, detect},
+    detect::{UnknownContent, detect, is_json_array},
     lines::{Line, Lines},
     plain::text_of,
     record::{Content, LeftOut, Record, Unreadable},
@@ -40,6 +40,8 @@ pub struct Records {
     /// None for an empty file whose format was not given.
     format: Option<Format>,
     decoder: Decoder,
+    /// Before the first line that is not empty.
+    is_at_beginning: bool,
 }
 
 enum Decoder {
@@ -65,7 +67,7 @@ impl Records {
             Some(Format::Log(format)) => Decoder::Log(Box::new(AccessLog::new(format, reading.rules.clone()))),
             Some(Format::Ndjson) | None => Decoder::Ndjson(reading.unit),
         };
-        Ok(Self { lines: Lines::new(text), format, decoder })
+        Ok(Self { lines: Lines::new(text), format, decoder, is_at_beginning: true })
     }
 
     /// The format that was given or found; none if the file is empty.
@@ -77,6 +79,13 @@ impl Records {
     #[expect(clippy::should_implement_trait, reason = "an iterator would have to continue after an error")]
     pub fn next(&mut self) -> Result<Option<Record>, ReadError> {
         while let Some(line) = self.lines.next()? {
+            if self.is_at_beginning && line.bytes.is_none_or(|bytes| !bytes.trim_ascii().is_empty()) {
+                self.is_at_beginning = false;
+                let is_of_objects = matches!(self.format, Some(Format::Ndjson | Format::Log(LogFormat::Json)));
+                if is_of_objects && line.bytes.is_some_and(is_json_array) {
+                    return Err(UnknownContent::Array.into());
+                }
+            }
             if let Some(record) = self.decoder.read(line)? {
                 return Ok(Some(record));
             }
@@ -146,7 +155,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{Content, Reading, Records};
-    use crate::{Format, FormatChoice};
+    use crate::{Format, FormatChoice, LogFormat};
 
     fn open(text: &[u8], format: Format) -> Records {
         let reading = Reading { format: FormatChoice::Known(format), ..Reading::default() };
@@ -162,6 +171,24 @@ mod tests {
             seen.push((record.line, matches!(record.content, Content::Event(_))));
         }
         assert_eq!(seen, [(2, true), (4, false), (5, true)]);
+    }
+
+    #[test]
+    fn an_array_is_refused_once_where_an_object_a_line_is_expected() {
+        let event = r#"{"timestamp":1,"user":"a","event":"click"}"#;
+        for (array, format) in [
+            (format!("[{event},{event}]"), Format::Ndjson),
+            (format!("\n[\n{event},\n"), Format::Ndjson),
+            (r#"[{"ts":1,"#.to_owned(), Format::Log(LogFormat::Json)),
+        ] {
+            let error = open(array.as_bytes(), format).next().unwrap_err().to_string();
+            assert!(error.contains("it is one JSON array"), "{array}: {error}");
+        }
+        let mut records = open(format!("{event}\n[]\n{event}").as_bytes(), Format::Ndjson);
+        for is_event in [true, false, true] {
+            let record = records.next().unwrap().unwrap();
+            assert_eq!(matches!(record.content, Content::Event(_)), is_event, "{record:?}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use model::address;
 use serde_json::Value;
 
 use super::{
+    escapes::without_x,
     request::{Request, request_line},
     time::TimeFormat,
 };
@@ -112,6 +113,9 @@ const AGENT: &[&str] = &[
     "agent",
 ];
 
+/// Caddy writes all that a client sent.
+const HEADERS: &str = "request.headers.";
+
 /// The request of a line; none if it is a message about something else.
 pub(super) fn read(line: &[u8]) -> Result<Option<Request<'static>>, Unreadable> {
     let value = parse(line).ok_or(Unreadable::LogLine("it is not a JSON object"))?;
@@ -141,26 +145,30 @@ pub(super) fn read(line: &[u8]) -> Result<Option<Request<'static>>, Unreadable> 
         target: bytes(Some(target)),
         status: status(&needed(STATUS, "no member names the status")?)?,
         referer: bytes(members.text(REFERER)),
-        agent: bytes(members.text(AGENT)),
+        agent: members
+            .text(AGENT)
+            .or_else(|| members.has_headers().then(String::new))
+            .map(|it| Cow::Owned(it.into_bytes())),
+        has_unknown_addresses: false,
     }))
 }
 
-/// A server has no answer's status for a request that ended early, and writes 0.
+/// A server has no answer's status for a request that ended early, and writes 0. What a collector took for a number may
+/// have a fraction.
 fn status(text: &str) -> Result<u16, Unreadable> {
-    text.parse().map_err(|_| Unreadable::LogLine("the status is not a number of up to three digits"))
+    let whole = text.split_once('.').filter(|(_, fraction)| fraction.bytes().all(|byte| byte == b'0'));
+    whole
+        .map_or(text, |(whole, _)| whole)
+        .trim()
+        .parse()
+        .map_err(|_| Unreadable::LogLine("the status is not a number of up to three digits"))
 }
 
 fn parse(line: &[u8]) -> Option<Value> {
     let value = serde_json::from_slice(line)
-        .or_else(|_| serde_json::from_slice(&without_x(line)))
-        // A client may send any bytes in a header.
-        .or_else(|_| serde_json::from_str(&String::from_utf8_lossy(line)));
+        // nginx escapes bytes as `\xHH` unless the format says `escape=json`. A client may send any in a header.
+        .or_else(|_| serde_json::from_str(&String::from_utf8_lossy(&without_x(line))));
     value.ok().filter(Value::is_object)
-}
-
-/// nginx escapes bytes as `\xHH` unless the format says `escape=json`, which is no JSON.
-fn without_x(line: &[u8]) -> Vec<u8> {
-    String::from_utf8_lossy(line).replace("\\x", "\\u00").into_bytes()
 }
 
 /// The values of an object by their names.
@@ -171,6 +179,11 @@ impl<'a> Members<'a> {
         let mut members = HashMap::new();
         collect(object, "", 0, &mut members);
         Self(members)
+    }
+
+    /// Whether the agent would be there if the client had sent one.
+    fn has_headers(&self) -> bool {
+        AGENT.iter().any(|name| self.0.contains_key(*name)) || self.0.keys().any(|name| name.starts_with(HEADERS))
     }
 
     fn text(&self, names: &[&str]) -> Option<String> {
@@ -223,7 +236,7 @@ mod tests {
                 String::from_utf8_lossy(&request.target),
                 request.status,
                 String::from_utf8_lossy(&request.referer),
-                String::from_utf8_lossy(&request.agent)
+                String::from_utf8_lossy(request.agent.as_deref().unwrap_or_default())
             ),
             Ok(None) => "no request".to_owned(),
             Err(error) => error.to_string(),
@@ -244,6 +257,18 @@ mod tests {
             (
                 r#"{"time_local":"01/Feb/2024:14:00:01 +0000","remote_addr":"192.0.2.1","request":"GET /a HTTP/1.1","status":"200","http_referer":"-","http_user_agent":"a\x22b"}"#,
                 "192.0.2.1 1706796001000 GET /a 200  a\"b",
+            ),
+            (
+                r#"{"time_iso8601":"2024-02-01T14:00:01Z","remote_addr":"192.0.2.1","request":"GET /a HTTP/1.1","status":200.0,"http_referer":"https://b\xC3\xBCcher.example/","http_user_agent":"a\\b\x5c"}"#,
+                "192.0.2.1 1706796001000 GET /a 200 https://bücher.example/ a\\b\\",
+            ),
+            (
+                r#"{"time_iso8601":"2024-02-01T14:00:01Z","remote_addr":"192.0.2.1","request":"GET /a HTTP/1.1","status":"304.0"}"#,
+                "192.0.2.1 1706796001000 GET /a 304  ",
+            ),
+            (
+                r#"{"time_iso8601":"2024-02-01T14:00:01Z","remote_addr":"192.0.2.1","request":"GET /a HTTP/1.1","status":"200.5"}"#,
+                "is not a line of this access log: the status is not a number of up to three digits",
             ),
             (
                 r#"{"@timestamp":"2024-02-01T14:00:01Z","client.ip":"192.0.2.1","http":{"request":{"method":"GET"},"response":{"status_code":200}},"url":{"path":"/a"},"user_agent":{"original":"Firefox"}}"#,

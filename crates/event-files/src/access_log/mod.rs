@@ -1,8 +1,10 @@
 //! Access logs: each line is a request, and a request may be a page view.
 //!
-//! `pattern`, `json` and `w3c` read a line as a `request`; `names`, `visitor` and `time` read its parts; `page_view`
-//! makes an event of it, or says why it is none.
+//! `pattern`, `json` and `w3c` read a line as a `request`; `names`, `visitor`, `escapes` and `time` read its parts;
+//! `pattern_syntax` and `directive` read a pattern. `page_view` makes an event of a request, or says why it is none.
 
+mod directive;
+mod escapes;
 mod host;
 mod json;
 mod names;
@@ -345,6 +347,99 @@ mod tests {
         assert_eq!(read(&["10.0.0.0/8"]), "1431857103000 192.0.2.7 impression");
         assert_eq!(read(&["127.0.0.1/32"]), "1431857103000 10.0.0.1 impression");
         assert!(read(&[]).contains("--trusted-proxies"));
+    }
+
+    /// They may be what a proxy wrote, and then the client that the line begins with is the proxy.
+    #[test]
+    fn a_line_with_addresses_further_behind_counts_only_for_whom_it_is_certain() {
+        let head = r#"10.0.0.1 - - [17/May/2015:10:05:03 +0000] "GET / HTTP/1.1" 200 5 "-" "Firefox""#;
+        let read = |tail: &str, trusted: &[&str]| {
+            let trusted_proxies = trusted.iter().map(|network| network.parse().unwrap()).collect();
+            let rules = PageViewRules { trusted_proxies, ..PageViewRules::default() };
+            read_as(&LogFormat::Combined { has_host: false }, rules, format!("{head}{tail}").as_bytes())
+        };
+        for tail in [
+            r#" "shop.example" "203.0.113.66, 192.0.2.7""#,
+            r#" 0.005 "192.0.2.7""#,
+            r#" rt=0.005 xff="192.0.2.7" ua="-""#,
+            r#" "-" "2001:db8::7""#,
+            " 192.0.2.7",
+            r#" "203.0.113.66, 192.0.2.7:50718""#,
+            r#" "192.0.2.7:50718""#,
+            r#" "-" "[2001:db8::7]:50718""#,
+        ] {
+            assert!(read(tail, &[]).contains("--trusted-proxies"), "{tail}: {}", read(tail, &[]));
+            assert!(read(tail, &["10.0.0.0/8"]).contains("addresses stand further behind"), "{tail}");
+            assert_eq!(read(tail, &["127.0.0.1/32"]), "1431857103000 10.0.0.1 impression", "{tail}");
+        }
+        // The list directly behind the agent is that of nginx's format `main`.
+        let both = r#" "192.0.2.7" "shop.example" "10.0.0.9""#;
+        assert!(read(both, &[]).contains("--trusted-proxies"));
+        assert_eq!(read(both, &["10.0.0.0/8"]), "1431857103000 192.0.2.7 impression");
+        // Times, and addresses of servers with their ports, are not those of clients.
+        for tail in [" 0.005 [shop-web-80] [] 10.1.2.3:8080 5 0.004 200 7f", r#" "-" "[2001:db8::9]:80" 10:05:03"#] {
+            assert_eq!(read(tail, &[]), "1431857103000 10.0.0.1 impression", "{tail}");
+        }
+        // A list before the referer moves both.
+        let moved =
+            head.replace(r#""-" "Firefox""#, r#""203.0.113.66, 192.0.2.7" "https://shop.example/?ip=192.0.2.9""#);
+        let seen = read_as(&LogFormat::Combined { has_host: false }, PageViewRules::default(), moved.as_bytes());
+        assert!(seen.contains("--trusted-proxies"), "{seen}");
+        let linked = head.replace(r#""-""#, r#""https://192.0.2.9/?ip=192.0.2.7""#);
+        let seen = read_as(&LogFormat::Combined { has_host: false }, PageViewRules::default(), linked.as_bytes());
+        assert_eq!(seen, "1431857103000 10.0.0.1 impression");
+    }
+
+    #[test]
+    fn agent_and_referer_are_what_the_client_sent() {
+        let rules = || PageViewRules {
+            visitor: VisitorOf::AddressAndAgent,
+            own_hosts: vec!["bücher.example".parse().unwrap()],
+            excluded: vec![PathPattern::new("/bücher").unwrap()],
+            ..PageViewRules::default()
+        };
+        let read = |path: &str, referer: &str, agent: &str| {
+            let line = format!(
+                r#"192.0.2.1 - - [17/May/2015:10:05:03 +0000] "GET {path} HTTP/1.1" 200 5 "{referer}" "{agent}""#
+            );
+            read_as(&LogFormat::Combined { has_host: false }, rules(), line.as_bytes())
+        };
+        for (agent, sent) in [
+            (r"Mozilla/5.0 (\x22x\x22)", r#"Mozilla/5.0 ("x")"#),
+            (r#"say \"hello\""#, r#"say "hello""#),
+            (r"caf\xc3\xa9 \\", r"café \"),
+        ] {
+            assert_eq!(read("/", "-", agent), format!("1431857103000 192.0.2.1 {sent} impression"));
+        }
+        assert!(read("/", r"https://b\xC3\xBCcher.example/", "a").ends_with("click"));
+        assert_eq!(read(r"/b\xC3\xBCcher", "-", "a"), "excluded");
+    }
+
+    #[test]
+    fn who_sends_no_agent_is_a_bot_where_the_log_has_agents() {
+        let rules = || PageViewRules { exclude_bots: true, ..PageViewRules::default() };
+        let common = r#"192.0.2.1 - - [17/May/2015:10:05:03 +0000] "GET / HTTP/1.1" 200 5"#;
+        let (has_host, view) = (false, "1431857103000 192.0.2.1 impression");
+        for (format, line, expected) in [
+            (LogFormat::Common { has_host }, common.to_owned(), view),
+            (LogFormat::Combined { has_host }, format!(r#"{common} "-" """#), "bots"),
+            (LogFormat::Combined { has_host }, format!(r#"{common} "-" "-""#), "bots"),
+            (LogFormat::Combined { has_host }, format!(r#"{common} "-" "Mozilla/5.0""#), view),
+        ] {
+            assert_eq!(read_as(&format, rules(), line.as_bytes()), expected, "{line}");
+        }
+        for (members, expected) in [
+            (r#""status":200"#, view),
+            (r#""status":200,"http_user_agent":"""#, "bots"),
+            (r#""status":200,"http_user_agent":"-""#, "bots"),
+            (r#""status":200,"request":{"headers":{"Accept":["*/*"]}}"#, "bots"),
+            (r#""status":200,"request":{"headers":{"User-Agent":["Mozilla/5.0"]}}"#, view),
+        ] {
+            let line = format!(
+                r#"{{"time_iso8601":"2015-05-17T10:05:03Z","remote_addr":"192.0.2.1","method":"GET","uri":"/",{members}}}"#
+            );
+            assert_eq!(read_as(&LogFormat::Json, rules(), line.as_bytes()), expected, "{line}");
+        }
     }
 
     #[test]

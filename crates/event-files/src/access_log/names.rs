@@ -6,6 +6,10 @@ use super::visitor::is_host_name;
 use crate::record::Unreadable;
 
 const UNCLEAR: Unreadable = Unreadable::UnclearClient("something else stands before or behind it");
+/// As lighttpd writes a request whose Host is an address, `CLIENT HOST USER`; and as others write `HOST CLIENT USER`.
+const TWO_ADDRESSES: Unreadable = Unreadable::UnclearClient(
+    "two addresses stand beside each other, and either may be the server's, as in lighttpd's own format ('%h %V %u %t …')",
+);
 const TOO_FEW: Unreadable = Unreadable::LogLine("there are no client, identity and user before the [time]");
 
 /// The client among the names, or a list that stands in its place.
@@ -31,6 +35,9 @@ pub(super) fn client(names: &[u8], has_host: bool) -> Result<&[u8], Unreadable> 
         // `CLIENT - USER`. Behind an unknown user stands nothing more, and a user that looks like a client may be one.
         (b"-", b"-") => (!has_more).then_some(first),
         (b"-", user) => (is_address(first) || is_plain(user)).then_some(first),
+        _ if is_address(first) && is_address(second) && !(has_more && is_server_with_port(first)) => {
+            return Err(TWO_ADDRESSES);
+        }
         // `HOST CLIENT - USER`. Without its port, a host or an address in front may be the client itself.
         (_, b"-") if has_more => {
             let is_second = is_server_with_port(first) || is_address(second) && !is_address(first);
@@ -118,6 +125,10 @@ mod tests {
         ] {
             let found = client(names.as_bytes(), has_host);
             assert_eq!(found.unwrap(), expected.as_bytes(), "{names}");
+        }
+        for names in ["192.0.2.1 203.0.113.80 -", "192.0.2.1 203.0.113.80 ann", "192.0.2.80 198.51.100.7 - -"] {
+            let told = client(names.as_bytes(), false).unwrap_err().to_string();
+            assert!(told.contains("lighttpd's own format"), "{names}: {told}");
         }
         for (names, has_host) in [
             ("", false),

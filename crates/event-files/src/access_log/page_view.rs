@@ -155,7 +155,7 @@ pub const ASSET_ENDINGS: [&str; 134] = [
 
 /// Programs that the crate does not know: checks of health, scanners, libraries, and no agent at all.
 const OTHER_BOTS: [&str; 12] = [
-    "^-$",
+    "^-?$",
     "^kube-probe",
     "googlehc",
     "prometheus",
@@ -252,7 +252,7 @@ impl PageViews {
         let visitor = match self.rules.visitor {
             VisitorOf::Address => SentVisitor::Named(visitor.name()?),
             VisitorOf::AddressAndAgent => {
-                let agent = String::from_utf8_lossy(&request.agent);
+                let agent = String::from_utf8_lossy(request.agent.as_deref().unwrap_or_default());
                 let end = agent.floor_char_boundary(SentVisitor::MAX_AGENT_BYTES);
                 SentVisitor::Client { address: visitor.address()?, agent: agent[..end].to_owned() }
             }
@@ -272,11 +272,17 @@ impl PageViews {
             Some(LeftOut::Asset)
         } else if self.rules.excluded.iter().any(|pattern| pattern.has(path)) {
             Some(LeftOut::Excluded)
-        } else if self.bots.as_ref().is_some_and(|bots| bots.is_bot(&String::from_utf8_lossy(&request.agent))) {
+        } else if self.is_bot(request) {
             Some(LeftOut::Bot)
         } else {
             None
         }
+    }
+
+    /// A log without agents tells nothing of that.
+    fn is_bot(&self, request: &Request<'_>) -> bool {
+        let Some((bots, agent)) = self.bots.as_ref().zip(request.agent.as_deref()) else { return false };
+        bots.is_bot(&String::from_utf8_lossy(agent))
     }
 
     fn is_asset(&self, path: &[u8]) -> bool {

@@ -1,10 +1,15 @@
 //! Lines that a pattern describes: fields, and the text between them.
 
-use std::{borrow::Cow, net::IpAddr};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, SocketAddr},
+    ops::RangeFrom,
+};
 
 use model::Timestamp;
 
 use super::{
+    escapes::unescaped,
     names,
     request::{Request, request_line},
     time::TimeFormat,
@@ -15,8 +20,7 @@ use crate::record::Unreadable;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
     pub(super) parts: Vec<Part>,
-    /// Whether more may follow, behind a space. The first of it may be a quoted list of forwarded addresses, as in
-    /// nginx's own format `main`.
+    /// Whether more may follow, behind a space.
     pub(super) is_open: bool,
 }
 
@@ -107,21 +111,46 @@ impl Pattern {
         if !(rest.is_empty() || self.is_open && rest.starts_with(b" ")) {
             return Err(Unreadable::LogLine("there is something after its last field"));
         }
-        if let Some(list) = trailing_list(rest) {
+        if let Some(list) = list_behind(rest) {
             found.forwarded = list;
+            rest = &rest[list.len() + QUOTES..];
         }
+        // A field that an administrator put before the referer moves that and the agent.
+        found.has_unknown_addresses = has_address(rest) || self.is_open && is_list(found.referer);
         found.request()
     }
 }
 
-/// A list of addresses in quotes, directly behind the last field.
-fn trailing_list(rest: &[u8]) -> Option<&[u8]> {
+/// A blank, and the quotes around a list.
+const QUOTES: usize = 3;
+
+/// A list of addresses in quotes, directly behind the last field, as in nginx's own format `main`.
+fn list_behind(rest: &[u8]) -> Option<&[u8]> {
     let value = rest.strip_prefix(b" \"")?;
     let value = &value[..closing_quote(value)?];
-    // The last is what a proxy wrote; the client may have written anything before it. An address with a port is rather
-    // that of another server.
-    let last = str::from_utf8(value.rsplit(|&byte| byte == b',').next()?).ok()?.trim();
-    (last.parse::<IpAddr>().is_ok() || last == "unknown").then_some(value)
+    is_list(value).then_some(value)
+}
+
+/// Whether a text is a list of forwarded addresses. The last is what a proxy wrote; the client may have written anything
+/// before it. An address with a port is rather that of another server.
+fn is_list(text: &[u8]) -> bool {
+    let last = text.rsplit(|&byte| byte == b',').next().unwrap_or_default();
+    str::from_utf8(last.trim_ascii()).is_ok_and(|last| last.parse::<IpAddr>().is_ok() || last == "unknown")
+}
+
+/// Servers do not listen on these ports, and clients connect from them.
+const PORTS_OF_CLIENTS: RangeFrom<u16> = 32_768..;
+
+/// Whether an address that may be a client's stands anywhere in a text: one with another port is that of a server.
+fn has_address(text: &[u8]) -> bool {
+    let may_be_client = |word: &str| {
+        let of_client = |address: SocketAddr| PORTS_OF_CLIENTS.contains(&address.port());
+        word.parse::<IpAddr>().is_ok() || word.parse().is_ok_and(of_client)
+    };
+    text.split(|byte| b" \t\"',;=|".contains(byte)).any(|word| {
+        let may_be = word.len() > 1 && (word.contains(&b'.') || word.contains(&b':'));
+        may_be && str::from_utf8(word).is_ok_and(may_be_client)
+    })
 }
 
 /// The next quote that is not behind a backslash.
@@ -190,7 +219,8 @@ struct Found<'a> {
     target: &'a [u8],
     status: Option<u16>,
     referer: &'a [u8],
-    agent: &'a [u8],
+    agent: Option<&'a [u8]>,
+    has_unknown_addresses: bool,
     /// Whether a list that is not in quotes may have more elements than were taken.
     list_may_go_on: bool,
 }
@@ -213,7 +243,7 @@ impl<'a> Found<'a> {
             Field::Target => self.target = value,
             Field::Status => self.status = Some(status(value)?),
             Field::Referer => self.referer = value,
-            Field::Agent => self.agent = value,
+            Field::Agent => self.agent = Some(value),
             // A client can write spaces into a list, of which only the beginning was taken then.
             Field::Other if list_may_go_on && value.contains(&b',') => {
                 return Err(Unreadable::UnclearClient("a comma stands behind it, as in a list that is not in quotes"));
@@ -228,15 +258,17 @@ impl<'a> Found<'a> {
 
     fn request(self) -> Result<Request<'a>, Unreadable> {
         let missing = Unreadable::LogLine("it lacks a field");
+        let sent = |text: &'a [u8]| unescaped(Cow::Borrowed(text));
         Ok(Request {
             client: Cow::Borrowed(self.client.unwrap_or_default()),
             forwarded: Cow::Borrowed(self.forwarded),
             at: self.at.ok_or(missing)?,
             method: Cow::Borrowed(self.method),
-            target: Cow::Borrowed(self.target),
+            target: sent(self.target),
             status: self.status.ok_or(Unreadable::LogLine("it lacks the status"))?,
-            referer: Cow::Borrowed(self.referer),
-            agent: Cow::Borrowed(self.agent),
+            referer: sent(self.referer),
+            agent: self.agent.map(sent),
+            has_unknown_addresses: self.has_unknown_addresses,
         })
     }
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use super::{
+    directive::format_string,
     pattern::{Field, Part, Pattern},
     time::TimeFormat,
 };
@@ -16,11 +17,17 @@ use super::{
 )]
 pub struct InvalidPattern(String);
 
+impl InvalidPattern {
+    pub(super) fn new(fault: impl Into<String>) -> Self {
+        Self(fault.into())
+    }
+}
+
 impl FromStr for Pattern {
     type Err = InvalidPattern;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let text = &unquoted(text);
+        let text = &format_string(text)?;
         let mut parts = Parts::default();
         if text.contains('$') {
             nginx(text, &mut parts)?;
@@ -29,22 +36,6 @@ impl FromStr for Pattern {
         }
         parts.pattern()
     }
-}
-
-/// Without the quotes of a server's configuration, where nginx may have several texts one after the other.
-fn unquoted(text: &str) -> String {
-    let text = text.trim().trim_end_matches(';');
-    if let Some(texts) = text.strip_prefix('\'').and_then(|text| text.strip_suffix('\'')) {
-        let mut parts = texts.split('\'');
-        let first = parts.next().unwrap_or_default().to_owned();
-        return parts.filter(|part| !part.trim().is_empty()).fold(first, |text, part| text + part);
-    }
-    let inner = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
-    inner.filter(|inner| inner.contains("\\\"") || !inner.contains('"')).unwrap_or(text).to_owned()
-}
-
-fn invalid(fault: impl Into<String>) -> InvalidPattern {
-    InvalidPattern(fault.into())
 }
 
 /// The query belongs to the target that it follows.
@@ -67,13 +58,13 @@ impl Parts {
             return Ok(());
         }
         if matches!(self.0.last(), Some(Part::Field(_))) {
-            return Err(invalid(format!(
+            return Err(InvalidPattern::new(format!(
                 "has nothing between {name} and the field before it, so they cannot be told apart"
             )));
         }
         let is_same = |part: &Part| matches!(part, Part::Field(there) if std::mem::discriminant(there) == std::mem::discriminant(&field));
         if field != Field::Other && self.0.iter().any(is_same) {
-            return Err(invalid(format!(
+            return Err(InvalidPattern::new(format!(
                 "has with {name} a second field for the same; leave only the one that counts, and write %X or $other for the other"
             )));
         }
@@ -93,7 +84,7 @@ impl Parts {
             (has(|field| matches!(field, Field::Status)), "status (%>s or $status)"),
         ] {
             if !is_there {
-                return Err(invalid(format!("lacks the {lack}")));
+                return Err(InvalidPattern::new(format!("lacks the {lack}")));
             }
         }
         Ok(Pattern { parts: self.0, is_open: false })
@@ -108,13 +99,13 @@ fn nginx(text: &str, parts: &mut Parts) -> Result<(), InvalidPattern> {
         }
         let behind = &rest[at + 1..];
         let (name, after) = if let Some(behind) = behind.strip_prefix('{') {
-            behind.split_once('}').ok_or_else(|| invalid("has a ${ that is not closed"))?
+            behind.split_once('}').ok_or_else(|| InvalidPattern::new("has a ${ that is not closed"))?
         } else {
             let end = behind.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(behind.len());
             behind.split_at(end)
         };
         let field = match name {
-            "" => return Err(invalid("has a $ without a name")),
+            "" => return Err(InvalidPattern::new("has a $ without a name")),
             "remote_addr" | "realip_remote_addr" | "proxy_protocol_addr" => Field::Client,
             "http_x_forwarded_for"
             | "proxy_add_x_forwarded_for"
@@ -179,7 +170,8 @@ fn directive<'a>(behind: &'a str, parts: &mut Parts) -> Result<&'a str, InvalidP
     let rest = rest.trim_start_matches(['<', '>']);
     let (argument, rest) = match rest.strip_prefix('{') {
         Some(rest) => {
-            let (argument, rest) = rest.split_once('}').ok_or_else(|| invalid("has a %{ that is not closed"))?;
+            let (argument, rest) =
+                rest.split_once('}').ok_or_else(|| InvalidPattern::new("has a %{ that is not closed"))?;
             (Some(argument), rest)
         }
         None => (None, rest),
@@ -189,7 +181,7 @@ fn directive<'a>(behind: &'a str, parts: &mut Parts) -> Result<&'a str, InvalidP
     let (letter, after) = rest
         .split_at_checked(length)
         .filter(|(letter, _)| !letter.is_empty())
-        .ok_or_else(|| invalid("ends within a %"))?;
+        .ok_or_else(|| InvalidPattern::new("ends within a %"))?;
     let name = format!("%{}", &behind[..behind.len() - after.len()]);
     let field = match (letter, argument) {
         ("h" | "a", _) => Field::Client,
@@ -225,7 +217,7 @@ fn time(format: &str) -> Result<Field, InvalidPattern> {
         "usec" => TimeFormat::Micros,
         "msec_frac" | "usec_frac" => return Ok(Field::Other),
         own if ["%z", "%:z", "%s"].iter().any(|zone| own.contains(zone)) => TimeFormat::Own(own.to_owned()),
-        own => return Err(invalid(format!("has a time %{{{own}}}t without its zone (%z)"))),
+        own => return Err(InvalidPattern::new(format!("has a time %{{{own}}}t without its zone (%z)"))),
     }))
 }
 
@@ -248,7 +240,7 @@ mod tests {
                 String::from_utf8_lossy(&request.target),
                 request.status,
                 String::from_utf8_lossy(&request.referer),
-                String::from_utf8_lossy(&request.agent),
+                String::from_utf8_lossy(request.agent.as_deref().unwrap_or_default()),
             ),
             Err(error) => error.to_string(),
         }
@@ -265,7 +257,7 @@ mod tests {
             (
                 r#"%v:%p %a %{X-Forwarded-For}i %{%Y-%m-%dT%H:%M:%S%z}t \"%m %U%q %H\" %>s %O \"%{Referer}i\" \"%{User-Agent}i\" %D%%"#,
                 r#"shop:443 10.0.0.1 192.0.2.1, 10.0.0.2 2015-05-17T10:05:03+0000 "GET /a HTTP/1.1" 304 - "-" "a \"b\"" 12%"#,
-                r#"10.0.0.1|192.0.2.1, 10.0.0.2 1431857103000 GET /a 304 - a \"b\""#,
+                r#"10.0.0.1|192.0.2.1, 10.0.0.2 1431857103000 GET /a 304 - a "b""#,
             ),
             (
                 "%{X-Forwarded-For}i\t%{msec}t\t%!200,304{Host}i\t%r\t%s",
@@ -332,7 +324,7 @@ mod tests {
     fn a_pattern_that_cannot_tell_who_when_or_what_is_refused_with_its_fault() {
         for (pattern, fault) in [
             ("", "lacks the client address"),
-            ("combined", "lacks the client address"),
+            ("combined", "paste the line log_format"),
             (r#"%l %t "%r" %>s"#, "lacks the client address"),
             (r#"%h "%r" %>s"#, "lacks the time"),
             ("%h %t %>s", "lacks the request"),

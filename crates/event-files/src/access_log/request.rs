@@ -15,7 +15,10 @@ pub(super) struct Request<'a> {
     pub(super) status: u16,
     /// Empty or `-` if there is none.
     pub(super) referer: Cow<'a, [u8]>,
-    pub(super) agent: Cow<'a, [u8]>,
+    /// The same; none if the log does not have it.
+    pub(super) agent: Option<Cow<'a, [u8]>>,
+    /// Whether addresses stand in the line of which it is not known whose they are.
+    pub(super) has_unknown_addresses: bool,
 }
 
 /// The method and the target of a line `GET /page HTTP/1.1`. HTTP/0.9 has no protocol.

@@ -16,19 +16,25 @@ pub(super) fn visitor(request: &Request<'_>, trusted: &[IpNet]) -> Result<Visito
     let proxies_wrote = Some(proxies_wrote.trim()).filter(|it| !it.is_empty() && *it != "-");
     // A server that trusts its proxies may log their list in the place of the client, or nothing else.
     let list = if client.contains(',') { Some(client) } else { proxies_wrote.filter(|_| client.is_empty()) };
-    if trusted.is_empty() && (list.is_some() || proxies_wrote.is_some()) {
+    if trusted.is_empty() && (list.is_some() || proxies_wrote.is_some() || request.has_unknown_addresses) {
         return Err(Unreadable::Forwarded);
     }
     if let Some(list) = list {
         return last_not_trusted(list, trusted);
     }
     match (Visitor::parse(client)?, proxies_wrote) {
-        (Visitor::Address(peer), wrote) if is_trusted(peer, trusted) => {
-            last_not_trusted(wrote.ok_or(Unreadable::OfProxy)?, trusted)
+        (Visitor::Address(peer), wrote) if is_trusted(peer, trusted) => match wrote {
+            Some(list) => last_not_trusted(list, trusted),
+            None if request.has_unknown_addresses => Err(Unreadable::UnclearClient(
+                "it comes from a trusted proxy, and addresses stand further behind that may be what proxies wrote",
+            )),
+            None => Err(Unreadable::OfProxy),
+        },
+        (Visitor::Host(_), wrote) if wrote.is_some() || request.has_unknown_addresses => {
+            Err(Unreadable::UnclearClient(
+                "it is a host name, and proxies name an address: whether it is one of them is not known",
+            ))
         }
-        (Visitor::Host(_), Some(_)) => Err(Unreadable::UnclearClient(
-            "it is a host name, and proxies name an address: whether it is one of them is not known",
-        )),
         (visitor, _) => Ok(visitor),
     }
 }
@@ -128,7 +134,8 @@ mod tests {
             target: none(),
             status: 200,
             referer: none(),
-            agent: none(),
+            agent: None,
+            has_unknown_addresses: false,
         };
         let trusted: Vec<_> = trusted.iter().map(|network| network.parse().unwrap()).collect();
         match visitor(&request, &trusted).and_then(|visitor| visitor.name()) {

@@ -74,15 +74,14 @@ impl Columns {
         // Columns stand between tabs, if there are any, else between spaces. An empty one is written as `-`, or is there
         // between two tabs. Were one missing, the others would be taken for each other.
         let separator = if line.contains(&b'\t') { b'\t' } else { b' ' };
-        let values = line.split(|&byte| byte == separator);
-        let values: Vec<&[u8]> = values.filter(|value| separator == b'\t' || !value.is_empty()).collect();
-        if values.len() != self.count {
-            return Err(Unreadable::LogLine("it has another number of columns than #Fields names"));
-        }
-        let needed = |column: usize| values[column];
-        let text = |column: Option<usize>| {
-            column.and_then(|column| values.get(column)).map_or(Cow::Borrowed(&b""[..]), |value| decoded(value))
-        };
+        // IIS quotes nothing, and writes the quotes that a client sent.
+        let values = [true, false].map(|has_quotes| values(line, separator, has_quotes));
+        let values = values
+            .into_iter()
+            .find(|values| values.len() == self.count)
+            .ok_or(Unreadable::LogLine("it has another number of columns than #Fields names"))?;
+        let needed = |column: usize| values[column].text;
+        let text = |column: Option<usize>| column.map_or(Cow::Borrowed(&b""[..]), |column| values[column].decoded());
         let at = [needed(self.date), b"T", needed(self.time), b"Z"].concat();
         Ok(Request {
             client: needed(self.client).into(),
@@ -92,18 +91,63 @@ impl Columns {
             target: needed(self.target).into(),
             status: status(needed(self.status))?,
             referer: text(self.referer),
-            agent: text(self.agent),
+            agent: self.agent.map(|column| text(Some(column))),
+            has_unknown_addresses: false,
         })
     }
 }
 
-/// IIS writes a space as `+`, CloudFront as `%20`, so that a column has none.
-fn decoded(value: &[u8]) -> Cow<'_, [u8]> {
-    if !value.iter().any(|byte| b"+%".contains(byte)) {
-        return value.into();
+/// What stands in a column.
+#[derive(Clone, Copy)]
+struct Value<'a> {
+    text: &'a [u8],
+    is_quoted: bool,
+}
+
+/// The values of a line, which may be in quotes: then they may have separators.
+fn values(line: &[u8], separator: u8, has_quotes: bool) -> Vec<Value<'_>> {
+    let mut values = Vec::new();
+    let mut rest = Some(line);
+    while let Some(text) = rest {
+        let quoted = if has_quotes { closing_quote(text, separator) } else { None };
+        let end = quoted.map_or_else(|| text.iter().position(|&byte| byte == separator), |quote| Some(quote + 1));
+        let (value, behind) = text.split_at(end.unwrap_or(text.len()));
+        match quoted {
+            Some(quote) => values.push(Value { text: &value[1..quote], is_quoted: true }),
+            None if separator == b' ' && value.is_empty() => {}
+            None => values.push(Value { text: value, is_quoted: false }),
+        }
+        rest = behind.split_first().map(|(_, after)| after);
     }
-    let spaced: Vec<u8> = value.iter().map(|&byte| if byte == b'+' { b' ' } else { byte }).collect();
-    Cow::Owned(percent_decode(&spaced).collect())
+    values
+}
+
+/// Where a value ends that begins with a quote: at the next one that is not doubled, if the column ends there.
+fn closing_quote(text: &[u8], separator: u8) -> Option<usize> {
+    let mut at = 1;
+    text.strip_prefix(b"\"")?;
+    loop {
+        at += text.get(at..)?.iter().position(|&byte| byte == b'"')?;
+        match text.get(at + 1) {
+            Some(b'"') => at += 2,
+            next => return next.is_none_or(|&next| next == separator).then_some(at),
+        }
+    }
+}
+
+impl<'a> Value<'a> {
+    /// Without quotes, IIS writes a space as `+`, CloudFront as `%20`. Within, a quote is doubled.
+    fn decoded(self) -> Cow<'a, [u8]> {
+        let Self { text, is_quoted } = self;
+        if !text.iter().any(|byte| b"+%\"".contains(byte)) {
+            return text.into();
+        }
+        if is_quoted {
+            return Cow::Owned(String::from_utf8_lossy(text).replace("\"\"", "\"").into_bytes());
+        }
+        let spaced: Vec<u8> = text.iter().map(|&byte| if byte == b'+' { b' ' } else { byte }).collect();
+        Cow::Owned(percent_decode(&spaced).collect())
+    }
 }
 
 #[cfg(test)]
@@ -120,7 +164,7 @@ mod tests {
                 String::from_utf8_lossy(&request.target),
                 request.status,
                 String::from_utf8_lossy(&request.referer),
-                String::from_utf8_lossy(&request.agent)
+                String::from_utf8_lossy(request.agent.as_deref().unwrap_or_default())
             ),
             Ok(None) => "-".to_owned(),
             Err(error) => error.to_string(),
@@ -154,15 +198,30 @@ mod tests {
     }
 
     #[test]
+    fn columns_may_be_in_quotes() {
+        let seen = read(&[
+            "#Fields: date time c-ip cs-method cs-uri sc-status cs(User-Agent) cs(Referer)",
+            "2024-02-01 14:00:01 192.0.2.1 GET /a 200 \"Mozilla/5.0 (X11) a+b \"\"x\"\"\" \"https://shop.example/\"",
+            "\"2024-02-01\" \"14:00:01\" \"192.0.2.1\" \"GET\" \"/a\" \"200\" \"\" \"-\"",
+            "2024-02-01 14:00:01 192.0.2.1 GET /a 200 \"Mozilla/5.0+(X11)\" a\"",
+        ]);
+        assert_eq!(seen[1], "192.0.2.1 1706796001000 /a 200 https://shop.example/ Mozilla/5.0 (X11) a+b \"x\"");
+        assert_eq!(seen[2], "192.0.2.1 1706796001000 /a 200 - ");
+        assert_eq!(seen[3], "192.0.2.1 1706796001000 /a 200 a\" Mozilla/5.0+(X11)");
+    }
+
+    #[test]
     fn no_column_is_taken_for_another() {
         let seen = read(&[
             "#Fields: date time cs-method cs-uri-stem sc-status cs-username c-ip s-ip",
             "2024-02-01\t14:00:01\tGET\t/\t200\t\t192.0.2.1\t10.0.0.9",
             "2024-02-01 14:00:01 GET / 200 \"a b\" 192.0.2.1 10.0.0.9",
+            "2024-02-01 14:00:01 GET / 200 \"a 192.0.2.1 10.0.0.9",
+            "2024-02-01 14:00:01 GET / 200 \"a b 192.0.2.1 10.0.0.9",
             "2024-02-01 14:00:01 GET / 200 - 192.0.2.1",
         ]);
-        assert!(seen[1].starts_with("192.0.2.1 "), "{seen:?}");
-        assert!(seen[2..].iter().all(|line| line.contains("another number of columns")), "{seen:?}");
+        assert!(seen[1..4].iter().all(|line| line.starts_with("192.0.2.1 ")), "{seen:?}");
+        assert!(seen[4..].iter().all(|line| line.contains("another number of columns")), "{seen:?}");
     }
 
     #[test]
