@@ -135,6 +135,11 @@ async fn a_batch_may_be_compressed_or_one_array_and_is_bounded_by_what_it_become
         let answer = request.header("content-encoding", coding).send().await.unwrap();
         assert_eq!(answer.status(), status, "{name} {coding}");
     }
+    let broken = daemon.post_batch(array[..array.len() - 1].to_vec()).await;
+    let problem: serde_json::Value = broken.json().await.unwrap();
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.starts_with("The body begins as a JSON array and is not a whole one: EOF"), "{detail}");
+    assert!(detail.ends_with("Nothing of the batch was stored.") && problem["line"].is_null(), "{problem}");
     assert_eq!(daemon.counts(chrono::DateTime::from_timestamp_millis(TEN).unwrap()).await, counts(1_000, 5_000, 0));
 }
 

@@ -78,7 +78,7 @@ pub enum Unreadable {
     )]
     UnclearClient(&'static str),
     #[error(
-        "comes from a trusted proxy, and names nobody behind it; --log-format says where the forwarded addresses are"
+        "comes from a trusted proxy, and does not say for certain who is behind it; --log-format says where the forwarded addresses are"
     )]
     OfProxy,
     #[error("names as its client {0:?}, which is no address; accepted with address+agent is an IP address")]

@@ -66,8 +66,9 @@ select statement from (
         0, to_regrole('analytics_owner'), to_regrole('analytics_daemon'), to_regrole('analytics_reader'), to_regrole('analytics_refresher'))
     union all
     -- Who may look into a schema may call what the extension has there: refreshes of the aggregate, policies, deleting chunks.
-    select 3, format('grant usage on schema %I to %I', n.nspname, w.grantee)
-    from pg_extension as e join pg_namespace as n on n.oid = e.extnamespace, unnest(array['analytics_owner', 'analytics_daemon']) as w (grantee)
-    where $1 and $8 and e.extname = 'timescaledb' and not has_schema_privilege(to_regrole(w.grantee), n.oid, 'usage')
+    select 3, format('grant usage on schema %I to %s', e.nspname, w.grantee)
+    from pg_extension as x join pg_namespace as e on e.oid = x.extnamespace, pg_namespace as s,
+        unnest(case when $8 then array['analytics_owner', 'analytics_daemon'] else array[s.nspowner::regrole::text] end) as w (grantee)
+    where $1 and x.extname = 'timescaledb' and s.nspname = 'analytics' and not has_schema_privilege(to_regrole(w.grantee), e.oid, 'usage')
 ) as needed
 order by n, statement

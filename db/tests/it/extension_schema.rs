@@ -89,8 +89,13 @@ async fn a_login_that_may_not_call_the_extension_is_told_so_before_the_first_mig
 
     superuser.batch_execute(&statements[0]).await.unwrap();
     assert_eq!(migrate().await.unwrap().roles, Roles::default());
-    let drift = Examination::new(&store, Duration::from_secs(30)).drift(Flavour::Timescale).await.unwrap();
-    assert_eq!(drift, []);
+    let examination = Examination::new(&store, Duration::from_secs(30));
+    assert_eq!(examination.drift(Flavour::Timescale).await.unwrap(), []);
+    superuser.batch_execute("revoke usage on schema ts2 from public").await.unwrap();
+    let lacking = vec![format!("grant usage on schema ts2 to {login}")];
+    assert_eq!(examination.access(Flavour::Timescale).await.unwrap().needed, Some(lacking.clone()));
+    assert_eq!(migrate().await.unwrap().roles.lacking, lacking);
+    superuser.batch_execute(&lacking[0]).await.unwrap();
     an_hour_is_settled_and_its_day_deleted(&store, &store).await;
     drop(store);
     let gives_up = format!(

@@ -64,6 +64,8 @@ pub(crate) enum ApiError {
     Invalid(InvalidInput),
     OutOfRange(OutOfRange),
     NotAnEvent(InvalidLine),
+    /// The body of a batch begins as an array, and does not go on or end as one.
+    BrokenArray(serde_json::Error),
     /// A fault in a line of a batch, counted from 1.
     Line(u64, Box<ApiError>),
     BodyEndedEarly,
@@ -205,6 +207,13 @@ impl ApiError {
             }
             Self::NotAnEvent(invalid) => {
                 Answer::new(Reason::Invalid, 400, "Invalid line", format!("the line {invalid}."))
+            }
+            Self::BrokenArray(error) => {
+                let detail = format!(
+                    "The body begins as a JSON array and is not a whole one: {error}. Accepted is one JSON array of events, or one \
+                     JSON object a line. Nothing of the batch was stored."
+                );
+                Answer::new(Reason::Invalid, 400, "Broken JSON array", detail)
             }
             Self::Line(number, fault) => {
                 let mut answer = fault.answer()?;

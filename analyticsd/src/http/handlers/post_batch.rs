@@ -122,7 +122,7 @@ async fn read_events(
             batch.add_line(line).await?;
         }
     }
-    let rest = cutter.rest().map_err(|error| ApiError::NotAnEvent(InvalidLine::NotAnEvent(error)))?;
+    let rest = cutter.rest().map_err(ApiError::BrokenArray)?;
     for event in rest {
         batch.add_line(event).await?;
     }

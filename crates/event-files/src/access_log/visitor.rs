@@ -23,13 +23,9 @@ pub(super) fn visitor(request: &Request<'_>, trusted: &[IpNet]) -> Result<Visito
         return last_not_trusted(list, trusted);
     }
     match (Visitor::parse(client)?, proxies_wrote) {
-        (Visitor::Address(peer), wrote) if is_trusted(peer, trusted) => match wrote {
-            Some(list) => last_not_trusted(list, trusted),
-            None if request.has_unknown_addresses => Err(Unreadable::UnclearClient(
-                "it comes from a trusted proxy, and addresses stand further behind that may be what proxies wrote",
-            )),
-            None => Err(Unreadable::OfProxy),
-        },
+        (Visitor::Address(peer), wrote) if is_trusted(peer, trusted) => {
+            last_not_trusted(wrote.ok_or(Unreadable::OfProxy)?, trusted)
+        }
         (Visitor::Host(_), wrote) if wrote.is_some() || request.has_unknown_addresses => {
             Err(Unreadable::UnclearClient(
                 "it is a host name, and proxies name an address: whether it is one of them is not known",
