@@ -117,13 +117,14 @@ fn lines_read<'a>(format: &Format, lines: impl Iterator<Item = &'a [u8]>) -> usi
 
 /// Whether a text begins as a JSON array of objects or arrays does, which is no line of a log.
 pub(crate) fn is_json_array(text: &[u8]) -> bool {
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let within = text.trim_ascii_start().strip_prefix(b"[").map(<[u8]>::trim_ascii_start);
     within.is_some_and(|within| within.is_empty() || b"{[]".contains(&within[0]))
 }
 
 /// The error for a file of these first bytes.
 fn unknown(beginning: &[u8]) -> UnknownContent {
-    if is_json_array(beginning.strip_prefix(b"\xef\xbb\xbf").unwrap_or(beginning)) {
+    if is_json_array(beginning) {
         return UnknownContent::Array;
     }
     let line = beginning.split(|&byte| byte == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();

@@ -40,8 +40,6 @@ pub struct Records {
     /// None for an empty file whose format was not given.
     format: Option<Format>,
     decoder: Decoder,
-    /// Before the first line that is not empty.
-    is_at_beginning: bool,
 }
 
 enum Decoder {
@@ -55,6 +53,16 @@ impl Records {
     pub fn open(file: impl Read + 'static, reading: &Reading) -> Result<Self, ReadError> {
         let mut text = text_of(file)?;
         let format = match &reading.format {
+            FormatChoice::Known(format @ (Format::Ndjson | Format::Log(LogFormat::Json))) => {
+                let mut beginning = vec![0; 512];
+                let length = text.read(&mut beginning)?;
+                beginning.truncate(length);
+                if is_json_array(&beginning) {
+                    return Err(UnknownContent::Array.into());
+                }
+                text = Box::new(Cursor::new(beginning).chain(text));
+                Some(format.clone())
+            }
             FormatChoice::Known(format) => Some(format.clone()),
             FormatChoice::Auto => {
                 let (beginning, format) = detect(&mut text)?;
@@ -67,7 +75,7 @@ impl Records {
             Some(Format::Log(format)) => Decoder::Log(Box::new(AccessLog::new(format, reading.rules.clone()))),
             Some(Format::Ndjson) | None => Decoder::Ndjson(reading.unit),
         };
-        Ok(Self { lines: Lines::new(text), format, decoder, is_at_beginning: true })
+        Ok(Self { lines: Lines::new(text), format, decoder })
     }
 
     /// The format that was given or found; none if the file is empty.
@@ -79,13 +87,6 @@ impl Records {
     #[expect(clippy::should_implement_trait, reason = "an iterator would have to continue after an error")]
     pub fn next(&mut self) -> Result<Option<Record>, ReadError> {
         while let Some(line) = self.lines.next()? {
-            if self.is_at_beginning && line.bytes.is_none_or(|bytes| !bytes.trim_ascii().is_empty()) {
-                self.is_at_beginning = false;
-                let is_of_objects = matches!(self.format, Some(Format::Ndjson | Format::Log(LogFormat::Json)));
-                if is_of_objects && line.bytes.is_some_and(is_json_array) {
-                    return Err(UnknownContent::Array.into());
-                }
-            }
             if let Some(record) = self.decoder.read(line)? {
                 return Ok(Some(record));
             }
@@ -174,6 +175,13 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_is_not_utf_8_is_unreadable() {
+        let line = b"{\"timestamp\":1,\"user\":\"\xff\",\"event\":\"click\"}\n";
+        let record = open(line, Format::Ndjson).next().unwrap().unwrap();
+        assert!(matches!(record.content, Content::Unreadable(_)), "{record:?}");
+    }
+
+    #[test]
     fn an_array_is_refused_once_where_an_object_a_line_is_expected() {
         let event = r#"{"timestamp":1,"user":"a","event":"click"}"#;
         for (array, format) in [
@@ -181,7 +189,8 @@ mod tests {
             (format!("\n[\n{event},\n"), Format::Ndjson),
             (r#"[{"ts":1,"#.to_owned(), Format::Log(LogFormat::Json)),
         ] {
-            let error = open(array.as_bytes(), format).next().unwrap_err().to_string();
+            let reading = Reading { format: FormatChoice::Known(format), ..Reading::default() };
+            let error = Records::open(Cursor::new(array.clone()), &reading).err().unwrap().to_string();
             assert!(error.contains("it is one JSON array"), "{array}: {error}");
         }
         let mut records = open(format!("{event}\n[]\n{event}").as_bytes(), Format::Ndjson);
@@ -189,13 +198,6 @@ mod tests {
             let record = records.next().unwrap().unwrap();
             assert_eq!(matches!(record.content, Content::Event(_)), is_event, "{record:?}");
         }
-    }
-
-    #[test]
-    fn a_line_that_is_not_utf_8_is_unreadable() {
-        let line = b"{\"timestamp\":1,\"user\":\"\xff\",\"event\":\"click\"}\n";
-        let record = open(line, Format::Ndjson).next().unwrap().unwrap();
-        assert!(matches!(record.content, Content::Unreadable(_)), "{record:?}");
     }
 
     /// `tests/it/fuzz.rs` of `analytics-cli` imports the same files.
