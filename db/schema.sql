@@ -232,12 +232,20 @@ create trigger site_changed on analytics.sites
 create sequence analytics.sites_id_seq
     ;
 
--- How far each daemon's spool is stored. Written in the transaction of the events, so that a record
--- is replayed exactly once.
-create table analytics.spools (
-    id text collate "C" not null,
-    stored_to bigint not null,
-    constraint spools_pkey PRIMARY KEY (id)
+-- How far each ordered source of events is stored: a file, a partition of a topic, a daemon's
+-- spool. Written in the transaction of the events, so that each event of a source is stored exactly
+-- once.
+create table analytics.sources (
+    -- The site for which the source was sent. Its events may be of others too.
+    site integer not null default 0,
+    name text collate "C" not null,
+    -- Everything before it is stored: bytes, offsets, numbers of records; the sender decides which.
+    "position" bigint not null,
+    -- What the sender derived from the content up to the position. Another source under the same
+    -- name has another one, and is refused.
+    digest bytea,
+    advanced_at timestamptz not null default now(),
+    constraint sources_pkey PRIMARY KEY (site, name)
 );
 
 -- One row for each lane of each running daemon.
@@ -282,9 +290,11 @@ create function analytics.advance_retention(daemon_clock timestamptz)
     returns timestamptz language plpgsql security definer set search_path=pg_catalog, pg_temp set
         lock_timeout=100ms set TimeZone=UTC as body 1178b5d7c888ac65;
 
-create function analytics.advance_spool(spool text, stored_from bigint, stored_to bigint)
-    returns boolean language plpgsql security definer set search_path=pg_catalog, pg_temp
-        as body f68f0c8ae414704d;
+create function analytics.advance_sources(source_sites integer[], source_names text[],
+        from_positions bigint[], from_digests bytea[], to_positions bigint[], to_digests bytea[],
+        OUT moved bigint[], OUT positions bigint[], OUT digests bytea[])
+    returns record language plpgsql security definer set search_path=pg_catalog, pg_temp
+        as body fc09f740710cf413;
 
 create function analytics.advance_writer(writer bigint, after_batch bigint, batch bigint)
     returns void language plpgsql security definer set search_path=pg_catalog, pg_temp
@@ -357,7 +367,7 @@ create function analytics.forget(user_name text, site integer, hour timestamptz,
 
 create function analytics.forget_deleted_sites()
     returns boolean language plpgsql security definer set search_path=pg_catalog, pg_temp
-        as body 34b51551a1af1bf6;
+        as body 4bfd2399433b0025;
 
 create function analytics.forget_expired_keys()
     returns void language sql security definer set search_path=pg_catalog, pg_temp
@@ -391,12 +401,14 @@ create function analytics.ingest_once(writer bigint, after_batch bigint, batch b
         times timestamptz[], sites integer[], users text[], clicks boolean[], hours timestamptz[],
         hour_sites integer[], hour_clicks bigint[], hour_impressions bigint[],
         seen_hours timestamptz[], seen_users text[], seen_sites integer[], key_hours timestamptz[],
-        key_sites integer[], keys text[], fingerprints bytea[], spool text, spool_from bigint,
-        spool_to bigint, OUT settled timestamptz[], OUT settled_sites integer[],
+        key_sites integer[], keys text[], fingerprints bytea[], source_sites integer[],
+        source_names text[], from_positions bigint[], from_digests bytea[], to_positions bigint[],
+        to_digests bytea[], OUT settled timestamptz[], OUT settled_sites integer[],
         OUT expired timestamptz[], OUT expired_sites integer[], OUT deleted integer[],
-        OUT repeated bigint[], OUT conflicting bigint[])
+        OUT repeated bigint[], OUT conflicting bigint[], OUT moved bigint[], OUT positions bigint[],
+        OUT digests bytea[])
     returns record language plpgsql security definer set search_path=pg_catalog, pg_temp set
-        enable_seqscan=off set jit=off as body 778109b8d93fa7ff;
+        enable_seqscan=off set jit=off as body 46a6d29d0d96d56e;
 
 create function analytics.later_counts(hour timestamptz, site integer, writer bigint,
         OUT unique_users bigint, OUT clicks bigint, OUT impressions bigint)
@@ -478,6 +490,11 @@ create function analytics.settle(hour timestamptz, sites integer[])
 create function analytics.site_changes()
     returns bigint language sql stable security definer set search_path=pg_catalog, pg_temp
         as body be5d6911041c9809;
+
+create function analytics.sources_elsewhere(source_sites integer[], source_names text[],
+        believed_positions bigint[], believed_digests bytea[], OUT moved bigint[],
+        OUT positions bigint[], OUT digests bytea[])
+    returns record language sql stable set search_path=pg_catalog, pg_temp as body 4f17c70f6ad11a57;
 
 create function analytics.unique_users(first timestamptz, last timestamptz, site integer,
         OUT unique_users bigint, OUT kept_from timestamptz)

@@ -2,7 +2,8 @@
 -- whether there is more to do. What the aggregate has of them stays, where nobody finds it: a row of it
 -- cannot be deleted.
 --
--- The days go by in order. Behind the last one the settled counts are deleted, and the site is done with:
+-- The days go by in order. Behind the last one the settled counts and the sources are deleted, and the
+-- site is done with:
 -- nobody can make any of it again, since it was deleted before this was called. A site that is deleted
 -- meanwhile waits for the next call.
 
@@ -27,6 +28,7 @@ begin
 
     if day is null then
         delete from analytics.settled_hours as z where z.site = any (pending);
+        delete from analytics.sources as s where s.site = any (pending);
         update analytics.sites as s set forgotten_at = now() where s.id = any (pending);
         return false;
     end if;

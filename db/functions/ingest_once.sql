@@ -1,18 +1,20 @@
 -- Stores a batch as ingest does, and with it, in the same transaction,
 --   key_hours, key_sites, keys,     the idempotency keys that its events came under, in each hour of each
 --   fingerprints                    site that they touch, each once, ascending; the sites may be null;
---   spool, spool_from, spool_to     the spool that the batch was read from, and behind which record and
---                                   up to which; all null for none.
+--   source_sites, source_names,     the sources that the events come from, and from where to where they
+--   from_positions, from_digests,   go in each: see advance_sources.
+--   to_positions, to_digests
 --
 -- Besides what ingest returns, it names by their place in the arrays, from 1, the keys that are there
 -- already:
 --   repeated      with the same fingerprint: their events are stored, and must be left out;
---   conflicting   with another one.
+--   conflicting   with another one;
+-- and the sources that stand elsewhere, as sources_elsewhere does: moved, positions, digests.
 -- All are null when the batch is stored; otherwise nothing is.
 --
--- Raises AN006 when another transaction stored one of the keys, or of the records, at the same moment:
--- try again. The keys are stored last and in order, so that two calls can wait for each other, but never
--- in a circle.
+-- Raises AN006 when another transaction stored one of the keys, or moved one of the sources, at the same
+-- moment: try again. The keys are stored last and in order, and the sources behind them, so that two
+-- calls can wait for each other, but never in a circle.
 
 create or replace function analytics.ingest_once(
     writer bigint, after_batch bigint, batch bigint,
@@ -20,9 +22,11 @@ create or replace function analytics.ingest_once(
     hours timestamptz[], hour_sites integer[], hour_clicks bigint[], hour_impressions bigint[],
     seen_hours timestamptz[], seen_users text[], seen_sites integer[],
     key_hours timestamptz[], key_sites integer[], keys text[], fingerprints bytea[],
-    spool text, spool_from bigint, spool_to bigint,
+    source_sites integer[], source_names text[],
+    from_positions bigint[], from_digests bytea[], to_positions bigint[], to_digests bytea[],
     out settled timestamptz[], out settled_sites integer[], out expired timestamptz[], out expired_sites integer[],
-    out deleted integer[], out repeated bigint[], out conflicting bigint[]
+    out deleted integer[], out repeated bigint[], out conflicting bigint[],
+    out moved bigint[], out positions bigint[], out digests bytea[]
 )
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 -- The plan for the keys is made once, perhaps while the table is empty and was just analyzed, and then to read all of it looks cheapest.
@@ -31,6 +35,15 @@ set enable_seqscan = off
 set jit = off
 as $$
 begin
+    if cardinality(source_names) > 0 then
+        -- Before the keys: those of a batch that is stored already are all there.
+        select e.* into moved, positions, digests
+        from analytics.sources_elsewhere(source_sites, source_names, from_positions, from_digests) as e;
+        if moved is not null then
+            return;
+        end if;
+    end if;
+
     select
         array_agg(k.n) filter (where e.fingerprint = k.fingerprint),
         array_agg(k.n) filter (where e.fingerprint <> k.fingerprint)
@@ -61,9 +74,12 @@ begin
         raise exception 'another transaction has just stored one of the keys' using errcode = 'AN006';
     end;
 
-    if spool is not null and not analytics.advance_spool(spool, spool_from, spool_to) then
-        raise exception 'spool % is no longer stored up to record %: another transaction has stored more', spool, spool_from
-            using errcode = 'AN006';
+    if cardinality(source_names) > 0 then
+        select a.* into moved, positions, digests
+        from analytics.advance_sources(source_sites, source_names, from_positions, from_digests, to_positions, to_digests) as a;
+        if moved is not null then
+            raise exception 'another transaction has just moved a source' using errcode = 'AN006';
+        end if;
     end if;
 end
 $$;

@@ -103,6 +103,7 @@ mod tests {
         let submission = Submission {
             events: vec![event(3_600_000, "b"), event(0, "a"), event(1, "a"), event(2, "c")],
             keyed: vec![Keyed { key: key("z"), events: 0..3 }, Keyed { key: key("a"), events: 3..4 }],
+            step: None,
         };
         let claims = Claim::all_of(&submission);
         let said: Vec<_> =

@@ -3,7 +3,7 @@
 //!
 //! - [`Store`] holds the connections, and answers [`Store::counts`];
 //! - [`Writer`] stores batches; [`Undecided`] finds out what became of a batch whose connection died;
-//! - [`Claim`] is what keeps events under an idempotency key from being stored twice, [`SpoolPosition`] those of a spool;
+//! - [`Claim`] is what keeps events under an idempotency key from being stored twice, a [`model::SourceStep`] those of an ordered source;
 //! - [`Settler`] moves quiet hours from their counters to the hourly aggregate;
 //! - [`Auditor`] compares every hour with its raw events, and rebuilds those that differ, and forgets visitors;
 //! - [`Retention`] deletes old raw events, and says which events can no longer be accepted;
@@ -41,6 +41,7 @@ pub mod schema;
 mod service;
 mod settler;
 mod sites;
+mod sources;
 mod store;
 mod tls_faults;
 mod writer;
@@ -64,5 +65,6 @@ pub use retention::{Applied, Due, Retention};
 pub use service::Service;
 pub use settler::{Backlog, SettleOutcome, Settler};
 pub use sites::{CreatedSite, DeletedSite, LiveSite, LiveSites, RenamedSite, SiteRow, Sites};
-pub use store::{SpoolPosition, Store, UniqueUsers};
+pub use sources::{MAX_LISTED_SOURCES, Moved};
+pub use store::{Store, UniqueUsers};
 pub use writer::{Ingested, WriteError, Writer};

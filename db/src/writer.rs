@@ -1,16 +1,17 @@
 use chrono::{DateTime, Utc};
-use model::{Hour, SiteEvent, SiteHour, SiteId};
+use model::{Hour, SiteEvent, SiteHour, SiteId, SourceStep};
 use thiserror::Error;
 use tokio_postgres::{Row, types::ToSql};
 
 use crate::{
-    Acknowledged, Claim, Loss, SpoolPosition, Store, StoreError, Undecided,
+    Acknowledged, Claim, Loss, Moved, Store, StoreError, Undecided,
     attempt::{Attempt, SendError, attempt},
     claims::ClaimColumns,
     columns::Columns,
     connection::Session,
     known_visitors::KnownVisitors,
     losses::StoredBatches,
+    sources::{SourceColumns, moved_in},
 };
 
 /// How often a batch is tried in a row that others store parts of at the same moment. Each time those parts are fewer.
@@ -37,6 +38,8 @@ pub enum Ingested {
         /// Stored earlier, for another request.
         conflicting: Vec<usize>,
     },
+    /// Nothing is stored, because these sources stand elsewhere than their steps believe.
+    Moved(Vec<Moved>),
 }
 
 /// A batch that is not known to be stored.
@@ -109,19 +112,20 @@ impl Writer {
 
     /// Stores and counts a batch, all or nothing. When this returns [`Ingested::Stored`] the batch is committed.
     pub async fn ingest(&mut self, events: impl IntoIterator<Item = &SiteEvent>) -> Result<Ingested, WriteError> {
-        self.ingest_once(events, &[], None).await
+        self.ingest_once(events, &[], &[]).await
     }
 
-    /// The same for a batch that holds events under keys, or that was read from a spool, or both: each of the claims, and the place in
-    /// the spool, is stored with the events in one transaction. A key and an hour of a site may stand in the claims only once.
+    /// The same for a batch that holds events under keys, or of ordered sources, or both: the claims and the new positions are stored with
+    /// the events in one transaction. A key and an hour of a site may stand in the claims only once, and so may a source in the steps, which
+    /// come ascending by site and name. Without an event only the positions move.
     pub async fn ingest_once(
         &mut self,
         events: impl IntoIterator<Item = &SiteEvent>,
         claims: &[Claim],
-        spooled: Option<SpoolPosition<'_>>,
+        steps: &[SourceStep],
     ) -> Result<Ingested, WriteError> {
         let events: Vec<&SiteEvent> = events.into_iter().collect();
-        let claims = ClaimColumns::of(claims);
+        let (claims, sources) = (ClaimColumns::of(claims), SourceColumns::of(steps));
         let mut attempts = 1;
         loop {
             let row = registered(&self.store, &mut self.registered).await.map_err(WriteError::NotStored)?;
@@ -131,10 +135,11 @@ impl Writer {
                 number: row.next_number(),
                 columns: Columns::of(events.iter().copied(), &row.known),
                 claims: &claims,
-                spooled,
+                sources: &sources,
             };
             let number = batch.number;
             let failed = match batch.ingest(&self.store).await {
+                Ok(Ingested::Stored) if events.is_empty() => return Ok(Ingested::Stored),
                 Ok(Ingested::Stored) => {
                     row.last_batch = number;
                     row.stored.add(number, events.len() as u64);
@@ -245,45 +250,59 @@ struct Batch<'a> {
     number: i64,
     columns: Columns<'a>,
     claims: &'a ClaimColumns<'a>,
-    spooled: Option<SpoolPosition<'a>>,
+    sources: &'a SourceColumns<'a>,
 }
 
 impl Batch<'_> {
     /// Whether there is anything for `ingest_once` to look at. What most events need is the leaner function.
     fn once(&self) -> bool {
-        self.spooled.is_some() || !self.claims.keys.is_empty()
+        !self.sources.is_empty() || !self.claims.keys.is_empty()
     }
 
     async fn ingest(&self, store: &Store) -> Result<Ingested, Attempt> {
+        if self.columns.times.is_empty() {
+            return self.advance(store).await;
+        }
         let rows = attempt(store, async |session| self.send(session).await).await?;
         let row = rows.first().expect("ingest has out parameters, so it returns one row");
         let (settled, expired, deleted) = (site_hours_in(row, 0), site_hours_in(row, 2), sites_in(row, 4));
         if !settled.is_empty() || !expired.is_empty() || !deleted.is_empty() {
             return Ok(Ingested::Blocked { settled, expired, deleted });
         }
-        if self.once() {
-            let (repeated, conflicting) = (self.claims.places_of(row.get(5)), self.claims.places_of(row.get(6)));
-            if !repeated.is_empty() || !conflicting.is_empty() {
-                return Ok(Ingested::Claimed { repeated, conflicting });
-            }
+        if !self.once() {
+            return Ok(Ingested::Stored);
         }
-        Ok(Ingested::Stored)
+        let (repeated, conflicting) = (self.claims.places_of(row.get(5)), self.claims.places_of(row.get(6)));
+        if !repeated.is_empty() || !conflicting.is_empty() {
+            return Ok(Ingested::Claimed { repeated, conflicting });
+        }
+        Ok(stored_unless(moved_in(row, 7)))
+    }
+
+    /// Only moves the sources.
+    async fn advance(&self, store: &Store) -> Result<Ingested, Attempt> {
+        let rows = attempt(store, async |session| {
+            let advance = "select moved, positions, digests from analytics.advance_sources($1, $2, $3, $4, $5, $6)";
+            let statement = session.prepare_cached(advance).await.map_err(SendError::Preparing)?;
+            session.query(&statement, &self.sources.parameters()).await.map_err(SendError::Sent)
+        })
+        .await?;
+        Ok(stored_unless(rows.first().map(|row| moved_in(row, 0)).unwrap_or_default()))
     }
 
     async fn send(&self, session: &Session) -> Result<Vec<Row>, SendError> {
         let columns = &self.columns;
         let prepared = session
             .prepare_cached(if self.once() {
-                "select settled, settled_sites, expired, expired_sites, deleted, repeated, conflicting from analytics.ingest_once(\
-                 $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)"
+                "select settled, settled_sites, expired, expired_sites, deleted, repeated, conflicting, moved, positions, digests \
+                 from analytics.ingest_once(\
+                 $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)"
             } else {
                 "select settled, settled_sites, expired, expired_sites, deleted from analytics.ingest(\
                  $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
             })
             .await;
         let statement = prepared.map_err(SendError::Preparing)?;
-        let spool = self.spooled.map(|at| at.spool);
-        let (from, to) = self.spooled.map(|at| (at.from, at.to)).unzip();
         let claims = self.claims;
         let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![
             &self.writer,
@@ -302,19 +321,18 @@ impl Batch<'_> {
             columns.seen_sites.as_sent(),
         ];
         if self.once() {
-            parameters.extend([
-                &claims.hours as &(dyn ToSql + Sync),
-                claims.sites.as_sent(),
-                &claims.keys,
-                &claims.fingerprints,
-                &spool,
-                &from,
-                &to,
-            ]);
+            let claims: [&(dyn ToSql + Sync); 4] =
+                [&claims.hours, claims.sites.as_sent(), &claims.keys, &claims.fingerprints];
+            parameters.extend(claims);
+            parameters.extend(self.sources.parameters());
         }
         // `query` returns after the server is ready for the next statement, which is after the commit.
         session.query(&statement, &parameters).await.map_err(SendError::Sent)
     }
+}
+
+fn stored_unless(moved: Vec<Moved>) -> Ingested {
+    if moved.is_empty() { Ingested::Stored } else { Ingested::Moved(moved) }
 }
 
 /// Reads hours and, from the column behind, their sites.

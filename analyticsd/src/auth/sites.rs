@@ -88,13 +88,26 @@ impl RequestSites {
 
     /// The site that an event is for. It may be made for it.
     pub(crate) async fn to_write(&self, name: Option<&SiteName>) -> Result<SiteId, SiteRefusal> {
-        let site = match self.find(name, SiteUse::Write) {
-            // In a box, since every request would carry the room of what hardly one does.
-            Err(SiteRefusal::Unknown(name)) if self.may_make() => Box::pin(self.make(name)).await?,
-            found => found?,
-        };
+        let site = self.of_source(name).await?;
         self.keep_to_rate(site, SiteUse::Write)?;
         Ok(site)
+    }
+
+    /// The site that the source of a batch belongs to. It may be made for it.
+    pub(crate) async fn of_source(&self, name: Option<&SiteName>) -> Result<SiteId, SiteRefusal> {
+        match self.find(name, SiteUse::Write) {
+            // In a box, since every request would carry the room of what hardly one does.
+            Err(SiteRefusal::Unknown(name)) if self.may_make() => Box::pin(self.make(name)).await,
+            found => found,
+        }
+    }
+
+    /// The same; none where there is nothing of it because events have yet to make it.
+    pub(crate) fn of_sources(&self, name: Option<&SiteName>) -> Result<Option<SiteId>, SiteRefusal> {
+        match self.find(name, SiteUse::Write) {
+            Err(SiteRefusal::Unknown(_)) if self.may_make() => Ok(None),
+            found => found.map(Some),
+        }
     }
 
     pub(super) fn find(&self, name: Option<&SiteName>, purpose: SiteUse) -> Result<SiteId, SiteRefusal> {

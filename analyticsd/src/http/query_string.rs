@@ -3,7 +3,8 @@
 use std::ops::RangeInclusive;
 
 use model::{
-    Event, EventKind, Hour, IdempotencyKey, InvalidInput, SiteName, TimeUnit, Timestamp, UserName,
+    ContentCheck, Event, EventKind, Hour, IdempotencyKey, InvalidInput, SiteName, SourceName, SourcePosition, TimeUnit,
+    Timestamp, UserName,
     query_string::{Parameters, given_twice},
 };
 use warp::http::{HeaderMap, HeaderValue, header::ACCEPT};
@@ -59,6 +60,59 @@ impl Query<'_> {
     pub(crate) fn time_unit(&self) -> Result<TimeUnit, InvalidInput> {
         let name = self.0.optional(TimeUnit::PARAMETER, TimeUnit::ACCEPTED)?;
         name.map_or(Ok(TimeUnit::default()), |name| name.parse())
+    }
+
+    /// The part of a source that a batch is: its source, where it begins, and where it ends.
+    pub(crate) fn step(&self) -> Result<Option<(SourceName, SourcePosition, SourcePosition)>, InvalidInput> {
+        let Some(source) = self.0.optional(SourceName::PARAMETER, SourceName::ACCEPTED)? else {
+            // Without their source the events would be stored as often as they are sent.
+            for parameter in ["from", "to", "from_check", "check"] {
+                if self.0.optional(parameter, SourcePosition::ACCEPTED)?.is_some() {
+                    let fault = "is given without source".to_owned();
+                    return Err(InvalidInput {
+                        parameter,
+                        fault,
+                        accepted: "a part of a source, with its name in source",
+                    });
+                }
+            }
+            return Ok(None);
+        };
+        let source = SourceName::new(source)?;
+        let from = SourcePosition { position: self.position("from")?, check: self.check("from_check")? };
+        let to = SourcePosition { position: self.position("to")?, check: self.check("check")? };
+        let fault = if to.position <= from.position {
+            ("to", "is not behind from", "an integer that is greater than from")
+        } else if from.position == 0 && from.check.is_some() {
+            ("from_check", "is of no content, since from is 0", "no check for the beginning of a source")
+        } else {
+            return Ok(Some((source, from, to)));
+        };
+        let (parameter, fault, accepted) = fault;
+        Err(InvalidInput { parameter, fault: fault.to_owned(), accepted })
+    }
+
+    fn position(&self, parameter: &'static str) -> Result<u64, InvalidInput> {
+        const ACCEPTED: &str = SourcePosition::ACCEPTED;
+        let text = self.0.required(parameter, ACCEPTED)?;
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+        let position = text.parse().ok().filter(|&position| is_number && position <= SourcePosition::MAX);
+        position.ok_or_else(|| InvalidInput { parameter, fault: "is no such number".to_owned(), accepted: ACCEPTED })
+    }
+
+    fn check(&self, parameter: &'static str) -> Result<Option<ContentCheck>, InvalidInput> {
+        const ACCEPTED: &str = ContentCheck::ACCEPTED;
+        let Some(text) = self.0.optional(parameter, ACCEPTED)? else { return Ok(None) };
+        let check =
+            text.parse().map_err(|fault: &str| InvalidInput { parameter, fault: fault.to_owned(), accepted: ACCEPTED });
+        check.map(Some)
+    }
+
+    /// With what the names of the sources begin that a request asks for.
+    pub(crate) fn source_prefix(&self) -> Result<String, InvalidInput> {
+        let prefix = self.0.required("prefix", SourceName::ACCEPTED)?;
+        let prefix = SourceName::new(prefix).map_err(|invalid| InvalidInput { parameter: "prefix", ..invalid })?;
+        Ok(prefix.as_str().to_owned())
     }
 
     fn timestamp(&self) -> Result<Timestamp, InvalidInput> {

@@ -9,7 +9,10 @@ use warp::{
     reply::Response,
 };
 
-use crate::{http::chunked_body::in_chunks, ingest::job::Accepted};
+use crate::{
+    http::chunked_body::in_chunks,
+    ingest::job::{Accepted, Repeated},
+};
 
 pub(crate) fn empty(status: StatusCode) -> Response {
     let mut response = Response::default();
@@ -35,10 +38,27 @@ pub(crate) fn json(body: Bytes) -> Response {
 }
 
 pub(crate) fn stored(accepted: Accepted) -> Response {
-    empty(match accepted {
-        Accepted::Committed => StatusCode::NO_CONTENT,
-        Accepted::Spooled => StatusCode::ACCEPTED,
-    })
+    match accepted {
+        Accepted::Committed(repeated) => {
+            let mut response = empty(StatusCode::NO_CONTENT);
+            note_repeated(repeated, &mut response);
+            response
+        }
+        Accepted::Spooled => empty(StatusCode::ACCEPTED),
+    }
+}
+
+/// The header of an answer to events of which some were stored before.
+pub(crate) const REPEATED: HeaderName = HeaderName::from_static(model::wire::REPEATED_HEADER);
+
+fn note_repeated(repeated: Repeated, response: &mut Response) {
+    if repeated == Repeated::default() {
+        return;
+    }
+    let Repeated { clicks, impressions, stands_at } = repeated;
+    let position = stands_at.map(|position| format!(", position={position}")).unwrap_or_default();
+    let value = format!("clicks={clicks}, impressions={impressions}{position}");
+    response.headers_mut().insert(REPEATED, HeaderValue::try_from(value).expect("names and numbers are a value"));
 }
 
 /// The header of an answer to what is stored and probably not what its sender wants.

@@ -12,7 +12,7 @@ use warp::{Filter, filters::BoxedFilter, http::Method, reply::Response};
 use super::{
     extract::{answered, body_coding, body_share, client, headers, key, path, query, sites, still_allowed, with},
     handlers::{
-        get_counts, get_docs, get_file, get_hours, get_pixel, get_sites, get_stream, health, metrics,
+        get_counts, get_docs, get_file, get_hours, get_pixel, get_sites, get_sources, get_stream, health, metrics,
         post_batch::{self, BatchServices},
         post_event,
     },
@@ -92,7 +92,7 @@ const GET: &[Method] = &[Method::GET];
 const POST: &[Method] = &[Method::POST];
 
 /// The busiest route comes first.
-pub(super) static ROUTES: [Route; 13] = [
+pub(super) static ROUTES: [Route; 14] = [
     public(
         Path::Exact(wire::ANALYTICS_PATH),
         &[
@@ -186,6 +186,19 @@ pub(super) static ROUTES: [Route; 13] = [
             passes: Passes::Nothing,
             serve: |services| answered(sites(&services.sites).map(|sites: RequestSites| get_sites::get_sites(&sites))),
             document: Some(("counts", <get_sites::__path_get_sites as utoipa::Path>::operation)),
+        }],
+    ),
+    public(
+        Path::Exact(wire::SOURCES_PATH),
+        &[Endpoint {
+            methods: READ,
+            policy: Policy::Token(Scope::Write),
+            passes: Passes::Nothing,
+            serve: |services| {
+                let at_site = query().and(sites(&services.sites));
+                answered(at_site.and(with(&services.reports)).then(get_sources::get_sources))
+            },
+            document: Some(("events", <get_sources::__path_get_sources as utoipa::Path>::operation)),
         }],
     ),
     public(Path::Exact("/analytics.js"), &[FILE]),

@@ -6,15 +6,15 @@
 //! database to return (`outage`). While a commit hangs, the lane refuses the requests behind it in time.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     future::pending,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use db::{Fate, Ingested, Retention, Store, StoreError, Undecided, Writer};
+use db::{Fate, Ingested, Moved, Retention, Store, StoreError, Undecided, Writer};
 use futures_util::FutureExt;
-use model::{SiteEvent, SiteHour, Submission};
+use model::{SiteEvent, SiteHour, SourcePosition, SourceStep, Submission};
 use tokio::{
     sync::{Semaphore, mpsc},
     task::{JoinError, JoinSet},
@@ -201,11 +201,12 @@ impl Lane {
             if self.is_to_prove() {
                 return Turn::Prove;
             }
+            self.pending.try_ahead();
             if !self.pending.ready.is_empty() {
                 return Turn::Commit;
             }
             self.pending.refuse_parked();
-            let patience = self.pending.parked_deadline();
+            let patience = self.pending.next_of_parked();
             let proves_next = self.proves_by_itself().then_some(self.proves_next.into());
             let Pending { queue, is_open, reopening, .. } = &mut self.pending;
             if !*is_open
@@ -235,11 +236,12 @@ impl Lane {
     async fn commit(&mut self, jobs: Vec<Job>) {
         let claims: Vec<_> = jobs.iter().flat_map(|job| &job.claims).cloned().collect();
         let events = jobs.iter().flat_map(|job| &job.submission.events);
+        let steps = SourceStep::joined(jobs.iter().filter_map(|job| job.submission.step.as_ref()));
         let began = Instant::now();
         self.storing.begins();
         let outcome = tokio::select! {
             biased;
-            outcome = self.writer.ingest_once(events, &claims, None) => outcome,
+            outcome = self.writer.ingest_once(events, &claims, &steps) => outcome,
             never = self.pending.refuse_stale() => match never {},
         };
         self.ends(match &outcome {
@@ -256,12 +258,13 @@ impl Lane {
             Ok(Ingested::Stored) => {
                 self.stores();
                 self.commits.stored(jobs.iter().flat_map(|job| &job.submission.events));
-                answer_all(jobs, Ok(Accepted::Committed));
+                jobs.into_iter().for_each(Job::committed);
+                self.pending.sources_moved(&steps);
             }
             Ok(Ingested::Blocked { settled, expired, deleted }) => {
                 let is_deleted = |job: &mut Job| job.submission.events.iter().any(|it| deleted.contains(&it.site));
                 let mut jobs = jobs;
-                answer_all(jobs.extract_if(.., is_deleted).collect::<Vec<_>>(), Err(IngestError::SiteDeleted));
+                answer_all(jobs.extract_if(.., is_deleted), &Err(IngestError::SiteDeleted));
                 let expired: HashSet<SiteHour> = expired.into_iter().collect();
                 let (hopeless, rest): (Vec<Job>, _) = jobs.into_iter().partition(|job| job.touches(&expired));
                 self.refuse_expired(hopeless, expired);
@@ -273,6 +276,7 @@ impl Lane {
                 self.pending.first(rest);
             }
             Ok(Ingested::Claimed { repeated, conflicting }) => self.resolve_claims(jobs, &repeated, &conflicting),
+            Ok(Ingested::Moved(moved)) => self.resolve_sources(jobs, &steps, moved),
             Err(db::WriteError::NotStored(error)) => self.not_stored(jobs, &error).await,
             Err(db::WriteError::Undecided(undecided)) => self.find_out(jobs, undecided).await,
         }
@@ -366,12 +370,50 @@ impl Lane {
                 job.leave_out(&stored);
                 self.commits.repeated(before - job.submission.events.len());
             }
-            if job.submission.events.is_empty() {
-                job.answer(Ok(Accepted::Committed));
+            if job.submission.events.is_empty() && job.submission.step.is_none() {
+                job.committed();
             } else {
                 rest.push(job);
             }
         }
+        self.pending.by_themselves(rest);
+    }
+
+    /// Answers jobs whose sources have come further already, sets those aside whose sources have not come so far, and leaves the rest
+    /// to the next commit.
+    fn resolve_sources(&mut self, jobs: Vec<Job>, steps: &[SourceStep], moved: Vec<Moved>) {
+        let mut stand: HashMap<_, SourcePosition> = moved
+            .into_iter()
+            .map(|(place, position)| ((steps[place].site, steps[place].source.clone()), position))
+            .collect();
+        let (mut rest, mut ahead) = (Vec::new(), Vec::new());
+        for mut job in jobs {
+            let step = job.submission.step.as_ref();
+            let found = step.and_then(|step| Some((step, stand.get_mut(&(step.site, step.source.clone()))?)));
+            let Some((step, stands_at)) = found else {
+                rest.push(job);
+                continue;
+            };
+            if step.from == *stands_at {
+                // This commit will take it there.
+                *stands_at = step.to.clone();
+                rest.push(job);
+            } else if step.to == *stands_at {
+                self.commits.repeated(job.submission.events.len());
+                job.repeated(None);
+            } else if step.to.position < stands_at.position {
+                self.commits.repeated(job.submission.events.len());
+                let stands_at = stands_at.position;
+                job.repeated(Some(stands_at));
+            } else if step.from.position > stands_at.position {
+                job.waits_from = Some(stands_at.clone());
+                ahead.push(job);
+            } else {
+                let error = IngestError::SourceElsewhere(stands_at.clone());
+                job.answer(Err(error));
+            }
+        }
+        self.pending.wait_for_sources(ahead);
         self.pending.by_themselves(rest);
     }
 
@@ -417,7 +459,7 @@ impl Lane {
         if !refused.is_empty() {
             tracing::error!(lane = self.name.name(), %error, requests = refused.len(), "the database refused events");
         }
-        answer_all(refused, Err(IngestError::Refused));
+        answer_all(refused, &Err(IngestError::Refused));
         self.pending.first(together);
         self.pending.each_alone(alone);
     }
@@ -480,7 +522,7 @@ impl Lane {
                 Fate::Stored => {
                     tracing::info!(lane, "the commit went through");
                     commits.stored(jobs.iter().flat_map(|job| &job.submission.events));
-                    answer_all(jobs, Ok(Accepted::Committed));
+                    jobs.into_iter().for_each(Job::committed);
                     None
                 }
                 Fate::NotStored { cause, loss } => {
@@ -492,7 +534,7 @@ impl Lane {
                 Fate::Unknown { cause, before } => {
                     losses.look_for(Some(before));
                     tracing::error!(lane, error = %cause, requests = jobs.len(), "could not find out whether a commit went through; closing its clients' connections without an answer");
-                    answer_all(jobs, Err(IngestError::Unknown));
+                    answer_all(jobs, &Err(IngestError::Unknown));
                     None
                 }
             }

@@ -6,7 +6,10 @@ use std::{
 };
 
 use db::Claim;
-use model::{Event, Hour, IdempotencyKey, SiteHour, Submission, wire::MAX_BATCH_HOURS};
+use model::{
+    Event, EventKind, Hour, IdempotencyKey, SiteEvent, SiteHour, SiteId, SourceName, SourcePosition, SourceStep,
+    Submission, wire::MAX_BATCH_HOURS,
+};
 use thiserror::Error;
 use tokio::{sync::oneshot, time::Instant};
 
@@ -18,14 +21,34 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// How events were accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Accepted {
-    /// They are committed.
-    Committed,
+    /// They are committed, some of them before this request.
+    Committed(Repeated),
     /// The database is unavailable. They are on this machine's disk and will be committed once it is back.
     Spooled,
 }
 
+/// The events of a request that were stored before it, so that it stored them not again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Repeated {
+    pub(crate) clicks: u64,
+    pub(crate) impressions: u64,
+    /// Where the request's source stands, if it stands behind the request's end.
+    pub(crate) stands_at: Option<u64>,
+}
+
+impl Repeated {
+    fn add<'a>(&mut self, events: impl IntoIterator<Item = &'a SiteEvent>) {
+        for of_site in events {
+            match of_site.event.kind {
+                EventKind::Click => self.clicks += 1,
+                EventKind::Impression => self.impressions += 1,
+            }
+        }
+    }
+}
+
 /// Why events were not acknowledged. They are not stored, except for [`IngestError::Unknown`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum IngestError {
     /// Too many requests wait already, or this one waited too long.
     #[error("too many requests are waiting")]
@@ -48,6 +71,9 @@ pub(crate) enum IngestError {
     /// Another request was stored under the same idempotency key.
     #[error("the idempotency key belongs to another request")]
     Conflict,
+    /// Their source stands here, and not where the request begins.
+    #[error("the source stands elsewhere")]
+    SourceElsewhere(SourcePosition),
     /// They may be stored or not: the connection died during the commit and the database did not come back in time.
     #[error("it is not known whether the events are stored")]
     Unknown,
@@ -59,6 +85,9 @@ pub(crate) struct Job {
     pub(crate) claims: Vec<Claim>,
     /// How many failed commits it was part of.
     pub(crate) tries: u8,
+    /// Where its source was found to stand, before the request's beginning. It waits for what comes between.
+    pub(crate) waits_from: Option<SourcePosition>,
+    repeated: Repeated,
     /// Repetitions of the same request. They get the same answer.
     followers: Vec<Job>,
     arrived: Instant,
@@ -77,6 +106,8 @@ impl Job {
             submission,
             claims,
             tries: 0,
+            waits_from: None,
+            repeated: Repeated::default(),
             followers: Vec::new(),
             arrived: Instant::now(),
             _share: share,
@@ -87,8 +118,30 @@ impl Job {
 
     /// The answer goes nowhere if the client has hung up.
     pub(crate) fn answer(self, answer: Result<Accepted, IngestError>) {
-        answer_all(self.followers, answer);
+        answer_all(self.followers, &answer);
         let _ = self.answer.send(answer);
+    }
+
+    /// Answers that its events are committed.
+    pub(crate) fn committed(mut self) {
+        for follower in std::mem::take(&mut self.followers) {
+            follower.repeated(None);
+        }
+        let accepted = Accepted::Committed(self.repeated);
+        self.answer(Ok(accepted));
+    }
+
+    /// Answers that all its events were committed before. `stands_at` is where its source stands, if that is behind its end.
+    pub(crate) fn repeated(mut self, stands_at: Option<u64>) {
+        self.repeated.add(&self.submission.events);
+        self.repeated.stands_at = stands_at;
+        self.committed();
+    }
+
+    /// Answers that it waited too long, and where its source stands if it waited for that.
+    pub(crate) fn not_reached(self) {
+        let error = self.waits_from.clone().map_or(IngestError::TooBusy, IngestError::SourceElsewhere);
+        self.answer(Err(error));
     }
 
     pub(crate) fn deadline(&self) -> Instant {
@@ -130,14 +183,17 @@ impl Job {
 
     /// Removes the events of keys that are stored already. `left_out` are indices into [`Submission::keyed`].
     pub(crate) fn leave_out(&mut self, left_out: &HashSet<usize>) {
+        for &place in left_out {
+            self.repeated.add(&self.submission.events[self.submission.keyed[place].events.clone()]);
+        }
         self.submission = std::mem::take(&mut self.submission).without(left_out);
         self.claims = Claim::all_of(&self.submission);
     }
 }
 
-pub(crate) fn answer_all(jobs: impl IntoIterator<Item = Job>, answer: Result<Accepted, IngestError>) {
+pub(crate) fn answer_all(jobs: impl IntoIterator<Item = Job>, answer: &Result<Accepted, IngestError>) {
     for job in jobs {
-        job.answer(answer);
+        job.answer(answer.clone());
     }
 }
 
@@ -149,6 +205,8 @@ pub(crate) struct Room {
     submissions: usize,
     /// The index of the submission that holds each key.
     keys: HashMap<(SiteHour, IdempotencyKey), usize>,
+    /// Where each source stands behind this commit.
+    sources: HashMap<(SiteId, SourceName), SourcePosition>,
 }
 
 /// Whether a submission fits into a commit.
@@ -160,11 +218,20 @@ pub(crate) enum Fit {
     Full,
     /// The submission at this index has one of its keys already, so its answer depends on that commit.
     SameKey(usize),
+    /// The commit has a part of its source already, and not the one before it.
+    OutOfStep,
 }
 
 impl Room {
     pub(crate) fn new(max_events: usize) -> Self {
-        Self { max_events, events: 0, hours: HashSet::new(), submissions: 0, keys: HashMap::new() }
+        Self {
+            max_events,
+            events: 0,
+            hours: HashSet::new(),
+            submissions: 0,
+            keys: HashMap::new(),
+            sources: HashMap::new(),
+        }
     }
 
     /// The first always fits, whatever its size.
@@ -172,6 +239,12 @@ impl Room {
         let keys = || claims.iter().map(|claim| (claim.site_hour, claim.key.clone()));
         if let Some(&holder) = keys().find_map(|key| self.keys.get(&key)) {
             return Fit::SameKey(holder);
+        }
+        let of = |step: &SourceStep| (step.site, step.source.clone());
+        if let Some(step) = &submission.step
+            && self.sources.get(&of(step)).is_some_and(|stands_at| *stands_at != step.from)
+        {
+            return Fit::OutOfStep;
         }
         let events = self.events + submission.events.len();
         let more =
@@ -183,6 +256,7 @@ impl Room {
         self.events = events;
         self.hours.extend(more);
         self.keys.extend(keys().map(|key| (key, self.submissions)));
+        self.sources.extend(submission.step.as_ref().map(|step| (of(step), step.to.clone())));
         self.submissions += 1;
         Fit::Fits
     }

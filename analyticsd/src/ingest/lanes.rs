@@ -1,6 +1,9 @@
 //! The lanes of events. The present has a lane of its own, so that work on an old hour never delays the current one.
 
-use std::sync::Arc;
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
 
 use db::Store;
 use model::{Hour, IdempotencyKey, SiteEvent, Submission, Timestamp, wire::MAX_BATCH_EVENTS};
@@ -107,14 +110,23 @@ impl EventLanes {
 
     /// Stores a batch, all or nothing; when this returns [`Accepted::Committed`] it is committed.
     pub(crate) async fn store_batch(&self, batch: Submission, share: BodyShare) -> Result<Accepted, IngestError> {
-        let lane = if batch.keyed.is_empty() {
-            let [one, other] = &self.bulk_events;
-            if one.room() >= other.room() { one } else { other }
-        } else {
-            &self.keyed_bulk_events
+        let [one, other] = &self.bulk_events;
+        let lane = match &batch.step {
+            _ if !batch.keyed.is_empty() => &self.keyed_bulk_events,
+            // What one lane has of a source is in order.
+            Some(step) if hash_of((step.site, &step.source)) % 2 == 0 => one,
+            Some(_) => other,
+            None if one.room() >= other.room() => one,
+            None => other,
         };
         lane.store(batch, Some(share)).await
     }
+}
+
+fn hash_of(value: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The current hour, the one before it (not settled yet), and the one after it (current by clocks ahead of ours). An

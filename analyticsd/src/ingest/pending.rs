@@ -5,10 +5,11 @@ use std::{
     convert::Infallible,
     future::pending,
     sync::Arc,
+    time::Duration,
 };
 
 use db::{Store, StoreError};
-use model::{Hour, SiteHour, SiteId};
+use model::{Hour, SiteHour, SiteId, SourceStep};
 use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinSet,
@@ -24,8 +25,11 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
-/// The most requests that are set aside for the next commit because this one holds their key.
-const MAX_SAME_KEY: usize = 256;
+/// The most requests that are set aside for the next commit because this one holds their key, or another part of their source.
+const MAX_ASIDE: usize = 256;
+/// How long a request waits before its source is asked again whether it has come to where the request begins: another daemon may
+/// have got what lies between.
+const STEP_PAUSE: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BatcherLimits {
@@ -53,6 +57,10 @@ pub(crate) struct Pending {
     limits: BatcherLimits,
     /// Jobs that wait for hours that are being reopened.
     parked: Vec<Job>,
+    /// Jobs of sources that have not come to where they begin.
+    ahead: Vec<Job>,
+    /// When they are tried again.
+    tries_ahead_at: Instant,
     reopening_hours: HashMap<Hour, Vec<SiteId>>,
     pub(crate) reopening: JoinSet<Reopened>,
     reopening_places: Arc<Semaphore>,
@@ -75,6 +83,8 @@ impl Pending {
             planned: VecDeque::new(),
             limits,
             parked: Vec::new(),
+            ahead: Vec::new(),
+            tries_ahead_at: Instant::now(),
             reopening_hours: HashMap::new(),
             reopening: JoinSet::new(),
             reopening_places,
@@ -112,11 +122,11 @@ impl Pending {
     pub(crate) fn gather(&mut self) -> Vec<Job> {
         let mut room = Room::new(self.limits.commit_events);
         let mut jobs: Vec<Job> = Vec::new();
-        let mut same_key = Vec::new();
+        let mut aside = Vec::new();
         let mut left = self.planned.pop_front().unwrap_or(usize::MAX);
         let mut followers = 0;
         while left > 0
-            && same_key.len() < MAX_SAME_KEY
+            && aside.len() < MAX_ASIDE
             && followers < self.limits.queue_length
             && let Some(job) = self.ready.pop_front().or_else(|| self.queue.try_recv().ok())
         {
@@ -126,7 +136,7 @@ impl Pending {
                 if job.tries > 0 {
                     self.refuse(vec![job]);
                 } else {
-                    job.answer(Err(IngestError::TooBusy));
+                    job.not_reached();
                 }
                 continue;
             }
@@ -144,15 +154,44 @@ impl Pending {
                     followers += 1;
                     jobs[holder].lead(job);
                 }
-                Fit::SameKey(_) => same_key.push(job),
+                Fit::SameKey(_) | Fit::OutOfStep => aside.push(job),
                 Fit::Full => {
                     self.ready.push_front(job);
                     break;
                 }
             }
         }
-        self.first(same_key);
+        self.first(aside);
         jobs
+    }
+
+    /// Sets jobs aside whose sources have not come to where they begin.
+    pub(crate) fn wait_for_sources(&mut self, jobs: Vec<Job>) {
+        if !jobs.is_empty() && self.ahead.is_empty() {
+            self.tries_ahead_at = Instant::now() + STEP_PAUSE;
+        }
+        for job in jobs {
+            if self.ahead.len() < self.limits.queue_length { self.ahead.push(job) } else { job.not_reached() }
+        }
+    }
+
+    /// Resumes the jobs of sources that moved, the earliest first.
+    pub(crate) fn sources_moved(&mut self, steps: &[SourceStep]) {
+        let has_moved = |job: &mut Job| {
+            let step = job.submission.step.as_ref();
+            step.is_some_and(|step| steps.iter().any(|moved| moved.is_of_the_source_of(step)))
+        };
+        let mut jobs: Vec<Job> = self.ahead.extract_if(.., has_moved).collect();
+        jobs.sort_by_key(|job| job.submission.step.as_ref().map(|step| step.from.position));
+        self.first(jobs);
+    }
+
+    /// Resumes all jobs that wait for their sources, if it is time to.
+    pub(crate) fn try_ahead(&mut self) {
+        if !self.ahead.is_empty() && Instant::now() >= self.tries_ahead_at {
+            let steps: Vec<SourceStep> = self.ahead.iter().filter_map(|job| job.submission.step.clone()).collect();
+            self.sources_moved(&steps);
+        }
     }
 
     /// Begins to reopen hours of sites. The raw events of an hour are read once for all its sites, and all events of the
@@ -177,7 +216,7 @@ impl Pending {
     pub(crate) fn reopened(&mut self, done: Option<Reopened>) {
         let Some(Reopened { hour, missing }) = done else {
             self.reopening_hours.clear();
-            return answer_all(self.parked.drain(..), Err(IngestError::Refused));
+            return answer_all(self.parked.drain(..), &Err(IngestError::Refused));
         };
         self.reopening_hours.remove(&hour);
         let waited: Vec<Job> = self.parked.extract_if(.., |job| job.has(|it| it.hour == hour)).collect();
@@ -189,20 +228,29 @@ impl Pending {
             }
             Err(error) => {
                 tracing::error!(%hour, %error, "could not reopen an hour; its late events are refused");
-                if error.is_outage() { self.refuse(waited) } else { answer_all(waited, Err(IngestError::Refused)) }
+                if error.is_outage() { self.refuse(waited) } else { answer_all(waited, &Err(IngestError::Refused)) }
             }
         }
     }
 
-    /// The first deadline of the jobs that wait for an hour.
+    /// The first deadline of the jobs that are set aside, for an hour or for their source.
     pub(crate) fn parked_deadline(&self) -> Option<Instant> {
-        self.parked.iter().map(Job::deadline).min()
+        self.parked.iter().chain(&self.ahead).map(Job::deadline).min()
+    }
+
+    /// When something is to be done with the jobs that are set aside.
+    pub(crate) fn next_of_parked(&self) -> Option<Instant> {
+        let tries_ahead_at = (!self.ahead.is_empty()).then_some(self.tries_ahead_at);
+        self.parked_deadline().into_iter().chain(tries_ahead_at).min()
     }
 
     pub(crate) fn refuse_parked(&mut self) {
         let stale: Vec<Job> = self.parked.extract_if(.., |job| job.is_stale()).collect();
         for job in stale {
             self.refuse_waiting(job);
+        }
+        for job in self.ahead.extract_if(.., |job| job.is_stale()) {
+            job.not_reached();
         }
     }
 
@@ -259,6 +307,6 @@ pub(crate) async fn until(deadline: Option<Instant>) {
 fn refuse(jobs: Vec<Job>, spool: Option<&SpoolLane>) {
     match spool {
         Some(spool) => jobs.into_iter().for_each(|job| spool.keep(job)),
-        None => answer_all(jobs, Err(IngestError::Unavailable)),
+        None => answer_all(jobs, &Err(IngestError::Unavailable)),
     }
 }

@@ -4,7 +4,7 @@
 use std::{ops::RangeInclusive, sync::Arc, time::Instant};
 
 use db::{Store, StoreError, StoreOptions, UniqueUsers};
-use model::{Hour, HourRow, SiteId};
+use model::{Hour, HourRow, SiteId, SourcePosition};
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -66,6 +66,11 @@ impl Reports {
         range: &RangeInclusive<Hour>,
     ) -> Result<UniqueUsers, ReadError> {
         self.read(self.store.unique_users(site, range)).await
+    }
+
+    /// Where the sources of a site stand whose names begin so.
+    pub(crate) async fn sources(&self, site: SiteId, prefix: &str) -> Result<Vec<(String, SourcePosition)>, ReadError> {
+        self.read(self.store.sources(site, prefix)).await
     }
 
     /// The salt for names of visitors without a script.

@@ -44,6 +44,7 @@ mod sites;
 mod slow_clients;
 mod slow_database;
 mod small_disk;
+mod sources;
 mod spool;
 mod spool_copies;
 mod spool_disk_full;

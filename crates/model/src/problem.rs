@@ -22,6 +22,12 @@ pub struct Problem {
     /// The line of the body at fault, counted from 1.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub line: Option<u64>,
+    /// Where the source of a batch stands.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub position: Option<u64>,
+    /// The check of the source's content up to there, in hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub check: Option<String>,
 }
 
 impl Problem {
@@ -30,7 +36,16 @@ impl Problem {
 
     /// A problem with nothing but its kind and its story.
     pub fn new(status: u16, title: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { status, title: title.into(), detail: detail.into(), parameter: None, accepted: None, line: None }
+        Self {
+            status,
+            title: title.into(),
+            detail: detail.into(),
+            parameter: None,
+            accepted: None,
+            line: None,
+            position: None,
+            check: None,
+        }
     }
 
     /// The answer to a parameter that the contract does not accept.

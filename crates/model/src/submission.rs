@@ -1,6 +1,6 @@
 use std::{collections::HashSet, ops::Range};
 
-use crate::{IdempotencyKey, SiteEvent};
+use crate::{IdempotencyKey, SiteEvent, SourceStep};
 
 /// The events of one request. They are stored together or not at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -9,6 +9,8 @@ pub struct Submission {
     pub events: Vec<SiteEvent>,
     /// The events with idempotency keys. The ranges do not overlap.
     pub keyed: Vec<Keyed>,
+    /// The part of a source that the events are from, if they are.
+    pub step: Option<SourceStep>,
 }
 
 /// Events of a [`Submission`] that are stored once in each hour of their sites, however often they are sent.
@@ -22,7 +24,7 @@ pub struct Keyed {
 impl Submission {
     pub fn new(events: Vec<SiteEvent>, key: Option<IdempotencyKey>) -> Self {
         let keyed = key.map(|key| Keyed { key, events: 0..events.len() }).into_iter().collect();
-        Self { events, keyed }
+        Self { events, keyed, step: None }
     }
 
     /// Removes keys and their events. `left_out` are places in [`Submission::keyed`].
@@ -56,6 +58,7 @@ impl Submission {
         Self {
             events: self.events.into_iter().zip(stays).filter_map(|(event, stays)| stays.then_some(event)).collect(),
             keyed: keyed.filter(|keyed| !keyed.events.is_empty()).collect(),
+            step: self.step,
         }
     }
 }
@@ -82,6 +85,7 @@ mod tests {
                 Keyed { key: key("b"), events: 2..4 },
                 Keyed { key: key("c"), events: 5..6 },
             ],
+            step: None,
         };
         let rest = whole.clone().without(&[1].into());
         assert_eq!(rest.events, [event(0), event(1), event(4), event(5)]);

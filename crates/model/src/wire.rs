@@ -18,6 +18,11 @@ pub const HOURS_PATH: &str = "/analytics/hours";
 pub const STREAM_PATH: &str = "/analytics/stream";
 /// For the sites that a client may read.
 pub const SITES_PATH: &str = "/analytics/sites";
+/// For where ordered sources stand.
+pub const SOURCES_PATH: &str = "/analytics/sources";
+/// The header of an answer to events of which some were stored before: a dictionary of `clicks`, `impressions`, and `position`,
+/// where the source of the batch stands if that is behind its end.
+pub const REPEATED_HEADER: &str = "analytics-repeated";
 /// The media type of a batch.
 pub const NDJSON: &str = "application/x-ndjson";
 /// Bounds the memory that the daemon needs for a request.

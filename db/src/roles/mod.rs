@@ -28,7 +28,7 @@ const ALL: [&str; 4] = [OWNER, DAEMON, READER, REFRESHER];
 pub const FOR_THE_DAEMON: &[&str] = &[
     "access_changes",
     "advance_retention",
-    "advance_spool",
+    "advance_sources",
     "advance_writer",
     "create_site",
     "drop_events_before",
@@ -98,9 +98,10 @@ pub const FOR_THE_OWNER: &[&str] = &[
     "repair",
     "revoke_access_token",
     "set_columnstore_after",
+    "sources_elsewhere",
 ];
 
-/// What the daemon reads without a function. There is nothing in them but counts, and what is known of the schema and of spools.
+/// What the daemon reads without a function. There is nothing in them but counts, and what is known of the schema and of sources.
 const READ_BY_THE_DAEMON: &[&str] = &[
     "events_hourly",
     "hour_counts",
@@ -110,7 +111,7 @@ const READ_BY_THE_DAEMON: &[&str] = &[
     "schema_history",
     "settled_hours",
     "sites",
-    "spools",
+    "sources",
 ];
 const READ_BY_READERS: &[&str] =
     &["events_hourly", "hour_counts", "hourly", "losses", "schema_functions", "schema_history", "settled_hours"];

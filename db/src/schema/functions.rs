@@ -34,13 +34,13 @@ macro_rules! definitions {
 
 /// In the order in which they are applied: a view stands behind what it is made of.
 const COMMON: &[Definition] = definitions!("":
-    access_changes advance_retention advance_spool advance_writer answer archive_site audit audited_parts blocked
+    access_changes advance_retention advance_sources advance_writer answer archive_site audit audited_parts blocked
     confirm_retention count_access_change count_site_change counts create_access_token create_site delete_site
     fence_all_writers fence_writer first_uncounted_hour forget forget_deleted_sites forget_expired_keys
     forget_idle_writers hour_number hours hours_of ingest ingest_once later_counts later_part list_access_tokens
     list_sites live_access_tokens live_sites lock_class lock_for_rebuild look_for_old_versions note_loss rebuild
     rebuild_to_at_least refuse_deleted_site register_writer rehearse rename_site reopen repair revoke_access_token
-    settle site_changes unique_users
+    settle site_changes sources_elsewhere unique_users
     hourly
 );
 const TIMESCALE: &[Definition] = definitions!("timescale/":

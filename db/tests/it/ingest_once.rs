@@ -1,4 +1,4 @@
-use db::{Claim, Flavour, Ingested, SpoolPosition, Store, Writer};
+use db::{Claim, Flavour, Ingested, Store, Writer};
 use harness::{TestDatabase, on_both_flavours};
 use model::{IdempotencyKey, SiteEvent, Submission};
 use tokio::task::JoinSet;
@@ -10,7 +10,6 @@ on_both_flavours!(
     another_request_under_the_same_key_is_named_and_stores_nothing,
     a_key_means_something_else_in_another_hour,
     one_key_from_many_writers_at_once_is_stored_once,
-    a_record_of_a_spool_is_stored_once,
     keys_go_when_the_raw_events_of_their_hour_go,
 );
 
@@ -22,7 +21,7 @@ fn keyed(key: &str, events: Vec<SiteEvent>) -> Submission {
 }
 
 async fn send(writer: &mut Writer, submission: &Submission) -> Ingested {
-    writer.ingest_once(&submission.events, &Claim::all_of(submission), None).await.unwrap()
+    writer.ingest_once(&submission.events, &Claim::all_of(submission), &[]).await.unwrap()
 }
 
 async fn stored_keys(store: &TestDatabase) -> i64 {
@@ -84,7 +83,7 @@ async fn one_key_from_many_writers_at_once_is_stored_once(flavour: Flavour) {
                     Ingested::Claimed { repeated, conflicting } => {
                         assert_eq!((repeated, conflicting), (vec![0], vec![]));
                     }
-                    blocked @ Ingested::Blocked { .. } => panic!("{blocked:?}"),
+                    other @ (Ingested::Blocked { .. } | Ingested::Moved(_)) => panic!("{other:?}"),
                 }
             }
             stored
@@ -94,32 +93,6 @@ async fn one_key_from_many_writers_at_once_is_stored_once(flavour: Flavour) {
     let all = KEYS as u64;
     assert_eq!(database.store().counts(&[hour(TEN)]).await.unwrap(), [counts(all, all, 0)]);
     assert_counts_equal_brute_force(database.store()).await;
-}
-
-async fn a_record_of_a_spool_is_stored_once(flavour: Flavour) {
-    let database = TestDatabase::new(flavour).await;
-    let store = database.store();
-    let mut writer = writer(store);
-    let at = |from, to| Some(SpoolPosition { spool: "a", from, to });
-    assert_eq!(store.spool_stored_to("a").await.unwrap(), 0);
-    let events = [click(TEN, "anna")];
-    assert_eq!(writer.ingest_once(&events, &[], at(0, 2)).await.unwrap(), Ingested::Stored);
-    assert_eq!(store.spool_stored_to("a").await.unwrap(), 2);
-    // A replay that was given up, and one that began where it did: neither may end up stored beside the other.
-    for (from, to) in [(0, 1), (0, 2), (0, 5), (1, 5), (3, 5)] {
-        assert!(writer.ingest_once(&events, &[], at(from, to)).await.is_err(), "it stands at 2, and not at {from}");
-    }
-    assert_eq!(writer.ingest_once(&events, &[], at(2, 3)).await.unwrap(), Ingested::Stored);
-    let other = Some(SpoolPosition { spool: "b", from: 0, to: 1 });
-    assert_eq!(
-        writer.ingest_once(&events, &[], other).await.unwrap(),
-        Ingested::Stored,
-        "each spool has its own numbers"
-    );
-    assert!(store.advance_spool(SpoolPosition { spool: "a", from: 3, to: 9 }).await.unwrap());
-    assert!(!store.advance_spool(SpoolPosition { spool: "a", from: 3, to: 10 }).await.unwrap());
-    assert_eq!(store.spool_stored_to("a").await.unwrap(), 9);
-    assert_eq!(store.counts(&[hour(TEN)]).await.unwrap(), [counts(1, 3, 0)]);
 }
 
 async fn keys_go_when_the_raw_events_of_their_hour_go(flavour: Flavour) {
@@ -152,7 +125,7 @@ async fn keys_are_looked_up_by_the_index(database: &TestDatabase) {
         .prepare(
             "select repeated from analytics.ingest_once($1, null, $2, array[$3::timestamptz], null, array['anna'], array[true], \
              array[$3], null, array[1], array[0], array[$3], array['anna'], null, \
-             array[$3], null, array[$4], array['\\x00'::bytea], null, null, null)",
+             array[$3], null, array[$4], array['\\x00'::bytea], null, null, null, null, null, null)",
         )
         .await
         .unwrap();

@@ -9,12 +9,12 @@ use std::{
 };
 
 use db::{
-    Auditor, Claim, Examination, Flavour, Ingested, Retention, SettleOutcome, SpoolPosition, Store, StoreError,
+    Auditor, Claim, Examination, Flavour, Ingested, Retention, SettleOutcome, Store, StoreError,
     roles::{self, Roles},
     schema,
 };
 use harness::TestDatabase;
-use model::{IdempotencyKey, SiteId, Submission};
+use model::{IdempotencyKey, SiteId, SourceName, SourcePosition, SourceStep, Submission};
 use tokio_postgres::{Client, error::SqlState};
 
 use crate::support::{
@@ -73,12 +73,14 @@ async fn a_login_of_the_daemon_can_do_what_the_daemon_does_and_nothing_else(flav
     let keyed =
         Submission::new(vec![impression("2015-05-17T10:07:00Z", "anna")], Some(IdempotencyKey::new("k").unwrap()));
     let claims = Claim::all_of(&keyed);
-    let spooled = Some(SpoolPosition { spool: "spool", from: 0, to: 3 });
-    assert_eq!(writer.ingest_once(&keyed.events, &claims, spooled).await.unwrap(), Ingested::Stored);
-    let again = writer.ingest_once(&keyed.events, &claims, None).await.unwrap();
+    let at = |position| SourcePosition { position, check: None };
+    let step = |from, to| SourceStep { site: SiteId::NAMELESS, source: SourceName::new("a").unwrap(), from, to };
+    let first_step = [step(at(0), at(3))];
+    assert_eq!(writer.ingest_once(&keyed.events, &claims, &first_step).await.unwrap(), Ingested::Stored);
+    let again = writer.ingest_once(&keyed.events, &claims, &[]).await.unwrap();
     assert!(matches!(again, Ingested::Claimed { .. }), "{again:?}");
-    assert!(store.advance_spool(SpoolPosition { spool: "spool", from: 3, to: 4 }).await.unwrap());
-    assert_eq!(store.spool_stored_to("spool").await.unwrap(), 4);
+    assert_eq!(writer.ingest_once([], &[], &[step(at(3), at(4))]).await.unwrap(), Ingested::Stored);
+    assert_eq!(store.sources(SiteId::NAMELESS, "a").await.unwrap(), [("a".to_owned(), at(4))]);
     store.visitor_salt().await.unwrap();
 
     settle(&store, first).await;

@@ -52,6 +52,7 @@ mod roles;
 mod schema;
 mod several_hosts;
 mod sites;
+mod sources;
 mod support;
 mod tls;
 mod webassembly;

@@ -158,9 +158,9 @@ async fn an_object_that_was_tampered_with_is_named(flavour: Flavour) {
         "drop function analytics.forget_idle_writers()",
         "alter table analytics.settings alter column accepts_from drop not null",
         "alter table analytics.settings drop constraint settings_flavour_check",
-        "alter table analytics.spools set unlogged",
+        "alter table analytics.sources set unlogged",
         "drop index analytics.events_at",
-        "create index on analytics.spools (stored_to)",
+        "create index on analytics.sources (position)",
         "create or replace view analytics.hourly as \
          select hour, 0::bigint as unique_users, 0::bigint as clicks, 0::bigint as impressions, ''::text collate \"C\" as site from analytics.hour_counts",
         // Tuning is no drift.
@@ -177,9 +177,9 @@ async fn an_object_that_was_tampered_with_is_named(flavour: Flavour) {
             "missing index analytics.events_at",
             "changed column analytics.settings.accepts_from",
             "changed function analytics.hour_number(hour timestamptz)",
-            "changed table analytics.spools",
+            "changed table analytics.sources",
             "changed view analytics.hourly",
-            "added index analytics.spools_stored_to_idx",
+            "added index analytics.sources_position_idx",
         ]
     );
 }

@@ -90,7 +90,7 @@ async fn lives(store: &Store) {
     store_all(&mut writer, &[click("2015-05-17T10:05:00Z", "anna"), impression("2015-05-17T10:06:00Z", "ben")]).await;
     let keyed =
         Submission::new(vec![impression("2015-05-17T10:07:00Z", "anna")], Some(IdempotencyKey::new("k").unwrap()));
-    assert_eq!(writer.ingest_once(&keyed.events, &Claim::all_of(&keyed), None).await.unwrap(), Ingested::Stored);
+    assert_eq!(writer.ingest_once(&keyed.events, &Claim::all_of(&keyed), &[]).await.unwrap(), Ingested::Stored);
     settle(store, first).await;
     assert_eq!(store.counts(&[first]).await.unwrap(), [counts(2, 1, 2)]);
     store_all(&mut writer, &[click("2015-05-17T10:08:00Z", "carl")]).await;

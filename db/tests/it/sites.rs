@@ -74,7 +74,7 @@ async fn forget_all(settler: &Settler) -> usize {
 
 async fn store_with_key(writer: &mut Writer, key: &str, event: SiteEvent) {
     let submission = Submission::new(vec![event], Some(IdempotencyKey::new(key).unwrap()));
-    let stored = writer.ingest_once(&submission.events, &Claim::all_of(&submission), None).await.unwrap();
+    let stored = writer.ingest_once(&submission.events, &Claim::all_of(&submission), &[]).await.unwrap();
     assert_eq!(stored, Ingested::Stored);
 }
 
@@ -259,7 +259,7 @@ async fn while_a_site_is_deleted_no_event_of_it_is_stored_behind_that(flavour: F
                             store.reopen(hour, &sites).await.unwrap();
                         }
                     }
-                    claimed @ Ingested::Claimed { .. } => panic!("{claimed:?}"),
+                    other @ (Ingested::Claimed { .. } | Ingested::Moved(_)) => panic!("{other:?}"),
                 }
             }
         });

@@ -62,7 +62,7 @@ pub(crate) async fn store_all(writer: &mut Writer, events: &[SiteEvent]) {
                     writer.store().reopen(hour, &sites).await.unwrap();
                 }
             }
-            claimed @ Ingested::Claimed { .. } => panic!("{claimed:?} although nothing is claimed"),
+            other @ (Ingested::Claimed { .. } | Ingested::Moved(_)) => panic!("{other:?} although nothing is claimed"),
         }
     }
 }

@@ -5,7 +5,9 @@ mod denied;
 
 use std::time::Duration;
 
-use model::{IdempotencyKey, InvalidInput, Problem, SiteName, Timestamp, wire::InvalidLine};
+use model::{
+    IdempotencyKey, InvalidInput, Problem, SiteName, SourceName, SourcePosition, Timestamp, wire::InvalidLine,
+};
 use thiserror::Error;
 use warp::{
     Reply,
@@ -266,6 +268,7 @@ impl ApiError {
                  was stored. To repeat a request, send the same events; for another request, use a new key.",
             )
             .of_parameter(IdempotencyKey::PARAMETER, None),
+            Self::Ingest(IngestError::SourceElsewhere(stands_at)) => source_elsewhere(&stands_at),
             Self::Ingest(IngestError::SiteDeleted) => {
                 invalid_site("The site was deleted a moment ago, so it takes no events.".to_owned())
             }
@@ -294,6 +297,20 @@ fn busy(consequence: &str) -> Answer {
 fn unavailable(what_is_wrong: &str) -> Answer {
     let detail = format!("{what_is_wrong} Try again after a second.");
     Answer::new(Reason::Unavailable, 503, "Database unavailable", detail)
+}
+
+/// The answer to a batch that begins elsewhere than its source stands.
+fn source_elsewhere(stands_at: &SourcePosition) -> Answer {
+    let SourcePosition { position, check } = stands_at;
+    let detail = format!(
+        "The source stands at {position}, with another beginning or other content than the batch says. Nothing was \
+         stored. If the content up to there is the same, go on at {position}."
+    );
+    let mut answer =
+        Answer::new(Reason::Conflict, 409, "Source stands elsewhere", detail).of_parameter(SourceName::PARAMETER, None);
+    answer.problem.position = Some(*position);
+    answer.problem.check = check.as_ref().map(ToString::to_string);
+    answer
 }
 
 fn invalid_site(detail: String) -> Answer {

@@ -60,7 +60,7 @@ pub(crate) async fn get_pixel(
         None => names.of(at, client, browser).await?,
     };
     Ok(pixel(match events.store_one(SiteEvent { site, event: Event { at, user, kind } }, None).await? {
-        Accepted::Committed => StatusCode::OK,
+        Accepted::Committed(_) => StatusCode::OK,
         Accepted::Spooled => StatusCode::ACCEPTED,
     }))
 }

@@ -6,6 +6,7 @@ pub(crate) mod get_file;
 pub(crate) mod get_hours;
 pub(crate) mod get_pixel;
 pub(crate) mod get_sites;
+pub(crate) mod get_sources;
 pub(crate) mod get_stream;
 pub(crate) mod health;
 pub(crate) mod metrics;

@@ -3,7 +3,8 @@ use std::{collections::HashSet, sync::Arc};
 use futures_util::{Stream, StreamExt};
 use hyper::body::Bytes;
 use model::{
-    Event, Hour, IdempotencyKey, InvalidInput, Keyed, Problem, SiteEvent, SiteHour, SiteName, Submission, TimeUnit,
+    Event, Hour, IdempotencyKey, InvalidInput, Keyed, Problem, SiteEvent, SiteHour, SiteName, SourceName, SourceStep,
+    Submission, TimeUnit,
     wire::{self, InvalidLine, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_BATCH_HOURS, SentEvent, SentVisitor},
 };
 use tokio::time::timeout;
@@ -37,19 +38,27 @@ pub(crate) struct BatchServices {
 
 /// `POST /analytics/batch`: a body of one JSON event a line. Returns 204 once all events are committed; otherwise none
 /// is. With an idempotency key the batch is stored once, however often it is sent; with keys in its lines, each of
-/// these events is stored once.
+/// these events is stored once. A batch that is a part of a source is stored if the source stands at its beginning.
 #[utoipa::path(
     post, path = "", operation_id = "postBatch",
     summary = "Record many events, all or nothing",
     description = "One JSON event a line, or one JSON array of events, perhaps compressed by gzip or zstd; at most 10,000 events, 8 MiB and 256 different hours. Each line may have an \
                    idempotency key of its own in the member `id`, and name its site in the member `site`; the parameter \
                    `site` is for those that do not. Instead of `user` a line may have `address` and `agent`, of which the \
-                   server makes a name that is the same for a day, as for the pixel; it stores neither.",
+                   server makes a name that is the same for a day, as for the pixel; it stores neither. A batch may be a part of an \
+                   ordered `source`, from one position to another: it is stored if the source stands at its beginning, and answered as \
+                   repeated if the source stands behind its end. The position is stored in the transaction of the events.",
     params(
         openapi::Site, openapi::KeyInHeader, openapi::KeyAsParameter,
         ("timestamps" = Option<openapi::TimeUnit>, Query,
             description = "How timestamps are written: `ms` as milliseconds since 1970, `s` as seconds, `rfc3339` as RFC 3339, \
                            or `auto` as milliseconds or RFC 3339, the default. `auto` refuses a number that looks like seconds"),
+        ("source" = Option<String>, Query, min_length = 1, max_length = 255,
+            description = "The ordered source that the batch is a part of: 1 to 255 visible ASCII characters, not beginning with `analyticsd:`"),
+        ("from" = Option<u64>, Query, maximum = 9_223_372_036_854_775_807_u64, description = "Where in the source the batch begins; 0 at first"),
+        ("to" = Option<u64>, Query, maximum = 9_223_372_036_854_775_807_u64, description = "Where in the source the batch ends, behind `from`"),
+        ("from_check" = Option<String>, Query, description = "The check of the content before `from`, if the sender makes checks"),
+        ("check" = Option<String>, Query, description = "The check of the content before `to`: a hash of 1 to 32 bytes in hexadecimal"),
     ),
     request_body(content = String, content_type = "application/x-ndjson",
         example = "{\"timestamp\":1431857103000,\"user\":\"anna\",\"event\":\"click\"}\n"),
@@ -59,7 +68,7 @@ pub(crate) struct BatchServices {
 )]
 pub(crate) async fn post_batch<S, B>(
     query: QueryString,
-    sites: RequestSites,
+    request_sites: RequestSites,
     key: Option<KeySource>,
     coding: BodyCoding,
     body: S,
@@ -70,11 +79,18 @@ where
     S: Stream<Item = Result<B, warp::Error>> + Send + 'static,
     B: Buf + Send + 'static,
 {
-    let (key, site, unit) = {
+    let (key, site, unit, step) = {
         let query = query.parse()?;
-        (query.idempotency_key(key.as_ref())?, query.site()?, query.time_unit()?)
+        (query.idempotency_key(key.as_ref())?, query.site()?, query.time_unit()?, query.step()?)
     };
-    let batch = Batch::new(limits.ages.now(), names, sites, site, unit);
+    if key.is_some() && step.is_some() {
+        return Err(ApiError::Invalid(InvalidInput {
+            parameter: SourceName::PARAMETER,
+            fault: "is given with an idempotency key for the whole batch".to_owned(),
+            accepted: "a source, or a key for the batch, or a source and keys in its lines",
+        }));
+    }
+    let batch = Batch::new(limits.ages.now(), names, request_sites.clone(), site.clone(), unit);
     let reading = timeout(limits.body_timeout, read_events(coding, coding.content(body), batch, &mut share));
     let (mut batch, sites) = reading.await.map_err(|_| ApiError::BodyTimeout(limits.body_timeout))??;
     if let Some(key) = key {
@@ -87,7 +103,10 @@ where
         }
         batch = Submission::new(batch.events, Some(key));
     }
-    if batch.events.is_empty() {
+    if let Some((source, from, to)) = step {
+        let site = request_sites.of_source(site.as_ref()).await?;
+        batch.step = Some(SourceStep { site, source, from, to });
+    } else if batch.events.is_empty() {
         return Ok(response::empty(StatusCode::NO_CONTENT));
     }
     sites.admit(&mut batch.events).await?;
@@ -186,7 +205,7 @@ impl Batch {
             SentVisitor::Client { address, agent } => self.names.of(at, address, agent.as_bytes()).await?,
         };
         let event = SiteEvent { site, event: Event { at, user, kind } };
-        let Submission { events, keyed } = &mut self.submission;
+        let Submission { events, keyed, .. } = &mut self.submission;
         if let Some(key) = key {
             if !self.keys.insert((event.site_hour(), key.clone())) {
                 return Err(self.faulty_line(ApiError::Invalid(InvalidInput {

@@ -59,6 +59,12 @@ const HEADERS: &[Header] = &[
         may_have: |_| true,
     },
     Header {
+        name: "Analytics-Repeated",
+        of: Type::String,
+        description: "How many of the events were stored before and are not stored again, as `clicks=1, impressions=2`; with `position=N` for a part of a source that stands behind its end",
+        may_have: |answer| *answer.method == Method::POST && answer.is_one_of(&[204]),
+    },
+    Header {
         name: "RateLimit-Limit",
         of: Type::Integer,
         description: "How many requests may come at once, by the limit that leaves the fewest",

@@ -2,7 +2,7 @@
 
 mod common;
 
-use model::{HourRow, HoursPage, ListedSite, LiveCounts, Problem, SiteList, Totals};
+use model::{HourRow, HoursPage, ListedSite, ListedSource, LiveCounts, Problem, SiteList, SourceList, Totals};
 use utoipa::{
     IntoParams, IntoResponses, Modify, OpenApi, ToSchema,
     openapi::{
@@ -36,7 +36,7 @@ use crate::auth::Policy;
         (name = "browsers", description = "For the pages of other sites"),
         (name = "health", description = "For operators")
     ),
-    components(schemas(EventKind, HoursFormat, HourRow, HoursPage, ListedSite, LiveCounts, Problem, SiteList, TimeUnit, Totals, UniqueUsersOf)),
+    components(schemas(EventKind, HoursFormat, HourRow, HoursPage, ListedSite, ListedSource, LiveCounts, Problem, SiteList, SourceList, TimeUnit, Totals, UniqueUsersOf)),
     modifiers(&Credentials)
 )]
 struct Document;
@@ -212,7 +212,7 @@ pub(crate) struct InvalidRequest(Problem);
 #[allow(dead_code, reason = "it only stands in the document")]
 pub(crate) struct Late(Problem);
 
-/// Other events were stored under the same idempotency key; nothing is stored.
+/// Other events were stored under the same idempotency key, or the source stands elsewhere; nothing is stored.
 #[derive(IntoResponses)]
 #[response(status = 409, content_type = "application/problem+json")]
 #[allow(dead_code, reason = "it only stands in the document")]

@@ -81,8 +81,12 @@ impl SpoolLane {
         self.log.len() == 0
     }
 
-    /// Answers the job once it is on disk, or with the reason why it is not.
+    /// Answers the job once it is on disk, or with the reason why it is not. A part of a source is not kept: its sender has it, and
+    /// sends it again.
     pub(crate) fn keep(&self, job: Job) {
+        if job.submission.step.is_some() {
+            return job.answer(Err(IngestError::Unavailable));
+        }
         if let Err(mpsc::error::TrySendError::Full(job) | mpsc::error::TrySendError::Closed(job)) =
             self.jobs.try_send(job)
         {
@@ -103,19 +107,19 @@ async fn append_all(mut queue: mpsc::Receiver<Job>, log: Arc<SpoolLog>, appended
         });
         match appending.await {
             Ok(Ok(())) => {
-                answer_all(jobs, Ok(Accepted::Spooled));
+                answer_all(jobs, &Ok(Accepted::Spooled));
                 appended.notify_one();
             }
             Ok(Err(error)) => {
                 tracing::error!(%error, requests = jobs.len(), "could not write to the spool");
                 let undecided = matches!(error, SpoolError::Undecided { .. });
-                answer_all(jobs, Err(if undecided { IngestError::Unknown } else { IngestError::Unavailable }));
+                answer_all(jobs, &Err(if undecided { IngestError::Unknown } else { IngestError::Unavailable }));
                 // The requests may be in the file after all.
                 appended.notify_one();
             }
             Err(error) => {
                 tracing::error!(%error, requests = jobs.len(), "the task that writes the spool failed; the requests may be in the spool or not");
-                answer_all(jobs, Err(IngestError::Unknown));
+                answer_all(jobs, &Err(IngestError::Unknown));
             }
         }
     }

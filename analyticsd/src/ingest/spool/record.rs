@@ -66,7 +66,7 @@ pub(crate) fn decode(record: &[u8]) -> Result<Submission, Unreadable> {
             }
         })
         .collect::<Result<_, _>>()?;
-    Ok(Submission { events, keyed })
+    Ok(Submission { events, keyed, step: None })
 }
 
 fn event_in(line: &[u8]) -> Result<Event, Unreadable> {
@@ -91,7 +91,7 @@ mod tests {
             })
         };
         let key = || IdempotencyKey::new("\"\\k").unwrap();
-        let plain = Submission { events: vec![event("a\nb"), event("\u{202e}x")], keyed: vec![] };
+        let plain = Submission { events: vec![event("a\nb"), event("\u{202e}x")], keyed: vec![], step: None };
         let keyed = |key| Submission { keyed: vec![Keyed { key, events: 1..2 }], ..plain.clone() };
         let mut of_sites = keyed(key());
         of_sites.events[1].site = SiteId::new(7).unwrap();

@@ -7,8 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use db::{Claim, Ingested, SpoolPosition, Store, StoreError, WriteError, Writer};
-use model::{SiteHour, Submission, wire::MAX_BATCH_EVENTS};
+use db::{Claim, Ingested, Store, StoreError, WriteError, Writer};
+use model::{SiteHour, SiteId, SourceName, SourcePosition, SourceStep, Submission, wire::MAX_BATCH_EVENTS};
 use thiserror::Error;
 use tokio::{
     sync::Notify,
@@ -119,7 +119,8 @@ impl Replay {
 
     /// Stores the records of the oldest name. The database may have some of them already.
     async fn run_name(&mut self, writer: &mut Writer, name: &str, most: usize) -> Result<u64, ReplayError> {
-        let mut from = u64::try_from(self.store.spool_stored_to(name).await?).unwrap_or_default();
+        let source = SourceName::of_the_daemon("spool", name);
+        let mut from = self.store.source_position(SiteId::NAMELESS, &source).await?.position;
         self.note_stored(name, from).await?;
         let mut requests = 0;
         loop {
@@ -127,8 +128,9 @@ impl Replay {
             let Some(&(last, _)) = records.last() else { return Ok(requests) };
             requests += records.len() as u64;
             let submissions = records.into_iter().map(|(_, submission)| submission).collect();
-            self.store_once(writer, SpoolPosition { spool: name, from: number(from), to: number(last) }, submissions)
-                .await?;
+            let at = |position| SourcePosition { position, check: None };
+            let step = SourceStep { site: SiteId::NAMELESS, source: source.clone(), from: at(from), to: at(last) };
+            self.store_once(writer, step, submissions).await?;
             self.note_stored(name, last).await?;
             from = last;
         }
@@ -138,20 +140,17 @@ impl Replay {
     async fn store_once(
         &self,
         writer: &mut Writer,
-        at: SpoolPosition<'_>,
+        step: SourceStep,
         mut submissions: Vec<Submission>,
     ) -> Result<(), ReplayError> {
         loop {
             submissions.retain(|submission| !submission.events.is_empty());
-            if submissions.is_empty() {
-                return if self.store.advance_spool(at).await? { Ok(()) } else { Err(ReplayError::Overtaken) };
-            }
             let claims: Vec<Vec<Claim>> = submissions.iter().map(Claim::all_of).collect();
             let all_claims: Vec<Claim> = claims.iter().flatten().cloned().collect();
             let events = submissions.iter().flat_map(|submission| &submission.events);
             let commits = self.metrics.commits.of(LaneName::Spool);
             let began = Instant::now();
-            let mut outcome = writer.ingest_once(events, &all_claims, Some(at)).await;
+            let mut outcome = writer.ingest_once(events, &all_claims, std::slice::from_ref(&step)).await;
             commits.tried(CommitOutcome::of(&outcome), began);
             self.losses.look_for(writer.take_left());
             // The position in the spool shows whether this commit went through.
@@ -198,6 +197,7 @@ impl Replay {
                     self.reject(conflicts, "another request was stored under their idempotency key").await?;
                     submissions = rest;
                 }
+                Ingested::Moved(_) => return Err(ReplayError::Overtaken),
             }
         }
     }
@@ -274,9 +274,4 @@ impl Replay {
         let log = Arc::clone(&self.log);
         Ok(spawn_blocking(move || act(&log)).await?)
     }
-}
-
-/// A record's number in the type of the database.
-fn number(record: u64) -> i64 {
-    i64::try_from(record).unwrap_or(i64::MAX)
 }

@@ -32,6 +32,8 @@ label! {
         Blocked = "blocked",
         /// Nothing is stored: some of its keys are stored already.
         Claimed = "claimed",
+        /// Nothing is stored: some of its sources stand elsewhere.
+        Moved = "moved",
         /// The database refused it.
         Refused = "refused",
         /// The database was unavailable.
@@ -49,6 +51,7 @@ impl CommitOutcome {
             Ok(Ingested::Stored) => Self::Stored,
             Ok(Ingested::Blocked { .. }) => Self::Blocked,
             Ok(Ingested::Claimed { .. }) => Self::Claimed,
+            Ok(Ingested::Moved(_)) => Self::Moved,
             Err(WriteError::NotStored(StoreError::Cancelled(_))) => Self::TimedOut,
             Err(WriteError::NotStored(error)) if error.is_outage() => Self::Away,
             Err(WriteError::NotStored(_)) => Self::Refused,

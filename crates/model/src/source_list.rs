@@ -1,0 +1,37 @@
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::SourcePosition;
+
+/// The answer of `GET /analytics/sources`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SourceList {
+    /// Ascending by name.
+    pub sources: Vec<ListedSource>,
+    /// False if there are more.
+    #[serde(rename = "whole")]
+    pub is_whole: bool,
+}
+
+/// A source, and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ListedSource {
+    pub name: String,
+    /// Everything before it is stored.
+    pub position: u64,
+    /// The check of the content up to there, in hexadecimal, if the sender makes checks.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub check: Option<String>,
+}
+
+impl ListedSource {
+    pub fn new(name: String, SourcePosition { position, check }: SourcePosition) -> Self {
+        Self { name, position, check: check.map(|check| check.to_string()) }
+    }
+
+    /// Where it stands; none if the check is not one.
+    pub fn stands_at(&self) -> Option<SourcePosition> {
+        let check = self.check.as_deref().map(str::parse).transpose().ok()?;
+        Some(SourcePosition { position: self.position, check })
+    }
+}
