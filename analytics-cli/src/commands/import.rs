@@ -11,7 +11,7 @@ use model::{TimeUnit, wire};
 
 use crate::{
     failure::Failure,
-    import::{self, Keys, Options, Source},
+    import::{self, Input, Options, SourceChoice},
     site::SiteOption,
 };
 
@@ -44,14 +44,15 @@ compressed by gzip or zstd.
 A line that cannot be read is reported with its number and skipped, and
 the exit code is 1.
 
-Each event is sent under an idempotency key: the line's own, if it has one,
-else one made from the beginning of the file and the line number. So you
-can repeat an interrupted import: nothing is counted twice. If a log has
-grown, only its new lines are counted. This holds for as long as the server
-keeps raw events. An import that stops early prints which lines are stored
-and which are not.";
+A file is an ordered source: the server stores how far it is imported together
+with its events. So an import that was interrupted, and is run again, counts
+nothing twice, and of a log that has grown only the new lines, also if it was
+renamed or compressed meanwhile. A file is told by its content, so that its
+lines must not change. A last line without an end waits for the next import.
+A line with an id of its own is stored once, whatever file it is in.";
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch")]
 #[command(after_long_help = FORMATS)]
 pub(crate) struct ImportArgs {
     /// The files to import; - is standard input.
@@ -106,18 +107,31 @@ pub(crate) struct ImportArgs {
           value_parser = clap::value_parser!(u64).range(1..=wire::MAX_BATCH_EVENTS as u64))]
     batch_size: u64,
 
-    /// Begin at this line of the first file, counted from 1. Lines that are known to be stored need not be sent again.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
-    from_line: u64,
+    /// Import the last line also if it has no end.
+    #[arg(long)]
+    complete: bool,
 
-    /// A name for the files that tells them apart from other files with the same first line.
+    /// A name for the files that tells them apart from files that were imported before: their lines are counted again.
     #[arg(long, value_name = "NAME")]
     id: Option<String>,
 
-    /// Make no keys; lines that have one keep it. This is three to four times as fast and stores a quarter as much,
-    /// but repeating the import counts the lines again.
+    /// Go on as the files grow, through rotation, until the program is interrupted. What a file was rotated to is
+    /// finished, if a part of it was imported.
+    #[arg(long, conflicts_with_all = ["complete", "without_source"])]
+    follow: bool,
+
+    /// With --follow: write every second how far behind the import is to this file, for Prometheus' node exporter.
+    #[arg(long, value_name = "FILE", requires = "follow")]
+    metrics: Option<PathBuf>,
+
+    /// Do not note how far the files are imported: the lines are counted as often as they are sent, but for those with an
+    /// id of their own.
     #[arg(long, conflicts_with = "id")]
-    without_keys: bool,
+    without_source: bool,
+
+    /// With --without-source: begin at this line of the first file, counted from 1.
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "without_source", value_parser = clap::value_parser!(u64).range(1..))]
+    from_line: u64,
 
     /// Write the place of every line that could not be read, and the reason, to this file.
     #[arg(long, value_name = "FILE")]
@@ -160,10 +174,26 @@ pub(crate) async fn run(args: ImportArgs, client: Client) -> Result<ExitCode, Fa
         let ending = |text: String| text.trim().trim_start_matches(['*', '.']).to_ascii_lowercase();
         rules.asset_endings = endings.into_iter().map(ending).filter(|ending| !ending.is_empty()).collect();
     }
-    let reading = Reading { format: args.log_format.unwrap_or(args.format), unit: args.timestamps, rules };
-    let sources = args.files.into_iter().map(Source::find).collect::<Result<Vec<_>, _>>()?;
-    let batch_size = usize::try_from(args.batch_size).unwrap_or(wire::MAX_BATCH_EVENTS);
-    let keys = if args.without_keys { Keys::None } else { Keys::OfLines(args.id) };
-    let options = Options { reading, batch_size, rejects: args.rejects, from_line: args.from_line, keys };
-    import::run(&client.at_site(args.site.site), &sources, options).await
+    let reading = Reading {
+        format: args.log_format.unwrap_or(args.format),
+        unit: args.timestamps,
+        rules,
+        leaves_unfinished: !args.complete && !args.without_source,
+    };
+    let inputs = args.files.into_iter().map(Input::find).collect::<Result<Vec<_>, _>>()?;
+    if args.follow && !inputs.iter().all(Input::is_file) {
+        return Err(Failure::CannotRun(
+            "--follow reads files as they grow; what a pipe brings is sent as it comes without it".to_owned(),
+        ));
+    }
+    let options = Options {
+        reading,
+        batch_size: usize::try_from(args.batch_size).unwrap_or(wire::MAX_BATCH_EVENTS),
+        rejects: args.rejects,
+        from_line: args.from_line,
+        source: if args.without_source { SourceChoice::None } else { SourceChoice::Named(args.id) },
+        metrics: args.metrics,
+        follow: args.follow,
+    };
+    import::run(&client.at_site(args.site.site), &inputs, options).await
 }

@@ -33,7 +33,7 @@ pub(crate) async fn run(args: SendArgs, client: Client) -> Result<ExitCode, Fail
     let at = args.at.resolve("--at", Timestamp::now())?;
     let event = Event { at, user: args.user, kind: args.event };
     match client.send(&event, args.id.as_ref()).await {
-        Ok(Delivery::Stored) => {
+        Ok(Delivery::Stored(_)) => {
             output::message(&format!("stored; the hour {} counts it", Hour::containing(at)));
             Ok(ExitCode::SUCCESS)
         }

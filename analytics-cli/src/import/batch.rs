@@ -1,9 +1,11 @@
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     ops::AddAssign,
 };
 
-use model::{EventKind, Hour, IdempotencyKey, wire};
+use client::Step;
+use event_files::LeftOut;
+use model::{EventKind, Hour, IdempotencyKey, TimeUnit, wire};
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Kinds {
@@ -16,7 +18,7 @@ impl Kinds {
         self.clicks + self.impressions
     }
 
-    fn count(&mut self, kind: EventKind) {
+    pub(crate) fn count(&mut self, kind: EventKind) {
         match kind {
             EventKind::Click => self.clicks += 1,
             EventKind::Impression => self.impressions += 1,
@@ -39,20 +41,17 @@ pub(crate) struct Batch {
     hours: HashMap<Hour, Kinds>,
     given_keys: HashSet<(Hour, IdempotencyKey)>,
     keyed: usize,
+    /// Lines between the events that are no page views.
+    left_out: BTreeMap<LeftOut, u64>,
+    /// The part of the source that it is; none if the file is not sent as a source.
+    step: Option<Step>,
 }
 
 impl Batch {
-    /// Adds the event of a line of the file, under the file's key or the one that was made for the line. False, and
-    /// nothing is added, if the batch must be sent first.
-    pub(crate) fn push(
-        &mut self,
-        number: u64,
-        line: &wire::SentEvent,
-        of_line: Option<&IdempotencyKey>,
-        max_events: usize,
-    ) -> bool {
+    /// Adds the event of a line of the file. False, and nothing is added, if the batch must be sent first.
+    pub(crate) fn push(&mut self, number: u64, line: &wire::SentEvent, max_events: usize) -> bool {
         let end = self.body.len();
-        wire::write_sent(line, of_line, &mut self.body);
+        wire::write_sent(line, &mut self.body);
         let hour = line.hour();
         let given = line.key.clone().map(|key| (hour, key));
         // The server refuses a request that holds a key twice for one site, so the second event goes into another
@@ -67,10 +66,48 @@ impl Batch {
             return false;
         }
         self.given_keys.extend(given);
-        self.keyed += usize::from(line.key.is_some() || of_line.is_some());
+        self.keyed += usize::from(line.key.is_some());
         self.lines.push(number);
         self.hours.entry(hour).or_default().count(line.kind);
         true
+    }
+
+    /// Notes a line that is no page view.
+    pub(crate) fn leave_out(&mut self, reason: LeftOut) {
+        *self.left_out.entry(reason).or_default() += 1;
+    }
+
+    /// Makes it the part of a source.
+    pub(crate) fn of_source(self, step: Step) -> Self {
+        Self { step: Some(step), ..self }
+    }
+
+    pub(crate) fn step(&self) -> Option<&Step> {
+        self.step.as_ref()
+    }
+
+    pub(crate) fn left_out(&self) -> &BTreeMap<LeftOut, u64> {
+        &self.left_out
+    }
+
+    /// Removes an event, counted from 1, and on demand all of its hour; returns their lines.
+    pub(crate) fn leave_out_refused(&mut self, place: u64, with_hour: bool) -> Vec<u64> {
+        let at = usize::try_from(place).ok().and_then(|place| place.checked_sub(1));
+        let bodies: Vec<&[u8]> = self.body.split_inclusive(|&byte| byte == b'\n').collect();
+        let hour_of = |body: &[u8]| wire::parse_line(body, TimeUnit::Millis).ok().map(|event| event.hour());
+        let hour = at.filter(|_| with_hour).and_then(|at| hour_of(bodies.get(at)?));
+        let mut kept = Self { left_out: std::mem::take(&mut self.left_out), step: self.step.take(), ..Self::default() };
+        let mut removed = Vec::new();
+        for (n, (&line, &body)) in self.lines.iter().zip(&bodies).enumerate() {
+            match wire::parse_line(body, TimeUnit::Millis) {
+                Ok(event) if Some(n) != at && Some(event.hour()) != hour => {
+                    kept.push(line, &event, usize::MAX);
+                }
+                _ => removed.push(line),
+            }
+        }
+        *self = kept;
+        removed
     }
 
     /// Newline-delimited JSON.
@@ -87,9 +124,17 @@ impl Batch {
         &self.hours
     }
 
-    /// Whether each event has a key, so that a second request stores nothing twice.
-    pub(crate) fn is_keyed(&self) -> bool {
-        self.keyed == self.lines.len()
+    /// Whether a second request with it stores nothing twice: it is a part of a source, or each event has a key.
+    pub(crate) fn can_repeat(&self) -> bool {
+        self.step.is_some() || self.keyed == self.lines.len()
+    }
+
+    /// How many events there are of each kind.
+    pub(crate) fn kinds(&self) -> Kinds {
+        self.hours.values().fold(Kinds::default(), |mut sum, &kinds| {
+            sum += kinds;
+            sum
+        })
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -118,7 +163,7 @@ mod tests {
     fn fill(max_events: usize, mut event: impl FnMut(usize) -> SentEvent) -> Batch {
         let mut batch = Batch::default();
         for n in 0.. {
-            if !batch.push(n as u64, &event(n), None, max_events) {
+            if !batch.push(n as u64, &event(n), max_events) {
                 return batch;
             }
         }
@@ -142,7 +187,7 @@ mod tests {
     fn an_event_that_does_not_fit_leaves_the_batch_as_it_was() {
         let mut batch = fill(2, |_| event(0, "a"));
         let body = batch.body().to_vec();
-        assert!(!batch.push(9, &event(0, "b"), None, 2));
+        assert!(!batch.push(9, &event(0, "b"), 2));
         assert_eq!((batch.body(), batch.lines().len()), (body.as_slice(), 2));
         assert_eq!(batch.hours().values().map(|kinds| kinds.events()).sum::<u64>(), 2);
     }
@@ -151,12 +196,12 @@ mod tests {
     fn a_batch_holds_a_key_once_an_hour() {
         let keyed = |hour| SentEvent { key: Some(IdempotencyKey::new("k").unwrap()), ..event(hour, "a") };
         let mut batch = Batch::default();
-        assert!(batch.push(1, &keyed(0), None, 9));
-        assert!(batch.push(2, &keyed(1), None, 9));
-        assert!(!batch.push(3, &SentEvent { site: Some(SiteName::new("shop").unwrap()), ..keyed(0) }, None, 9));
-        assert!(!batch.push(4, &keyed(0), None, 9));
-        assert!(batch.is_keyed());
-        assert!(batch.push(4, &event(0, "a"), None, 9));
-        assert!(!batch.is_keyed());
+        assert!(batch.push(1, &keyed(0), 9));
+        assert!(batch.push(2, &keyed(1), 9));
+        assert!(!batch.push(3, &SentEvent { site: Some(SiteName::new("shop").unwrap()), ..keyed(0) }, 9));
+        assert!(!batch.push(4, &keyed(0), 9));
+        assert!(batch.can_repeat());
+        assert!(batch.push(4, &event(0, "a"), 9));
+        assert!(!batch.can_repeat());
     }
 }

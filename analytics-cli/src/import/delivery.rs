@@ -1,10 +1,11 @@
 use std::time::Duration;
 
-use client::{Client, ClientError, Delivery};
+use client::ClientError;
+use tokio::time::sleep;
 
-use super::{batch::Batch, interruption::Interruption};
+use super::{interruption::Interruption, progress::Progress};
 
-/// How often a batch is sent before the import stops.
+/// How often a request is made before the import stops.
 const TRIES: u32 = 8;
 /// The longest wait between two tries, whatever the server asks for. With its usual answer all waits take a minute
 /// and a half.
@@ -12,41 +13,68 @@ const MAX_WAIT: Duration = Duration::from_secs(30);
 /// The wait after the first try if the server does not ask for one. Each wait is twice the one before.
 const USUAL_WAIT: Duration = Duration::from_secs(1);
 
-/// Sends a batch, and repeats the request while that may help and cannot store it twice.
+/// What may be tried again, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// Whether a request that may be stored stores nothing twice when it is made again.
+    pub(crate) can_repeat: bool,
+    /// Whether the server was reached before. A mistyped address is reported at once.
+    pub(crate) was_reached: bool,
+    /// Whether it is tried until it succeeds.
+    pub(crate) is_endless: bool,
+    /// Where in its source a batch begins.
+    pub(crate) from: Option<u64>,
+}
+
+/// The pauses between tries of one request: it is made again while that may help and cannot store it twice.
 ///
-/// A server that answers 429 or 503 has stored nothing. After a broken connection that is unknown, so only events
-/// with keys are sent again. A server that cannot be reached is waited for only if it was reached before: a mistyped
-/// address is reported at once.
-pub(crate) async fn deliver(
-    client: &Client,
-    batch: &Batch,
-    mut was_reached: bool,
-    interruption: &Interruption,
-    report: impl Fn(&str),
-) -> Result<Delivery, ClientError> {
-    let mut tries = 1;
-    loop {
-        let error = match client.send_batch(batch.body()).await {
-            Ok(delivery) => return Ok(delivery),
-            Err(error) => error,
-        };
+/// A server that answers 429 or 503 has stored nothing, and neither has one whose source has not come to where a batch
+/// begins: the batch before it is under way. After a broken connection that is unknown.
+pub(crate) struct Pauses<'a> {
+    patience: Patience,
+    tries: u32,
+    stops: &'a Stops,
+    progress: &'a Progress,
+}
+
+/// What ends the pauses.
+#[derive(Clone)]
+pub(crate) struct Stops {
+    /// The program is to end.
+    pub(crate) interruption: Interruption,
+    /// Another batch failed, and this one can only come behind it.
+    pub(crate) given_up: Interruption,
+}
+
+impl<'a> Pauses<'a> {
+    pub(crate) fn new(patience: Patience, stops: &'a Stops, progress: &'a Progress) -> Self {
+        Self { patience, tries: 0, stops, progress }
+    }
+
+    /// Waits until the request that failed may be made again. Returns the error if it may not.
+    pub(crate) async fn after(&mut self, error: ClientError) -> Result<(), ClientError> {
+        let patience = &mut self.patience;
+        let is_ahead = |position: Option<u64>| position.is_some_and(|position| Some(position) < patience.from);
         let asked_for = match &error {
             ClientError::Refused { problem, retry_after } if matches!(problem.status, 429 | 503) => *retry_after,
-            ClientError::Unreachable { .. } if was_reached => None,
-            ClientError::NoAnswer { .. } if batch.is_keyed() => None,
-            ClientError::Foreign { status, .. } if status.is_server_error() && batch.is_keyed() => None,
+            ClientError::Refused { problem, .. } if problem.status == 409 && is_ahead(problem.position) => None,
+            ClientError::Unreachable { .. } if patience.was_reached || patience.is_endless => None,
+            ClientError::NoAnswer { .. } if patience.can_repeat => None,
+            ClientError::Foreign { status, .. } if status.is_server_error() && patience.can_repeat => None,
             _ => return Err(error),
         };
-        was_reached = true;
-        if tries == TRIES {
+        patience.was_reached = true;
+        self.tries += 1;
+        if self.tries == TRIES && !patience.is_endless {
             return Err(error);
         }
-        let wait = asked_for.unwrap_or(USUAL_WAIT).saturating_mul(1 << (tries - 1)).min(MAX_WAIT);
-        report(&format!("{error}; trying again in {} s", wait.as_secs()));
+        let doubled = 1 << (self.tries - 1).min(TRIES);
+        let wait = asked_for.unwrap_or(USUAL_WAIT).saturating_mul(doubled).min(MAX_WAIT);
+        self.progress.message(&format!("{error}; trying again in {} s", wait.as_secs()));
         tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = interruption.happens() => return Err(error),
+            () = sleep(wait) => Ok(()),
+            () = self.stops.interruption.happens() => Err(error),
+            () = self.stops.given_up.happens() => Err(error),
         }
-        tries += 1;
     }
 }

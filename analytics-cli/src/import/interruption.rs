@@ -1,25 +1,46 @@
-use tokio::{signal, sync::watch};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
 
 /// The exit code of a program that a terminal interrupted: 128 and the number of SIGINT.
 const INTERRUPTED: i32 = 130;
 
-/// Whether Ctrl-C was pressed. A second Ctrl-C ends the process at once.
+/// Whether Ctrl-C was pressed, or the service manager ends the program, or a part of it gave up. A second signal ends the
+/// process at once.
 #[derive(Clone)]
-pub(crate) struct Interruption(watch::Receiver<bool>);
+pub(crate) struct Interruption(watch::Sender<bool>);
 
 impl Interruption {
     pub(crate) fn listen() -> Self {
-        let (sender, receiver) = watch::channel(false);
+        let sender = watch::Sender::new(false);
+        let own = sender.clone();
         tokio::spawn(async move {
-            if signal::ctrl_c().await.is_ok() {
-                sender.send_replace(true);
-                if signal::ctrl_c().await.is_ok() {
+            let (Ok(mut interrupt), Ok(mut terminate)) =
+                (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+            else {
+                return;
+            };
+            loop {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                if own.send_replace(true) {
                     std::process::exit(INTERRUPTED);
                 }
             }
-            sender.closed().await;
         });
-        Self(receiver)
+        Self(sender)
+    }
+
+    /// One that a part of the program raises.
+    pub(crate) fn of_a_part() -> Self {
+        Self(watch::Sender::new(false))
+    }
+
+    pub(crate) fn raise(&self) {
+        self.0.send_replace(true);
     }
 
     pub(crate) fn happened(&self) -> bool {
@@ -27,7 +48,7 @@ impl Interruption {
     }
 
     pub(crate) async fn happens(&self) {
-        // The sender lives as long as its receivers.
-        let _ = self.0.clone().wait_for(|happened| *happened).await;
+        // This holds the sender, so that the wait cannot fail.
+        let _ = self.0.subscribe().wait_for(|happened| *happened).await;
     }
 }

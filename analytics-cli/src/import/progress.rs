@@ -29,7 +29,7 @@ impl Progress {
         Self { bar }
     }
 
-    pub(crate) fn watch(&self, reader: Box<dyn Read>) -> impl Read + use<> {
+    pub(crate) fn watch<R: Read>(&self, reader: R) -> impl Read + use<R> {
         self.bar.wrap_read(reader)
     }
 

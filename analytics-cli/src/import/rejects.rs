@@ -1,12 +1,11 @@
 use std::{
+    fmt::Display,
     fs::File,
     io::{self, BufWriter, Write},
     path::Path,
 };
 
-use event_files::Unreadable;
-
-use super::source::Source;
+use super::input::Input;
 use crate::{failure::Failure, output};
 
 const NAMED_PER_FILE: u64 = 20;
@@ -20,10 +19,10 @@ pub(crate) struct Rejects {
 }
 
 impl Rejects {
-    /// All lines are written to the file at `path`, which must not be one of the sources.
-    pub(crate) fn begin(path: Option<&Path>, sources: &[Source]) -> Result<Self, Failure> {
+    /// All lines are written to the file at `path`, which must not be one of the inputs.
+    pub(crate) fn begin(path: Option<&Path>, inputs: &[Input]) -> Result<Self, Failure> {
         if let Some(path) = path
-            && sources.iter().any(|source| source.is_at(path))
+            && inputs.iter().any(|input| input.is_at(path))
         {
             return Err(Failure::CannotRun(format!(
                 "{} is one of the files to import, and --rejects would overwrite it; choose another file",
@@ -41,7 +40,7 @@ impl Rejects {
         Ok(Self { file: path.map(create).transpose()?, named: Vec::new(), in_this_file: 0, total: 0 })
     }
 
-    pub(crate) fn add(&mut self, source: &str, line: u64, reason: &Unreadable) -> io::Result<()> {
+    pub(crate) fn add(&mut self, source: &str, line: u64, reason: &dyn Display) -> io::Result<()> {
         self.total += 1;
         self.in_this_file += 1;
         let text = format!("{source}:{line}: {reason}");
@@ -78,14 +77,19 @@ impl Rejects {
             } else {
                 "--rejects FILE writes all of them to a file"
             };
-            output::message(&format!("lines that could not be read and were skipped: {}; {place}", self.total));
+            output::message(&format!(
+                "lines that could not be read and were skipped: {}; {place}; a later import goes on behind them",
+                self.total
+            ));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Rejects, Unreadable};
+    use event_files::Unreadable;
+
+    use super::Rejects;
 
     #[test]
     fn twenty_lines_of_each_file_are_named_and_all_are_written() {

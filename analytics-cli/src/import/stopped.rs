@@ -1,10 +1,8 @@
 use std::{fmt, io};
 
-use client::ClientError;
-use event_files::{ReadError, Unreadable};
-
-use super::batch::Batch;
+use super::{batch::Batch, reader::Fault};
 use crate::failure::{Failure, server_advice};
+use client::ClientError;
 
 /// An import that stopped early: why, and exactly what is stored.
 #[derive(Debug)]
@@ -78,18 +76,21 @@ pub(crate) enum Cause {
         error: ClientError,
         line: Option<u64>,
     },
-    Read(ReadError),
-    /// The first timestamp looks like seconds.
-    UnknownUnit(Unreadable),
+    /// It could not be read, or may not.
+    Fault(Fault),
     /// The file of rejected lines cannot be written.
     Rejects(io::Error),
     Interrupted,
 }
 
 impl Stopped {
-    /// Whether other events are stored under the key of a line.
-    fn is_conflict(&self) -> bool {
-        matches!(&self.cause, Cause::Server { error: ClientError::Refused { problem, .. }, .. } if problem.status == 409)
+    /// What is to be done about another event under the key of a line, or about another program that sends the same source.
+    fn advice_on_conflict(&self) -> Option<&'static str> {
+        let Cause::Server { error: ClientError::Refused { problem, .. }, .. } = &self.cause else { return None };
+        (problem.status == 409).then_some(match problem.position {
+            None => "Another event was stored under the key of this line: correct the key, then run the same command again.",
+            Some(_) => "Another program sends this file at the same time, or it changed while it was read. Run the same command again.",
+        })
     }
 }
 
@@ -97,8 +98,8 @@ impl From<Stopped> for Failure {
     fn from(stopped: Stopped) -> Self {
         let text = stopped.to_string();
         match &stopped.cause {
-            Cause::Server { error, .. } => Self::of_request(error, text),
-            Cause::Read(_) | Cause::UnknownUnit(_) | Cause::Rejects(_) | Cause::Interrupted => Self::CannotRun(text),
+            Cause::Server { error, .. } | Cause::Fault(Fault::Server(error)) => Self::of_request(error, text),
+            Cause::Fault(_) | Cause::Rejects(_) | Cause::Interrupted => Self::CannotRun(text),
         }
     }
 }
@@ -122,18 +123,12 @@ impl fmt::Display for Stopped {
             more => writeln!(f, "Nothing of the {more} files after it is stored.")?,
         }
         let first = gaps.iter().map(|gap| gap.first).min().unwrap_or(1);
-        if self.is_conflict() {
-            write!(
-                f,
-                "A file with the same beginning was imported before, with a different event on this line. If this is another file, give it its own \
-                 name with --id NAME. A file that was imported may grow, but its lines must not change, nor the options that make \
-                 events of them, as --own-host and --visitor."
-            )
+        if matches!(self.cause, Cause::Fault(Fault::Changed(_) | Fault::TooManyAlike)) {
+            write!(f, "If it is to be counted as another file, give it a name of its own with --id NAME.")
+        } else if let Some(advice) = self.advice_on_conflict() {
+            f.write_str(advice)
         } else if *can_repeat {
-            write!(
-                f,
-                "Run the same command again to continue: events that are stored are not counted twice. With --from-line {first} it begins there."
-            )
+            write!(f, "Run the same command again to continue: events that are stored are not counted twice.")
         } else if unknown.is_empty() {
             write!(f, "Correct the cause, then import the missing lines; --from-line {first} begins there.")
         } else {
@@ -147,10 +142,7 @@ impl fmt::Display for Cause {
         match self {
             Self::Server { error, line: Some(line) } => write!(f, "the server did not accept line {line}: {error}"),
             Self::Server { error, line: None } => write!(f, "{error}{}", server_advice(error)),
-            Self::Read(error) => error.fmt(f),
-            Self::UnknownUnit(reason) => {
-                write!(f, "{reason}; say the unit with --timestamps s, --timestamps ms or --timestamps rfc3339")
-            }
+            Self::Fault(fault) => fault.fmt(f),
             Self::Rejects(error) => write!(f, "cannot write to the --rejects file: {error}"),
             Self::Interrupted => f.write_str("it was interrupted"),
         }

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use client::Repeated;
 use event_files::LeftOut;
 use model::Hour;
 
@@ -14,42 +15,89 @@ const MAX_HOURS: usize = 1_000;
 
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Tally {
-    /// Events that the server acknowledged.
-    pub(crate) acknowledged: Kinds,
-    /// The same by hour, up to one more hour than are shown.
+    /// Events that the server stored.
+    pub(crate) new: Kinds,
+    /// Events that were stored before.
+    pub(crate) repeated: Kinds,
+    /// New events by hour, up to one more hour than are shown.
     hours: BTreeMap<Hour, Kinds>,
     /// The first and the last hour.
     range: Option<(Hour, Hour)>,
     /// Lines of logs that are no page views.
     left_out: BTreeMap<LeftOut, u64>,
     pub(crate) unreadable: u64,
+    /// Files whose last line waits for its end.
+    pub(crate) unfinished: u64,
+    /// Of the hours: events that were stored before under their own key, whose hours the server does not tell.
+    repeated_in_hours: u64,
 }
 
 impl Tally {
-    pub(crate) fn add(&mut self, batch: &Batch) {
+    /// Adds a batch that the server acknowledged.
+    pub(crate) fn add(&mut self, batch: &Batch, repeated: Repeated) {
+        self.leave_out(batch);
+        let all = batch.kinds();
+        let repeated = Kinds { clicks: repeated.clicks, impressions: repeated.impressions };
+        self.repeated += repeated;
+        if repeated == all {
+            return;
+        }
+        self.new += Kinds {
+            clicks: all.clicks.saturating_sub(repeated.clicks),
+            impressions: all.impressions.saturating_sub(repeated.impressions),
+        };
+        self.repeated_in_hours += repeated.events();
         for (&hour, &kinds) in batch.hours() {
-            self.acknowledged += kinds;
-            let (first, last) = self.range.unwrap_or((hour, hour));
-            self.range = Some((first.min(hour), last.max(hour)));
-            if self.hours.len() <= MAX_HOURS || self.hours.contains_key(&hour) {
-                *self.hours.entry(hour).or_default() += kinds;
-            }
+            self.add_hour(hour, kinds);
         }
     }
 
-    pub(crate) fn leave_out(&mut self, reason: LeftOut) {
-        *self.left_out.entry(reason).or_default() += 1;
+    /// Events that the server acknowledged.
+    pub(crate) fn acknowledged(&self) -> u64 {
+        self.new.events() + self.repeated.events()
+    }
+
+    /// Adds what another tally has.
+    pub(crate) fn join(&mut self, other: Self) {
+        self.new += other.new;
+        self.repeated += other.repeated;
+        self.unreadable += other.unreadable;
+        self.unfinished += other.unfinished;
+        self.repeated_in_hours += other.repeated_in_hours;
+        for (reason, lines) in other.left_out {
+            *self.left_out.entry(reason).or_default() += lines;
+        }
+        for (hour, kinds) in other.hours {
+            self.add_hour(hour, kinds);
+        }
+    }
+
+    fn add_hour(&mut self, hour: Hour, kinds: Kinds) {
+        let (first, last) = self.range.unwrap_or((hour, hour));
+        self.range = Some((first.min(hour), last.max(hour)));
+        if self.hours.len() <= MAX_HOURS || self.hours.contains_key(&hour) {
+            *self.hours.entry(hour).or_default() += kinds;
+        }
+    }
+
+    /// Adds what a batch left out.
+    pub(crate) fn leave_out(&mut self, batch: &Batch) {
+        for (&reason, lines) in batch.left_out() {
+            *self.left_out.entry(reason).or_default() += lines;
+        }
     }
 
     /// Lines of `name,number`, as in the server's answers, and a table of the hours.
     pub(crate) fn summary(&self, palette: Palette) -> String {
-        let Self { acknowledged, hours, range, left_out, unreadable } = self;
-        let Kinds { clicks, impressions } = acknowledged;
+        let Self { new, repeated, hours, range, left_out, unreadable, unfinished, repeated_in_hours } = self;
+        let Kinds { clicks, impressions } = new;
         let line = |(reason, lines): (&LeftOut, &u64)| format!("left_out_{},{lines}\n", reason.name());
         let reasons = left_out.iter().map(line).collect::<Vec<_>>().concat();
         let totals = format!(
-            "events,{}\nclicks,{clicks}\nimpressions,{impressions}\nleft_out,{}\n{reasons}unreadable,{unreadable}\n",
-            acknowledged.events(),
+            "events,{}\nclicks,{clicks}\nimpressions,{impressions}\nrepeated,{}\nleft_out,{}\n{reasons}\
+             unreadable,{unreadable}\nunfinished,{unfinished}\n",
+            new.events(),
+            repeated.events(),
             left_out.values().sum::<u64>()
         );
         let Some((first, last)) = range else { return totals };
@@ -62,7 +110,11 @@ impl Tally {
         let row = |(hour, Kinds { clicks, impressions }): (&Hour, &Kinds)| {
             [hour.to_string(), clicks.to_string(), impressions.to_string()]
         };
-        format!("{totals}\n{}", table::layout(header, &hours.iter().map(row).collect::<Vec<_>>(), palette))
+        let note = match repeated_in_hours {
+            0 => String::new(),
+            events => format!("\n{events} of them were stored before, under their own key\n"),
+        };
+        format!("{totals}\n{}{note}", table::layout(header, &hours.iter().map(row).collect::<Vec<_>>(), palette))
     }
 }
 
@@ -70,7 +122,7 @@ impl Tally {
 mod tests {
     use model::{Event, EventKind, Timestamp, UserName};
 
-    use super::{Batch, MAX_HOURS, Palette, Tally};
+    use super::{Batch, MAX_HOURS, Palette, Repeated, Tally};
 
     fn tally(hours: usize) -> String {
         let mut tally = Tally::default();
@@ -79,10 +131,10 @@ mod tests {
             let mut batch = Batch::default();
             for kind in [EventKind::Click, EventKind::Impression, EventKind::Impression] {
                 let event = Event { at, user: UserName::new("a").unwrap(), kind };
-                assert!(batch.push(1, &event.into(), None, 9));
+                assert!(batch.push(1, &event.into(), 9));
             }
-            tally.add(&batch);
-            tally.add(&batch);
+            tally.add(&batch, Repeated::default());
+            tally.add(&batch, Repeated::default());
         }
         tally.summary(Palette::PLAIN)
     }
@@ -93,21 +145,23 @@ mod tests {
         events,12
         clicks,4
         impressions,8
+        repeated,0
         left_out,0
         unreadable,0
+        unfinished,0
 
         hour                  clicks  impressions
         1970-01-01T00:00:00Z       2            4
         1970-01-01T01:00:00Z       2            4
         ");
-        assert_eq!(tally(0).lines().count(), 5, "without an hour there is no table");
+        assert_eq!(tally(0).lines().count(), 7, "without an hour there is no table");
     }
 
     #[test]
     fn up_to_a_thousand_hours_are_listed_and_of_more_only_the_first_and_the_last() {
-        assert_eq!(tally(MAX_HOURS).lines().count(), 5 + 2 + MAX_HOURS);
+        assert_eq!(tally(MAX_HOURS).lines().count(), 7 + 2 + MAX_HOURS);
         let many = tally(MAX_HOURS + 9);
-        assert_eq!(many.lines().count(), 7);
+        assert_eq!(many.lines().count(), 9);
         assert!(many.starts_with("events,6054\n") && many.contains("the last 1970-02-12T00:00:00Z;"), "{many}");
     }
 }

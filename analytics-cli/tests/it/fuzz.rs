@@ -35,7 +35,7 @@ async fn any_file_gives_one_of_three_exit_codes_and_events_that_are_reported_as_
         };
         let before = stored();
         fs::write(&file, input).unwrap();
-        let arguments = ["import", "--format", format, "--batch-size", "2", "--without-keys", file.to_str().unwrap()];
+        let arguments = ["import", "--format", format, "--batch-size", "2", "--without-source", file.to_str().unwrap()];
         let run: Run = command(&arguments).env("ANALYTICS_SERVER", &url).output().unwrap().into();
         assert!((0..=2).contains(&run.code), "{format}: {} {}", run.code, run.stderr);
         assert!(!run.stderr.contains("panicked"), "{}", run.stderr);

@@ -49,6 +49,12 @@ async fn ended(child: Child) -> Run {
     child.wait_with_output().await.unwrap().into()
 }
 
+/// A number of the summary.
+fn number(run: &Run, name: &str) -> u64 {
+    let found = run.stdout.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(','));
+    found.unwrap_or_else(|| panic!("{}{}", run.stdout, run.stderr)).parse().unwrap()
+}
+
 fn hour(number: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(number * 3_600, 0).unwrap()
 }
@@ -82,13 +88,34 @@ async fn an_import_that_was_killed_is_given_again_and_counts_nothing_twice() {
     // Batches of another size are as good.
     let again = run(import(daemon.url(), &file, &["--batch-size", "3000"])).await;
     assert_eq!(again.code, 0, "{}", again.stderr);
-    assert!(again.stdout.starts_with(&format!("events,{EVENTS}\n")), "{}", again.stdout);
+    let [new, repeated] = ["events", "repeated"].map(|name| number(&again, name));
+    assert_eq!(new + repeated, EVENTS, "{}", again.stdout);
+    assert!(new > 0 && repeated > 0, "{}", again.stdout);
     each_is_counted_once(&daemon, EVENTS).await;
 
     // Of a file that has grown only what is new is counted.
     File::options().append(true).open(&file).unwrap().write_all(events(EVENTS..EVENTS + 1_000).as_bytes()).unwrap();
     let grown = run(import(daemon.url(), &file, &[])).await;
     assert_eq!(grown.code, 0, "{}", grown.stderr);
+    assert_eq!(["events", "repeated"].map(|name| number(&grown, name)), [1_000, EVENTS]);
+    each_is_counted_once(&daemon, EVENTS + 1_000).await;
+
+    // So it is however the file is called and packed, and from a pipe.
+    let (renamed, packed) = (folder.path().join("events.1"), folder.path().join("events.2.gz"));
+    std::fs::rename(&file, &renamed).unwrap();
+    let gzip = std::process::Command::new("gzip").arg("--stdout").arg(&renamed).output().unwrap();
+    std::fs::write(&packed, gzip.stdout).unwrap();
+    for file in [&renamed, &packed] {
+        let again = run(import(daemon.url(), file, &[])).await;
+        assert_eq!(["events", "repeated"].map(|name| number(&again, name)), [0, EVENTS + 1_000], "{}", again.stderr);
+    }
+    let mut piped = import(daemon.url(), Path::new("-"), &[]);
+    let again = run({
+        piped.stdin(File::open(&packed).unwrap());
+        piped
+    })
+    .await;
+    assert_eq!(["events", "repeated"].map(|name| number(&again, name)), [0, EVENTS + 1_000], "{}", again.stderr);
     each_is_counted_once(&daemon, EVENTS + 1_000).await;
 }
 
@@ -124,15 +151,16 @@ async fn an_interrupted_import_prints_what_is_stored_and_how_to_continue() {
     let first = ended(importing).await;
     assert_eq!(first.code, 2, "{}", first.stderr);
     assert!(first.stderr.contains("it was interrupted"), "{}", first.stderr);
-    let said: u64 = first.stdout.lines().find_map(|line| line.strip_prefix("events,")).unwrap().parse().unwrap();
+    let said = number(&first, "events");
     let stored = daemon.counts(hour(0)).await.impressions + daemon.counts(hour(1)).await.impressions;
     assert_eq!(stored, said);
-    let from = format!("With --from-line {} it begins there.", said + 1);
-    assert!(first.stderr.contains(&from), "{said}: {}", first.stderr);
+    let not_stored = format!("line {} and all after it.", said + 1);
+    assert!(first.stderr.contains(&not_stored), "{said}: {}", first.stderr);
+    assert!(first.stderr.contains("Run the same command again to continue"), "{}", first.stderr);
 
-    let rest = run(import(daemon.url(), &file, &["--from-line", &(said + 1).to_string()])).await;
+    let rest = run(import(daemon.url(), &file, &[])).await;
     assert_eq!(rest.code, 0, "{}", rest.stderr);
-    assert!(rest.stdout.starts_with(&format!("events,{}\n", EVENTS - said)), "{}", rest.stdout);
+    assert_eq!(["events", "repeated"].map(|name| number(&rest, name)), [EVENTS - said, said]);
     each_is_counted_once(&daemon, EVENTS).await;
 }
 
@@ -147,11 +175,62 @@ async fn a_file_that_was_changed_where_it_was_imported_is_refused() {
 
     std::fs::write(&file, events(0..4) + &events(6..10)).unwrap();
     let changed = run(import(daemon.url(), &file, &[])).await;
-    assert_eq!(changed.code, 1, "{}", changed.stderr);
+    assert_eq!(changed.code, 2, "{}", changed.stderr);
+    assert!(changed.stderr.contains("has changed, or is gone"), "{}", changed.stderr);
     assert!(changed.stderr.contains("--id NAME"), "{}", changed.stderr);
     assert_eq!(daemon.counts(hour(0)).await.impressions, 5);
 
     let named = run(import(daemon.url(), &file, &["--id", "another"])).await;
     assert_eq!(named.code, 0, "{}", named.stderr);
     assert_eq!(daemon.counts(hour(0)).await.impressions, 9);
+}
+
+#[tokio::test]
+async fn one_file_that_is_imported_twice_at_the_same_time_is_counted_once() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = file(&folder);
+    let copy = folder.path().join("copy");
+    std::fs::copy(&file, &copy).unwrap();
+    under_way(&daemon, &file).await.kill().await.unwrap();
+    let both = tokio::join!(
+        run(import(daemon.url(), &file, &["--batch-size", "70"])),
+        run(import(daemon.url(), &copy, &["--batch-size", "90"])),
+    );
+    for one in [both.0, both.1] {
+        assert_eq!(one.code, 0, "{}", one.stderr);
+    }
+    each_is_counted_once(&daemon, EVENTS).await;
+}
+
+#[tokio::test]
+async fn files_that_begin_alike_are_sources_of_their_own_and_a_line_without_an_end_waits_for_it() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let case = |name: &str| format!("{}/tests/cases/{name}", env!("CARGO_MANIFEST_DIR"));
+    let mut both =
+        Command::from(command(&["import", "--server", daemon.url(), &case("k3-web1.log"), &case("k3-web2.log")]));
+    both.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let both = run(both).await;
+    assert_eq!((both.code, number(&both, "events"), number(&both, "repeated")), (0, 4, 0), "{}", both.stderr);
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("visits.csv");
+    let csv = |more: &'static [&str]| {
+        let mut import = Command::from(command(&["import", "--format", "csv", "--server", daemon.url()]));
+        import.args(more).arg(&file).stdout(Stdio::piped()).stderr(Stdio::piped());
+        run(import)
+    };
+    std::fs::copy(case("k2-cut.csv"), &file).unwrap();
+    let cut = csv(&[]).await;
+    assert_eq!((cut.code, number(&cut, "unfinished")), (0, 1), "{}", cut.stderr);
+    assert!(cut.stderr.contains("its last line has no end yet"), "{}", cut.stderr);
+    std::fs::copy(case("k2-grown.csv"), &file).unwrap();
+    let grown = csv(&["--complete"]).await;
+    assert_eq!((grown.code, number(&grown, "unfinished")), (0, 0), "{}", grown.stderr);
+    let rows = "select distinct user_name from analytics.events where kind = 'click' order by 1";
+    let rows = database.client().await.query(rows, &[]).await.unwrap();
+    let users: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(users, ["anna-1", "benjamin-2", "cid-3"]);
 }

@@ -8,6 +8,7 @@ mod cases;
 mod color;
 mod config;
 mod doctor;
+mod follow;
 mod fuzz;
 mod import;
 mod import_again;

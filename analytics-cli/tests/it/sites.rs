@@ -131,7 +131,7 @@ async fn a_file_is_imported_into_a_site_its_hours_are_verified_and_its_visitors_
     fs::write(&file, rows).unwrap();
     let file = file.to_str().unwrap();
     comes_to_succeed(&daemon, "", &["import", "--format", "csv", "--site", "shop", file]).await;
-    // Once more, and into another site.
+    // Once more, and into another site, where it is another source.
     comes_to_succeed(&daemon, "", &["import", "--format", "csv", "--site", "shop", file]).await;
     comes_to_succeed(&daemon, "", &["import", "--format", "csv", file]).await;
     let counts = async |site: &[&str]| {
@@ -141,10 +141,10 @@ async fn a_file_is_imported_into_a_site_its_hours_are_verified_and_its_visitors_
     let row = |counts: &str| format!("2015-05-17T10:00:00Z,{counts}");
     assert_eq!(counts(&["--site", "shop"]).await, row("2,2,0"));
     assert_eq!(counts(&[]).await, row("2,2,0"));
-    assert_eq!(counts(&["--site", "blog"]).await, row("1,1,0"));
+    assert_eq!(counts(&["--site", "blog"]).await, row("1,2,0"));
 
     let verified = run(&database, &["verify"]).await;
-    assert_eq!((verified.code, verified.stderr.as_str()), (0, "verified 3 hours, 5 events; 0 differ\n"));
+    assert_eq!((verified.code, verified.stderr.as_str()), (0, "verified 3 hours, 6 events; 0 differ\n"));
     let tamper = "update analytics.hour_counts set clicks = clicks + 1 where site > 0";
     database.client().await.batch_execute(tamper).await.unwrap();
     let one = run(&database, &["verify", "--site", "blog", "--format", "csv"]).await;

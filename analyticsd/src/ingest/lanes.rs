@@ -110,14 +110,16 @@ impl EventLanes {
 
     /// Stores a batch, all or nothing; when this returns [`Accepted::Committed`] it is committed.
     pub(crate) async fn store_batch(&self, batch: Submission, share: BodyShare) -> Result<Accepted, IngestError> {
-        let [one, other] = &self.bulk_events;
-        let lane = match &batch.step {
-            _ if !batch.keyed.is_empty() => &self.keyed_bulk_events,
-            // What one lane has of a source is in order.
-            Some(step) if hash_of((step.site, &step.source)) % 2 == 0 => one,
-            Some(_) => other,
-            None if one.room() >= other.room() => one,
-            None => other,
+        let lane = if batch.keyed.is_empty() {
+            let [one, other] = &self.bulk_events;
+            let prefers_one = match &batch.step {
+                // What one lane has of a source is in order.
+                Some(step) => hash_of((step.site, &step.source)).is_multiple_of(2),
+                None => one.room() >= other.room(),
+            };
+            if prefers_one { one } else { other }
+        } else {
+            &self.keyed_bulk_events
         };
         lane.store(batch, Some(share)).await
     }

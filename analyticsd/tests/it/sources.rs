@@ -18,7 +18,8 @@ const HOUR: &str = "2015-05-17T10:30:00Z";
 
 /// `events` clicks of as many visitors.
 fn clicks(events: u64) -> String {
-    (0..events).map(|n| format!("{{\"timestamp\":{TEN},\"user\":\"u{n}\",\"event\":\"click\"}}\n")).collect()
+    let line = |n| format!("{{\"timestamp\":{TEN},\"user\":\"u{n}\",\"event\":\"click\"}}\n");
+    (0..events).map(line).collect::<Vec<_>>().concat()
 }
 
 async fn send(daemon: &Daemon, query: &str, body: String) -> Response {

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use model::{
-    BearerToken, Event, EventKind, Hour, HourCounts, HourRow, HoursPage, IdempotencyKey, Problem, SiteName, TimeUnit,
-    Timestamp, UserName, wire,
+    BearerToken, Event, EventKind, Hour, HourCounts, HourRow, HoursPage, IdempotencyKey, Problem, SiteName, SourceList,
+    SourceName, SourcePosition, TimeUnit, Timestamp, UserName, wire,
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{
@@ -25,10 +25,59 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 /// What analyticsd did with the events that it accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
-    /// They are committed.
-    Stored,
+    /// They are committed, some of them before this request.
+    Stored(Repeated),
     /// The database is away; they are on the daemon's disk, and will be stored when it is back.
     Spooled,
+}
+
+/// The events of a request that were stored before it, and not again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Repeated {
+    pub clicks: u64,
+    pub impressions: u64,
+    /// Where the source of the request stands, if that is behind the request's end.
+    pub stands_at: Option<u64>,
+}
+
+impl Repeated {
+    /// Of the header, whose numbers are 0 where it does not name them.
+    fn of(headers: &HeaderMap) -> Self {
+        let header = headers.get(wire::REPEATED_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let members = header.split(',').filter_map(|member| member.trim().split_once('='));
+        members.fold(Self::default(), |repeated, (name, value)| match (name, value.parse().ok()) {
+            ("clicks", clicks) => Self { clicks: clicks.unwrap_or_default(), ..repeated },
+            ("impressions", impressions) => Self { impressions: impressions.unwrap_or_default(), ..repeated },
+            ("position", stands_at) => Self { stands_at, ..repeated },
+            _ => repeated,
+        })
+    }
+}
+
+/// The part of a source that a batch is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    pub source: SourceName,
+    pub from: SourcePosition,
+    pub to: SourcePosition,
+}
+
+impl Step {
+    fn parameters(&self) -> String {
+        let Self { source, from, to } = self;
+        let check = |parameter: &str, at: &SourcePosition| {
+            at.check.as_ref().map(|check| format!("&{parameter}={check}")).unwrap_or_default()
+        };
+        format!(
+            "&{}={}&from={}&to={}{}{}",
+            SourceName::PARAMETER,
+            utf8_percent_encode(source.as_str(), NON_ALPHANUMERIC),
+            from.position,
+            to.position,
+            check("from_check", from),
+            check("check", to),
+        )
+    }
 }
 
 /// Any answer, and what is known about when it was given.
@@ -99,12 +148,22 @@ impl Client {
     }
 
     /// Sends many events, written as newline-delimited JSON. They are stored together or not at all. A line that names a
-    /// site is for that one.
-    pub async fn send_batch(&self, lines: &[u8]) -> Result<Delivery, ClientError> {
+    /// site is for that one. A part of a source is stored if the source stands at its beginning.
+    pub async fn send_batch(&self, lines: &[u8], step: Option<&Step>) -> Result<Delivery, ClientError> {
         // Without the unit, the server would refuse what looks like seconds.
-        let url = format!("{}{}?{}=ms{}", self.url, wire::BATCH_PATH, TimeUnit::PARAMETER, self.site_parameter('&'));
+        let (unit, site) = (TimeUnit::PARAMETER, self.site_parameter('&'));
+        let step = step.map(Step::parameters).unwrap_or_default();
+        let url = format!("{}{}?{unit}=ms{site}{step}", self.url, wire::BATCH_PATH);
         let request = self.http.post(url);
         self.delivery_of(request.header(CONTENT_TYPE, wire::NDJSON).body(lines.to_vec())).await
+    }
+
+    /// Where the sources stand whose names begin so; not all of them if the list is not whole.
+    pub async fn sources(&self, prefix: &SourceName) -> Result<SourceList, ClientError> {
+        let prefix = utf8_percent_encode(prefix.as_str(), NON_ALPHANUMERIC);
+        let url = format!("{}{}?prefix={prefix}{}", self.url, wire::SOURCES_PATH, self.site_parameter('&'));
+        let (status, body) = self.text_of(self.http.get(url)).await?;
+        serde_json::from_str(&body).map_err(|_| ClientError::foreign(&self.url, status, &body))
     }
 
     pub async fn counts(&self, hour: Hour) -> Result<HourCounts, ClientError> {
@@ -167,7 +226,8 @@ impl Client {
 
     async fn delivery_of(&self, request: RequestBuilder) -> Result<Delivery, ClientError> {
         let response = self.answer_of(request, &[StatusCode::NO_CONTENT, StatusCode::ACCEPTED]).await?;
-        Ok(if response.status() == StatusCode::ACCEPTED { Delivery::Spooled } else { Delivery::Stored })
+        let is_spooled = response.status() == StatusCode::ACCEPTED;
+        Ok(if is_spooled { Delivery::Spooled } else { Delivery::Stored(Repeated::of(response.headers())) })
     }
 
     async fn text_of(&self, request: RequestBuilder) -> Result<(StatusCode, String), ClientError> {

@@ -14,7 +14,7 @@ mod server_url;
 pub use reqwest::StatusCode;
 
 pub use self::{
-    client::{Client, Delivery, Probe},
+    client::{Client, Delivery, Probe, Repeated, Step},
     error::{ClientError, is_of_tls},
     live_stream::{LiveStream, StreamEnd, Update},
     server_url::{InvalidServerUrl, ServerUrl},

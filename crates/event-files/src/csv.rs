@@ -91,6 +91,11 @@ impl Csv {
         Ok(record)
     }
 
+    /// Whether the lines that were read end within a record.
+    pub(crate) fn is_within_a_record(&self) -> bool {
+        self.begun.is_some()
+    }
+
     /// At the end of the file: a record whose quote was never closed.
     pub(crate) fn finish(&mut self) -> Option<Record> {
         let line = self.begun.take()?;
@@ -109,7 +114,7 @@ impl Csv {
 pub fn is_csv_header(line: &[u8]) -> bool {
     let mut csv = Csv::new(TimeUnit::default());
     let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
-    let read = csv.read(Line { number: 1, bytes: Some(line), crlf: false });
+    let read = csv.read(Line { number: 1, bytes: Some(line), crlf: false, is_ended: true });
     matches!(read, Ok(None)) && (csv.columns.is_some() || csv.delimiter.is_some())
 }
 

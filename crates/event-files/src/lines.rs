@@ -13,12 +13,16 @@ pub(crate) struct Line<'a> {
     pub(crate) bytes: Option<&'a [u8]>,
     /// Whether it ends with CR LF rather than LF, which matters if a quoted field continues in the next line.
     pub(crate) crlf: bool,
+    /// Whether it has its end. Only the last one may lack it.
+    pub(crate) is_ended: bool,
 }
 
 /// Reads the lines of a file one after the other, in bounded memory.
 pub(crate) struct Lines<R> {
     reader: BufReader<R>,
     number: u64,
+    /// How many bytes were read.
+    position: u64,
     buffer: Vec<u8>,
     /// What ends a line.
     end: u8,
@@ -26,7 +30,13 @@ pub(crate) struct Lines<R> {
 
 impl<R: Read> Lines<R> {
     pub(crate) fn new(reader: R) -> Self {
-        Self { reader: BufReader::with_capacity(64 * 1024, reader), number: 0, buffer: Vec::new(), end: b'\n' }
+        Self {
+            reader: BufReader::with_capacity(64 * 1024, reader),
+            number: 0,
+            position: 0,
+            buffer: Vec::new(),
+            end: b'\n',
+        }
     }
 
     /// The next line, or none at the end. Lines end with LF or CR LF, or with CR alone if the file begins so; the last
@@ -38,23 +48,32 @@ impl<R: Read> Lines<R> {
         // Two more than the limit, so that a line of exactly the limit is read together with its CR LF.
         let limit = MAX_LINE_BYTES as u64 + 2;
         self.buffer.clear();
-        if (&mut self.reader).take(limit).read_until(self.end, &mut self.buffer)? == 0 {
+        let read = (&mut self.reader).take(limit).read_until(self.end, &mut self.buffer)?;
+        if read == 0 {
             return Ok(None);
         }
+        self.position += read as u64;
         self.number += 1;
         let mut line = self.buffer.as_slice();
         let crlf = line.ends_with(b"\r\n");
+        let mut is_ended = true;
         match line.strip_suffix(&[self.end]) {
             Some(whole) => line = whole.strip_suffix(b"\r").unwrap_or(whole),
             None if line.len() > MAX_LINE_BYTES => {
-                self.reader.skip_until(self.end)?;
+                self.position += self.reader.skip_until(self.end)? as u64;
             }
-            None => {}
+            None => is_ended = false,
         }
         if self.number == 1 {
             line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
         }
-        Ok(Some(Line { number: self.number, bytes: (line.len() <= MAX_LINE_BYTES).then_some(line), crlf }))
+        let bytes = (line.len() <= MAX_LINE_BYTES).then_some(line);
+        Ok(Some(Line { number: self.number, bytes, crlf, is_ended }))
+    }
+
+    /// How many bytes of the file the lines have that were returned.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Reading {
     pub unit: TimeUnit,
     /// For logs.
     pub rules: PageViewRules,
+    /// Whether a last line that lacks its end is left for the next time: whoever writes the file may not be done with it.
+    pub leaves_unfinished: bool,
 }
 
 /// Reads the records of a file one after the other, in bounded memory.
@@ -40,6 +42,10 @@ pub struct Records {
     /// None for an empty file whose format was not given.
     format: Option<Format>,
     decoder: Decoder,
+    leaves_unfinished: bool,
+    /// Behind the last line that is done with.
+    position: u64,
+    is_unfinished: bool,
 }
 
 enum Decoder {
@@ -75,7 +81,14 @@ impl Records {
             Some(Format::Log(format)) => Decoder::Log(Box::new(AccessLog::new(format, reading.rules.clone()))),
             Some(Format::Ndjson) | None => Decoder::Ndjson(reading.unit),
         };
-        Ok(Self { lines: Lines::new(text), format, decoder })
+        Ok(Self {
+            lines: Lines::new(text),
+            format,
+            decoder,
+            leaves_unfinished: reading.leaves_unfinished,
+            position: 0,
+            is_unfinished: false,
+        })
     }
 
     /// The format that was given or found; none if the file is empty.
@@ -87,11 +100,34 @@ impl Records {
     #[expect(clippy::should_implement_trait, reason = "an iterator would have to continue after an error")]
     pub fn next(&mut self) -> Result<Option<Record>, ReadError> {
         while let Some(line) = self.lines.next()? {
-            if let Some(record) = self.decoder.read(line)? {
-                return Ok(Some(record));
+            if self.leaves_unfinished && !line.is_ended {
+                self.is_unfinished = true;
+                return Ok(None);
+            }
+            let record = self.decoder.read(line)?;
+            if !self.decoder.is_within_a_record() {
+                self.position = self.lines.position();
+            }
+            if record.is_some() {
+                return Ok(record);
             }
         }
+        if self.leaves_unfinished {
+            self.is_unfinished |= self.decoder.is_within_a_record();
+            return Ok(None);
+        }
+        self.position = self.lines.position();
         Ok(self.decoder.finish())
+    }
+
+    /// How many bytes of the text the records have that were returned, and what was skipped between them.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Whether the text ends within a line or record that was left.
+    pub fn is_unfinished(&self) -> bool {
+        self.is_unfinished
     }
 }
 
@@ -103,6 +139,10 @@ impl Decoder {
             Self::Ndjson(unit) => content_of(line.bytes, |bytes| wire::parse_line(bytes, *unit).into()),
         };
         Ok(content.map(|content| Record { line: line.number, content }))
+    }
+
+    fn is_within_a_record(&self) -> bool {
+        matches!(self, Self::Csv(csv) if csv.is_within_a_record())
     }
 
     fn finish(&mut self) -> Option<Record> {
@@ -198,6 +238,27 @@ mod tests {
             let record = records.next().unwrap().unwrap();
             assert_eq!(matches!(record.content, Content::Event(_)), is_event, "{record:?}");
         }
+    }
+
+    #[test]
+    fn positions_lie_behind_records_and_an_unfinished_one_is_left_if_asked() {
+        let positions = |text: &str, format: Format, leaves_unfinished| {
+            let reading = Reading { format: FormatChoice::Known(format), leaves_unfinished, ..Reading::default() };
+            let mut records = Records::open(Cursor::new(text.to_owned()), &reading).unwrap();
+            let mut seen = Vec::new();
+            while records.next().unwrap().is_some() {
+                seen.push(records.position());
+            }
+            (seen, records.position(), records.is_unfinished())
+        };
+        assert_eq!(positions("\na\r\n\nb", Format::Ndjson, true), (vec![4], 5, true));
+        assert_eq!(positions("\na\r\n\nb", Format::Ndjson, false), (vec![4, 6], 6, false));
+        let csv = "timestamp,user,event\n1,\"a\nb\",click\n\n2,\"c\nd";
+        assert_eq!(positions(csv, Format::Csv, true), (vec![35], 36, true));
+        assert_eq!(positions(csv, Format::Csv, false), (vec![35, 42], 42, false));
+        assert_eq!(positions("timestamp,user,event\n1,\"c\n", Format::Csv, true), (vec![], 21, true));
+        let long = format!("{}\nb\n", "x".repeat(3 << 20));
+        assert_eq!(positions(&long, Format::Ndjson, true), (vec![(3 << 20) + 1, (3 << 20) + 3], (3 << 20) + 3, false));
     }
 
     /// `tests/it/fuzz.rs` of `analytics-cli` imports the same files.

@@ -151,13 +151,13 @@ pub fn write_line(event: &Event, key: Option<&IdempotencyKey>, site: Option<&Sit
     write(event.at, event.kind, Ok(&event.user), key, site, out);
 }
 
-/// Includes the newline. `key` is for an event without its own.
-pub fn write_sent(event: &SentEvent, key: Option<&IdempotencyKey>, out: &mut Vec<u8>) {
+/// Includes the newline.
+pub fn write_sent(event: &SentEvent, out: &mut Vec<u8>) {
     let visitor = match &event.visitor {
         SentVisitor::Named(user) => Ok(user),
         SentVisitor::Client { address, agent } => Err((*address, &**agent)),
     };
-    write(event.at, event.kind, visitor, event.key.as_ref().or(key), event.site.as_ref(), out);
+    write(event.at, event.kind, visitor, event.key.as_ref(), event.site.as_ref(), out);
 }
 
 fn write(
@@ -245,7 +245,7 @@ mod tests {
             let mut line = Vec::new();
             let client = SentVisitor::Client { address: "192.0.2.1".parse().unwrap(), agent: event.user.as_str().to_owned() };
             let from_client = SentEvent { visitor: client, ..SentEvent::from(event.clone()) };
-            write_sent(&from_client, None, &mut line);
+            write_sent(&from_client, &mut line);
             prop_assert_eq!(parse_line(&line, TimeUnit::Millis).unwrap(), from_client);
             line.clear();
             let key = key.map(|key| IdempotencyKey::new(key).unwrap());

@@ -4,7 +4,7 @@ use futures_util::{Stream, StreamExt};
 use hyper::body::Bytes;
 use model::{
     Event, Hour, IdempotencyKey, InvalidInput, Keyed, Problem, SiteEvent, SiteHour, SiteName, SourceName, SourceStep,
-    Submission, TimeUnit,
+    Submission, TimeUnit, Timestamp,
     wire::{self, InvalidLine, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_BATCH_HOURS, SentEvent, SentVisitor},
 };
 use tokio::time::timeout;
@@ -22,6 +22,7 @@ use crate::{
         visitor_names::VisitorNames,
     },
     ingest::{
+        job::IngestError,
         lanes::EventLanes,
         limits::{RequestLimits, age::AcceptedTimes, body_budget::BodyShare},
     },
@@ -92,7 +93,7 @@ where
     }
     let batch = Batch::new(limits.ages.now(), names, request_sites.clone(), site.clone(), unit);
     let reading = timeout(limits.body_timeout, read_events(coding, coding.content(body), batch, &mut share));
-    let (mut batch, sites) = reading.await.map_err(|_| ApiError::BodyTimeout(limits.body_timeout))??;
+    let (mut batch, sites, lines) = reading.await.map_err(|_| ApiError::BodyTimeout(limits.body_timeout))??;
     if let Some(key) = key {
         if !batch.keyed.is_empty() {
             return Err(ApiError::Invalid(InvalidInput {
@@ -111,7 +112,7 @@ where
     }
     sites.admit(&mut batch.events).await?;
     let a_user_is_unset = batch.events.iter().any(|of_site| of_site.event.user.looks_unset());
-    let mut answer = response::stored(events.store_batch(batch, share).await?);
+    let mut answer = response::stored(events.store_batch(batch, share).await.map_err(|error| of_line(error, &lines))?);
     if a_user_is_unset {
         response::warn_of_unset_user(&mut answer);
     }
@@ -124,7 +125,7 @@ async fn read_events(
     mut content: impl Stream<Item = Result<Bytes, ApiError>> + Unpin,
     mut batch: Batch,
     share: &mut BodyShare,
-) -> Result<(Submission, BatchSites), ApiError> {
+) -> Result<(Submission, BatchSites, EventLines), ApiError> {
     let mut bytes = 0;
     let mut cutter = EventCutter::default();
     while let Some(piece) = content.next().await {
@@ -145,7 +146,22 @@ async fn read_events(
     for event in rest {
         batch.add_line(event).await?;
     }
-    Ok((batch.submission, batch.sites))
+    Ok((batch.submission, batch.sites, batch.event_lines))
+}
+
+/// The time of each event, and its line.
+type EventLines = Vec<(Timestamp, u64)>;
+
+/// Names the line of an event that comes too late.
+fn of_line(error: IngestError, lines: &EventLines) -> ApiError {
+    let late = match &error {
+        IngestError::Expired(expired) => lines.iter().find(|(at, _)| *at == expired.at),
+        _ => None,
+    };
+    match late {
+        Some((_, line)) => ApiError::Line(*line, Box::new(error.into())),
+        None => error.into(),
+    }
 }
 
 fn too_large(limit: String) -> ApiError {
@@ -160,6 +176,7 @@ struct Batch {
     site: Option<SiteName>,
     unit: TimeUnit,
     lines: u64,
+    event_lines: EventLines,
     submission: Submission,
     hours: HashSet<Hour>,
     keys: HashSet<(SiteHour, IdempotencyKey)>,
@@ -180,6 +197,7 @@ impl Batch {
             site,
             unit,
             lines: 0,
+            event_lines: EventLines::default(),
             submission: Submission::default(),
             hours: HashSet::new(),
             keys: HashSet::new(),
@@ -217,6 +235,7 @@ impl Batch {
             keyed.push(Keyed { key, events: events.len()..events.len() + 1 });
         }
         self.hours.insert(event.event.hour());
+        self.event_lines.push((at, self.lines));
         events.push(event);
         let exceeded = if events.len() > MAX_BATCH_EVENTS {
             format!("{MAX_BATCH_EVENTS} events")

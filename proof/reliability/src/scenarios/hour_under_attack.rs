@@ -178,7 +178,7 @@ async fn store_all(race: &Race, writer: &mut Writer, events: &[SiteEvent], clien
                     }
                 }
             }
-            claimed @ Ingested::Claimed { .. } => bail!("{claimed:?}, but no key is claimed"),
+            claimed @ (Ingested::Claimed { .. } | Ingested::Moved(_)) => bail!("{claimed:?}, but no key is claimed"),
         }
     }
     bail!("a batch was not stored for {PATIENCE:?}, because its hours were settled again and again")

@@ -7,8 +7,9 @@ use std::{
 
 use crate::failure::Failure;
 
+/// Where events are read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Source {
+pub(crate) enum Input {
     Stdin,
     File {
         path: PathBuf,
@@ -17,7 +18,7 @@ pub(crate) enum Source {
     },
 }
 
-impl Source {
+impl Input {
     /// Checks that a file can be read, so that an import does not stop halfway because of a mistyped name.
     pub(crate) fn find(path: PathBuf) -> Result<Self, Failure> {
         if path.as_os_str() == "-" {
@@ -38,7 +39,7 @@ impl Source {
         Ok(Self::File { path, bytes })
     }
 
-    pub(crate) fn open(&self) -> io::Result<Box<dyn Read>> {
+    pub(crate) fn open(&self) -> io::Result<Box<dyn Read + Send>> {
         Ok(match self {
             Self::Stdin => Box::new(io::stdin()),
             Self::File { path, .. } => Box::new(File::open(path)?),
@@ -58,6 +59,19 @@ impl Source {
         match self {
             Self::Stdin => None,
             Self::File { bytes, .. } => *bytes,
+        }
+    }
+
+    /// Whether it can be opened again from its beginning.
+    pub(crate) fn is_file(&self) -> bool {
+        self.bytes().is_some()
+    }
+
+    /// The path of a file, whichever way leads to it.
+    pub(crate) fn place(&self) -> Option<PathBuf> {
+        match self {
+            Self::File { path, bytes: Some(_) } => fs::canonicalize(path).ok(),
+            Self::File { .. } | Self::Stdin => None,
         }
     }
 

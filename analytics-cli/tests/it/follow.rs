@@ -1,0 +1,180 @@
+//! Logs that are imported as they grow, against a real daemon.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::Path,
+    process::Stdio,
+    time::Duration,
+};
+
+use db::Flavour;
+use harness::{Daemon, TestDatabase};
+use tempfile::TempDir;
+use tokio::{
+    io::AsyncWriteExt,
+    process::{Child, Command},
+    time::{sleep, timeout},
+};
+
+use crate::{Run, command};
+
+fn line(visitor: u64) -> String {
+    format!("192.0.2.{visitor} - - [01/Feb/2024:14:00:01 +0000] \"GET / HTTP/1.1\" 200 512\n")
+}
+
+fn lines(visitors: std::ops::RangeInclusive<u64>) -> String {
+    visitors.map(line).collect()
+}
+
+fn append(path: &Path, text: &str) {
+    File::options().append(true).create(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+struct Followed {
+    database: TestDatabase,
+    daemon: Daemon,
+    folder: TempDir,
+}
+
+impl Followed {
+    async fn begin(options: &[&str]) -> Self {
+        let database = TestDatabase::new(Flavour::Postgres).await;
+        let daemon = Daemon::start_with([&["--database-url", database.url()], options].concat()).await;
+        Self { database, daemon, folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn log(&self) -> std::path::PathBuf {
+        self.folder.path().join("access.log")
+    }
+
+    fn import(&self, arguments: &[&str]) -> Child {
+        let mut import = Command::from(command(&["import", "--server", self.daemon.url()]));
+        import.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        import.spawn().unwrap()
+    }
+
+    fn follow(&self, more: &[&str]) -> Child {
+        let log = self.log();
+        self.import(&[&["--follow", log.to_str().unwrap()], more].concat())
+    }
+
+    /// Waits until each of these visitors has one event, and nobody else has any.
+    async fn counts(&self, visitors: u64) {
+        let until = async {
+            let client = self.database.client().await;
+            let all = "select count(*), count(distinct user_name) from analytics.events";
+            loop {
+                let row = client.query_one(all, &[]).await.unwrap();
+                let (events, users): (i64, i64) = (row.get(0), row.get(1));
+                assert_eq!(events, users, "an event is stored twice");
+                if events == i64::try_from(visitors).unwrap() {
+                    return;
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(Duration::from_mins(1), until).await.unwrap_or_else(|_| panic!("{visitors} events within a minute"));
+    }
+}
+
+async fn interrupt(import: Child) -> Run {
+    harness::signal(import.id().unwrap(), "INT").await.unwrap();
+    import.wait_with_output().await.unwrap().into()
+}
+
+#[tokio::test]
+async fn a_log_is_followed_through_both_ways_of_rotation() {
+    let followed = Followed::begin(&[]).await;
+    let (log, rotated) = (followed.log(), followed.folder.path().join("access.log.1"));
+    append(&log, &lines(1..=3));
+    let metrics = followed.folder.path().join("lag.prom");
+    let import = followed.follow(&["--metrics", metrics.to_str().unwrap()]);
+    followed.counts(3).await;
+
+    // A line arrives in two pieces.
+    let four = line(4);
+    append(&log, &four[..20]);
+    append(&log, &four[20..]);
+    followed.counts(4).await;
+
+    fs::rename(&log, &rotated).unwrap();
+    append(&rotated, &line(5));
+    append(&log, &line(6));
+    followed.counts(6).await;
+
+    append(&log, &line(7));
+    followed.counts(7).await;
+    append(&log, &line(8));
+    fs::copy(&log, &rotated).unwrap();
+    fs::write(&log, "").unwrap();
+    append(&log, &line(9));
+    followed.counts(9).await;
+
+    while !fs::read_to_string(&metrics).unwrap().contains("analytics_import_lag_bytes{file=") {
+        sleep(Duration::from_millis(20)).await;
+    }
+    let ended = interrupt(import).await;
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(ended.stdout.starts_with("events,9\n"), "{}{}", ended.stdout, ended.stderr);
+}
+
+#[tokio::test]
+async fn a_log_that_was_rotated_while_nobody_followed_it_is_finished_first() {
+    let followed = Followed::begin(&[]).await;
+    let log = followed.log();
+    append(&log, &lines(1..=2));
+    let import = followed.follow(&[]);
+    followed.counts(2).await;
+    assert_eq!(interrupt(import).await.code, 0);
+
+    append(&log, &line(3));
+    fs::rename(&log, followed.folder.path().join("access.log.1")).unwrap();
+    append(&log, &line(4));
+    // This one nobody asked for.
+    append(&followed.folder.path().join("access.log.2"), &line(99));
+    let import = followed.follow(&[]);
+    followed.counts(4).await;
+    drop(import);
+    let import = followed.follow(&[]);
+    append(&log, &line(5));
+    followed.counts(5).await;
+    assert_eq!(interrupt(import).await.code, 0);
+}
+
+#[tokio::test]
+async fn a_line_that_the_server_never_takes_does_not_hold_up_those_behind_it() {
+    let followed = Followed::begin(&["--max-future", "1h"]).await;
+    let log = followed.log();
+    append(&log, &lines(1..=2));
+    append(&log, &line(3).replace("2024", "2924"));
+    append(&log, &line(4));
+    let import = followed.follow(&[]);
+    followed.counts(3).await;
+    let ended = interrupt(import).await;
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    assert!(ended.stderr.contains("access.log:3: was not accepted"), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn what_a_pipe_brings_is_sent_as_it_comes() {
+    let followed = Followed::begin(&[]).await;
+    let mut import = followed.import(&["-"]);
+    let mut pipe = import.stdin.take().unwrap();
+    for visitor in 1..=3 {
+        pipe.write_all(line(visitor).as_bytes()).await.unwrap();
+        followed.counts(visitor).await;
+    }
+    let ended = interrupt(import).await;
+    assert!(ended.stdout.starts_with("events,3\n"), "{}{}", ended.stdout, ended.stderr);
+
+    // The same beginning again: it is stored, and what follows is new.
+    let mut import = followed.import(&["-"]);
+    let mut pipe = import.stdin.take().unwrap();
+    pipe.write_all(lines(1..=4).as_bytes()).await.unwrap();
+    followed.counts(4).await;
+    drop(pipe);
+    let ended: Run = import.wait_with_output().await.unwrap().into();
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(ended.stdout.contains("repeated,3\n"), "{}", ended.stdout);
+}
