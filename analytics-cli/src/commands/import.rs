@@ -180,11 +180,11 @@ pub(crate) async fn run(args: ImportArgs, client: Client) -> Result<ExitCode, Fa
         rules,
         leaves_unfinished: !args.complete && !args.without_source,
     };
-    let inputs = args.files.into_iter().map(Input::find).collect::<Result<Vec<_>, _>>()?;
-    if args.follow && !inputs.iter().all(Input::is_file) {
-        return Err(Failure::CannotRun(
-            "--follow reads files as they grow; what a pipe brings is sent as it comes without it".to_owned(),
-        ));
+    let find = if args.follow { Input::to_follow } else { Input::find };
+    let inputs = args.files.into_iter().map(find).collect::<Result<Vec<_>, _>>()?;
+    if inputs.contains(&Input::Stdin) && args.follow {
+        let advice = "--follow reads files as they grow; what standard input brings is sent as it comes without it";
+        return Err(Failure::CannotRun(advice.to_owned()));
     }
     let options = Options {
         reading,

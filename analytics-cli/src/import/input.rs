@@ -19,6 +19,18 @@ pub(crate) enum Input {
 }
 
 impl Input {
+    /// A log that is followed. It may begin to be there later.
+    pub(crate) fn to_follow(path: PathBuf) -> Result<Self, Failure> {
+        match fs::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::File { path, bytes: Some(0) }),
+            Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => Err(Failure::CannotRun(format!(
+                "--follow reads files as they grow, and {} is none; what a pipe brings is sent as it comes without it",
+                path.display()
+            ))),
+            _ => Self::find(path),
+        }
+    }
+
     /// Checks that a file can be read, so that an import does not stop halfway because of a mistyped name.
     pub(crate) fn find(path: PathBuf) -> Result<Self, Failure> {
         if path.as_os_str() == "-" {

@@ -35,6 +35,7 @@ pages! {
     load_testing: "docs/load-testing.md",
     logs: "docs/logs.md",
     sites: "docs/sites.md",
+    sources: "docs/sources.md",
     sql: "docs/sql.md",
     access: "docs/operate/access.md",
     backup: "docs/operate/backup.md",

@@ -20,10 +20,10 @@ pub(crate) enum Contender {
     Daemon,
     /// The same, with a token and rate limits per token and address.
     Guarded,
-    /// `analytics-cli import`, into analyticsd, each line under a key.
+    /// `analytics-cli import`, into analyticsd, as a source.
     Import,
-    /// The same without keys.
-    ImportWithoutKeys,
+    /// The same, as no source.
+    ImportWithoutSource,
     /// `COPY` by psql, without analyticsd.
     Copy,
 }
@@ -43,7 +43,7 @@ impl fmt::Display for Contender {
             Self::Daemon => "analyticsd",
             Self::Guarded => "analyticsd with a token and limits",
             Self::Import => "analytics-cli import",
-            Self::ImportWithoutKeys => "analytics-cli import --without-keys",
+            Self::ImportWithoutSource => "analytics-cli import --without-source",
             Self::Copy => "psql's COPY",
         })
     }

@@ -48,7 +48,7 @@ pub(crate) fn all(measurements: &[Measurement]) -> Vec<Ratio> {
         .iter()
         .filter(|measurement| {
             measurement.contender.is_daemon()
-                || matches!(measurement.contender, Contender::Import | Contender::ImportWithoutKeys)
+                || matches!(measurement.contender, Contender::Import | Contender::ImportWithoutSource)
         })
         .flat_map(|measurement| {
             let baselines = baselines.into_iter().chain([Baseline::Smallest]);

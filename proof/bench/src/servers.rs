@@ -84,10 +84,10 @@ impl Programs {
     }
 
     /// Imports newline-delimited JSON.
-    pub(crate) fn import(&self, file: &Path, daemon: &Server, with_keys: bool) -> Command {
+    pub(crate) fn import(&self, file: &Path, daemon: &Server, is_source: bool) -> Command {
         let mut command = Command::new(&self.cli);
         command.args(["import", "--format", "ndjson", "--server", daemon.url()]).arg(file);
-        command.args((!with_keys).then_some("--without-keys"));
+        command.args((!is_source).then_some("--without-source"));
         command
     }
 }

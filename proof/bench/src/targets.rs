@@ -66,7 +66,8 @@ const RATIOS: &[Promised] = &[
     promised(Part::Writes, Some(256), Contender::Daemon, Contender::Textbook, 12.0),
     promised(Part::Mix, None, Contender::Daemon, Contender::Textbook, 100.0),
     promised(Part::Rows, None, Contender::Daemon, Contender::Copy, 0.60),
-    promised(Part::Rows, None, Contender::ImportWithoutKeys, Contender::Copy, 0.60),
+    promised(Part::Rows, None, Contender::ImportWithoutSource, Contender::Copy, 0.60),
+    promised(Part::Rows, None, Contender::Import, Contender::ImportWithoutSource, 0.90),
     promised(Part::Access, None, Contender::Guarded, Contender::Daemon, 0.95),
 ];
 

@@ -32,7 +32,7 @@ const FIRST_HOUR: u32 = 366 * 24;
 pub(super) async fn measure(stage: &Stage<'_>) -> anyhow::Result<Findings> {
     // A daemon of its own: the memory for batches is another promise than that for single events.
     let daemon = stage.programs.daemon(&stage.served).await?;
-    let contenders = [Contender::Copy, Contender::Daemon, Contender::ImportWithoutKeys, Contender::Import];
+    let contenders = [Contender::Copy, Contender::Daemon, Contender::ImportWithoutSource, Contender::Import];
     let mut measurements = Vec::new();
     for &users in &stage.plan.sizes.row_users {
         let subject = Subject::new(Part::Rows, "rows", Axis::Users, users);
@@ -67,7 +67,7 @@ async fn store(stage: &Stage<'_>, daemon: &Server, contender: Contender, rows: R
             std::fs::write(&file, rows.copy_text())?;
             Prepared::Command(copy(stage.served.url, File::open(&file).await?.into_std().await)?)
         }
-        Contender::Import | Contender::ImportWithoutKeys => {
+        Contender::Import | Contender::ImportWithoutSource => {
             std::fs::write(&file, rows.batches().concat())?;
             Prepared::Command(stage.programs.import(&file, daemon, contender == Contender::Import))
         }
