@@ -146,7 +146,10 @@ impl App {
         let settling = settling::settle_forever(store.clone(), config.settle_after, Arc::clone(&metrics));
         tasks.spawn_background("settling", settling);
 
-        let service = |gate, listener| HttpService::new(gate, Router::new(listener, &services), Arc::clone(&metrics));
+        let service = |gate, listener| {
+            let router = Router::new(listener, config.public_path.clone(), &services);
+            HttpService::new(gate, router, Arc::clone(&metrics))
+        };
         let admin = config.admin_listen.zip(admin_listener).map(|(listen, listener)| {
             let service = service(gate(Listener::Admin, listen), Listener::Admin);
             serve_admin(listener, service, output)

@@ -37,6 +37,7 @@ impl Settings {
         };
         Ok(Config {
             listen: self.get(&settings::LISTEN),
+            public_path: self.value(&settings::PUBLIC_PATH),
             migrate: self.get(&settings::MIGRATE) || matches!(database, Database::Embedded(_)),
             database,
             admin_listen: self.value(&settings::ADMIN_LISTEN),

@@ -25,7 +25,12 @@ pub use command::{Invocation, command};
 pub use show::ShowFormat;
 pub use sources::Settings;
 
-use crate::{auth::AccessConfig, http::Limits, ingest::limits::RequestLimits, telemetry::output::LogConfig};
+use crate::{
+    auth::AccessConfig,
+    http::{Limits, PublicPath},
+    ingest::limits::RequestLimits,
+    telemetry::output::LogConfig,
+};
 
 /// What the program was called to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +52,8 @@ pub enum Task {
 pub struct Config {
     /// Where to serve HTTP.
     pub(crate) listen: SocketAddr,
+    /// Names of the operator's own for what web pages load, if any.
+    pub(crate) public_path: Option<PublicPath>,
     /// Where the database is.
     pub(crate) database: Database,
     /// Whether to migrate before serving.

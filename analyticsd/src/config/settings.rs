@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     auth::{ForwardedHeader, Rate},
+    http::PublicPath,
     telemetry::output::LogFormat,
 };
 
@@ -75,6 +76,21 @@ settings! {
             help: "The address and port to serve /metrics on, for Prometheus; keep it from the public",
         },
         parse: values::address,
+    };
+
+    PUBLIC_PATH: PublicPath = Setting {
+        about: About {
+            topic: Topic::Serving,
+            name: "public-path",
+            variable: "ANALYTICSD_PUBLIC_PATH",
+            value_name: "PATH",
+            form: Form::Value,
+            default: Fallback::Nothing("the usual names only"),
+            mask: None,
+            help: "Serve the script, the pixel and the endpoint for events under names of your own too, since blockers \
+                   know the usual ones: with /x7 they are /x7.js, /x7.gif and /x7",
+        },
+        parse: values::public_path,
     };
 
     WORKER_THREADS: usize = Setting {

@@ -17,6 +17,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::definition::Wrong;
 use crate::auth::{ForwardedHeader, Rate};
+use crate::http::PublicPath;
 use crate::telemetry::{metrics::OTHER, output::LogFormat};
 
 pub(super) fn address(text: &str) -> Result<SocketAddr, Wrong> {
@@ -39,6 +40,10 @@ pub(super) fn path(text: &str) -> Result<PathBuf, Wrong> {
     } else {
         Ok(PathBuf::from(text))
     }
+}
+
+pub(super) fn public_path(text: &str) -> Result<PublicPath, Wrong> {
+    PublicPath::new(text).map_err(|fault| Wrong::new(fault, PublicPath::ACCEPTED))
 }
 
 fn is_url(text: &str) -> bool {

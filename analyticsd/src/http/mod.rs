@@ -13,6 +13,7 @@ mod handlers;
 mod observer;
 mod openapi;
 mod overload;
+mod public_path;
 mod query_string;
 mod request_id;
 mod response;
@@ -24,6 +25,7 @@ mod static_files;
 mod visitor_names;
 mod watched_body;
 
+pub(crate) use public_path::PublicPath;
 pub(crate) use router::Router;
 pub(crate) use routes::{Services, names as route_names};
 pub(crate) use server::{Limits, listen, serve};

@@ -119,11 +119,23 @@ impl Query<'_> {
         Timestamp::parse(&self.0.required(Timestamp::PARAMETER, Timestamp::ACCEPTED)?)
     }
 
-    /// The event that a `GET /analytics.gif` asks to record. The user is `None` if the query has none.
-    pub(crate) fn pixel_event(&self) -> Result<(Option<UserName>, EventKind), InvalidInput> {
+    /// The event that a `GET /analytics.gif` asks to record.
+    pub(crate) fn pixel_event(&self, source: Option<&KeySource>) -> Result<PixelEvent, InvalidInput> {
         let user = self.0.optional(UserName::PARAMETER, UserName::ACCEPTED)?.map(UserName::new).transpose()?;
         let kind = self.0.optional(EventKind::PARAMETER, EventKind::ACCEPTED)?;
-        Ok((user, kind.map_or(Ok(EventKind::Impression), |kind| EventKind::parse(&kind))?))
+        let kind = kind.map_or(Ok(EventKind::Impression), |kind| EventKind::parse(&kind))?;
+        let key = self.idempotency_key(source)?;
+        let at = self.0.optional(Timestamp::PARAMETER, Timestamp::ACCEPTED)?;
+        let at = at.map(|at| Timestamp::parse(&at)).transpose()?;
+        // A request that is sent again would have another time, and so be another event.
+        if key.is_some() && at.is_none() {
+            return Err(InvalidInput {
+                parameter: Timestamp::PARAMETER,
+                fault: "is missing".to_owned(),
+                accepted: "with an idempotency key, the time of the event in milliseconds since 1970, the same in each repetition",
+            });
+        }
+        Ok(PixelEvent { at, user, kind, key })
     }
 
     /// The idempotency key of a request, if any: from its header, or from the parameter `id`.
@@ -192,6 +204,14 @@ impl Query<'_> {
             Err(invalid) => Err(InvalidInput { parameter, accepted: ACCEPTED, fault: invalid.fault }),
         }
     }
+}
+
+/// What the query of a pixel says. Without a time it is now, and without a user the visitor gets a name.
+pub(crate) struct PixelEvent {
+    pub(crate) at: Option<Timestamp>,
+    pub(crate) user: Option<UserName>,
+    pub(crate) kind: EventKind,
+    pub(crate) key: Option<IdempotencyKey>,
 }
 
 /// The parts of an idempotency key that are known before the query is parsed.

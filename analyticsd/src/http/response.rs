@@ -61,6 +61,13 @@ fn note_repeated(repeated: Repeated, response: &mut Response) {
     response.headers_mut().insert(REPEATED, HeaderValue::try_from(value).expect("names and numbers are a value"));
 }
 
+/// Lets pages embed this that otherwise embed only what their own site has (the header
+/// `Cross-Origin-Embedder-Policy: require-corp`).
+pub(crate) fn allow_embedding(response: &mut Response) {
+    const POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+    response.headers_mut().insert(POLICY, HeaderValue::from_static("cross-origin"));
+}
+
 /// The header of an answer to what is stored and probably not what its sender wants.
 pub(crate) const WARNING: HeaderName = HeaderName::from_static("analytics-warning");
 

@@ -13,6 +13,7 @@ use warp::{
 
 use super::{
     error::ApiError,
+    public_path::PublicPath,
     routes::{Endpoint, ROUTES, Route, Services, UNKNOWN},
     watched_body::WatchedBody,
 };
@@ -57,17 +58,19 @@ impl Target {
 /// The routes of one listener, ready to serve.
 pub(crate) struct Router {
     listener: Listener,
+    /// Other names of some routes, if any.
+    public_path: Option<PublicPath>,
     /// By the indices of route and endpoint.
     filters: Vec<Vec<BoxedFilter<(Response,)>>>,
 }
 
 impl Router {
-    pub(crate) fn new(listener: Listener, services: &Services) -> Self {
+    pub(crate) fn new(listener: Listener, public_path: Option<PublicPath>, services: &Services) -> Self {
         let filters = |route: &Route| {
             let endpoints = route.endpoints.iter().filter(|_| route.listener == listener);
             endpoints.map(|endpoint| (endpoint.serve)(services)).collect()
         };
-        Self { listener, filters: ROUTES.iter().map(filters).collect() }
+        Self { listener, public_path, filters: ROUTES.iter().map(filters).collect() }
     }
 
     pub(crate) fn listener(&self) -> Listener {
@@ -75,7 +78,8 @@ impl Router {
     }
 
     pub(crate) fn find(&self, path: &str, method: &Method) -> Target {
-        find(self.listener, path, method)
+        let usual = self.public_path.as_ref().and_then(|names| names.usual(path));
+        find(self.listener, usual.unwrap_or(path), method)
     }
 
     /// Calls the endpoint of a target, which must have one.

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use hyper::body::Bytes;
 use model::{access::Scope, wire};
 use utoipa::openapi::path::Operation;
-use warp::{Filter, filters::BoxedFilter, http::Method, reply::Response};
+use warp::{Filter, filters::BoxedFilter, http::Method, path::FullPath, reply::Response};
 
 use super::{
     extract::{answered, body_coding, body_share, client, headers, key, path, query, sites, still_allowed, with},
     handlers::{
-        get_counts, get_docs, get_file, get_hours, get_pixel, get_sites, get_sources, get_stream, health, metrics,
+        get_counts, get_docs, get_file, get_hours,
+        get_pixel::{self, PixelServices},
+        get_sites, get_sources, get_stream, health, metrics,
         post_batch::{self, BatchServices},
         post_event,
     },
@@ -81,11 +83,14 @@ pub(crate) enum Passes {
     Key,
     /// The same, and the holder of the memory for the body. Only here the body is read.
     Batch,
-    /// The address of the client.
-    Client,
+    /// The address of the client, and the sources of an idempotency key.
+    ClientAndKey,
     /// A check whether the client's credentials are still valid.
     StillAllowed,
 }
+
+pub(super) const SCRIPT_PATH: &str = "/analytics.js";
+pub(super) const PIXEL_PATH: &str = "/analytics.gif";
 
 const READ: &[Method] = &[Method::GET, Method::HEAD];
 const GET: &[Method] = &[Method::GET];
@@ -139,15 +144,20 @@ pub(super) static ROUTES: [Route; 14] = [
         }],
     ),
     public(
-        Path::Exact("/analytics.gif"),
+        Path::Exact(PIXEL_PATH),
         &[Endpoint {
             methods: GET,
             policy: Policy::TokenOrPublicKey(Scope::Write),
-            passes: Passes::Client,
+            passes: Passes::ClientAndKey,
             serve: |services| {
-                let (events, names) = (with(&services.events), with(&services.names));
                 let at_site = query().and(sites(&services.sites));
-                answered(at_site.and(headers()).and(client()).and(events).and(names).then(get_pixel::get_pixel))
+                let request = at_site.and(key()).and(headers()).and(client());
+                let used = with(&PixelServices {
+                    ages: services.limits.ages,
+                    events: Arc::clone(&services.events),
+                    names: Arc::clone(&services.names),
+                });
+                answered(request.and(used).then(get_pixel::get_pixel))
             },
             document: Some(("browsers", <get_pixel::__path_get_pixel as utoipa::Path>::operation)),
         }],
@@ -201,7 +211,14 @@ pub(super) static ROUTES: [Route; 14] = [
             document: Some(("events", <get_sources::__path_get_sources as utoipa::Path>::operation)),
         }],
     ),
-    public(Path::Exact("/analytics.js"), &[FILE]),
+    public(
+        Path::Exact(SCRIPT_PATH),
+        &[Endpoint {
+            // The path of the request may be another: see `public_path`.
+            serve: |_| answered(headers().map(|headers| get_file::get_file(SCRIPT_PATH, &headers))),
+            ..FILE
+        }],
+    ),
     public(Path::Files, &[FILE]),
     public(
         Path::Docs,
@@ -264,7 +281,9 @@ const FILE: Endpoint = Endpoint {
     methods: READ,
     policy: Policy::Open,
     passes: Passes::Nothing,
-    serve: |_| answered(path().and(headers()).map(|path, headers| get_file::get_file(&path, &headers))),
+    serve: |_| {
+        answered(path().and(headers()).map(|path: FullPath, headers| get_file::get_file(path.as_str(), &headers)))
+    },
     document: None,
 };
 
@@ -289,6 +308,11 @@ impl Route {
             Path::Docs => get_docs::is_page(path),
         }
     }
+}
+
+/// Whether some route has a path.
+pub(super) fn has(path: &str) -> bool {
+    ROUTES.iter().any(|route| route.has(path))
 }
 
 /// The names of routes in the order of the table, and last the name for paths without a route.

@@ -128,13 +128,13 @@ impl HttpService {
         }
         match passes {
             Passes::Nothing => {}
-            Passes::Key | Passes::Batch => {
+            Passes::Key | Passes::Batch | Passes::ClientAndKey => {
+                if passes == Passes::ClientAndKey {
+                    request.extensions_mut().insert(Client(entry.client));
+                }
                 if let Some(source) = KeySource::of(request.headers(), entry.public_key.take()) {
                     request.extensions_mut().insert(source);
                 }
-            }
-            Passes::Client => {
-                request.extensions_mut().insert(Client(entry.client));
             }
             Passes::StillAllowed => {
                 let still_allowed = self.gate.watch(request);

@@ -1,6 +1,8 @@
 //! The files that the daemon serves unchanged. They are part of the program, so that one file is all there is to
 //! install.
 
+use super::routes::SCRIPT_PATH;
+
 /// A file, and how browsers should treat it.
 pub(crate) struct File {
     /// The path of its URL.
@@ -33,7 +35,7 @@ macro_rules! asset {
 /// Every file there is.
 pub(crate) const FILES: &[File] = &[
     File {
-        path: "/analytics.js",
+        path: SCRIPT_PATH,
         media_type: SCRIPT,
         content: include_bytes!("../../assets/analytics.js"),
         is_for_others: true,

@@ -64,6 +64,10 @@ async fn an_event_beyond_the_limits_gets_400_with_what_is_accepted_and_is_not_st
     let pixel = daemon.get("/analytics.gif").await;
     assert_eq!(pixel.status(), StatusCode::OK);
     assert_eq!(stored_events(&database).await, 3, "a current event is within all limits");
+    for (event, is_accepted) in around_the_ends(now) {
+        let pixel = daemon.get(&format!("/analytics.gif?timestamp={}", event.timestamp_millis())).await;
+        assert_eq!(pixel.status(), if is_accepted { StatusCode::OK } else { StatusCode::BAD_REQUEST }, "{event}");
+    }
     for (hour, _) in around_the_ends(now) {
         let asked = daemon.get(&format!("/analytics?timestamp={}", hour.timestamp_millis())).await;
         assert_eq!(asked.status(), StatusCode::OK, "every hour can be read");

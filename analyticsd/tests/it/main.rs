@@ -35,6 +35,7 @@ mod pages;
 mod pixel;
 mod poolers;
 mod proxy;
+mod public_path;
 mod raw;
 mod request_ids;
 mod self_audit;

@@ -7,19 +7,18 @@ use warp::{
             X_CONTENT_TYPE_OPTIONS,
         },
     },
-    path::FullPath,
     reply::Response,
 };
 
-use crate::http::{chunked_body::in_chunks, entity_tag, error::ApiError, static_files::FILES};
+use crate::http::{chunked_body::in_chunks, entity_tag, error::ApiError, response, static_files::FILES};
 
 /// The page loads nothing from other sites and has no inline script.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' \
                       data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// `GET /`, the page that shows the traffic, and its files; `GET /analytics.js`, the script for other sites.
-pub(crate) fn get_file(path: &FullPath, headers: &HeaderMap) -> Result<Response, ApiError> {
-    let file = FILES.iter().find(|file| file.path == path.as_str()).ok_or_else(|| ApiError::no_file(path.as_str()))?;
+pub(crate) fn get_file(path: &str, headers: &HeaderMap) -> Result<Response, ApiError> {
+    let file = FILES.iter().find(|file| file.path == path).ok_or_else(|| ApiError::no_file(path))?;
     let tag = entity_tag::of(file.content);
     let is_known = entity_tag::is_known(&tag, headers);
     let mut response = in_chunks(Bytes::from_static(if is_known { b"" } else { file.content }));
@@ -33,6 +32,7 @@ pub(crate) fn get_file(path: &FullPath, headers: &HeaderMap) -> Result<Response,
     if file.is_for_others {
         fields.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         fields.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+        response::allow_embedding(&mut response);
     } else {
         fields.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
         // A share link is in the page's address.

@@ -249,7 +249,7 @@ mod tests {
         let parameters: Vec<&Value> = operations.filter_map(|one| one["parameters"].as_array()).flatten().collect();
         let of = |key: &str, value: &str| parameters.iter().filter(|one| one[key] == value).collect::<Vec<_>>();
         let (headers, users) = (of("in", "header"), of("name", "user"));
-        assert_eq!((headers.len(), users.len()), (3, 2));
+        assert_eq!((headers.len(), users.len()), (4, 2));
         for header in headers {
             assert_eq!(header["schema"]["type"], "string", "a header is never null: {header}");
         }
