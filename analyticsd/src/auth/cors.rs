@@ -16,6 +16,7 @@ use warp::{
 ///
 /// Each origin is configured by name; there is no `*`. It would let any page read, through its visitor's browser, a
 /// daemon that is open only to that machine or network. Browsers' own credentials, such as cookies, are never allowed.
+/// Where events need no credentials, the gate lets every page read the answers to its own events, which hold no counts.
 #[derive(Debug, Default)]
 pub(super) struct Cors {
     origins: HashSet<String>,

@@ -10,7 +10,7 @@ use model::{
     access::{Credential, Scope},
 };
 use warp::{
-    http::{HeaderMap, HeaderValue, Request, Uri},
+    http::{HeaderMap, HeaderValue, Request, Uri, header::ORIGIN},
     reply::Response,
 };
 
@@ -164,6 +164,10 @@ impl Gate {
             };
             entry.origin = self.cors.allowed(asked.headers, scope, of_the_key).cloned();
         }
+        if entry.origin.is_none() && !asked.is_preflight && self.is_open_event(known, asked) {
+            entry.varies_by_origin = true;
+            entry.origin = asked.headers.get(ORIGIN).cloned();
+        }
         if asked.policy != Policy::Unlimited
             && let Some(limiter) = &self.per_address
         {
@@ -178,6 +182,18 @@ impl Gate {
             Some(scope) => self.authorize(scope, known, asked, entry),
             None => Ok(()),
         }
+    }
+
+    /// Whether this is an event from a page that may send it without credentials. The answer says only what became of
+    /// the event, and the page has to know that, to send the event again after a 429 or 503.
+    fn is_open_event(&self, known: Option<&KnownTokens>, Asked { policy, uri, headers, .. }: Asked<'_>) -> bool {
+        headers.contains_key(ORIGIN)
+            && matches!(policy, Policy::TokenOrPublicKey(_))
+            && matches!(credentials(headers, uri.query(), &mut String::new()), Ok(Credentials::None))
+            && (self.config.allow_anonymous
+                || (self.is_open_at_first
+                    && known.is_some_and(|known| !known.ever)
+                    && local::check(uri, headers, &self.cors).is_ok()))
     }
 
     /// An instant in the rate limiters' nanoseconds.

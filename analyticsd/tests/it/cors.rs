@@ -128,3 +128,50 @@ async fn without_configured_origins_no_page_of_another_origin_can_read_answers()
     }
     assert_eq!(preflight(&daemon, "/analytics", ADMIN, "GET").await.status(), StatusCode::FORBIDDEN);
 }
+
+#[tokio::test]
+async fn where_events_need_no_credentials_any_page_can_read_what_became_of_its_own_and_no_counts() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let key = public_key(&database, &["https://blog.example"]).await;
+    let daemon = closed(&database, &["--allow-anonymous", "--rate-limit-per-address", "1/h:7"]).await;
+    assert_eq!(preflight(&daemon, "/analytics", SHOP, "POST").await.status(), StatusCode::FORBIDDEN);
+    let event = "/analytics?timestamp=1431857103000&user=anna&event=click";
+    for (method, target, expected, may) in [
+        (Method::GET, "/analytics?timestamp=0", 200, false),
+        // Whoever shows a key is no stranger: the key's origins decide.
+        (Method::POST, &format!("{event}&key={key}"), 403, false),
+        (Method::POST, event, 204, true),
+        (Method::POST, "/analytics?timestamp=x", 400, true),
+        (Method::GET, "/analytics.gif", 200, true),
+        (Method::POST, "/analytics/batch", 204, false),
+        (Method::POST, event, 429, true),
+        (Method::GET, "/analytics?timestamp=0", 429, false),
+    ] {
+        let answer = send(&daemon, method, target, &[("origin", SHOP)]).await;
+        assert_eq!((answer.status().as_u16(), allowed(&answer)), (expected, may.then_some(SHOP)), "{target}");
+        if may {
+            let exposed = answer.headers()["access-control-expose-headers"].to_str().unwrap();
+            assert!(exposed.contains("Retry-After"));
+            assert_eq!(answer.headers()["vary"], "Origin");
+        }
+    }
+}
+
+#[tokio::test]
+async fn before_the_first_token_only_pages_of_this_machine_can_read_what_became_of_their_events() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let event = "/analytics?timestamp=1431857103000&user=anna&event=click";
+    let local = "http://localhost:3000";
+    for (origin, expected, may) in [(local, 204, true), (SHOP, 403, false), ("null", 403, false)] {
+        let answer = send(&daemon, Method::POST, event, &[("origin", origin)]).await;
+        assert_eq!((answer.status().as_u16(), allowed(&answer)), (expected, may.then_some(origin)), "{origin}");
+    }
+    let counts = send(&daemon, Method::GET, "/analytics?timestamp=0", &[("origin", local)]).await;
+    assert_eq!((counts.status(), allowed(&counts)), (StatusCode::OK, None));
+    // From the first token on, an event needs credentials.
+    token(&database, &[Scope::Admin]).await;
+    crate::tokens::answers(&daemon, None, StatusCode::UNAUTHORIZED).await;
+    let refused = send(&daemon, Method::POST, event, &[("origin", local)]).await;
+    assert_eq!((refused.status(), allowed(&refused)), (StatusCode::UNAUTHORIZED, None));
+}
