@@ -36,7 +36,8 @@ async fn the_script_for_other_sites_may_be_cached_for_an_hour_and_used_anywhere(
     assert_eq!(script.headers()["content-type"], "text/javascript; charset=utf-8");
     assert_eq!(script.headers()["cache-control"], "public, max-age=3600");
     assert_eq!(script.headers()["access-control-allow-origin"], "*");
-    assert!(script.text().await.unwrap().len() < 4_096);
+    assert_eq!(script.headers()["cross-origin-resource-policy"], "cross-origin");
+    assert!(script.text().await.unwrap().len() < 10_240);
     let refused = Client::new().post(format!("{}/analytics.js", daemon.url())).send().await.unwrap();
     assert_eq!(
         (refused.status(), refused.headers()["allow"].to_str().unwrap()),

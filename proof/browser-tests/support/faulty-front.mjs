@@ -8,6 +8,9 @@ export async function startFaultyFront(origin) {
   let isDatabaseAway = false;
   let token = null;
   const held = new Set();
+  // By path, the status of the next answers, how many of them, and whether pages may read it.
+  const refused = new Map();
+  let answersToLose = 0;
   const streams = new Set();
 
   function unavailable(answer) {
@@ -22,6 +25,12 @@ export async function startFaultyFront(origin) {
   const server = createServer((asked, answer) => {
     const { pathname } = new URL(asked.url, origin);
     if (held.has(pathname)) return;
+    const refusal = refused.get(pathname);
+    if (refusal && refusal.times-- > 0) {
+      const readable = refusal.isReadable ? { "access-control-allow-origin": "*", "access-control-expose-headers": "Retry-After" } : {};
+      answer.writeHead(refusal.status, { "retry-after": "1", ...readable });
+      return answer.end();
+    }
     if (token !== null && pathname.startsWith("/analytics/") && asked.headers.authorization !== `Bearer ${token}`) {
       answer.writeHead(401, { "content-type": "application/problem+json", "www-authenticate": "Bearer" });
       return answer.end(JSON.stringify({ status: 401, title: "Token needed", detail: "Give a token." }));
@@ -35,6 +44,7 @@ export async function startFaultyFront(origin) {
     // The token is for this front; the daemon behind it has none.
     if (token !== null) delete asked.headers.authorization;
     const passed = request(new URL(asked.url, origin), { method: asked.method, headers: asked.headers }, (got) => {
+      if (asked.method === "POST" && answersToLose-- > 0) return answer.destroy();
       answer.writeHead(got.statusCode, got.headers);
       if (pathname !== "/analytics/stream") return got.pipe(answer);
       streams.add(answer);
@@ -55,6 +65,10 @@ export async function startFaultyFront(origin) {
     origin: `http://127.0.0.1:${server.address().port}`,
     /** From now on, what is asked there is never answered. */
     hold: (pathname) => held.add(pathname),
+    /** The next requests for a path are answered with an error of a daemon or, if pages cannot read it, of a proxy. */
+    refuse: (pathname, status, times, isReadable = true) => refused.set(pathname, { status, times, isReadable }),
+    /** The daemon gets the next POSTs, and nobody gets its answers. */
+    loseAnswers: (times) => (answersToLose = times),
     /** From now on, only who gives this token is told counts, until it is called with another one. */
     lock(next) {
       token = next;
@@ -68,6 +82,7 @@ export async function startFaultyFront(origin) {
     heal() {
       isDatabaseAway = false;
       held.clear();
+      refused.clear();
       for (const stream of streams) stream.end();
     },
     async close() {

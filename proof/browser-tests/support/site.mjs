@@ -8,15 +8,15 @@ import { basename, extname } from "node:path";
 const FOLDER = new URL("../../../docs/demo/", import.meta.url);
 const TYPES = { ".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript" };
 
-/** `edit` may change the HTML of a page, as when a test needs other attributes. */
-export async function startSite(counter, { edit = (html) => html } = {}) {
+/** `edit` may change the HTML of a page, as when a test needs other attributes. `headers` are added to those of a page. */
+export async function startSite(counter, { edit = (html) => html, headers = {} } = {}) {
   const server = createServer(async (asked, answer) => {
     const { pathname } = new URL(asked.url, "http://site");
     const name = pathname === "/" ? "index.html" : basename(pathname);
     try {
       let content = await readFile(new URL(name, FOLDER));
       if (name.endsWith(".html")) content = edit(content.toString().replaceAll("http://127.0.0.1:8080", counter));
-      answer.writeHead(200, { "content-type": TYPES[extname(name)] });
+      answer.writeHead(200, { "content-type": TYPES[extname(name)], ...headers });
       answer.end(content);
     } catch {
       answer.writeHead(404).end();
