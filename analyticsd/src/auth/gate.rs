@@ -187,8 +187,8 @@ impl Gate {
     /// Whether this is an event from a page that may send it without credentials. The answer says only what became of
     /// the event, and the page has to know that, to send the event again after a 429 or 503.
     fn is_open_event(&self, known: Option<&KnownTokens>, Asked { policy, uri, headers, .. }: Asked<'_>) -> bool {
-        headers.contains_key(ORIGIN)
-            && matches!(policy, Policy::TokenOrPublicKey(_))
+        matches!(policy, Policy::TokenOrPublicKey(_))
+            && headers.contains_key(ORIGIN)
             && matches!(credentials(headers, uri.query(), &mut String::new()), Ok(Credentials::None))
             && (self.config.allow_anonymous
                 || (self.is_open_at_first
