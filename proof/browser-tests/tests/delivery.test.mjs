@@ -143,6 +143,14 @@ test("where the proxy answers to images with errors too, the event is sent again
   await assertCounted({ unique_users: 1, clicks: 0, impressions: 1 });
 });
 
+test("where connections are forbidden, an image is sent again after an error", async () => {
+  expectComplaints(POLICY_COMPLAINT);
+  const trouble = (front) => front.refuse("/analytics.gif", 503, 1);
+  await visitByFront("/", { trouble, headers: { "content-security-policy": "connect-src 'none'" } });
+  await until(counted, (counts) => assert.deepEqual(counts, { unique_users: 1, clicks: 0, impressions: 1 }));
+  assert.equal(distinct("id"), 1);
+});
+
 test("an event whose answer was lost is sent again, by an image, and counts once", async () => {
   await visitByFront("/", { trouble: (front) => front.loseAnswers(1) });
   await until(() => tries.length, (count) => assert.equal(count, 2));
