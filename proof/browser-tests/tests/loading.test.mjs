@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { until } from "../support/until.mjs";
-import { assertCounted, counted, expectComplaints, page, site, tries, visit } from "../support/visit.mjs";
+import { assertCounted, counted, daemon, expectComplaints, page, site, tries, visit } from "../support/visit.mjs";
 
 const ELEMENT = /<script async src="([^"]*)"><\/script>/;
 /** Puts what loads the script, a function of its URL, in place of the element. */
@@ -103,6 +103,9 @@ test("a page that isolates itself is counted too, by connections and by images",
   expectComplaints(/Content Security Policy/);
   await visit("/", { headers: { ...headers, "content-security-policy": "connect-src 'none'" } });
   await until(counted, (counts) => assert.deepEqual(counts, { unique_users: 1, clicks: 0, impressions: 1 }));
+  // The page sees that the image arrived, too.
+  const loads = (src) => new Promise((resolve) => Object.assign(new Image(), { onload: () => resolve(true), onerror: () => resolve(false), src }));
+  assert.ok(await page.evaluate(loads, `${daemon.origin}/analytics.gif`));
 });
 
 test("under a name of one's own a blocker of the usual ones blocks nothing, of which an image is part", async () => {
