@@ -1,7 +1,5 @@
 //! Names of the operator's own for what web pages load, since blockers know the usual ones.
 
-use std::fmt;
-
 use model::wire;
 
 use super::routes::{self, PIXEL_PATH, SCRIPT_PATH};
@@ -37,12 +35,6 @@ impl PublicPath {
     pub(super) fn usual(&self, path: &str) -> Option<&'static str> {
         let end = path.strip_prefix(self.0.as_str())?;
         NAMES.iter().find_map(|(name, usual)| (*name == end).then_some(*usual))
-    }
-}
-
-impl fmt::Display for PublicPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
