@@ -179,6 +179,7 @@ async fn handlers(seen: &mut Answers, daemon: &Daemon, database: &TestDatabase, 
     for (method, path, query, body) in [
         (Method::POST, "/analytics", EVENT, ""),
         (Method::POST, "/analytics", &keyed, ""),
+        (Method::POST, "/analytics", &keyed, ""),
         (Method::POST, "/analytics", "timestamp=1431857103000&user=ben&event=click&id=k", ""),
         (Method::POST, "/analytics", "timestamp=x", ""),
         (Method::POST, "/analytics", &long, ""),
