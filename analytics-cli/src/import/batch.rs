@@ -26,6 +26,17 @@ impl Kinds {
     }
 }
 
+impl Kinds {
+    /// One fewer.
+    fn forget(&mut self, kind: EventKind) {
+        let count = match kind {
+            EventKind::Click => &mut self.clicks,
+            EventKind::Impression => &mut self.impressions,
+        };
+        *count = count.saturating_sub(1);
+    }
+}
+
 impl AddAssign for Kinds {
     fn add_assign(&mut self, other: Self) {
         self.clicks += other.clicks;
@@ -90,23 +101,33 @@ impl Batch {
         &self.left_out
     }
 
-    /// Removes an event, counted from 1, and on demand all of its hour; returns their lines.
+    /// Removes an event, counted from 1, and on demand all others of its hour; returns their lines.
     pub(crate) fn leave_out_refused(&mut self, place: u64, with_hour: bool) -> Vec<u64> {
-        let at = usize::try_from(place).ok().and_then(|place| place.checked_sub(1));
-        let bodies: Vec<&[u8]> = self.body.split_inclusive(|&byte| byte == b'\n').collect();
-        let hour_of = |body: &[u8]| wire::parse_line(body, TimeUnit::Millis).ok().map(|event| event.hour());
-        let hour = at.filter(|_| with_hour).and_then(|at| hour_of(bodies.get(at)?));
-        let mut kept = Self { left_out: std::mem::take(&mut self.left_out), step: self.step.take(), ..Self::default() };
+        let Some(at) = usize::try_from(place).ok().and_then(|place| place.checked_sub(1)) else { return Vec::new() };
+        let parsed = |body: &[u8]| wire::parse_line(body, TimeUnit::Millis).ok();
+        let body = std::mem::take(&mut self.body);
+        let bodies = || body.split_inclusive(|&byte| byte == b'\n');
+        let Some(refused) = bodies().nth(at).and_then(parsed) else {
+            self.body = body;
+            return Vec::new();
+        };
+        let hour = refused.hour();
         let mut removed = Vec::new();
-        for (n, (&line, &body)) in self.lines.iter().zip(&bodies).enumerate() {
-            match wire::parse_line(body, TimeUnit::Millis) {
-                Ok(event) if Some(n) != at && Some(event.hour()) != hour => {
-                    kept.push(line, &event, usize::MAX);
-                }
-                _ => removed.push(line),
+        let mut lines = std::mem::take(&mut self.lines);
+        for (n, (line, body)) in lines.drain(..).zip(bodies()).enumerate() {
+            let goes = n == at || (with_hour && parsed(body).is_some_and(|event| event.hour() == hour));
+            if goes {
+                removed.push(line);
+            } else {
+                self.lines.push(line);
+                self.body.extend_from_slice(body);
             }
         }
-        *self = kept;
+        if with_hour {
+            self.hours.remove(&hour);
+        } else if let Some(kinds) = self.hours.get_mut(&hour) {
+            kinds.forget(refused.kind);
+        }
         removed
     }
 

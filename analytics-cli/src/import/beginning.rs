@@ -23,24 +23,27 @@ impl Beginning {
     pub(crate) fn of(text: impl Read + 'static, id: Option<&str>) -> io::Result<(Option<Self>, Box<dyn Read>)> {
         let mut reader = BufReader::new(text);
         let mut beginning = Vec::new();
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            let left = MAX_BEGINNING.saturating_sub(beginning.len() as u64);
-            (&mut reader).take(left).read_until(b'\n', &mut line)?;
-            beginning.extend_from_slice(&line);
-            // The first lines of CSV files and of the W3C's format are the same in many.
-            let is_head =
-                line.starts_with(b"#") || line.trim_ascii().is_empty() || is_csv_header(line.trim_ascii_end());
-            if line.is_empty() || !is_head {
-                break;
+        let found = loop {
+            let begin = beginning.len();
+            let left = MAX_BEGINNING.saturating_sub(begin as u64);
+            (&mut reader).take(left).read_until(b'\n', &mut beginning)?;
+            let line = &beginning[begin..];
+            if line.is_empty() {
+                break None;
             }
-        }
-        let whole = Self {
-            digest: digest(&[id.unwrap_or_default().as_bytes(), beginning.trim_ascii_end()]),
-            is_whole: line.ends_with(b"\n") || beginning.len() as u64 >= MAX_BEGINNING,
+            // Lines may end as Macs wrote them before 2001.
+            let ends_with_cr = !line.ends_with(b"\n") && line.contains(&b'\r');
+            let mut lines = line.split_inclusive(|&byte| byte == if ends_with_cr { b'\r' } else { b'\n' });
+            if let Some(first) = lines.find(|line| !is_head(line)) {
+                let is_whole = first.ends_with(b"\n") || first.ends_with(b"\r") || line.len() as u64 == left;
+                let whole = line.len() - lines.map(<[u8]>::len).sum::<usize>();
+                break Some((begin + whole, is_whole));
+            }
         };
-        let found = (!line.is_empty()).then_some(whole);
+        let found = found.map(|(end, is_whole)| {
+            let parts = [id.unwrap_or_default().as_bytes(), beginning[..end].trim_ascii_end()];
+            Self { digest: digest(&parts), is_whole }
+        });
         Ok((found, Box::new(Cursor::new(beginning).chain(reader))))
     }
 
@@ -57,6 +60,11 @@ impl Beginning {
     pub(crate) fn numbered(&self, number: usize) -> SourceName {
         name(format!("import:{}:{number}", self.digest))
     }
+}
+
+/// Whether a line is no event in any file: the first lines of CSV files and of the W3C's format are the same in many.
+fn is_head(line: &[u8]) -> bool {
+    line.starts_with(b"#") || line.trim_ascii().is_empty() || is_csv_header(line.trim_ascii_end())
 }
 
 fn name(text: String) -> SourceName {
@@ -96,8 +104,9 @@ mod tests {
         assert_eq!(name("a\nb\n"), name("a\nb\nc\n"));
         assert_eq!(name("a"), name("a\r\n"));
         assert_ne!(name("a\nb\n"), name("b\na\n"));
-        for header in ["timestamp,user,event\n", "#Software: IIS\n#Fields: date\n", "\n"] {
-            let of = |rows: &str| name(&format!("{header}{rows}"));
+        assert_eq!(name("a\rb\r"), name("a\rb\rc\r"));
+        for header in ["timestamp,user,event\n", "#Software: IIS\n#Fields: date\n", "\n", "timestamp,user,event\r"] {
+            let of = |rows: &str| name(&format!("{header}{}", rows.replace('\n', &header[header.len() - 1..])));
             assert_eq!(of("a\nb"), of("a"));
             assert_ne!(of("a\n"), of("b\n"));
         }

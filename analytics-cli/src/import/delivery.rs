@@ -1,4 +1,8 @@
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use client::ClientError;
 use tokio::time::sleep;
@@ -37,6 +41,33 @@ pub(crate) struct Pauses<'a> {
     progress: &'a Progress,
 }
 
+/// The batches that are in flight: where each begins in its source, and when it was sent.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct UnderWay(Arc<Mutex<BTreeMap<u64, Instant>>>);
+
+impl UnderWay {
+    pub(crate) fn begins(&self, from: u64) {
+        self.lock().insert(from, Instant::now());
+    }
+
+    pub(crate) fn ends(&self, from: u64) {
+        self.lock().remove(&from);
+    }
+
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        self.lock().values().min().copied()
+    }
+
+    /// Whether a batch before this one is in flight.
+    fn has_before(&self, from: u64) -> bool {
+        self.lock().first_key_value().is_some_and(|(&first, _)| first < from)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// What ends the pauses.
 #[derive(Clone)]
 pub(crate) struct Stops {
@@ -44,6 +75,8 @@ pub(crate) struct Stops {
     pub(crate) interruption: Interruption,
     /// Another batch failed, and this one can only come behind it.
     pub(crate) given_up: Interruption,
+    /// A batch that is ahead of its source waits only while one before it is in flight.
+    pub(crate) under_way: UnderWay,
 }
 
 impl<'a> Pauses<'a> {
@@ -54,7 +87,10 @@ impl<'a> Pauses<'a> {
     /// Waits until the request that failed may be made again. Returns the error if it may not.
     pub(crate) async fn after(&mut self, error: ClientError) -> Result<(), ClientError> {
         let patience = &mut self.patience;
-        let is_ahead = |position: Option<u64>| position.is_some_and(|position| Some(position) < patience.from);
+        let is_ahead = |position: Option<u64>| {
+            let from = position.and(patience.from).filter(|&from| position < Some(from));
+            from.is_some_and(|from| self.stops.under_way.has_before(from))
+        };
         let asked_for = match &error {
             ClientError::Refused { problem, retry_after } if matches!(problem.status, 429 | 503) => *retry_after,
             ClientError::Refused { problem, .. } if problem.status == 409 && is_ahead(problem.position) => None,

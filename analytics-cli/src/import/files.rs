@@ -12,6 +12,7 @@ use tokio::{
 use super::{
     Ends, Import, Input,
     batch::Batch,
+    delivery::UnderWay,
     follow::{Following, rotated},
     interruption::Interruption,
     lag::{self, Lag},
@@ -34,10 +35,10 @@ struct Followed<'a> {
 /// What came of a file so far.
 #[derive(Default)]
 struct Seen {
-    /// Whether events that were stored before count as repeated.
-    tells_stored: bool,
     events: bool,
     unreadable: bool,
+    /// Whether all of it was read.
+    has_ended: bool,
 }
 
 /// How one file went.
@@ -66,7 +67,7 @@ impl Import<'_> {
     }
 
     /// Imports a file to its end, and again from where it stands if another program moved it meanwhile.
-    async fn file(&mut self, input: &Input, how: &How) -> Result<(), (Cause, Vec<Gap>)> {
+    async fn file(&mut self, input: &Input, how: &How) -> Result<End, (Cause, Vec<Gap>)> {
         let name = input.name();
         for attempt in 1.. {
             let went = self.once(input, how, attempt == 1, None).await;
@@ -82,9 +83,10 @@ impl Import<'_> {
                     "{name}: its last line has no end yet and waits for the next import; --complete imports it now"
                 ));
             }
-            return self.what_stopped(went).map_or(Ok(()), Err);
+            let end = went.ended.as_ref().copied().unwrap_or_default();
+            return self.what_stopped(went).map_or(Ok(end), Err);
         }
-        Ok(())
+        Ok(End::default())
     }
 
     /// Imports a log as it grows, until the program is interrupted.
@@ -113,18 +115,18 @@ impl Import<'_> {
         Box::new(Stopped { cause, source: input.name(), files_left: 0, acknowledged, gaps, can_repeat: true })
     }
 
-    /// Imports what is left of the files that a log was rotated to, if a part of them was imported before.
+    /// Imports what is left of the files that a log was rotated to: from the first one on of which a part was imported before.
     async fn finish_rotated(&mut self, path: &Path, how: &How) -> Result<(), Box<Stopped>> {
+        let mut is_known = false;
         for path in rotated(path) {
             let Ok(input) = Input::find(path) else { continue };
             let reading = Reading { leaves_unfinished: false, ..how.reading.clone() };
-            let how = How { follows: None, reading, only_known: true, ..how.clone() };
-            if let Err((cause, gaps)) = self.file(&input, &how).await {
-                match cause {
-                    // It is no log, or another one.
-                    Cause::Fault(Fault::Read(_) | Fault::Changed(_) | Fault::TooManyAlike) => {}
-                    cause => return Err(self.stopped(&input, cause, gaps)),
-                }
+            let how = How { follows: None, reading, only_known: !is_known, was_rotated: true, ..how.clone() };
+            match self.file(&input, &how).await {
+                Ok(end) => is_known |= !end.is_unknown,
+                // It is no log, or another one.
+                Err((Cause::Fault(Fault::Read(_) | Fault::Changed(_) | Fault::TooManyAlike), _)) => {}
+                Err((cause, gaps)) => return Err(self.stopped(&input, cause, gaps)),
             }
         }
         Ok(())
@@ -135,48 +137,41 @@ impl Import<'_> {
     async fn once(&mut self, input: &Input, how: &How, is_first: bool, followed: Option<&Followed<'_>>) -> Went {
         self.given_up = Interruption::of_a_part();
         self.ends = Ends::default();
-        self.under_way.clear();
+        self.under_way = UnderWay::default();
+        self.sent_to = 0;
         let name = input.name();
         let (collecting, mut messages) =
             reader::read(input.clone(), how.clone(), self.client.clone(), self.stops(), self.progress.clone());
-        let mut seen = Seen { tells_stored: is_first && !how.only_known, ..Seen::default() };
-        let mut ended = self.pump(&name, &collecting, &mut messages, &mut seen, followed).await;
-        let unsent = match collecting.take() {
+        let mut seen = Seen::default();
+        let mut is_whole = true;
+        let mut ended = self.pump((&name, how, is_first), &collecting, &mut messages, &mut seen, followed).await;
+        match collecting.take() {
             // Nothing of it was read as an event, so that it may be read another way the next time.
-            Some(batch) if batch.is_empty() && !seen.events && seen.unreadable => {
-                self.tally.leave_out(&batch);
-                None
-            }
-            Some(batch) if ended.is_ok() && self.failed.is_empty() => {
-                self.send(batch, &name, followed.is_some()).await;
-                None
-            }
-            rest => rest,
-        };
-        messages.close();
-        let waiting = std::iter::from_fn(|| messages.try_recv().ok());
-        let waiting =
-            waiting.filter_map(|message| if let Message::Batch(batch) = message { Some(batch) } else { None });
-        let first_unsent = waiting.chain(unsent).filter_map(|batch| batch.lines().first().copied()).min();
+            Some(batch) if batch.is_empty() && !seen.events && seen.unreadable => self.tally.leave_out(&batch),
+            Some(batch) if ended.is_ok() && self.failed.is_empty() => self.send(batch, &name, how).await,
+            Some(_) => is_whole = false,
+            None => {}
+        }
+        drop(messages);
         while let Some(answered) = self.in_flight.join_next().await {
             self.note(answered, &name).await;
         }
         if let Some(followed) = followed {
-            followed.lag.note(self.ends, None, &self.tally);
+            followed.lag.note(self.ends.compared, None, &self.tally);
         }
         if let Err(error) = self.rejects.lock().await.end_file(&name)
             && ended.is_ok()
         {
             ended = Err(Cause::Rejects(error));
         }
-        let first_unsent = if ended.is_err() { first_unsent.or(Some(collecting.line())) } else { first_unsent };
+        let first_unsent = (!is_whole || !seen.has_ended).then_some(self.sent_to + 1);
         Went { ended, first_unsent }
     }
 
     /// Sends what a thread reads, until it ends.
     async fn pump(
         &mut self,
-        name: &str,
+        (name, how, is_first): (&str, &How, bool),
         collecting: &Collecting,
         messages: &mut Receiver<Message>,
         seen: &mut Seen,
@@ -208,11 +203,12 @@ impl Import<'_> {
                 _ = look.tick() => {
                     if let Some(batch) = collecting.take_older_than(LONGEST_GATHERING) {
                         seen.events = true;
-                        self.send(batch, name, followed.is_some()).await;
+                        self.send(batch, name, how).await;
                     }
                     if let Some(followed) = followed {
-                        let oldest = self.under_way.values().copied().chain(collecting.since()).min();
-                        followed.lag.note(self.ends, oldest, &self.tally);
+                        let oldest = self.under_way.oldest().into_iter().chain(collecting.since()).min();
+                        let waits_for_nothing = oldest.is_none().then(|| collecting.position()).flatten();
+                        followed.lag.note(waits_for_nothing.unwrap_or(self.ends.compared), oldest, &self.tally);
                     }
                     continue;
                 }
@@ -220,19 +216,23 @@ impl Import<'_> {
             match message {
                 Some(Message::Batch(batch)) => {
                     seen.events = true;
-                    self.send(batch, name, followed.is_some()).await;
+                    self.send(batch, name, how).await;
                     if !self.failed.is_empty() {
                         return Ok(End::default());
                     }
                 }
                 Some(Message::Format(format)) => self.progress.message(&format!("{name}: read as {format}")),
-                Some(Message::Stored(events)) if seen.tells_stored => self.tally.repeated += events,
+                Some(Message::StandsAt(position)) => self.ends.compared = position,
+                Some(Message::Stored(events)) if is_first && !how.was_rotated => self.tally.repeated += events,
                 Some(Message::Stored(_)) => {}
                 Some(Message::Unreadable(line, reason)) => {
                     seen.unreadable = true;
                     self.reject(name, line, &reason).await?;
                 }
-                Some(Message::End(ended)) => return ended.map_err(Cause::Fault),
+                Some(Message::End(ended)) => {
+                    seen.has_ended = ended.is_ok();
+                    return ended.map_err(Cause::Fault);
+                }
                 None => return Ok(End::default()),
             }
         }
@@ -249,6 +249,9 @@ impl Import<'_> {
         let mut gaps: Vec<Gap> = failed.iter().map(|(batch, error)| Gap::of(batch, error)).collect();
         gaps.extend(first_unsent.map(Gap::unsent));
         let mut cause = ended.err();
+        if cause.is_none() && failed.is_empty() && self.ends.assumed > self.ends.compared {
+            cause = Some(Cause::Fault(Fault::NotCompared));
+        }
         if let Some((batch, error)) = failed.into_iter().next() {
             let line = match &error {
                 ClientError::Refused { problem, .. } => line_of_event(&batch, problem.line),

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, Read},
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -17,6 +17,8 @@ use std::{
 const LOOK: Duration = Duration::from_millis(100);
 /// How long a file that was rotated has to stand still: its writer may have lines for it still.
 const QUIET: Duration = Duration::from_secs(1);
+/// By how many of its last bytes it is told whether a file was cut and written again.
+const LAST: usize = 256;
 /// The most rotated files that are looked at.
 const MAX_ROTATED: usize = 16;
 
@@ -37,7 +39,13 @@ impl Following {
                 Err(error) if error.kind() == io::ErrorKind::NotFound && !self.has_ended() => thread::sleep(LOOK),
                 file => {
                     let file = file?;
-                    return Ok(Followed { file, path: path.to_owned(), following: self.clone(), read: 0 });
+                    return Ok(Followed {
+                        file,
+                        path: path.to_owned(),
+                        following: self.clone(),
+                        read: 0,
+                        last: Vec::new(),
+                    });
                 }
             }
         }
@@ -54,9 +62,33 @@ pub(crate) struct Followed {
     path: PathBuf,
     following: Following,
     read: u64,
+    /// The last bytes that were read.
+    last: Vec<u8>,
 }
 
 impl Followed {
+    /// The same file from its beginning, whatever has its name now.
+    pub(crate) fn again(&self) -> io::Result<FromStart> {
+        FromStart::of(&self.file)
+    }
+
+    /// Whether it was cut, and perhaps written again: what was read last is no longer there.
+    fn was_cut(&self) -> io::Result<bool> {
+        let mut there = vec![0; self.last.len()];
+        match self.file.read_exact_at(&mut there, self.read - self.last.len() as u64) {
+            Ok(()) => Ok(there != self.last),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn note_read(&mut self, bytes: &[u8]) {
+        self.read += bytes.len() as u64;
+        self.last.extend_from_slice(bytes);
+        let too_many = self.last.len().saturating_sub(LAST);
+        self.last.drain(..too_many);
+    }
+
     /// Whether another file has its name now, or none has.
     fn was_renamed(&self) -> io::Result<bool> {
         let own = self.file.metadata()?;
@@ -74,9 +106,12 @@ impl Read for Followed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut still_since = Instant::now();
         loop {
+            if self.was_cut()? {
+                return Ok(0);
+            }
             let read = self.file.read(buffer)?;
-            self.read += read as u64;
-            if read > 0 || self.following.has_ended() || self.file.metadata()?.len() < self.read {
+            if read > 0 || self.following.has_ended() {
+                self.note_read(&buffer[..read]);
                 return Ok(read);
             }
             if !self.was_renamed()? {
@@ -86,6 +121,26 @@ impl Read for Followed {
             }
             thread::sleep(LOOK);
         }
+    }
+}
+
+/// A file from its beginning, without moving the place where others read it.
+pub(crate) struct FromStart {
+    file: File,
+    read: u64,
+}
+
+impl FromStart {
+    pub(crate) fn of(file: &File) -> io::Result<Self> {
+        Ok(Self { file: file.try_clone()?, read: 0 })
+    }
+}
+
+impl Read for FromStart {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.read)?;
+        self.read += read as u64;
+        Ok(read)
     }
 }
 
@@ -107,7 +162,8 @@ pub(crate) fn rotated(path: &Path) -> Vec<PathBuf> {
         Some((metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH), entry.path()))
     });
     let mut files: Vec<_> = files.filter(|(_, path)| is_of_log(path)).collect();
-    files.sort();
+    // Of two that were written at the same moment, the one with the higher number is older.
+    files.sort_by(|(one_at, one), (other_at, other)| one_at.cmp(other_at).then(other.cmp(one)));
     let too_many = files.len().saturating_sub(MAX_ROTATED);
     files.into_iter().skip(too_many).map(|(_, path)| path).collect()
 }

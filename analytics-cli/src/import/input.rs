@@ -21,6 +21,9 @@ pub(crate) enum Input {
 impl Input {
     /// A log that is followed. It may begin to be there later.
     pub(crate) fn to_follow(path: PathBuf) -> Result<Self, Failure> {
+        if path.as_os_str() == "-" {
+            return Ok(Self::Stdin);
+        }
         match fs::metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::File { path, bytes: Some(0) }),
             Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => Err(Failure::CannotRun(format!(

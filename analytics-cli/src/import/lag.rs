@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use super::{Ends, tally::Tally};
+use super::tally::Tally;
 use crate::{failure::Failure, output};
 
 /// How often the file is written.
@@ -75,11 +75,11 @@ pub(crate) struct OfFile<'a> {
 
 impl OfFile<'_> {
     /// Notes up to where the log is stored, and when the oldest event was read that is not.
-    pub(super) fn note(&self, ends: Ends, oldest: Option<Instant>, tally: &Tally) {
+    pub(super) fn note(&self, position: u64, oldest: Option<Instant>, tally: &Tally) {
         let is_due = {
             let mut state = self.lag.lock();
             let file = &mut state.files[self.place];
-            file.position = ends.compared.max(ends.assumed).max(if ends.compared == 0 { 0 } else { file.position });
+            file.position = position;
             file.oldest = oldest;
             file.events = tally.new.events();
             state.written.is_none_or(|written| written.elapsed() >= PAUSE)

@@ -22,7 +22,7 @@ mod standing;
 mod stopped;
 mod tally;
 
-use std::{collections::BTreeMap, io::ErrorKind, path::PathBuf, process::ExitCode, sync::Arc, time::Instant};
+use std::{io::ErrorKind, path::PathBuf, process::ExitCode, sync::Arc};
 
 use client::{Client, ClientError};
 use event_files::{Content, ReadError, Reading, Record, Records};
@@ -32,6 +32,7 @@ use tokio::{sync::Mutex, task::JoinSet};
 pub(crate) use self::input::Input;
 use self::{
     batch::Batch,
+    delivery::UnderWay,
     interruption::Interruption,
     lag::Lag,
     progress::Progress,
@@ -82,6 +83,7 @@ pub(crate) async fn run(client: &Client, inputs: &[Input], options: Options) -> 
             SourceChoice::Named(id) => Some(Naming { id: id.clone(), host: host.clone() }),
             SourceChoice::None => None,
         },
+        was_rotated: false,
         only_known: false,
     };
     let begin = || Import::begin(client, &rejects, &progress, &interruption);
@@ -90,6 +92,8 @@ pub(crate) async fn run(client: &Client, inputs: &[Input], options: Options) -> 
         let follow_one = async |input: &Input| {
             let mut import = begin();
             let stopped = import.follow(input, how(0), &lag).await.err();
+            // One that stops ends the others, so that whoever started the program is told.
+            interruption.raise();
             (import.tally, import.spooled, stopped)
         };
         let followed = join_all(inputs.iter().map(follow_one)).await;
@@ -142,8 +146,9 @@ struct Import<'a> {
     failed: Vec<(Batch, ClientError)>,
     /// The end of the last batch that was certainly of this file's content, and of the last that the server knew already.
     ends: Ends,
-    /// When the batches in flight were sent, by where they begin.
-    under_way: BTreeMap<u64, Instant>,
+    /// The last line of this file that was sent.
+    sent_to: u64,
+    under_way: UnderWay,
     was_reached: bool,
 }
 
@@ -174,7 +179,8 @@ impl<'a> Import<'a> {
             in_flight: JoinSet::new(),
             failed: Vec::new(),
             ends: Ends::default(),
-            under_way: BTreeMap::new(),
+            sent_to: 0,
+            under_way: UnderWay::default(),
             was_reached: false,
         }
     }

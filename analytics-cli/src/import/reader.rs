@@ -4,7 +4,9 @@
 use std::{
     cell::RefCell,
     fmt,
+    fs::File,
     io::{self, Read},
+    path::PathBuf,
     rc::Rc,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
@@ -24,7 +26,7 @@ use super::{
     batch::{Batch, Kinds},
     beginning::Beginning,
     delivery::{Patience, Pauses, Stops},
-    follow::Following,
+    follow::{Following, FromStart, rotated},
     input::Input,
     progress::Progress,
     standing::{Kept, Standing, check, standing_of},
@@ -40,6 +42,8 @@ const PIECE: usize = 64 * 1024;
 pub(crate) enum Message {
     /// The format that the first lines told.
     Format(String),
+    /// Where the source stands.
+    StandsAt(u64),
     /// Events that are stored from an earlier time.
     Stored(Kinds),
     Unreadable(u64, Unreadable),
@@ -52,6 +56,8 @@ pub(crate) enum Message {
 pub(crate) struct End {
     /// Whether its last line lacks its end, and was left for the next time.
     pub(crate) is_unfinished: bool,
+    /// Whether it was passed over, because it is no known source.
+    pub(crate) is_unknown: bool,
 }
 
 #[derive(Debug)]
@@ -65,6 +71,8 @@ pub(crate) enum Fault {
     Changed(u64),
     /// More files begin alike than the server lists.
     TooManyAlike,
+    /// Another program sent the source meanwhile, and the server did not compare what this one sent.
+    NotCompared,
 }
 
 impl fmt::Display for Fault {
@@ -81,6 +89,11 @@ impl fmt::Display for Fault {
                  imported may grow, be renamed or be compressed, but its lines must not change"
             ),
             Self::TooManyAlike => write!(f, "more than 1,000 files that were imported begin as it does"),
+            Self::NotCompared => write!(
+                f,
+                "another program sent a text that begins as this one meanwhile, and further, so that it is not known whether \
+                 all of this one is stored"
+            ),
         }
     }
 }
@@ -109,8 +122,17 @@ pub(crate) struct How {
     pub(crate) from_line: u64,
     /// None: the input is not a source, and is stored as often as it is sent.
     pub(crate) source: Option<Naming>,
-    /// Whether an input that is no known source is passed over.
+    /// Whether it is what a log that is followed was rotated to.
+    pub(crate) was_rotated: bool,
+    /// Whether it is passed over if it is no known source.
     pub(crate) only_known: bool,
+}
+
+impl How {
+    /// Whether it is to go on whatever happens: for the server that is away, and behind a line that it does not accept.
+    pub(crate) fn is_of_a_log_that_is_followed(&self) -> bool {
+        self.follows.is_some() || self.was_rotated
+    }
 }
 
 /// What tells the source of an input.
@@ -129,8 +151,6 @@ struct Collected {
     since: Option<Instant>,
     /// None: the input is not a source.
     place: Option<Place>,
-    /// The last line that was read.
-    line: u64,
 }
 
 /// A place in a source: behind the events that were collected.
@@ -190,9 +210,9 @@ impl Collecting {
         take(&mut self.lock())
     }
 
-    /// The last line that was read.
-    pub(crate) fn line(&self) -> u64 {
-        self.lock().line.max(1)
+    /// Up to where the text was read; none if the input is not a source.
+    pub(crate) fn position(&self) -> Option<u64> {
+        self.lock().place.as_ref().map(|place| place.position)
     }
 
     /// When the oldest event came that was not taken.
@@ -218,8 +238,7 @@ pub(crate) fn read(
     stops: Stops,
     progress: Progress,
 ) -> (Collecting, Receiver<Message>) {
-    let collecting =
-        Collecting(Arc::new(Mutex::new(Collected { batch: Batch::default(), since: None, place: None, line: 0 })));
+    let collecting = Collecting(Arc::new(Mutex::new(Collected { batch: Batch::default(), since: None, place: None })));
     let (messages, received) = channel(MAX_MESSAGES);
     let of_thread = Reader {
         input,
@@ -238,6 +257,9 @@ pub(crate) fn read(
     (collecting, received)
 }
 
+/// The place of a text in its source, or why it has none, and the text.
+type Found = (Result<Place, End>, Box<dyn Read>);
+
 struct Reader {
     input: Input,
     how: How,
@@ -251,29 +273,43 @@ struct Reader {
 
 impl Reader {
     fn run(&self) -> Result<End, Fault> {
-        let file: Box<dyn Read> = match (&self.how.follows, &self.input) {
-            (Some(following), Input::File { path, .. }) => Box::new(following.open(path)?),
-            _ => self.input.open()?,
+        let (file, again): (Box<dyn Read>, _) = match (&self.how.follows, &self.input) {
+            (Some(following), Input::File { path, .. }) => {
+                let file = following.open(path)?;
+                let again = file.again()?;
+                (Box::new(file), Some(again))
+            }
+            (None, Input::File { path, bytes: Some(_) }) => {
+                let file = File::open(path)?;
+                let again = FromStart::of(&file)?;
+                (Box::new(file), Some(again))
+            }
+            _ => (self.input.open()?, None),
         };
         let mut text = text_of(self.progress.watch(file))?;
         let mut stored_to = 0;
         if let Some(naming) = &self.how.source {
             let place;
-            (place, text) = self.find_place(text, naming)?;
-            let Some(place) = place else { return Ok(End { is_unfinished: !self.how.only_known }) };
+            (place, text) = self.find_place(text, again, naming)?;
+            let place = match place {
+                Ok(place) => place,
+                Err(end) => return Ok(end),
+            };
             stored_to = place.position;
+            self.send(Message::StandsAt(stored_to))?;
             self.collecting.lock().place = Some(place);
         }
         self.read_records(text, stored_to)
     }
 
-    /// Finds out which source a text is. Without a place there is no whole line yet. The text that is returned begins at
-    /// the beginning, and the place is where the source stands.
-    fn find_place(&self, text: Box<dyn Read>, naming: &Naming) -> Result<(Option<Place>, Box<dyn Read>), Fault> {
+    /// Finds out which source a text is; `again` is the same file from its beginning. Without a place there is no whole line
+    /// yet. The text that is returned begins at the beginning, and the place is where the source stands.
+    fn find_place(&self, text: Box<dyn Read>, again: Option<FromStart>, naming: &Naming) -> Result<Found, Fault> {
         let (beginning, text) = Beginning::of(text, naming.id.as_deref())?;
-        let Some(beginning) = beginning.filter(|it| it.is_whole || !self.how.reading.leaves_unfinished) else {
-            return Ok((None, text));
-        };
+        let Some(beginning) = beginning else { return Ok((Err(End::default()), text)) };
+        if !beginning.is_whole && self.how.reading.leaves_unfinished {
+            return Ok((Err(End { is_unfinished: true, ..End::default() }), text));
+        }
         let list = self.runtime.block_on(self.ask_for(&beginning.prefix())).map_err(Fault::Server)?;
         if !list.is_whole {
             return Err(Fault::TooManyAlike);
@@ -284,9 +320,8 @@ impl Reader {
         let own = self.input.place().map(|path| beginning.at(&format!("{}:{}", naming.host, path.display())));
         let (standing, text): (_, Box<dyn Read>) = if known.is_empty() {
             (Standing::New, text)
-        } else if self.input.is_file() {
-            let mut again = text_of(self.input.open()?)?;
-            (standing_of(&mut again, &known, own.as_ref())?, text)
+        } else if let Some(again) = again {
+            (standing_of(&mut text_of(again)?, &known, own.as_ref())?, text)
         } else {
             let mut kept = Kept::new(text);
             let standing = standing_of(&mut kept, &known, None)?;
@@ -294,16 +329,33 @@ impl Reader {
         };
         let (source, from) = match standing {
             Standing::Known(place) => known[place].clone(),
+            Standing::New | Standing::Changed(_) if self.how.only_known => {
+                return Ok((Err(End { is_unknown: true, ..End::default() }), text));
+            }
+            // A log whose first line is always the same.
+            Standing::Changed(place) if self.was_rotated(&known[place]) => {
+                (beginning.numbered(known.len()), SourcePosition::default())
+            }
             Standing::Changed(place) => return Err(Fault::Changed(known[place].1.position)),
-            Standing::New if self.how.only_known => return Ok((None, text)),
             Standing::New => (own.unwrap_or_else(|| beginning.numbered(known.len())), SourcePosition::default()),
         };
         let place = Place { source, position: from.position, from, sum: Sha256::new(), text: Vec::new() };
-        Ok((Some(place), text))
+        Ok((Ok(place), text))
+    }
+
+    /// Whether what a source was stands in a file that the log was rotated to.
+    fn was_rotated(&self, source: &(SourceName, SourcePosition)) -> bool {
+        let Input::File { path, .. } = &self.input else { return false };
+        let is_that = |path: &PathBuf| {
+            let text = File::open(path).and_then(text_of);
+            let standing = text.and_then(|mut text| standing_of(&mut text, std::slice::from_ref(source), None));
+            matches!(standing, Ok(Standing::Known(_)))
+        };
+        rotated(path).iter().any(is_that)
     }
 
     async fn ask_for(&self, prefix: &SourceName) -> Result<SourceList, ClientError> {
-        let is_endless = self.how.follows.is_some();
+        let is_endless = self.how.is_of_a_log_that_is_followed();
         let patience = Patience { can_repeat: true, was_reached: false, is_endless, from: None };
         let mut pauses = Pauses::new(patience, &self.stops, &self.progress);
         loop {
@@ -336,9 +388,18 @@ impl Reader {
                 self.pass(text, |_| {});
                 break;
             };
-            self.collecting.lock().line = line;
+            let is_begun = before < stored_to;
             match content {
-                Content::Event(event) if position <= stored_to => stored.count(event.kind),
+                // Of one that was imported without its end, only the end is new.
+                Content::Event(event) if is_begun && text.trim_ascii().is_empty() => {
+                    was_event = true;
+                    stored.count(event.kind);
+                    self.pass(text, |_| {});
+                }
+                Content::Event(_) if is_begun => {
+                    self.pass(text, |_| {});
+                    self.send(Message::Unreadable(line, Unreadable::ImportedInPart))?;
+                }
                 _ if position <= stored_to || line < self.how.from_line => {}
                 Content::Event(event) => {
                     was_event = true;
@@ -355,7 +416,7 @@ impl Reader {
             }
         }
         self.send(Message::Stored(stored))?;
-        Ok(End { is_unfinished: records.is_unfinished() && position >= stored_to })
+        Ok(End { is_unfinished: records.is_unfinished() && position >= stored_to, is_unknown: false })
     }
 
     /// Sums text that is stored.

@@ -77,10 +77,7 @@ impl Rejects {
             } else {
                 "--rejects FILE writes all of them to a file"
             };
-            output::message(&format!(
-                "lines that could not be read and were skipped: {}; {place}; a later import goes on behind them",
-                self.total
-            ));
+            output::message(&format!("lines that could not be read and were skipped: {}; {place}", self.total));
         }
     }
 }

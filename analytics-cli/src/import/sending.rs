@@ -1,15 +1,13 @@
 //! Sends batches, several at a time, and notes what became of each.
 
-use std::time::Instant;
-
 use client::{ClientError, Delivery, Repeated};
-use model::Timestamp;
 use tokio::task::JoinError;
 
 use super::{
     Import,
     batch::Batch,
     delivery::{Patience, Pauses, Stops},
+    reader::How,
 };
 
 /// The most requests in flight. The daemon stores those that arrive during a commit together in the next one.
@@ -25,7 +23,8 @@ pub(super) struct Answered {
 
 impl Import<'_> {
     /// Waits until few enough requests are in flight. After a batch that failed, nothing more is sent.
-    pub(super) async fn send(&mut self, batch: Batch, name: &str, is_followed: bool) {
+    pub(super) async fn send(&mut self, batch: Batch, name: &str, how: &How) {
+        let is_followed = how.is_of_a_log_that_is_followed();
         if batch.is_empty() && batch.step().is_none() {
             return self.tally.leave_out(&batch);
         }
@@ -34,8 +33,9 @@ impl Import<'_> {
         {
             self.note(answered, name).await;
         }
+        self.sent_to = batch.lines().last().copied().unwrap_or(self.sent_to);
         if let Some(step) = batch.step() {
-            self.under_way.insert(step.from.position, Instant::now());
+            self.under_way.begins(step.from.position);
         }
         let patience = Patience {
             can_repeat: batch.can_repeat(),
@@ -55,12 +55,12 @@ impl Import<'_> {
                     && let Err(ClientError::Refused { problem, .. }) = &outcome
                     && let Some(place) = problem.line.filter(|_| problem.status == 400)
                 {
-                    let is_of_hour = problem.parameter.as_deref() == Some(Timestamp::PARAMETER);
-                    let lines = batch.leave_out_refused(place, is_of_hour);
-                    if !lines.is_empty() {
-                        refused.extend(
-                            lines.into_iter().map(|line| (line, format!("was not accepted: {}", problem.detail))),
-                        );
+                    // Of an hour whose raw events are gone no event is accepted.
+                    let lines = batch.leave_out_refused(place, problem.title.starts_with("Hour "));
+                    let of_batch = format!("Line {place}: ");
+                    let reason = problem.detail.strip_prefix(&of_batch).unwrap_or(&problem.detail);
+                    if !lines.is_empty() && !stops.interruption.happened() {
+                        refused.extend(lines.into_iter().map(|line| (line, format!("was not accepted: {reason}"))));
                         continue;
                     }
                 }
@@ -77,7 +77,11 @@ impl Import<'_> {
     }
 
     pub(super) fn stops(&self) -> Stops {
-        Stops { interruption: self.interruption.clone(), given_up: self.given_up.clone() }
+        Stops {
+            interruption: self.interruption.clone(),
+            given_up: self.given_up.clone(),
+            under_way: self.under_way.clone(),
+        }
     }
 
     pub(super) async fn note(&mut self, answered: Result<Answered, JoinError>, name: &str) {
@@ -87,7 +91,7 @@ impl Import<'_> {
             let _ = self.reject(name, line, &reason).await;
         }
         if let Some(step) = batch.step() {
-            self.under_way.remove(&step.from.position);
+            self.under_way.ends(step.from.position);
         }
         let repeated = match outcome {
             Ok(Delivery::Stored(repeated)) => repeated,

@@ -44,10 +44,14 @@ pub(crate) fn standing_of(
             known = Some(place);
         }
     }
-    let changed = || sources.iter().position(|(name, _)| Some(name) == own);
-    Ok(match known {
-        Some(place) => Standing::Known(place),
-        None => changed().map_or(Standing::New, Standing::Changed),
+    let own = sources.iter().position(|(name, _)| Some(name) == own);
+    let stands_at = |place: usize| sources[place].1.position;
+    Ok(match (known, own) {
+        // Another one that begins alike is no reason to count again what the own one has.
+        (Some(known), Some(own)) if stands_at(own) > stands_at(known) => Standing::Changed(own),
+        (Some(known), _) => Standing::Known(known),
+        (None, Some(own)) => Standing::Changed(own),
+        (None, None) => Standing::New,
     })
 }
 
@@ -120,6 +124,7 @@ mod tests {
         assert_eq!(standing("one\ntwo\nthree\n", "x"), Standing::Known(0));
         assert_eq!(standing("one\nother\n", "x"), Standing::Known(1));
         assert_eq!(standing("one\nother\nmore\nand more\n", "x"), Standing::Known(2));
+        assert_eq!(standing("one\ntwo, edited\n", "a"), Standing::Changed(0));
         assert_eq!(standing("One\ntwo\n", "x"), Standing::New);
         assert_eq!(standing("One\ntwo\n", "a"), Standing::Changed(0));
         assert_eq!(standing("on", "c"), Standing::Changed(2));

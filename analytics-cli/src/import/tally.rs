@@ -70,6 +70,10 @@ impl Tally {
         for (hour, kinds) in other.hours {
             self.add_hour(hour, kinds);
         }
+        if let Some((first, last)) = other.range {
+            let (own_first, own_last) = self.range.unwrap_or((first, last));
+            self.range = Some((own_first.min(first), own_last.max(last)));
+        }
     }
 
     fn add_hour(&mut self, hour: Hour, kinds: Kinds) {

@@ -128,17 +128,72 @@ async fn a_log_that_was_rotated_while_nobody_followed_it_is_finished_first() {
     followed.counts(2).await;
     assert_eq!(interrupt(import).await.code, 0);
 
+    // It was rotated twice, and nobody asked for what is older.
+    let rotated = |number: u8| followed.folder.path().join(format!("access.log.{number}"));
+    append(&rotated(3), &line(99));
+    File::options().append(true).open(rotated(3)).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
     append(&log, &line(3));
-    fs::rename(&log, followed.folder.path().join("access.log.1")).unwrap();
-    append(&log, &line(4));
-    // This one nobody asked for.
-    append(&followed.folder.path().join("access.log.2"), &line(99));
+    fs::rename(&log, rotated(2)).unwrap();
+    append(&rotated(1), &line(4));
+    append(&log, &line(5));
     let import = followed.follow(&[]);
-    followed.counts(4).await;
+    followed.counts(5).await;
     drop(import);
     let import = followed.follow(&[]);
-    append(&log, &line(5));
+    append(&log, &line(6));
+    followed.counts(6).await;
+    assert_eq!(interrupt(import).await.code, 0);
+}
+
+#[tokio::test]
+async fn a_log_that_was_cut_and_has_grown_past_its_old_length_is_read_from_its_beginning() {
+    let followed = Followed::begin(&[]).await;
+    let (log, rotated) = (followed.log(), followed.folder.path().join("access.log.1"));
+    append(&log, &lines(1..=3));
+    let import = followed.follow(&[]);
+    followed.counts(3).await;
+    fs::copy(&log, &rotated).unwrap();
+    // At once, as far as the reader can see: the name stays with the file.
+    let mut cut = File::options().write(true).open(&log).unwrap();
+    cut.write_all(lines(4..=9).as_bytes()).unwrap();
+    followed.counts(9).await;
+    assert_eq!(interrupt(import).await.code, 0);
+}
+
+#[tokio::test]
+async fn logs_whose_first_line_is_always_the_same_are_followed_through_rotation() {
+    let followed = Followed::begin(&[]).await;
+    let (log, rotated) = (followed.log(), followed.folder.path().join("access.log.1"));
+    let banner = "began to write this log\n";
+    append(&log, &format!("{banner}{}", lines(1..=3)));
+    let import = followed.follow(&[]);
+    followed.counts(3).await;
+    fs::rename(&log, &rotated).unwrap();
+    append(&log, &format!("{banner}{}", lines(4..=5)));
     followed.counts(5).await;
+    append(&log, &line(6));
+    followed.counts(6).await;
+    let ended = interrupt(import).await;
+    assert_eq!(ended.code, 1, "the banner is no line of the log: {}", ended.stderr);
+}
+
+#[tokio::test]
+async fn a_source_that_a_restored_database_has_lost_a_part_of_is_read_from_there() {
+    let followed = Followed::begin(&[]).await;
+    let log = followed.log();
+    append(&log, &lines(1..=2));
+    let import = followed.follow(&[]);
+    followed.counts(2).await;
+    let client = followed.database.client().await;
+    let earlier: Vec<_> = client.query("select * from analytics.sources", &[]).await.unwrap();
+    let (position, digest): (i64, Vec<u8>) = (earlier[0].get("position"), earlier[0].get("digest"));
+    append(&log, &line(3));
+    followed.counts(3).await;
+    let back = "update analytics.sources set position = $1, digest = $2";
+    client.execute(back, &[&position, &digest]).await.unwrap();
+    client.execute("delete from analytics.events where user_name = '192.0.2.3'", &[]).await.unwrap();
+    append(&log, &line(4));
+    followed.counts(4).await;
     assert_eq!(interrupt(import).await.code, 0);
 }
 
@@ -149,6 +204,7 @@ async fn a_line_that_the_server_never_takes_does_not_hold_up_those_behind_it() {
     append(&log, &lines(1..=2));
     append(&log, &line(3).replace("2024", "2924"));
     append(&log, &line(4));
+    append(&log, &line(5).replace("2024", "2924"));
     let import = followed.follow(&[]);
     followed.counts(3).await;
     let ended = interrupt(import).await;

@@ -234,3 +234,57 @@ async fn files_that_begin_alike_are_sources_of_their_own_and_a_line_without_an_e
     let users: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     assert_eq!(users, ["anna-1", "benjamin-2", "cid-3"]);
 }
+
+#[tokio::test]
+async fn a_line_that_was_imported_without_its_end_is_not_counted_again_with_it() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("events.ndjson");
+    std::fs::write(&file, events(0..4).trim_end()).unwrap();
+    assert_eq!(number(&run(import(daemon.url(), &file, &["--complete"])).await, "events"), 4);
+    std::fs::write(&file, events(0..6)).unwrap();
+    let grown = run(import(daemon.url(), &file, &[])).await;
+    assert_eq!(["events", "repeated"].map(|name| number(&grown, name)), [2, 4], "{}", grown.stderr);
+
+    // What went on behind its end was counted as another line.
+    std::fs::write(&file, events(0..6) + events(6..7).trim_end()).unwrap();
+    assert_eq!(number(&run(import(daemon.url(), &file, &["--complete"])).await, "events"), 1);
+    std::fs::write(&file, events(0..6) + events(6..7).trim_end() + " \n" + &events(7..8)).unwrap();
+    let went_on = run(import(daemon.url(), &file, &[])).await;
+    assert_eq!((went_on.code, number(&went_on, "events")), (0, 1), "{}", went_on.stderr);
+}
+
+#[tokio::test]
+async fn an_edit_is_refused_also_where_another_file_begins_alike() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, shorter) = (folder.path().join("whole"), folder.path().join("shorter"));
+    std::fs::write(&shorter, events(0..5)).unwrap();
+    std::fs::write(&whole, events(0..5) + &events(6..12)).unwrap();
+    for file in [&whole, &shorter] {
+        assert_eq!(run(import(daemon.url(), file, &[])).await.code, 0);
+    }
+    std::fs::write(&whole, events(0..5) + &events(7..12)).unwrap();
+    let edited = run(import(daemon.url(), &whole, &[])).await;
+    assert!(edited.code == 2 && edited.stderr.contains("has changed, or is gone"), "{}", edited.stderr);
+}
+
+#[tokio::test]
+async fn lines_that_end_as_macs_wrote_them_grow_too_and_a_file_without_a_line_waits_for_nothing() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("events.ndjson");
+    for (lines, new) in [(3, 3), (5, 2)] {
+        std::fs::write(&file, events(0..lines).replace('\n', "\r")).unwrap();
+        let imported = run(import(daemon.url(), &file, &[])).await;
+        assert_eq!((number(&imported, "events"), number(&imported, "unfinished")), (new, 0), "{}", imported.stderr);
+    }
+    for empty in ["", "\n\n"] {
+        std::fs::write(&file, empty).unwrap();
+        let imported = run(import(daemon.url(), &file, &[])).await;
+        assert_eq!((imported.code, number(&imported, "unfinished")), (0, 0), "{}", imported.stderr);
+    }
+}

@@ -85,6 +85,8 @@ impl Query<'_> {
             ("to", "is not behind from", "an integer that is greater than from")
         } else if from.position == 0 && from.check.is_some() {
             ("from_check", "is of no content, since from is 0", "no check for the beginning of a source")
+        } else if from.check.is_some() && to.check.is_none() {
+            ("check", "is missing", "the check of the content before to, since from_check is given")
         } else {
             return Ok(Some((source, from, to)));
         };

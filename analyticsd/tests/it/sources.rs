@@ -142,6 +142,7 @@ async fn what_is_no_part_of_a_source_is_refused_with_the_reason() {
         ("source=a&from=0&to=1&check=0", "check", "is not a whole number of bytes"),
         ("source=a&from=1&to=2&from_check=xy", "from_check", "holds something else"),
         ("source=a&from=0&to=2&from_check=aa", "from_check", "is of no content"),
+        ("source=a&from=1&to=2&from_check=aa", "check", "is missing"),
         ("source=a&from=0&to=2&id=k", "source", "is given with an idempotency key"),
     ] {
         let answer = send(&daemon, query, clicks(1)).await;

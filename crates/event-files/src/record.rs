@@ -66,6 +66,8 @@ pub enum Unreadable {
     UnclosedQuote { last: u64 },
     #[error("is not a line of this access log: {0}")]
     LogLine(&'static str),
+    #[error("was imported before it had its end, with --complete, and went on; what came then is not counted")]
+    ImportedInPart,
     #[error("is only a part of a line: the container's runtime split it")]
     Partial,
     #[error(
