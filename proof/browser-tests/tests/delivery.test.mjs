@@ -169,6 +169,8 @@ for (const [name, headers] of [["", {}], [" where connections are forbidden", { 
       location = "about:blank";
     });
     await until(counted, (counts) => assert.deepEqual(counts, { unique_users: 1, clicks: 1, impressions: 1 }));
+    // The event may be faster than the page goes.
+    await page.waitForURL("about:blank");
     // Its tab too.
     await page.goto(site.origin);
     await until(counted, ({ impressions }) => assert.equal(impressions, 2));
