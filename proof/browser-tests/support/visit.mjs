@@ -11,6 +11,7 @@ export let daemon, browser, page, site;
 /** What the pages of the visit sent: each event once, and each try. */
 export let sent, tries;
 let countsBefore, expected;
+let requests = [];
 
 before(async () => ([daemon, browser] = await Promise.all([startDaemon("--public-path", "/x7"), startBrowser()])));
 after(() => Promise.all([daemon?.close(), browser?.close()]));
@@ -21,8 +22,11 @@ afterEach(async () => {
   assert.deepEqual(complaints ?? [], [], "what the browser complained about");
 });
 
-/** Ends the visit, and the site with it. */
+/** Ends the visit, and the site with it. What is on its way would be counted in the next one, so it is waited for. */
 export async function leave() {
+  const answers = Promise.all(requests.map((request) => request.response().catch(() => null)));
+  await Promise.race([answers, new Promise((resolve) => setTimeout(resolve, 3_000).unref())]);
+  requests = [];
   await Promise.all([page?.context().close(), site?.close()]);
   page = site = undefined;
 }
@@ -38,6 +42,7 @@ export async function visit(path, { edit, headers, counter = daemon.origin, prep
   page.context().on("request", (request) => {
     const url = new URL(request.url());
     if (url.origin !== counter || !["/analytics", "/analytics.gif", "/x7", "/x7.gif"].includes(url.pathname)) return;
+    requests.push(request);
     const event = Object.fromEntries(url.searchParams);
     tries.push({ ...event, by: request.resourceType(), to: url.pathname });
     if (!sent.some(({ id }) => id === event.id)) sent.push(event);
