@@ -24,9 +24,7 @@ impl Kinds {
             EventKind::Impression => self.impressions += 1,
         }
     }
-}
 
-impl Kinds {
     /// One fewer.
     fn forget(&mut self, kind: EventKind) {
         let count = match kind {

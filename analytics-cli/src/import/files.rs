@@ -1,9 +1,9 @@
 //! Goes through files, or follows one, and decides what comes after each.
 
-use std::{fmt::Display, path::Path, time::Duration};
+use std::{fmt::Display, io::ErrorKind, path::Path, time::Duration};
 
 use client::ClientError;
-use event_files::Reading;
+use event_files::{ReadError, Reading};
 use tokio::{
     sync::mpsc::Receiver,
     time::{MissedTickBehavior, interval},
@@ -12,11 +12,13 @@ use tokio::{
 use super::{
     Ends, Import, Input,
     batch::Batch,
+    collecting::Collecting,
     delivery::UnderWay,
+    fault::Fault,
     follow::{Following, rotated},
     interruption::Interruption,
     lag::{self, Lag},
-    reader::{self, Collecting, End, Fault, How, Message},
+    reader::{self, End, How, Message},
     stopped::{Cause, Gap, Stopped},
 };
 
@@ -29,7 +31,7 @@ const MOST_ATTEMPTS: u32 = 8;
 /// A log that is read as it grows.
 struct Followed<'a> {
     following: Following,
-    lag: lag::OfFile<'a>,
+    lag: &'a lag::OfFile<'a>,
 }
 
 /// What came of a file so far.
@@ -46,6 +48,12 @@ struct Went {
     ended: Result<End, Cause>,
     /// The first line that was not sent; none if all were.
     first_unsent: Option<u64>,
+}
+
+impl Went {
+    fn was_not_there(&self) -> bool {
+        matches!(&self.ended, Err(Cause::Fault(Fault::Read(ReadError::Io(error)))) if error.kind() == ErrorKind::NotFound)
+    }
 }
 
 impl Import<'_> {
@@ -92,12 +100,18 @@ impl Import<'_> {
     /// Imports a log as it grows, until the program is interrupted.
     pub(super) async fn follow(&mut self, input: &Input, how: How, lag: &Lag) -> Result<(), Box<Stopped>> {
         let Input::File { path, .. } = input else { return Ok(()) };
-        let followed = Followed { following: Following::default(), lag: lag.of_file(path) };
-        let how = How { follows: Some(followed.following.clone()), ..how };
+        let lag = lag.of_file(path);
         let mut attempt = 0;
         while !self.interruption.happened() {
             self.finish_rotated(path, &how).await?;
+            // One for each time, so that the thread of the last time ends with it.
+            let followed = Followed { following: Following::default(), lag: &lag };
+            let how = How { follows: Some(followed.following.clone()), ..how.clone() };
             let went = self.once(input, &how, attempt == 0, Some(&followed)).await;
+            followed.following.end();
+            if self.interruption.happened() && went.was_not_there() {
+                break;
+            }
             attempt = if self.stands_elsewhere() { attempt + 1 } else { 0 };
             if (1..MOST_ATTEMPTS).contains(&attempt) {
                 self.failed.clear();
@@ -126,6 +140,8 @@ impl Import<'_> {
                 Ok(end) => is_known |= !end.is_unknown,
                 // It is no log, or another one.
                 Err((Cause::Fault(Fault::Read(_) | Fault::Changed(_) | Fault::TooManyAlike), _)) => {}
+                // The rest waits for the next time.
+                Err((Cause::Interrupted, _)) => break,
                 Err((cause, gaps)) => return Err(self.stopped(&input, cause, gaps)),
             }
         }

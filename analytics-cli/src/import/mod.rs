@@ -1,14 +1,17 @@
 //! Reads files of events and sends them in batches, several at a time, each as a part of an ordered source. The server
 //! stores how far each source is stored with the events, so that an import may be cut anywhere and made again.
 //!
-//! `input` opens a file, `beginning` names the source that it may be and `standing` tells which it is; `reader` does both on
-//! a thread, reads the events through the crate `event-files`, and collects them in a `batch`; `files` passes them on,
-//! `sending` sends them, and `delivery` decides what is sent again. Lines that cannot be read go to `rejects`, the `tally` counts events, and `stopped` reports an import that stops early. `follow`
-//! reads logs that grow, and `lag` tells how far behind it is.
+//! `input` opens a file, `beginning` names the source that it may be, and `standing` tells which it is. `reader` does both on
+//! a thread and reads the events through the crate `event-files`; `collecting` makes each `batch`. `files` passes batches
+//! on, `sending` sends them, and `delivery` decides what is sent again. Lines that cannot be read go to `rejects`, the
+//! `tally` counts events, and `stopped` reports an import that stops early. `follow` reads logs that grow, and `lag` tells
+//! how far behind it is.
 
 mod batch;
 mod beginning;
+mod collecting;
 mod delivery;
+mod fault;
 mod files;
 mod follow;
 mod input;
@@ -33,10 +36,11 @@ pub(crate) use self::input::Input;
 use self::{
     batch::Batch,
     delivery::UnderWay,
+    fault::Fault,
     interruption::Interruption,
     lag::Lag,
     progress::Progress,
-    reader::{Fault, How, Naming},
+    reader::{How, Naming},
     rejects::Rejects,
     sending::Answered,
     tally::Tally,

@@ -1,22 +1,17 @@
-//! Reads one input on a thread of its own, since it may block for long, and collects its events in batches. Whoever sends
-//! them may take a batch before it is full.
+//! Reads one input on a thread of its own, since it may block for long.
 
 use std::{
     cell::RefCell,
-    fmt,
     fs::File,
     io::{self, Read},
     path::PathBuf,
     rc::Rc,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
-    time::{Duration, Instant},
 };
 
-use client::{Client, ClientError, Step};
-use event_files::{Content, FormatChoice, ReadError, Reading, Record, Records, Unreadable, text_of};
+use client::{Client, ClientError};
+use event_files::{Content, FormatChoice, Reading, Record, Records, Unreadable, text_of};
 use model::{SourceList, SourceName, SourcePosition};
-use sha2::{Digest, Sha256};
 use tokio::{
     runtime::Handle,
     sync::mpsc::{Receiver, Sender, channel},
@@ -25,18 +20,17 @@ use tokio::{
 use super::{
     batch::{Batch, Kinds},
     beginning::Beginning,
+    collecting::{Collecting, Place},
     delivery::{Patience, Pauses, Stops},
+    fault::Fault,
     follow::{Following, FromStart, rotated},
     input::Input,
     progress::Progress,
-    standing::{Kept, Standing, check, standing_of},
+    standing::{Kept, Standing, standing_of},
 };
-use crate::failure::server_advice;
 
 /// The most messages that wait to be taken.
 const MAX_MESSAGES: usize = 4;
-/// Text is summed at once in pieces of this size, which is cheaper than line by line.
-const PIECE: usize = 64 * 1024;
 
 /// What the thread found.
 pub(crate) enum Message {
@@ -58,56 +52,6 @@ pub(crate) struct End {
     pub(crate) is_unfinished: bool,
     /// Whether it was passed over, because it is no known source.
     pub(crate) is_unknown: bool,
-}
-
-#[derive(Debug)]
-pub(crate) enum Fault {
-    Read(ReadError),
-    /// The first timestamp looks like seconds.
-    UnknownUnit(Unreadable),
-    /// The server does not say where the file stands.
-    Server(ClientError),
-    /// The file was imported before from the same place, and its content up to this byte was another.
-    Changed(u64),
-    /// More files begin alike than the server lists.
-    TooManyAlike,
-    /// Another program sent the source meanwhile, and the server did not compare what this one sent.
-    NotCompared,
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Read(error) => error.fmt(f),
-            Self::UnknownUnit(reason) => {
-                write!(f, "{reason}; say the unit with --timestamps s, --timestamps ms or --timestamps rfc3339")
-            }
-            Self::Server(error) => write!(f, "{error}{}", server_advice(error)),
-            Self::Changed(position) => write!(
-                f,
-                "it was imported before up to byte {position}, and what stood before that byte has changed, or is gone. A file that was \
-                 imported may grow, be renamed or be compressed, but its lines must not change"
-            ),
-            Self::TooManyAlike => write!(f, "more than 1,000 files that were imported begin as it does"),
-            Self::NotCompared => write!(
-                f,
-                "another program sent a text that begins as this one meanwhile, and further, so that it is not known whether \
-                 all of this one is stored"
-            ),
-        }
-    }
-}
-
-impl From<ReadError> for Fault {
-    fn from(error: ReadError) -> Self {
-        Self::Read(error)
-    }
-}
-
-impl From<io::Error> for Fault {
-    fn from(error: io::Error) -> Self {
-        Self::Read(error.into())
-    }
 }
 
 /// How an input is read.
@@ -144,92 +88,6 @@ pub(crate) struct Naming {
     pub(crate) host: String,
 }
 
-/// The batch that is being collected.
-struct Collected {
-    batch: Batch,
-    /// When its first event came.
-    since: Option<Instant>,
-    /// None: the input is not a source.
-    place: Option<Place>,
-}
-
-/// A place in a source: behind the events that were collected.
-struct Place {
-    source: SourceName,
-    /// Where the last batch ended.
-    from: SourcePosition,
-    position: u64,
-    sum: Sha256,
-    /// What is to be summed.
-    text: Vec<u8>,
-}
-
-impl Place {
-    fn add(&mut self, text: &[u8]) {
-        self.text.extend_from_slice(text);
-        self.position += text.len() as u64;
-        if self.text.len() >= PIECE {
-            self.sum();
-        }
-    }
-
-    fn sum(&mut self) {
-        self.sum.update(&self.text);
-        self.text.clear();
-    }
-
-    /// The step from the last batch to here; none if there is nothing between.
-    fn step(&mut self) -> Option<Step> {
-        if self.position == self.from.position {
-            return None;
-        }
-        self.sum();
-        let to = SourcePosition { position: self.position, check: check(&self.sum) };
-        let from = std::mem::replace(&mut self.from, to.clone());
-        Some(Step { source: self.source.clone(), from, to })
-    }
-}
-
-/// The batch that a thread collects.
-#[derive(Clone)]
-pub(crate) struct Collecting(Arc<Mutex<Collected>>);
-
-impl Collecting {
-    fn lock(&self) -> MutexGuard<'_, Collected> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes what there is, if its first event came long enough ago.
-    pub(crate) fn take_older_than(&self, age: Duration) -> Option<Batch> {
-        let mut collected = self.lock();
-        if collected.since.is_some_and(|since| since.elapsed() >= age) { take(&mut collected) } else { None }
-    }
-
-    /// Takes what there is: perhaps no event, but text that holds none.
-    pub(crate) fn take(&self) -> Option<Batch> {
-        take(&mut self.lock())
-    }
-
-    /// Up to where the text was read; none if the input is not a source.
-    pub(crate) fn position(&self) -> Option<u64> {
-        self.lock().place.as_ref().map(|place| place.position)
-    }
-
-    /// When the oldest event came that was not taken.
-    pub(crate) fn since(&self) -> Option<Instant> {
-        self.lock().since
-    }
-}
-
-fn take(collected: &mut Collected) -> Option<Batch> {
-    collected.since = None;
-    let batch = std::mem::take(&mut collected.batch);
-    match &mut collected.place {
-        Some(place) => place.step().map(|step| batch.of_source(step)),
-        None => (!batch.is_empty() || !batch.left_out().is_empty()).then_some(batch),
-    }
-}
-
 /// Begins to read an input. The thread ends with it, or soon after the receiver is dropped.
 pub(crate) fn read(
     input: Input,
@@ -238,7 +96,7 @@ pub(crate) fn read(
     stops: Stops,
     progress: Progress,
 ) -> (Collecting, Receiver<Message>) {
-    let collecting = Collecting(Arc::new(Mutex::new(Collected { batch: Batch::default(), since: None, place: None })));
+    let collecting = Collecting::default();
     let (messages, received) = channel(MAX_MESSAGES);
     let of_thread = Reader {
         input,
@@ -295,9 +153,9 @@ impl Reader {
                 Ok(place) => place,
                 Err(end) => return Ok(end),
             };
-            stored_to = place.position;
+            stored_to = place.position();
             self.send(Message::StandsAt(stored_to))?;
-            self.collecting.lock().place = Some(place);
+            self.collecting.begin_at(place);
         }
         self.read_records(text, stored_to)
     }
@@ -339,8 +197,7 @@ impl Reader {
             Standing::Changed(place) => return Err(Fault::Changed(known[place].1.position)),
             Standing::New => (own.unwrap_or_else(|| beginning.numbered(known.len())), SourcePosition::default()),
         };
-        let place = Place { source, position: from.position, from, sum: Sha256::new(), text: Vec::new() };
-        Ok((Ok(place), text))
+        Ok((Ok(Place::new(source, from)), text))
     }
 
     /// Whether what a source was stands in a file that the log was rotated to.
@@ -383,9 +240,9 @@ impl Reader {
             let text = copied.take(position - before);
             let already = usize::try_from(stored_to.saturating_sub(before)).unwrap_or(usize::MAX);
             let (summed, text) = text.split_at(already.min(text.len()));
-            self.sum(summed);
+            self.collecting.sum(summed);
             let Some(Record { line, content }) = record else {
-                self.pass(text, |_| {});
+                self.collecting.pass(text, |_| {});
                 break;
             };
             let is_begun = before < stored_to;
@@ -394,64 +251,31 @@ impl Reader {
                 Content::Event(event) if is_begun && text.trim_ascii().is_empty() => {
                     was_event = true;
                     stored.count(event.kind);
-                    self.pass(text, |_| {});
+                    self.collecting.pass(text, |_| {});
                 }
                 Content::Event(_) if is_begun => {
-                    self.pass(text, |_| {});
+                    self.collecting.pass(text, |_| {});
                     self.send(Message::Unreadable(line, Unreadable::ImportedInPart))?;
                 }
                 _ if position <= stored_to || line < self.how.from_line => {}
                 Content::Event(event) => {
                     was_event = true;
-                    self.collect(line, &event, text)?;
+                    if let Some(full) = self.collecting.collect(line, &event, text, self.how.batch_size) {
+                        self.send(Message::Batch(full))?;
+                    }
                 }
-                Content::LeftOut(reason) => self.pass(text, |batch| batch.leave_out(reason)),
+                Content::LeftOut(reason) => self.collecting.pass(text, |batch| batch.leave_out(reason)),
                 Content::Unreadable(reason) => {
                     if reason.is_of_unknown_unit() && !was_event {
                         return Err(Fault::UnknownUnit(reason));
                     }
-                    self.pass(text, |_| {});
+                    self.collecting.pass(text, |_| {});
                     self.send(Message::Unreadable(line, reason))?;
                 }
             }
         }
         self.send(Message::Stored(stored))?;
         Ok(End { is_unfinished: records.is_unfinished() && position >= stored_to, is_unknown: false })
-    }
-
-    /// Sums text that is stored.
-    fn sum(&self, text: &[u8]) {
-        if let Some(place) = &mut self.collecting.lock().place {
-            place.sum.update(text);
-        }
-    }
-
-    /// Notes text that holds no event to be sent.
-    fn pass(&self, text: &[u8], note: impl FnOnce(&mut Batch)) {
-        let mut collected = self.collecting.lock();
-        note(&mut collected.batch);
-        if let Some(place) = &mut collected.place {
-            place.add(text);
-        }
-    }
-
-    /// Adds an event, and passes the batch on when it is full.
-    fn collect(&self, line: u64, event: &model::wire::SentEvent, text: &[u8]) -> Result<(), Fault> {
-        let full = {
-            let mut collected = self.collecting.lock();
-            let mut full = None;
-            if !collected.batch.push(line, event, self.how.batch_size) {
-                full = take(&mut collected);
-                let pushed = collected.batch.push(line, event, self.how.batch_size);
-                assert!(pushed, "one event is within the limits of a batch");
-            }
-            collected.since.get_or_insert_with(Instant::now);
-            if let Some(place) = &mut collected.place {
-                place.add(text);
-            }
-            full
-        };
-        full.map_or(Ok(()), |batch| self.send(Message::Batch(batch)))
     }
 
     fn send(&self, message: Message) -> Result<(), Fault> {

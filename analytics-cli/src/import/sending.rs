@@ -22,7 +22,7 @@ pub(super) struct Answered {
 }
 
 impl Import<'_> {
-    /// Waits until few enough requests are in flight. After a batch that failed, nothing more is sent.
+    /// Waits until few enough requests are in flight.
     pub(super) async fn send(&mut self, batch: Batch, name: &str, how: &How) {
         let is_followed = how.is_of_a_log_that_is_followed();
         if batch.is_empty() && batch.step().is_none() {

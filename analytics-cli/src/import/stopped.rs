@@ -1,6 +1,6 @@
 use std::{fmt, io};
 
-use super::{batch::Batch, reader::Fault};
+use super::{batch::Batch, fault::Fault};
 use crate::failure::{Failure, server_advice};
 use client::ClientError;
 

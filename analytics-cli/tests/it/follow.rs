@@ -234,3 +234,22 @@ async fn what_a_pipe_brings_is_sent_as_it_comes() {
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     assert!(ended.stdout.contains("repeated,3\n"), "{}", ended.stdout);
 }
+
+#[tokio::test]
+async fn a_log_that_is_not_there_yet_is_waited_for_and_the_wait_can_be_ended() {
+    let followed = Followed::begin(&[]).await;
+    let import = followed.follow(&[]);
+    append(&followed.log(), &line(1));
+    followed.counts(1).await;
+    assert_eq!(interrupt(import).await.code, 0);
+
+    fs::remove_file(followed.log()).unwrap();
+    let metrics = followed.folder.path().join("lag.prom");
+    let import = followed.follow(&["--metrics", metrics.to_str().unwrap()]);
+    // It writes them once it listens to signals.
+    while !fs::read_to_string(&metrics).is_ok_and(|text| text.contains("lag_bytes")) {
+        sleep(Duration::from_millis(20)).await;
+    }
+    let ended = interrupt(import).await;
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+}
