@@ -13,6 +13,8 @@
 mod certificates;
 mod daemon;
 mod database;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod pooler;
 mod printed_log;
 mod private_server;
@@ -25,6 +27,8 @@ mod tls_server;
 pub use certificates::{Authority, Issued, Validity};
 pub use daemon::{Daemon, program};
 pub use database::{TIMESCALE_TEMPLATE, TestDatabase, embedded_options, make_timescale_template, server_dir};
+#[cfg(feature = "kafka")]
+pub use kafka::{Kafka, Topic};
 pub use pooler::{PoolMode, Pooler};
 pub use printed_log::PrintedLog;
 pub use private_server::{APPLICATION_NAME, End, PrivateServer};
