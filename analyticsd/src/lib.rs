@@ -8,9 +8,12 @@
 
 mod app;
 mod auth;
+mod batches;
 pub mod config;
+mod digest;
 mod http;
 mod ingest;
+mod kafka;
 mod process;
 mod query;
 mod settling;

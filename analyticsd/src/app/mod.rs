@@ -12,10 +12,13 @@ use db::{
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 
+#[cfg(feature = "kafka")]
+use crate::kafka::{self, StoringServices};
 use crate::{
     auth::{AccessTables, Gate, OpenWithoutTokens, Sites},
+    batches::VisitorNames,
     config::{Config, Database},
-    http::{self, HttpService, Limits, Router, Services, VisitorNames},
+    http::{self, HttpService, Limits, Router, Services},
     ingest::{lanes::EventLanes, limits::body_budget::BodyBudget, losses::Losses, spool::SpoolLane},
     process::{
         open_files,
@@ -138,6 +141,18 @@ impl App {
         let gate = |listener, listen| Arc::new(Gate::new(listener, listen, &config.access, Arc::clone(&tokens)));
         let public = gate(Listener::Public, config.listen);
         let services = services(config, &store, &metrics, &public, Arc::clone(&tokens), &tasks)?;
+        #[cfg(feature = "kafka")]
+        if let Some(topic) = config.kafka.clone() {
+            let used = StoringServices {
+                store: store.clone(),
+                events: Arc::clone(&services.events),
+                names: Arc::clone(&services.names),
+                sites: Arc::clone(&services.sites),
+                ages: services.limits.ages,
+                metrics: Arc::clone(&metrics),
+            };
+            kafka::start(topic, used, &tasks).context("cannot read the topic")?;
+        }
         let live = Arc::clone(&services.live);
         tasks.spawn_background("looking at the current hour", {
             let live = Arc::clone(&live);

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use db::CreatedSite;
 use model::{SiteId, SiteList, SiteName};
+use thiserror::Error;
 
 use super::{
     AccessConfig, Limit, RateLimited,
@@ -14,24 +15,39 @@ use super::{
 use crate::telemetry::metrics::Metrics;
 
 /// Why a request cannot use the site that it names, or needs to name one.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 #[cfg_attr(test, derive(PartialEq, Eq))]
 pub(crate) enum SiteRefusal {
     /// There is no such site. Only a client that may use all sites is told.
+    #[error("there is no site {0}")]
     Unknown(SiteName),
     /// It takes no events.
+    #[error("the site is archived")]
     Archived,
     /// The client may use several sites and names none.
+    #[error("no site is named")]
     NotNamed,
     /// The client may not use it, or there is none: which of the two is not said.
+    #[error("the site may not be used")]
     NotAllowed,
     /// The sites were not read yet.
+    #[error("the sites are not known yet")]
     NotKnownYet,
     /// It would be a new one, and there are as many as events may make.
+    #[error("there is no site {0}, and events may make one only while there are fewer than {1}")]
     TooMany(SiteName, u32),
     /// It would be a new one, and the database does not answer.
+    #[error("the site cannot be made, since the database does not answer")]
     NotMade,
+    #[error("the site gets more requests than are accepted")]
     RateLimited(RateLimited),
+}
+
+impl SiteRefusal {
+    /// Whether the same may be accepted a moment later.
+    pub(crate) fn passes(&self) -> bool {
+        matches!(self, Self::NotKnownYet | Self::NotMade | Self::RateLimited(_))
+    }
 }
 
 /// What all requests share that use sites.
@@ -53,6 +69,12 @@ impl Sites {
     /// The sites that one request may use; all without a limit.
     pub(crate) fn of_request(self: &Arc<Self>, access: Option<SiteAccess>) -> RequestSites {
         RequestSites { sites: Arc::clone(self), access: access.unwrap_or(SiteAccess::All) }
+    }
+
+    /// All sites, and those that events make if the settings let them, for what the operator has set up.
+    pub(crate) fn of_operator(self: &Arc<Self>) -> RequestSites {
+        let access = if self.most_for_new > 0 { SiteAccess::AllAndNew } else { SiteAccess::All };
+        RequestSites { sites: Arc::clone(self), access }
     }
 
     async fn make(&self, name: &SiteName) -> Result<(), SiteRefusal> {

@@ -15,6 +15,7 @@ use crate::{
     auth::AccessConfig,
     http::Limits,
     ingest::limits::{RequestLimits, age::AgeLimits},
+    kafka::{KafkaConfig, RejectsTo},
     telemetry::output::LogConfig,
 };
 
@@ -44,6 +45,7 @@ impl Settings {
             spool: self
                 .value(&settings::SPOOL)
                 .map(|dir| SpoolConfig { dir, max_bytes: self.get(&settings::SPOOL_SIZE) }),
+            kafka: self.kafka(),
             settle_after: self.get(&settings::SETTLE_AFTER),
             worker_threads: self.get(&settings::WORKER_THREADS),
             access: AccessConfig {
@@ -115,6 +117,42 @@ impl Settings {
         ))
     }
 
+    /// The topic to read, if one is named.
+    fn kafka(&self) -> Option<KafkaConfig> {
+        let folder = self.value(&settings::KAFKA_REJECTED).map(RejectsTo::Folder);
+        let topic = || self.value(&settings::KAFKA_DEAD_LETTER).map(RejectsTo::Topic);
+        Some(KafkaConfig {
+            address: self.value(&settings::KAFKA)?,
+            group: self.get(&settings::KAFKA_GROUP),
+            source: self.value(&settings::KAFKA_SOURCE),
+            site: self.value(&settings::KAFKA_SITE),
+            timestamps: self.get(&settings::KAFKA_TIMESTAMPS),
+            client: self.value(&settings::KAFKA_CONFIG_FILE).unwrap_or_default(),
+            rejects: folder.or_else(topic)?,
+        })
+    }
+
+    /// Faults of the settings of the topic together.
+    fn faults_of_kafka(&self) -> Vec<Fault> {
+        let [folder, dead_letter] = [&settings::KAFKA_REJECTED.about, &settings::KAFKA_DEAD_LETTER.about];
+        let mut faults = Vec::from_iter(self.contradiction(folder, dead_letter));
+        let Some(source) = self.source(&settings::KAFKA.about) else { return faults };
+        if cfg!(not(feature = "kafka")) {
+            let accepted =
+                "a program built with it (cargo build --features kafka), as those of the package and the image are";
+            let wrong = Wrong::new("needs a feature of the program that it was built without", accepted);
+            faults.push(Fault::together(source.to_string(), wrong));
+        }
+        if self.source(folder).is_none() && self.source(dead_letter).is_none() {
+            let wrong = Wrong::new(
+                "has no place for messages that can never be stored",
+                "--kafka-rejected DIR or --kafka-dead-letter TOPIC besides it",
+            );
+            faults.push(Fault::together(source.to_string(), wrong));
+        }
+        faults
+    }
+
     /// The database's URL, from its setting or from its file.
     pub(super) fn database_url(&self) -> Option<String> {
         self.value(&settings::DATABASE_URL).or_else(|| self.value(&settings::DATABASE_URL_FILE))
@@ -131,6 +169,7 @@ impl Settings {
             faults.push(no_database());
         }
         faults.extend(self.contradiction(&settings::DATABASE_URL.about, &settings::DATABASE_URL_FILE.about));
+        faults.extend(self.faults_of_kafka());
         if let (Some(listen), Some(admin)) = (self.value(&settings::LISTEN), self.value(&settings::ADMIN_LISTEN))
             && listen == admin
             && listen.port() != 0

@@ -50,6 +50,7 @@ pub(super) enum Topic {
     Access,
     Limits,
     Outages,
+    Kafka,
     Logs,
 }
 
@@ -62,6 +63,7 @@ impl Topic {
             Self::Access => "Access",
             Self::Limits => "Limits",
             Self::Outages => "Outages",
+            Self::Kafka => "A topic of Kafka",
             Self::Logs => "Logs",
         }
     }

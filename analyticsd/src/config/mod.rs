@@ -29,6 +29,7 @@ use crate::{
     auth::AccessConfig,
     http::{Limits, PublicPath},
     ingest::limits::RequestLimits,
+    kafka::KafkaConfig,
     telemetry::output::LogConfig,
 };
 
@@ -62,6 +63,8 @@ pub struct Config {
     pub(crate) admin_listen: Option<SocketAddr>,
     /// The spool for outages of the database, if any.
     pub(crate) spool: Option<SpoolConfig>,
+    /// The topic that is read, if any.
+    pub(crate) kafka: Option<KafkaConfig>,
     /// How long an hour must be quiet before it is settled.
     pub(crate) settle_after: Duration,
     /// How many threads serve requests, from 1 to 1,024.

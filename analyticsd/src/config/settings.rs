@@ -7,7 +7,7 @@ use std::{net::SocketAddr, num::NonZero, path::PathBuf, thread, time::Duration};
 
 use db::embedded::EmbeddedKind;
 use ipnet::IpNet;
-use model::{SiteName, access::Origin};
+use model::{SiteName, TimeUnit, access::Origin};
 
 use super::{
     definition::{About, Fallback, Form, Setting, Topic, Wrong},
@@ -16,6 +16,7 @@ use super::{
 use crate::{
     auth::{ForwardedHeader, Rate},
     http::PublicPath,
+    kafka::{ClientSettings, TopicAddress},
     telemetry::output::LogFormat,
 };
 
@@ -508,6 +509,120 @@ settings! {
             help: "The most bytes of requests that the spool may hold, 1 at least; its file takes about twice as much on disk",
         },
         parse: |text| values::number(text, 1..=u64::MAX),
+    };
+
+    KAFKA: TopicAddress = Setting {
+        about: About {
+            topic: Topic::Kafka,
+            name: "kafka",
+            variable: "ANALYTICSD_KAFKA",
+            value_name: "BROKERS/TOPIC",
+            form: Form::Value,
+            default: Fallback::Nothing("no topic is read"),
+            mask: None,
+            help: "Also store the events of a topic, each once: one JSON object a message, as the lines of a batch. BROKERS are \
+                   HOST:PORT with commas between; all daemons of a --kafka-group share its partitions",
+        },
+        parse: values::topic_address,
+    };
+
+    KAFKA_GROUP: String = Setting {
+        about: About {
+            topic: Topic::Kafka,
+            name: "kafka-group",
+            variable: "ANALYTICSD_KAFKA_GROUP",
+            value_name: "NAME",
+            form: Form::Value,
+            default: Fallback::Text("analyticsd"),
+            mask: None,
+            help: "The consumer group of the daemons that share the topic, 1 to 255 visible ASCII characters",
+        },
+        parse: |text| values::visible(text, 255),
+    };
+
+    KAFKA_REJECTED: PathBuf = Setting {
+        about: About {
+            topic: Topic::Kafka,
+            name: "kafka-rejected",
+            variable: "ANALYTICSD_KAFKA_REJECTED",
+            value_name: "DIR",
+            form: Form::Value,
+            default: Fallback::Nothing("--kafka-dead-letter takes them"),
+            mask: None,
+            help: "Where messages go that can never be stored: appended to rejected.ndjson in DIR, up to 1 GiB",
+        },
+        parse: values::path,
+    };
+
+    KAFKA_DEAD_LETTER: String = Setting {
+        about: About {
+            topic: Topic::Kafka,
+            name: "kafka-dead-letter",
+            variable: "ANALYTICSD_KAFKA_DEAD_LETTER",
+            value_name: "TOPIC",
+            form: Form::Value,
+            default: Fallback::Nothing("--kafka-rejected takes them"),
+            mask: None,
+            help: "Or sent to this topic of the same cluster, with the reason in a header",
+        },
+        parse: values::topic,
+    };
+
+    KAFKA_SITE: SiteName = Setting {
+        about: About {
+            topic: Topic::Kafka,
+            name: "kafka-site",
+            variable: "ANALYTICSD_KAFKA_SITE",
+            value_name: "SITE",
+            form: Form::Value,
+            default: Fallback::Nothing("the site without a name"),
+            mask: None,
+            help: "The site of messages that name none",
+        },
+        parse: values::site,
+    };
+
+    KAFKA_TIMESTAMPS: TimeUnit = Setting {
+        about: About {
+            topic: Topic::Kafka,
+            name: "kafka-timestamps",
+            variable: "ANALYTICSD_KAFKA_TIMESTAMPS",
+            value_name: "UNIT",
+            form: Form::Value,
+            default: Fallback::Text("auto"),
+            mask: None,
+            help: "How timestamps in messages are written: ms, s, rfc3339, or auto for milliseconds or RFC 3339",
+        },
+        parse: values::time_unit,
+    };
+
+    KAFKA_CONFIG_FILE: ClientSettings = Setting {
+        about: About {
+            topic: Topic::Kafka,
+            name: "kafka-config-file",
+            variable: "ANALYTICSD_KAFKA_CONFIG_FILE",
+            value_name: "FILE",
+            form: Form::Value,
+            default: Fallback::Nothing("none"),
+            mask: None,
+            help: "Further settings of the client, as for TLS and passwords: one name=value of librdkafka a line",
+        },
+        parse: values::kafka_config_file,
+    };
+
+    KAFKA_SOURCE: String = Setting {
+        about: About {
+            topic: Topic::Kafka,
+            name: "kafka-source",
+            variable: "ANALYTICSD_KAFKA_SOURCE",
+            value_name: "NAME",
+            form: Form::Value,
+            default: Fallback::Nothing("the cluster's id and the topic"),
+            mask: None,
+            help: "Under which name the database keeps how far the topic is stored, 1 to 200 visible ASCII characters. A topic \
+                   that was made anew needs another",
+        },
+        parse: |text| values::visible(text, 200),
     };
 
     LOG: String = Setting {

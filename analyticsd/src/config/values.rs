@@ -12,12 +12,13 @@ use std::{
 
 use db::embedded::EmbeddedKind;
 use ipnet::IpNet;
-use model::{InvalidInput, SiteName, access::Origin};
+use model::{InvalidInput, SiteName, TimeUnit, access::Origin};
 use tracing_subscriber::EnvFilter;
 
 use super::definition::Wrong;
 use crate::auth::{ForwardedHeader, Rate};
 use crate::http::PublicPath;
+use crate::kafka::{ClientSettings, TopicAddress, check_topic};
 use crate::telemetry::{metrics::OTHER, output::LogFormat};
 
 pub(super) fn address(text: &str) -> Result<SocketAddr, Wrong> {
@@ -167,9 +168,7 @@ pub(super) fn list<T>(text: &str, parse: fn(&str) -> Result<T, Wrong>) -> Result
 const MAX_METRICS_SITES: usize = 50;
 
 pub(super) fn sites(text: &str) -> Result<Vec<SiteName>, Wrong> {
-    let mut sites = list(text, |name| {
-        SiteName::new(name).map_err(|InvalidInput { fault, accepted, .. }| Wrong::new(fault, accepted))
-    })?;
+    let mut sites = list(text, site)?;
     sites.sort_unstable();
     sites.dedup();
     if sites.iter().any(|site| site.as_str() == OTHER) {
@@ -182,6 +181,41 @@ pub(super) fn sites(text: &str) -> Result<Vec<SiteName>, Wrong> {
         return Err(Wrong::new(given, format!("at most {MAX_METRICS_SITES} names of sites with commas between")));
     }
     Ok(sites)
+}
+
+pub(super) fn site(text: &str) -> Result<SiteName, Wrong> {
+    SiteName::new(text).map_err(|InvalidInput { fault, accepted, .. }| Wrong::new(fault, accepted))
+}
+
+pub(super) fn topic_address(text: &str) -> Result<TopicAddress, Wrong> {
+    TopicAddress::new(text).map_err(|fault| Wrong::new(fault, TopicAddress::ACCEPTED))
+}
+
+pub(super) fn topic(text: &str) -> Result<String, Wrong> {
+    const ACCEPTED: &str = "the name of a topic: 1 to 180 letters, digits, dots, underscores and hyphens";
+    check_topic(text).map(|()| text.to_owned()).map_err(|fault| Wrong::new(fault, ACCEPTED))
+}
+
+pub(super) fn time_unit(text: &str) -> Result<TimeUnit, Wrong> {
+    text.parse().map_err(|_| Wrong::new("is unknown", "ms, s, rfc3339 or auto"))
+}
+
+/// A name of 1 to `most` visible ASCII characters.
+pub(super) fn visible(text: &str, most: usize) -> Result<String, Wrong> {
+    if (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(text.to_owned())
+    } else {
+        Err(Wrong::new("is no such name", format!("a name of 1 to {most} visible ASCII characters")))
+    }
+}
+
+/// Reads the settings of Kafka's client from the file that the text names.
+pub(super) fn kafka_config_file(text: &str) -> Result<ClientSettings, Wrong> {
+    const ACCEPTED: &str = "a readable file with one name=value a line";
+    let wrong = |fault: String| Wrong::new(fault, ACCEPTED);
+    let path = path(text)?;
+    let content = fs::read_to_string(&path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+    ClientSettings::new(&content).map_err(wrong)
 }
 
 pub(super) fn origin(text: &str) -> Result<Origin, Wrong> {

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 use warp::http::{HeaderMap, HeaderValue, header::IF_NONE_MATCH};
 
-use crate::http::digest;
+use crate::digest;
 
 /// The tag of a content. The same content has the same tag on every replica.
 pub(crate) fn of(content: &[u8]) -> HeaderValue {

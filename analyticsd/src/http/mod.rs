@@ -3,7 +3,6 @@
 mod body_coding;
 mod chunked_body;
 mod connection_limit;
-mod digest;
 mod entity_tag;
 mod error;
 mod event_cutter;
@@ -22,7 +21,6 @@ mod routes;
 mod server;
 mod service;
 mod static_files;
-mod visitor_names;
 mod watched_body;
 
 pub(crate) use public_path::PublicPath;
@@ -30,4 +28,3 @@ pub(crate) use router::Router;
 pub(crate) use routes::{Services, names as route_names};
 pub(crate) use server::{Limits, listen, serve};
 pub(crate) use service::HttpService;
-pub(crate) use visitor_names::VisitorNames;

@@ -21,10 +21,10 @@ use super::{
     openapi::{self, Documented},
     response,
     static_files::FILES,
-    visitor_names::VisitorNames,
 };
 use crate::{
     auth::{Policy, RequestSites, Sites},
+    batches::VisitorNames,
     ingest::{
         lanes::EventLanes,
         limits::{RequestLimits, body_budget::BodyBudget},

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use db::{Fate, Ingested, Moved, Retention, Store, StoreError, Undecided, Writer};
+use db::{Claim, Fate, Ingested, Moved, Retention, Store, StoreError, Undecided, Writer};
 use futures_util::FutureExt;
 use model::{SiteEvent, SiteHour, SourcePosition, SourceStep, Submission};
 use tokio::{
@@ -346,8 +346,9 @@ impl Lane {
                 _ => None,
             };
             for job in jobs {
-                let Some(at) = job.first_in(&expired).map(|event| event.at) else { continue };
-                job.answer(Err(IngestError::Expired(Expired { at, accepts_from })));
+                let Some(SiteEvent { site, event }) = job.first_in(&expired) else { continue };
+                let expired = Expired { at: event.at, site: *site, accepts_from };
+                job.answer(Err(IngestError::Expired(expired)));
             }
         });
     }
@@ -359,8 +360,9 @@ impl Lane {
         for mut job in jobs {
             let claims = first_claim..first_claim + job.claims.len();
             first_claim = claims.end;
-            if conflicting.iter().any(|place| claims.contains(place)) {
-                job.answer(Err(IngestError::Conflict));
+            if let Some(place) = conflicting.iter().find(|place| claims.contains(place)) {
+                let Claim { site_hour, key, .. } = job.claims[place - claims.start].clone();
+                job.answer(Err(IngestError::Conflict(site_hour, key)));
                 continue;
             }
             let stored = repeated.iter().filter(|place| claims.contains(place));

@@ -8,6 +8,8 @@ use model::{Hour, SiteHour, SiteId, Timestamp};
 pub(crate) struct Expired {
     /// The event's time; for several such events of a request, the first.
     pub(crate) at: Timestamp,
+    /// The event's site.
+    pub(crate) site: SiteId,
     /// The time from which events are accepted, if the database answered; 1970 if all are.
     pub(crate) accepts_from: Option<DateTime<Utc>>,
 }

@@ -7,8 +7,8 @@ use std::{
 
 use db::Claim;
 use model::{
-    Event, EventKind, Hour, IdempotencyKey, SiteEvent, SiteHour, SiteId, SourceName, SourcePosition, SourceStep,
-    Submission, wire::MAX_BATCH_HOURS,
+    EventKind, Hour, IdempotencyKey, SiteEvent, SiteHour, SiteId, SourceName, SourcePosition, SourceStep, Submission,
+    wire::MAX_BATCH_HOURS,
 };
 use thiserror::Error;
 use tokio::{sync::oneshot, time::Instant};
@@ -68,9 +68,9 @@ pub(crate) enum IngestError {
     /// A site of theirs was deleted a moment ago.
     #[error("the site is deleted")]
     SiteDeleted,
-    /// Another request was stored under the same idempotency key.
+    /// Another request was stored under this idempotency key of theirs.
     #[error("the idempotency key belongs to another request")]
-    Conflict,
+    Conflict(SiteHour, IdempotencyKey),
     /// Their source stands here, and not where the request begins.
     #[error("the source stands elsewhere")]
     SourceElsewhere(SourcePosition),
@@ -153,9 +153,8 @@ impl Job {
     }
 
     /// Its first event that lies in one of these hours.
-    pub(crate) fn first_in(&self, hours: &HashSet<SiteHour>) -> Option<&Event> {
-        let found = self.submission.events.iter().find(|event| hours.contains(&event.site_hour()));
-        found.map(|of_site| &of_site.event)
+    pub(crate) fn first_in(&self, hours: &HashSet<SiteHour>) -> Option<&SiteEvent> {
+        self.submission.events.iter().find(|event| hours.contains(&event.site_hour()))
     }
 
     pub(crate) fn touches(&self, hours: &HashSet<SiteHour>) -> bool {

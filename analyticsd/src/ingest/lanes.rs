@@ -108,8 +108,13 @@ impl EventLanes {
         lane.store(Submission::new(vec![event], key), None).await
     }
 
-    /// Stores a batch, all or nothing; when this returns [`Accepted::Committed`] it is committed.
-    pub(crate) async fn store_batch(&self, batch: Submission, share: BodyShare) -> Result<Accepted, IngestError> {
+    /// Stores a batch, all or nothing; when this returns [`Accepted::Committed`] it is committed. `share` is the memory that it has of
+    /// the budget for bodies, if it came as one.
+    pub(crate) async fn store_batch(
+        &self,
+        batch: Submission,
+        share: Option<BodyShare>,
+    ) -> Result<Accepted, IngestError> {
         let lane = if batch.keyed.is_empty() {
             let [one, other] = &self.bulk_events;
             let prefers_one = match &batch.step {
@@ -121,7 +126,7 @@ impl EventLanes {
         } else {
             &self.keyed_bulk_events
         };
-        lane.store(batch, Some(share)).await
+        lane.store(batch, share).await
     }
 }
 

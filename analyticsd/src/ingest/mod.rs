@@ -1,6 +1,6 @@
 //! Events on their way into the database: lanes, their batchers, and the spool for outages of the database.
 
-mod backoff;
+pub(crate) mod backoff;
 pub(crate) mod batcher;
 pub(crate) mod expired;
 pub(crate) mod job;

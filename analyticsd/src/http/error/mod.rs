@@ -20,6 +20,7 @@ use warp::{
 
 use crate::{
     auth::{Denial, Limit, RateLimited, Refusal, SiteRefusal},
+    batches::LineFault,
     http::body_coding::BodyCoding,
     ingest::{
         expired::Expired,
@@ -260,7 +261,7 @@ impl ApiError {
                 "Database refused",
                 "The database answers, but did not accept this. The cause is in the server's log. Nothing was stored.",
             ),
-            Self::Ingest(IngestError::Conflict) => Answer::new(
+            Self::Ingest(IngestError::Conflict(..)) => Answer::new(
                 Reason::Conflict,
                 409,
                 "Idempotency key in use",
@@ -425,6 +426,18 @@ impl From<Refusal> for ApiError {
 impl From<InvalidInput> for ApiError {
     fn from(invalid: InvalidInput) -> Self {
         Self::Invalid(invalid)
+    }
+}
+
+impl From<LineFault> for ApiError {
+    fn from(fault: LineFault) -> Self {
+        match fault {
+            LineFault::Invalid(invalid) => Self::Invalid(invalid),
+            LineFault::NotAnEvent(invalid) => Self::NotAnEvent(invalid),
+            LineFault::OutOfRange(out_of_range) => Self::OutOfRange(out_of_range),
+            LineFault::Site(refusal) => Self::Site(refusal),
+            LineFault::NoName(error) => Self::Read(error),
+        }
     }
 }
 

@@ -11,13 +11,13 @@ use warp::{
 
 use crate::{
     auth::RequestSites,
+    batches::VisitorNames,
     http::{
         error::ApiError,
         extract::Client,
         openapi,
         query_string::{KeySource, PixelEvent, QueryString},
         response,
-        visitor_names::VisitorNames,
     },
     ingest::{job::Accepted, lanes::EventLanes, limits::age::AgeLimits},
 };

@@ -1,17 +1,17 @@
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt};
 use hyper::body::Bytes;
 use model::{
-    Event, Hour, IdempotencyKey, InvalidInput, Keyed, Problem, SiteEvent, SiteHour, SiteName, SourceName, SourceStep,
-    Submission, TimeUnit, Timestamp,
-    wire::{self, InvalidLine, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_BATCH_HOURS, SentEvent, SentVisitor},
+    Hour, IdempotencyKey, InvalidInput, Problem, SourceName, SourceStep, Submission, Timestamp,
+    wire::{MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_BATCH_HOURS},
 };
 use tokio::time::timeout;
 use warp::{Buf, http::StatusCode, reply::Response};
 
 use crate::{
-    auth::{BatchSites, RequestSites},
+    auth::RequestSites,
+    batches::{Batch, LineFault, LineReader, Unfit, VisitorNames},
     http::{
         body_coding::BodyCoding,
         error::ApiError,
@@ -19,12 +19,11 @@ use crate::{
         openapi,
         query_string::{KeySource, QueryString},
         response,
-        visitor_names::VisitorNames,
     },
     ingest::{
         job::IngestError,
         lanes::EventLanes,
-        limits::{RequestLimits, age::AcceptedTimes, body_budget::BodyShare},
+        limits::{RequestLimits, body_budget::BodyShare},
     },
 };
 
@@ -91,18 +90,20 @@ where
             accepted: "a source, or a key for the batch, or a source and keys in its lines",
         }));
     }
-    let batch = Batch::new(limits.ages.now(), names, request_sites.clone(), site.clone(), unit);
-    let reading = timeout(limits.body_timeout, read_events(coding, coding.content(body), batch, &mut share));
-    let (mut batch, sites, lines) = reading.await.map_err(|_| ApiError::BodyTimeout(limits.body_timeout))??;
-    if let Some(key) = key {
-        if !batch.keyed.is_empty() {
-            return Err(ApiError::Invalid(InvalidInput {
-                parameter: IdempotencyKey::PARAMETER,
-                fault: "is in a line of a batch that has a key itself".to_owned(),
-                accepted: "one key for the batch, or keys in its lines",
-            }));
-        }
-        batch = Submission::new(batch.events, Some(key));
+    let lines = LineReader::new(limits.ages.now(), names, request_sites.clone(), site.clone(), unit);
+    let reading = timeout(limits.body_timeout, read_events(coding, coding.content(body), lines, &mut share));
+    let ReadBatch { lines, batch, places, .. } =
+        reading.await.map_err(|_| ApiError::BodyTimeout(limits.body_timeout))??;
+    if key.is_some() && batch.has_keys() {
+        return Err(ApiError::Invalid(InvalidInput {
+            parameter: IdempotencyKey::PARAMETER,
+            fault: "is in a line of a batch that has a key itself".to_owned(),
+            accepted: "one key for the batch, or keys in its lines",
+        }));
+    }
+    let mut batch = batch.into_submission();
+    if key.is_some() {
+        batch = Submission::new(batch.events, key);
     }
     if let Some((source, from, to)) = step {
         let site = request_sites.of_source(site.as_ref()).await?;
@@ -110,9 +111,10 @@ where
     } else if batch.events.is_empty() {
         return Ok(response::empty(StatusCode::NO_CONTENT));
     }
-    sites.admit(&mut batch.events).await?;
+    lines.admit(&mut batch.events).await?;
     let a_user_is_unset = batch.events.iter().any(|of_site| of_site.event.user.looks_unset());
-    let mut answer = response::stored(events.store_batch(batch, share).await.map_err(|error| of_line(error, &lines))?);
+    let stored = events.store_batch(batch, Some(share)).await;
+    let mut answer = response::stored(stored.map_err(|error| places.of(error))?);
     if a_user_is_unset {
         response::warn_of_unset_user(&mut answer);
     }
@@ -123,9 +125,10 @@ where
 async fn read_events(
     coding: BodyCoding,
     mut content: impl Stream<Item = Result<Bytes, ApiError>> + Unpin,
-    mut batch: Batch,
+    lines: LineReader,
     share: &mut BodyShare,
-) -> Result<(Submission, BatchSites, EventLines), ApiError> {
+) -> Result<ReadBatch, ApiError> {
+    let mut read = ReadBatch { lines, batch: Batch::default(), number: 0, places: Places::default() };
     let mut bytes = 0;
     let mut cutter = EventCutter::default();
     while let Some(piece) = content.next().await {
@@ -139,115 +142,77 @@ async fn read_events(
         }
         cutter.add(&piece);
         while let Some(line) = cutter.next_line() {
-            batch.add_line(line).await?;
+            read.add_line(line).await?;
         }
     }
     let rest = cutter.rest().map_err(ApiError::BrokenArray)?;
     for event in rest {
-        batch.add_line(event).await?;
+        read.add_line(event).await?;
     }
-    Ok((batch.submission, batch.sites, batch.event_lines))
-}
-
-/// The time of each event, and its line.
-type EventLines = Vec<(Timestamp, u64)>;
-
-/// Names the line of an event that comes too late.
-fn of_line(error: IngestError, lines: &EventLines) -> ApiError {
-    let late = match &error {
-        IngestError::Expired(expired) => lines.iter().find(|(at, _)| *at == expired.at),
-        _ => None,
-    };
-    match late {
-        Some((_, line)) => ApiError::Line(*line, Box::new(error.into())),
-        None => error.into(),
-    }
+    Ok(read)
 }
 
 fn too_large(limit: String) -> ApiError {
     ApiError::BatchTooLarge { limit }
 }
 
-struct Batch {
-    accepted: AcceptedTimes,
-    names: Arc<VisitorNames>,
-    sites: BatchSites,
-    /// The site of lines that name none.
-    site: Option<SiteName>,
-    unit: TimeUnit,
-    lines: u64,
-    event_lines: EventLines,
-    submission: Submission,
-    hours: HashSet<Hour>,
-    keys: HashSet<(SiteHour, IdempotencyKey)>,
+/// What was read of a batch.
+struct ReadBatch {
+    lines: LineReader,
+    batch: Batch,
+    /// Of the last line, counted from 1.
+    number: u64,
+    places: Places,
 }
 
-impl Batch {
-    fn new(
-        accepted: AcceptedTimes,
-        names: Arc<VisitorNames>,
-        sites: RequestSites,
-        site: Option<SiteName>,
-        unit: TimeUnit,
-    ) -> Self {
-        Self {
-            accepted,
-            names,
-            sites: BatchSites::new(sites),
-            site,
-            unit,
-            lines: 0,
-            event_lines: EventLines::default(),
-            submission: Submission::default(),
-            hours: HashSet::new(),
-            keys: HashSet::new(),
-        }
-    }
-
+impl ReadBatch {
     async fn add_line(&mut self, line: &[u8]) -> Result<(), ApiError> {
-        self.lines += 1;
-        // The last line may end with a newline or not, and some clients send empty lines.
-        if line.trim_ascii().is_empty() {
-            return Ok(());
-        }
-        let SentEvent { at, kind, visitor, key, site } =
-            wire::parse_line(line, self.unit).map_err(|error| match error {
-                InvalidLine::Invalid(invalid) => self.faulty_line(ApiError::Invalid(invalid)),
-                InvalidLine::NotAnEvent(_) | InvalidLine::NotAnObject => self.faulty_line(ApiError::NotAnEvent(error)),
-            })?;
-        self.accepted.check(at).map_err(|beyond| self.faulty_line(beyond.into()))?;
-        let site = self.sites.find(site.or_else(|| self.site.clone()));
-        let site = site.map_err(|refusal| self.faulty_line(refusal.into()))?;
-        let user = match visitor {
-            SentVisitor::Named(user) => user,
-            SentVisitor::Client { address, agent } => self.names.of(at, address, agent.as_bytes()).await?,
+        self.number += 1;
+        let event = match self.lines.read(line).await {
+            Ok(Some(event)) => event,
+            Ok(None) => return Ok(()),
+            Err(LineFault::NoName(error)) => return Err(error.into()),
+            Err(fault) => return Err(ApiError::Line(self.number, Box::new(fault.into()))),
         };
-        let event = SiteEvent { site, event: Event { at, user, kind } };
-        let Submission { events, keyed, .. } = &mut self.submission;
-        if let Some(key) = key {
-            if !self.keys.insert((event.site_hour(), key.clone())) {
-                return Err(self.faulty_line(ApiError::Invalid(InvalidInput {
+        self.places.0.push(Place { at: event.event.event.at, key: event.key.clone(), line: self.number });
+        self.batch.add(event).map_err(|unfit| match unfit {
+            Unfit::TooManyEvents => too_large(format!("{MAX_BATCH_EVENTS} events")),
+            Unfit::TooManyHours => too_large(format!("{MAX_BATCH_HOURS} different hours")),
+            Unfit::SameKey => {
+                let invalid = InvalidInput {
                     parameter: IdempotencyKey::PARAMETER,
                     fault: "is also in an earlier line of the same hour and site".to_owned(),
                     accepted: "a key of its own for each event of an hour",
-                })));
+                };
+                ApiError::Line(self.number, Box::new(invalid.into()))
             }
-            keyed.push(Keyed { key, events: events.len()..events.len() + 1 });
-        }
-        self.hours.insert(event.event.hour());
-        self.event_lines.push((at, self.lines));
-        events.push(event);
-        let exceeded = if events.len() > MAX_BATCH_EVENTS {
-            format!("{MAX_BATCH_EVENTS} events")
-        } else if self.hours.len() > MAX_BATCH_HOURS {
-            format!("{MAX_BATCH_HOURS} different hours")
-        } else {
-            return Ok(());
-        };
-        Err(too_large(exceeded))
+        })
     }
+}
 
-    fn faulty_line(&self, fault: ApiError) -> ApiError {
-        ApiError::Line(self.lines, Box::new(fault))
+/// In which lines the events of a batch are.
+#[derive(Default)]
+struct Places(Vec<Place>);
+
+struct Place {
+    at: Timestamp,
+    key: Option<IdempotencyKey>,
+    line: u64,
+}
+
+impl Places {
+    /// Names the line of an event that comes too late, or under the key of another.
+    fn of(&self, error: IngestError) -> ApiError {
+        let found = match &error {
+            IngestError::Expired(expired) => self.0.iter().find(|place| place.at == expired.at),
+            IngestError::Conflict(at, key) => {
+                self.0.iter().find(|place| place.key.as_ref() == Some(key) && Hour::containing(place.at) == at.hour)
+            }
+            _ => None,
+        };
+        match found {
+            Some(place) => ApiError::Line(place.line, Box::new(error.into())),
+            None => error.into(),
+        }
     }
 }

@@ -7,6 +7,7 @@
 mod broken;
 mod counter;
 mod histogram;
+mod kafka;
 mod label;
 mod lanes;
 mod process;
@@ -42,6 +43,7 @@ pub(crate) use sink::{Labels, Sink};
 pub(crate) use sites::OTHER;
 pub(crate) use watched::{Queued, Watched};
 
+use kafka::Kafka;
 use lanes::{Commits, Reads};
 use process::Process;
 use refusals::Refusals;
@@ -64,6 +66,7 @@ pub(crate) struct Metrics {
     pub(crate) reports: Reports,
     pub(crate) settling: Settling,
     pub(crate) spool: Spool,
+    pub(crate) kafka: Kafka,
     pub(crate) database: Database,
     pub(crate) losses: Losses,
     pub(crate) watched: Watched,
@@ -141,6 +144,7 @@ impl Metrics {
             reports: Reports { seconds: Histogram::of_seconds(), failures: Counter::default() },
             settling: Settling::default(),
             spool: Spool::default(),
+            kafka: Kafka::default(),
             database: Database::default(),
             losses: Losses::default(),
             watched: Watched::default(),
@@ -239,6 +243,7 @@ impl Collector for Metrics {
         self.reports.encode(&mut sink)?;
         self.settling.encode(&mut sink)?;
         self.spool.encode(&mut sink)?;
+        self.kafka.encode(&mut sink)?;
         self.database.encode(&mut sink)?;
         self.losses.encode(&mut sink)?;
         self.watched.encode(&mut sink)?;

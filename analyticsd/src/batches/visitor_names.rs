@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
 
 use crate::{
-    http::digest,
+    digest,
     query::{counts::ReadError, reports::Reports},
 };
 

@@ -1,0 +1,103 @@
+//! Asks where a partition stands: the database for its position, the brokers for the messages that they have.
+
+use std::sync::Arc;
+
+use db::StoreError;
+use model::{SiteId, SourceName, SourcePosition};
+use rdkafka::error::KafkaError;
+use thiserror::Error;
+use tokio::task::{JoinError, spawn_blocking};
+
+use super::{KafkaConfig, consumer::TopicConsumer, storing::StoringServices};
+use crate::auth::SiteRefusal;
+
+/// The longest name of a cluster that fits into that of a source.
+const MAX_CLUSTER_ID: usize = 36;
+
+/// The source that a partition is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PartitionSource {
+    pub(super) site: SiteId,
+    pub(super) name: SourceName,
+}
+
+/// Where a partition stands.
+#[derive(Debug)]
+pub(super) struct Begun {
+    pub(super) source: PartitionSource,
+    pub(super) stored: SourcePosition,
+    /// The first message that the brokers have.
+    pub(super) first: u64,
+}
+
+/// Why a partition cannot be read.
+#[derive(Debug, Error)]
+pub(super) enum CannotBegin {
+    #[error("the brokers do not answer: {0}")]
+    Brokers(#[from] KafkaError),
+    #[error("the brokers do not name their cluster; give the source a name with --kafka-source")]
+    NoCluster,
+    #[error(
+        "the cluster has a name of {0} bytes, of which 36 are accepted; give the source a name with --kafka-source"
+    )]
+    LongCluster(usize),
+    #[error("the site of --kafka-site: {0}")]
+    Site(#[from] SiteRefusal),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(
+        "the database has its messages up to offset {stored}, and the brokers only up to {end}: they lost some, or the topic \
+         was made anew. For a new topic give another --kafka-source"
+    )]
+    Beyond { stored: u64, end: u64 },
+    #[error(
+        "the message before offset {stored} is not the one that was stored: the topic was made anew, or this is another \
+         cluster. Give another --kafka-source"
+    )]
+    OtherContent { stored: u64 },
+    #[error(transparent)]
+    Failed(#[from] JoinError),
+}
+
+impl CannotBegin {
+    /// Whether only somebody's doing changes it.
+    pub(super) fn stays(&self) -> bool {
+        match self {
+            Self::Brokers(_) | Self::Store(_) | Self::Failed(_) => false,
+            Self::Site(refusal) => !refusal.passes(),
+            Self::NoCluster | Self::LongCluster(_) | Self::Beyond { .. } | Self::OtherContent { .. } => true,
+        }
+    }
+}
+
+pub(super) async fn begin(
+    config: &KafkaConfig,
+    services: &StoringServices,
+    consumer: Arc<TopicConsumer>,
+    partition: i32,
+) -> Result<Begun, CannotBegin> {
+    let site = services.sites.of_operator().of_source(config.site.as_ref()).await?;
+    // Asked each time, since another cluster may have taken the place of one that this daemon knew.
+    let (cluster, bounds) = spawn_blocking({
+        let is_named = config.source.is_some();
+        move || (if is_named { None } else { consumer.cluster() }, consumer.bounds(partition))
+    })
+    .await?;
+    let (first, end) = bounds?;
+    let name = match &config.source {
+        Some(name) => format!("{name}/{partition}"),
+        None => {
+            let cluster = cluster.ok_or(CannotBegin::NoCluster)?;
+            if cluster.len() > MAX_CLUSTER_ID {
+                return Err(CannotBegin::LongCluster(cluster.len()));
+            }
+            format!("{cluster}/{}/{partition}", config.address.topic)
+        }
+    };
+    let name = SourceName::of_the_daemon("kafka", name);
+    let stored = services.store.source_position(site, &name).await?;
+    if stored.position > end {
+        return Err(CannotBegin::Beyond { stored: stored.position, end });
+    }
+    Ok(Begun { source: PartitionSource { site, name }, stored, first })
+}

@@ -1,0 +1,166 @@
+//! What is known of a partition, and the messages of it that wait to be stored.
+
+use std::collections::VecDeque;
+
+use model::{
+    SourcePosition,
+    wire::{MAX_BATCH_BYTES, MAX_BATCH_EVENTS},
+};
+
+use super::message::Message;
+
+/// A partition that is read.
+pub(super) struct Partition {
+    /// Everything before it is stored.
+    pub(super) stored: SourcePosition,
+    /// The message before the position has to be this one, if it is there still.
+    unverified: Option<SourcePosition>,
+    /// Behind the last message that was received.
+    next: u64,
+    waiting: VecDeque<Message>,
+    bytes: usize,
+    /// Whether a batch of it is being stored.
+    pub(super) is_storing: bool,
+    /// Whether it takes no messages because too many wait.
+    pub(super) is_paused: bool,
+    /// Whether every message that the brokers have was received.
+    pub(super) is_at_end: bool,
+}
+
+/// What a message means that was received.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Received {
+    /// It waits, or was known.
+    Taken,
+    /// The message before the position is not the one that was stored.
+    OtherContent,
+    /// It comes before one that was received already, so the brokers went back.
+    Backwards,
+}
+
+impl Partition {
+    /// Messages before the position are stored. If it has a check, the first message that is received may be the one before it.
+    pub(super) fn at(stored: SourcePosition) -> Self {
+        Self {
+            unverified: stored.check.is_some().then(|| stored.clone()),
+            next: stored.position,
+            stored,
+            waiting: VecDeque::new(),
+            bytes: 0,
+            is_storing: false,
+            is_paused: false,
+            is_at_end: false,
+        }
+    }
+
+    /// Where to read from: the message before the position, to see that it is the one that was stored.
+    pub(super) fn reads_from(stored: &SourcePosition) -> u64 {
+        stored.position.saturating_sub(u64::from(stored.check.is_some()))
+    }
+
+    pub(super) fn receive(&mut self, message: Message) -> Received {
+        self.is_at_end = false;
+        if let Some(before) = self.unverified.take()
+            && message.end() == before.position
+        {
+            return if Some(message.check()) == before.check { Received::Taken } else { Received::OtherContent };
+        }
+        if message.offset < self.next {
+            return Received::Backwards;
+        }
+        self.next = message.end();
+        self.bytes += message.bytes();
+        self.waiting.push_back(message);
+        Received::Taken
+    }
+
+    /// What waits, as about how many bytes of memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// The next messages to store together: some if any wait.
+    pub(super) fn take(&mut self) -> Vec<Message> {
+        let mut bytes = 0;
+        let fits = self.waiting.iter().take(MAX_BATCH_EVENTS).take_while(|message| {
+            bytes += message.payload.as_ref().map_or(0, Vec::len);
+            bytes <= MAX_BATCH_BYTES
+        });
+        let fits = fits.count().max(1).min(self.waiting.len());
+        let taken: Vec<Message> = self.waiting.drain(..fits).collect();
+        self.bytes -= taken.iter().map(Message::bytes).sum::<usize>();
+        taken
+    }
+
+    /// How many messages the brokers have that are not stored, if their end is known.
+    pub(super) fn lag(&self, end: Option<u64>) -> Option<u64> {
+        if self.is_at_end && self.is_empty() && !self.is_storing {
+            // Empty places at the end would count as messages.
+            return Some(0);
+        }
+        end.map(|end| end.saturating_sub(self.stored.position))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{SourcePosition, wire::MAX_BATCH_BYTES};
+
+    use super::{Message, Partition, Received};
+
+    fn behind(message: &Message) -> SourcePosition {
+        SourcePosition { position: message.end(), check: Some(message.check()) }
+    }
+
+    #[test]
+    fn the_message_before_the_position_has_to_be_the_one_that_was_stored() {
+        let stored = behind(&Message::new(4, "a"));
+        assert_eq!((Partition::reads_from(&stored), Partition::reads_from(&SourcePosition::default())), (4, 0));
+        for (first, received) in [
+            (Message::new(4, "a"), Received::Taken),
+            (Message::new(4, "b"), Received::OtherContent),
+            // It was deleted meanwhile.
+            (Message::new(7, "a"), Received::Taken),
+            (Message::new(3, "a"), Received::Backwards),
+        ] {
+            assert_eq!(Partition::at(stored.clone()).receive(first), received);
+        }
+    }
+
+    #[test]
+    fn messages_are_taken_once_and_in_order_over_empty_places() {
+        let mut partition = Partition::at(behind(&Message::new(4, "a")));
+        for (offset, received) in
+            [(4, Received::Taken), (5, Received::Taken), (8, Received::Taken), (5, Received::Backwards)]
+        {
+            assert_eq!(partition.receive(Message::new(offset, "a")), received, "{offset}");
+        }
+        let taken: Vec<u64> = partition.take().iter().map(|message| message.offset).collect();
+        assert_eq!((taken, partition.bytes(), partition.is_empty()), (vec![5, 8], 0, true));
+    }
+
+    #[test]
+    fn a_batch_has_no_more_bytes_than_one_over_http_but_always_a_message() {
+        let mut partition = Partition::at(SourcePosition::default());
+        let large = "x".repeat(MAX_BATCH_BYTES / 2);
+        for (offset, payload) in [&*large, &*large, "x", &*"x".repeat(MAX_BATCH_BYTES + 1)].into_iter().enumerate() {
+            partition.receive(Message::new(offset as u64, payload));
+        }
+        let sizes: Vec<usize> = [(); 3].map(|()| partition.take().len()).into();
+        assert_eq!((sizes, partition.is_empty()), (vec![2, 1, 1], true));
+    }
+
+    #[test]
+    fn empty_places_at_the_end_are_no_lag() {
+        let mut partition = Partition::at(SourcePosition { position: 5, check: None });
+        assert_eq!((partition.lag(None), partition.lag(Some(7))), (None, Some(2)));
+        partition.is_at_end = true;
+        assert_eq!(partition.lag(Some(7)), Some(0));
+        partition.receive(Message::new(7, "a"));
+        assert_eq!(partition.lag(Some(8)), Some(3));
+    }
+}

@@ -1,0 +1,311 @@
+//! The loop that reads the topic.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use tokio::{
+    sync::mpsc,
+    task::{AbortHandle, JoinSet, block_in_place, spawn_blocking},
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+
+use super::{
+    KafkaConfig,
+    beginning::{Begun, CannotBegin, PartitionSource, begin},
+    consumer::{Change, Polled, TopicConsumer},
+    message::Message,
+    partition::{Partition, Received},
+    storing::{Stored, Storing, StoringServices},
+};
+use crate::{process::tasks::Tasks, telemetry::outage::Outage};
+
+/// The most bytes of messages that wait, of all partitions together. Those that are being stored come on top.
+const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
+/// How often the consumer group is told where its partitions stand.
+const TELL_EVERY: Duration = Duration::from_secs(5);
+/// The pauses before a partition is asked for again.
+const RETRY_SOON: Duration = Duration::from_millis(200);
+const RETRY: Duration = Duration::from_secs(1);
+const RETRY_WHAT_STAYS: Duration = Duration::from_secs(10);
+/// How long the client may take to leave the group.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Joins the consumer group, and reads until the daemon stops.
+pub(crate) fn start(config: KafkaConfig, services: StoringServices, tasks: &Tasks) -> anyhow::Result<()> {
+    let (consumer, changes) = TopicConsumer::start(&config)?;
+    let storing = Storing::new(config, services).context("cannot keep what cannot be stored")?;
+    let reading = Reading {
+        consumer: Arc::new(consumer),
+        storing: Arc::new(storing),
+        slots: HashMap::new(),
+        work: JoinSet::new(),
+        generations: 0,
+        trouble: Outage::default(),
+    };
+    let stopping = tasks.clone();
+    tasks.spawn_lane(async move { reading.run(changes, stopping).await });
+    Ok(())
+}
+
+struct Reading {
+    consumer: Arc<TopicConsumer>,
+    storing: Arc<Storing>,
+    /// The partitions that the group gave to this daemon.
+    slots: HashMap<i32, Slot>,
+    work: JoinSet<Done>,
+    /// How many times a partition was begun.
+    generations: u64,
+    trouble: Outage,
+}
+
+/// A partition of this daemon.
+struct Slot {
+    /// Work of an earlier beginning does not concern it.
+    generation: u64,
+    state: State,
+    /// Aborts what is done for it.
+    work: AbortHandle,
+    /// Behind its last message, as the brokers know it.
+    end: Option<u64>,
+}
+
+enum State {
+    /// It is being found out where it stands. Messages that come meanwhile are dropped.
+    Beginning {
+        stalls: bool,
+    },
+    Reading {
+        partition: Partition,
+        source: Arc<PartitionSource>,
+    },
+}
+
+/// What was done for a partition.
+struct Done {
+    partition: i32,
+    generation: u64,
+    result: WorkResult,
+}
+
+enum WorkResult {
+    Begun(Result<Begun, CannotBegin>),
+    Stored(Stored),
+}
+
+impl Reading {
+    async fn run(mut self, mut changes: mpsc::UnboundedReceiver<Change>, tasks: Tasks) {
+        let mut tell = interval(TELL_EVERY);
+        tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let consumer = Arc::clone(&self.consumer);
+        loop {
+            // What the client tells comes before the messages behind it.
+            tokio::select! {
+                biased;
+                () = tasks.stopping() => break,
+                Some(change) = changes.recv() => self.changed(change),
+                Some(done) = self.work.join_next() => match done {
+                    Ok(done) => self.done(done),
+                    Err(error) if error.is_cancelled() => {}
+                    // A bug; the end of this task stops the daemon.
+                    Err(error) => return tracing::error!(%error, "reading the topic failed"),
+                },
+                _ = tell.tick() => self.tell_group(),
+                polled = consumer.next() => self.polled(polled),
+            }
+        }
+        drop(consumer);
+        self.leave().await;
+    }
+
+    fn changed(&mut self, change: Change) {
+        match change {
+            Change::Assigned(partitions) => {
+                tracing::info!(?partitions, "the consumer group gave partitions of the topic to this daemon");
+                for partition in partitions {
+                    self.begin(partition, Duration::ZERO, false);
+                }
+            }
+            Change::Revoked(partitions) => {
+                tracing::info!(?partitions, "the consumer group took partitions of the topic from this daemon");
+                for partition in partitions {
+                    if let Some(slot) = self.slots.remove(&partition) {
+                        slot.work.abort();
+                    }
+                }
+            }
+            Change::Ends(ends) => {
+                for (partition, end) in ends {
+                    if let Some(slot) = self.slots.get_mut(&partition) {
+                        slot.end = Some(end);
+                    }
+                }
+            }
+        }
+        self.show();
+    }
+
+    /// Finds out where a partition stands, after a pause.
+    fn begin(&mut self, partition: i32, pause: Duration, stalls: bool) {
+        self.generations += 1;
+        let generation = self.generations;
+        let (consumer, storing) = (Arc::clone(&self.consumer), Arc::clone(&self.storing));
+        let work = self.work.spawn(async move {
+            sleep(pause).await;
+            let begun = begin(&storing.config, &storing.services, consumer, partition).await;
+            Done { partition, generation, result: WorkResult::Begun(begun) }
+        });
+        let slot = Slot { generation, state: State::Beginning { stalls }, work, end: None };
+        if let Some(earlier) = self.slots.insert(partition, slot) {
+            earlier.work.abort();
+        }
+    }
+
+    fn done(&mut self, Done { partition, generation, result }: Done) {
+        let Some(slot) = self.slots.get_mut(&partition).filter(|slot| slot.generation == generation) else { return };
+        match (result, &mut slot.state) {
+            (WorkResult::Begun(Ok(begun)), _) => self.read_from(partition, begun),
+            (WorkResult::Begun(Err(error)), _) => self.cannot_begin(partition, &error),
+            (WorkResult::Stored(Stored::To(position)), State::Reading { partition: of, .. }) => {
+                (of.stored, of.is_storing) = (position, false);
+                self.go_on(partition);
+            }
+            (WorkResult::Stored(_), _) => {
+                tracing::info!(partition, "the partition stands elsewhere in the database, and is read from there");
+                self.begin(partition, Duration::ZERO, false);
+            }
+        }
+    }
+
+    fn cannot_begin(&mut self, partition: i32, error: &CannotBegin) {
+        let stalls = error.stays();
+        if stalls {
+            tracing::error!(partition, "the partition of the topic is not read: {error}");
+        } else {
+            tracing::warn!(partition, "the partition of the topic is not read yet: {error}");
+        }
+        self.begin(partition, if stalls { RETRY_WHAT_STAYS } else { RETRY }, stalls);
+        self.show();
+    }
+
+    fn read_from(&mut self, partition: i32, Begun { source, stored, first }: Begun) {
+        let from = Partition::reads_from(&stored).max(first);
+        // It waits for the client alone, for some milliseconds. In a task of its own messages would come before it is over.
+        let consumer = &self.consumer;
+        if let Err(error) = block_in_place(|| consumer.seek(partition, from).and_then(|()| consumer.resume(partition)))
+        {
+            // As long as the client does not fetch it yet.
+            tracing::debug!(partition, %error, "the partition cannot be read from there yet");
+            return self.begin(partition, RETRY_SOON, false);
+        }
+        if stored.position > 0 && first > stored.position {
+            let lost = first - stored.position;
+            tracing::error!(
+                partition,
+                lost,
+                "the topic deleted messages before they were stored: {} to {}",
+                stored.position,
+                first - 1
+            );
+            self.storing.services.metrics.kafka.lost.add(usize::try_from(lost).unwrap_or(usize::MAX));
+        }
+        if let Some(slot) = self.slots.get_mut(&partition) {
+            let source = Arc::new(source);
+            slot.state = State::Reading { partition: Partition::at(stored), source };
+        }
+        self.show();
+    }
+
+    fn polled(&mut self, polled: Polled) {
+        match polled {
+            Polled::Message { partition, message } => self.receive(partition, message),
+            Polled::End(partition) => {
+                if let Some(Slot { state: State::Reading { partition, .. }, .. }) = self.slots.get_mut(&partition) {
+                    partition.is_at_end = true;
+                }
+            }
+            Polled::Trouble(error) => {
+                if self.trouble.begins() {
+                    tracing::warn!(%error, "the brokers of the topic cannot be read; the client tries again");
+                }
+                return;
+            }
+        }
+        if self.trouble.ends() {
+            tracing::info!("the brokers of the topic answer again");
+        }
+    }
+
+    fn receive(&mut self, number: i32, message: Message) {
+        let limit = MAX_WAITING_BYTES / self.slots.len().max(1);
+        let Some(Slot { state: State::Reading { partition, .. }, .. }) = self.slots.get_mut(&number) else { return };
+        match partition.receive(message) {
+            Received::Taken => {
+                if partition.bytes() > limit && !partition.is_paused {
+                    partition.is_paused = self.consumer.pause(number).is_ok();
+                }
+                self.go_on(number);
+            }
+            Received::OtherContent => {
+                let stored = partition.stored.position;
+                self.cannot_begin(number, &CannotBegin::OtherContent { stored });
+            }
+            Received::Backwards => {
+                tracing::warn!(partition = number, "the brokers went back to earlier messages of the partition");
+                self.begin(number, Duration::ZERO, false);
+            }
+        }
+    }
+
+    /// Stores what waits, unless something of it is being stored already.
+    fn go_on(&mut self, number: i32) {
+        let limit = MAX_WAITING_BYTES / self.slots.len().max(1);
+        let Some(slot) = self.slots.get_mut(&number) else { return };
+        let State::Reading { partition, source } = &mut slot.state else { return };
+        if partition.is_storing || partition.is_empty() {
+            return;
+        }
+        let (messages, from) = (partition.take(), partition.stored.clone());
+        partition.is_storing = true;
+        let (storing, source, generation) = (Arc::clone(&self.storing), Arc::clone(source), slot.generation);
+        slot.work = self.work.spawn(async move {
+            let stored = storing.store(number, &source, from, messages).await;
+            Done { partition: number, generation, result: WorkResult::Stored(stored) }
+        });
+        if partition.is_paused && partition.bytes() <= limit / 2 {
+            partition.is_paused = self.consumer.resume(number).is_err();
+        }
+    }
+
+    /// Where the partitions that are read stand.
+    fn positions(&self) -> impl Iterator<Item = (i32, u64)> {
+        self.slots.iter().filter_map(|(&number, slot)| match &slot.state {
+            State::Reading { partition, .. } => Some((number, partition.stored.position)),
+            State::Beginning { .. } => None,
+        })
+    }
+
+    fn tell_group(&self) {
+        self.consumer.tell_group(self.positions());
+    }
+
+    /// Shows the partitions of this daemon in the metrics.
+    fn show(&self) {
+        let stalled =
+            self.slots.values().filter(|slot| matches!(slot.state, State::Beginning { stalls: true })).count();
+        let lags = self.slots.iter().map(|(&number, slot)| match &slot.state {
+            State::Reading { partition, .. } => (number, partition.lag(slot.end)),
+            State::Beginning { .. } => (number, None),
+        });
+        self.storing.services.metrics.kafka.shows(stalled, lags);
+    }
+
+    /// Leaves the group, so that its other daemons take over at once.
+    async fn leave(self) {
+        let Self { consumer, mut work, .. } = self;
+        work.shutdown().await;
+        let left = spawn_blocking(move || drop(consumer));
+        if timeout(LEAVE_PATIENCE, left).await.is_err() {
+            tracing::warn!("the brokers do not answer, so the consumer group is not left in order");
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Stores messages of a partition, in their order and each once. What can never be stored is kept elsewhere before.
+
+use std::{collections::HashSet, sync::Arc};
+
+use db::Store;
+use model::{Hour, IdempotencyKey, SiteHour, SourcePosition, SourceStep};
+use tokio::time::sleep;
+
+use super::{
+    KafkaConfig,
+    beginning::PartitionSource,
+    message::Message,
+    rejects::{Rejected, Rejects},
+};
+use crate::{
+    auth::Sites,
+    batches::{Batch, LineFault, LineReader, VisitorNames},
+    ingest::{
+        backoff::Backoff,
+        job::{Accepted, IngestError},
+        lanes::EventLanes,
+        limits::age::AgeLimits,
+    },
+    telemetry::{metrics::Metrics, outage::Outage},
+};
+
+/// What of the daemon stores messages.
+pub(crate) struct StoringServices {
+    pub(crate) store: Store,
+    pub(crate) events: Arc<EventLanes>,
+    pub(crate) names: Arc<VisitorNames>,
+    pub(crate) sites: Arc<Sites>,
+    pub(crate) ages: AgeLimits,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// Stores the messages of all partitions.
+pub(super) struct Storing {
+    pub(super) config: KafkaConfig,
+    pub(super) services: StoringServices,
+    rejects: Rejects,
+    outage: Outage,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub(super) enum Stored {
+    /// All are stored, and the partition stands here.
+    To(SourcePosition),
+    /// The partition stands elsewhere than was known: another daemon has moved it, or the database was restored.
+    Elsewhere,
+}
+
+/// What the database has refused of the messages at hand.
+#[derive(Default)]
+struct Refused {
+    hours: HashSet<SiteHour>,
+    keys: HashSet<(SiteHour, IdempotencyKey)>,
+}
+
+/// What was read of some messages.
+struct Read {
+    lines: LineReader,
+    batch: Batch,
+    /// How many messages are in it, rejected and empty ones included.
+    messages: usize,
+    empty: usize,
+    rejected: Vec<Rejected>,
+}
+
+impl Storing {
+    pub(super) fn new(config: KafkaConfig, services: StoringServices) -> anyhow::Result<Self> {
+        let rejects = Rejects::new(&config)?;
+        Ok(Self { config, services, rejects, outage: Outage::default() })
+    }
+
+    /// Tries until it is done. May be aborted anywhere: the position in the database tells what was stored.
+    pub(super) async fn store(
+        &self,
+        partition: i32,
+        source: &PartitionSource,
+        mut from: SourcePosition,
+        messages: Vec<Message>,
+    ) -> Stored {
+        let mut rest = &messages[..];
+        let mut refused = Refused::default();
+        let mut kept = HashSet::new();
+        let mut most = rest.len();
+        let mut backoff = Backoff::default();
+        while !rest.is_empty() {
+            match self
+                .store_some(partition, source, &mut from, &rest[..most.min(rest.len())], &mut refused, &mut kept)
+                .await
+            {
+                Ok(messages) => {
+                    rest = &rest[messages..];
+                    backoff = Backoff::default();
+                    if self.outage.ends() {
+                        tracing::info!("messages of the topic are stored again");
+                    }
+                }
+                Err(NotStored::Elsewhere) => return Stored::Elsewhere,
+                Err(NotStored::Refused) => {}
+                // The next tries find out which it is.
+                Err(NotStored::OneOfThem) => most = 1,
+                Err(NotStored::Later(why)) => {
+                    if self.outage.begins() {
+                        tracing::warn!(partition, "messages of the topic wait: {why}");
+                    }
+                    sleep(backoff.pause()).await;
+                }
+            }
+        }
+        Stored::To(from)
+    }
+
+    /// Stores the first of some messages in one commit, as many as fit. Returns how many.
+    async fn store_some(
+        &self,
+        partition: i32,
+        source: &PartitionSource,
+        from: &mut SourcePosition,
+        messages: &[Message],
+        refused: &mut Refused,
+        kept: &mut HashSet<u64>,
+    ) -> Result<usize, NotStored> {
+        let counts = &self.services.metrics.kafka;
+        let Read { lines, batch, messages: read, empty, mut rejected } = self.read(messages, refused).await?;
+        let mut submission = batch.into_submission();
+        if let Err(refusal) = lines.admit(&mut submission.events).await {
+            if refusal.passes() {
+                return Err(NotStored::Later(refusal.to_string()));
+            }
+            if messages.len() > 1 {
+                return Err(NotStored::OneOfThem);
+            }
+            submission.events.clear();
+            submission.keyed.clear();
+            rejected.push(Rejected { message: messages[0].clone(), reason: refusal.to_string() });
+        }
+        rejected.retain(|rejected| !kept.contains(&rejected.message.offset));
+        if !rejected.is_empty() {
+            let keeping = self.rejects.keep(partition, &rejected).await;
+            keeping.map_err(|error| NotStored::Later(error.to_string()))?;
+            for Rejected { message, reason } in &rejected {
+                tracing::warn!(
+                    partition,
+                    offset = message.offset,
+                    reason,
+                    "a message of the topic is no event that can be stored"
+                );
+                kept.insert(message.offset);
+            }
+            counts.rejected.add(rejected.len());
+        }
+        let last = &messages[read - 1];
+        let to = SourcePosition { position: last.end(), check: Some(last.check()) };
+        let (site, name) = (source.site, source.name.clone());
+        submission.step = Some(SourceStep { site, source: name, from: from.clone(), to: to.clone() });
+        let events = submission.events.len();
+        match self.services.events.store_batch(submission, None).await {
+            Ok(Accepted::Committed(repeated)) => {
+                let before = usize::try_from(repeated.clicks + repeated.impressions).unwrap_or(events).min(events);
+                counts.repeated.add(before);
+                counts.stored.add(events - before);
+                counts.empty.add(empty);
+                if repeated.stands_at.is_some() {
+                    return Err(NotStored::Elsewhere);
+                }
+                *from = to;
+                Ok(read)
+            }
+            Ok(Accepted::Spooled) => Err(NotStored::Later("a part of a source is not spooled".to_owned())),
+            Err(IngestError::SourceElsewhere(_)) => Err(NotStored::Elsewhere),
+            Err(IngestError::Expired(expired)) => {
+                refused.hours.insert(SiteHour { hour: Hour::containing(expired.at), site: expired.site });
+                Err(NotStored::Refused)
+            }
+            Err(IngestError::Conflict(at, key)) => {
+                refused.keys.insert((at, key));
+                Err(NotStored::Refused)
+            }
+            // A site that was deleted is known as such in a moment. Of all others the next try may go through; where it is not known
+            // whether they are stored, it finds out.
+            Err(error) => Err(NotStored::Later(error.to_string())),
+        }
+    }
+
+    /// Reads as many messages as fit into one commit, at least one.
+    async fn read(&self, messages: &[Message], refused: &Refused) -> Result<Read, NotStored> {
+        let StoringServices { names, sites, ages, .. } = &self.services;
+        let (site, unit) = (self.config.site.clone(), self.config.timestamps);
+        let lines = LineReader::new(ages.now(), Arc::clone(names), sites.of_operator(), site, unit);
+        let mut read = Read { lines, batch: Batch::default(), messages: 0, empty: 0, rejected: Vec::new() };
+        for message in messages {
+            let reason = match read.lines.read(message.payload.as_deref().unwrap_or_default()).await {
+                Ok(None) => {
+                    read.empty += 1;
+                    None
+                }
+                Ok(Some(event)) if refused.hours.contains(&event.site_hour()) => {
+                    Some("the raw events of its hour are no longer all kept".to_owned())
+                }
+                Ok(Some(event))
+                    if event
+                        .key
+                        .as_ref()
+                        .is_some_and(|key| refused.keys.contains(&(event.site_hour(), key.clone()))) =>
+                {
+                    Some("another event was stored under its key".to_owned())
+                }
+                Ok(Some(event)) => {
+                    if read.batch.add(event).is_err() {
+                        break;
+                    }
+                    None
+                }
+                Err(LineFault::NoName(_)) => return Err(NotStored::Later("the database does not answer".to_owned())),
+                Err(LineFault::Site(refusal)) if refusal.passes() => return Err(NotStored::Later(refusal.to_string())),
+                Err(fault) => Some(fault.to_string()),
+            };
+            read.rejected.extend(reason.map(|reason| Rejected { message: message.clone(), reason }));
+            read.messages += 1;
+        }
+        Ok(read)
+    }
+}
+
+/// Why some messages are not stored.
+enum NotStored {
+    Elsewhere,
+    /// What was refused is known now, and is left out the next time.
+    Refused,
+    /// One of them is refused, and it is not known which.
+    OneOfThem,
+    /// The next try may go through.
+    Later(String),
+}
