@@ -3,3 +3,5 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
 
 mod documents;
+#[cfg(feature = "kafka")]
+mod kafka;
