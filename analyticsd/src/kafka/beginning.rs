@@ -46,13 +46,9 @@ pub(super) enum CannotBegin {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(
-        "the database has its messages up to offset {stored}, and the brokers only up to {end}: they lost some, or the topic \
-         was made anew. For a new topic give another --kafka-source"
-    )]
-    Beyond { stored: u64, end: u64 },
-    #[error(
-        "the message before offset {stored} is not the one that was stored: the topic was made anew, or this is another \
-         cluster. Give another --kafka-source"
+        "the database has its messages before offset {stored}, and the one before it is not what the brokers have there, if they \
+         have any: the topic was made anew, or they lost messages, or this is another cluster. For a new topic give another \
+         --kafka-source"
     )]
     OtherContent { stored: u64 },
     #[error(transparent)]
@@ -65,7 +61,7 @@ impl CannotBegin {
         match self {
             Self::Brokers(_) | Self::Store(_) | Self::Failed(_) => false,
             Self::Site(refusal) => !refusal.passes(),
-            Self::NoCluster | Self::LongCluster(_) | Self::Beyond { .. } | Self::OtherContent { .. } => true,
+            Self::NoCluster | Self::LongCluster(_) | Self::OtherContent { .. } => true,
         }
     }
 }
@@ -78,12 +74,12 @@ pub(super) async fn begin(
 ) -> Result<Begun, CannotBegin> {
     let site = services.sites.of_operator().of_source(config.site.as_ref()).await?;
     // Asked each time, since another cluster may have taken the place of one that this daemon knew.
-    let (cluster, bounds) = spawn_blocking({
+    let (cluster, first) = spawn_blocking({
         let is_named = config.source.is_some();
-        move || (if is_named { None } else { consumer.cluster() }, consumer.bounds(partition))
+        move || (if is_named { None } else { consumer.cluster() }, consumer.first(partition))
     })
     .await?;
-    let (first, end) = bounds?;
+    let first = first?;
     let name = match &config.source {
         Some(name) => format!("{name}/{partition}"),
         None => {
@@ -96,8 +92,5 @@ pub(super) async fn begin(
     };
     let name = SourceName::of_the_daemon("kafka", name);
     let stored = services.store.source_position(site, &name).await?;
-    if stored.position > end {
-        return Err(CannotBegin::Beyond { stored: stored.position, end });
-    }
     Ok(Begun { source: PartitionSource { site, name }, stored, first })
 }

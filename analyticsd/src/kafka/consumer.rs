@@ -87,10 +87,10 @@ impl TopicConsumer {
         self.client.client().fetch_cluster_id(PATIENCE).filter(|id| !id.is_empty())
     }
 
-    /// The offset of a partition's first message, and the one behind its last. Blocks.
-    pub(super) fn bounds(&self, partition: i32) -> KafkaResult<(u64, u64)> {
-        let (first, end) = self.client.fetch_watermarks(&self.topic, partition, PATIENCE)?;
-        Ok((u64::try_from(first).unwrap_or_default(), u64::try_from(end).unwrap_or_default()))
+    /// The offset of the first message that the brokers have of a partition. Blocks.
+    pub(super) fn first(&self, partition: i32) -> KafkaResult<u64> {
+        let (first, _) = self.client.fetch_watermarks(&self.topic, partition, PATIENCE)?;
+        Ok(u64::try_from(first).unwrap_or_default())
     }
 
     /// Messages come from this offset on. Once this returns, none comes that was fetched before. Blocks.

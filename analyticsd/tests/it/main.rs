@@ -19,6 +19,8 @@ mod fuzz;
 mod healthcheck;
 mod hours;
 mod idempotency;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod lanes;
 mod late_events;
 mod least_privilege;
