@@ -5,8 +5,11 @@ CARGO ?= cargo
 export YES
 # Of the daemon that `make run` builds: release, or dev, which is built sooner and answers later.
 PROFILE ?= release
+# What is tested and what ships can read topics of Apache Kafka, for which librdkafka is built: that takes a C++ compiler and OpenSSL's headers.
+# `make run` does without, so that a fresh machine needs less.
+FEATURES = --features analyticsd/kafka
 
-.PHONY: help run build test smoke soak nightly screenshots lint fmt bench bench-check bench-chunks instructions package package-test bare-test prerequisites lint-prerequisites test-prerequisites soak-prerequisites
+.PHONY: help run build test smoke soak nightly screenshots lint fmt bench bench-check bench-chunks instructions package package-test bare-test prerequisites lint-prerequisites test-prerequisites smoke-prerequisites soak-prerequisites
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -18,7 +21,7 @@ build: ## build everything, optimized
 	$(CARGO) build --release --workspace
 
 test: test-prerequisites ## run every test: on native PostgreSQL, on TimescaleDB in WebAssembly, and in a real browser
-	$(CARGO) build --workspace --all-targets
+	$(CARGO) build --workspace --all-targets $(FEATURES)
 # cargo-nextest runs every test in a process of its own; cargo's own runner does where it is not installed.
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	    runner='nextest run'; \
@@ -26,48 +29,51 @@ test: test-prerequisites ## run every test: on native PostgreSQL, on TimescaleDB
 	    echo 'cargo-nextest is not installed, so the tests run with cargo test; CONTRIBUTING.md says how to get it'; \
 	    runner='test --quiet --lib --bins --tests'; \
 	fi && \
-	$(CARGO) run --quiet --package harness --bin with-database -- $(CARGO) $$runner --workspace
-	$(CARGO) test --workspace --doc
+	$${CARGO_TARGET_DIR:-target}/debug/with-database $(CARGO) $$runner --workspace $(FEATURES)
+	$(CARGO) test --workspace --doc $(FEATURES)
 	scripts/browser-tests debug
 	@test -f ../shared/data/apache_access.log || echo "SKIPPED: the test of a real access log, which is not at ../shared/data/apache_access.log"
+	@test -n "$$TEST_KAFKA" -o -x .tools/kafka/bin/tansu || echo "SKIPPED: the tests of topics, because the broker for tests is not installed"
 	@! grep -q 'COMMIT: Option<&str> = None' proof/reliability/src/earlier.rs || echo "SKIPPED: the test of a rolling upgrade, because there is no earlier version whose schema this one can upgrade"
 
-smoke: prerequisites ## load a daemon of its own for 20 seconds and fail unless every acknowledged event is counted
-	$(CARGO) build --package analyticsd --package loadtest
+smoke: smoke-prerequisites ## load a daemon of its own for 20 seconds and fail unless every acknowledged event is counted
+	$(CARGO) build --package analyticsd --package loadtest $(FEATURES)
 	scripts/smoke debug $(REPORT_DIR)
 
 # SECONDS is how long each scenario lasts; SEED and POSTGRES_BIN, the folder of other server binaries, may be left out.
 soak: SECONDS = 60
 soak: soak-prerequisites ## inject faults under load and audit every event: make soak SECONDS=60 SEED=1 POSTGRES_BIN=DIR
-	$(CARGO) build --release --package analyticsd --package reliability
+	$(CARGO) build --release --package analyticsd --package reliability $(FEATURES)
 	target/release/reliability --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(POSTGRES_BIN),--postgres-bin $(POSTGRES_BIN))
 
 # SECONDS and POSTGRES_BIN as for soak.
 nightly: SECONDS = 115
 nightly: soak-prerequisites ## the soak for an hour, which has to try 10 million events, 1,000 faults and 200 crashes
-	$(CARGO) build --release --package analyticsd --package reliability
+	$(CARGO) build --release --package analyticsd --package reliability $(FEATURES)
 	target/release/reliability --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(POSTGRES_BIN),--postgres-bin $(POSTGRES_BIN)) \
 	    --at-least-events 10000000 --at-least-faults 1000 --at-least-crashes 200
 
 screenshots: test-prerequisites ## take the pictures of the documentation anew
-	$(CARGO) build --package analyticsd
+	$(CARGO) build --package analyticsd $(FEATURES)
 	scripts/browser-tests debug screenshots
 
 lint: lint-prerequisites ## what must be clean: formatting, clippy, documentation, the rules for Prometheus, and what ships
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets -- --deny warnings
-	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --workspace --no-deps --document-private-items
+	$(CARGO) clippy --workspace --all-targets $(FEATURES) -- --deny warnings
+# As `make run` builds it.
+	$(CARGO) clippy --package analyticsd -- --deny warnings
+	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --workspace --no-deps --document-private-items $(FEATURES)
 	scripts/check-monitoring
 	scripts/lint-packaging
 
 package: ## make the Debian package of optimized programs
 	@scripts/prerequisites package
-	$(CARGO) build --release --locked --package analyticsd --package analytics-cli
+	$(CARGO) build --release --locked --package analyticsd --package analytics-cli $(FEATURES)
 	scripts/package release
 
 package-test: ## install, start, upgrade and remove the package on a bare Debian 12 in a container (as root)
 	@scripts/prerequisites package
-	$(CARGO) build --workspace --all-targets
+	$(CARGO) build --workspace --all-targets $(FEATURES)
 	scripts/package-test debug
 
 bare-test: ## run README's two commands on a bare Debian 12 in a container (as root)
@@ -103,6 +109,9 @@ lint-prerequisites:
 
 test-prerequisites:
 	@scripts/prerequisites tests
+
+smoke-prerequisites:
+	@scripts/prerequisites smoke
 
 soak-prerequisites:
 	@scripts/prerequisites soak
