@@ -1,8 +1,12 @@
 # syntax=docker/dockerfile:1
-# The daemon and the command line on nothing but a C library: no shell, no package manager, no user with a name. The library is glibc, on which
+# The daemon and the command line on nothing but a C library and OpenSSL: no shell, no package manager, no user with a name. The library is glibc, on which
 # everything here is tested and measured.
 
 FROM rust:1.95-slim-bookworm AS dependencies
+# For librdkafka, which reads topics. It is linked in, with zlib; the image below brings OpenSSL of the same release.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends 'g++=4:12.2.*' 'libssl-dev=3.0.*' 'make=4.3-*' 'pkg-config=1.8.*' \
+    && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 # The dependencies alone, with empty programs in our place: a layer that stays until a manifest changes.
 COPY Cargo.toml Cargo.lock ./
@@ -19,13 +23,13 @@ COPY proof/reliability/Cargo.toml proof/reliability/
 RUN for crate in analyticsd analytics-cli loadtest db crates/* proof/*; do \
         mkdir "$crate/src" && echo 'fn main() {}' >"$crate/src/main.rs" && : >"$crate/src/lib.rs" || exit 1; \
     done \
-    && cargo build --release --locked --package analyticsd --package analytics-cli
+    && cargo build --release --locked --package analyticsd --package analytics-cli --features analyticsd/kafka
 
 FROM dependencies AS build
 COPY . .
 # What is copied is older than what was built of the empty programs, which must not look fresh.
 RUN find . -name '*.rs' -not -path './target/*' -exec touch {} + \
-    && cargo build --release --locked --package analyticsd --package analytics-cli \
+    && cargo build --release --locked --package analyticsd --package analytics-cli --features analyticsd/kafka \
     && scripts/third-party analyticsd analytics-cli >THIRD-PARTY
 
 FROM build AS build-loadtest
