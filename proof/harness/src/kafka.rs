@@ -9,6 +9,7 @@ use std::{
     net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::Stdio,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -18,7 +19,7 @@ use rdkafka::{
     client::DefaultClientContext,
     config::FromClientConfig,
     consumer::{BaseConsumer, CommitMode, Consumer, StreamConsumer},
-    error::KafkaError,
+    error::{KafkaError, KafkaResult},
     message::Headers,
     producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer},
     types::RDKafkaErrorCode,
@@ -193,12 +194,37 @@ async fn start_on(port: u16) -> Option<Child> {
 }
 
 async fn cluster_at(brokers: String) -> Option<String> {
-    blocking(move || producer(&brokers).client().fetch_cluster_id(Duration::from_secs(10))).await
+    blocking(move || {
+        let producer = producer(&brokers);
+        // The identifier comes with it. To ask for that alone only waits until somebody asks for the other.
+        producer.client().fetch_metadata(None, Duration::from_secs(10)).ok()?;
+        producer.client().fetch_cluster_id(Duration::from_secs(10))
+    })
+    .await
 }
 
 /// librdkafka waits for answers in calls that block.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     spawn_blocking(work).await.expect("it does not panic")
+}
+
+/// The first group of a new cluster waits for the topic that the offsets of groups are kept in.
+async fn coordinated<T: Send + 'static>(ask: impl Fn() -> KafkaResult<T> + Send + 'static) -> T {
+    use RDKafkaErrorCode::{CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator};
+    blocking(move || {
+        let began = Instant::now();
+        loop {
+            match ask() {
+                Ok(answer) => return answer,
+                Err(error) => {
+                    let soon = [NotCoordinator, CoordinatorNotAvailable, CoordinatorLoadInProgress].map(Some);
+                    assert!(soon.contains(&error.rdkafka_error_code()) && began.elapsed() < PATIENCE, "{error}");
+                    thread::sleep(MOMENT);
+                }
+            }
+        }
+    })
+    .await
 }
 
 fn config(brokers: &str) -> ClientConfig {
@@ -333,8 +359,7 @@ impl Topic {
     pub async fn set_group_offset(&self, group: &str, partition: i32, offset: u64) {
         let consumer: BaseConsumer = self.consumer(group);
         let offsets = self.at(partition, offset);
-        let set = blocking(move || consumer.commit(&offsets, CommitMode::Sync)).await;
-        set.expect("the group has no members");
+        coordinated(move || consumer.commit(&offsets, CommitMode::Sync)).await;
     }
 
     /// None if the group has committed none.
@@ -342,7 +367,7 @@ impl Topic {
         let consumer: BaseConsumer = self.consumer(group);
         let mut asked = TopicPartitionList::new();
         asked.add_partition(&self.name, partition);
-        let found = blocking(move || consumer.committed_offsets(asked, PATIENCE)).await.expect("the broker answers");
+        let found = coordinated(move || consumer.committed_offsets(asked.clone(), PATIENCE)).await;
         match found.elements()[0].offset() {
             Offset::Offset(offset) => Some(as_offset(offset)),
             _ => None,
@@ -375,7 +400,7 @@ impl Topic {
                     break;
                 }
                 assert!(began.elapsed() < PATIENCE, "{led} of {expected} partitions are there");
-                std::thread::sleep(MOMENT);
+                thread::sleep(MOMENT);
             }
         })
         .await;
