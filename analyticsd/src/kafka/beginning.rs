@@ -74,12 +74,13 @@ pub(super) async fn begin(
 ) -> Result<Begun, CannotBegin> {
     let site = services.sites.of_operator().of_source(config.site.as_ref()).await?;
     // Asked each time, since another cluster may have taken the place of one that this daemon knew.
-    let (cluster, first) = spawn_blocking({
-        let is_named = config.source.is_some();
-        move || (if is_named { None } else { consumer.cluster() }, consumer.first(partition))
+    let is_named = config.source.is_some();
+    let (first, cluster) = spawn_blocking(move || {
+        // The client knows the cluster's name once it has asked for anything.
+        let first = consumer.first(partition)?;
+        Ok::<_, KafkaError>((first, if is_named { None } else { consumer.cluster() }))
     })
-    .await?;
-    let first = first?;
+    .await??;
     let name = match &config.source {
         Some(name) => format!("{name}/{partition}"),
         None => {

@@ -146,6 +146,10 @@ impl Reading {
 
     /// Finds out where a partition stands, after a pause.
     fn begin(&mut self, partition: i32, pause: Duration, stalls: bool) {
+        if !pause.is_zero() {
+            // What came meanwhile would be dropped.
+            let _ = self.consumer.pause(partition);
+        }
         self.generations += 1;
         let generation = self.generations;
         let (consumer, storing) = (Arc::clone(&self.consumer), Arc::clone(&self.storing));
@@ -301,6 +305,7 @@ impl Reading {
 
     /// Leaves the group, so that its other daemons take over at once.
     async fn leave(self) {
+        self.tell_group();
         let Self { consumer, mut work, .. } = self;
         work.shutdown().await;
         let left = spawn_blocking(move || drop(consumer));
