@@ -232,6 +232,28 @@ fn a_file_of_a_url_has_one_line_and_errors_do_not_repeat_its_text() {
 }
 
 #[test]
+fn a_topic_needs_a_place_for_what_cannot_be_stored_and_a_program_that_can_read_it() {
+    let of = |more: &[&str]| {
+        let database = ["--database-url", "postgres://a@b/c"];
+        config(&[&database[..], &["--kafka", "kafka:9092/events"], more].concat(), &[]).err().unwrap_or_default()
+    };
+    let lacks_feature = |faults: &[String]| faults.iter().any(|fault| fault.contains("--features kafka"));
+    let complete = of(&["--kafka-rejected", "rejected"]);
+    assert_eq!(lacks_feature(&complete), cfg!(not(feature = "kafka")), "{complete:?}");
+    for (more, part) in [
+        (&[][..], "--kafka-rejected DIR or --kafka-dead-letter TOPIC besides it"),
+        (&["--kafka-rejected", "a", "--kafka-dead-letter", "b"], "contradict each other"),
+        (&["--kafka-dead-letter", "b c"], "the name of a topic"),
+        (&["--kafka-rejected", "a", "--kafka-group", ""], "a name of 1 to 255 visible ASCII characters"),
+        (&["--kafka-rejected", "a", "--kafka-timestamps", "hours"], "ms, s, rfc3339 or auto"),
+        (&["--kafka-rejected", "a", "--kafka-config-file", "/nowhere/at/all"], "cannot be read"),
+    ] {
+        let faults = of(more);
+        assert!(faults.iter().any(|fault| fault.contains(part)), "{more:?}: {faults:?}");
+    }
+}
+
+#[test]
 fn an_embedded_database_wins_over_a_url_with_a_warning() {
     let settings = invocation(&["--embedded"], &[URL]).settings;
     assert!(matches!(settings.config().unwrap().database, Database::Embedded(_)));

@@ -1,6 +1,6 @@
 //! The client of Kafka: what of it this daemon uses, and what it tells the daemon.
 
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 use anyhow::anyhow;
 use rdkafka::{
@@ -10,7 +10,7 @@ use rdkafka::{
     error::{KafkaError, KafkaResult},
     producer::FutureProducer,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{KafkaConfig, message::Message};
 
@@ -40,10 +40,20 @@ pub(super) enum Polled {
     Trouble(KafkaError),
 }
 
-/// A member of the consumer group.
+/// A member of the consumer group. It leaves the group when it is dropped.
 pub(super) struct TopicConsumer {
     topic: String,
-    client: StreamConsumer<Context>,
+    /// None once it is dropped.
+    client: Option<StreamConsumer<Context>>,
+    /// Tells that the group is left.
+    left: Option<oneshot::Sender<()>>,
+}
+
+/// What the other side of a consumer says.
+pub(super) struct Told {
+    pub(super) changes: mpsc::UnboundedReceiver<Change>,
+    /// Resolves once the group is left.
+    pub(super) left: oneshot::Receiver<()>,
 }
 
 struct Context {
@@ -53,8 +63,9 @@ struct Context {
 
 impl TopicConsumer {
     /// Joins the group. Whether the brokers answer is not known yet.
-    pub(super) fn start(config: &KafkaConfig) -> anyhow::Result<(Self, mpsc::UnboundedReceiver<Change>)> {
+    pub(super) fn start(config: &KafkaConfig) -> anyhow::Result<(Self, Told)> {
         let (changes, changed) = mpsc::unbounded_channel();
+        let (left, has_left) = oneshot::channel();
         let topic = config.address.topic.clone();
         let mut settings = client_config(config);
         settings
@@ -69,11 +80,15 @@ impl TopicConsumer {
         let client =
             StreamConsumer::from_config_and_context(&settings, context).map_err(|error| without_value(&error))?;
         client.subscribe(&[&topic])?;
-        Ok((Self { topic, client }, changed))
+        Ok((Self { topic, client: Some(client), left: Some(left) }, Told { changes: changed, left: has_left }))
+    }
+
+    fn client(&self) -> &StreamConsumer<Context> {
+        self.client.as_ref().expect("it is taken only when this is dropped")
     }
 
     pub(super) async fn next(&self) -> Polled {
-        match self.client.recv().await {
+        match self.client().recv().await {
             Ok(message) => {
                 Polled::Message { partition: rdkafka::Message::partition(&message), message: Message::of(&message) }
             }
@@ -84,26 +99,26 @@ impl TopicConsumer {
 
     /// The cluster's name of itself. Blocks.
     pub(super) fn cluster(&self) -> Option<String> {
-        self.client.client().fetch_cluster_id(PATIENCE).filter(|id| !id.is_empty())
+        self.client().client().fetch_cluster_id(PATIENCE).filter(|id| !id.is_empty())
     }
 
     /// The offset of the first message that the brokers have of a partition. Blocks.
     pub(super) fn first(&self, partition: i32) -> KafkaResult<u64> {
-        let (first, _) = self.client.fetch_watermarks(&self.topic, partition, PATIENCE)?;
+        let (first, _) = self.client().fetch_watermarks(&self.topic, partition, PATIENCE)?;
         Ok(u64::try_from(first).unwrap_or_default())
     }
 
     /// Messages come from this offset on. Once this returns, none comes that was fetched before. Blocks.
     pub(super) fn seek(&self, partition: i32, offset: u64) -> KafkaResult<()> {
-        self.client.seek(&self.topic, partition, offset_of(offset), PATIENCE)
+        self.client().seek(&self.topic, partition, offset_of(offset), PATIENCE)
     }
 
     pub(super) fn pause(&self, partition: i32) -> KafkaResult<()> {
-        self.client.pause(&self.list([partition]))
+        self.client().pause(&self.list([partition]))
     }
 
     pub(super) fn resume(&self, partition: i32) -> KafkaResult<()> {
-        self.client.resume(&self.list([partition]))
+        self.client().resume(&self.list([partition]))
     }
 
     /// Tells the group where its partitions stand, for tools that show it. Failures do not matter.
@@ -113,7 +128,7 @@ impl TopicConsumer {
             let _ = list.add_partition_offset(&self.topic, partition, offset_of(position));
         }
         if list.count() > 0
-            && let Err(error) = self.client.commit(&list, CommitMode::Async)
+            && let Err(error) = self.client().commit(&list, CommitMode::Async)
         {
             tracing::debug!(%error, "the consumer group does not take the offsets");
         }
@@ -125,6 +140,20 @@ impl TopicConsumer {
             list.add_partition(&self.topic, partition);
         }
         list
+    }
+}
+
+impl Drop for TopicConsumer {
+    /// To leave the group takes as long as the brokers take to answer. The end of the process does not wait for a thread of its own.
+    fn drop(&mut self) {
+        let (client, left) = (self.client.take(), self.left.take());
+        let leaving = thread::Builder::new().name("leave".to_owned()).spawn(move || {
+            drop(client);
+            left.map(|left| left.send(()))
+        });
+        if let Err(error) = leaving {
+            tracing::warn!(%error, "the consumer group is not left in order");
+        }
     }
 }
 

@@ -4,15 +4,15 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{
-    sync::mpsc,
-    task::{AbortHandle, JoinSet, block_in_place, spawn_blocking},
+    sync::oneshot,
+    task::{AbortHandle, JoinSet, block_in_place},
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::{
     KafkaConfig,
     beginning::{Begun, CannotBegin, PartitionSource, begin},
-    consumer::{Change, Polled, TopicConsumer},
+    consumer::{Change, Polled, Told, TopicConsumer},
     message::Message,
     partition::{Partition, Received},
     storing::{Stored, Storing, StoringServices},
@@ -32,7 +32,7 @@ const LEAVE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Joins the consumer group, and reads until the daemon stops.
 pub(crate) fn start(config: KafkaConfig, services: StoringServices, tasks: &Tasks) -> anyhow::Result<()> {
-    let (consumer, changes) = TopicConsumer::start(&config)?;
+    let (consumer, told) = TopicConsumer::start(&config)?;
     let storing = Storing::new(config, services).context("cannot keep what cannot be stored")?;
     let reading = Reading {
         consumer: Arc::new(consumer),
@@ -43,7 +43,7 @@ pub(crate) fn start(config: KafkaConfig, services: StoringServices, tasks: &Task
         trouble: Outage::default(),
     };
     let stopping = tasks.clone();
-    tasks.spawn_lane(async move { reading.run(changes, stopping).await });
+    tasks.spawn_lane(async move { reading.run(told, stopping).await });
     Ok(())
 }
 
@@ -93,7 +93,7 @@ enum WorkResult {
 }
 
 impl Reading {
-    async fn run(mut self, mut changes: mpsc::UnboundedReceiver<Change>, tasks: Tasks) {
+    async fn run(mut self, Told { mut changes, left }: Told, tasks: Tasks) {
         let mut tell = interval(TELL_EVERY);
         tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let consumer = Arc::clone(&self.consumer);
@@ -114,7 +114,7 @@ impl Reading {
             }
         }
         drop(consumer);
-        self.leave().await;
+        self.leave(left).await;
     }
 
     fn changed(&mut self, change: Change) {
@@ -304,11 +304,11 @@ impl Reading {
     }
 
     /// Leaves the group, so that its other daemons take over at once.
-    async fn leave(self) {
+    async fn leave(self, left: oneshot::Receiver<()>) {
         self.tell_group();
         let Self { consumer, mut work, .. } = self;
         work.shutdown().await;
-        let left = spawn_blocking(move || drop(consumer));
+        drop(consumer);
         if timeout(LEAVE_PATIENCE, left).await.is_err() {
             tracing::warn!("the brokers do not answer, so the consumer group is not left in order");
         }

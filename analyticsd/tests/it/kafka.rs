@@ -6,7 +6,7 @@ use std::{
 };
 
 use db::Flavour;
-use harness::{Daemon, Kafka, TestDatabase, Topic, on_both_flavours};
+use harness::{Daemon, Kafka, PrivateServer, TestDatabase, Topic, on_both_flavours};
 use model::HourCounts;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -32,6 +32,10 @@ struct Reader {
 
 impl Reader {
     fn new(kafka: &Kafka, topic: &Topic, database: &TestDatabase) -> Self {
+        Self::on(kafka, topic, database.url())
+    }
+
+    fn on(kafka: &Kafka, topic: &Topic, database_url: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let client = folder.path().join("client");
         std::fs::write(
@@ -40,7 +44,7 @@ impl Reader {
         )
         .unwrap();
         let settings = [
-            ("--database-url", database.url().to_owned()),
+            ("--database-url", database_url.to_owned()),
             ("--kafka", topic.address()),
             ("--kafka-config-file", client.display().to_string()),
             ("--kafka-rejected", folder.path().display().to_string()),
@@ -295,4 +299,104 @@ async fn a_cluster_in_the_place_of_another_is_a_source_of_its_own() {
     topic.send_all(0, (10..15).map(click)).await;
     topic.send_all(1, (15..20).map(click)).await;
     until_counted(&daemon, counts(20, 20, 0)).await;
+}
+
+#[tokio::test]
+async fn what_a_database_lost_is_read_again() {
+    let Some(kafka) = Kafka::start().await else { return };
+    let mut server = PrivateServer::start().await.unwrap();
+    let topic = kafka.topic(2).await;
+    let daemon = Reader::on(&kafka, &topic, server.url()).start().await;
+    let send = async |from: u32, to: u32| {
+        for partition in 0..2 {
+            topic.send_all(partition, (from..to).map(|user| click(format!("{partition}-{user}")))).await;
+        }
+    };
+    send(0, 100).await;
+    until_counted(&daemon, counts(200, 200, 0)).await;
+    server.stop().await.unwrap();
+    // Messages that come while the database is away wait in the topic.
+    send(100, 200).await;
+    let (data, backup) = (server.dir().join("native/data"), server.dir().join("backup"));
+    copy(&data, &backup);
+    server.start_again().await.unwrap();
+    until_counted(&daemon, counts(400, 400, 0)).await;
+
+    server.stop().await.unwrap();
+    std::fs::remove_dir_all(&data).unwrap();
+    copy(&backup, &data);
+    server.start_again().await.unwrap();
+    send(200, 210).await;
+    until_counted(&daemon, counts(420, 420, 0)).await;
+    until_level(&daemon, 2).await;
+}
+
+fn copy(from: &Path, to: &Path) {
+    assert!(std::process::Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
+}
+
+#[tokio::test]
+async fn a_daemon_whose_brokers_do_not_answer_serves_and_stops_in_order() {
+    let Some(mut kafka) = Kafka::start_own().await else { return };
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let topic = kafka.topic(1).await;
+    topic.send(0, click("anna")).await;
+    let reader = Reader::new(&kafka, &topic, &database);
+    let daemon = reader.start().await;
+    until_counted(&daemon, counts(1, 1, 0)).await;
+    kafka.pause().await;
+    assert_eq!(daemon.post(at(HOUR), "ben", "click").await, 204);
+    assert!(daemon.terminate().await.success());
+    kafka.resume().await;
+    kafka.kill().await;
+    let daemon = reader.start().await;
+    assert_eq!(daemon.post(at(HOUR), "carla", "click").await, 204);
+    assert_eq!(daemon.counts(at(HOUR)).await, counts(3, 3, 0));
+    assert!(daemon.terminate().await.success());
+}
+
+#[tokio::test]
+async fn messages_of_an_hour_that_cannot_be_counted_any_more_are_kept_elsewhere() {
+    let Some(kafka) = Kafka::start().await else { return };
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let topic = kafka.topic(1).await;
+    let of_a_day =
+        |day: u32, user: &str| format!(r#"{{"timestamp":"2015-05-{day}T10:05:00Z","user":"{user}","event":"click"}}"#);
+    let reader = Reader::new(&kafka, &topic, &database).with("--settle-after", "0s");
+    let daemon = reader.start().await;
+    topic.send(0, of_a_day(16, "anna")).await;
+    let settled = async || daemon.metric("analyticsd_settled_hours_total").await == Some(1.0);
+    until("the hour is settled", settled).await;
+    database.client().await.execute("delete from analytics.events", &[]).await.unwrap();
+    topic.send_all(0, [of_a_day(16, "ben"), of_a_day(17, "ben"), of_a_day(16, "carla"), of_a_day(17, "carla")]).await;
+    until_counted(&daemon, counts(2, 2, 0)).await;
+    until_level(&daemon, 1).await;
+    assert_eq!(daemon.counts(at("2015-05-16T10:30:00Z")).await, counts(1, 1, 0));
+    let offsets: Vec<u64> =
+        lines_of(&reader.rejected_file()).iter().filter_map(|line| line["offset"].as_u64()).collect();
+    assert_eq!(offsets, [1, 3]);
+}
+
+#[tokio::test]
+async fn what_the_topic_deleted_before_it_was_stored_is_counted_as_lost() {
+    let Some(kafka) = Kafka::start().await else { return };
+    if !kafka.is_apache() {
+        eprintln!("SKIPPED: the broker in memory deletes no messages; TEST_KAFKA names an Apache Kafka");
+        return;
+    }
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let topic = kafka.topic(1).await;
+    // What was deleted before the first look is not missed.
+    topic.send_all(0, (0..10).map(click)).await;
+    topic.delete_before(0, 4).await;
+    let reader = Reader::new(&kafka, &topic, &database);
+    let daemon = reader.start().await;
+    until_counted(&daemon, counts(6, 6, 0)).await;
+    assert_eq!(daemon.metric("analyticsd_kafka_lost_messages_total").await, Some(0.0));
+    assert!(daemon.terminate().await.success());
+    topic.send_all(0, (10..20).map(click)).await;
+    topic.delete_before(0, 13).await;
+    let daemon = reader.start().await;
+    until_counted(&daemon, counts(13, 13, 0)).await;
+    assert_eq!(daemon.metric("analyticsd_kafka_lost_messages_total").await, Some(3.0));
 }
