@@ -53,7 +53,7 @@ impl Import<'_> {
                 // What follows a log must not stand still at one line.
                 if is_followed
                     && let Err(ClientError::Refused { problem, .. }) = &outcome
-                    && let Some(place) = problem.line.filter(|_| problem.status == 400)
+                    && let Some(place) = problem.line.filter(|_| matches!(problem.status, 400 | 409))
                 {
                     // Of an hour whose raw events are gone no event is accepted.
                     let lines = batch.leave_out_refused(place, problem.title.starts_with("Hour "));

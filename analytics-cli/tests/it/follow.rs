@@ -213,6 +213,23 @@ async fn a_line_that_the_server_never_takes_does_not_hold_up_those_behind_it() {
 }
 
 #[tokio::test]
+async fn a_line_under_the_key_of_another_event_does_not_hold_up_those_behind_it() {
+    let followed = Followed::begin(&[]).await;
+    let log = followed.folder.path().join("events.ndjson");
+    let event = |user: &str, id: u32| {
+        format!("{{\"timestamp\":1431857103000,\"user\":\"{user}\",\"event\":\"click\",\"id\":\"{id}\"}}\n")
+    };
+    let import = followed.import(&["--follow", log.to_str().unwrap()]);
+    append(&log, &event("anna", 1));
+    followed.counts(1).await;
+    append(&log, &[event("ben", 2), event("carla", 1), event("dora", 3)].concat());
+    followed.counts(3).await;
+    let ended = interrupt(import).await;
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    assert!(ended.stderr.contains("events.ndjson:3: was not accepted"), "{}", ended.stderr);
+}
+
+#[tokio::test]
 async fn what_a_pipe_brings_is_sent_as_it_comes() {
     let followed = Followed::begin(&[]).await;
     let mut import = followed.import(&["-"]);

@@ -41,6 +41,7 @@ pub(crate) fn start(config: KafkaConfig, services: StoringServices, tasks: &Task
         work: JoinSet::new(),
         generations: 0,
         trouble: Outage::default(),
+        waiting: Outage::default(),
     };
     let stopping = tasks.clone();
     tasks.spawn_lane(async move { reading.run(told, stopping).await });
@@ -55,7 +56,10 @@ struct Reading {
     work: JoinSet<Done>,
     /// How many times a partition was begun.
     generations: u64,
+    /// Whether the client has trouble with the brokers.
     trouble: Outage,
+    /// Whether partitions wait for the database or the brokers to be begun.
+    waiting: Outage,
 }
 
 /// A partition of this daemon.
@@ -184,8 +188,8 @@ impl Reading {
         let stalls = error.stays();
         if stalls {
             tracing::error!(partition, "the partition of the topic is not read: {error}");
-        } else {
-            tracing::warn!(partition, "the partition of the topic is not read yet: {error}");
+        } else if self.waiting.begins() {
+            tracing::warn!(partition, "partitions of the topic are not read yet: {error}");
         }
         self.begin(partition, if stalls { RETRY_WHAT_STAYS } else { RETRY }, stalls);
         self.show();
@@ -211,6 +215,9 @@ impl Reading {
                 first - 1
             );
             self.storing.services.metrics.kafka.lost.add(usize::try_from(lost).unwrap_or(usize::MAX));
+        }
+        if self.waiting.ends() {
+            tracing::info!("partitions of the topic are read");
         }
         if let Some(slot) = self.slots.get_mut(&partition) {
             let source = Arc::new(source);

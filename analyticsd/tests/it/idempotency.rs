@@ -91,6 +91,13 @@ async fn another_event_under_a_key_that_is_taken_gets_409_and_is_not_stored(flav
     let problem: Problem = refused.json().await.unwrap();
     assert_eq!(problem.parameter.as_deref(), Some("id"));
     assert!(problem.detail.contains("use a new key"), "{problem:?}");
+    let line = |user: &str, id: &str| {
+        let millis = at(TEN).timestamp_millis();
+        format!("{{\"timestamp\":{millis},\"user\":\"{user}\",\"event\":\"click\",\"id\":\"{id}\"}}\n")
+    };
+    let refused = post_batch(&daemon, None, &[line("carla", "new"), line("ben", "k")].concat()).await;
+    assert_eq!(refused.status(), StatusCode::CONFLICT);
+    assert_eq!(refused.json::<Problem>().await.unwrap().line, Some(2), "the line is named");
     assert_eq!(daemon.counts(at(TEN)).await, counts(1, 1, 0));
     assert_eq!(
         post(&daemon, at("2015-05-17T11:00:00Z"), "ben", &[Key::Header("k")]).await.status(),
