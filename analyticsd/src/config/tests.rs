@@ -467,7 +467,7 @@ fn the_example_file_has_every_setting_once_in_the_order_of_the_help_with_its_def
 #[test]
 fn the_example_file_is_valid_as_it_is_and_with_every_line_enabled() {
     let folder = tempfile::tempdir().unwrap();
-    let (path, url) = (folder.path().join("settings.toml"), folder.path().join("url"));
+    let [path, url, client] = ["settings.toml", "url", "client"].map(|name| folder.path().join(name));
     let read = |text: &str| {
         fs::write(&path, text).unwrap();
         config(&["--config", path.to_str().unwrap()], &[])
@@ -475,12 +475,21 @@ fn the_example_file_is_valid_as_it_is_and_with_every_line_enabled() {
     assert_eq!(read(&format!("{EXAMPLE}\ndatabase_url = 'postgres://h/db'\n")).map(drop), Ok(()));
 
     fs::write(&url, "postgres://h/db\n").unwrap();
-    let in_force = |is_left_out: fn(&str) -> bool| {
-        let lines = example_lines(EXAMPLE).into_iter().filter(|(key, ..)| !is_left_out(key));
-        lines.map(|(key, value, ..)| format!("{key} = {value}")).collect::<Vec<_>>().join("\n")
+    fs::write(&client, "security.protocol=ssl\n").unwrap();
+    let in_force = |left_out: &[&str]| {
+        let lines = example_lines(EXAMPLE).into_iter().filter(|(key, ..)| !left_out.contains(key));
+        let text = lines.map(|(key, value, ..)| format!("{key} = {value}")).collect::<Vec<_>>().join("\n");
+        text.replace("/etc/analyticsd/database-url", url.to_str().unwrap())
+            .replace("/etc/analyticsd/kafka", client.to_str().unwrap())
     };
-    let all = in_force(|_| false).replace("/etc/analyticsd/database-url", url.to_str().unwrap());
-    let faults = read(&all).unwrap_err();
-    assert!(matches!(&faults[..], [fault] if fault.contains("database_url_file: contradict each other")), "{faults:?}");
-    assert_eq!(read(&in_force(|key| key == "database_url_file")).map(drop), Ok(()));
+    // Without its feature the program reads no topic.
+    let needs_a_feature: &[&str] = if cfg!(feature = "kafka") { &[] } else { &["kafka"] };
+    let faults = read(&in_force(needs_a_feature)).unwrap_err();
+    let pairs = ["database_url_file: contradict each other", "kafka_dead_letter: contradict each other"];
+    assert!(
+        faults.len() == pairs.len() && faults.iter().zip(pairs).all(|(fault, pair)| fault.contains(pair)),
+        "{faults:?}"
+    );
+    let left_out = [needs_a_feature, &["database_url_file", "kafka_dead_letter"]].concat();
+    assert_eq!(read(&in_force(&left_out)).map(drop), Ok(()));
 }
