@@ -293,7 +293,7 @@ async fn a_cluster_in_the_place_of_another_is_a_source_of_its_own() {
     let daemon = reader.start().await;
     until_counted(&daemon, counts(10, 10, 0)).await;
     assert!(daemon.terminate().await.success());
-    kafka.start_again().await;
+    kafka.start_anew().await;
     let topic = topic.make_again().await;
     let daemon = reader.start().await;
     topic.send_all(0, (10..15).map(click)).await;

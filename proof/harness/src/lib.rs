@@ -28,7 +28,7 @@ pub use certificates::{Authority, Issued, Validity};
 pub use daemon::{Daemon, program};
 pub use database::{TIMESCALE_TEMPLATE, TestDatabase, embedded_options, make_timescale_template, server_dir};
 #[cfg(feature = "kafka")]
-pub use kafka::{Kafka, Received, Topic};
+pub use kafka::{Kafka, Received, Sender, Topic};
 pub use pooler::{PoolMode, Pooler};
 pub use printed_log::PrintedLog;
 pub use private_server::{APPLICATION_NAME, End, PrivateServer};

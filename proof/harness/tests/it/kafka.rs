@@ -55,17 +55,48 @@ async fn a_topic_that_is_deleted_and_made_again_is_empty() {
 }
 
 #[tokio::test]
-async fn a_broker_that_is_killed_and_started_again_is_an_empty_one_at_the_same_address() {
+async fn a_broker_that_is_killed_and_started_again_has_its_topics_unless_they_were_in_memory() {
     let Some(mut kafka) = Kafka::start_own().await else { return };
     let brokers = kafka.brokers().to_owned();
     let topic = kafka.topic(1).await;
-    topic.send(0, "lost").await;
+    topic.send(0, "first").await;
     kafka.kill().await;
     assert!(std::net::TcpStream::connect(&brokers).is_err());
     kafka.start_again().await;
     assert_eq!(kafka.brokers(), brokers);
+    if kafka.keeps_its_topics() {
+        assert_eq!(topic.send(0, "second").await, 1);
+        assert_eq!(topic.messages(0, 2).await, [b"first", b"second".as_slice()]);
+    } else {
+        assert_eq!(topic.make_again().await.send(0, "second").await, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_broker_that_is_started_anew_is_an_empty_one_at_the_same_address() {
+    let Some(mut kafka) = Kafka::start_own().await else { return };
+    let brokers = kafka.brokers().to_owned();
+    let topic = kafka.topic(1).await;
+    topic.send(0, "lost").await;
+    kafka.start_anew().await;
+    assert_eq!(kafka.brokers(), brokers);
     let topic = topic.make_again().await;
     assert_eq!(topic.send(0, "kept").await, 0);
+}
+
+#[tokio::test]
+async fn what_a_sender_sends_while_the_broker_stands_still_is_there_once() {
+    let Some(mut kafka) = Kafka::start_own().await else { return };
+    let topic = kafka.topic(1).await;
+    let sender = topic.sender();
+    assert_eq!(sender.send_all(0, ["a", "b"]).await, [Some(0), Some(1)]);
+    kafka.pause().await;
+    let sending = sender.send_all(0, ["c", "d"]);
+    tokio::pin!(sending);
+    assert!(tokio::time::timeout(Duration::from_millis(500), &mut sending).await.is_err());
+    kafka.resume().await;
+    assert_eq!(sending.await, [Some(2), Some(3)]);
+    assert_eq!(topic.messages(0, 4).await, ["a", "b", "c", "d"].map(str::as_bytes));
 }
 
 #[tokio::test]

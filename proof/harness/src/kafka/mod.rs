@@ -1,14 +1,15 @@
 //! A broker that speaks the protocol of Apache Kafka, and topics of its own for each test.
 //!
-//! `TEST_KAFKA` names a broker of Apache Kafka that runs already, as HOST:PORT. Without it every test starts tansu, which
-//! keeps all in memory.
+//! `TEST_KAFKA` names an Apache Kafka: one that runs already, as HOST:PORT, or the folder of a distribution, with a `/` in
+//! it, from which every test starts a broker of its own (with `java`). Without it every test starts tansu, which keeps all
+//! in memory.
+
+mod broker;
 
 use std::{
     collections::VecDeque,
     env, fs,
-    net::{Ipv4Addr, TcpListener, TcpStream},
-    path::{Path, PathBuf},
-    process::Stdio,
+    path::PathBuf,
     thread,
     time::{Duration, Instant},
 };
@@ -25,57 +26,51 @@ use rdkafka::{
     types::RDKafkaErrorCode,
 };
 use tokio::{
-    process::{Child, Command},
     task::spawn_blocking,
     time::{sleep, timeout},
 };
 
-use crate::signal;
+use broker::Broker;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 const MOMENT: Duration = Duration::from_millis(20);
-/// Somebody else may take a port between the look for a free one and the start of the broker.
-const TRIES: usize = 10;
 
 /// A broker. One of its own is killed with the test.
 #[derive(Debug)]
 pub struct Kafka {
     brokers: String,
     /// None: it was running already.
-    own: Option<Own>,
+    own: Option<Broker>,
 }
 
-#[derive(Debug)]
-struct Own {
-    port: u16,
-    /// None while it is killed.
-    process: Option<Child>,
+/// What `TEST_KAFKA` names.
+enum Named {
+    /// HOST:PORT.
+    Running(String),
+    Distribution(PathBuf),
+}
+
+fn named() -> Option<Named> {
+    let named = env::var("TEST_KAFKA").ok()?;
+    Some(if named.contains('/') { Named::Distribution(named.into()) } else { Named::Running(named) })
 }
 
 impl Kafka {
     /// The broker that `TEST_KAFKA` names, or else one of its own. None, after a line that says why, if there is neither.
     pub async fn start() -> Option<Self> {
-        match env::var("TEST_KAFKA") {
-            Ok(brokers) => Some(Self { brokers, own: None }),
-            Err(_) => Self::start_own().await,
+        match named() {
+            Some(Named::Running(brokers)) => Some(Self { brokers, own: None }),
+            Some(Named::Distribution(_)) | None => Self::start_own().await,
         }
     }
 
     /// A broker that the test may kill. None, after a line that says why, if it is not installed.
     pub async fn start_own() -> Option<Self> {
-        let program = program();
-        if !program.exists() {
-            eprintln!("SKIPPED: {} is not installed: scripts/prerequisites tests", program.display());
-            return None;
-        }
-        for _ in 0..TRIES {
-            let port = free_port();
-            if let Some(process) = start_on(port).await {
-                let own = Some(Own { port, process: Some(process) });
-                return Some(Self { brokers: address(port), own });
-            }
-        }
-        panic!("the broker listens on none of {TRIES} ports");
+        let own = match named() {
+            Some(Named::Distribution(folder)) => Broker::apache(&folder).await,
+            Some(Named::Running(_)) | None => Broker::in_memory().await?,
+        };
+        Some(Self { brokers: own.address(), own: Some(own) })
     }
 
     /// HOST:PORT.
@@ -86,13 +81,19 @@ impl Kafka {
     /// Whether it is Apache Kafka. The other broker cannot delete messages, and the end of a partition that it tells may
     /// lie before the last ones of a batch.
     pub fn is_apache(&self) -> bool {
-        self.own.is_none()
+        self.own.as_ref().is_none_or(Broker::is_apache)
     }
 
-    /// The least session timeout that the broker takes, as an option of librdkafka: NAME=VALUE. Apache Kafka refuses less
-    /// than 6 seconds. The other one lets a member wait half of it before it may join a group.
+    /// Whether its topics are there again when it was killed and started again. In memory they are not.
+    pub fn keeps_its_topics(&self) -> bool {
+        self.is_apache()
+    }
+
+    /// The least session timeout that the broker takes, as an option of librdkafka: NAME=VALUE. An Apache Kafka that was
+    /// not told otherwise refuses less than 6 seconds. The one in memory lets a member wait half of it before it may join
+    /// a group.
     pub fn session_timeout(&self) -> &'static str {
-        if self.is_apache() { "session.timeout.ms=6000" } else { "session.timeout.ms=2000" }
+        if self.own.is_none() { "session.timeout.ms=6000" } else { "session.timeout.ms=2000" }
     }
 
     /// Makes an empty topic. Its name is used nowhere else.
@@ -102,25 +103,23 @@ impl Kafka {
 
     /// As when its machine loses its power. Nothing listens on its port then.
     pub async fn kill(&mut self) {
-        if let Some(mut process) = self.own().process.take() {
-            process.kill().await.expect("the broker can be killed");
-        }
+        self.own().kill().await;
+    }
+
+    /// At the same address. Apache Kafka has all that it acknowledged, and is the same cluster. The one in memory comes back
+    /// as [`Kafka::start_anew`] says.
+    pub async fn start_again(&mut self) {
+        self.own().start_again().await;
     }
 
     /// A new broker at the same address: another cluster, without topics.
-    pub async fn start_again(&mut self) {
-        self.kill().await;
-        let own = self.own();
-        let began = Instant::now();
-        while own.process.is_none() {
-            assert!(began.elapsed() < PATIENCE, "the broker does not start again on its port");
-            own.process = start_on(own.port).await;
-        }
+    pub async fn start_anew(&mut self) {
+        self.own().start_anew().await;
     }
 
     /// It answers no more until it is resumed. Its connections stay open.
     pub async fn pause(&mut self) {
-        let pid = self.signal("STOP").await;
+        let pid = self.own().signal("STOP").await;
         let began = Instant::now();
         while !has_stopped(pid) {
             assert!(began.elapsed() < PATIENCE, "the broker does not stop");
@@ -129,16 +128,10 @@ impl Kafka {
     }
 
     pub async fn resume(&mut self) {
-        self.signal("CONT").await;
+        self.own().signal("CONT").await;
     }
 
-    async fn signal(&mut self, name: &str) -> u32 {
-        let pid = self.own().process.as_ref().and_then(Child::id).expect("the broker runs");
-        signal(pid, name).await.expect("the broker gets the signal");
-        pid
-    }
-
-    fn own(&mut self) -> &mut Own {
+    fn own(&mut self) -> &mut Broker {
         self.own.as_mut().expect("the broker of TEST_KAFKA is not the test's: start one with start_own")
     }
 }
@@ -150,57 +143,6 @@ fn has_stopped(pid: u32) -> bool {
         let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
         status.contains("State:\tT")
     })
-}
-
-/// Where `scripts/prerequisites tests` installs the broker.
-fn program() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the harness lies two folders deep");
-    root.join(".tools/kafka/bin/tansu")
-}
-
-fn address(port: u16) -> String {
-    format!("{}:{port}", Ipv4Addr::LOCALHOST)
-}
-
-/// The broker has to know its port beforehand, because it tells clients where it is.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-    listener.local_addr().expect("it listens").port()
-}
-
-/// None if it cannot listen there.
-async fn start_on(port: u16) -> Option<Child> {
-    let cluster = format!("test-{:016x}", rand::random::<u64>());
-    let url = format!("tcp://{}", address(port));
-    let mut process = Command::new(program())
-        .args(["broker", "--silent", "--storage-engine", "memory://tansu/", "--cluster-id", &cluster])
-        .args(["--listener-url", &url, "--advertised-listener-url", &url])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("the broker can be run");
-    let began = Instant::now();
-    while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-        if process.try_wait().expect("it is a child").is_some() {
-            return None;
-        }
-        assert!(began.elapsed() < PATIENCE, "the broker does not listen");
-        sleep(MOMENT).await;
-    }
-    // What listens may be somebody else's broker.
-    (cluster_at(address(port)).await? == cluster).then_some(process)
-}
-
-async fn cluster_at(brokers: String) -> Option<String> {
-    blocking(move || {
-        let producer = producer(&brokers);
-        // The identifier comes with it. To ask for that alone only waits until somebody asks for the other.
-        producer.client().fetch_metadata(None, Duration::from_secs(10)).ok()?;
-        producer.client().fetch_cluster_id(Duration::from_secs(10))
-    })
-    .await
 }
 
 /// librdkafka waits for answers in calls that block.
@@ -247,6 +189,36 @@ fn producer(brokers: &str) -> FutureProducer {
         .expect("the settings are valid")
 }
 
+/// Sends to a topic until the broker acknowledges, however long it is away, and each message once. Several may send at the
+/// same time.
+#[derive(Clone)]
+pub struct Sender {
+    topic: String,
+    producer: FutureProducer,
+}
+
+impl Sender {
+    /// Returns the offsets, in the order of the payloads. None: it was never acknowledged, and may lie in the topic or not.
+    pub async fn send_all<P: Into<Vec<u8>>>(
+        &self,
+        partition: i32,
+        payloads: impl IntoIterator<Item = P>,
+    ) -> Vec<Option<u64>> {
+        let mut sent = Vec::new();
+        for payload in payloads {
+            let payload = payload.into();
+            let record = FutureRecord::<[u8], [u8]>::to(&self.topic).partition(partition).payload(&payload);
+            sent.push(self.producer.send_result(record).map_err(|(error, _)| error).expect("it can be sent"));
+        }
+        let mut offsets = Vec::new();
+        for sent in sent {
+            let delivered = sent.await.expect("the producer is there");
+            offsets.push(delivered.ok().map(|delivered| as_offset(delivered.offset)));
+        }
+        offsets
+    }
+}
+
 /// A message as it lies in a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
@@ -291,6 +263,16 @@ impl Topic {
     /// As the daemon takes it: BROKERS/TOPIC.
     pub fn address(&self) -> String {
         format!("{}/{}", self.brokers, self.name)
+    }
+
+    pub fn sender(&self) -> Sender {
+        let producer = config(&self.brokers)
+            .set("enable.idempotence", "true")
+            .set("message.timeout.ms", (2 * PATIENCE).as_millis().to_string())
+            .set("linger.ms", "0")
+            .create()
+            .expect("the settings are valid");
+        Sender { topic: self.name.clone(), producer }
     }
 
     /// Returns the offset of the message once the broker has acknowledged it.
@@ -381,7 +363,7 @@ impl Topic {
         self.wait_for(0).await;
     }
 
-    /// An empty topic of the same name: after [`Topic::delete`], or on a broker that was started again.
+    /// An empty topic of the same name: after [`Topic::delete`], or on a broker that was started anew.
     pub async fn make_again(self) -> Self {
         Self::make(self.brokers, self.name, self.partitions).await
     }
