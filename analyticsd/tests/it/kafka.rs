@@ -38,11 +38,10 @@ impl Reader {
     fn on(kafka: &Kafka, topic: &Topic, database_url: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let client = folder.path().join("client");
-        std::fs::write(
-            &client,
-            format!("{}\nheartbeat.interval.ms=500\nreconnect.backoff.max.ms=200\n", kafka.session_timeout()),
-        )
-        .unwrap();
+        let session = kafka.session_timeout().as_millis();
+        let settings =
+            format!("session.timeout.ms={session}\nheartbeat.interval.ms=500\nreconnect.backoff.max.ms=200\n");
+        std::fs::write(&client, settings).unwrap();
         let settings = [
             ("--database-url", database_url.to_owned()),
             ("--kafka", topic.address()),

@@ -171,6 +171,7 @@ impl Apache {
     async fn format(&self, port: u16) {
         let Self { controller, folder, cluster, .. } = self;
         let (host, data) = (Ipv4Addr::LOCALHOST, folder.path().join("data"));
+        // The controller lets a broker that was killed come back once its session is over.
         let settings = format!(
             "process.roles=broker,controller\n\
              node.id=1\n\
@@ -189,6 +190,8 @@ impl Apache {
              transaction.state.log.min.isr=1\n\
              group.initial.rebalance.delay.ms=0\n\
              group.min.session.timeout.ms=1000\n\
+             broker.session.timeout.ms=1000\n\
+             broker.heartbeat.interval.ms=300\n\
              log.flush.interval.messages=1\n",
             data.display()
         );

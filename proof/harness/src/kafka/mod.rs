@@ -89,11 +89,10 @@ impl Kafka {
         self.is_apache()
     }
 
-    /// The least session timeout that the broker takes, as an option of librdkafka: NAME=VALUE. An Apache Kafka that was
-    /// not told otherwise refuses less than 6 seconds. The one in memory lets a member wait half of it before it may join
-    /// a group.
-    pub fn session_timeout(&self) -> &'static str {
-        if self.own.is_none() { "session.timeout.ms=6000" } else { "session.timeout.ms=2000" }
+    /// The least session timeout that it takes for members of groups. An Apache Kafka that was not told otherwise refuses
+    /// less than 6 seconds. The one in memory lets a member wait half of it before it may join a group.
+    pub fn session_timeout(&self) -> Duration {
+        Duration::from_secs(if self.own.is_none() { 6 } else { 2 })
     }
 
     /// Makes an empty topic. Its name is used nowhere else.
