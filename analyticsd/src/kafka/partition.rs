@@ -85,6 +85,11 @@ impl Partition {
         self.waiting.is_empty()
     }
 
+    /// Whether it waits for messages.
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_empty() && !self.is_storing
+    }
+
     /// The next messages to store together: some if any wait.
     pub(super) fn take(&mut self) -> Vec<Message> {
         let mut bytes = 0;
@@ -100,7 +105,7 @@ impl Partition {
 
     /// How many messages the brokers have that are not stored, if their end is known.
     pub(super) fn lag(&self, end: Option<u64>) -> Option<u64> {
-        if self.is_at_end && self.is_empty() && !self.is_storing {
+        if self.is_at_end && self.is_idle() {
             // Empty places at the end would count as messages.
             return Some(0);
         }

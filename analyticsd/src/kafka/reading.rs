@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use model::SourcePosition;
 use tokio::{
     sync::oneshot,
     task::{AbortHandle, JoinSet, block_in_place},
@@ -21,7 +22,8 @@ use crate::{process::tasks::Tasks, telemetry::outage::Outage};
 
 /// The most bytes of messages that wait, of all partitions together. Those that are being stored come on top.
 const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
-/// How often the consumer group is told where its partitions stand.
+/// How often the consumer group is told where its partitions stand, and the database is asked where those stand that wait
+/// for messages.
 const TELL_EVERY: Duration = Duration::from_secs(5);
 /// The pauses before a partition is asked for again.
 const RETRY_SOON: Duration = Duration::from_millis(200);
@@ -94,6 +96,8 @@ struct Done {
 enum WorkResult {
     Begun(Result<Begun, CannotBegin>),
     Stored(Stored),
+    /// Where it stood as far as was known, and where it stands in the database.
+    Looked { known: SourcePosition, found: SourcePosition },
 }
 
 impl Reading {
@@ -113,7 +117,10 @@ impl Reading {
                     // A bug; the end of this task stops the daemon.
                     Err(error) => return tracing::error!(%error, "reading the topic failed"),
                 },
-                _ = tell.tick() => self.tell_group(),
+                _ = tell.tick() => {
+                    self.tell_group();
+                    self.look();
+                }
                 polled = consumer.next() => self.polled(polled),
             }
         }
@@ -177,7 +184,10 @@ impl Reading {
                 (of.stored, of.is_storing) = (position, false);
                 self.go_on(partition);
             }
-            (WorkResult::Stored(_), _) => {
+            // What was stored meanwhile is no surprise.
+            (WorkResult::Looked { known, found }, State::Reading { partition: of, .. })
+                if !of.is_idle() || of.stored != known || found == known => {}
+            (WorkResult::Stored(_) | WorkResult::Looked { .. }, _) => {
                 tracing::info!(partition, "the partition stands elsewhere in the database, and is read from there");
                 self.begin(partition, Duration::ZERO, false);
             }
@@ -297,6 +307,25 @@ impl Reading {
 
     fn tell_group(&self) {
         self.consumer.tell_group(self.positions());
+    }
+
+    /// Asks the database about partitions that wait for messages. One that was restored has them elsewhere, and without a message to
+    /// store nothing else shows that.
+    fn look(&mut self) {
+        for (&number, slot) in &mut self.slots {
+            let State::Reading { partition, source } = &slot.state else { continue };
+            if !partition.is_idle() {
+                continue;
+            }
+            let (storing, source, generation) = (Arc::clone(&self.storing), Arc::clone(source), slot.generation);
+            let known = partition.stored.clone();
+            slot.work = self.work.spawn(async move {
+                let found = storing.services.store.source_position(source.site, &source.name).await;
+                // Without an answer the next look will tell.
+                let found = found.unwrap_or_else(|_| known.clone());
+                Done { partition: number, generation, result: WorkResult::Looked { known, found } }
+            });
+        }
     }
 
     /// Shows the partitions of this daemon in the metrics.

@@ -257,6 +257,22 @@ async fn daemons_that_come_and_go_share_the_partitions_and_count_each_message_on
 }
 
 #[tokio::test]
+async fn a_partition_that_waits_for_messages_is_read_again_where_the_database_went_back() {
+    let Some(kafka) = Kafka::start().await else { return };
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let topic = kafka.topic(1).await;
+    topic.send_all(0, (0..10).map(click)).await;
+    let reader = Reader::new(&kafka, &topic, &database);
+    let daemon = reader.start().await;
+    until_counted(&daemon, counts(10, 10, 0)).await;
+    until_level(&daemon, 1).await;
+    // As a backup that was taken after the first seven, but for the events.
+    let client = database.client().await;
+    client.execute("update analytics.sources set position = 7, digest = null", &[]).await.unwrap();
+    until_counted(&daemon, counts(10, 13, 0)).await;
+}
+
+#[tokio::test]
 async fn a_topic_that_was_made_anew_waits_for_a_name_of_its_own() {
     let Some(kafka) = Kafka::start().await else { return };
     let database = TestDatabase::new(Flavour::Postgres).await;

@@ -235,6 +235,8 @@ fn free_port() -> u16 {
 async fn cluster_at(brokers: String) -> Option<String> {
     blocking(move || {
         let client: AdminClient<DefaultClientContext> = config(&brokers).create().expect("the settings are valid");
+        // The identifier comes with it. To ask for that alone only waits until somebody asks for the other.
+        client.inner().fetch_metadata(None, PATIENCE).ok()?;
         client.inner().fetch_cluster_id(PATIENCE)
     })
     .await
