@@ -3,6 +3,7 @@
 //! - `scenarios` has one fault a file, `options` how they are run;
 //! - `report` audits at the end of a scenario, `table` shows the reports of a run;
 //! - `traffic` are the clients, many at a time, that record their operations; `crowd` are thousands of them;
+//! - `topic_traffic` are messages of a topic, which daemons read (with the feature `kafka`);
 //! - `ledger` compares the answers with what is stored, event by event; `history` finds reads that no exact counter
 //!   could give;
 //! - `answer` knows which answers are promised, `operation` is one request of a client;
@@ -32,5 +33,7 @@ pub mod sabotage;
 pub mod scenarios;
 mod small_disk;
 pub mod table;
+#[cfg(feature = "kafka")]
+mod topic_traffic;
 mod tracer;
 pub mod traffic;

@@ -1,5 +1,7 @@
 //! The changes and queries that scenarios make in the database beside the daemon. All SQL of this crate is here.
 
+#[cfg(feature = "kafka")]
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -228,6 +230,14 @@ impl Saboteur {
     /// The number of events, also on a server that others have left.
     pub(crate) async fn events(&self) -> anyhow::Result<i64> {
         Ok(self.client.query_one("select count(*) from analytics.events", &[]).await?.get(0))
+    }
+
+    /// Before which offset the messages of each partition of a topic are stored.
+    #[cfg(feature = "kafka")]
+    pub(crate) async fn positions_of_partitions(&self) -> anyhow::Result<BTreeMap<i32, u64>> {
+        let positions = "select substring(name from '[0-9]+$')::int, position from analytics.sources";
+        let rows = self.client.query(positions, &[]).await?;
+        rows.iter().map(|row| Ok((row.get(0), u64::try_from(row.get::<_, i64>(1))?))).collect()
     }
 
     /// Where in its log a promoted standby left the first timeline.

@@ -1,6 +1,10 @@
 //! One file a fault. Every scenario starts clients, injects its faults, stops the clients and audits.
 
 pub mod backend_killed;
+#[cfg(feature = "kafka")]
+pub mod broker_frozen;
+#[cfg(feature = "kafka")]
+pub mod broker_killed;
 pub mod clock_jumps;
 pub mod commit_fates;
 pub mod connections_killed;
@@ -8,15 +12,21 @@ pub mod daemon_clocks;
 pub mod daemon_frozen;
 pub mod daemon_killed;
 pub mod daemon_stopped;
+#[cfg(feature = "kafka")]
+pub mod daemons_rebalanced;
 pub mod database_crashed;
 pub mod database_frozen;
 pub mod database_hangs;
+#[cfg(feature = "kafka")]
+pub mod database_restored;
 pub mod disk_full;
 pub mod false_errors;
 mod faulty_commits;
 pub mod host_name_moves;
 pub mod hour_under_attack;
 pub mod network_faults;
+#[cfg(feature = "kafka")]
+pub mod offsets_reset;
 pub mod outage_spooled;
 pub mod overload;
 pub mod pages_damaged;
@@ -115,6 +125,21 @@ pub enum Scenario {
     Overload,
     /// One hour written, settled, reopened and read at the same time.
     HourUnderAttack,
+    /// `kill -9` of the broker of a topic. Needs an Apache Kafka.
+    #[cfg(feature = "kafka")]
+    BrokerKilled,
+    /// SIGSTOP of the broker of a topic.
+    #[cfg(feature = "kafka")]
+    BrokerFrozen,
+    /// Daemons that read a topic killed, stopped, frozen and started, so that its partitions move.
+    #[cfg(feature = "kafka")]
+    DaemonsRebalanced,
+    /// The offsets of the consumer group set to the beginning, the end and elsewhere.
+    #[cfg(feature = "kafka")]
+    OffsetsReset,
+    /// The database replaced by an earlier copy of it, under a daemon that reads a topic.
+    #[cfg(feature = "kafka")]
+    DatabaseRestored,
 }
 
 impl Scenario {
@@ -157,6 +182,16 @@ impl Scenario {
             Self::RollingUpgrade => rolling::upgrade(options).await,
             Self::Overload => overload::run(options).await,
             Self::HourUnderAttack => hour_under_attack::run(options).await,
+            #[cfg(feature = "kafka")]
+            Self::BrokerKilled => broker_killed::run(options).await,
+            #[cfg(feature = "kafka")]
+            Self::BrokerFrozen => broker_frozen::run(options).await,
+            #[cfg(feature = "kafka")]
+            Self::DaemonsRebalanced => daemons_rebalanced::run(options).await,
+            #[cfg(feature = "kafka")]
+            Self::OffsetsReset => offsets_reset::run(options).await,
+            #[cfg(feature = "kafka")]
+            Self::DatabaseRestored => database_restored::run(options).await,
         }
     }
 }

@@ -53,3 +53,18 @@ every_promise_is_kept! {
     sites_that_come_and_go_count_nothing_of_one_another: sites,
     replicas_answer_as_one_counter_would_and_another_settles_when_the_settler_dies: replicas,
 }
+
+#[cfg(feature = "kafka")]
+mod of_topics {
+    use reliability::scenarios::{broker_frozen, broker_killed, daemons_rebalanced, database_restored, offsets_reset};
+
+    use crate::support::options;
+
+    every_promise_is_kept! {
+        each_message_counts_once_when_its_broker_is_killed: broker_killed,
+        each_message_counts_once_when_its_broker_stands_still: broker_frozen,
+        each_message_counts_once_whichever_daemon_reads_it: daemons_rebalanced,
+        each_message_counts_once_whatever_the_group_says_was_read: offsets_reset,
+        each_message_counts_once_in_a_database_restored_to_an_earlier_state: database_restored,
+    }
+}
