@@ -9,22 +9,16 @@ use thiserror::Error;
 use tokio::task::{JoinError, spawn_blocking};
 
 use super::{KafkaConfig, consumer::TopicConsumer, storing::StoringServices};
-use crate::auth::SiteRefusal;
 
+/// Messages name their sites, so that the source of a partition belongs to none of them.
+pub(super) const SITE: SiteId = SiteId::NAMELESS;
 /// The longest name of a cluster that fits into that of a source.
 const MAX_CLUSTER_ID: usize = 36;
-
-/// The source that a partition is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct PartitionSource {
-    pub(super) site: SiteId,
-    pub(super) name: SourceName,
-}
 
 /// Where a partition stands.
 #[derive(Debug)]
 pub(super) struct Begun {
-    pub(super) source: PartitionSource,
+    pub(super) source: SourceName,
     pub(super) stored: SourcePosition,
     /// The first message that the brokers have.
     pub(super) first: u64,
@@ -41,8 +35,6 @@ pub(super) enum CannotBegin {
         "the cluster has a name of {0} bytes, of which 36 are accepted; give the source a name with --kafka-source"
     )]
     LongCluster(usize),
-    #[error("the site of --kafka-site: {0}")]
-    Site(#[from] SiteRefusal),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(
@@ -60,7 +52,6 @@ impl CannotBegin {
     pub(super) fn stays(&self) -> bool {
         match self {
             Self::Brokers(_) | Self::Store(_) | Self::Failed(_) => false,
-            Self::Site(refusal) => !refusal.passes(),
             Self::NoCluster | Self::LongCluster(_) | Self::OtherContent { .. } => true,
         }
     }
@@ -72,7 +63,6 @@ pub(super) async fn begin(
     consumer: Arc<TopicConsumer>,
     partition: i32,
 ) -> Result<Begun, CannotBegin> {
-    let site = services.sites.of_operator().of_source(config.site.as_ref()).await?;
     // Asked each time, since another cluster may have taken the place of one that this daemon knew.
     let is_named = config.source.is_some();
     let (first, cluster) = spawn_blocking(move || {
@@ -92,6 +82,6 @@ pub(super) async fn begin(
         }
     };
     let name = SourceName::of_the_daemon("kafka", name);
-    let stored = services.store.source_position(site, &name).await?;
-    Ok(Begun { source: PartitionSource { site, name }, stored, first })
+    let stored = services.store.source_position(SITE, &name).await?;
+    Ok(Begun { source: name, stored, first })
 }

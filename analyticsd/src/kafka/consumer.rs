@@ -24,8 +24,19 @@ pub(super) enum Change {
     Assigned(Vec<i32>),
     /// The group took them.
     Revoked(Vec<i32>),
-    /// Behind the last message of partitions, as the brokers know them.
-    Ends(Vec<(i32, u64)>),
+    /// What the brokers have of partitions, once a second.
+    Bounds(Vec<(i32, Bounds)>),
+}
+
+/// What the brokers have of a partition, as offsets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bounds {
+    /// Of the first message; 0 if that is not known.
+    pub(super) first: u64,
+    /// Behind the last message of a transaction that is over.
+    pub(super) end: u64,
+    /// The end that was read to last.
+    pub(super) read_to: Option<u64>,
 }
 
 /// What one look at the consumer gave.
@@ -34,8 +45,8 @@ pub(super) enum Polled {
         partition: i32,
         message: Message,
     },
-    /// Every message of the partition was received.
-    End(i32),
+    /// Every message of a partition was received, for the moment.
+    End,
     /// The client goes on by itself.
     Trouble(KafkaError),
 }
@@ -74,6 +85,7 @@ impl TopicConsumer {
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "earliest")
+            // So that the statistics tell which end was read to.
             .set("enable.partition.eof", "true")
             .set("statistics.interval.ms", "1000");
         let context = Context { topic: topic.clone(), changes };
@@ -92,7 +104,7 @@ impl TopicConsumer {
             Ok(message) => {
                 Polled::Message { partition: rdkafka::Message::partition(&message), message: Message::of(&message) }
             }
-            Err(KafkaError::PartitionEOF(partition)) => Polled::End(partition),
+            Err(KafkaError::PartitionEOF(_)) => Polled::End,
             Err(error) => Polled::Trouble(error),
         }
     }
@@ -224,10 +236,15 @@ impl ClientContext for Context {
 
     fn stats(&self, statistics: Statistics) {
         let Some(topic) = statistics.topics.get(&self.topic) else { return };
-        // Of transactions that are not over nothing is delivered, so what counts is the last stable offset.
-        let end = |partition: &rdkafka::statistics::Partition| u64::try_from(partition.ls_offset);
-        let ends = topic.partitions.values().filter_map(|partition| Some((partition.partition, end(partition).ok()?)));
-        self.tell(Change::Ends(ends.collect()));
+        let known = topic.partitions.values().filter_map(|partition| {
+            let [first, end, read_to] =
+                [partition.lo_offset, partition.ls_offset, partition.eof_offset].map(u64::try_from);
+            Some((
+                partition.partition,
+                Bounds { first: first.unwrap_or_default(), end: end.ok()?, read_to: read_to.ok() },
+            ))
+        });
+        self.tell(Change::Bounds(known.collect()));
     }
 }
 

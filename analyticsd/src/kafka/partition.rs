@@ -1,13 +1,16 @@
 //! What is known of a partition, and the messages of it that wait to be stored.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::Range};
 
 use model::{
     SourcePosition,
     wire::{MAX_BATCH_BYTES, MAX_BATCH_EVENTS},
 };
 
-use super::message::Message;
+use super::{consumer::Bounds, message::Message};
+
+/// The most gaps that are remembered until the topic's first message is known.
+const MAX_GAPS: usize = 1_000;
 
 /// A partition that is read.
 pub(super) struct Partition {
@@ -23,8 +26,8 @@ pub(super) struct Partition {
     pub(super) is_storing: bool,
     /// Whether it takes no messages because too many wait.
     pub(super) is_paused: bool,
-    /// Whether every message that the brokers have was received.
-    pub(super) is_at_end: bool,
+    /// Places before messages that were received, where none was.
+    gaps: Vec<Range<u64>>,
 }
 
 /// What a message means that was received.
@@ -49,7 +52,7 @@ impl Partition {
             bytes: 0,
             is_storing: false,
             is_paused: false,
-            is_at_end: false,
+            gaps: Vec::new(),
         }
     }
 
@@ -59,7 +62,6 @@ impl Partition {
     }
 
     pub(super) fn receive(&mut self, message: Message) -> Received {
-        self.is_at_end = false;
         if let Some(before) = self.unverified.take()
             && message.end() <= before.position
         {
@@ -69,6 +71,10 @@ impl Partition {
         }
         if message.offset < self.next {
             return Received::Backwards;
+        }
+        // What was deleted before anything was stored is not missed.
+        if self.next > 0 && message.offset > self.next && self.gaps.len() < MAX_GAPS {
+            self.gaps.push(self.next..message.offset);
         }
         self.next = message.end();
         self.bytes += message.bytes();
@@ -103,13 +109,18 @@ impl Partition {
         taken
     }
 
-    /// How many messages the brokers have that are not stored, if their end is known.
-    pub(super) fn lag(&self, end: Option<u64>) -> Option<u64> {
-        if self.is_at_end && self.is_idle() {
-            // Empty places at the end would count as messages.
-            return Some(0);
-        }
-        end.map(|end| end.saturating_sub(self.stored.position))
+    /// How many places were passed over since the last call because the topic deleted what was there: those before its first
+    /// message. Others hold none, as after a compaction or at the end of a transaction.
+    pub(super) fn lost(&mut self, first: u64) -> u64 {
+        self.gaps.drain(..).map(|gap| first.clamp(gap.start, gap.end) - gap.start).sum()
+    }
+
+    /// How many messages the brokers have that are not stored, if that is known.
+    pub(super) fn lag(&self, bounds: Option<Bounds>) -> Option<u64> {
+        let Bounds { end, read_to, .. } = bounds?;
+        // Empty places at the end would count as messages.
+        let is_level = self.is_idle() && read_to.is_some_and(|read_to| read_to >= end);
+        Some(if is_level { 0 } else { end.saturating_sub(self.stored.position) })
     }
 }
 
@@ -117,7 +128,7 @@ impl Partition {
 mod tests {
     use model::{SourcePosition, wire::MAX_BATCH_BYTES};
 
-    use super::{Message, Partition, Received};
+    use super::{Bounds, Message, Partition, Received};
 
     fn behind(message: &Message) -> SourcePosition {
         SourcePosition { position: message.end(), check: Some(message.check()) }
@@ -165,10 +176,26 @@ mod tests {
     #[test]
     fn empty_places_at_the_end_are_no_lag() {
         let mut partition = Partition::at(SourcePosition { position: 5, check: None });
-        assert_eq!((partition.lag(None), partition.lag(Some(7))), (None, Some(2)));
-        partition.is_at_end = true;
-        assert_eq!(partition.lag(Some(7)), Some(0));
-        partition.receive(Message::new(7, "a"));
-        assert_eq!(partition.lag(Some(8)), Some(3));
+        let bounds = |read_to| Some(Bounds { first: 0, end: 7, read_to });
+        assert_eq!(
+            [None, bounds(None), bounds(Some(6)), bounds(Some(7))].map(|it| partition.lag(it)),
+            [None, Some(2), Some(2), Some(0)]
+        );
+        partition.receive(Message::new(6, "a"));
+        assert_eq!(partition.lag(bounds(Some(7))), Some(2));
+    }
+
+    #[test]
+    fn what_the_topic_deleted_is_told_from_places_that_hold_nothing() {
+        let mut new = Partition::at(SourcePosition::default());
+        new.receive(Message::new(4, "a"));
+        assert_eq!(new.lost(4), 0, "nothing is missed that was deleted before the first look");
+        for (first, lost) in [(0, 0), (5, 0), (8, 3), (10, 5), (30, 5 + 9)] {
+            let mut partition = Partition::at(SourcePosition { position: 5, check: None });
+            for offset in [10, 20] {
+                partition.receive(Message::new(offset, "a"));
+            }
+            assert_eq!((partition.lost(first), partition.lost(first)), (lost, 0), "{first}");
+        }
     }
 }

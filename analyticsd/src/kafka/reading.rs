@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use model::SourcePosition;
+use model::{SourceName, SourcePosition};
 use tokio::{
     sync::oneshot,
     task::{AbortHandle, JoinSet, block_in_place},
@@ -12,8 +12,8 @@ use tokio::{
 
 use super::{
     KafkaConfig,
-    beginning::{Begun, CannotBegin, PartitionSource, begin},
-    consumer::{Change, Polled, Told, TopicConsumer},
+    beginning::{Begun, CannotBegin, SITE, begin},
+    consumer::{Bounds, Change, Polled, Told, TopicConsumer},
     message::Message,
     partition::{Partition, Received},
     storing::{Stored, Storing, StoringServices},
@@ -71,8 +71,8 @@ struct Slot {
     state: State,
     /// Aborts what is done for it.
     work: AbortHandle,
-    /// Behind its last message, as the brokers know it.
-    end: Option<u64>,
+    /// What the brokers have of it, if that is known.
+    bounds: Option<Bounds>,
 }
 
 enum State {
@@ -82,7 +82,7 @@ enum State {
     },
     Reading {
         partition: Partition,
-        source: Arc<PartitionSource>,
+        source: SourceName,
     },
 }
 
@@ -97,7 +97,10 @@ enum WorkResult {
     Begun(Result<Begun, CannotBegin>),
     Stored(Stored),
     /// Where it stood as far as was known, and where it stands in the database.
-    Looked { known: SourcePosition, found: SourcePosition },
+    Looked {
+        known: SourcePosition,
+        found: SourcePosition,
+    },
 }
 
 impl Reading {
@@ -144,10 +147,12 @@ impl Reading {
                     }
                 }
             }
-            Change::Ends(ends) => {
-                for (partition, end) in ends {
-                    if let Some(slot) = self.slots.get_mut(&partition) {
-                        slot.end = Some(end);
+            Change::Bounds(bounds) => {
+                for (number, bounds) in bounds {
+                    let Some(slot) = self.slots.get_mut(&number) else { continue };
+                    slot.bounds = Some(bounds);
+                    if let State::Reading { partition, .. } = &mut slot.state {
+                        self.storing.note_lost(number, partition.lost(bounds.first));
                     }
                 }
             }
@@ -169,7 +174,7 @@ impl Reading {
             let begun = begin(&storing.config, &storing.services, consumer, partition).await;
             Done { partition, generation, result: WorkResult::Begun(begun) }
         });
-        let slot = Slot { generation, state: State::Beginning { stalls }, work, end: None };
+        let slot = Slot { generation, state: State::Beginning { stalls }, work, bounds: None };
         if let Some(earlier) = self.slots.insert(partition, slot) {
             earlier.work.abort();
         }
@@ -215,22 +220,10 @@ impl Reading {
             tracing::debug!(partition, %error, "the partition cannot be read from there yet");
             return self.begin(partition, RETRY_SOON, false);
         }
-        if stored.position > 0 && first > stored.position {
-            let lost = first - stored.position;
-            tracing::error!(
-                partition,
-                lost,
-                "the topic deleted messages before they were stored: {} to {}",
-                stored.position,
-                first - 1
-            );
-            self.storing.services.metrics.kafka.lost.add(usize::try_from(lost).unwrap_or(usize::MAX));
-        }
         if self.waiting.ends() {
             tracing::info!("partitions of the topic are read");
         }
         if let Some(slot) = self.slots.get_mut(&partition) {
-            let source = Arc::new(source);
             slot.state = State::Reading { partition: Partition::at(stored), source };
         }
         self.show();
@@ -239,11 +232,7 @@ impl Reading {
     fn polled(&mut self, polled: Polled) {
         match polled {
             Polled::Message { partition, message } => self.receive(partition, message),
-            Polled::End(partition) => {
-                if let Some(Slot { state: State::Reading { partition, .. }, .. }) = self.slots.get_mut(&partition) {
-                    partition.is_at_end = true;
-                }
-            }
+            Polled::End => {}
             Polled::Trouble(error) => {
                 if self.trouble.begins() {
                     tracing::warn!(%error, "the brokers of the topic cannot be read; the client tries again");
@@ -287,7 +276,7 @@ impl Reading {
         }
         let (messages, from) = (partition.take(), partition.stored.clone());
         partition.is_storing = true;
-        let (storing, source, generation) = (Arc::clone(&self.storing), Arc::clone(source), slot.generation);
+        let (storing, source, generation) = (Arc::clone(&self.storing), source.clone(), slot.generation);
         slot.work = self.work.spawn(async move {
             let stored = storing.store(number, &source, from, messages).await;
             Done { partition: number, generation, result: WorkResult::Stored(stored) }
@@ -317,10 +306,10 @@ impl Reading {
             if !partition.is_idle() {
                 continue;
             }
-            let (storing, source, generation) = (Arc::clone(&self.storing), Arc::clone(source), slot.generation);
+            let (storing, source, generation) = (Arc::clone(&self.storing), source.clone(), slot.generation);
             let known = partition.stored.clone();
             slot.work = self.work.spawn(async move {
-                let found = storing.services.store.source_position(source.site, &source.name).await;
+                let found = storing.services.store.source_position(SITE, &source).await;
                 // Without an answer the next look will tell.
                 let found = found.unwrap_or_else(|_| known.clone());
                 Done { partition: number, generation, result: WorkResult::Looked { known, found } }
@@ -333,7 +322,7 @@ impl Reading {
         let stalled =
             self.slots.values().filter(|slot| matches!(slot.state, State::Beginning { stalls: true })).count();
         let lags = self.slots.iter().map(|(&number, slot)| match &slot.state {
-            State::Reading { partition, .. } => (number, partition.lag(slot.end)),
+            State::Reading { partition, .. } => (number, partition.lag(slot.bounds)),
             State::Beginning { .. } => (number, None),
         });
         self.storing.services.metrics.kafka.shows(stalled, lags);

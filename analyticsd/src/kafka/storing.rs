@@ -3,12 +3,12 @@
 use std::{collections::HashSet, sync::Arc};
 
 use db::Store;
-use model::{Hour, IdempotencyKey, SiteHour, SourcePosition, SourceStep};
+use model::{Hour, IdempotencyKey, SiteHour, SourceName, SourcePosition, SourceStep};
 use tokio::time::sleep;
 
 use super::{
     KafkaConfig,
-    beginning::PartitionSource,
+    beginning::SITE,
     message::Message,
     rejects::{Rejected, Rejects},
 };
@@ -74,11 +74,19 @@ impl Storing {
         Ok(Self { config, services, rejects, outage: Outage::default() })
     }
 
+    /// Counts messages that the topic deleted before they were stored.
+    pub(super) fn note_lost(&self, partition: i32, lost: u64) {
+        if lost > 0 {
+            tracing::error!(partition, lost, "the topic deleted messages before they were stored");
+            self.services.metrics.kafka.lost.add(usize::try_from(lost).unwrap_or(usize::MAX));
+        }
+    }
+
     /// Tries until it is done. May be aborted anywhere: the position in the database tells what was stored.
     pub(super) async fn store(
         &self,
         partition: i32,
-        source: &PartitionSource,
+        source: &SourceName,
         mut from: SourcePosition,
         messages: Vec<Message>,
     ) -> Stored {
@@ -118,7 +126,7 @@ impl Storing {
     async fn store_some(
         &self,
         partition: i32,
-        source: &PartitionSource,
+        source: &SourceName,
         from: &mut SourcePosition,
         messages: &[Message],
         refused: &mut Refused,
@@ -155,8 +163,7 @@ impl Storing {
         }
         let last = &messages[read - 1];
         let to = SourcePosition { position: last.end(), check: Some(last.check()) };
-        let (site, name) = (source.site, source.name.clone());
-        submission.step = Some(SourceStep { site, source: name, from: from.clone(), to: to.clone() });
+        submission.step = Some(SourceStep { site: SITE, source: source.clone(), from: from.clone(), to: to.clone() });
         let events = submission.events.len();
         match self.services.events.store_batch(submission, None).await {
             Ok(Accepted::Committed(repeated)) => {
