@@ -45,6 +45,7 @@ pub(crate) enum SiteRefusal {
 
 impl SiteRefusal {
     /// Whether the same may be accepted a moment later.
+    #[cfg(feature = "kafka")]
     pub(crate) fn passes(&self) -> bool {
         matches!(self, Self::NotKnownYet | Self::NotMade | Self::RateLimited(_))
     }
@@ -72,6 +73,7 @@ impl Sites {
     }
 
     /// All sites, and those that events make if the settings let them, for what the operator has set up.
+    #[cfg(feature = "kafka")]
     pub(crate) fn of_operator(self: &Arc<Self>) -> RequestSites {
         let access = if self.most_for_new > 0 { SiteAccess::AllAndNew } else { SiteAccess::All };
         RequestSites { sites: Arc::clone(self), access }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use model::{
-    Event, IdempotencyKey, InvalidInput, SiteEvent, SiteHour, SiteName, TimeUnit,
+    Event, IdempotencyKey, InvalidInput, SiteEvent, SiteName, TimeUnit,
     wire::{self, InvalidLine, SentEvent, SentVisitor},
 };
 use thiserror::Error;
@@ -28,12 +28,6 @@ pub(crate) struct LineReader {
 pub(crate) struct LineEvent {
     pub(crate) event: SiteEvent,
     pub(crate) key: Option<IdempotencyKey>,
-}
-
-impl LineEvent {
-    pub(crate) fn site_hour(&self) -> SiteHour {
-        self.event.site_hour()
-    }
 }
 
 /// Why a line is not an event that can be stored.

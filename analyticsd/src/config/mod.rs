@@ -64,6 +64,7 @@ pub struct Config {
     /// The spool for outages of the database, if any.
     pub(crate) spool: Option<SpoolConfig>,
     /// The topic that is read, if any.
+    #[cfg_attr(not(feature = "kafka"), expect(dead_code, reason = "a setting of it is refused without the feature"))]
     pub(crate) kafka: Option<KafkaConfig>,
     /// How long an hour must be quiet before it is settled.
     pub(crate) settle_after: Duration,

@@ -9,6 +9,7 @@ use thiserror::Error;
 use tokio::task::{JoinError, spawn_blocking};
 
 use super::{KafkaConfig, consumer::TopicConsumer, storing::StoringServices};
+use crate::auth::SiteRefusal;
 
 /// Messages name their sites, so that the source of a partition belongs to none of them.
 pub(super) const SITE: SiteId = SiteId::NAMELESS;
@@ -35,6 +36,8 @@ pub(super) enum CannotBegin {
         "the cluster has a name of {0} bytes, of which 36 are accepted; give the source a name with --kafka-source"
     )]
     LongCluster(usize),
+    #[error("the site of --kafka-site: {0}")]
+    Site(#[from] SiteRefusal),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(
@@ -52,6 +55,7 @@ impl CannotBegin {
     pub(super) fn stays(&self) -> bool {
         match self {
             Self::Brokers(_) | Self::Store(_) | Self::Failed(_) => false,
+            Self::Site(refusal) => !refusal.passes(),
             Self::NoCluster | Self::LongCluster(_) | Self::OtherContent { .. } => true,
         }
     }
@@ -63,6 +67,8 @@ pub(super) async fn begin(
     consumer: Arc<TopicConsumer>,
     partition: i32,
 ) -> Result<Begun, CannotBegin> {
+    // Without it every message that names no site would be rejected.
+    services.sites.of_operator().of_source(config.site.as_ref()).await?;
     // Asked each time, since another cluster may have taken the place of one that this daemon knew.
     let is_named = config.source.is_some();
     let (first, cluster) = spawn_blocking(move || {
@@ -71,15 +77,14 @@ pub(super) async fn begin(
         Ok::<_, KafkaError>((first, if is_named { None } else { consumer.cluster() }))
     })
     .await??;
-    let name = match &config.source {
-        Some(name) => format!("{name}/{partition}"),
-        None => {
-            let cluster = cluster.ok_or(CannotBegin::NoCluster)?;
-            if cluster.len() > MAX_CLUSTER_ID {
-                return Err(CannotBegin::LongCluster(cluster.len()));
-            }
-            format!("{cluster}/{}/{partition}", config.address.topic)
+    let name = if let Some(name) = &config.source {
+        format!("{name}/{partition}")
+    } else {
+        let cluster = cluster.ok_or(CannotBegin::NoCluster)?;
+        if cluster.len() > MAX_CLUSTER_ID {
+            return Err(CannotBegin::LongCluster(cluster.len()));
         }
+        format!("{cluster}/{}/{partition}", config.address.topic)
     };
     let name = SourceName::of_the_daemon("kafka", name);
     let stored = services.store.source_position(SITE, &name).await?;

@@ -69,13 +69,13 @@ pub(super) struct Told {
 
 struct Context {
     topic: String,
-    changes: mpsc::UnboundedSender<Change>,
+    tell: mpsc::UnboundedSender<Change>,
 }
 
 impl TopicConsumer {
     /// Joins the group. Whether the brokers answer is not known yet.
     pub(super) fn start(config: &KafkaConfig) -> anyhow::Result<(Self, Told)> {
-        let (changes, changed) = mpsc::unbounded_channel();
+        let (tell, changes) = mpsc::unbounded_channel();
         let (left, has_left) = oneshot::channel();
         let topic = config.address.topic.clone();
         let mut settings = client_config(config);
@@ -88,11 +88,11 @@ impl TopicConsumer {
             // So that the statistics tell which end was read to.
             .set("enable.partition.eof", "true")
             .set("statistics.interval.ms", "1000");
-        let context = Context { topic: topic.clone(), changes };
+        let context = Context { topic: topic.clone(), tell };
         let client =
             StreamConsumer::from_config_and_context(&settings, context).map_err(|error| without_value(&error))?;
         client.subscribe(&[&topic])?;
-        Ok((Self { topic, client: Some(client), left: Some(left) }, Told { changes: changed, left: has_left }))
+        Ok((Self { topic, client: Some(client), left: Some(left) }, Told { changes, left: has_left }))
     }
 
     fn client(&self) -> &StreamConsumer<Context> {
@@ -204,7 +204,7 @@ fn without_value(error: &KafkaError) -> anyhow::Error {
 impl Context {
     fn tell(&self, change: Change) {
         // Nobody listens any more when the daemon stops.
-        let _ = self.changes.send(change);
+        let _ = self.tell.send(change);
     }
 
     fn partitions(&self, list: &TopicPartitionList) -> Vec<i32> {

@@ -205,14 +205,14 @@ impl Storing {
                     read.empty += 1;
                     None
                 }
-                Ok(Some(event)) if refused.hours.contains(&event.site_hour()) => {
+                Ok(Some(event)) if refused.hours.contains(&event.event.site_hour()) => {
                     Some("the raw events of its hour are no longer all kept".to_owned())
                 }
                 Ok(Some(event))
                     if event
                         .key
                         .as_ref()
-                        .is_some_and(|key| refused.keys.contains(&(event.site_hour(), key.clone()))) =>
+                        .is_some_and(|key| refused.keys.contains(&(event.event.site_hour(), key.clone()))) =>
                 {
                     Some("another event was stored under its key".to_owned())
                 }

@@ -33,6 +33,7 @@ struct Partition {
 
 impl Kafka {
     /// Notes the partitions of this daemon, each with its lag if that is known, and how many of them stall.
+    #[cfg(feature = "kafka")]
     pub(crate) fn shows(&self, stalled: usize, lags: impl IntoIterator<Item = (i32, Option<u64>)>) {
         self.stalled.set(i64::try_from(stalled).unwrap_or(i64::MAX));
         let mut partitions = self.partitions();
