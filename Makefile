@@ -8,6 +8,8 @@ PROFILE ?= release
 # What is tested and what ships can read topics of Apache Kafka, for which librdkafka is built: that takes a C++ compiler and OpenSSL's headers.
 # `make run` does without, so that a fresh machine needs less.
 FEATURES = --features analyticsd/kafka
+# The same, with the faults of topics.
+ALL_FEATURES = $(FEATURES),reliability/kafka
 
 .PHONY: help run build test smoke soak nightly screenshots lint fmt bench bench-check bench-chunks instructions package package-test bare-test prerequisites lint-prerequisites test-prerequisites smoke-prerequisites soak-prerequisites
 
@@ -21,7 +23,7 @@ build: ## build everything, optimized
 	$(CARGO) build --release --workspace
 
 test: test-prerequisites ## run every test: on native PostgreSQL, on TimescaleDB in WebAssembly, and in a real browser
-	$(CARGO) build --workspace --all-targets $(FEATURES)
+	$(CARGO) build --workspace --all-targets $(ALL_FEATURES)
 # cargo-nextest runs every test in a process of its own; cargo's own runner does where it is not installed.
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	    runner='nextest run'; \
@@ -29,8 +31,8 @@ test: test-prerequisites ## run every test: on native PostgreSQL, on TimescaleDB
 	    echo 'cargo-nextest is not installed, so the tests run with cargo test; CONTRIBUTING.md says how to get it'; \
 	    runner='test --quiet --lib --bins --tests'; \
 	fi && \
-	$${CARGO_TARGET_DIR:-target}/debug/with-database $(CARGO) $$runner --workspace $(FEATURES)
-	$(CARGO) test --workspace --doc $(FEATURES)
+	$${CARGO_TARGET_DIR:-target}/debug/with-database $(CARGO) $$runner --workspace $(ALL_FEATURES)
+	$(CARGO) test --workspace --doc $(ALL_FEATURES)
 	scripts/browser-tests debug
 	@test -f ../shared/data/apache_access.log || echo "SKIPPED: the test of a real access log, which is not at ../shared/data/apache_access.log"
 	@test -n "$$TEST_KAFKA" -o -x .tools/kafka/bin/tansu || echo "SKIPPED: the tests of topics, because the broker for tests is not installed"
@@ -43,13 +45,13 @@ smoke: smoke-prerequisites ## load a daemon of its own for 20 seconds and fail u
 # SECONDS is how long each scenario lasts; SEED and POSTGRES_BIN, the folder of other server binaries, may be left out.
 soak: SECONDS = 60
 soak: soak-prerequisites ## inject faults under load and audit every event: make soak SECONDS=60 SEED=1 POSTGRES_BIN=DIR
-	$(CARGO) build --release --package analyticsd --package reliability $(FEATURES)
+	$(CARGO) build --release --package analyticsd --package reliability $(ALL_FEATURES)
 	target/release/reliability --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(POSTGRES_BIN),--postgres-bin $(POSTGRES_BIN))
 
 # SECONDS and POSTGRES_BIN as for soak.
 nightly: SECONDS = 115
 nightly: soak-prerequisites ## the soak for an hour, which has to try 10 million events, 1,000 faults and 200 crashes
-	$(CARGO) build --release --package analyticsd --package reliability $(FEATURES)
+	$(CARGO) build --release --package analyticsd --package reliability $(ALL_FEATURES)
 	target/release/reliability --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(POSTGRES_BIN),--postgres-bin $(POSTGRES_BIN)) \
 	    --at-least-events 10000000 --at-least-faults 1000 --at-least-crashes 200
 
@@ -59,10 +61,10 @@ screenshots: test-prerequisites ## take the pictures of the documentation anew
 
 lint: lint-prerequisites ## what must be clean: formatting, clippy, documentation, the rules for Prometheus, and what ships
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets $(FEATURES) -- --deny warnings
+	$(CARGO) clippy --workspace --all-targets $(ALL_FEATURES) -- --deny warnings
 # As `make run` builds it.
 	$(CARGO) clippy --package analyticsd -- --deny warnings
-	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --workspace --no-deps --document-private-items $(FEATURES)
+	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --workspace --no-deps --document-private-items $(ALL_FEATURES)
 	scripts/check-monitoring
 	scripts/lint-packaging
 
@@ -73,7 +75,7 @@ package: ## make the Debian package of optimized programs
 
 package-test: ## install, start, upgrade and remove the package on a bare Debian 12 in a container (as root)
 	@scripts/prerequisites package
-	$(CARGO) build --workspace --all-targets $(FEATURES)
+	$(CARGO) build --workspace --all-targets $(ALL_FEATURES)
 	scripts/package-test debug
 
 bare-test: ## run README's two commands on a bare Debian 12 in a container (as root)
