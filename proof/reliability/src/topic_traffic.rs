@@ -141,6 +141,24 @@ impl TopicTraffic {
         }
     }
 
+    /// Waits until the partitions are shared out among these daemons.
+    pub(crate) async fn share_out(&self, daemons: &[Daemon]) -> anyhow::Result<()> {
+        let began = Instant::now();
+        loop {
+            let mut shares = Vec::new();
+            for daemon in daemons {
+                shares.push(daemon.metric("analyticsd_kafka_partitions").await.unwrap_or_default());
+            }
+            let sharing = shares.iter().filter(|share| **share > 0.0).count();
+            let is_whole = shares.iter().sum::<f64>() >= f64::from(PARTITIONS);
+            if is_whole && sharing == daemons.len().min(self.ends.len()) {
+                return Ok(());
+            }
+            ensure!(began.elapsed() < PATIENCE, "the daemons have {shares:?} partitions after {PATIENCE:?}");
+            sleep(MOMENT).await;
+        }
+    }
+
     /// Returns once the broker has answered for the last message.
     pub(crate) async fn stop_sending(&mut self) -> anyhow::Result<()> {
         self.stop.send_replace(true);
