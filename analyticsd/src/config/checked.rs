@@ -143,6 +143,11 @@ impl Settings {
             let wrong = Wrong::new("needs a feature of the program that it was built without", accepted);
             faults.push(Fault::together(source.to_string(), wrong));
         }
+        let read = self.value(&settings::KAFKA).map(|address| address.topic);
+        if read.is_some() && read == self.value(&settings::KAFKA_DEAD_LETTER) {
+            let wrong = Wrong::new("name the same topic", "another topic for messages that can never be stored");
+            faults.push(Fault::together("kafka and kafka-dead-letter", wrong));
+        }
         if self.source(folder).is_none() && self.source(dead_letter).is_none() {
             let wrong = Wrong::new(
                 "has no place for messages that can never be stored",

@@ -244,6 +244,7 @@ fn a_topic_needs_a_place_for_what_cannot_be_stored_and_a_program_that_can_read_i
         (&[][..], "--kafka-rejected DIR or --kafka-dead-letter TOPIC besides it"),
         (&["--kafka-rejected", "a", "--kafka-dead-letter", "b"], "contradict each other"),
         (&["--kafka-dead-letter", "b c"], "the name of a topic"),
+        (&["--kafka-dead-letter", "events"], "name the same topic"),
         (&["--kafka-rejected", "a", "--kafka-group", ""], "a name of 1 to 255 visible ASCII characters"),
         (&["--kafka-rejected", "a", "--kafka-timestamps", "hours"], "ms, s, rfc3339 or auto"),
         (&["--kafka-rejected", "a", "--kafka-config-file", "/nowhere/at/all"], "cannot be read"),

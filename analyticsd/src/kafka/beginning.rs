@@ -61,7 +61,7 @@ impl CannotBegin {
     }
 }
 
-pub(super) async fn begin(
+pub(super) async fn find_standing(
     config: &KafkaConfig,
     services: &StoringServices,
     consumer: Arc<TopicConsumer>,

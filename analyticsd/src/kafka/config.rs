@@ -63,13 +63,14 @@ impl ClientSettings {
     /// Lines that are empty or begin with `#` are left out. The error says what is wrong, and repeats no value.
     pub(crate) fn new(text: &str) -> Result<Self, String> {
         let mut settings = Vec::new();
-        for (number, line) in (1..).zip(text.lines().map(str::trim)) {
-            if line.is_empty() || line.starts_with('#') {
+        for (number, line) in (1..).zip(text.lines().map(str::trim_start)) {
+            if line.trim().is_empty() || line.starts_with('#') {
                 continue;
             }
             let (name, value) =
                 line.split_once('=').ok_or_else(|| format!("has something else than name=value in line {number}"))?;
-            let (name, value) = (name.trim(), value.trim());
+            // A password may end in a space.
+            let (name, value) = (name.trim(), value.trim_start());
             if Self::OWN.contains(&name) {
                 return Err(format!("sets {name} in line {number}, which the daemon sets itself"));
             }

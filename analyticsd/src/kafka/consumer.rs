@@ -49,6 +49,8 @@ pub(super) enum Polled {
     End,
     /// The client goes on by itself.
     Trouble(KafkaError),
+    /// The client never goes on.
+    Fatal(KafkaError),
 }
 
 /// A member of the consumer group. It leaves the group when it is dropped.
@@ -105,6 +107,8 @@ impl TopicConsumer {
                 Polled::Message { partition: rdkafka::Message::partition(&message), message: Message::of(&message) }
             }
             Err(KafkaError::PartitionEOF(_)) => Polled::End,
+            Err(error @ KafkaError::MessageConsumptionFatal(_)) => Polled::Fatal(error),
+            Err(error) if self.client().client().fatal_error().is_some() => Polled::Fatal(error),
             Err(error) => Polled::Trouble(error),
         }
     }
@@ -176,6 +180,8 @@ fn offset_of(offset: u64) -> Offset {
 /// What sends to another topic of the same cluster.
 pub(super) fn producer(config: &KafkaConfig) -> anyhow::Result<FutureProducer> {
     let mut settings = client_config(config);
+    // How large a message may be, the topic alone says.
+    settings.set("message.max.bytes", "1000000000");
     settings.set("enable.idempotence", "true").set("message.timeout.ms", "30000");
     FutureProducer::from_config(&settings).map_err(|error| without_value(&error))
 }
@@ -184,6 +190,8 @@ fn client_config(config: &KafkaConfig) -> ClientConfig {
     let mut settings = ClientConfig::new();
     // At most so many KiB wait within the client, for all partitions together.
     settings.set("queued.max.messages.kbytes", "16384").set("client.id", "analyticsd");
+    // A topic or a partition that is made later is found within this time.
+    settings.set("topic.metadata.refresh.interval.ms", "30000");
     for (name, value) in config.client.iter() {
         settings.set(name, value);
     }
@@ -194,7 +202,8 @@ fn client_config(config: &KafkaConfig) -> ClientConfig {
 /// The error of a setting names it, and not its value, which may be a secret.
 fn without_value(error: &KafkaError) -> anyhow::Error {
     match error {
-        KafkaError::ClientConfig(_, fault, name, _) => {
+        KafkaError::ClientConfig(_, fault, name, value) => {
+            let fault = if value.is_empty() { fault.clone() } else { fault.replace(value, "…") };
             anyhow!("the client of Kafka does not take the setting {name} of --kafka-config-file: {fault}")
         }
         error => anyhow!("the client of Kafka cannot be made with the settings of --kafka-config-file: {error}"),

@@ -1,6 +1,9 @@
-use model::ContentCheck;
+use model::{ContentCheck, wire::MAX_BATCH_BYTES};
 use rdkafka::{Message as _, message::BorrowedMessage};
 use sha2::{Digest, Sha256};
+
+/// What is kept of a value that no batch could hold.
+pub(super) const CUT_TO: usize = 64 * 1024;
 
 /// A message of a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,24 +15,31 @@ pub(super) struct Message {
     pub(super) key: Option<Vec<u8>>,
     /// None in a tombstone.
     pub(super) payload: Option<Vec<u8>>,
+    /// Of a message whose payload is only the beginning of what it had.
+    pub(super) cut: Option<Cut>,
+}
+
+/// What a payload was before it was cut. A small message may hold gigabytes once it is decompressed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Cut {
+    pub(super) bytes: usize,
+    check: ContentCheck,
 }
 
 impl Message {
     /// About what a message takes in memory besides its content.
-    const OVERHEAD: usize = 128;
+    const OVERHEAD: usize = 160;
 
     pub(super) fn of(message: &BorrowedMessage<'_>) -> Self {
-        Self {
-            offset: u64::try_from(message.offset()).unwrap_or_default(),
-            timestamp: message.timestamp().to_millis(),
-            key: message.key().map(<[u8]>::to_vec),
-            payload: message.payload().map(<[u8]>::to_vec),
-        }
+        let offset = u64::try_from(message.offset()).unwrap_or_default();
+        Self::new(offset, message.timestamp().to_millis(), message.key(), message.payload())
     }
 
-    #[cfg(test)]
-    pub(super) fn new(offset: u64, payload: &str) -> Self {
-        Self { offset, timestamp: None, key: None, payload: Some(payload.into()) }
+    pub(super) fn new(offset: u64, timestamp: Option<i64>, key: Option<&[u8]>, payload: Option<&[u8]>) -> Self {
+        let cut = payload.filter(|payload| payload.len() > MAX_BATCH_BYTES);
+        let cut = cut.map(|payload| Cut { bytes: payload.len(), check: check(offset, timestamp, key, Some(payload)) });
+        let kept = payload.map(|payload| if cut.is_some() { &payload[..CUT_TO] } else { payload });
+        Self { offset, timestamp, key: key.map(<[u8]>::to_vec), payload: kept.map(<[u8]>::to_vec), cut }
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -44,14 +54,42 @@ impl Message {
 
     /// By which the same message is known again at its offset. A topic that was deleted and made anew has others there.
     pub(super) fn check(&self) -> ContentCheck {
-        let mut sum = Sha256::new();
-        sum.update(self.offset.to_be_bytes());
-        sum.update(self.timestamp.unwrap_or(-1).to_be_bytes());
-        for part in [&self.key, &self.payload] {
-            // The length tells an absent part from an empty one, and where the first ends.
-            sum.update(part.as_ref().map_or(u64::MAX, |part| part.len() as u64).to_be_bytes());
-            sum.update(part.as_deref().unwrap_or_default());
+        match &self.cut {
+            Some(cut) => cut.check.clone(),
+            None => check(self.offset, self.timestamp, self.key.as_deref(), self.payload.as_deref()),
         }
-        ContentCheck::new(&sum.finalize()[..16]).expect("16 bytes are a check")
+    }
+}
+
+fn check(offset: u64, timestamp: Option<i64>, key: Option<&[u8]>, payload: Option<&[u8]>) -> ContentCheck {
+    let mut sum = Sha256::new();
+    sum.update(offset.to_be_bytes());
+    sum.update(timestamp.unwrap_or(-1).to_be_bytes());
+    for part in [key, payload] {
+        // The length tells an absent part from an empty one, and where the first ends.
+        sum.update(part.map_or(u64::MAX, |part| part.len() as u64).to_be_bytes());
+        sum.update(part.unwrap_or_default());
+    }
+    ContentCheck::new(&sum.finalize()[..16]).expect("16 bytes are a check")
+}
+
+#[cfg(test)]
+mod tests {
+    use model::wire::MAX_BATCH_BYTES;
+
+    use super::{CUT_TO, Message};
+
+    #[test]
+    fn of_what_no_batch_can_hold_only_the_beginning_is_kept() {
+        let of = |payload: &[u8]| Message::new(7, Some(1), None, Some(payload));
+        let mut payload = vec![b'x'; MAX_BATCH_BYTES];
+        let whole = of(&payload);
+        assert_eq!((whole.payload.as_ref().map(Vec::len), &whole.cut), (Some(MAX_BATCH_BYTES), &None));
+        payload.push(b'y');
+        let cut = of(&payload);
+        assert_eq!(cut.payload.as_ref().map(Vec::len), Some(CUT_TO));
+        assert_eq!(cut.cut.as_ref().map(|cut| cut.bytes), Some(MAX_BATCH_BYTES + 1));
+        *payload.last_mut().unwrap() = b'z';
+        assert_ne!(of(&payload).check(), cut.check(), "the check is of all of it");
     }
 }

@@ -4,15 +4,16 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use model::{SourceName, SourcePosition};
+use rdkafka::error::KafkaError;
 use tokio::{
-    sync::oneshot,
-    task::{AbortHandle, JoinSet, block_in_place},
+    sync::{mpsc, oneshot},
+    task::{AbortHandle, JoinError, JoinSet, block_in_place},
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::{
     KafkaConfig,
-    beginning::{Begun, CannotBegin, SITE, begin},
+    beginning::{Begun, CannotBegin, SITE, find_standing},
     consumer::{Bounds, Change, Polled, Told, TopicConsumer},
     message::Message,
     partition::{Partition, Received},
@@ -103,8 +104,40 @@ enum WorkResult {
     },
 }
 
+/// Why nothing is read any more.
+enum Ended {
+    Stopping,
+    /// The client gave up, as when another member of the group has its name.
+    Fatal(KafkaError),
+    /// A bug; the end of the task stops the daemon.
+    Failed(JoinError),
+}
+
 impl Reading {
-    async fn run(mut self, Told { mut changes, left }: Told, tasks: Tasks) {
+    async fn run(mut self, mut told: Told, tasks: Tasks) {
+        loop {
+            match self.read(&mut told.changes, &tasks).await {
+                Ended::Stopping => return self.leave(told.left).await,
+                Ended::Failed(error) => return tracing::error!(%error, "reading the topic failed"),
+                Ended::Fatal(error) => {
+                    tracing::error!(%error, "the client of Kafka gave up; the daemon joins the consumer group anew");
+                    self.work.shutdown().await;
+                    self.slots.clear();
+                    self.show();
+                    if tasks.unless_stopping(sleep(RETRY_WHAT_STAYS)).await.is_none() {
+                        return self.leave(told.left).await;
+                    }
+                    // The settings were accepted before.
+                    match TopicConsumer::start(&self.storing.config) {
+                        Ok((consumer, new)) => (self.consumer, told) = (Arc::new(consumer), new),
+                        Err(error) => return tracing::error!(%error, "the consumer group cannot be joined"),
+                    }
+                }
+            }
+        }
+    }
+
+    async fn read(&mut self, changes: &mut mpsc::UnboundedReceiver<Change>, tasks: &Tasks) -> Ended {
         let mut tell = interval(TELL_EVERY);
         tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let consumer = Arc::clone(&self.consumer);
@@ -112,23 +145,27 @@ impl Reading {
             // What the client tells comes before the messages behind it.
             tokio::select! {
                 biased;
-                () = tasks.stopping() => break,
+                () = tasks.stopping() => return Ended::Stopping,
                 Some(change) = changes.recv() => self.changed(change),
                 Some(done) = self.work.join_next() => match done {
                     Ok(done) => self.done(done),
                     Err(error) if error.is_cancelled() => {}
-                    // A bug; the end of this task stops the daemon.
-                    Err(error) => return tracing::error!(%error, "reading the topic failed"),
+                    Err(error) => return Ended::Failed(error),
                 },
                 _ = tell.tick() => {
                     self.tell_group();
                     self.look();
                 }
-                polled = consumer.next() => self.polled(polled),
+                polled = consumer.next() => match polled {
+                    Polled::Fatal(error) => return Ended::Fatal(error),
+                    Polled::Message { partition, message } => self.receive(partition, message),
+                    Polled::End => self.answered(),
+                    Polled::Trouble(error) => if self.trouble.begins() {
+                        tracing::warn!(%error, "the brokers of the topic cannot be read; the client tries again");
+                    },
+                }
             }
         }
-        drop(consumer);
-        self.leave(left).await;
     }
 
     fn changed(&mut self, change: Change) {
@@ -162,16 +199,14 @@ impl Reading {
 
     /// Finds out where a partition stands, after a pause.
     fn begin(&mut self, partition: i32, pause: Duration, stalls: bool) {
-        if !pause.is_zero() {
-            // What came meanwhile would be dropped.
-            let _ = self.consumer.pause(partition);
-        }
+        // What came meanwhile would be dropped.
+        let _ = self.consumer.pause(partition);
         self.generations += 1;
         let generation = self.generations;
         let (consumer, storing) = (Arc::clone(&self.consumer), Arc::clone(&self.storing));
         let work = self.work.spawn(async move {
             sleep(pause).await;
-            let begun = begin(&storing.config, &storing.services, consumer, partition).await;
+            let begun = find_standing(&storing.config, &storing.services, consumer, partition).await;
             Done { partition, generation, result: WorkResult::Begun(begun) }
         });
         let slot = Slot { generation, state: State::Beginning { stalls }, work, bounds: None };
@@ -229,23 +264,15 @@ impl Reading {
         self.show();
     }
 
-    fn polled(&mut self, polled: Polled) {
-        match polled {
-            Polled::Message { partition, message } => self.receive(partition, message),
-            Polled::End => {}
-            Polled::Trouble(error) => {
-                if self.trouble.begins() {
-                    tracing::warn!(%error, "the brokers of the topic cannot be read; the client tries again");
-                }
-                return;
-            }
-        }
+    /// Notes that the brokers answer.
+    fn answered(&mut self) {
         if self.trouble.ends() {
             tracing::info!("the brokers of the topic answer again");
         }
     }
 
     fn receive(&mut self, number: i32, message: Message) {
+        self.answered();
         let limit = MAX_WAITING_BYTES / self.slots.len().max(1);
         let Some(Slot { state: State::Reading { partition, .. }, .. }) = self.slots.get_mut(&number) else { return };
         match partition.receive(message) {
@@ -271,19 +298,22 @@ impl Reading {
         let limit = MAX_WAITING_BYTES / self.slots.len().max(1);
         let Some(slot) = self.slots.get_mut(&number) else { return };
         let State::Reading { partition, source } = &mut slot.state else { return };
-        if partition.is_storing || partition.is_empty() {
+        if partition.is_storing {
             return;
         }
         let (messages, from) = (partition.take(), partition.stored.clone());
+        if partition.is_paused && partition.bytes() <= limit / 2 {
+            partition.is_paused = self.consumer.resume(number).is_err();
+        }
+        if messages.is_empty() {
+            return;
+        }
         partition.is_storing = true;
         let (storing, source, generation) = (Arc::clone(&self.storing), source.clone(), slot.generation);
         slot.work = self.work.spawn(async move {
             let stored = storing.store(number, &source, from, messages).await;
             Done { partition: number, generation, result: WorkResult::Stored(stored) }
         });
-        if partition.is_paused && partition.bytes() <= limit / 2 {
-            partition.is_paused = self.consumer.resume(number).is_err();
-        }
     }
 
     /// Where the partitions that are read stand.
@@ -319,13 +349,15 @@ impl Reading {
 
     /// Shows the partitions of this daemon in the metrics.
     fn show(&self) {
-        let stalled =
-            self.slots.values().filter(|slot| matches!(slot.state, State::Beginning { stalls: true })).count();
+        let [stalled, beginning] = [true, false].map(|stalls| {
+            let is_so = |slot: &&Slot| matches!(slot.state, State::Beginning { stalls: it } if it == stalls);
+            self.slots.values().filter(is_so).count()
+        });
         let lags = self.slots.iter().map(|(&number, slot)| match &slot.state {
             State::Reading { partition, .. } => (number, partition.lag(slot.bounds)),
             State::Beginning { .. } => (number, None),
         });
-        self.storing.services.metrics.kafka.shows(stalled, lags);
+        self.storing.services.metrics.kafka.shows(stalled, beginning, lags);
     }
 
     /// Leaves the group, so that its other daemons take over at once.
@@ -335,7 +367,9 @@ impl Reading {
         work.shutdown().await;
         drop(consumer);
         if timeout(LEAVE_PATIENCE, left).await.is_err() {
-            tracing::warn!("the brokers do not answer, so the consumer group is not left in order");
+            tracing::warn!(
+                "the consumer group is not left in order: its partitions are still being shared out, or the brokers do not answer"
+            );
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use db::Store;
-use model::{Hour, IdempotencyKey, SiteHour, SourceName, SourcePosition, SourceStep};
+use model::{Hour, IdempotencyKey, SiteHour, SourceName, SourcePosition, SourceStep, wire::MAX_BATCH_BYTES};
 use tokio::time::sleep;
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     auth::Sites,
-    batches::{Batch, LineFault, LineReader, VisitorNames},
+    batches::{Batch, LineEvent, LineFault, LineReader, VisitorNames},
     ingest::{
         backoff::Backoff,
         job::{Accepted, IngestError},
@@ -58,14 +58,28 @@ struct Refused {
     keys: HashSet<(SiteHour, IdempotencyKey)>,
 }
 
+impl Refused {
+    /// Why the database would refuse an event again.
+    fn reason(&self, LineEvent { event, key }: &LineEvent) -> Option<&'static str> {
+        let at = event.site_hour();
+        if self.hours.contains(&at) {
+            Some("the raw events of its hour are no longer all kept")
+        } else if key.as_ref().is_some_and(|key| self.keys.contains(&(at, key.clone()))) {
+            Some("another event was stored under its key")
+        } else {
+            None
+        }
+    }
+}
+
 /// What was read of some messages.
-struct Read {
+struct Read<'a> {
     lines: LineReader,
     batch: Batch,
     /// How many messages are in it, rejected and empty ones included.
     messages: usize,
     empty: usize,
-    rejected: Vec<Rejected>,
+    rejected: Vec<Rejected<'a>>,
 }
 
 impl Storing {
@@ -102,13 +116,15 @@ impl Storing {
             {
                 Ok(messages) => {
                     rest = &rest[messages..];
+                    most = most.saturating_mul(2);
                     backoff = Backoff::default();
                     if self.outage.ends() {
                         tracing::info!("messages of the topic are stored again");
                     }
                 }
                 Err(NotStored::Elsewhere) => return Stored::Elsewhere,
-                Err(NotStored::Refused) => {}
+                // Each commit finds one of them. Where many are refused, smaller ones have less to do again.
+                Err(NotStored::Refused) => most = (most.min(rest.len()) / 2).max(1),
                 // The next tries find out which it is.
                 Err(NotStored::OneOfThem) => most = 1,
                 Err(NotStored::Later(why)) => {
@@ -133,6 +149,13 @@ impl Storing {
         kept: &mut HashSet<u64>,
     ) -> Result<usize, NotStored> {
         let counts = &self.services.metrics.kafka;
+        let of_operator = self.services.sites.of_operator();
+        if let Err(refusal) = of_operator.of_source(self.config.site.as_ref()).await
+            && !refusal.passes()
+        {
+            // The next beginning says why it stalls.
+            return Err(NotStored::Elsewhere);
+        }
         let Read { lines, batch, messages: read, empty, mut rejected } = self.read(messages, refused).await?;
         let mut submission = batch.into_submission();
         if let Err(refusal) = lines.admit(&mut submission.events).await {
@@ -144,7 +167,7 @@ impl Storing {
             }
             submission.events.clear();
             submission.keyed.clear();
-            rejected.push(Rejected { message: messages[0].clone(), reason: refusal.to_string() });
+            rejected.push(Rejected { message: &messages[0], reason: refusal.to_string() });
         }
         rejected.retain(|rejected| !kept.contains(&rejected.message.offset));
         if !rejected.is_empty() {
@@ -194,39 +217,36 @@ impl Storing {
     }
 
     /// Reads as many messages as fit into one commit, at least one.
-    async fn read(&self, messages: &[Message], refused: &Refused) -> Result<Read, NotStored> {
+    async fn read<'a>(&self, messages: &'a [Message], refused: &Refused) -> Result<Read<'a>, NotStored> {
         let StoringServices { names, sites, ages, .. } = &self.services;
         let (site, unit) = (self.config.site.clone(), self.config.timestamps);
         let lines = LineReader::new(ages.now(), Arc::clone(names), sites.of_operator(), site, unit);
         let mut read = Read { lines, batch: Batch::default(), messages: 0, empty: 0, rejected: Vec::new() };
         for message in messages {
-            let reason = match read.lines.read(message.payload.as_deref().unwrap_or_default()).await {
-                Ok(None) => {
-                    read.empty += 1;
-                    None
-                }
-                Ok(Some(event)) if refused.hours.contains(&event.event.site_hour()) => {
-                    Some("the raw events of its hour are no longer all kept".to_owned())
-                }
-                Ok(Some(event))
-                    if event
-                        .key
-                        .as_ref()
-                        .is_some_and(|key| refused.keys.contains(&(event.event.site_hour(), key.clone()))) =>
-                {
-                    Some("another event was stored under its key".to_owned())
-                }
-                Ok(Some(event)) => {
-                    if read.batch.add(event).is_err() {
-                        break;
+            let reason = if let Some(cut) = &message.cut {
+                Some(format!("it has {} bytes, of which {MAX_BATCH_BYTES} are accepted", cut.bytes))
+            } else {
+                let event = read.lines.read(message.payload.as_deref().unwrap_or_default()).await;
+                match event {
+                    Ok(None) => {
+                        read.empty += 1;
+                        None
                     }
-                    None
+                    Ok(Some(event)) => match refused.reason(&event) {
+                        Some(reason) => Some(reason.to_owned()),
+                        None if read.batch.add(event).is_ok() => None,
+                        None => break,
+                    },
+                    Err(LineFault::NoName(_)) => {
+                        return Err(NotStored::Later("the database does not answer".to_owned()));
+                    }
+                    Err(LineFault::Site(refusal)) if refusal.passes() => {
+                        return Err(NotStored::Later(refusal.to_string()));
+                    }
+                    Err(fault) => Some(fault.to_string()),
                 }
-                Err(LineFault::NoName(_)) => return Err(NotStored::Later("the database does not answer".to_owned())),
-                Err(LineFault::Site(refusal)) if refusal.passes() => return Err(NotStored::Later(refusal.to_string())),
-                Err(fault) => Some(fault.to_string()),
             };
-            read.rejected.extend(reason.map(|reason| Rejected { message: message.clone(), reason }));
+            read.rejected.extend(reason.map(|reason| Rejected { message, reason }));
             read.messages += 1;
         }
         Ok(read)

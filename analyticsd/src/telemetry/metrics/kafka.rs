@@ -20,6 +20,7 @@ pub(crate) struct Kafka {
     /// Messages that the topic deleted before they were stored, at most.
     pub(crate) lost: Counter,
     stalled: Gauge,
+    beginning: Gauge,
     partitions: Mutex<BTreeMap<i32, Partition>>,
 }
 
@@ -32,10 +33,12 @@ struct Partition {
 }
 
 impl Kafka {
-    /// Notes the partitions of this daemon, each with its lag if that is known, and how many of them stall.
+    /// Notes the partitions of this daemon, each with its lag if that is known, and how many of them stall, or have yet to begin.
     #[cfg(feature = "kafka")]
-    pub(crate) fn shows(&self, stalled: usize, lags: impl IntoIterator<Item = (i32, Option<u64>)>) {
-        self.stalled.set(i64::try_from(stalled).unwrap_or(i64::MAX));
+    pub(crate) fn shows(&self, stalled: usize, beginning: usize, lags: impl IntoIterator<Item = (i32, Option<u64>)>) {
+        let gauge = |number| i64::try_from(number).unwrap_or(i64::MAX);
+        self.stalled.set(gauge(stalled));
+        self.beginning.set(gauge(beginning));
         let mut partitions = self.partitions();
         for partition in partitions.values_mut() {
             partition.is_read = false;
@@ -81,6 +84,11 @@ impl Kafka {
             "analyticsd_kafka_stalled_partitions",
             "Partitions of this daemon that are not read until somebody does something; the log says what",
             [(vec![], self.stalled.get())],
+        )?;
+        sink.gauge(
+            "analyticsd_kafka_beginning_partitions",
+            "Partitions of this daemon of which it does not know yet where they stand",
+            [(vec![], self.beginning.get())],
         )?;
         let lags =
             read().filter_map(|Partition { label, lag, .. }| Some((vec![("partition", *label)], (*lag)? as f64)));
