@@ -33,7 +33,7 @@ pub(super) enum CannotBegin {
     #[error("the brokers do not name their cluster; give the source a name with --kafka-source")]
     NoCluster,
     #[error(
-        "the cluster has a name of {0} bytes, of which 36 are accepted; give the source a name with --kafka-source"
+        "the cluster has a name of {0} bytes, of which {MAX_CLUSTER_ID} are accepted; give the source a name with --kafka-source"
     )]
     LongCluster(usize),
     #[error("the site of --kafka-site: {0}")]

@@ -11,11 +11,15 @@ mod beginning;
 #[cfg(feature = "kafka")]
 mod consumer;
 #[cfg(feature = "kafka")]
+mod dead_letters;
+#[cfg(feature = "kafka")]
 mod message;
 #[cfg(feature = "kafka")]
 mod partition;
 #[cfg(feature = "kafka")]
 mod reading;
+#[cfg(feature = "kafka")]
+mod rejected_file;
 #[cfg(feature = "kafka")]
 mod rejects;
 #[cfg(feature = "kafka")]

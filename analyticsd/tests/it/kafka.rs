@@ -1,9 +1,6 @@
 //! Topics of a broker that speaks the protocol of Kafka: see [`harness::Kafka`].
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
 use db::Flavour;
 use harness::{Daemon, Kafka, PrivateServer, TestDatabase, Topic, on_both_flavours};
@@ -81,14 +78,18 @@ impl Reader {
         Daemon::start_with(settings).await
     }
 
-    fn rejected_file(&self) -> PathBuf {
-        self.folder.path().join("rejected.ndjson")
+    /// The lines of the file of messages that could not be stored.
+    fn rejected(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.folder.path().join("rejected.ndjson")).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
-}
 
-fn lines_of(file: &Path) -> Vec<Value> {
-    let text = std::fs::read_to_string(file).unwrap_or_default();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    /// Their offsets, sorted: the database names one refused event at a time.
+    fn rejected_offsets(&self) -> Vec<u64> {
+        let mut offsets: Vec<u64> = self.rejected().iter().map(|line| line["offset"].as_u64().unwrap()).collect();
+        offsets.sort_unstable();
+        offsets
+    }
 }
 
 async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
@@ -159,7 +160,7 @@ async fn each_message_counts_once_whoever_reads_it_again(flavour: Flavour) {
     until_level(&daemon, 3).await;
     assert_eq!((messages(&daemon, "stored").await, messages(&daemon, "repeated").await), (3.0, 0.0));
     assert_eq!(stored_events(&database).await, 605);
-    assert_eq!(lines_of(&reader.rejected_file()), [] as [Value; 0]);
+    assert_eq!(reader.rejected(), [] as [Value; 0]);
 }
 
 #[tokio::test]
@@ -168,18 +169,17 @@ async fn what_can_never_be_stored_is_kept_and_all_else_counts() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let topic = kafka.topic(1).await;
     let keyed = |user: &str| format!(r#"{{"timestamp":{TEN},"user":"{user}","event":"click","id":"k"}}"#);
-    let sent: [&[u8]; 9] = [
-        click("anna").as_bytes(),
-        b"no event",
-        b"{\xff",
-        br#"{"timestamp":1431856800,"user":"anna","event":"click"}"#,
-        br#"{"timestamp":1431856800000,"user":"anna","event":"click","site":"nowhere"}"#,
-        keyed("ben").as_bytes(),
-        keyed("ben").as_bytes(),
-        keyed("carla").as_bytes(),
-        click("dora").as_bytes(),
-    ]
-    .map(|bytes: &[u8]| Box::leak(bytes.to_vec().into_boxed_slice()) as &[u8]);
+    let sent: [Vec<u8>; 9] = [
+        click("anna").into(),
+        b"no event".into(),
+        b"{\xff".into(),
+        br#"{"timestamp":1431856800,"user":"anna","event":"click"}"#.into(),
+        br#"{"timestamp":1431856800000,"user":"anna","event":"click","site":"nowhere"}"#.into(),
+        keyed("ben").into(),
+        keyed("ben").into(),
+        keyed("carla").into(),
+        click("dora").into(),
+    ];
     topic.send_all(0, sent).await;
     let reader = Reader::new(&kafka, &topic, &database);
     let daemon = reader.start().await;
@@ -191,7 +191,7 @@ async fn what_can_never_be_stored_is_kept_and_all_else_counts() {
         counted.push(messages(&daemon, outcome).await);
     }
     assert_eq!(counted, [3.0, 1.0, 5.0, 0.0]);
-    let rejected = lines_of(&reader.rejected_file());
+    let rejected = reader.rejected();
     let kept: Vec<(u64, String)> = rejected
         .iter()
         .map(|line| {
@@ -247,11 +247,7 @@ async fn events_under_the_keys_of_others_are_left_out_and_all_else_counts() {
     topic.send_all(0, (0..200).map(|id| keyed(if id < 50 { "other" } else { "first" }, id))).await;
     until_counted(&daemon, counts(200, 200, 0)).await;
     until_level(&daemon, 1).await;
-    let mut offsets: Vec<u64> =
-        lines_of(&reader.rejected_file()).iter().filter_map(|line| line["offset"].as_u64()).collect();
-    // The database names one of them at a time.
-    offsets.sort_unstable();
-    assert_eq!(offsets, (50..100).collect::<Vec<_>>());
+    assert_eq!(reader.rejected_offsets(), (50..100).collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -441,9 +437,7 @@ async fn messages_of_an_hour_that_cannot_be_counted_any_more_are_kept_elsewhere(
     until_counted(&daemon, counts(2, 2, 0)).await;
     until_level(&daemon, 1).await;
     assert_eq!(daemon.counts(at("2015-05-16T10:30:00Z")).await, counts(1, 1, 0));
-    let offsets: Vec<u64> =
-        lines_of(&reader.rejected_file()).iter().filter_map(|line| line["offset"].as_u64()).collect();
-    assert_eq!(offsets, [1, 3]);
+    assert_eq!(reader.rejected_offsets(), [1, 3]);
 }
 
 #[tokio::test]
