@@ -98,7 +98,7 @@ pub(crate) fn database_advice(error: &StoreError, url_source: Option<&Source>) -
     };
     match error {
         StoreError::Unreachable(_) => format!("check that the server runs and that {url} is right"),
-        StoreError::NotAdmitted(_) => format!("check {url}"),
+        StoreError::NotAdmitted(_) | StoreError::Misplaced(_) => format!("check {url}"),
         StoreError::TimedOut(_) | StoreError::Cancelled(_) | StoreError::Stuck(_) => {
             "try again when it is less busy".to_owned()
         }

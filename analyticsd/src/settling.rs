@@ -6,11 +6,11 @@ use std::{
     time::Duration,
 };
 
-use db::{Applied, Retention, SettleOutcome, Settler, Store, StoreError};
+use db::{Applied, SettleOutcome, Settler, Shards, ShardsError, StoreError};
 use model::{Hour, SiteHour, SiteId};
 use tokio::time::{Instant, sleep};
 
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::ShardMetrics;
 
 /// How often a replica that is not the settler tries to become it. So a new settler takes over a second after the last
 /// one is gone.
@@ -27,19 +27,22 @@ const HOURS_AT_A_TIME: u32 = 100;
 /// For how many sites of an hour the log says that they differ.
 const MOST_DIFFERENCES_IN_LOG: usize = 10;
 
-/// Settles hours that have been quiet for `quiet`. It never returns; it may be dropped at any time, because every step
-/// is a transaction.
-pub(crate) async fn settle_forever(store: Store, quiet: Duration, metrics: Arc<Metrics>) {
+/// Settles hours of one of the shards that have been quiet for `quiet`. It never returns; it may be dropped at any time,
+/// because every step is a transaction. The settler of the first also sees to what the shards have in common.
+pub(crate) async fn settle_forever(shards: Shards, shard: usize, quiet: Duration, metrics: Arc<ShardMetrics>) {
+    let store = shards[shard].clone();
+    let mut common = (shard == 0).then(|| Common { shards, copied_changes: None });
     let mut failures = RecentFailures::default();
     let mut tidied: Option<Instant> = None;
     loop {
         match Settler::elect(&store).await {
             Ok(Some(settler)) => {
-                tracing::info!("this replica is the settler now");
+                tracing::info!(shard, "this replica is the settler now");
                 metrics.settling.elected(true);
-                let error = settle_while_elected(&store, &settler, quiet, &mut failures, &mut tidied, &metrics).await;
+                let error =
+                    settle_while_elected(&settler, quiet, &mut failures, &mut tidied, common.as_mut(), &metrics).await;
                 metrics.settling.elected(false);
-                tracing::warn!(%error, "this replica is no longer the settler; another replica takes over");
+                tracing::warn!(shard, %error, "this replica is no longer the settler; another replica takes over");
             }
             Ok(None) => metrics.database.answered(),
             Err(error) => tracing::debug!(%error, "cannot take part in the election of a settler"),
@@ -50,22 +53,25 @@ pub(crate) async fn settle_forever(store: Store, quiet: Duration, metrics: Arc<M
 
 /// Settles until the connection that makes this replica the settler is lost or cannot list hours; returns the cause.
 async fn settle_while_elected(
-    store: &Store,
     settler: &Settler,
     quiet: Duration,
     failures: &mut RecentFailures,
     tidied: &mut Option<Instant>,
-    metrics: &Metrics,
+    mut common: Option<&mut Common>,
+    metrics: &ShardMetrics,
 ) -> StoreError {
     let mut mismatched = HashSet::new();
     let mut forgets_next = Instant::now();
     loop {
         if tidied.is_none_or(|at| at.elapsed() >= TIDY_PAUSE) {
             *tidied = Some(Instant::now());
-            if let Err(error) = tidy(store, settler).await {
+            if let Err(error) = tidy(settler, common.as_deref()).await {
                 metrics.settling.tidying_failures.add(1);
                 tracing::error!(%error, "could not do the hourly cleanup; trying again in an hour");
             }
+        }
+        if let Some(common) = &mut common {
+            common.copy_sites().await;
         }
         let resting = failures.current();
         let ripe = match settler.ripe_hours(quiet, &resting, HOURS_AT_A_TIME).await {
@@ -132,7 +138,7 @@ async fn settle_while_elected(
 }
 
 /// Counts and logs what came of settling an hour. Returns those whose counters differ from their raw events.
-fn note(hour: Hour, outcomes: &[(SiteId, SettleOutcome)], metrics: &Metrics) -> Vec<SiteHour> {
+fn note(hour: Hour, outcomes: &[(SiteId, SettleOutcome)], metrics: &ShardMetrics) -> Vec<SiteHour> {
     let settled = outcomes.iter().filter(|(_, outcome)| *outcome == SettleOutcome::Settled).count();
     tracing::debug!(%hour, settled, of = outcomes.len(), "settled");
     metrics.settling.settled_hours.add(settled);
@@ -153,11 +159,28 @@ fn note(hour: Hour, outcomes: &[(SiteId, SettleOutcome)], metrics: &Metrics) -> 
     differing
 }
 
-/// Runs all three steps even if one fails; returns the first failure.
-async fn tidy(store: &Store, settler: &Settler) -> Result<(), StoreError> {
+/// Runs all steps even if one fails; returns the first failure.
+async fn tidy(settler: &Settler, common: Option<&Common>) -> anyhow::Result<()> {
     let writers = settler.forget_idle_writers().await;
     let room = settler.make_room_ahead().await;
-    let retention = Retention::apply(store).await.map(|Applied { kept_from, due }| {
+    let retention = match common {
+        Some(common) => common.apply_retention().await,
+        None => Ok(()),
+    };
+    writers.and(room)?;
+    Ok(retention?)
+}
+
+/// What is set in the first shard for all of them.
+struct Common {
+    shards: Shards,
+    /// How often the sites had changed when they were copied last.
+    copied_changes: Option<i64>,
+}
+
+impl Common {
+    async fn apply_retention(&self) -> Result<(), ShardsError> {
+        let Applied { kept_from, due } = self.shards.apply_retention().await?;
         tracing::debug!(%kept_from, "applied the retention setting");
         if let Some(from) = due.in_the_future() {
             tracing::error!(
@@ -172,8 +195,27 @@ async fn tidy(store: &Store, settler: &Settler) -> Result<(), StoreError> {
                  none of them is deleted. If the clock is right, run `analytics-cli retention confirm`"
             );
         }
-    });
-    writers.and(room).and(retention)
+        Ok(())
+    }
+
+    /// Lets the other shards know the sites of the first, if they changed. Until they do, a deleted site takes no event
+    /// either: daemons ask the first.
+    async fn copy_sites(&mut self) {
+        if self.shards.len() == 1 {
+            return;
+        }
+        let copied = async {
+            let changes = self.shards.site_changes().await?;
+            if self.copied_changes != Some(changes) {
+                self.shards.copy_sites().await?;
+            }
+            Ok::<_, ShardsError>(changes)
+        };
+        match copied.await {
+            Ok(changes) => self.copied_changes = Some(changes),
+            Err(error) => tracing::warn!(%error, "could not copy the sites to every shard; trying again"),
+        }
+    }
 }
 
 /// The hours that could not be settled recently.

@@ -4,7 +4,7 @@
 -- No clock deletes raw events by itself. A database whose clock was 500 days ahead for some seconds
 -- took all of them for due. So `due_before` moves by no more than both clocks went on, the daemon's and
 -- the database's, and by two days at most; a greater step is taken only when somebody confirms it (see
--- confirm_retention).
+-- confirm_retention). In the other shards of a counter it is that of shard 0: see take_retention.
 --
 -- `accepts_from` moves no further than every hour is settled, since an hour must be settled before its
 -- raw events go. It moves by whole UTC days, which is what chunks and partitions hold, and never back.
@@ -29,7 +29,7 @@ begin
             -- Null where a clock is not known, which is never the least.
             o.due_before + (date_trunc('day', now()) - date_trunc('day', o.due_by_database)),
             o.due_before + (date_trunc('day', daemon_clock) - date_trunc('day', o.due_by_daemon))) as due_before
-        from analytics.settings as o where o.retention is not null
+        from analytics.settings as o where o.retention is not null and o.shard = 0
     ) as m
     where m.due_before > s.due_before and m.due_before <= s.due_before + interval '2 days';
 

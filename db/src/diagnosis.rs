@@ -153,7 +153,9 @@ impl StoreError {
             Self::NotAdmitted(error) | Self::Cancelled(error) | Self::Forbidden(error) | Self::Refused(error) => {
                 Some(error)
             }
-            Self::TimedOut(_) | Self::Stuck(_) | Self::NotReplicated | Self::Inconsistent(_) => None,
+            Self::Misplaced(_) | Self::TimedOut(_) | Self::Stuck(_) | Self::NotReplicated | Self::Inconsistent(_) => {
+                None
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use deadpool::managed::PoolError;
 use thiserror::Error;
 use tokio_postgres::error::{Severity, SqlState};
 
-use crate::{diagnosis::explain, rollbacks};
+use crate::{Misplaced, diagnosis::explain, rollbacks};
 
 /// A call to the database that brought no answer. Nothing was changed by it, except where a method says otherwise. What it says has all its causes in it,
 /// so it names none besides, which would be told twice.
@@ -16,6 +16,9 @@ pub enum StoreError {
     /// The server answers, and lets nobody in: a wrong password, a database that is not there or takes no connections.
     #[error("{}", explain("the database refuses the connection", .0))]
     NotAdmitted(tokio_postgres::Error),
+    /// The database is not the one that the settings mean. Worth trying again, as an address may lead to the right one later.
+    #[error(transparent)]
+    Misplaced(Misplaced),
     /// No answer within the time that the caller allowed. Worth trying again.
     #[error("the database did not answer within {0:?}")]
     TimedOut(std::time::Duration),
@@ -71,6 +74,7 @@ impl StoreError {
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Unreachable(_)
+            | Self::Misplaced(_)
             | Self::TimedOut(_)
             | Self::NotAdmitted(_)
             | Self::Cancelled(_)
@@ -103,9 +107,12 @@ impl StoreError {
             Self::Refused(error) | Self::Forbidden(error) | Self::Cancelled(error) | Self::NotAdmitted(error) => {
                 error.code().map(SqlState::code)
             }
-            Self::Unreachable(_) | Self::TimedOut(_) | Self::Stuck(_) | Self::NotReplicated | Self::Inconsistent(_) => {
-                None
-            }
+            Self::Unreachable(_)
+            | Self::Misplaced(_)
+            | Self::TimedOut(_)
+            | Self::Stuck(_)
+            | Self::NotReplicated
+            | Self::Inconsistent(_) => None,
         }
     }
 
@@ -117,7 +124,7 @@ impl StoreError {
             Self::Refused(error) | Self::Forbidden(error) | Self::Cancelled(error) => {
                 !error.as_db_error().is_some_and(rollbacks::is_own)
             }
-            Self::Unreachable(_) | Self::NotAdmitted(_) | Self::TimedOut(_) => true,
+            Self::Unreachable(_) | Self::Misplaced(_) | Self::NotAdmitted(_) | Self::TimedOut(_) => true,
             Self::Stuck(_) | Self::NotReplicated | Self::Inconsistent(_) => false,
         }
     }

@@ -2,6 +2,7 @@
 //! decided by the functions in `functions/`; the Rust here calls them and turns what can go wrong into types.
 //!
 //! - [`Store`] holds the connections, and answers [`Store::counts`];
+//! - [`Shards`] are the databases of one counter, each of which says of itself which one it is ([`Identity`]);
 //! - [`Writer`] stores batches; [`Undecided`] finds out what became of a batch whose connection died;
 //! - [`Claim`] is what keeps events under an idempotency key from being stored twice, a [`model::SourceStep`] those of an ordered source;
 //! - [`Settler`] moves quiet hours from their counters to the hourly aggregate;
@@ -28,21 +29,26 @@ mod fate;
 mod fence;
 mod flavour;
 mod forgetting;
+mod identity;
 mod known_visitors;
 mod losses;
 pub mod objects;
 pub mod pooler;
 mod raw_events_examination;
 mod read_only_logins;
+mod refusals;
 mod retention;
 pub mod roles;
 mod rollbacks;
 pub mod schema;
 mod service;
 mod settler;
+mod shards;
+mod shared_settings;
 mod sites;
 mod sources;
 mod store;
+mod sums;
 mod tls_faults;
 mod writer;
 
@@ -58,12 +64,15 @@ pub use examination::{Access, Clock, Examination, Platform, Settling, Timescale}
 pub use fate::{Fate, Undecided};
 pub use flavour::Flavour;
 pub use forgetting::{Forgotten, Traces};
+pub use identity::{Identity, Misplaced};
 pub use losses::{Acknowledged, Loss, NotedLosses};
 pub use raw_events_examination::{ClosedHours, ForeignJob};
 pub use read_only_logins::ReadOnlyLogins;
+pub use refusals::Refusals;
 pub use retention::{Applied, Due, Retention};
 pub use service::Service;
 pub use settler::{Backlog, SettleOutcome, Settler};
+pub use shards::{MisplacedAt, Place, Shards, ShardsError};
 pub use sites::{CreatedSite, DeletedSite, LiveSite, LiveSites, RenamedSite, SiteRow, Sites};
 pub use sources::{MAX_LISTED_SOURCES, Moved};
 pub use store::{Store, UniqueUsers};

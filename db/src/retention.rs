@@ -3,7 +3,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_postgres::{Client, GenericClient, error::SqlState};
 
-use crate::{Store, StoreError};
+use crate::{Shards, ShardsError, Store, StoreError};
 
 /// The greatest step by which what is due moves by itself.
 const GREATEST_STEP: TimeDelta = TimeDelta::days(2);
@@ -110,18 +110,34 @@ impl Retention {
             .await
     }
 
-    /// Deletes the raw events that are due, up to the first day that has an hour that is not settled.
+    /// Deletes the raw events of a counter of one database that are due, up to the first day that has an hour that is not settled.
     pub async fn apply(store: &Store) -> Result<Applied, StoreError> {
         let client = store.maintenance_client().await?;
-        store
-            .bounded_maintenance(async {
-                let kept_from = advance(&client).await?;
-                drop_events_before(&client, kept_from).await?;
-                client.execute("select analytics.forget_expired_keys()", &[]).await?;
-                Ok(Applied { kept_from, due: read_due(&*client).await? })
-            })
-            .await
+        store.bounded_maintenance(async { delete(&client, advance(&client).await?).await }).await
     }
+}
+
+impl Shards {
+    /// Deletes the raw events of all shards that are due. What is due is decided in the first, and every other has it before any of them deletes: none
+    /// takes an event whose like is gone elsewhere.
+    pub async fn apply_retention(&self) -> Result<Applied, ShardsError> {
+        let first = self.first().maintenance_client().await.map_err(|error| self.error(0, error))?;
+        let advanced = self.first().bounded_maintenance(advance(&first)).await;
+        let kept_from = advanced.map_err(|error| self.error(0, error))?;
+        self.copy_retention().await?;
+        let applied = self.first().bounded_maintenance(delete(&first, kept_from)).await;
+        let applied = applied.map_err(|error| self.error(0, error));
+        for (shard, store) in self.iter().enumerate().skip(1) {
+            Retention::apply(store).await.map_err(|error| self.error(shard, error))?;
+        }
+        applied
+    }
+}
+
+async fn delete(client: &Client, kept_from: DateTime<Utc>) -> Result<Applied, StoreError> {
+    drop_events_before(client, kept_from).await?;
+    client.execute("select analytics.forget_expired_keys()", &[]).await?;
+    Ok(Applied { kept_from, due: read_due(client).await? })
 }
 
 /// Moves the instant before which raw events are due as far as it goes.

@@ -76,7 +76,7 @@ impl Store {
     }
 }
 
-fn stands_at(position: i64, digest: Option<&[u8]>) -> SourcePosition {
+pub(crate) fn stands_at(position: i64, digest: Option<&[u8]>) -> SourcePosition {
     SourcePosition { position: position.try_into().unwrap_or_default(), check: digest.and_then(ContentCheck::new) }
 }
 

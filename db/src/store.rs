@@ -1,7 +1,7 @@
 use std::{collections::HashMap, iter, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
-use model::{EventKind, Hour, HourCounts, HourRow, SiteHour, SiteId, UserName};
+use model::{EventKind, Hour, HourCounts, HourRow, ShardCount, SiteHour, SiteId, UserName};
 use tokio::{
     sync::Semaphore,
     task::JoinSet,
@@ -16,6 +16,7 @@ use crate::{
         COUNT_SOUNDLY, Connected, Connector, Object, Pool, PoolUse, REFUSE_TO_MISS_CHUNKS, Session, StoreOptions,
         pool_of, prepare_session, take_from,
     },
+    identity::{self, Expected, Found},
 };
 
 /// The writer whose counter row holds what was rebuilt from raw events. No lane ever has it: their numbers begin at 1.
@@ -42,6 +43,7 @@ pub struct Store {
 struct Inner {
     connector: Arc<Connector>,
     options: StoreOptions,
+    url: String,
     pool: Pool,
     reads: Pool,
     /// For connections of the pool that are used, or were given up and are still open.
@@ -59,27 +61,76 @@ fn settings_of(options: &StoreOptions, config: &mut Config) {
 }
 
 impl Store {
-    /// Prepares to connect; nothing is opened yet.
+    /// Prepares to connect to a database as it is, whichever shard of a counter; nothing is opened yet.
     pub fn new(database_url: &str, options: StoreOptions) -> Result<Self, DatabaseUrlError> {
-        let connector = Connector::new(database_url, options.connect_timeout, |config| settings_of(&options, config))?;
-        Ok(Self::on(connector, options))
+        Self::expecting(database_url, options, None)
+    }
+
+    /// The same for a database that must say that it is this shard.
+    pub(crate) fn of_shard(
+        database_url: &str,
+        options: StoreOptions,
+        expected: Expected,
+    ) -> Result<Self, DatabaseUrlError> {
+        Self::expecting(database_url, options, Some(expected))
+    }
+
+    fn expecting(url: &str, options: StoreOptions, expected: Option<Expected>) -> Result<Self, DatabaseUrlError> {
+        let settings = |config: &mut Config| settings_of(&options, config);
+        let connector = Connector::new(url, options.connect_timeout, expected, settings)?;
+        Ok(Self::on(connector, options, url.to_owned()))
     }
 
     /// Other connections to the same database. What one of both learns of its hosts, as that another server has taken over, the other knows too.
     #[must_use]
     pub fn with_options(&self, options: StoreOptions) -> Self {
         let settings = |config: &mut Config| settings_of(&options, config);
-        Self::on(self.inner.connector.for_other_uses(options.connect_timeout, settings), options)
+        let connector = self.inner.connector.for_other_uses(options.connect_timeout, settings);
+        Self::on(connector, options, self.inner.url.clone())
     }
 
-    fn on(connector: Connector, options: StoreOptions) -> Self {
+    /// Other connections to the same database, whatever it says of itself.
+    #[must_use]
+    pub(crate) fn without_identity(&self) -> Self {
+        Self::on(self.inner.connector.without_identity(), self.inner.options.clone(), self.inner.url.clone())
+    }
+
+    /// What the database says of itself.
+    pub(crate) async fn identity(&self) -> Result<Found, StoreError> {
+        let client = self.inner.connector.without_identity();
+        let client = Arc::new(client).connect().await?;
+        self.call(identity::ask(&client)).await
+    }
+
+    /// Makes the database this shard of a counter, of a new one if none is given, unless it has an identity already. Returns the counter that it is of.
+    pub(crate) async fn assign_identity(
+        &self,
+        counter: Option<&str>,
+        shard: usize,
+        shards: ShardCount,
+    ) -> Result<String, StoreError> {
+        let client = self.without_identity().maintenance_client().await?;
+        self.bounded(identity::assign(&client, counter, shard, shards)).await
+    }
+
+    pub(crate) async fn note_founded(&self) -> Result<(), StoreError> {
+        let client = self.without_identity().maintenance_client().await?;
+        self.bounded(identity::found(&client)).await
+    }
+
+    /// With its password.
+    pub(crate) fn url(&self) -> &str {
+        &self.inner.url
+    }
+
+    fn on(connector: Connector, options: StoreOptions, url: String) -> Self {
         let connector = Arc::new(connector);
         let check = if options.works_on_raw_events { REFUSE_TO_MISS_CHUNKS } else { "" };
         let pool = pool_of(&connector, &options, options.max_connections, check);
         // Counts are not read from raw events.
         let reads = pool_of(&connector, &options, options.max_read_connections, "");
         let places = Arc::new(Semaphore::new(2 * options.max_connections));
-        Self { inner: Arc::new(Inner { connector, options, pool, reads, places }) }
+        Self { inner: Arc::new(Inner { connector, options, url, pool, reads, places }) }
     }
 
     /// The exact counts of the given hours, in the order given. Whatever was committed before the call is counted.

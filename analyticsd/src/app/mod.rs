@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use db::{
-    Store, StoreOptions,
+    Shards, Store, StoreOptions,
     embedded::{Embedded, EmbeddedOptions},
 };
 use tokio::{net::TcpListener, time::timeout};
@@ -19,7 +19,7 @@ use crate::{
     batches::VisitorNames,
     config::{Config, Database},
     http::{self, HttpService, Limits, Router, Services},
-    ingest::{lanes::EventLanes, limits::body_budget::BodyBudget, losses::Losses, spool::SpoolLane},
+    ingest::{lanes::EventLanes, limits::body_budget::BodyBudget, losses::Losses, spool::ShardSpools},
     process::{
         open_files,
         service_manager::{self, Watchdog},
@@ -51,7 +51,7 @@ pub async fn run(config: Config, output: &Output) -> anyhow::Result<()> {
         }
     });
     match &config.database {
-        Database::Url(url) => serve(&config, url, output, tasks).await,
+        Database::Urls(urls) => serve(&config, urls, output, tasks).await,
         Database::Embedded(options) => Box::pin(serve_embedded(&config, options, output, tasks)).await,
     }
 }
@@ -68,8 +68,8 @@ async fn serve_embedded(
         kind = %embedded.kind(), dir = %options.dir.display(), url = embedded.url(),
         "embedded database: {}. It is for trials and has no backup", embedded.description()
     );
-    let url = embedded.url().to_owned();
-    let serving = serve(config, &url, output, tasks.clone());
+    let urls = [embedded.url().to_owned()];
+    let serving = serve(config, &urls, output, tasks.clone());
     tokio::pin!(serving);
     let served = tokio::select! {
         served = &mut serving => served,
@@ -84,8 +84,8 @@ async fn serve_embedded(
     served
 }
 
-async fn serve(config: &Config, url: &str, output: &Output, tasks: Tasks) -> anyhow::Result<()> {
-    match tasks.unless_stopping(App::start(config, url, output, tasks.clone())).await {
+async fn serve(config: &Config, urls: &[String], output: &Output, tasks: Tasks) -> anyhow::Result<()> {
+    match tasks.unless_stopping(App::start(config, urls, output, tasks.clone())).await {
         Some(Ok(app)) => app.serve(output).await,
         unfinished => {
             tasks.end_background();
@@ -97,7 +97,7 @@ async fn serve(config: &Config, url: &str, output: &Output, tasks: Tasks) -> any
 /// The parts of a daemon that is ready to serve.
 struct App {
     tasks: Tasks,
-    store: Store,
+    shards: Shards,
     metrics: Arc<Metrics>,
     live: Arc<Live>,
     listener: TcpListener,
@@ -112,22 +112,31 @@ struct App {
 }
 
 impl App {
-    async fn start(config: &Config, url: &str, output: &Output, tasks: Tasks) -> anyhow::Result<Self> {
-        let store = Store::new(url, StoreOptions::default())?;
-        let metrics =
-            Arc::new(Metrics::new(http::route_names(), output.log.dropped(), config.metrics_sites.iter().cloned()));
+    async fn start(config: &Config, urls: &[String], output: &Output, tasks: Tasks) -> anyhow::Result<Self> {
+        let shards = Shards::new(urls, &StoreOptions::default())?;
+        let metrics = Arc::new(Metrics::new(
+            http::route_names(),
+            output.log.dropped(),
+            config.metrics_sites.iter().cloned(),
+            shards.len(),
+        ));
         let has_spool = config.spool.is_some();
         let patience = if has_spool { Duration::ZERO } else { DATABASE_PATIENCE };
         service_manager::waits("waiting for the database");
-        let is_prepared = match prepare_schema(&store, config.migrate, patience, &metrics).await {
+        let is_prepared = match prepare_schema(&shards, config.migrate, patience, &metrics).await {
             Ok(()) => true,
-            Err(error) if has_spool && is_outage(&error) => {
+            Err(error) if is_outage(&error) && has_spool => {
                 tracing::warn!("{}; events go into the spool until the database answers", db::describe(error.as_ref()));
+                false
+            }
+            // Those of the other shards are served.
+            Err(error) if is_outage(&error) && shards.some_answer().await => {
+                tracing::warn!("{}; its visitors' events are refused until it answers", db::describe(error.as_ref()));
                 false
             }
             Err(error) => return Err(error),
         };
-        let tokens = tokens(config, &store, &metrics, is_prepared, patience).await?;
+        let tokens = tokens(config, &shards, &metrics, is_prepared, patience).await?;
         tasks.spawn_background("following the access tokens", {
             let tokens = Arc::clone(&tokens);
             async move { tokens.follow().await }
@@ -140,11 +149,11 @@ impl App {
 
         let gate = |listener, listen| Arc::new(Gate::new(listener, listen, &config.access, Arc::clone(&tokens)));
         let public = gate(Listener::Public, config.listen);
-        let services = services(config, &store, &metrics, &public, Arc::clone(&tokens), &tasks)?;
+        let services = services(config, &shards, &metrics, &public, Arc::clone(&tokens), &tasks)?;
         #[cfg(feature = "kafka")]
         if let Some(topic) = config.kafka.clone() {
             let used = StoringServices {
-                store: store.clone(),
+                shards: shards.clone(),
                 events: Arc::clone(&services.events),
                 names: Arc::clone(&services.names),
                 sites: Arc::clone(&services.sites),
@@ -158,8 +167,10 @@ impl App {
             let live = Arc::clone(&live);
             async move { live.look().await }
         });
-        let settling = settling::settle_forever(store.clone(), config.settle_after, Arc::clone(&metrics));
-        tasks.spawn_background("settling", settling);
+        for (shard, metrics) in metrics.shards.iter().enumerate() {
+            let settling = settling::settle_forever(shards.clone(), shard, config.settle_after, Arc::clone(metrics));
+            tasks.spawn_background("settling", settling);
+        }
 
         let service = |gate, listener| {
             let router = Router::new(listener, config.public_path.clone(), &services);
@@ -174,7 +185,7 @@ impl App {
         let limits = Limits { connections: share.connections, refusals: share.refusals, ..config.limits };
         Ok(Self {
             tasks,
-            store,
+            shards,
             live,
             listener,
             address,
@@ -189,18 +200,18 @@ impl App {
     }
 
     async fn serve(self, output: &Output) -> anyhow::Result<()> {
-        let Self { tasks, store, metrics, live, listener, address, service, limits, admin, mut watchdog, .. } = self;
+        let Self { tasks, shards, metrics, live, listener, address, service, limits, admin, mut watchdog, .. } = self;
         output.print(&format!("listening on http://{address}"));
         if self.is_prepared {
             service_manager::serves(address);
         } else {
-            service_manager::serves_with(address, "the database is unavailable, events go into the spool");
+            service_manager::serves_with(address, "a database is unavailable; /readyz and the log say more");
         }
         let mut unfit = None;
         let stopping = async {
             tokio::select! {
                 () = tasks.stopping() => {}
-                error = prepare_schema_later(&store, self.migrates, address, &metrics), if !self.is_prepared => {
+                error = prepare_schema_later(&shards, self.migrates, address, &metrics), if !self.is_prepared => {
                     unfit = Some(error);
                     tasks.stop();
                 }
@@ -231,14 +242,18 @@ impl App {
 /// The access tokens from the database or, while it is unavailable, from the copy on disk.
 async fn tokens(
     config: &Config,
-    store: &Store,
+    shards: &Shards,
     metrics: &Arc<Metrics>,
     is_prepared: bool,
     patience: Duration,
 ) -> anyhow::Result<Arc<AccessTables>> {
     let folder = config.spool.as_ref().map(|spool| spool.dir.as_path());
-    let tokens = Arc::new(AccessTables::new(store, config.access.tokens_valid_for, folder, metrics));
-    if is_prepared && read_tokens(&tokens, patience, config.spool.is_some()).await? {
+    let tokens = Arc::new(AccessTables::new(shards.first(), config.access.tokens_valid_for, folder, metrics));
+    // Of several shards another one may be away.
+    let may_be_there = is_prepared || shards.len() > 1;
+    let patience = if is_prepared { patience } else { Duration::ZERO };
+    let may_do_without = config.spool.is_some() || !is_prepared;
+    if may_be_there && read_tokens(&tokens, shards.place(0), patience, may_do_without).await? {
         // The copy is written before the first request is admitted.
         tokens.keep().await;
         let admin = config.admin_listen.map(|listen| ("admin-listen", listen));
@@ -253,31 +268,33 @@ async fn tokens(
 /// Builds what the handlers use, and adds its numbers to the metrics.
 fn services(
     config: &Config,
-    store: &Store,
+    shards: &Shards,
     metrics: &Arc<Metrics>,
     public: &Arc<Gate>,
     tokens: Arc<AccessTables>,
     tasks: &Tasks,
 ) -> anyhow::Result<Services> {
-    let losses = Losses::start(store, metrics, tasks);
-    let spool = config
+    let losses: Vec<Losses> =
+        shards.iter().zip(&metrics.shards).map(|(store, metrics)| Losses::start(store, metrics, tasks)).collect();
+    let spools = config
         .spool
         .as_ref()
-        .map(|spool| SpoolLane::start(&spool.dir, spool.max_bytes, store, metrics, &losses, tasks));
-    let spool = spool.transpose().context("cannot start the spool")?;
-    let events = Arc::new(EventLanes::start(store, spool.as_ref(), metrics, losses, tasks));
-    let counts = Arc::new(CountLanes::start(store, metrics, tasks));
+        .map(|spool| ShardSpools::start(&spool.dir, spool.max_bytes, shards, &losses, metrics, tasks));
+    let spools = spools.transpose().context("cannot start the spool")?;
+    let events = Arc::new(EventLanes::start(shards, spools.as_ref(), losses, metrics, tasks));
+    let counts = Arc::new(CountLanes::start(shards, metrics, tasks));
     let live = Arc::new(Live::new(Arc::clone(&counts)));
-    let reports = Arc::new(Reports::new(store, metrics));
-    let readiness = Arc::new(Readiness::new(store, events.storing(), Arc::clone(public), metrics));
+    let reports = Arc::new(Reports::new(shards, metrics));
+    let readiness = Arc::new(Readiness::new(shards, events.storing(), Arc::clone(public), metrics));
     let budget = BodyBudget::default();
-    events.watch(metrics);
     counts.watch(metrics);
     live.watch(metrics);
     reports.watch();
     budget.watch(metrics);
-    metrics.watch_pool("events", store, Store::pool_use);
-    metrics.watch_pool("counts", store, Store::read_pool_use);
+    for (store, metrics) in shards.iter().zip(&metrics.shards) {
+        metrics.watch_pool("events", store, Store::pool_use);
+        metrics.watch_pool("counts", store, Store::read_pool_use);
+    }
     Ok(Services {
         events,
         counts,

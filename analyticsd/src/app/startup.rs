@@ -1,10 +1,10 @@
-//! Prepares the database at start. It may not be reachable yet.
+//! Prepares the databases at start. They may not be reachable yet.
 
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{anyhow, bail};
 use db::{
-    Store, StoreError, pooler,
+    Place, Shards, ShardsError, Store, pooler,
     schema::{self, SchemaError, SchemaStatus},
 };
 use tokio::time::{Instant, sleep};
@@ -14,48 +14,68 @@ use crate::{auth::AccessTables, process::service_manager, telemetry::metrics::Me
 /// How long a start waits for a database that cannot be reached yet, as when both start at the same time.
 pub(super) const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Migrates the schema if the settings say so, and refuses one that does not fit.
+/// Migrates the schema if the settings say so, and refuses one that does not fit, and databases that are not those that the
+/// settings mean.
 pub(super) async fn prepare_schema(
-    store: &Store,
+    shards: &Shards,
     migrate: bool,
     patience: Duration,
     metrics: &Metrics,
 ) -> anyhow::Result<()> {
     if migrate {
-        let migrated = patiently(patience, async || schema::migrate(store, None).await).await?;
-        tracing::info!(flavour = %migrated.flavour, migrations = migrated.applied.len(), "the schema is up to date");
-        if !migrated.roles.lacking.is_empty() {
-            tracing::warn!("some roles of the schema are not set up; `analytics-cli doctor` lists what they lack");
+        let migrated = patiently(patience, async || shards.migrate(None, None).await).await?;
+        for (shard, migrated) in migrated.into_iter().enumerate() {
+            let applied = migrated.applied.len();
+            tracing::info!(flavour = %migrated.flavour, migrations = applied, "{}the schema is up to date", shards.place(shard));
+            if !migrated.roles.lacking.is_empty() {
+                tracing::warn!(
+                    "{}some roles of the schema are not set up; `analytics-cli doctor` lists what they lack",
+                    shards.place(shard)
+                );
+            }
         }
     } else {
-        // `migrate` checks this itself.
-        patiently(patience, async || Ok(pooler::sessions(store).await??)).await?;
+        patiently(patience, async || shards.verify().await).await?;
     }
-    let status: SchemaStatus = patiently(patience, async || schema::status(store).await).await?;
-    metrics.database.schema_version.set(status.version().into());
-    metrics.database.answered();
-    if let Some(complaint) = status.complaint() {
-        bail!("{complaint}");
-    }
-    if status.is_newer_but_compatible() {
-        tracing::warn!("a newer version made the schema. This daemon can use it; upgrade the daemon too");
-    }
-    if let Err(error) = store.open_read_connections().await {
-        tracing::warn!(%error, "the connections for reading counts are not open yet; the first queries wait for them");
+    for (shard, store) in shards.iter().enumerate() {
+        let place = shards.place(shard);
+        let of_shard = |error: SchemaError| ShardsError::Schema(shards.place(shard), Box::new(error));
+        if !migrate {
+            // `migrate` checks this itself.
+            patiently(patience, async || sessions(store).await.map_err(of_shard)).await?;
+        }
+        let status: SchemaStatus = patiently(patience, async || schema::status(store).await.map_err(of_shard)).await?;
+        let metrics = &metrics.shards[shard].database;
+        metrics.schema_version.set(status.version().into());
+        metrics.answered();
+        if let Some(complaint) = status.complaint() {
+            bail!("{place}{complaint}");
+        }
+        if status.is_newer_but_compatible() {
+            tracing::warn!("{place}a newer version made the schema. This daemon can use it; upgrade the daemon too");
+        }
+        if let Err(error) = store.open_read_connections().await {
+            tracing::warn!(
+                %error,
+                "{place}the connections for reading counts are not open yet; the first queries wait for them"
+            );
+        }
     }
     Ok(())
 }
 
-/// Prepares the schema once the database answers. Returns what is wrong with the schema; never returns if nothing is.
+/// Prepares the schema once every database answers. Returns what is wrong with the schema; never returns if nothing is.
 pub(super) async fn prepare_schema_later(
-    store: &Store,
+    shards: &Shards,
     migrate: bool,
     address: SocketAddr,
     metrics: &Metrics,
 ) -> anyhow::Error {
     loop {
-        store.answers().await;
-        match prepare_schema(store, migrate, DATABASE_PATIENCE, metrics).await {
+        for store in shards.iter() {
+            store.answers().await;
+        }
+        match prepare_schema(shards, migrate, DATABASE_PATIENCE, metrics).await {
             Ok(()) => {
                 service_manager::serves(address);
                 return std::future::pending().await;
@@ -66,11 +86,22 @@ pub(super) async fn prepare_schema_later(
     }
 }
 
-/// Whether the tokens could be read. With a spool the daemon works without them.
-pub(super) async fn read_tokens(tokens: &AccessTables, patience: Duration, has_spool: bool) -> anyhow::Result<bool> {
-    match patiently(patience, async || Ok(tokens.refresh().await?)).await {
+async fn sessions(store: &Store) -> Result<(), SchemaError> {
+    pooler::sessions(store).await??;
+    Ok(())
+}
+
+/// Whether the tokens could be read. `may_do_without`: the daemon works without them.
+pub(super) async fn read_tokens(
+    tokens: &AccessTables,
+    first: Place,
+    patience: Duration,
+    may_do_without: bool,
+) -> anyhow::Result<bool> {
+    let read = async || tokens.refresh().await.map_err(|error| ShardsError::Store(first.clone(), error));
+    match patiently(patience, read).await {
         Ok(()) => Ok(true),
-        Err(error) if has_spool && is_outage(&error) => {
+        Err(error) if may_do_without && is_outage(&error) => {
             tracing::warn!("{}; the access tokens cannot be read", db::describe(error.as_ref()));
             Ok(false)
         }
@@ -79,17 +110,15 @@ pub(super) async fn read_tokens(tokens: &AccessTables, patience: Duration, has_s
 }
 
 pub(super) fn is_outage(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<StoreError>().is_some_and(StoreError::is_outage)
+    error.downcast_ref::<ShardsError>().is_some_and(ShardsError::is_outage)
 }
 
-/// Repeats a call for a while as long as the database cannot be reached.
-async fn patiently<T>(patience: Duration, mut call: impl AsyncFnMut() -> Result<T, SchemaError>) -> anyhow::Result<T> {
+/// Repeats a call for a while as long as a database cannot be reached.
+async fn patiently<T>(patience: Duration, mut call: impl AsyncFnMut() -> Result<T, ShardsError>) -> anyhow::Result<T> {
     let began = Instant::now();
     loop {
         match call().await {
-            Err(SchemaError::Store(
-                error @ (StoreError::Unreachable(_) | StoreError::TimedOut(_) | StoreError::Cancelled(_)),
-            )) => {
+            Err(error) if error.is_silence() => {
                 if began.elapsed() >= patience {
                     return Err(anyhow!(error).context(format!("no database after {} seconds", patience.as_secs())));
                 }

@@ -1,6 +1,5 @@
 use std::{
-    fs::{self, File},
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -218,17 +217,10 @@ impl AccessCache {
     }
 }
 
-/// Replaces the file atomically, also if the machine crashes. Only the daemon's user may read it.
 fn write(dir: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
     // The spool may not have created its folder yet.
     private_files::make_folder(dir)?;
-    let new = path.with_extension("json.new");
-    let mut file = private_files::open(File::options().truncate(true).write(true), &new)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    fs::rename(new, path)?;
-    // The folder must be synced for the new name.
-    File::open(dir)?.sync_all()
+    private_files::replace(path, text)
 }
 
 #[cfg(test)]

@@ -26,15 +26,15 @@ impl Settings {
         if !self.faults.is_empty() || !together.is_empty() {
             return Err(self.faults.iter().chain(&together).map(Fault::to_string).collect());
         }
-        let database = match (self.value(&settings::EMBEDDED), self.database_url()) {
+        let database = match (self.value(&settings::EMBEDDED), self.database_urls()) {
             (Some(dir), _) => Database::Embedded(EmbeddedOptions {
                 dir,
                 kind: self.value(&settings::EMBEDDED_KIND),
                 postgres_bin: self.value(&settings::POSTGRES_BIN),
                 ..EmbeddedOptions::default()
             }),
-            (None, Some(url)) => Database::Url(url),
-            (None, None) => return Err(vec![no_database().to_string()]),
+            (None, urls) if !urls.is_empty() => Database::Urls(urls),
+            (None, _) => return Err(vec![no_database().to_string()]),
         };
         Ok(Config {
             listen: self.get(&settings::LISTEN),
@@ -163,8 +163,15 @@ impl Settings {
         self.value(&settings::DATABASE_URL).or_else(|| self.value(&settings::DATABASE_URL_FILE))
     }
 
+    /// The URLs of all shards, in their order; of one, where the counter has one database.
+    fn database_urls(&self) -> Vec<String> {
+        self.value(&settings::SHARD).unwrap_or_else(|| self.database_url().into_iter().collect())
+    }
+
     fn url_source(&self) -> Option<&super::given::Source> {
-        self.source(&settings::DATABASE_URL.about).or_else(|| self.source(&settings::DATABASE_URL_FILE.about))
+        [&settings::DATABASE_URL.about, &settings::DATABASE_URL_FILE.about, &settings::SHARD.about]
+            .into_iter()
+            .find_map(|about| self.source(about))
     }
 
     /// Faults of settings that are each valid but do not go together.
@@ -174,6 +181,8 @@ impl Settings {
             faults.push(no_database());
         }
         faults.extend(self.contradiction(&settings::DATABASE_URL.about, &settings::DATABASE_URL_FILE.about));
+        faults.extend(self.contradiction(&settings::SHARD.about, &settings::DATABASE_URL.about));
+        faults.extend(self.contradiction(&settings::SHARD.about, &settings::DATABASE_URL_FILE.about));
         faults.extend(self.faults_of_kafka());
         if let (Some(listen), Some(admin)) = (self.value(&settings::LISTEN), self.value(&settings::ADMIN_LISTEN))
             && listen == admin
@@ -199,7 +208,7 @@ fn no_database() -> Fault {
         "no database",
         Wrong::new(
             "none is named",
-            "--database-url (or DATABASE_URL), --database-url-file, or --embedded for a private one to try things out",
+            "--database-url (or DATABASE_URL), --database-url-file, --shard for each of several, or --embedded for a private one to try things out",
         ),
     )
 }

@@ -53,7 +53,10 @@ impl Invocation {
             }
             _ => Task::Serve,
         };
-        let text = |about: &About| matches.get_one::<String>(about.name).cloned();
+        let text = |about: &About| {
+            let given: Vec<&str> = matches.get_many::<String>(about.name)?.map(String::as_str).collect();
+            Some(given.join("\n"))
+        };
         let given = settings::ALL.iter().filter_map(|entry| {
             Some(Given { entry, text: text(entry.about)?, source: Source::Flag(entry.about.name), wrong: None })
         });
@@ -144,6 +147,7 @@ fn flag(about: &About) -> Arg {
         .long_help(format!("{}\n\n[env: {}]\n[default: {default}]", about.help, about.variable));
     match about.form {
         Form::Value | Form::List => flag,
+        Form::Shards => flag.action(ArgAction::Append),
         Form::ValueOr(missing) => flag.num_args(0..=1).require_equals(true).default_missing_value(missing),
         Form::Switch => flag.num_args(0..=1).require_equals(true).default_missing_value("true"),
     }

@@ -32,7 +32,7 @@ pub(super) struct About {
 impl About {
     /// Its key in the file.
     pub(super) fn key(&self) -> String {
-        self.name.replace('-', "_")
+        self.name.replace('-', "_") + if self.form == Form::Shards { "s" } else { "" }
     }
 
     /// Its text on one line, with passwords masked. A database URL may have been given for any setting by mistake.
@@ -76,6 +76,8 @@ pub(super) enum Form {
     Value,
     /// `--flag A,B`; a list of texts in the file, or one text with commas in it as on the command line.
     List,
+    /// `--flag URL`, once for each shard; `[[shards]]` tables with `url` or `url_file` in the file. Their texts stand in lines.
+    Shards,
     /// `--flag` or `--flag=VALUE`, where the flag alone means this text; a text in the file.
     ValueOr(&'static str),
     /// `--flag` or `--flag=false`; true or false in the file.

@@ -1,4 +1,4 @@
-//! The file of settings: TOML, one line for each setting, without tables.
+//! The file of settings: TOML, one line for each setting, without tables but those of the shards.
 
 use std::{collections::HashSet, fs, os::unix::fs::PermissionsExt, path::Path};
 
@@ -10,6 +10,7 @@ use super::{
     given::{Given, Source},
     nearest::nearest,
     settings::{self, Entry},
+    values,
 };
 
 /// Reads the settings of a file.
@@ -82,6 +83,7 @@ fn raw(about: &About, value: &DeValue<'_>) -> Result<String, Wrong> {
     let accepted = match about.form {
         Form::Value => "a text in quotes, or a whole number where one is meant",
         Form::List => "a list of texts in quotes, none of which holds a comma",
+        Form::Shards => "tables [[shards]], each with url = \"URL\" or url_file = \"FILE\"",
         Form::ValueOr(_) => "a text in quotes",
         Form::Switch => "true or false",
     };
@@ -96,9 +98,31 @@ fn raw(about: &About, value: &DeValue<'_>) -> Result<String, Wrong> {
             });
             Ok(texts.collect::<Result<Vec<_>, _>>()?.join(","))
         }
+        (Form::Shards, DeValue::Array(items)) => {
+            let urls = items.iter().map(|item| match item.get_ref() {
+                DeValue::Table(table) => shard_url(table, accepted),
+                other => Err(Wrong::new(format!("is a list with {} in it", kind(other)), accepted)),
+            });
+            Ok(urls.collect::<Result<Vec<_>, _>>()?.join("\n"))
+        }
         (Form::Switch, DeValue::Boolean(is_on)) => Ok(is_on.to_string()),
-        (_, DeValue::Table(_)) => Err(Wrong::new("is a table", format!("{accepted}; there are no tables"))),
+        (Form::Value | Form::List | Form::ValueOr(_) | Form::Switch, DeValue::Table(_)) => {
+            Err(Wrong::new("is a table", format!("{accepted}; there are no tables")))
+        }
         (_, other) => Err(Wrong::new(format!("is {}", kind(other)), accepted)),
+    }
+}
+
+/// The URL of a table of `[[shards]]`.
+fn shard_url(table: &DeTable<'_>, accepted: &str) -> Result<String, Wrong> {
+    let mut entries = table.iter();
+    let (Some((key, value)), None) = (entries.next(), entries.next()) else {
+        return Err(Wrong::new("has a table without one key", accepted));
+    };
+    match (key.get_ref().as_ref(), value.get_ref()) {
+        ("url", DeValue::String(url)) => Ok(url.to_string()),
+        ("url_file", DeValue::String(file)) => values::database_url_file(file),
+        _ => Err(Wrong::new("has a table with another key, or one that is no text", accepted)),
     }
 }
 

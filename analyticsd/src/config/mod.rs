@@ -85,8 +85,8 @@ pub struct Config {
 /// Where the database is.
 #[derive(Debug, Clone)]
 pub(crate) enum Database {
-    /// A server that the operator runs.
-    Url(String),
+    /// Those of the counter's shards, in their order, on servers that the operator runs.
+    Urls(Vec<String>),
     /// A private one.
     Embedded(EmbeddedOptions),
 }

@@ -150,6 +150,22 @@ settings! {
         parse: values::database_url_file,
     };
 
+    SHARD: Vec<String> = Setting {
+        about: About {
+            topic: Topic::Database,
+            name: "shard",
+            variable: "ANALYTICSD_SHARDS",
+            value_name: "URL",
+            form: Form::Shards,
+            default: Fallback::Nothing("one database"),
+            mask: Some(values::mask_urls),
+            help: "One of several databases that hold the counter together; given once for each, shard 0 first, in place \
+                   of --database-url. In the file they are tables [[shards]] with url or url_file, in the environment \
+                   they stand with blanks between them",
+        },
+        parse: values::shards,
+    };
+
     EMBEDDED: PathBuf = Setting {
         about: About {
             topic: Topic::Database,

@@ -45,6 +45,41 @@ fn each_setting_has_unique_names_of_one_pattern_and_a_valid_default() {
 }
 
 #[test]
+fn shards_are_named_in_their_order_wherever_they_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let [file, url] = ["settings.toml", "url"].map(|name| folder.path().join(name));
+    fs::write(&url, "postgres://b/db\n").unwrap();
+    let expected = ["postgres://a1,a2/db", "postgres://b/db"].map(str::to_owned);
+    let named = |arguments: &[&str], environment: &[(&str, &str)]| -> Result<Vec<String>, Vec<String>> {
+        match config(arguments, environment)?.database {
+            Database::Urls(urls) => Ok(urls),
+            Database::Embedded(_) => Ok(Vec::new()),
+        }
+    };
+    assert_eq!(named(&["--shard", &expected[0], "--shard", &expected[1]], &[]).unwrap(), expected);
+    assert_eq!(named(&[], &[("ANALYTICSD_SHARDS", "postgres://a1,a2/db\n  postgres://b/db\n")]).unwrap(), expected);
+    let from_file = |text: String| {
+        fs::write(&file, text).unwrap();
+        named(&["--config", file.to_str().unwrap()], &[])
+    };
+    let tables = format!("[[shards]]\nurl = '{}'\n[[shards]]\nurl_file = '{}'\n", expected[0], url.display());
+    assert_eq!(from_file(tables).unwrap(), expected);
+    for (text, fault) in [
+        ("shards = ['postgres://h/db']", "is a list with a text in it"),
+        ("shards = 'postgres://h/db'", "is a text"),
+        ("[[shards]]\nurl = 'postgres://h/db'\nplace = 1", "has a table without one key"),
+        ("[[shards]]\nuri = 'postgres://h/db'", "has a table with another key"),
+        ("[[shards]]\nurl_file = '/nowhere'", "cannot be read"),
+        ("shards = []", "names 0 databases"),
+        ("[[shards]]\nurl = 'mysql://h/db'", "shards"),
+    ] {
+        let faults = from_file(text.to_owned()).unwrap_err();
+        assert!(faults[0].contains(fault), "{text} gave {faults:?}");
+    }
+    assert!(named(&["--shard", "postgres://h/db"], &[URL]).unwrap_err()[0].contains("contradict each other"));
+}
+
+#[test]
 fn embedded_takes_a_folder_after_an_equals_sign_or_the_default_one() {
     for (arguments, expected) in [("--embedded", ".analytics"), ("--embedded=/somewhere/else", "/somewhere/else")] {
         let config = config(&[arguments], &[]).unwrap();
@@ -93,7 +128,7 @@ fn the_command_line_wins_over_the_environment_the_file_and_the_defaults() {
         assert_eq!(config.limits.shutdown_timeout, Duration::from_secs(2));
         assert_eq!(config.settle_after, Duration::from_mins(3));
         assert_eq!(config.limits.header_timeout, Duration::from_secs(10));
-        assert!(config.migrate && matches!(&config.database, Database::Url(url) if url == "postgres://file/db"));
+        assert!(config.migrate && matches!(&config.database, Database::Urls(urls) if urls == &["postgres://file/db"]));
     }
     let other = folder.path().join("other.toml");
     fs::write(&other, "settle_after = '5m'").unwrap();
@@ -105,7 +140,7 @@ fn the_command_line_wins_over_the_environment_the_file_and_the_defaults() {
 fn an_empty_variable_counts_as_not_set() {
     let config = config(&[], &[URL, ("ANALYTICSD_LISTEN", ""), ("ANALYTICSD_EMBEDDED", "")]).unwrap();
     assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
-    assert!(matches!(config.database, Database::Url(_)));
+    assert!(matches!(config.database, Database::Urls(_)));
 }
 
 #[test]
@@ -185,8 +220,8 @@ fn the_error_of_two_settings_that_exclude_each_other_names_both() {
     let path = folder.path().join("url");
     fs::write(&path, "postgres://ann:secret@h/db\n").unwrap();
     let file = ["--database-url-file", path.to_str().unwrap()];
-    let Database::Url(url) = config(&file, &[]).unwrap().database else { panic!("it is a URL") };
-    assert_eq!(url, "postgres://ann:secret@h/db");
+    let Database::Urls(url) = config(&file, &[]).unwrap().database else { panic!("it is a URL") };
+    assert_eq!(url, ["postgres://ann:secret@h/db"]);
 
     let faults = config(&file, &[URL]).unwrap_err();
     assert_eq!(
@@ -205,8 +240,8 @@ fn a_file_of_a_url_has_one_line_and_errors_do_not_repeat_its_text() {
     let flag = format!("--database-url-file={}", path.to_str().unwrap());
     for end in ["", "\n", "\r\n", " \n\n", "\t"] {
         fs::write(&path, format!("postgres://ann:secret@h/db{end}")).unwrap();
-        let Database::Url(url) = config(&[&flag], &[]).unwrap().database else { panic!("it is a URL") };
-        assert_eq!(url, "postgres://ann:secret@h/db", "{end:?}");
+        let Database::Urls(url) = config(&[&flag], &[]).unwrap().database else { panic!("it is a URL") };
+        assert_eq!(url, ["postgres://ann:secret@h/db"], "{end:?}");
     }
     for content in [
         "postgres://u:hunter2@h/d\n# password is hunter2",
@@ -486,11 +521,18 @@ fn the_example_file_is_valid_as_it_is_and_with_every_line_enabled() {
     // Without its feature the program reads no topic.
     let needs_a_feature: &[&str] = if cfg!(feature = "kafka") { &[] } else { &["kafka"] };
     let faults = read(&in_force(needs_a_feature)).unwrap_err();
-    let pairs = ["database_url_file: contradict each other", "kafka_dead_letter: contradict each other"];
+    let pairs = [
+        "database_url_file: contradict each other",
+        "database_url: contradict each other",
+        "database_url_file: contradict each other",
+        "kafka_dead_letter: contradict each other",
+    ];
     assert!(
         faults.len() == pairs.len() && faults.iter().zip(pairs).all(|(fault, pair)| fault.contains(pair)),
         "{faults:?}"
     );
-    let left_out = [needs_a_feature, &["database_url_file", "kafka_dead_letter"]].concat();
-    assert_eq!(read(&in_force(&left_out)).map(drop), Ok(()));
+    for others in [["database_url_file", "shards"], ["database_url", "shards"], ["database_url", "database_url_file"]] {
+        let left_out = [needs_a_feature, &others, &["kafka_dead_letter"]].concat();
+        assert_eq!(read(&in_force(&left_out)).map(drop), Ok(()));
+    }
 }

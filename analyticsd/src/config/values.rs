@@ -12,7 +12,7 @@ use std::{
 
 use db::embedded::EmbeddedKind;
 use ipnet::IpNet;
-use model::{InvalidInput, SiteName, TimeUnit, access::Origin};
+use model::{InvalidInput, ShardCount, SiteName, TimeUnit, access::Origin};
 use tracing_subscriber::EnvFilter;
 
 use super::definition::Wrong;
@@ -124,6 +124,20 @@ pub(super) fn database_url_file(text: &str) -> Result<String, Wrong> {
     database_url(url).map_err(|Wrong { fault, accepted }| {
         Wrong::new(format!("holds what is no database URL: {fault}"), format!("{ACCEPTED}: {accepted}"))
     })
+}
+
+/// The URLs of the shards of a counter, with blanks or line breaks between them.
+pub(super) fn shards(text: &str) -> Result<Vec<String>, Wrong> {
+    let urls: Vec<String> = text.split_whitespace().map(database_url).collect::<Result<_, _>>()?;
+    match ShardCount::new(urls.len()) {
+        Some(_) => Ok(urls),
+        None => Err(Wrong::new(format!("names {} databases", urls.len()), format!("1 to {}", ShardCount::MAX))),
+    }
+}
+
+/// Masks the passwords of several URLs.
+pub(super) fn mask_urls(text: &str) -> String {
+    text.split_whitespace().map(db::mask_password).collect::<Vec<_>>().join(" ")
 }
 
 pub(super) fn embedded_kind(text: &str) -> Result<EmbeddedKind, Wrong> {

@@ -12,9 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use db::{Claim, Fate, Ingested, Moved, Retention, Store, StoreError, Undecided, Writer};
+use db::{Claim, Fate, Ingested, Moved, Store, StoreError, Undecided, Writer};
 use futures_util::FutureExt;
-use model::{SiteEvent, SiteHour, SourcePosition, SourceStep, Submission};
+use model::{SiteEvent, SiteHour, SourcePosition, SourceStanding, SourceStep, Submission};
 use tokio::{
     sync::{Semaphore, mpsc},
     task::{JoinError, JoinSet},
@@ -24,7 +24,7 @@ use tokio::{
 use crate::{
     ingest::{
         backoff::Backoff,
-        expired::Expired,
+        expired::{Expired, accepts_from},
         job::{Accepted, IngestError, Job, answer_all},
         limits::body_budget::BodyShare,
         losses::Losses,
@@ -33,7 +33,7 @@ use crate::{
         storing::{LaneStoring, Proof, Storing},
     },
     process::tasks::Tasks,
-    telemetry::metrics::{CommitOutcome, LaneCommits, LaneName, Metrics, Queued},
+    telemetry::metrics::{CommitOutcome, LaneCommits, LaneName, Queued, ShardMetrics},
 };
 
 /// How long to try to find out whether a commit went through, when the connection died during it.
@@ -48,20 +48,18 @@ const OUTAGE_GRACE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_millis(40);
 /// How often a request is tried again while connections break and the database works.
 const MAX_TRIES: u8 = 3;
-/// How long the answer to a late event may wait for the time from which events are accepted.
-const BOUND_PATIENCE: Duration = Duration::from_secs(1);
 /// After this time without a commit the lane of the present proves that it can store events. A replica that is not
 /// ready gets no traffic to learn from.
 const QUIET: Duration = Duration::from_secs(5);
 /// The same for the other lanes, once they have stored anything. The proof also notices events that the database lost.
 const QUIET_OF_OTHERS: Duration = Duration::from_mins(1);
-/// What the lanes of one daemon share.
+/// What the lanes of one shard share.
 pub(crate) struct Shared<'a> {
     pub(crate) store: &'a Store,
     /// Keeps events while the database is unavailable.
     pub(crate) spool: Option<&'a SpoolLane>,
 
-    pub(crate) metrics: &'a Arc<Metrics>,
+    pub(crate) metrics: &'a Arc<ShardMetrics>,
     /// Whether events can be stored, as far as the lanes know.
     pub(crate) storing: &'a Arc<Storing>,
     /// Notices when the database lost committed events.
@@ -123,7 +121,7 @@ impl Batcher {
     pub(crate) async fn store(
         &self,
         submission: Submission,
-        share: Option<BodyShare>,
+        share: Option<Arc<BodyShare>>,
     ) -> Result<Accepted, IngestError> {
         let (job, answered) = Job::new(submission, share);
         match &self.spool {
@@ -137,7 +135,7 @@ impl Batcher {
 
 struct Lane {
     name: LaneName,
-    metrics: Arc<Metrics>,
+    metrics: Arc<ShardMetrics>,
     commits: Arc<LaneCommits>,
     storing: Arc<LaneStoring>,
     losses: Losses,
@@ -338,13 +336,7 @@ impl Lane {
         }
         let store = self.store.clone();
         self.refusing.spawn(async move {
-            // The query runs in a task of its own, so that the timeout does not cancel it and leave a pooled connection
-            // in an unknown state.
-            let asked = tokio::spawn(async move { Retention::accepts_from(&store).await });
-            let accepts_from = match timeout(BOUND_PATIENCE, asked).await {
-                Ok(Ok(Ok(bound))) => Some(bound.unwrap_or_default()),
-                _ => None,
-            };
+            let accepts_from = accepts_from(&store).await;
             for job in jobs {
                 let Some(SiteEvent { site, event }) = job.first_in(&expired) else { continue };
                 let expired = Expired { at: event.at, site: *site, accepts_from };
@@ -411,7 +403,7 @@ impl Lane {
                 job.waits_from = Some(stands_at.clone());
                 ahead.push(job);
             } else {
-                let error = IngestError::SourceElsewhere(stands_at.clone());
+                let error = IngestError::SourceElsewhere(SourceStanding::at(stands_at.clone()));
                 job.answer(Err(error));
             }
         }

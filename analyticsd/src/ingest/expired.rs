@@ -1,7 +1,14 @@
 //! Events that cannot be counted exactly, because raw events of their hour are gone.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
+use db::{Retention, Store};
 use model::{Hour, SiteHour, SiteId, Timestamp};
+use tokio::time::timeout;
+
+/// How long the answer to a late event may wait for the time from which events are accepted.
+const BOUND_PATIENCE: Duration = Duration::from_secs(1);
 
 /// An event of an hour whose raw events are no longer kept, or not complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +25,18 @@ impl Expired {
     /// Whether retention has not reached its hour, so that something else deleted the raw events.
     pub(crate) fn is_within_retention(self) -> bool {
         self.accepts_from.is_some_and(|from| from.timestamp_millis() <= self.at.millis())
+    }
+}
+
+/// The time from which a shard accepts events, 1970 if it accepts all; none if it does not answer soon.
+pub(crate) async fn accepts_from(store: &Store) -> Option<DateTime<Utc>> {
+    // The query runs in a task of its own, so that the timeout does not cancel it and leave a pooled connection in an
+    // unknown state.
+    let store = store.clone();
+    let asked = tokio::spawn(async move { Retention::accepts_from(&store).await });
+    match timeout(BOUND_PATIENCE, asked).await {
+        Ok(Ok(Ok(bound))) => Some(bound.unwrap_or_default()),
+        _ => None,
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
 use db::Claim;
 use model::{
-    EventKind, Hour, IdempotencyKey, SiteEvent, SiteHour, SiteId, SourceName, SourcePosition, SourceStep, Submission,
-    wire::MAX_BATCH_HOURS,
+    EventKind, Hour, IdempotencyKey, SiteEvent, SiteHour, SiteId, SourceName, SourcePosition, SourceStanding,
+    SourceStep, Submission, wire::MAX_BATCH_HOURS,
 };
 use thiserror::Error;
 use tokio::{sync::oneshot, time::Instant};
@@ -47,7 +48,7 @@ impl Repeated {
     }
 }
 
-/// Why events were not acknowledged. They are not stored, except for [`IngestError::Unknown`].
+/// Why events were not acknowledged. They are not stored, except for [`IngestError::Unknown`] and [`IngestError::Incomplete`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum IngestError {
     /// Too many requests wait already, or this one waited too long.
@@ -71,12 +72,22 @@ pub(crate) enum IngestError {
     /// Another request was stored under this idempotency key of theirs.
     #[error("the idempotency key belongs to another request")]
     Conflict(SiteHour, IdempotencyKey),
-    /// Their source stands here, and not where the request begins.
+    /// Their source stands here, and not where the request begins; or the request does not end where a part of it does that some shards have.
     #[error("the source stands elsewhere")]
-    SourceElsewhere(SourcePosition),
+    SourceElsewhere(SourceStanding),
+    /// Some shards have stored theirs of them, and others have not. Given again under the same key or source, they complete what is missing.
+    #[error("not every shard has stored its part")]
+    Incomplete,
     /// They may be stored or not: the connection died during the commit and the database did not come back in time.
     #[error("it is not known whether the events are stored")]
     Unknown,
+}
+
+impl IngestError {
+    /// Whether the same events would be refused again.
+    pub(crate) fn is_for_good(&self) -> bool {
+        matches!(self, Self::Expired(_) | Self::SiteDeleted | Self::Conflict(..) | Self::SourceElsewhere(_))
+    }
 }
 
 /// The events of one request, and the channel for its answer.
@@ -91,14 +102,14 @@ pub(crate) struct Job {
     /// Repetitions of the same request. They get the same answer.
     followers: Vec<Job>,
     arrived: Instant,
-    _share: Option<BodyShare>,
+    _share: Option<Arc<BodyShare>>,
     answer: oneshot::Sender<Result<Accepted, IngestError>>,
 }
 
 impl Job {
     pub(crate) fn new(
         submission: Submission,
-        share: Option<BodyShare>,
+        share: Option<Arc<BodyShare>>,
     ) -> (Self, oneshot::Receiver<Result<Accepted, IngestError>>) {
         let (answer, answered) = oneshot::channel();
         let claims = Claim::all_of(&submission);
@@ -140,7 +151,10 @@ impl Job {
 
     /// Answers that it waited too long, and where its source stands if it waited for that.
     pub(crate) fn not_reached(self) {
-        let error = self.waits_from.clone().map_or(IngestError::TooBusy, IngestError::SourceElsewhere);
+        let error = self
+            .waits_from
+            .clone()
+            .map_or(IngestError::TooBusy, |at| IngestError::SourceElsewhere(SourceStanding::at(at)));
         self.answer(Err(error));
     }
 
@@ -168,11 +182,10 @@ impl Job {
 
     /// Whether the other is the same request under the same keys, so that one answer is right for both.
     pub(crate) fn is_repeated_by(&self, other: &Self) -> bool {
-        let is_all_keyed = |job: &Self| {
-            let keyed: usize = job.submission.keyed.iter().map(|keyed| keyed.events.len()).sum();
-            keyed == job.submission.events.len()
-        };
-        !self.claims.is_empty() && self.claims == other.claims && is_all_keyed(self) && is_all_keyed(other)
+        !self.claims.is_empty()
+            && self.claims == other.claims
+            && self.submission.is_all_keyed()
+            && other.submission.is_all_keyed()
     }
 
     /// Gives the other the answer of this one.

@@ -1,97 +1,75 @@
-//! The lanes of events. The present has a lane of its own, so that work on an old hour never delays the current one.
+//! The way of events to their shards. An event goes to the shard of its visitor, and is one commit there. A batch is cut by shard; its key or its
+//! source is kept in each of them, so that giving it again completes what is missing.
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
-};
+use std::{sync::Arc, time::Duration};
 
-use db::Store;
-use model::{Hour, IdempotencyKey, SiteEvent, Submission, Timestamp, wire::MAX_BATCH_EVENTS};
-use tokio::sync::Semaphore;
+use db::{Refusals, Shards, Store, StoreError, StoreOptions};
+use futures_util::future::join_all;
+use model::{IdempotencyKey, SiteEvent, SourcePosition, SourceStanding, SourceStep, Submission};
+use tokio::time::timeout;
 
 use crate::{
     ingest::{
-        batcher::{Batcher, Shared},
-        job::{Accepted, IngestError},
+        expired::{Expired, accepts_from},
+        job::{Accepted, IngestError, Repeated},
         limits::body_budget::BodyShare,
         losses::Losses,
-        pending::BatcherLimits,
-        spool::SpoolLane,
+        shard_lanes::ShardLanes,
+        spool::ShardSpools,
         storing::Storing,
     },
     process::tasks::Tasks,
-    telemetry::metrics::{LaneName, Metrics, Queued},
+    telemetry::metrics::Metrics,
 };
 
-/// The most events that wait for one lane's next commit. Beyond it the daemon returns 503. A waiting event takes at
-/// most about 450 bytes, so a full queue takes about 7 MiB, and as much again may wait for hours that are being
-/// rebuilt.
-const QUEUE_LENGTH: usize = 16_384;
-/// The limits for single events. A full commit takes some tens of milliseconds.
-const SINGLE: BatcherLimits = BatcherLimits { queue_length: QUEUE_LENGTH, commit_events: 4_096 };
-/// The limits for batches of up to 10,000 events each, so few may wait. Waiting batches share a commit: a user in all
-/// of four batches is written once. A full commit takes two tenths of a second; a commit with the same new user waits
-/// for it.
-const BULK: BatcherLimits = BatcherLimits { queue_length: 16, commit_events: 4 * MAX_BATCH_EVENTS };
+/// How long a shard may take to say whether it would refuse its part of a batch.
+const PATIENCE: Duration = Duration::from_millis(2_500);
+/// The most batches at a time of which a shard is asked that.
+const CONNECTIONS: usize = 2;
 
-/// The most hours that are reopened at a time.
-const MAX_REOPENING: usize = 3;
-
-/// The lanes of one daemon's events. Each has a task of its own and at most one commit under way. Events with keys have
-/// lanes of their own, so that only their clients wait for the lookup of keys. Batches have two lanes: one prepares a
-/// commit of 40,000 events while the database stores the other's.
+/// The lanes of the events of all shards.
 pub(crate) struct EventLanes {
-    present_events: Batcher,
-    past_events: Batcher,
-    bulk_events: [Batcher; 2],
-    keyed_events: Batcher,
-    keyed_bulk_events: Batcher,
-    storing: Arc<Storing>,
+    shards: Vec<Arc<ShardLanes>>,
+    /// To ask them whether they would refuse a part of a batch.
+    stores: Shards,
+    has_spool: bool,
 }
 
 impl EventLanes {
     /// Starts the lanes' tasks in `tasks`. Once the [`EventLanes`] are dropped, they answer all accepted requests and
-    /// end. With a spool, events are kept there while the database is unavailable.
+    /// end. With spools, events are kept there while the database of their shard is unavailable.
     pub(crate) fn start(
-        store: &Store,
-        spool: Option<&SpoolLane>,
-        metrics: &Arc<Metrics>,
-        losses: Losses,
+        shards: &Shards,
+        spools: Option<&ShardSpools>,
+        losses: Vec<Losses>,
+        metrics: &Metrics,
         tasks: &Tasks,
     ) -> Self {
-        let storing = Arc::<Storing>::default();
-        let reopening_places = Arc::new(Semaphore::new(MAX_REOPENING));
-        let shared = Shared { store, spool, metrics, storing: &storing, losses, reopening_places };
-        let events = |name, limits, tasks| Batcher::start(name, limits, &shared, tasks);
-        Self {
-            present_events: events(LaneName::Present, SINGLE, tasks),
-            past_events: events(LaneName::Past, SINGLE, tasks),
-            bulk_events: [events(LaneName::Bulk, BULK, tasks), events(LaneName::Bulk, BULK, tasks)],
-            keyed_events: events(LaneName::Keyed, SINGLE, tasks),
-            keyed_bulk_events: events(LaneName::KeyedBulk, BULK, tasks),
-            storing,
-        }
+        let options = StoreOptions {
+            application_name: "analyticsd batches".to_owned(),
+            max_connections: CONNECTIONS,
+            works_on_raw_events: false,
+            ..StoreOptions::default()
+        };
+        let lanes = shards.iter().zip(losses).zip(&metrics.shards).enumerate();
+        let lanes = lanes.map(|(shard, ((store, losses), metrics))| {
+            let spool = spools.map(|spools| spools.of(shard));
+            let lanes = Arc::new(ShardLanes::start(store, spool, metrics, losses, shards.len(), tasks));
+            lanes.watch(metrics);
+            lanes
+        });
+        Self { shards: lanes.collect(), stores: shards.with_options(&options), has_spool: spools.is_some() }
     }
 
-    /// Whether events can be stored, as far as the lanes know.
-    pub(crate) fn storing(&self) -> Arc<Storing> {
-        Arc::clone(&self.storing)
+    /// Whether events of each shard can be stored, as far as its lanes know.
+    pub(crate) fn storing(&self) -> Vec<Arc<Storing>> {
+        self.shards.iter().map(|lanes| lanes.storing()).collect()
     }
 
-    /// Adds the lengths of all queues to the metrics, as long as the lanes exist.
-    pub(crate) fn watch(self: &Arc<Self>, metrics: &Metrics) {
-        type Queues = fn(&EventLanes) -> Queued;
-        let queues: [(&str, Queues); 5] = [
-            ("present", |lanes| lanes.present_events.queued()),
-            ("past", |lanes| lanes.past_events.queued()),
-            ("bulk", |lanes| lanes.bulk_events.iter().map(Batcher::queued).sum()),
-            ("keyed", |lanes| lanes.keyed_events.queued()),
-            ("keyed_bulk", |lanes| lanes.keyed_bulk_events.queued()),
-        ];
-        for (queue, queued) in queues {
-            let lanes = Arc::downgrade(self);
-            metrics.watch_queue(queue, move || lanes.upgrade().map(|lanes| queued(&lanes)));
-        }
+    /// Whether a batch may come without a source and without keys: several shards store it in several commits, of which
+    /// some may fail, and without one of both it could not be given again.
+    pub(crate) fn takes_unnamed_batches(&self) -> bool {
+        self.shards.len() == 1
     }
 
     /// Stores one event, under a key if one is given; when this returns [`Accepted::Committed`] it is committed.
@@ -100,45 +78,183 @@ impl EventLanes {
         event: SiteEvent,
         key: Option<IdempotencyKey>,
     ) -> Result<Accepted, IngestError> {
-        let lane = match key {
-            Some(_) => &self.keyed_events,
-            None if is_present(event.event.hour()) => &self.present_events,
-            None => &self.past_events,
-        };
-        lane.store(Submission::new(vec![event], key), None).await
+        self.shards[self.stores.count().shard_of(&event.event.user)].store_one(event, key).await
     }
 
-    /// Stores a batch, all or nothing; when this returns [`Accepted::Committed`] it is committed. `share` is the memory that it has of
+    /// Stores a batch; when this returns [`Accepted::Committed`] it is committed. `share` is the memory that it has of
     /// the budget for bodies, if it came as one.
+    ///
+    /// In one shard it is all or nothing. In several each stores its part, all at once, unless one of them says before
+    /// that it would refuse it for good.
     pub(crate) async fn store_batch(
         &self,
         batch: Submission,
         share: Option<BodyShare>,
     ) -> Result<Accepted, IngestError> {
-        let lane = if batch.keyed.is_empty() {
-            let [one, other] = &self.bulk_events;
-            let prefers_one = match &batch.step {
-                // What one lane has of a source is in order.
-                Some(step) => hash_of((step.site, &step.source)).is_multiple_of(2),
-                None => one.room() >= other.room(),
-            };
-            if prefers_one { one } else { other }
-        } else {
-            &self.keyed_bulk_events
-        };
-        lane.store(batch, share).await
+        let share = share.map(Arc::new);
+        if let [one] = &self.shards[..] {
+            return one.store_batch(batch, share).await;
+        }
+        let count = self.stores.count();
+        let parts = batch.cut(count.get(), |event| count.shard_of(&event.event.user));
+        // Each shard's position of a source moves with each part, so that it takes no part before the one that it lacks.
+        let parts: Vec<(usize, Submission)> =
+            parts.into_iter().enumerate().filter(|(_, part)| part.step.is_some() || !part.events.is_empty()).collect();
+        if parts.len() > 1 || parts.iter().any(|(_, part)| part.step.is_some()) {
+            self.refuse(&parts).await?;
+        }
+        let stored = parts.into_iter().map(|(shard, part)| self.shards[shard].store_batch(part, share.clone()));
+        together(join_all(stored).await)
+    }
+
+    /// Asks each shard whether it would refuse its part for good, so that no other stores its own.
+    async fn refuse(&self, parts: &[(usize, Submission)]) -> Result<(), IngestError> {
+        let asked = parts.iter().map(async |(shard, part)| (*shard, part, ask(&self.stores[*shard], part).await));
+        let mut stand = Vec::new();
+        let mut is_away = false;
+        for (shard, part, refusals) in join_all(asked).await {
+            match refusals {
+                Ok(refusals) => {
+                    self.judge(shard, part, &refusals).await?;
+                    stand.extend(refusals.stands_at);
+                }
+                Err(error) => {
+                    tracing::debug!(shard, %error, "a shard does not say whether it would refuse a part of a batch");
+                    is_away = true;
+                }
+            }
+        }
+        let step = parts.first().and_then(|(_, part)| part.step.as_ref());
+        // Of a source nothing is spooled.
+        if is_away && (step.is_some() || !self.has_spool) {
+            return Err(IngestError::Unavailable);
+        }
+        match step.and_then(|step| elsewhere(step, stand)) {
+            Some(standing) => Err(IngestError::SourceElsewhere(standing)),
+            None => Ok(()),
+        }
+    }
+
+    async fn judge(&self, shard: usize, part: &Submission, refusals: &Refusals) -> Result<(), IngestError> {
+        if part.events.iter().any(|event| refusals.deleted.contains(&event.site)) {
+            return Err(IngestError::SiteDeleted);
+        }
+        if let Some(late) = part.events.iter().find(|event| refusals.expired.contains(&event.site_hour())) {
+            let accepts_from = accepts_from(&self.stores[shard]).await;
+            return Err(IngestError::Expired(Expired { at: late.event.at, site: late.site, accepts_from }));
+        }
+        match &refusals.conflicting {
+            Some(claim) => Err(IngestError::Conflict(claim.site_hour, claim.key.clone())),
+            None => Ok(()),
+        }
     }
 }
 
-fn hash_of(value: impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
+async fn ask(store: &Store, part: &Submission) -> Result<Refusals, StoreError> {
+    timeout(PATIENCE, store.refusals(part)).await.unwrap_or(Err(StoreError::TimedOut(PATIENCE)))
 }
 
-/// The current hour, the one before it (not settled yet), and the one after it (current by clocks ahead of ours). An
-/// hour further ahead may need a new partition, and the present must not wait for that either.
-pub(crate) fn is_present(hour: Hour) -> bool {
-    let current = Hour::containing(Timestamp::now());
-    hour == current || Some(hour) == current.previous() || Some(hour) == current.next()
+/// Where a source stands whose part begins or ends within what some shards have; none if its shards may take the part,
+/// or some of them wait for what comes before it.
+fn elsewhere(step: &SourceStep, stand: Vec<SourcePosition>) -> Option<SourceStanding> {
+    let fits = |at: &SourcePosition| {
+        *at == step.from || *at == step.to || at.position < step.from.position || at.position > step.to.position
+    };
+    if stand.iter().all(fits) { None } else { SourceStanding::of_shards(stand) }
+}
+
+/// What a batch is answered whose parts were answered so.
+fn together(answers: Vec<Result<Accepted, IngestError>>) -> Result<Accepted, IngestError> {
+    let (accepted, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    let mut refused: Vec<IngestError> = refused.into_iter().filter_map(Result::err).collect();
+    // The source stands where the shard stands that has the least of it. What others have is not stored again.
+    let stand: Vec<SourceStanding> = refused
+        .iter()
+        .filter_map(|error| match error {
+            IngestError::SourceElsewhere(standing) => Some(standing.clone()),
+            _ => None,
+        })
+        .collect();
+    if let Some(standing) = stand.into_iter().min_by_key(|standing| standing.at.position) {
+        return Err(IngestError::SourceElsewhere(standing));
+    }
+    if refused.is_empty() {
+        return Ok(accepted
+            .into_iter()
+            .filter_map(Result::ok)
+            .reduce(both)
+            .unwrap_or(Accepted::Committed(Repeated::default())));
+    }
+    if !accepted.is_empty() || refused.contains(&IngestError::Unknown) {
+        return Err(IngestError::Incomplete);
+    }
+    // What will be refused again says more than what may pass.
+    let place = refused.iter().position(IngestError::is_for_good).unwrap_or(0);
+    Err(refused.swap_remove(place))
+}
+
+fn both(one: Accepted, other: Accepted) -> Accepted {
+    match (one, other) {
+        (Accepted::Committed(one), Accepted::Committed(other)) => Accepted::Committed(Repeated {
+            clicks: one.clicks + other.clicks,
+            impressions: one.impressions + other.impressions,
+            stands_at: one.stands_at.zip(other.stands_at).map(|(one, other)| one.min(other)),
+        }),
+        _ => Accepted::Spooled,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{SiteId, SourceName, SourcePosition, SourceStanding, SourceStep};
+
+    use super::{elsewhere, together};
+    use crate::ingest::job::{Accepted, IngestError, Repeated};
+
+    fn at(position: u64) -> SourcePosition {
+        SourcePosition { position, check: None }
+    }
+
+    fn committed(clicks: u64, stands_at: Option<u64>) -> Result<Accepted, IngestError> {
+        Ok(Accepted::Committed(Repeated { clicks, impressions: 1, stands_at }))
+    }
+
+    #[test]
+    fn a_batch_is_acknowledged_once_every_shard_has_acknowledged_its_part() {
+        let repeated =
+            |clicks, impressions, stands_at| Ok(Accepted::Committed(Repeated { clicks, impressions, stands_at }));
+        assert_eq!(together(vec![committed(1, None), committed(2, None)]), repeated(3, 2, None));
+        assert_eq!(together(vec![committed(1, Some(9)), committed(2, Some(7))]), repeated(3, 2, Some(7)));
+        assert_eq!(together(vec![committed(1, Some(9)), committed(2, None)]), repeated(3, 2, None));
+        assert_eq!(together(vec![committed(1, None), Ok(Accepted::Spooled)]), Ok(Accepted::Spooled));
+        assert_eq!(together(vec![]), repeated(0, 0, None));
+    }
+
+    #[test]
+    fn a_batch_of_which_some_parts_are_stored_is_to_be_given_again() {
+        let incomplete = Err(IngestError::Incomplete);
+        assert_eq!(together(vec![committed(1, None), Err(IngestError::Unavailable)]), incomplete);
+        assert_eq!(together(vec![committed(1, None), Err(IngestError::SiteDeleted)]), incomplete);
+        assert_eq!(together(vec![Err(IngestError::TooBusy), Err(IngestError::Unknown)]), incomplete);
+        let refused = vec![Err(IngestError::TooBusy), Err(IngestError::SiteDeleted)];
+        assert_eq!(together(refused), Err(IngestError::SiteDeleted));
+    }
+
+    #[test]
+    fn a_source_stands_where_the_shard_stands_that_has_the_least_of_it() {
+        let moved = |position| Err(IngestError::SourceElsewhere(SourceStanding::at(at(position))));
+        assert_eq!(together(vec![committed(1, None), moved(8), moved(5)]), moved(5));
+    }
+
+    #[test]
+    fn a_part_must_end_where_the_one_ends_that_some_shards_have() {
+        let step =
+            SourceStep { site: SiteId::NAMELESS, source: SourceName::new("a").unwrap(), from: at(10), to: at(20) };
+        let judged = |positions: &[u64]| elsewhere(&step, positions.iter().map(|&position| at(position)).collect());
+        for fits in [&[10, 10][..], &[10, 20], &[20, 20], &[0, 20], &[0, 0], &[30, 10]] {
+            assert_eq!(judged(fits), None, "{fits:?}");
+        }
+        assert_eq!(judged(&[10, 15, 18, 30]), Some(SourceStanding { at: at(10), parts_end_at: vec![15, 18, 30] }));
+        assert_eq!(judged(&[0, 15]), Some(SourceStanding { at: at(0), parts_end_at: vec![15] }));
+    }
 }

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use crate::process::tasks::Tasks;
-use crate::telemetry::metrics::{LaneName, Metrics};
+use crate::telemetry::metrics::{LaneName, ShardMetrics};
 
 /// The most writers' rows that wait to be checked. A lane leaves one when the database becomes unavailable, and few
 /// during an outage.
@@ -24,13 +24,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(crate) struct Losses {
     store: Store,
-    metrics: Arc<Metrics>,
+    metrics: Arc<ShardMetrics>,
     left: mpsc::Sender<Acknowledged>,
 }
 
 impl Losses {
     /// Starts the task. It runs one check at a time, so that a hanging database gets few of them.
-    pub(crate) fn start(store: &Store, metrics: &Arc<Metrics>, tasks: &Tasks) -> Self {
+    pub(crate) fn start(store: &Store, metrics: &Arc<ShardMetrics>, tasks: &Tasks) -> Self {
         let (left, waiting) = mpsc::channel(MAX_WAITING);
         tasks.spawn_background("looking for lost commits", look_at_each(waiting, store.clone(), Arc::clone(metrics)));
         Self { store: store.clone(), metrics: Arc::clone(metrics), left }
@@ -63,7 +63,7 @@ impl Losses {
     }
 }
 
-async fn look_at_each(mut waiting: mpsc::Receiver<Acknowledged>, store: Store, metrics: Arc<Metrics>) {
+async fn look_at_each(mut waiting: mpsc::Receiver<Acknowledged>, store: Store, metrics: Arc<ShardMetrics>) {
     while let Some(acknowledged) = waiting.recv().await {
         if let Some(loss) = look(&acknowledged, &store).await {
             report(loss, &store, &metrics).await;
@@ -84,7 +84,7 @@ async fn look(acknowledged: &Acknowledged, store: &Store) -> Option<Loss> {
 }
 
 /// Reports a loss to the log, the metrics and, through the database, `doctor`.
-async fn report(loss: Loss, store: &Store, metrics: &Metrics) {
+async fn report(loss: Loss, store: &Store, metrics: &ShardMetrics) {
     let Loss { writer, batches, events, at_least } = loss;
     tracing::error!(
         writer,

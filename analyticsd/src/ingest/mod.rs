@@ -8,5 +8,6 @@ pub(crate) mod lanes;
 pub(crate) mod limits;
 pub(crate) mod losses;
 mod pending;
+pub(crate) mod shard_lanes;
 pub(crate) mod spool;
 pub(crate) mod storing;

@@ -22,7 +22,7 @@ use crate::{
         job::{Fit, IngestError, Job, Room, answer_all},
         spool::SpoolLane,
     },
-    telemetry::metrics::Metrics,
+    telemetry::metrics::ShardMetrics,
 };
 
 /// The most requests that are set aside for the next commit because this one holds their key, or another part of their source.
@@ -65,7 +65,7 @@ pub(crate) struct Pending {
     pub(crate) reopening: JoinSet<Reopened>,
     reopening_places: Arc<Semaphore>,
     pub(crate) spool: Option<SpoolLane>,
-    metrics: Arc<Metrics>,
+    metrics: Arc<ShardMetrics>,
 }
 
 impl Pending {
@@ -74,7 +74,7 @@ impl Pending {
         limits: BatcherLimits,
         spool: Option<SpoolLane>,
         reopening_places: Arc<Semaphore>,
-        metrics: Arc<Metrics>,
+        metrics: Arc<ShardMetrics>,
     ) -> Self {
         Self {
             queue,

@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::{
     ingest::backoff::Backoff,
-    telemetry::metrics::{LaneName, Metrics},
+    telemetry::metrics::{LaneName, ShardMetrics},
 };
 
 /// When a commit of the present takes longer, events count as not storable and requests behind it are refused. In other
@@ -30,7 +30,7 @@ const LATELY: Duration = Duration::from_secs(10);
 /// How long a question waits for the first proof of a daemon that has just started.
 const FIRST_PROOF: Duration = Duration::from_secs(5);
 
-/// The state of all lanes of one daemon.
+/// The state of all lanes of one shard.
 pub(crate) struct Storing {
     lanes: Mutex<Vec<Arc<LaneStoring>>>,
     /// Whether any lane has tried yet.
@@ -49,7 +49,7 @@ impl Default for Storing {
 
 impl Storing {
     /// Adds a lane whose state is not known yet.
-    pub(crate) fn lane(self: &Arc<Self>, name: LaneName, metrics: &Metrics) -> Arc<LaneStoring> {
+    pub(crate) fn lane(self: &Arc<Self>, name: LaneName, metrics: &ShardMetrics) -> Arc<LaneStoring> {
         let lane = Arc::new(LaneStoring {
             name,
             state: Mutex::default(),
@@ -191,6 +191,7 @@ fn reason(cause: &StoreError) -> String {
         (_, Some(code)) => format!("the database refuses commits, with SQLSTATE {code}"),
         (StoreError::TimedOut(limit), None) => format!("the database did not answer a commit within {limit:?}"),
         (StoreError::Stuck(_), None) => "earlier commits that timed out are still running in the database".to_owned(),
+        (StoreError::Misplaced(_), None) => "the database is not the one that the settings mean".to_owned(),
         (StoreError::NotReplicated, None) => "the database commits without its synchronous standby".to_owned(),
         (_, None) => "the database cannot be reached".to_owned(),
     }
@@ -209,12 +210,13 @@ mod tests {
 
     use db::StoreError;
 
-    use super::{LONGEST_COMMIT, LaneName, Metrics, Storing, lock};
+    use super::{LONGEST_COMMIT, LaneName, Storing, lock};
+    use crate::telemetry::metrics::Metrics;
 
     #[tokio::test]
     async fn only_a_commit_of_the_present_that_hangs_is_trouble() {
-        let (storing, metrics) = (Arc::new(Storing::default()), Arc::new(Metrics::new([], Arc::default(), [])));
-        let [present, bulk] = [LaneName::Present, LaneName::Bulk].map(|name| storing.lane(name, &metrics));
+        let (storing, metrics) = (Arc::new(Storing::default()), Arc::new(Metrics::new([], Arc::default(), [], 1)));
+        let [present, bulk] = [LaneName::Present, LaneName::Bulk].map(|name| storing.lane(name, &metrics.shards[0]));
         let long_ago = Instant::now().checked_sub(LONGEST_COMMIT + Duration::from_secs(1));
         assert!(!present.stores());
 
@@ -231,9 +233,9 @@ mod tests {
 
     #[tokio::test]
     async fn one_lane_that_cannot_store_is_trouble_until_it_can() {
-        let (storing, metrics) = (Arc::new(Storing::default()), Arc::new(Metrics::new([], Arc::default(), [])));
+        let (storing, metrics) = (Arc::new(Storing::default()), Arc::new(Metrics::new([], Arc::default(), [], 1)));
         let [present, one_bulk, other_bulk] =
-            [LaneName::Present, LaneName::Bulk, LaneName::Bulk].map(|name| storing.lane(name, &metrics));
+            [LaneName::Present, LaneName::Bulk, LaneName::Bulk].map(|name| storing.lane(name, &metrics.shards[0]));
         assert!(!present.stores() && !one_bulk.stores());
         assert_eq!(storing.trouble().await, None);
 

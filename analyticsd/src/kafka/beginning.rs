@@ -1,8 +1,8 @@
-//! Asks where a partition stands: the database for its position, the brokers for the messages that they have.
+//! Asks where a partition stands: every shard for its position, the brokers for the messages that they have.
 
 use std::sync::Arc;
 
-use db::StoreError;
+use db::ShardsError;
 use model::{SiteId, SourceName, SourcePosition};
 use rdkafka::error::KafkaError;
 use thiserror::Error;
@@ -39,7 +39,7 @@ pub(super) enum CannotBegin {
     #[error("the site of --kafka-site: {0}")]
     Site(#[from] SiteRefusal),
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] ShardsError),
     #[error(
         "the database has its messages before offset {stored}, and the one before it is not what the brokers have there, if they \
          have any: the topic was made anew, or they lost messages, or this is another cluster. For a new topic give another \
@@ -87,6 +87,6 @@ pub(super) async fn find_standing(
         format!("{cluster}/{}/{partition}", config.address.topic)
     };
     let name = SourceName::of_the_daemon("kafka", name);
-    let stored = services.store.source_position(SITE, &name).await?;
+    let stored = services.shards.source_standing(SITE, &name).await?.at;
     Ok(Begun { source: name, stored, first })
 }

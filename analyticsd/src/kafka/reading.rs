@@ -339,9 +339,9 @@ impl Reading {
             let (storing, source, generation) = (Arc::clone(&self.storing), source.clone(), slot.generation);
             let known = partition.stored.clone();
             slot.work = self.work.spawn(async move {
-                let found = storing.services.store.source_position(SITE, &source).await;
+                let found = storing.services.shards.source_standing(SITE, &source).await;
                 // Without an answer the next look will tell.
-                let found = found.unwrap_or_else(|_| known.clone());
+                let found = found.map_or_else(|_| known.clone(), |standing| standing.at);
                 Done { partition: number, generation, result: WorkResult::Looked { known, found } }
             });
         }

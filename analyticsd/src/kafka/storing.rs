@@ -2,8 +2,10 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use db::Store;
-use model::{Hour, IdempotencyKey, SiteHour, SourceName, SourcePosition, SourceStep, wire::MAX_BATCH_BYTES};
+use db::Shards;
+use model::{
+    Hour, IdempotencyKey, SiteHour, SourceName, SourcePosition, SourceStanding, SourceStep, wire::MAX_BATCH_BYTES,
+};
 use tokio::time::sleep;
 
 use super::{
@@ -26,7 +28,7 @@ use crate::{
 
 /// What of the daemon stores messages.
 pub(crate) struct StoringServices {
-    pub(crate) store: Store,
+    pub(crate) shards: Shards,
     pub(crate) events: Arc<EventLanes>,
     pub(crate) names: Arc<VisitorNames>,
     pub(crate) sites: Arc<Sites>,
@@ -125,6 +127,10 @@ impl Storing {
                 Err(NotStored::Elsewhere) => return Stored::Elsewhere,
                 // Each commit finds one of them. Where many are refused, smaller ones have less to do again.
                 Err(NotStored::Refused) => most = (most.min(rest.len()) / 2).max(1),
+                // Some shards have the messages up to there already.
+                Err(NotStored::PartEnds(end)) => {
+                    most = rest.iter().take_while(|message| message.end() <= end).count().max(1)
+                }
                 // The next tries find out which it is.
                 Err(NotStored::OneOfThem) => most = 1,
                 Err(NotStored::Later(why)) => {
@@ -201,7 +207,10 @@ impl Storing {
                 Ok(read)
             }
             Ok(Accepted::Spooled) => Err(NotStored::Later("a part of a source is not spooled".to_owned())),
-            Err(IngestError::SourceElsewhere(_)) => Err(NotStored::Elsewhere),
+            Err(IngestError::SourceElsewhere(SourceStanding { at, parts_end_at })) => match parts_end_at.first() {
+                Some(&end) if at == *from => Err(NotStored::PartEnds(end)),
+                _ => Err(NotStored::Elsewhere),
+            },
             Err(IngestError::Expired(expired)) => {
                 refused.hours.insert(SiteHour { hour: Hour::containing(expired.at), site: expired.site });
                 Err(NotStored::Refused)
@@ -256,6 +265,8 @@ impl Storing {
 /// Why some messages are not stored.
 enum NotStored {
     Elsewhere,
+    /// Some shards have more of the partition already, up to this place, at which the next messages must end.
+    PartEnds(u64),
     /// What was refused is known now, and is left out the next time.
     Refused,
     /// One of them is refused, and it is not known which.

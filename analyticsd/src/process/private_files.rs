@@ -1,8 +1,8 @@
 //! Private files, which contain data such as users' names: only the daemon's user may read them, whatever its umask.
 
 use std::{
-    fs::{DirBuilder, File, OpenOptions, Permissions},
-    io,
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
+    io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::Path,
 };
@@ -24,6 +24,18 @@ pub(crate) fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
         }
     }
     Ok(file)
+}
+
+/// Replaces a file atomically, also if the machine crashes. The new content is in a file beside it first, whose name ends in `.new`.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let mut file = open(File::options().truncate(true).write(true), Path::new(&name))?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(name, path)?;
+    // The folder must be synced for the new name.
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 #[cfg(test)]

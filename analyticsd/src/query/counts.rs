@@ -1,6 +1,6 @@
-//! Answers queries for counts. One read answers all queries that were waiting when it began. A query joins the next
-//! read, never one under way, so its counts include every event that was acknowledged before it. Nothing is cached, so
-//! nothing has to be invalidated.
+//! Answers queries for counts. One read of every shard answers all queries that were waiting when it began, with the
+//! sums. A query joins the next read, never one under way, so its counts include every event that was acknowledged
+//! before it. Nothing is cached, so nothing has to be invalidated.
 
 use std::{
     collections::HashMap,
@@ -8,7 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use db::{Store, StoreError};
+use db::{Place, Shards, Store, StoreError};
+use futures_util::future::join_all;
 use model::{HourCounts, SiteHour};
 use thiserror::Error;
 use tokio::{
@@ -54,14 +55,14 @@ pub(crate) struct CountBatcher {
 impl CountBatcher {
     /// Starts the lane's task. It ends when the lane is dropped and all queries are answered.
     pub(crate) fn start(
-        store: Store,
+        shards: Shards,
         queue_length: usize,
         name: ReadLaneName,
         metrics: &Arc<Metrics>,
         tasks: &Tasks,
     ) -> Self {
         let (questions, queue) = mpsc::channel(queue_length);
-        tasks.spawn_lane(answer_all(store, queue, queue_length, name, Arc::clone(metrics)));
+        tasks.spawn_lane(answer_all(shards, queue, queue_length, name, Arc::clone(metrics)));
         Self { questions }
     }
 
@@ -80,7 +81,7 @@ impl CountBatcher {
 }
 
 async fn answer_all(
-    store: Store,
+    shards: Shards,
     mut queue: mpsc::Receiver<Question>,
     queue_length: usize,
     name: ReadLaneName,
@@ -105,11 +106,8 @@ async fn answer_all(
         reads.questions.add(waiting.len());
         reads.hours.observe(hours.len() as u64);
         let began = Instant::now();
-        let Read { counts, failed } = read(&store, &hours).await;
+        let Read { counts, failed } = read_all(&shards, &hours, name, &metrics).await;
         reads.seconds.observe_since(began);
-        if !counts.is_empty() || hours.is_empty() {
-            metrics.database.answered();
-        }
         for Question { hour, answer } in waiting.drain(..) {
             // The answer goes nowhere if the client has hung up.
             let _ = answer.send(counts.get(&hour).copied().ok_or(ReadError::Unavailable));
@@ -121,11 +119,10 @@ async fn answer_all(
                     tracing::info!(lane = name.name(), "counts can be read again");
                 }
             }
-            Some(error) => {
-                reads.failures.add(1);
+            Some((shard, error)) => {
                 if outage.begins() {
                     let unread = hours.len() - counts.len();
-                    tracing::error!(%error, lane = name.name(), hours = unread, "counts cannot be read; the log says when they can be read again");
+                    tracing::error!(%error, lane = name.name(), hours = unread, "{shard}counts cannot be read; the log says when they can be read again");
                 }
                 // Most failures cost the database a session.
                 sleep(if counts.is_empty() { pause } else { FIRST_PAUSE }).await;
@@ -138,14 +135,51 @@ async fn answer_all(
 /// What came of reading some hours.
 struct Read {
     counts: HashMap<SiteHour, HourCounts>,
-    /// Why the other hours were not read.
+    /// Why the other hours were not read: the place of the shard, and its error.
+    failed: Option<(Place, StoreError)>,
+}
+
+/// Reads hours in every shard at once, and adds what they count. Of an hour that one of them does not answer for there is
+/// no sum.
+async fn read_all(shards: &Shards, hours: &[SiteHour], lane: ReadLaneName, metrics: &Metrics) -> Read {
+    let reads = shards.iter().zip(&metrics.shards).map(async |(store, metrics)| {
+        let OfShard { counts, failed } = read(store, hours).await;
+        if !counts.is_empty() || hours.is_empty() {
+            metrics.database.answered();
+        }
+        if failed.is_some() {
+            metrics.read_failed(lane);
+        }
+        OfShard { counts, failed }
+    });
+    let mut reads = join_all(reads).await.into_iter().enumerate().map(|(shard, OfShard { counts, failed })| Read {
+        counts,
+        failed: failed.map(|error| (shards.place(shard), error)),
+    });
+    let Some(mut all) = reads.next() else { return Read { counts: HashMap::new(), failed: None } };
+    for of_shard in reads {
+        all.counts.retain(|hour, counts| match of_shard.counts.get(hour) {
+            Some(more) => {
+                *counts += *more;
+                true
+            }
+            None => false,
+        });
+        all.failed = all.failed.or(of_shard.failed);
+    }
+    all
+}
+
+/// What came of reading some hours in one shard.
+struct OfShard {
+    counts: HashMap<SiteHour, HourCounts>,
     failed: Option<StoreError>,
 }
 
 /// Reads hours together. If that fails for what the database holds of one of them, such as a page whose checksum is
 /// wrong, the others must not fail with it: halves are read then, and halves of these.
-async fn read(store: &Store, hours: &[SiteHour]) -> Read {
-    let mut read = Read { counts: HashMap::new(), failed: None };
+async fn read(store: &Store, hours: &[SiteHour]) -> OfShard {
+    let mut read = OfShard { counts: HashMap::new(), failed: None };
     let mut failures = 0;
     let mut parts = vec![hours];
     while let Some(part) = parts.pop() {

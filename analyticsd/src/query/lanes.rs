@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use db::Store;
+use db::Shards;
 use model::{HourCounts, SiteHour};
 
 use crate::{
-    ingest::lanes::is_present,
+    ingest::shard_lanes::is_present,
     process::tasks::Tasks,
     query::counts::{CountBatcher, ReadError},
     telemetry::metrics::{Metrics, Queued, ReadLaneName},
@@ -23,8 +23,8 @@ pub(crate) struct CountLanes {
 
 impl CountLanes {
     /// Starts the lanes' tasks in `tasks`. Once the [`CountLanes`] are dropped, they answer all queries and end.
-    pub(crate) fn start(store: &Store, metrics: &Arc<Metrics>, tasks: &Tasks) -> Self {
-        let start = |name| CountBatcher::start(store.clone(), QUEUE_LENGTH, name, metrics, tasks);
+    pub(crate) fn start(shards: &Shards, metrics: &Arc<Metrics>, tasks: &Tasks) -> Self {
+        let start = |name| CountBatcher::start(shards.clone(), QUEUE_LENGTH, name, metrics, tasks);
         Self { present: start(ReadLaneName::Present), past: start(ReadLaneName::Past) }
     }
 
@@ -35,7 +35,7 @@ impl CountLanes {
             [("reads_present", |lanes| lanes.present.queued()), ("reads_past", |lanes| lanes.past.queued())];
         for (queue, queued) in queues {
             let lanes = Arc::downgrade(self);
-            metrics.watch_queue(queue, move || lanes.upgrade().map(|lanes| queued(&lanes)));
+            metrics.watched.queue(vec![("queue", queue)], move || lanes.upgrade().map(|lanes| queued(&lanes)));
         }
     }
 

@@ -76,7 +76,7 @@ impl Live {
     /// Adds the number of listeners to the metrics.
     pub(crate) fn watch(&self, metrics: &Metrics) {
         let places = Arc::downgrade(&self.places);
-        metrics.watch_use(
+        metrics.watched.used(
             ("analyticsd_stream_listeners", "Clients that listen to the stream"),
             ("analyticsd_stream_limit_listeners", "The most clients that may listen to the stream"),
             vec![],

@@ -7,12 +7,12 @@ use std::{
 };
 
 use db::{
-    Retention, Store, StoreOptions,
+    Retention, Shards, Store, StoreOptions,
     schema::{self, SchemaError},
 };
 use futures_util::{
     FutureExt,
-    future::{BoxFuture, Shared},
+    future::{BoxFuture, Shared, join_all},
 };
 use tokio::time::timeout;
 
@@ -28,10 +28,15 @@ const VALIDITY: Duration = Duration::from_millis(500);
 /// How long a check may take before the last result is returned, if events are being stored.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Checks whether the daemon is ready, on a connection of its own, so that it takes none from events and counts.
+/// Checks whether the daemon is ready.
 pub(crate) struct Readiness {
-    storing: Arc<Storing>,
+    shards: Vec<OfShard>,
     gate: Arc<Gate>,
+}
+
+/// Checks one shard, on a connection of its own, so that it takes none from events and counts.
+struct OfShard {
+    storing: Arc<Storing>,
     store: Store,
     look: Mutex<Option<Look>>,
     last: Arc<Last>,
@@ -44,7 +49,7 @@ struct Look {
     found: Shared<BoxFuture<'static, Found>>,
 }
 
-/// Ok if the daemon is ready, otherwise the reason.
+/// Ok if the shard is ready, otherwise the reason.
 type Found = Result<(), String>;
 
 /// The last result. It stays valid while events are being stored and the check itself gets no answer: if the server has
@@ -70,30 +75,53 @@ impl Last {
 
 impl Readiness {
     /// Prepares to connect; nothing is opened yet.
-    pub(crate) fn new(store: &Store, storing: Arc<Storing>, gate: Arc<Gate>, metrics: &Metrics) -> Self {
+    pub(crate) fn new(shards: &Shards, storing: Vec<Arc<Storing>>, gate: Arc<Gate>, metrics: &Metrics) -> Self {
         let options = StoreOptions {
             application_name: "analyticsd readiness".to_owned(),
             max_connections: 1,
             works_on_raw_events: false,
             ..StoreOptions::default()
         };
-        let store = store.with_options(options);
-        metrics.watch_pool("readiness", &store, Store::pool_use);
-        let last = Arc::new(Last { storing: Arc::clone(&storing), found: Mutex::default() });
-        Self { storing, gate, store, look: Mutex::default(), last, outage: Arc::default() }
+        let shards = shards.with_options(&options);
+        let of_shards = shards.iter().zip(storing).zip(&metrics.shards);
+        let of_shards = of_shards.map(|((store, storing), metrics)| {
+            metrics.watch_pool("readiness", store, Store::pool_use);
+            let last = Arc::new(Last { storing: Arc::clone(&storing), found: Mutex::default() });
+            OfShard { storing, store: store.clone(), look: Mutex::default(), last, outage: Arc::default() }
+        });
+        Self { shards: of_shards.collect(), gate }
     }
 
-    /// Whether the daemon is ready now, or was half a second ago.
-    pub(crate) async fn ask(&self) -> Found {
-        if let Some(trouble) = self.storing.trouble().await {
-            return Err(format!("No event can be stored: {trouble}. The cause is in the log."));
-        }
+    /// Whether the daemon is ready now, or was half a second ago. One of whose shards some store events is ready for their
+    /// visitors: the text says which are not. An error is the reason why it is not ready at all.
+    pub(crate) async fn ask(&self) -> Result<String, String> {
         if self.gate.is_closed() {
             return Err(
                 "Every request that needs a token is refused: the access tokens cannot be read from the database. The \
                  cause is in the log."
                     .to_owned(),
             );
+        }
+        let found = join_all(self.shards.iter().map(OfShard::ask)).await;
+        let is_away = found.iter().all(Result::is_err);
+        let of_shard = |(shard, found): (usize, Found)| match found {
+            Err(reason) if self.shards.len() == 1 => Some(reason),
+            Err(reason) => Some(format!("Shard {shard}: {reason}")),
+            Ok(()) => None,
+        };
+        let reasons: Vec<String> = found.into_iter().enumerate().filter_map(of_shard).collect();
+        if is_away {
+            Err(reasons.join(" "))
+        } else {
+            Ok(std::iter::once("ready".to_owned()).chain(reasons).map(|line| line + "\n").collect())
+        }
+    }
+}
+
+impl OfShard {
+    async fn ask(&self) -> Found {
+        if let Some(trouble) = self.storing.trouble().await {
+            return Err(format!("No event can be stored: {trouble}. The cause is in the log."));
         }
         let found = {
             let mut look = self.look.lock().unwrap_or_else(PoisonError::into_inner);

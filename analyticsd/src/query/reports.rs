@@ -3,8 +3,8 @@
 
 use std::{ops::RangeInclusive, sync::Arc, time::Instant};
 
-use db::{Store, StoreError, StoreOptions, UniqueUsers};
-use model::{Hour, HourRow, SiteId, SourcePosition};
+use db::{Shards, ShardsError, Store, StoreOptions, UniqueUsers};
+use model::{Hour, HourRow, SiteId, SourceStanding};
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -22,7 +22,7 @@ const PLACES: usize = 64;
 
 /// Reads reports.
 pub(crate) struct Reports {
-    store: Store,
+    shards: Shards,
     places: Semaphore,
     outage: Outage,
     metrics: Arc<Metrics>,
@@ -30,14 +30,14 @@ pub(crate) struct Reports {
 
 impl Reports {
     /// Prepares to connect; nothing is opened yet.
-    pub(crate) fn new(store: &Store, metrics: &Arc<Metrics>) -> Self {
+    pub(crate) fn new(shards: &Shards, metrics: &Arc<Metrics>) -> Self {
         let options = StoreOptions {
             application_name: "analyticsd reports".to_owned(),
             max_connections: CONNECTIONS,
             ..StoreOptions::default()
         };
         Self {
-            store: store.with_options(options),
+            shards: shards.with_options(&options),
             places: Semaphore::new(PLACES),
             outage: Outage::default(),
             metrics: Arc::clone(metrics),
@@ -47,16 +47,18 @@ impl Reports {
     /// Adds the number of reports under way, and of their connections, to the metrics.
     pub(crate) fn watch(self: &Arc<Self>) {
         let reports = Arc::downgrade(self);
-        self.metrics.watch_queue("reports", move || {
+        self.metrics.watched.queue(vec![("queue", "reports")], move || {
             let waiting = PLACES - reports.upgrade()?.places.available_permits();
             Some(Queued { waiting, limit: PLACES })
         });
-        self.metrics.watch_pool("reports", &self.store, Store::pool_use);
+        for (store, metrics) in self.shards.iter().zip(&self.metrics.shards) {
+            metrics.watch_pool("reports", store, Store::pool_use);
+        }
     }
 
     /// Every hour of a range of a site, at one instant.
     pub(crate) async fn hours(&self, site: SiteId, range: &RangeInclusive<Hour>) -> Result<Vec<HourRow>, ReadError> {
-        self.read(self.store.hours(site, range)).await
+        self.read(self.shards.hours(site, range)).await
     }
 
     /// The distinct users of a range of a site, counted from its raw events.
@@ -65,20 +67,20 @@ impl Reports {
         site: SiteId,
         range: &RangeInclusive<Hour>,
     ) -> Result<UniqueUsers, ReadError> {
-        self.read(self.store.unique_users(site, range)).await
+        self.read(self.shards.unique_users(site, range)).await
     }
 
     /// Where the sources of a site stand whose names begin so.
-    pub(crate) async fn sources(&self, site: SiteId, prefix: &str) -> Result<Vec<(String, SourcePosition)>, ReadError> {
-        self.read(self.store.sources(site, prefix)).await
+    pub(crate) async fn sources(&self, site: SiteId, prefix: &str) -> Result<Vec<(String, SourceStanding)>, ReadError> {
+        self.read(self.shards.sources(site, prefix)).await
     }
 
     /// The salt for names of visitors without a script.
     pub(crate) async fn visitor_salt(&self) -> Result<String, ReadError> {
-        self.read(self.store.visitor_salt()).await
+        self.read(self.shards.visitor_salt()).await
     }
 
-    async fn read<T>(&self, query: impl Future<Output = Result<T, StoreError>>) -> Result<T, ReadError> {
+    async fn read<T>(&self, query: impl Future<Output = Result<T, ShardsError>>) -> Result<T, ReadError> {
         let _place = self.places.try_acquire().map_err(|_| ReadError::QueueFull)?;
         let began = Instant::now();
         let answer = query.await;

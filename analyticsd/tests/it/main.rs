@@ -43,6 +43,8 @@ mod request_ids;
 mod self_audit;
 mod service_manager;
 mod settings;
+mod shards;
+mod shards_away;
 mod sites;
 mod slow_clients;
 mod slow_database;

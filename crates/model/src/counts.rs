@@ -1,4 +1,4 @@
-use std::{fmt, str::FromStr};
+use std::{fmt, ops::AddAssign, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -15,6 +15,15 @@ pub struct HourCounts {
     pub clicks: u64,
     /// Impressions.
     pub impressions: u64,
+}
+
+/// Of shards, which have no visitor in common.
+impl AddAssign for HourCounts {
+    fn add_assign(&mut self, more: Self) {
+        self.unique_users += more.unique_users;
+        self.clicks += more.clicks;
+        self.impressions += more.impressions;
+    }
 }
 
 /// What stands in the data of an event `counts` of the stream.

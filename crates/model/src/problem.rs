@@ -28,6 +28,9 @@ pub struct Problem {
     /// The check of the source's content up to there, in hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub check: Option<String>,
+    /// Where parts of the source end that some shards of the counter have already, ascending: the next parts must end there too.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub parts_end_at: Vec<u64>,
 }
 
 impl Problem {
@@ -45,6 +48,7 @@ impl Problem {
             line: None,
             position: None,
             check: None,
+            parts_end_at: Vec::new(),
         }
     }
 

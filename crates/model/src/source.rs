@@ -105,6 +105,34 @@ impl SourcePosition {
     pub const MAX: u64 = i64::MAX.cast_unsigned();
 }
 
+/// Where a source stands in a counter of several shards, each of which has a part of its events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceStanding {
+    /// Where the shard stands that has the least of it, and so the source.
+    pub at: SourcePosition,
+    /// Where parts end that other shards have already, ascending: the next parts must end there too.
+    pub parts_end_at: Vec<u64>,
+}
+
+impl SourceStanding {
+    /// In all shards.
+    pub fn at(at: SourcePosition) -> Self {
+        Self { at, parts_end_at: Vec::new() }
+    }
+
+    /// None for no shard.
+    pub fn of_shards(stand: impl IntoIterator<Item = SourcePosition>) -> Option<Self> {
+        let mut stand: Vec<SourcePosition> = stand.into_iter().collect();
+        stand.sort_by_key(|at| at.position);
+        let mut stand = stand.into_iter();
+        let at = stand.next()?;
+        let mut parts_end_at: Vec<u64> =
+            stand.map(|at| at.position).filter(|&position| position > at.position).collect();
+        parts_end_at.dedup();
+        Some(Self { at, parts_end_at })
+    }
+}
+
 /// The part of a source that a request brings, without a gap: it is stored if the source stands at its beginning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceStep {

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::SourcePosition;
+use crate::{SourcePosition, SourceStanding};
 
 /// The answer of `GET /analytics/sources`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -22,11 +22,15 @@ pub struct ListedSource {
     /// The check of the content up to there, in hexadecimal, if the sender makes checks.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub check: Option<String>,
+    /// Where parts end that some shards of the counter have already, ascending: the next parts must end there too. Not there if
+    /// there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub parts_end_at: Vec<u64>,
 }
 
 impl ListedSource {
-    pub fn new(name: String, SourcePosition { position, check }: SourcePosition) -> Self {
-        Self { name, position, check: check.map(|check| check.to_string()) }
+    pub fn new(name: String, SourceStanding { at, parts_end_at }: SourceStanding) -> Self {
+        Self { name, position: at.position, check: at.check.map(|check| check.to_string()), parts_end_at }
     }
 
     /// Where it stands; none if the check is not one.

@@ -27,6 +27,11 @@ impl Submission {
         Self { events, keyed, step: None }
     }
 
+    /// Whether each event is under a key.
+    pub fn is_all_keyed(&self) -> bool {
+        self.keyed.iter().map(|keyed| keyed.events.len()).sum::<usize>() == self.events.len()
+    }
+
     /// Removes keys and their events. `left_out` are places in [`Submission::keyed`].
     #[must_use]
     pub fn without(self, left_out: &HashSet<usize>) -> Self {
@@ -39,9 +44,34 @@ impl Submission {
 
     /// The events that are so with their keys, and the others with theirs.
     pub fn partition(self, is_so: impl Fn(&SiteEvent) -> bool) -> (Self, Self) {
-        let are_so: Vec<bool> = self.events.iter().map(is_so).collect();
-        let others: Vec<bool> = are_so.iter().map(|is_so| !is_so).collect();
-        (self.clone().only(&are_so), self.only(&others))
+        let mut parts = self.cut(2, |event| usize::from(!is_so(event))).into_iter();
+        let mut next = || parts.next().unwrap_or_default();
+        (next(), next())
+    }
+
+    /// The events of each part, in their order and with their keys. A key whose events are of several parts is in each of them,
+    /// and so is the step.
+    pub fn cut(self, parts: usize, part_of: impl Fn(&SiteEvent) -> usize) -> Vec<Self> {
+        let Self { events, mut keyed, step } = self;
+        let empty = Self { events: Vec::new(), keyed: Vec::new(), step };
+        let mut cut = vec![empty; parts];
+        keyed.sort_unstable_by_key(|keyed| keyed.events.start);
+        let mut keyed = keyed.into_iter().peekable();
+        let mut began = vec![0; parts];
+        for (place, event) in events.into_iter().enumerate() {
+            if keyed.peek().is_some_and(|keyed| keyed.events.start == place) {
+                began.iter_mut().zip(&cut).for_each(|(began, part)| *began = part.events.len());
+            }
+            cut[part_of(&event)].events.push(event);
+            if let Some(Keyed { key, .. }) = keyed.next_if(|keyed| keyed.events.end == place + 1) {
+                for (part, &began) in cut.iter_mut().zip(&began) {
+                    if part.events.len() > began {
+                        part.keyed.push(Keyed { key: key.clone(), events: began..part.events.len() });
+                    }
+                }
+            }
+        }
+        cut
     }
 
     /// The events that stay, and the keys that some of them are under.
@@ -91,10 +121,19 @@ mod tests {
         assert_eq!(rest.events, [event(0), event(1), event(4), event(5)]);
         assert_eq!(rest.keyed, [Keyed { key: key("a"), events: 0..1 }, Keyed { key: key("c"), events: 3..4 }]);
 
-        let (late, early) = whole.partition(|it| it.event.at.millis() > 2);
+        let (late, early) = whole.clone().partition(|it| it.event.at.millis() > 2);
         assert_eq!(late.events, [event(3), event(4), event(5)]);
         assert_eq!(late.keyed, [Keyed { key: key("b"), events: 0..1 }, Keyed { key: key("c"), events: 2..3 }]);
         assert_eq!(early.events, [event(0), event(1), event(2)]);
         assert_eq!(early.keyed, [Keyed { key: key("a"), events: 0..1 }, Keyed { key: key("b"), events: 2..3 }]);
+
+        let thirds = whole.cut(3, |it| usize::try_from(it.event.at.millis() % 3).unwrap());
+        let keys = |part: &Submission| {
+            part.keyed.iter().map(|it| (it.key.as_str().to_owned(), it.events.clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(thirds[0].events, [event(0), event(3)]);
+        assert_eq!(keys(&thirds[0]), [("a".to_owned(), 0..1), ("b".to_owned(), 1..2)]);
+        assert_eq!(keys(&thirds[1]), []);
+        assert_eq!(keys(&thirds[2]), [("b".to_owned(), 0..1), ("c".to_owned(), 1..2)]);
     }
 }

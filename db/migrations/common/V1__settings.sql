@@ -10,7 +10,12 @@ create table analytics.settings (
     due_before timestamptz not null default '1970-01-01T00:00:00Z',
     due_by_database timestamptz,
     due_by_daemon timestamptz,
-    visitor_salt text not null default replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', '')
+    visitor_salt text not null default replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''),
+    counter uuid,
+    shard integer not null default 0,
+    shards integer not null default 1 check (shards between 1 and 256),
+    is_founded boolean not null default false,
+    check (shard between 0 and shards - 1)
 );
 
 comment on table analytics.settings is 'What holds for the whole installation: one row, which the first migration of the flavour writes.';
@@ -31,6 +36,12 @@ comment on column analytics.settings.due_by_daemon is
     'What the clock of the daemon showed when due_before was moved; null: not known.';
 comment on column analytics.settings.visitor_salt is
     'Names of visitors without a script are derived with this (see GET /analytics.gif): every replica gives the same visitor the same name, and whoever does not have the salt cannot find out whose name it is.';
+comment on column analytics.settings.counter is
+    'The counter that the database is of: the same in each of its databases, and in no other. Null: the database was not given to one yet.';
+comment on column analytics.settings.shard is 'Which of the databases of the counter this is, from 0.';
+comment on column analytics.settings.shards is 'How many databases the counter has. It never changes.';
+comment on column analytics.settings.is_founded is
+    'Whether every database of the counter has its number. From then on a new database is not given to the counter.';
 
 create table analytics.schema_functions (
     singleton boolean primary key default true check (singleton),

@@ -26,7 +26,11 @@ use super::{
     lineage::{LineageError, Role, Takeovers, role},
     tls::{Encryption, Tls, TlsError},
 };
-use crate::{StoreError, tls_faults};
+use crate::{
+    StoreError,
+    identity::{Expected, Misplaced, ask},
+    tls_faults,
+};
 
 /// The function of the server that waits for a standby, by which its warnings are known in any language.
 const WAIT_FOR_STANDBY: &str = "SyncRepWaitForLSN";
@@ -37,6 +41,8 @@ pub(crate) struct Connector {
     hosts: Arc<Hosts>,
     encryption: Encryption,
     takes_standbys: bool,
+    /// What a database must say of itself; none for a look at one as it is.
+    expected: Option<Expected>,
     /// For one address, from its first packet until a session is there.
     limit: Option<Duration>,
     default_limit: Duration,
@@ -58,6 +64,8 @@ enum ConnectError {
     #[error(transparent)]
     Lineage(#[from] LineageError),
     #[error(transparent)]
+    Misplaced(#[from] Misplaced),
+    #[error(transparent)]
     Driver(#[from] tokio_postgres::Error),
 }
 
@@ -66,6 +74,7 @@ impl From<ConnectError> for StoreError {
         match error {
             ConnectError::Driver(error) => Self::of_new_session(error),
             ConnectError::Silent(limit) => Self::TimedOut(limit),
+            ConnectError::Misplaced(misplaced) => Self::Misplaced(misplaced),
             other => Self::Unreachable(Box::new(other)),
         }
     }
@@ -115,6 +124,7 @@ impl Connector {
     pub(crate) fn new(
         url: &str,
         default_limit: Duration,
+        expected: Option<Expected>,
         settings: impl FnOnce(&mut Config),
     ) -> Result<Self, DatabaseUrlError> {
         let DatabaseUrl { mut config, hosts, encryption, connect_timeout, is_balanced, takes_standbys } =
@@ -125,6 +135,7 @@ impl Connector {
             hosts: Arc::new(Hosts::new(hosts, is_balanced)),
             encryption,
             takes_standbys,
+            expected,
             limit: connect_timeout,
             default_limit,
             sound_since: Mutex::default(),
@@ -140,10 +151,16 @@ impl Connector {
             hosts: Arc::clone(&self.hosts),
             encryption: self.encryption.clone(),
             takes_standbys: self.takes_standbys,
+            expected: self.expected.clone(),
             limit: self.limit,
             default_limit,
             sound_since: Mutex::default(),
         }
+    }
+
+    /// Opens connections to the same database, whatever it says of itself.
+    pub(crate) fn without_identity(&self) -> Self {
+        Self { expected: None, ..self.for_other_uses(self.default_limit, |_| {}) }
     }
 
     /// What is open now is not to be used again.
@@ -203,6 +220,9 @@ impl Connector {
             Role::Primary(found) => found,
         };
         connected.takeovers = self.hosts.lineage.check(found, &target.to_string())?;
+        if let Some(expected) = &self.expected {
+            expected.check(&ask(&connected).await?)?;
+        }
         Ok(connected)
     }
 

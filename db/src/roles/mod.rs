@@ -44,11 +44,14 @@ pub const FOR_THE_DAEMON: &[&str] = &[
     "make_room",
     "note_loss",
     "refresh_hour",
+    "refusals",
     "register_writer",
     "rehearse",
     "reopen",
     "settle",
     "site_changes",
+    "take_retention",
+    "take_sites",
 ];
 
 /// Those that people who read may call too: they change nothing, and name no visitor.
@@ -62,6 +65,7 @@ pub const FOR_READERS_TOO: &[&str] = &[
     "later_counts",
     "list_sites",
     "lock_class",
+    "shard_of",
     "unique_users",
 ];
 
@@ -115,11 +119,32 @@ const READ_BY_THE_DAEMON: &[&str] = &[
 ];
 const READ_BY_READERS: &[&str] =
     &["events_hourly", "hour_counts", "hourly", "losses", "schema_functions", "schema_history", "settled_hours"];
-const SETTINGS_OF_THE_DAEMON: &[&str] =
-    &["accepts_from", "due_before", "flavour", "oldest_compatible", "retention", "uses_roles", "visitor_salt"];
+const SETTINGS_OF_THE_DAEMON: &[&str] = &[
+    "accepts_from",
+    "counter",
+    "due_before",
+    "flavour",
+    "is_founded",
+    "oldest_compatible",
+    "retention",
+    "shard",
+    "shards",
+    "uses_roles",
+    "visitor_salt",
+];
 /// The salt is a secret.
-const SETTINGS_OF_READERS: &[&str] =
-    &["accepts_from", "due_before", "flavour", "oldest_compatible", "retention", "uses_roles"];
+const SETTINGS_OF_READERS: &[&str] = &[
+    "accepts_from",
+    "counter",
+    "due_before",
+    "flavour",
+    "is_founded",
+    "oldest_compatible",
+    "retention",
+    "shard",
+    "shards",
+    "uses_roles",
+];
 
 /// How often what is needed is looked at anew: after each round nothing should be left, unless somebody else does the same for another database of
 /// the server at that moment.

@@ -39,8 +39,8 @@ const COMMON: &[Definition] = definitions!("":
     fence_all_writers fence_writer first_uncounted_hour forget forget_deleted_sites forget_expired_keys
     forget_idle_writers hour_number hours hours_of ingest ingest_once later_counts later_part list_access_tokens
     list_sites live_access_tokens live_sites lock_class lock_for_rebuild look_for_old_versions note_loss rebuild
-    rebuild_to_at_least refuse_deleted_site register_writer rehearse rename_site reopen repair revoke_access_token
-    settle site_changes sources_elsewhere unique_users
+    rebuild_to_at_least refusals refuse_deleted_site register_writer rehearse rename_site reopen repair
+    revoke_access_token settle shard_of site_changes sources_elsewhere take_retention take_sites unique_users
     hourly
 );
 const TIMESCALE: &[Definition] = definitions!("timescale/":

@@ -12,7 +12,7 @@ use thiserror::Error;
 use tokio_postgres::{Client, error::SqlState};
 
 use crate::{
-    Flavour, Store, StoreError, describe,
+    Flavour, Shards, ShardsError, Store, StoreError, describe,
     pooler::{self, SharedSessions},
     roles::{self, Roles, Use},
 };
@@ -101,9 +101,22 @@ pub enum SchemaError {
         /// What the server answered.
         source: tokio_postgres::Error,
     },
+    /// The database is not the one that is meant.
+    #[error(transparent)]
+    Shards(Box<ShardsError>),
     /// A migration failed; those before it stay applied.
     #[error("a migration failed: {}; `analytics-cli migrate verify` tells which of the applied ones differ", describe(.0))]
     Failed(#[from] refinery::Error),
+}
+
+impl From<ShardsError> for SchemaError {
+    fn from(error: ShardsError) -> Self {
+        match error {
+            ShardsError::Store(_, error) => Self::Store(error),
+            ShardsError::Schema(_, error) => *error,
+            other => Self::Shards(Box::new(other)),
+        }
+    }
 }
 
 impl From<tokio_postgres::Error> for SchemaError {
@@ -151,14 +164,25 @@ pub async fn inspect(store: &Store) -> Result<SchemaStatus, SchemaError> {
     Ok(status)
 }
 
-/// Applies what is pending, and sets up roles and rights. `flavour` chooses by hand; otherwise the server's offer decides for a new
-/// schema, and the schema itself for one that is there. A newer schema on which this program can run is left as it is.
+/// Brings the database of a counter of one to the schema of this program: see [`Shards::migrate`].
 pub async fn migrate(store: &Store, flavour: Option<Flavour>) -> Result<Migrated, SchemaError> {
     migrate_and_choose(store, flavour, None).await
 }
 
-/// The same, and chooses whether the schema uses roles. Without a choice it stays as it is recorded, and a new one uses them.
+/// The same, and chooses whether the schema uses roles.
 pub async fn migrate_and_choose(
+    store: &Store,
+    flavour: Option<Flavour>,
+    roles: Option<Use>,
+) -> Result<Migrated, SchemaError> {
+    let migrated = Shards::one(store).migrate(flavour, roles).await?;
+    Ok(migrated.into_iter().next().expect("one database was migrated"))
+}
+
+/// Applies what is pending, and sets up roles and rights. `flavour` chooses by hand; otherwise the server's offer decides for a new
+/// schema, and the schema itself for one that is there. `roles` chooses whether the schema uses roles; without a choice it stays as it is recorded, and a
+/// new one uses them. A newer schema on which this program can run is left as it is.
+pub(crate) async fn migrate_database(
     store: &Store,
     flavour: Option<Flavour>,
     roles: Option<Use>,

@@ -64,13 +64,23 @@ impl PrivateServer {
         postgres_bin: Option<PathBuf>,
         settings: Vec<String>,
     ) -> anyhow::Result<Self> {
+        let mut server = Self::without_schema(dir, postgres_bin, settings).await?;
+        server.flavour = schema::migrate(&server.store, None).await?.flavour;
+        Ok(server)
+    }
+
+    /// The same with an empty database.
+    pub async fn without_schema(
+        dir: TempDir,
+        postgres_bin: Option<PathBuf>,
+        settings: Vec<String>,
+    ) -> anyhow::Result<Self> {
         let options = EmbeddedOptions { postgres_bin, settings, ..embedded_options(dir.path(), Flavour::Postgres) };
         let running = Embedded::start(&options).await?;
         let url = running.url().to_owned();
         let name = StoreOptions { application_name: APPLICATION_NAME.to_owned(), ..StoreOptions::default() };
         let store = Store::new(&url, name)?;
-        let flavour = schema::migrate(&store, None).await?.flavour;
-        Ok(Self { running: Some(running), options, url, flavour, store, dir })
+        Ok(Self { running: Some(running), options, url, flavour: Flavour::Postgres, store, dir })
     }
 
     /// Stays the same when the server is started again.

@@ -6,7 +6,8 @@ mod denied;
 use std::time::Duration;
 
 use model::{
-    IdempotencyKey, InvalidInput, Problem, SiteName, SourceName, SourcePosition, Timestamp, wire::InvalidLine,
+    IdempotencyKey, InvalidInput, Problem, SiteName, SourceName, SourcePosition, SourceStanding, Timestamp,
+    wire::InvalidLine,
 };
 use thiserror::Error;
 use warp::{
@@ -255,6 +256,14 @@ impl ApiError {
             Self::Ingest(IngestError::Unavailable) => {
                 unavailable("The database does not answer, or cannot store events now. Nothing was stored.")
             }
+            Self::Ingest(IngestError::Incomplete) => Answer::new(
+                Reason::Unavailable,
+                503,
+                "Stored in part",
+                "Some databases of the counter have stored their part of the batch, and others have not, so it is not \
+                 acknowledged. Give it again under the same key or source: nothing is counted twice. Try again after a \
+                 second.",
+            ),
             Self::Ingest(IngestError::Refused) => Answer::new(
                 Reason::Refused,
                 503,
@@ -269,7 +278,7 @@ impl ApiError {
                  was stored. To repeat a request, send the same events; for another request, use a new key.",
             )
             .of_parameter(IdempotencyKey::PARAMETER, None),
-            Self::Ingest(IngestError::SourceElsewhere(stands_at)) => source_elsewhere(&stands_at),
+            Self::Ingest(IngestError::SourceElsewhere(stands_at)) => source_elsewhere(stands_at),
             Self::Ingest(IngestError::SiteDeleted) => {
                 invalid_site("The site was deleted a moment ago, so it takes no events.".to_owned())
             }
@@ -301,16 +310,23 @@ fn unavailable(what_is_wrong: &str) -> Answer {
 }
 
 /// The answer to a batch that begins elsewhere than its source stands.
-fn source_elsewhere(stands_at: &SourcePosition) -> Answer {
-    let SourcePosition { position, check } = stands_at;
-    let detail = format!(
-        "The source stands at {position}, with another beginning or other content than the batch says. Nothing was \
-         stored. If the content up to there is the same, go on at {position}."
-    );
+fn source_elsewhere(SourceStanding { at, parts_end_at }: SourceStanding) -> Answer {
+    let SourcePosition { position, check } = at;
+    let detail = match parts_end_at.first() {
+        None => format!(
+            "The source stands at {position}, with another beginning or other content than the batch says. It was not \
+             stored. If the content up to there is the same, go on at {position}."
+        ),
+        Some(end) => format!(
+            "The source stands at {position}, and some databases of the counter have its part up to {end}. Go on at \
+             {position}, with a batch that ends at {end}."
+        ),
+    };
     let mut answer =
         Answer::new(Reason::Conflict, 409, "Source stands elsewhere", detail).of_parameter(SourceName::PARAMETER, None);
-    answer.problem.position = Some(*position);
-    answer.problem.check = check.as_ref().map(ToString::to_string);
+    answer.problem.position = Some(position);
+    answer.problem.check = check.map(|check| check.to_string());
+    answer.problem.parts_end_at = parts_end_at;
     answer
 }
 

@@ -16,15 +16,15 @@ pub(crate) fn healthz() -> Response {
     response::text("ok\n".to_owned())
 }
 
-/// `GET /readyz`: events can be stored, the database answers and its schema is the one that this build knows.
+/// `GET /readyz`: events can be stored, the database answers and its schema is the one that this build knows. Of several
+/// databases those are named of which that is not so.
 #[utoipa::path(
     get, path = "", operation_id = "readyz", summary = "Events can be stored and the schema is current",
     responses(
-        (status = 200, description = "It is ready", body = String, content_type = "text/plain; charset=utf-8", example = "ready\n"),
+        (status = 200, description = "It is ready. A counter of several databases is, as long as one of them stores events: a line for each of the others says why it does not", body = String, content_type = "text/plain; charset=utf-8", example = "ready\n"),
         openapi::Unavailable,
     )
 )]
 pub(crate) async fn readyz(readiness: Arc<Readiness>) -> Result<Response, ApiError> {
-    readiness.ask().await.map_err(ApiError::NotReady)?;
-    Ok(response::text("ready\n".to_owned()))
+    Ok(response::text(readiness.ask().await.map_err(ApiError::NotReady)?))
 }

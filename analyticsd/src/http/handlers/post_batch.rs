@@ -111,6 +111,14 @@ where
     } else if batch.events.is_empty() {
         return Ok(response::empty(StatusCode::NO_CONTENT));
     }
+    if !events.takes_unnamed_batches() && batch.step.is_none() && !batch.is_all_keyed() {
+        return Err(ApiError::Invalid(InvalidInput {
+            parameter: SourceName::PARAMETER,
+            fault: "is not given, and neither is an idempotency key".to_owned(),
+            accepted: "a source, a key for the batch, or a key in each line: this counter has several databases, and what one of \
+                       them lacks is completed when the batch is given again",
+        }));
+    }
     lines.admit(&mut batch.events).await?;
     let a_user_is_unset = batch.events.iter().any(|of_site| of_site.event.user.looks_unset());
     let stored = events.store_batch(batch, Some(share)).await;

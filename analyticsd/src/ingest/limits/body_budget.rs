@@ -47,7 +47,7 @@ impl BodyBudget {
     /// Adds the use of the budget to the metrics.
     pub(crate) fn watch(&self, metrics: &Metrics) {
         let budget = Arc::downgrade(&self.0);
-        metrics.watch_use(
+        metrics.watched.used(
             ("analyticsd_body_budget_used_bytes", "Bytes of batches in memory that are not answered yet"),
             (
                 "analyticsd_body_budget_limit_bytes",

@@ -20,6 +20,20 @@ pub(crate) enum SpoolError {
     /// Another process uses it.
     #[error("{} is in use by another analyticsd; each needs a folder of its own with --spool DIR", .0.display())]
     InUse(PathBuf),
+    /// It was made for another number of shards.
+    #[error(
+        "the spool in {} is for {found} databases, and the settings name {named}; name all databases of the counter, or give it another folder \
+         with --spool DIR",
+        .path.display()
+    )]
+    OtherShards {
+        /// The folder.
+        path: PathBuf,
+        /// How many databases it is for.
+        found: String,
+        /// How many are named.
+        named: usize,
+    },
     /// The folder cannot be created.
     #[error("cannot use the folder {} for the spool: {error}; give it another one with --spool DIR", .path.display())]
     Folder {

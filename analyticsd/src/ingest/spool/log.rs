@@ -15,15 +15,37 @@ use super::{
 };
 use crate::{
     process::private_files,
-    telemetry::metrics::{self, Metrics},
+    telemetry::metrics::{self, ShardMetrics},
 };
 
-const FILE: &str = "spool.redb";
+pub(super) const FILE: &str = "spool.redb";
 
-/// The records of one daemon.
+/// How much the spools of all shards hold, and may hold, together.
+pub(crate) struct SpoolBudget {
+    max_bytes: u64,
+    held: AtomicU64,
+}
+
+impl SpoolBudget {
+    pub(crate) fn new(max_bytes: u64) -> Self {
+        Self { max_bytes, held: AtomicU64::new(0) }
+    }
+
+    fn held(&self) -> u64 {
+        self.held.load(Ordering::SeqCst)
+    }
+
+    /// Notes that a spool holds so many bytes now, and held so many before.
+    fn note(&self, before: u64, now: u64) {
+        self.held.fetch_add(now, Ordering::SeqCst);
+        self.held.fetch_sub(before, Ordering::SeqCst);
+    }
+}
+
+/// The records of one shard.
 pub(crate) struct SpoolLog {
     path: PathBuf,
-    max_bytes: u64,
+    budget: Arc<SpoolBudget>,
     /// Outside of the state, because the state is locked during writes to the disk.
     pending: AtomicU64,
     /// The bytes of all records, including stored ones that are not removed yet.
@@ -42,12 +64,12 @@ struct State {
 }
 
 impl SpoolLog {
-    pub(crate) fn open(dir: &Path, max_bytes: u64) -> Result<Self, SpoolError> {
+    pub(crate) fn open(dir: &Path, budget: &Arc<SpoolBudget>) -> Result<Self, SpoolError> {
         private_files::make_folder(dir).map_err(|error| SpoolError::Folder { path: dir.to_owned(), error })?;
         let state = Mutex::new(State { file: None, stored: None });
         let log = Self {
             path: dir.join(FILE),
-            max_bytes,
+            budget: Arc::clone(budget),
             pending: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             pending_since: AtomicI64::new(0),
@@ -65,13 +87,15 @@ impl SpoolLog {
     /// Adds records, all or none. When this returns `Ok` they are on disk.
     pub(crate) fn append(&self, records: &[Vec<u8>]) -> Result<(), SpoolError> {
         let more: u64 = records.iter().map(|record| record.len() as u64).sum();
-        let held = || self.on_file(|file| Ok(file.bytes()));
-        let mut before = held()?;
-        if before + more > self.max_bytes && self.remove_stored().is_ok() {
-            before = held()?;
+        let limit = self.budget.max_bytes;
+        // The file is opened if it is not, and counts then.
+        self.on_file(|_| Ok(()))?;
+        if self.budget.held() + more > limit {
+            self.remove_stored().ok();
         }
-        if before + more > self.max_bytes {
-            return Err(SpoolError::Full { held: before, limit: self.max_bytes });
+        let held = self.budget.held();
+        if held + more > limit {
+            return Err(SpoolError::Full { held, limit });
         }
         self.on_file(|file| file.append(records))
     }
@@ -101,7 +125,8 @@ impl SpoolLog {
     fn note(&self, file: &SpoolFile) {
         let pending = file.pending();
         self.pending.store(pending, Ordering::SeqCst);
-        self.bytes.store(file.bytes(), Ordering::Relaxed);
+        let before = self.bytes.swap(file.bytes(), Ordering::Relaxed);
+        self.budget.note(before, file.bytes());
         if pending == 0 {
             self.pending_since.store(0, Ordering::Relaxed);
         } else if self.pending_since.load(Ordering::Relaxed) == 0 {
@@ -151,7 +176,7 @@ impl SpoolLog {
 
 /// Adds the spool's numbers to the metrics.
 #[allow(clippy::cast_precision_loss)]
-pub(crate) fn watch(log: &Arc<SpoolLog>, max_bytes: u64, metrics: &Metrics) {
+pub(crate) fn watch(log: &Arc<SpoolLog>, metrics: &ShardMetrics) {
     type Read = fn(&SpoolLog) -> f64;
     let values: [(&str, &str, Read); 3] = [
         ("analyticsd_spooled_requests", "Requests in the spool", |log| log.len() as f64),
@@ -169,10 +194,8 @@ pub(crate) fn watch(log: &Arc<SpoolLog>, max_bytes: u64, metrics: &Metrics) {
     ];
     for (name, help, read) in values {
         let log = Arc::downgrade(log);
-        metrics.watched.gauge(name, help, vec![], move || log.upgrade().map(|log| read(&log)));
+        metrics.watch(name, help, vec![], move || log.upgrade().map(|log| read(&log)));
     }
-    let help = "The most bytes of requests that the spool holds";
-    metrics.watched.gauge("analyticsd_spool_limit_bytes", help, vec![], move || Some(max_bytes as f64));
 }
 
 #[cfg(test)]
@@ -185,10 +208,16 @@ mod tests {
 
     use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
-    use super::{FILE, SpoolError, SpoolLog};
+    use std::sync::Arc;
+
+    use super::{FILE, SpoolBudget, SpoolError, SpoolLog};
+
+    fn budget(bytes: u64) -> Arc<SpoolBudget> {
+        Arc::new(SpoolBudget::new(bytes))
+    }
 
     fn open(dir: &Path) -> SpoolLog {
-        SpoolLog::open(dir, 100).unwrap()
+        SpoolLog::open(dir, &budget(100)).unwrap()
     }
 
     fn append(log: &SpoolLog, records: &[&str]) {
@@ -240,7 +269,7 @@ mod tests {
     #[test]
     fn the_size_is_bounded_and_storing_records_makes_room() {
         let dir = tempfile::tempdir().unwrap();
-        let log = SpoolLog::open(dir.path(), 10).unwrap();
+        let log = SpoolLog::open(dir.path(), &budget(10)).unwrap();
         log.append(&[vec![0; 8]]).unwrap();
         assert!(matches!(log.append(&[vec![0; 3]]), Err(SpoolError::Full { held: 8, limit: 10 })));
         assert_eq!(log.len(), 1);
@@ -355,7 +384,7 @@ mod tests {
     fn two_daemons_cannot_use_one_folder() {
         let dir = tempfile::tempdir().unwrap();
         let _log = open(dir.path());
-        assert!(matches!(SpoolLog::open(dir.path(), 10), Err(SpoolError::InUse(_))));
+        assert!(matches!(SpoolLog::open(dir.path(), &budget(10)), Err(SpoolError::InUse(_))));
     }
 
     #[test]
@@ -403,7 +432,7 @@ mod tests {
             ("another file", b"not a spool at all, but a text that is somewhat longer than a header".repeat(9)),
         ] {
             fs::write(&path, bytes).unwrap();
-            let error = SpoolLog::open(dir.path(), 100).err().unwrap_or_else(|| panic!("{damage} is opened"));
+            let error = SpoolLog::open(dir.path(), &budget(100)).err().unwrap_or_else(|| panic!("{damage} is opened"));
             let message = format!("{:#}", anyhow::Error::new(error).context("cannot spool"));
             let known = format!("cannot spool: the spool's file {} is damaged: ", path.display());
             let rest = message.strip_prefix(&known).unwrap_or_else(|| panic!("{damage}: {message}"));

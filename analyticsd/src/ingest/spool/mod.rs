@@ -8,6 +8,7 @@ mod names;
 mod record;
 mod rejects;
 mod replay;
+mod shards;
 mod synced_file;
 
 use std::{path::Path, sync::Arc};
@@ -19,7 +20,8 @@ use tokio::{
 };
 
 pub(crate) use error::SpoolError;
-use log::SpoolLog;
+use log::{SpoolBudget, SpoolLog};
+pub(crate) use shards::ShardSpools;
 
 use crate::{
     ingest::{
@@ -27,7 +29,7 @@ use crate::{
         losses::Losses,
     },
     process::tasks::Tasks,
-    telemetry::metrics::{Metrics, Queued},
+    telemetry::metrics::{Queued, ShardMetrics},
 };
 
 /// The most requests that wait to be written to the disk.
@@ -43,21 +45,21 @@ pub(crate) struct SpoolLane {
 }
 
 impl SpoolLane {
-    /// Opens the spool in a folder, creates the folder if needed, and starts to store the requests of an earlier run.
+    /// Opens the spool of a shard in a folder, creates the folder if needed, and starts to store the requests of an earlier run.
     ///
-    /// `max_bytes` bounds its size; beyond it requests are refused. The task that appends ends when the last
+    /// `budget` bounds the size of all; beyond it requests are refused. The task that appends ends when the last
     /// [`SpoolLane`] is dropped. The task that stores never ends and can be aborted anywhere.
-    pub(crate) fn start(
+    fn start(
         dir: &Path,
-        max_bytes: u64,
+        budget: &Arc<SpoolBudget>,
         store: &Store,
-        metrics: &Arc<Metrics>,
+        metrics: &Arc<ShardMetrics>,
         losses: &Losses,
         tasks: &Tasks,
     ) -> Result<Self, SpoolError> {
-        let log = Arc::new(SpoolLog::open(dir, max_bytes)?);
+        let log = Arc::new(SpoolLog::open(dir, budget)?);
         let appended = Arc::new(Notify::new());
-        log::watch(&log, max_bytes, metrics);
+        log::watch(&log, metrics);
         tasks.spawn_background(
             "the replay of the spool",
             replay::replay_forever(

@@ -23,7 +23,7 @@ use crate::{
         job::{Fit, Room},
         losses::Losses,
     },
-    telemetry::metrics::{CommitOutcome, LaneName, Metrics},
+    telemetry::metrics::{CommitOutcome, LaneName, ShardMetrics},
 };
 
 /// The pause after a failure doubles each time, from the first to the longest.
@@ -61,7 +61,7 @@ pub(crate) async fn replay_forever(
     log: Arc<SpoolLog>,
     appended: Arc<Notify>,
     rejects: Rejects,
-    metrics: Arc<Metrics>,
+    metrics: Arc<ShardMetrics>,
     losses: Losses,
 ) {
     let mut replay = Replay { store, log, rejects: Arc::new(rejects), metrics, losses, cannot_remove: false };
@@ -99,7 +99,7 @@ struct Replay {
     store: Store,
     log: Arc<SpoolLog>,
     rejects: Arc<Rejects>,
-    metrics: Arc<Metrics>,
+    metrics: Arc<ShardMetrics>,
     losses: Losses,
     /// Whether stored records could not be removed from the file the last time. Storing goes on all the same.
     cannot_remove: bool,

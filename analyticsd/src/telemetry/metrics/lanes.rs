@@ -3,7 +3,7 @@ use std::{array, fmt, sync::Arc, time::Instant};
 use db::{Ingested, StoreError, WriteError};
 use model::{EventKind, SiteEvent};
 
-use super::{Counter, Histogram, Sink, label::label, sites::SiteMetrics};
+use super::{Counter, Histogram, Sink, label::label, shard::OfShards, sites::SiteMetrics};
 
 label! {
     /// The lane of events. The two lanes for batches count as one.
@@ -133,37 +133,42 @@ impl Commits {
         LaneName::ALL.map(LaneName::name).into_iter().zip(self.0.iter().map(AsRef::as_ref))
     }
 
-    pub(super) fn encode(&self, sink: &mut Sink<'_>) -> fmt::Result {
+    pub(super) fn encode(shards: OfShards<'_>, sink: &mut Sink<'_>) -> fmt::Result {
         sink.histogram(
             "analyticsd_commit_events",
             "Events in each commit that stored any",
-            self.lanes().map(|(lane, commits)| (vec![("lane", lane)], &commits.events)),
+            shards.series(|it| it.commits.lanes().map(|(lane, commits)| (vec![("lane", lane)], &commits.events))),
         )?;
         sink.histogram(
             "analyticsd_commit_duration_seconds",
             "How long commits took, whatever their outcome",
-            self.lanes().map(|(lane, commits)| (vec![("lane", lane)], &commits.seconds)),
+            shards.series(|it| it.commits.lanes().map(|(lane, commits)| (vec![("lane", lane)], &commits.seconds))),
         )?;
         sink.counter(
             "analyticsd_commits",
             "Commits by outcome",
-            self.lanes().flat_map(|(lane, commits)| {
-                let outcomes = CommitOutcome::ALL.map(CommitOutcome::name).into_iter().zip(&commits.outcomes);
-                outcomes.map(move |(outcome, count)| (vec![("lane", lane), ("outcome", outcome)], count.get()))
+            shards.series(|it| {
+                it.commits.lanes().flat_map(|(lane, commits)| {
+                    let outcomes = CommitOutcome::ALL.map(CommitOutcome::name).into_iter().zip(&commits.outcomes);
+                    outcomes.map(move |(outcome, count)| (vec![("lane", lane), ("outcome", outcome)], count.get()))
+                })
             }),
         )?;
         sink.counter(
             "analyticsd_events_stored",
             "Events that this daemon stored and knows to be committed",
-            self.lanes().flat_map(|(lane, commits)| {
-                [("click", &commits.clicks), ("impression", &commits.impressions)]
-                    .map(|(event, count)| (vec![("lane", lane), ("event", event)], count.get()))
+            shards.series(|it| {
+                it.commits.lanes().flat_map(|(lane, commits)| {
+                    [("click", &commits.clicks), ("impression", &commits.impressions)]
+                        .map(|(event, count)| (vec![("lane", lane), ("event", event)], count.get()))
+                })
             }),
         )?;
         sink.counter(
             "analyticsd_events_repeated",
             "Events that were left out of a commit, because they were stored under their idempotency keys already",
-            self.lanes().map(|(lane, commits)| (vec![("lane", lane)], commits.repeated.get())),
+            shards
+                .series(|it| it.commits.lanes().map(|(lane, commits)| (vec![("lane", lane)], commits.repeated.get()))),
         )
     }
 }
@@ -183,17 +188,11 @@ pub(crate) struct LaneReads {
     pub(crate) hours: Histogram,
     pub(crate) questions: Counter,
     pub(crate) seconds: Histogram,
-    pub(crate) failures: Counter,
 }
 
 impl Default for LaneReads {
     fn default() -> Self {
-        Self {
-            hours: Histogram::of_hours(),
-            questions: Counter::default(),
-            seconds: Histogram::of_seconds(),
-            failures: Counter::default(),
-        }
+        Self { hours: Histogram::of_hours(), questions: Counter::default(), seconds: Histogram::of_seconds() }
     }
 }
 
@@ -225,11 +224,6 @@ impl Reads {
             "analyticsd_read_questions",
             "Queries for counts that reads answered; many share one read",
             self.lanes().map(|(lane, reads)| (vec![("lane", lane)], reads.questions.get())),
-        )?;
-        sink.counter(
-            "analyticsd_read_failures",
-            "Reads of counts that the database did not answer",
-            self.lanes().map(|(lane, reads)| (vec![("lane", lane)], reads.failures.get())),
         )
     }
 }

@@ -14,6 +14,7 @@ mod process;
 mod refusals;
 mod requests;
 mod settling;
+mod shard;
 mod sink;
 mod sites;
 mod watched;
@@ -24,7 +25,6 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use db::{PoolUse, Store};
 use model::SiteName;
 use prometheus_client::{
     collector::Collector,
@@ -39,6 +39,7 @@ pub(crate) use lanes::{LaneName, ReadLaneName};
 pub(crate) use refusals::Reason;
 pub(crate) use requests::Listener;
 pub(crate) use requests::{MethodName, OfListener, Outcome};
+pub(crate) use shard::ShardMetrics;
 pub(crate) use sink::{Labels, Sink};
 pub(crate) use sites::OTHER;
 pub(crate) use watched::{Queued, Watched};
@@ -49,10 +50,8 @@ use process::Process;
 use refusals::Refusals;
 use requests::{Connections, Requests};
 use settling::Settling;
+use shard::OfShards;
 use sites::SiteMetrics;
-
-/// One name for all pools and states, which are labels.
-const CONNECTIONS: (&str, &str) = ("analyticsd_database_pool_connections", "Connections to the database");
 
 /// The metrics of one daemon, written by [`Metrics::render`].
 pub(crate) struct Metrics {
@@ -60,16 +59,12 @@ pub(crate) struct Metrics {
     pub(crate) refusals: Refusals,
     pub(crate) connections: Connections,
     pub(crate) sites: Arc<SiteMetrics>,
-    pub(crate) commits: Commits,
+    /// In their order.
+    pub(crate) shards: Vec<Arc<ShardMetrics>>,
     pub(crate) reads: Reads,
-    pub(crate) reopenings: Reopenings,
     pub(crate) reports: Reports,
-    pub(crate) settling: Settling,
-    pub(crate) spool: Spool,
     pub(crate) kafka: Kafka,
-    pub(crate) database: Database,
-    pub(crate) losses: Losses,
-    pub(crate) watched: Watched,
+    pub(crate) watched: Arc<Watched>,
     dropped_log_lines: Arc<Counter>,
     process: Process,
 }
@@ -122,96 +117,35 @@ impl Metrics {
     pub(crate) const MEDIA_TYPE: &'static str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
     /// All zero. `routes` are the names of routes for the label `route`, `sites` those for the label `site`; the log
-    /// counts `dropped_log_lines`.
+    /// counts `dropped_log_lines`, and there are so many shards.
     pub(crate) fn new(
         routes: impl IntoIterator<Item = &'static str>,
         dropped_log_lines: Arc<Counter>,
         sites: impl IntoIterator<Item = SiteName>,
+        shards: usize,
     ) -> Self {
         let sites = Arc::new(SiteMetrics::new(sites));
+        let watched = Arc::<Watched>::default();
         Self {
             requests: Requests::new(routes),
             refusals: Refusals::default(),
             connections: Connections::default(),
-            commits: Commits::new(&sites),
+            shards: ShardMetrics::of_all(shards, &sites, &watched),
             sites,
             reads: Reads::default(),
-            reopenings: Reopenings {
-                seconds: Histogram::of_seconds(),
-                under_way: Gauge::default(),
-                failures: Counter::default(),
-            },
             reports: Reports { seconds: Histogram::of_seconds(), failures: Counter::default() },
-            settling: Settling::default(),
-            spool: Spool::default(),
             kafka: Kafka::default(),
-            database: Database::default(),
-            losses: Losses::default(),
-            watched: Watched::default(),
+            watched,
             dropped_log_lines,
             process: Process::since_now(),
         }
     }
 
-    /// Watches the length of a queue, as long as it exists.
-    pub(crate) fn watch_queue(
-        &self,
-        queue: &'static str,
-        read: impl Fn() -> Option<Queued> + Clone + Send + Sync + 'static,
-    ) {
-        self.watch_use(
-            ("analyticsd_queue_requests", "Requests in a queue that wait for the next commit, read or write"),
-            (
-                "analyticsd_queue_limit_requests",
-                "The most requests that a queue holds; beyond it the daemon returns 503",
-            ),
-            vec![("queue", queue)],
-            move || read().map(|queued| (queued.waiting, queued.limit)),
-        );
-    }
-
-    /// Watches the use of a pool of connections.
+    /// Shows how many bytes the spools of all shards may hold together.
     #[allow(clippy::cast_precision_loss)]
-    pub(crate) fn watch_pool(&self, pool: &'static str, store: &Store, pool_use: fn(&Store) -> PoolUse) {
-        type Value = (&'static str, &'static str, Labels, fn(PoolUse) -> usize);
-        let values: [Value; 5] = [
-            (CONNECTIONS.0, CONNECTIONS.1, vec![("state", "in_use")], |pool| pool.in_use),
-            (CONNECTIONS.0, CONNECTIONS.1, vec![("state", "idle")], |pool| pool.idle),
-            (CONNECTIONS.0, CONNECTIONS.1, vec![("state", "given_up")], |pool| pool.given_up),
-            ("analyticsd_database_pool_limit_connections", "The most connections of a pool", vec![], |pool| pool.max),
-            ("analyticsd_database_pool_waiting", "Requests that wait for a connection of a pool", vec![], |pool| {
-                pool.waiting
-            }),
-        ];
-        for (name, help, labels, read) in values {
-            let store = store.clone();
-            let labels = [vec![("pool", pool)], labels].concat();
-            self.watched.gauge(name, help, labels, move || Some(read(pool_use(&store)) as f64));
-        }
-    }
-
-    /// Watches whether the lanes of a name can store events.
-    pub(crate) fn watch_storing(&self, lane: LaneName, read: impl Fn() -> Option<bool> + Send + Sync + 'static) {
-        self.watched.gauge(
-            "analyticsd_lane_storing",
-            "1 while a lane can store events, 0 while it refuses or spools them",
-            vec![("lane", lane.name())],
-            move || read().map(|stores| if stores { 1.0 } else { 0.0 }),
-        );
-    }
-
-    /// Watches the use of a limited resource. The pairs are name and help of the two metrics.
-    #[allow(clippy::cast_precision_loss)]
-    pub(crate) fn watch_use(
-        &self,
-        used: (&'static str, &'static str),
-        limit: (&'static str, &'static str),
-        labels: Labels,
-        read: impl Fn() -> Option<(usize, usize)> + Clone + Send + Sync + 'static,
-    ) {
-        let read_limit = read.clone();
-        self.watched.gauge(used.0, used.1, labels.clone(), move || read().map(|(used, _)| used as f64));
-        self.watched.gauge(limit.0, limit.1, labels, move || read_limit().map(|(_, limit)| limit as f64));
+    pub(crate) fn watch_spool_limit(&self, max_bytes: u64) {
+        let help = "The most bytes of requests that the spool holds";
+        self.watched.gauge("analyticsd_spool_limit_bytes", help, vec![], move || Some(max_bytes as f64));
     }
 
     /// All metrics in the text format.
@@ -236,16 +170,18 @@ impl Collector for Metrics {
         self.requests.encode(&mut sink)?;
         self.connections.encode(&mut sink)?;
         self.refusals.encode(&mut sink)?;
-        self.commits.encode(&mut sink)?;
+        let shards = OfShards(&self.shards);
+        Commits::encode(shards, &mut sink)?;
         self.sites.encode(&mut sink)?;
         self.reads.encode(&mut sink)?;
-        self.reopenings.encode(&mut sink)?;
+        shards.encode_read_failures(&mut sink)?;
+        Reopenings::encode(shards, &mut sink)?;
         self.reports.encode(&mut sink)?;
-        self.settling.encode(&mut sink)?;
-        self.spool.encode(&mut sink)?;
+        Settling::encode(shards, &mut sink)?;
+        Spool::encode(shards, &mut sink)?;
         self.kafka.encode(&mut sink)?;
-        self.database.encode(&mut sink)?;
-        self.losses.encode(&mut sink)?;
+        Database::encode(shards, &mut sink)?;
+        Losses::encode(shards, &mut sink)?;
         self.watched.encode(&mut sink)?;
         sink.gauge(
             "analyticsd_build_info",
@@ -258,6 +194,12 @@ impl Collector for Metrics {
             [(vec![], self.dropped_log_lines.get())],
         )?;
         self.process.encode(&mut sink)
+    }
+}
+
+impl Default for Reopenings {
+    fn default() -> Self {
+        Self { seconds: Histogram::of_seconds(), under_way: Gauge::default(), failures: Counter::default() }
     }
 }
 
@@ -274,21 +216,21 @@ impl Reopenings {
         done
     }
 
-    fn encode(&self, sink: &mut Sink<'_>) -> fmt::Result {
+    fn encode(shards: OfShards<'_>, sink: &mut Sink<'_>) -> fmt::Result {
         sink.histogram(
             "analyticsd_reopening_duration_seconds",
             "How long reopening a settled hour for late events took, failures included",
-            [(vec![], &self.seconds)],
+            shards.series(|it| [(vec![], &it.reopenings.seconds)]),
         )?;
         sink.gauge(
             "analyticsd_reopenings_under_way",
             "Settled hours that are being reopened",
-            [(vec![], self.under_way.get())],
+            shards.series(|it| [(vec![], it.reopenings.under_way.get())]),
         )?;
         sink.counter(
             "analyticsd_reopening_failures",
             "Settled hours that could not be reopened",
-            [(vec![], self.failures.get())],
+            shards.series(|it| [(vec![], it.reopenings.failures.get())]),
         )
     }
 }
@@ -309,37 +251,41 @@ impl Reports {
 }
 
 impl Spool {
-    fn encode(&self, sink: &mut Sink<'_>) -> fmt::Result {
+    fn encode(shards: OfShards<'_>, sink: &mut Sink<'_>) -> fmt::Result {
         sink.counter(
             "analyticsd_spool_rejected_requests",
             "Spooled requests that can never be stored; they are in rejected.ndjson",
-            [(vec![], self.rejected_requests.get())],
+            shards.series(|it| [(vec![], it.spool.rejected_requests.get())]),
         )
     }
 }
 
 impl Losses {
-    fn encode(&self, sink: &mut Sink<'_>) -> fmt::Result {
+    fn encode(shards: OfShards<'_>, sink: &mut Sink<'_>) -> fmt::Result {
         sink.counter(
             "analyticsd_lost_batches",
             "Commits that the database had acknowledged to this daemon and has lost",
-            [(vec![], self.batches.get())],
+            shards.series(|it| [(vec![], it.losses.batches.get())]),
         )?;
-        sink.counter("analyticsd_lost_events", "Events in those commits", [(vec![], self.events.get())])
+        sink.counter(
+            "analyticsd_lost_events",
+            "Events in those commits",
+            shards.series(|it| [(vec![], it.losses.events.get())]),
+        )
     }
 }
 
 impl Database {
-    fn encode(&self, sink: &mut Sink<'_>) -> fmt::Result {
+    fn encode(shards: OfShards<'_>, sink: &mut Sink<'_>) -> fmt::Result {
         sink.gauge(
             "analyticsd_database_last_answer_timestamp_seconds",
             "When the database last answered, in seconds since 1970; 0 if it never did",
-            [(vec![], self.last_answer.get() / 1e3)],
+            shards.series(|it| [(vec![], it.database.last_answer.get() / 1e3)]),
         )?;
         sink.gauge(
             "analyticsd_schema_version",
             "The number of the newest applied migration when this daemon started; 0 before it is known",
-            [(vec![], self.schema_version.get())],
+            shards.series(|it| [(vec![], it.database.schema_version.get())]),
         )
     }
 }

@@ -6,7 +6,7 @@ use std::{
 
 use db::Backlog;
 
-use super::{Counter, Gauge, Sink, millis_since_1970};
+use super::{Counter, Gauge, Sink, millis_since_1970, shard::OfShards};
 
 /// The work of the settler and its backlog. Only the replica that is the settler exports what only the settler knows.
 #[derive(Default)]
@@ -59,19 +59,21 @@ impl Settling {
         self.elected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// None where this replica is not the settler, or has not looked yet.
+    fn backlog(&self) -> Option<(Backlog, Instant)> {
+        self.state().as_ref().and_then(|Seen(seen)| *seen)
+    }
+
     #[allow(clippy::cast_precision_loss)]
-    pub(super) fn encode(&self, sink: &mut Sink<'_>) -> fmt::Result {
-        let (is_elected, seen) = match self.state().as_ref() {
-            None => (false, None),
-            Some(Seen(seen)) => (true, *seen),
+    pub(super) fn encode(shards: OfShards<'_>, sink: &mut Sink<'_>) -> fmt::Result {
+        let of_backlog = |value: fn(Backlog) -> f64| {
+            shards.series(move |it| it.settling.backlog().map(|(backlog, _)| (vec![], value(backlog))))
         };
-        let of_backlog = |value: fn(Backlog) -> f64| seen.map(|(backlog, _)| (vec![], value(backlog)));
-        // The lag keeps growing while the settler hangs.
-        let lag = seen.map(|(backlog, at)| backlog.lag.map_or(Duration::ZERO, |lag| lag + at.elapsed()));
+        let counted = |counter: fn(&Self) -> &Counter| shards.series(move |it| [(vec![], counter(&it.settling).get())]);
         sink.gauge(
             "analyticsd_settler_elected",
             "1 if this replica is the settler",
-            [(vec![], f64::from(u8::from(is_elected)))],
+            shards.series(|it| [(vec![], f64::from(u8::from(it.settling.state().is_some())))]),
         )?;
         sink.gauge(
             "analyticsd_open_hours",
@@ -86,22 +88,23 @@ impl Settling {
         sink.gauge(
             "analyticsd_settler_lag_seconds",
             "How long the oldest ripe hour has waited to be settled; 0 if none waits; shown by the settler",
-            lag.map(|lag| (vec![], lag.as_secs_f64())),
+            shards.series(|it| {
+                // The lag keeps growing while the settler hangs.
+                let lag =
+                    |(backlog, at): (Backlog, Instant)| backlog.lag.map_or(Duration::ZERO, |lag| lag + at.elapsed());
+                it.settling.backlog().map(|seen| (vec![], lag(seen).as_secs_f64()))
+            }),
         )?;
         sink.gauge(
             "analyticsd_settler_last_success_timestamp_seconds",
             "When this replica last went through all ripe hours, in seconds since 1970; 0 if it never did",
-            [(vec![], self.last_success.get() / 1e3)],
+            shards.series(|it| [(vec![], it.settling.last_success.get() / 1e3)]),
         )?;
-        sink.counter(
-            "analyticsd_settled_hours",
-            "Hours that this replica settled",
-            [(vec![], self.settled_hours.get())],
-        )?;
+        sink.counter("analyticsd_settled_hours", "Hours that this replica settled", counted(|it| &it.settled_hours))?;
         sink.counter(
             "analyticsd_settling_failures",
             "Hours that this replica could not settle for another reason than a difference",
-            [(vec![], self.failures.get())],
+            counted(|it| &it.failures),
         )?;
         sink.gauge(
             "analyticsd_retention_overdue_seconds",
@@ -112,23 +115,23 @@ impl Settling {
         sink.counter(
             "analyticsd_tidying_failures",
             "How often the hourly cleanup of this replica failed, which deletes old raw events",
-            [(vec![], self.tidying_failures.get())],
+            counted(|it| &it.tidying_failures),
         )?;
         sink.counter(
             "analyticsd_forgetting_failures",
             "How often this replica could not delete what is stored of a day of deleted sites",
-            [(vec![], self.forgetting_failures.get())],
+            counted(|it| &it.forgetting_failures),
         )?;
         sink.gauge(
             "analyticsd_audit_mismatched_hours",
             "Hours that differ from their raw events: open ones that this replica checked as the settler, and settled \
              ones that take no events because raw events are missing",
-            [(vec![], self.audit_mismatched_hours.get())],
+            shards.series(|it| [(vec![], it.settling.audit_mismatched_hours.get())]),
         )?;
         sink.counter(
             "analyticsd_audit_mismatches",
             "How often the settler found that the counters of an hour differ from its raw events",
-            [(vec![], self.audit_mismatches.get())],
+            counted(|it| &it.audit_mismatches),
         )
     }
 }

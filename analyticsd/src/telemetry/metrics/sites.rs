@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn a_site_has_the_label_of_its_present_name_if_that_was_named_at_the_start() {
         let (id, name) = (|number| SiteId::new(number).unwrap(), |text: &str| SiteName::new(text).unwrap());
-        let metrics = Arc::new(Metrics::new([], Arc::default(), [name("shop")]));
+        let metrics = Arc::new(Metrics::new([], Arc::default(), [name("shop")], 1));
         let event = |site| {
             let user = UserName::new("anna").unwrap();
             SiteEvent { site: id(site), event: Event { at: Timestamp::MIN, user, kind: EventKind::Click } }

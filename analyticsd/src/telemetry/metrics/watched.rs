@@ -63,6 +63,33 @@ impl Watched {
         }
     }
 
+    /// Registers the length of a queue and its limit.
+    pub(crate) fn queue(&self, labels: Labels, read: impl Fn() -> Option<Queued> + Clone + Send + Sync + 'static) {
+        self.used(
+            ("analyticsd_queue_requests", "Requests in a queue that wait for the next commit, read or write"),
+            (
+                "analyticsd_queue_limit_requests",
+                "The most requests that a queue holds; beyond it the daemon returns 503",
+            ),
+            labels,
+            move || read().map(|queued| (queued.waiting, queued.limit)),
+        );
+    }
+
+    /// Registers the use of a limited resource. The pairs are name and help of the two metrics.
+    #[allow(clippy::cast_precision_loss)]
+    pub(crate) fn used(
+        &self,
+        used: (&'static str, &'static str),
+        limit: (&'static str, &'static str),
+        labels: Labels,
+        read: impl Fn() -> Option<(usize, usize)> + Clone + Send + Sync + 'static,
+    ) {
+        let read_limit = read.clone();
+        self.gauge(used.0, used.1, labels.clone(), move || read().map(|(used, _)| used as f64));
+        self.gauge(limit.0, limit.1, labels, move || read_limit().map(|(_, limit)| limit as f64));
+    }
+
     pub(super) fn encode(&self, sink: &mut Sink<'_>) -> fmt::Result {
         for gauge in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             let read = gauge.series.iter().filter_map(|(labels, read)| Some((labels.clone(), read()?)));
@@ -83,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_value_is_read_each_time_and_left_out_when_it_is_gone() {
-        let metrics = Arc::new(Metrics::new([], Arc::default(), []));
+        let metrics = Arc::new(Metrics::new([], Arc::default(), [], 1));
         let value = Arc::new(AtomicU8::new(1));
         let weak = Arc::downgrade(&value);
         for label in ["a", "b"] {

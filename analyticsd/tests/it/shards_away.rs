@@ -1,0 +1,126 @@
+use harness::{Daemon, ShardServers};
+use model::{Problem, SourceList};
+use reqwest::StatusCode;
+
+use crate::{
+    shards::{HOUR, clicks, send, visitor_of},
+    support::{at, counts},
+};
+
+const ADMIN: [&str; 3] = ["--admin-listen", "127.0.0.1:0", "--allow-anonymous"];
+
+async fn daemon(servers: &ShardServers, more: &[&str]) -> Daemon {
+    let more = ADMIN.iter().chain(more).map(|&argument| argument.to_owned());
+    Daemon::start_with(servers.arguments().into_iter().chain(more)).await
+}
+
+async fn until<T: PartialEq + std::fmt::Debug>(expected: T, look: impl AsyncFn() -> T) {
+    let mut seen = None;
+    for _ in 0..600 {
+        let found = look().await;
+        if found == expected {
+            return;
+        }
+        seen = Some(found);
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("{seen:?} did not become {expected:?}");
+}
+
+#[tokio::test]
+async fn a_shard_that_is_away_refuses_its_visitors_and_nobody_elses() {
+    let mut servers = ShardServers::start(3).await.unwrap();
+    let daemon = daemon(&servers, &[]).await;
+    let users = [0, 1, 2].map(|shard| visitor_of(shard, 3));
+    let post = async |shard: usize| daemon.post(at(HOUR), &users[shard], "click").await.as_u16();
+    for shard in 0..3 {
+        assert_eq!(post(shard).await, 204);
+    }
+    servers.servers[1].stop().await.unwrap();
+    until(503, async || post(1).await).await;
+    assert_eq!((post(0).await, post(1).await, post(2).await), (204, 503, 204));
+
+    let ready = daemon.get("/readyz").await;
+    assert_eq!(ready.status(), StatusCode::OK);
+    let ready = ready.text().await.unwrap();
+    assert!(ready.starts_with("ready\nShard 1: No event can be stored"), "{ready}");
+    let hour = format!("/analytics?timestamp={}", at(HOUR).timestamp_millis());
+    assert_eq!(daemon.get(&hour).await.status(), StatusCode::SERVICE_UNAVAILABLE, "a part is no answer");
+    let storing =
+        async |shard| daemon.metric(&format!("analyticsd_lane_storing{{lane=\"past\",shard=\"{shard}\"}}")).await;
+    assert_eq!((storing(0).await, storing(1).await), (Some(1.0), Some(0.0)));
+
+    servers.servers[1].start_again().await.unwrap();
+    until(204, async || post(1).await).await;
+    until(Some(StatusCode::OK), async || Some(daemon.get(&hour).await.status())).await;
+    assert_eq!(daemon.counts(at(HOUR)).await, counts(3, 6, 0));
+    until("ready\n".to_owned(), async || daemon.get("/readyz").await.text().await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn events_for_a_shard_that_is_away_go_into_its_spool() {
+    let mut servers = ShardServers::start(2).await.unwrap();
+    let spool = tempfile::tempdir().unwrap();
+    let daemon = daemon(&servers, &["--spool", spool.path().to_str().unwrap()]).await;
+    let users = [0, 1].map(|shard| visitor_of(shard, 2));
+    let post = async |shard: usize| daemon.post(at(HOUR), &users[shard], "click").await.as_u16();
+    assert_eq!((post(0).await, post(1).await), (204, 204));
+    servers.servers[1].stop().await.unwrap();
+    assert_eq!((post(1).await, post(1).await, post(0).await), (202, 202, 204));
+    let batch = send(&daemon, "idempotency_key=a", clicks(0..20)).await;
+    assert_eq!(batch.status(), StatusCode::ACCEPTED);
+    assert!(spool.path().join("shard-1/spool.redb").exists());
+    servers.servers[1].start_again().await.unwrap();
+    until(Some(0.0), async || daemon.metric("analyticsd_spooled_requests{shard=\"1\"}").await).await;
+    assert_eq!(daemon.counts(at(HOUR)).await, counts(22, 25, 0));
+    assert_eq!(send(&daemon, "idempotency_key=a", clicks(0..20)).await.status(), StatusCode::NO_CONTENT);
+    assert_eq!(daemon.counts(at(HOUR)).await, counts(22, 25, 0));
+}
+
+#[tokio::test]
+async fn what_a_batch_lacks_in_a_shard_is_completed_when_it_is_given_again() {
+    let mut servers = ShardServers::start(2).await.unwrap();
+    let daemon = daemon(&servers, &[]).await;
+    assert_eq!(send(&daemon, "source=log&from=0&to=10", clicks(0..10)).await.status(), StatusCode::NO_CONTENT);
+    servers.servers[0].stop().await.unwrap();
+    for query in ["source=log&from=10&to=20", "idempotency_key=a"] {
+        until(503, async || send(&daemon, query, clicks(10..20)).await.status().as_u16()).await;
+    }
+    servers.servers[0].start_again().await.unwrap();
+    until(204, async || send(&daemon, "idempotency_key=a", clicks(10..20)).await.status().as_u16()).await;
+    until(204, async || send(&daemon, "source=log&from=10&to=20", clicks(20..30)).await.status().as_u16()).await;
+    assert_eq!(daemon.counts(at(HOUR)).await, counts(30, 30, 0));
+}
+
+#[tokio::test]
+async fn a_source_goes_on_where_the_shard_stands_that_has_the_least_of_it() {
+    let servers = ShardServers::start(2).await.unwrap();
+    let daemon = daemon(&servers, &[]).await;
+    assert_eq!(send(&daemon, "source=log&from=0&to=10", clicks(0..10)).await.status(), StatusCode::NO_CONTENT);
+    // Shard 0 lets nothing be stored of it for now, so that shard 1 has more.
+    let client = servers.servers[0].client().await;
+    client.batch_execute("begin; lock analytics.sources in share mode").await.unwrap();
+    let answer = send(&daemon, "source=log&from=10&to=20", clicks(10..20)).await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.text().await.unwrap().contains("Give it again under the same key or source"));
+    client.batch_execute("rollback").await.unwrap();
+
+    until(vec![(10, vec![20])], async || listed(&daemon).await).await;
+    let cut_elsewhere = send(&daemon, "source=log&from=10&to=30", clicks(10..30)).await;
+    assert_eq!(cut_elsewhere.status(), StatusCode::CONFLICT);
+    let problem: Problem = cut_elsewhere.json().await.unwrap();
+    assert_eq!((problem.position, problem.parts_end_at), (Some(10), vec![20]));
+    assert_eq!(send(&daemon, "source=log&from=10&to=20", clicks(10..20)).await.status(), StatusCode::NO_CONTENT);
+    assert_eq!(send(&daemon, "source=log&from=20&to=30", clicks(20..30)).await.status(), StatusCode::NO_CONTENT);
+    assert_eq!(listed(&daemon).await, [(30, vec![])]);
+    assert_eq!(daemon.counts(at(HOUR)).await, counts(30, 30, 0));
+}
+
+async fn listed(daemon: &Daemon) -> Vec<(u64, Vec<u64>)> {
+    let answer = daemon.get("/analytics/sources?prefix=log").await;
+    if answer.status() != StatusCode::OK {
+        return Vec::new();
+    }
+    let list: SourceList = answer.json().await.unwrap();
+    list.sources.into_iter().map(|source| (source.position, source.parts_end_at)).collect()
+}

@@ -1,0 +1,270 @@
+//! The databases of one counter. Each visitor belongs to one of them, so what they count adds up. What there is once for a counter (tokens,
+//! sites, retention, the salt) is set in the first.
+
+use std::{fmt, ops::Deref, sync::Arc};
+
+use model::{ShardCount, UserName};
+use thiserror::Error;
+
+use crate::{
+    DatabaseUrlError, Flavour, Store, StoreError, StoreOptions,
+    identity::{Expected, Found, Misplaced},
+    mask_password,
+    roles::Use,
+    schema::{self, Migrated, SchemaError},
+};
+
+/// The databases of one counter, in their order. Cheap to clone; clones share the connections.
+#[derive(Clone)]
+pub struct Shards {
+    stores: Arc<[Store]>,
+    count: ShardCount,
+}
+
+/// Why databases cannot be used together.
+#[derive(Debug, Error)]
+pub enum ShardsError {
+    /// There are none, or too many.
+    #[error("{0} databases are named; a counter has 1 to {max}", max = ShardCount::MAX)]
+    Number(usize),
+    /// A URL is none.
+    #[error("{at}{error}", at = .0, error = .1)]
+    Url(Place, DatabaseUrlError),
+    /// Some are not those that the settings mean.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Misplaced(Vec<MisplacedAt>),
+    /// One does not answer.
+    #[error("{at}{error}", at = .0, error = .1)]
+    Store(Place, StoreError),
+    /// The schema of one cannot be used, or brought up to date.
+    #[error("{at}{error}", at = .0, error = .1)]
+    Schema(Place, Box<SchemaError>),
+    /// One has no identity, and the others are a whole counter without it.
+    #[error(
+        "{0}the database is new, and the others hold a counter that was complete before; name the database that this shard is in, or restore it"
+    )]
+    New(Place),
+}
+
+/// One of the databases, as the beginning of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place(String);
+
+impl Place {
+    fn of(shard: usize, count: usize, url: &str) -> Self {
+        Self(if count == 1 { String::new() } else { format!("shard {shard} ({}): ", mask_password(url)) })
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A database that is not the one that the settings mean in its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MisplacedAt {
+    place: Place,
+    fault: Misplaced,
+}
+
+impl fmt::Display for MisplacedAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.place, self.fault)
+    }
+}
+
+impl ShardsError {
+    /// Whether a database cannot be reached, or keeps silent. One that answers with a refusal is there.
+    pub fn is_silence(&self) -> bool {
+        let error = match self {
+            Self::Store(_, error) => error,
+            Self::Schema(_, error) => match &**error {
+                SchemaError::Store(error) => error,
+                _ => return false,
+            },
+            _ => return false,
+        };
+        matches!(error, StoreError::Unreachable(_) | StoreError::TimedOut(_) | StoreError::Cancelled(_))
+    }
+
+    /// Whether the same may succeed once a database is back.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Store(_, error) => error.is_outage(),
+            Self::Schema(_, error) => matches!(&**error, SchemaError::Store(error) if error.is_outage()),
+            Self::Number(_) | Self::Url(..) | Self::Misplaced(_) | Self::New(_) => false,
+        }
+    }
+}
+
+impl Shards {
+    /// Prepares to connect to the databases of these URLs, shard 0 first; nothing is opened yet.
+    pub fn new(urls: &[impl AsRef<str>], options: &StoreOptions) -> Result<Self, ShardsError> {
+        let count = ShardCount::new(urls.len()).ok_or(ShardsError::Number(urls.len()))?;
+        let stores = Expected::of_all(count).zip(urls).map(|(expected, url)| {
+            let url = url.as_ref();
+            Store::of_shard(url, options.clone(), expected.clone())
+                .map_err(|error| ShardsError::Url(Place::of(expected.shard, count.get(), url), error))
+        });
+        Ok(Self { stores: stores.collect::<Result<_, _>>()?, count })
+    }
+
+    /// A counter of one database.
+    pub fn one(store: &Store) -> Self {
+        Self { stores: [store.clone()].into(), count: ShardCount::ONE }
+    }
+
+    /// Other connections to the same databases.
+    #[must_use]
+    pub fn with_options(&self, options: &StoreOptions) -> Self {
+        Self {
+            stores: self.stores.iter().map(|store| store.with_options(options.clone())).collect(),
+            count: self.count,
+        }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> ShardCount {
+        self.count
+    }
+
+    /// The shard with what there is once for a counter.
+    pub fn first(&self) -> &Store {
+        &self.stores[0]
+    }
+
+    /// The shard that a visitor's events are in.
+    pub fn of(&self, user: &UserName) -> &Store {
+        &self.stores[self.count.shard_of(user)]
+    }
+
+    /// How messages about a shard begin; empty for a counter of one database.
+    pub fn place(&self, shard: usize) -> Place {
+        Place::of(shard, self.len(), self.stores[shard].url())
+    }
+
+    /// Finds out whether each database is the one that is meant in its place. Changes nothing. One that is not decides, also where others do not
+    /// answer.
+    pub async fn verify(&self) -> Result<(), ShardsError> {
+        self.check(self.ask().await).map(drop)
+    }
+
+    /// The same where only the first is needed: others may be away.
+    pub async fn verify_first(&self) -> Result<(), ShardsError> {
+        match self.check(self.ask().await) {
+            Err(ShardsError::Store(place, error)) if place != self.place(0) => {
+                tracing::warn!("{place}{error}");
+                Ok(())
+            }
+            found => found.map(drop),
+        }
+    }
+
+    /// What each says of itself, asked at once.
+    async fn ask(&self) -> Vec<Result<Found, StoreError>> {
+        let asked: Vec<_> =
+            self.stores.iter().cloned().map(|store| tokio::spawn(async move { store.identity().await })).collect();
+        let mut found = Vec::with_capacity(asked.len());
+        for answer in asked {
+            found.push(answer.await.expect("nobody aborts it, and it does not panic"));
+        }
+        found
+    }
+
+    fn check(&self, asked: Vec<Result<Found, StoreError>>) -> Result<Vec<Found>, ShardsError> {
+        self.refuse_misplaced(
+            asked.iter().enumerate().filter_map(|(shard, found)| Some((shard, found.as_ref().ok()?))),
+        )?;
+        let asked = asked.into_iter().enumerate();
+        asked.map(|(shard, found)| found.map_err(|error| self.error(shard, error))).collect()
+    }
+
+    /// `found` comes ascending by shard.
+    fn refuse_misplaced<'a>(&self, found: impl Iterator<Item = (usize, &'a Found)>) -> Result<(), ShardsError> {
+        let expected: Vec<Expected> = Expected::of_all(self.count).collect();
+        let misplaced: Vec<MisplacedAt> = found
+            .filter_map(|(shard, found)| {
+                let fault = expected[shard].check(found).err()?;
+                Some(MisplacedAt { place: self.place(shard), fault })
+            })
+            .collect();
+        if misplaced.is_empty() { Ok(()) } else { Err(ShardsError::Misplaced(misplaced)) }
+    }
+
+    /// Whether some of the databases answer.
+    pub async fn some_answer(&self) -> bool {
+        self.ask().await.iter().any(Result::is_ok)
+    }
+
+    /// Brings every database to the schema of this program, in their order, and gives each its identity where they are new. None is begun unless all
+    /// answer and can be brought there.
+    pub async fn migrate(&self, flavour: Option<Flavour>, roles: Option<Use>) -> Result<Vec<Migrated>, ShardsError> {
+        let found = self.found_before_migrating().await?;
+        for (shard, store) in self.iter().enumerate() {
+            let status =
+                schema::status(&store.without_identity()).await.map_err(|error| self.schema_error(shard, error))?;
+            if let Some(complaint) = status.complaint().filter(|_| status.is_newer()) {
+                return Err(self.schema_error(shard, SchemaError::Newer(complaint)));
+            }
+        }
+        let mut migrated = Vec::with_capacity(self.len());
+        for (shard, store) in self.iter().enumerate() {
+            let one = schema::migrate_database(&store.without_identity(), flavour, roles).await;
+            migrated.push(one.map_err(|error| self.schema_error(shard, error))?);
+        }
+        self.give_identities(&found).await?;
+        Ok(migrated)
+    }
+
+    /// What each database is before it is migrated. A new one among others that are a whole counter is refused: the shard in its place is elsewhere.
+    async fn found_before_migrating(&self) -> Result<Vec<Found>, ShardsError> {
+        let mut found = Vec::with_capacity(self.len());
+        for (shard, answer) in self.ask().await.into_iter().enumerate() {
+            found.push(answer.map_err(|error| self.error(shard, error))?);
+        }
+        self.refuse_misplaced(found.iter().enumerate().filter(|(_, found)| matches!(found, Found::Identity(_))))?;
+        let is_founded = found.iter().any(|found| matches!(found, Found::Identity(identity) if identity.is_founded));
+        match found.iter().position(|found| !matches!(found, Found::Identity(_))) {
+            Some(shard) if is_founded => Err(ShardsError::New(self.place(shard))),
+            _ => Ok(found),
+        }
+    }
+
+    async fn give_identities(&self, found: &[Found]) -> Result<(), ShardsError> {
+        let is_whole = found.iter().all(|found| matches!(found, Found::Identity(identity) if identity.is_founded));
+        if is_whole {
+            return Ok(());
+        }
+        let mut counter = None;
+        for (shard, store) in self.iter().enumerate() {
+            let assigned = store.assign_identity(counter.as_deref(), shard, self.count).await;
+            let assigned = assigned.map_err(|error| self.error(shard, error))?;
+            // Of two programs that do this at once, the one that comes first to shard 0 decides.
+            counter.get_or_insert(assigned);
+        }
+        self.verify().await?;
+        for (shard, store) in self.iter().enumerate() {
+            store.note_founded().await.map_err(|error| self.error(shard, error))?;
+        }
+        Ok(())
+    }
+
+    /// An error of one of them.
+    pub(crate) fn error(&self, shard: usize, error: StoreError) -> ShardsError {
+        ShardsError::Store(self.place(shard), error)
+    }
+
+    fn schema_error(&self, shard: usize, error: SchemaError) -> ShardsError {
+        ShardsError::Schema(self.place(shard), Box::new(error))
+    }
+}
+
+impl Deref for Shards {
+    type Target = [Store];
+
+    fn deref(&self) -> &[Store] {
+        &self.stores
+    }
+}
