@@ -168,11 +168,23 @@ create table analytics.settings (
     -- out whose name it is.
     visitor_salt text not null default replace(((gen_random_uuid())::text ||
         (gen_random_uuid())::text), '-'::text, ''::text),
+    -- The counter that the database is of: the same in each of its databases, and in no other.
+    -- Null: the database was not given to one yet.
+    counter uuid,
+    -- Which of the databases of the counter this is, from 0.
+    shard integer not null default 0,
+    -- How many databases the counter has. It never changes.
+    shards integer not null default 1,
+    -- Whether every database of the counter has its number. From then on a new database is not
+    -- given to the counter.
+    is_founded boolean not null default false,
+    constraint settings_check CHECK (((shard >= 0) AND (shard <= (shards - 1)))),
     constraint settings_flavour_check CHECK ((flavour = ANY (ARRAY['timescale'::text,
         'postgres'::text]))),
     constraint settings_pkey PRIMARY KEY (singleton),
     constraint settings_retention_check CHECK (((retention >= '1 day'::interval) AND (retention <=
         '1000 years'::interval))),
+    constraint settings_shards_check CHECK (((shards >= 1) AND (shards <= 256))),
     constraint settings_singleton_check CHECK (singleton)
 );
 
@@ -288,7 +300,7 @@ create function analytics.access_changes()
 
 create function analytics.advance_retention(daemon_clock timestamptz)
     returns timestamptz language plpgsql security definer set search_path=pg_catalog, pg_temp set
-        lock_timeout=100ms set TimeZone=UTC as body 1178b5d7c888ac65;
+        lock_timeout=100ms set TimeZone=UTC as body a345778df7f38d20;
 
 create function analytics.advance_sources(source_sites integer[], source_names text[],
         from_positions bigint[], from_digests bytea[], to_positions bigint[], to_digests bytea[],
@@ -458,6 +470,14 @@ create function analytics.rebuild_to_at_least(hour timestamptz, site integer, wr
         least_users bigint, least_clicks bigint, least_impressions bigint)
     returns void language plpgsql as body e26d16c1fa450a1f;
 
+create function analytics.refusals(hours timestamptz[], hour_sites integer[],
+        key_hours timestamptz[], key_sites integer[], keys text[], fingerprints bytea[],
+        source_site integer, source_name text, OUT expired timestamptz[],
+        OUT expired_sites integer[], OUT deleted integer[], OUT conflicting bigint[],
+        OUT stands_at bigint, OUT stands_digest bytea)
+    returns record language sql stable security definer set search_path=pg_catalog, pg_temp
+        as body 3a079d9022e1f7d6;
+
 create function analytics.refuse_deleted_site(site integer)
     returns void language plpgsql stable as body 4406a7fe21ead902;
 
@@ -487,6 +507,9 @@ create function analytics.settle(hour timestamptz, sites integer[])
         aggregate_impressions bigint) language plpgsql security definer
         set search_path=pg_catalog, pg_temp as body b36bf7c1d2807fb3;
 
+create function analytics.shard_of(user_name text, shards integer)
+    returns integer language sql immutable parallel safe strict as body 5315ff32d991238a;
+
 create function analytics.site_changes()
     returns bigint language sql stable security definer set search_path=pg_catalog, pg_temp
         as body be5d6911041c9809;
@@ -495,6 +518,15 @@ create function analytics.sources_elsewhere(source_sites integer[], source_names
         believed_positions bigint[], believed_digests bytea[], OUT moved bigint[],
         OUT positions bigint[], OUT digests bytea[])
     returns record language sql stable set search_path=pg_catalog, pg_temp as body 4f17c70f6ad11a57;
+
+create function analytics.take_retention(retention interval, due_before timestamptz)
+    returns void language sql security definer set search_path=pg_catalog, pg_temp
+        as body 7ee542539990d00e;
+
+create function analytics.take_sites(ids integer[], names text[], created timestamptz[],
+        archived timestamptz[], deleted timestamptz[])
+    returns void language plpgsql security definer set search_path=pg_catalog, pg_temp set
+        lock_timeout=100ms as body d5d96015a597dacd;
 
 create function analytics.unique_users(first timestamptz, last timestamptz, site integer,
         OUT unique_users bigint, OUT kept_from timestamptz)

@@ -90,12 +90,12 @@ async fn a_batch_under_a_key_is_stored_once_in_every_shard(flavour: Flavour) {
     assert_eq!(daemon.counts(at(HOUR)).await, counts(0, 0, 0));
 
     for repeated in [None, Some("clicks=9, impressions=0")] {
-        let answer = send(&daemon, "idempotency_key=one", clicks(0..9)).await;
+        let answer = send(&daemon, "id=one", clicks(0..9)).await;
         assert_eq!(answer.status(), StatusCode::NO_CONTENT);
         assert_eq!(answer.headers().get("analytics-repeated").map(|it| it.to_str().unwrap()), repeated);
     }
     // Nothing of it is stored in the shard that has no such key of another batch.
-    let other = send(&daemon, "idempotency_key=one", clicks(5..30)).await;
+    let other = send(&daemon, "id=one", clicks(5..30)).await;
     assert_eq!(other.status(), StatusCode::CONFLICT);
     assert_eq!(daemon.counts(at(HOUR)).await, counts(9, 9, 0));
 
