@@ -178,9 +178,14 @@ create table analytics.settings (
     -- Whether every database of the counter has its number. From then on a new database is not
     -- given to the counter.
     is_founded boolean not null default false,
+    -- The servers that the database is used on, each as HOST:PORT, or the folder of its socket, as
+    -- in the URLs that lead to it. A copy of it elsewhere is refused. Null: it is used wherever it
+    -- is.
+    lives_at text[],
     constraint settings_check CHECK (((shard >= 0) AND (shard <= (shards - 1)))),
     constraint settings_flavour_check CHECK ((flavour = ANY (ARRAY['timescale'::text,
         'postgres'::text]))),
+    constraint settings_lives_at_check CHECK ((cardinality(lives_at) > 0)),
     constraint settings_pkey PRIMARY KEY (singleton),
     constraint settings_retention_check CHECK (((retention >= '1 day'::interval) AND (retention <=
         '1000 years'::interval))),
@@ -508,7 +513,7 @@ create function analytics.settle(hour timestamptz, sites integer[])
         set search_path=pg_catalog, pg_temp as body b36bf7c1d2807fb3;
 
 create function analytics.shard_of(user_name text, shards integer)
-    returns integer language sql immutable parallel safe strict as body 5315ff32d991238a;
+    returns integer language sql immutable parallel safe strict as body c206b82b70ab63c1;
 
 create function analytics.site_changes()
     returns bigint language sql stable security definer set search_path=pg_catalog, pg_temp

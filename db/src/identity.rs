@@ -22,6 +22,8 @@ pub struct Identity {
     pub shards: usize,
     /// Whether every database of the counter has got its identity. From then on no other is given one of this counter.
     pub is_founded: bool,
+    /// The servers that it is used on, as they stand in URLs; none: wherever it is.
+    pub lives_at: Option<Vec<String>>,
 }
 
 impl fmt::Display for Identity {
@@ -55,6 +57,14 @@ pub enum Misplaced {
         /// Theirs.
         counter: String,
     },
+    /// It is a copy that was left behind when the database moved.
+    #[error("the database is used at {} now, and this is a copy of it at {found_at}; name that server, or end this copy", .lives_at.join(" or "))]
+    Moved {
+        /// Where it is used.
+        lives_at: Vec<String>,
+        /// Where it was found.
+        found_at: String,
+    },
     /// It says nothing of itself, and one of several must.
     #[error("the database does not say which shard it is; run `analytics-cli migrate up` with all shards")]
     Unknown,
@@ -87,7 +97,7 @@ impl Expected {
     }
 
     /// A database alone need not say anything of itself: what it lacks is found when its schema is looked at.
-    pub(crate) fn check(&self, found: &Found) -> Result<(), Misplaced> {
+    pub(crate) fn check(&self, Answer { found, server }: &Answer) -> Result<(), Misplaced> {
         let is_alone = self.shards == ShardCount::ONE;
         let identity = match found {
             Found::Identity(identity) => identity,
@@ -99,6 +109,9 @@ impl Expected {
         if (identity.shard, identity.shards) != (named, named_of) {
             let (found, found_of) = (identity.shard, identity.shards);
             return Err(Misplaced::AnotherShard { found, found_of, named, named_of });
+        }
+        if let Some(lives_at) = identity.lives_at.as_ref().filter(|servers| !servers.contains(server)) {
+            return Err(Misplaced::Moved { lives_at: lives_at.clone(), found_at: server.clone() });
         }
         let counter = self.counter.get_or_init(|| identity.counter.clone());
         if *counter != identity.counter {
@@ -118,8 +131,16 @@ pub(crate) enum Found {
     NotAllowed,
 }
 
+/// What the database at a server says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) found: Found,
+    /// As it stands in URLs.
+    pub(crate) server: String,
+}
+
 /// It is asked before anything is set on the session, and so by a login whose statements may hardly last.
-const ASK: &str = "set local statement_timeout = 0; select counter, shard, shards, is_founded from analytics.settings";
+const ASK: &str = "set local statement_timeout = 0; select counter, shard, shards, is_founded, to_json(lives_at) from analytics.settings";
 
 pub(crate) async fn ask(client: &Client) -> Result<Found, tokio_postgres::Error> {
     let answer = match client.simple_query(ASK).await {
@@ -147,6 +168,7 @@ fn identity_in(row: &SimpleQueryRow) -> Option<Identity> {
         shard: row.get(1)?.parse().ok()?,
         shards: row.get(2)?.parse().ok()?,
         is_founded: row.get(3) == Some("t"),
+        lives_at: row.get(4).and_then(|servers| serde_json::from_str(servers).ok()),
     })
 }
 
@@ -174,15 +196,25 @@ pub(crate) async fn found(client: &Client) -> Result<(), StoreError> {
 mod tests {
     use model::ShardCount;
 
-    use super::{Expected, Found, Identity, Misplaced};
+    use super::{Answer, Expected, Found, Identity, Misplaced};
+
+    fn identity(counter: &str, shard: usize, shards: usize) -> Identity {
+        Identity { counter: counter.to_owned(), shard, shards, is_founded: true, lives_at: None }
+    }
 
     fn of(counter: &str, shard: usize, shards: usize) -> Found {
-        Found::Identity(Identity { counter: counter.to_owned(), shard, shards, is_founded: true })
+        Found::Identity(identity(counter, shard, shards))
+    }
+
+    fn at(server: &str, found: Found) -> Answer {
+        Answer { found, server: server.to_owned() }
     }
 
     fn checked(found: &[Found]) -> Result<(), Misplaced> {
         let shards = ShardCount::new(found.len()).unwrap();
-        Expected::of_all(shards).zip(found).try_for_each(|(expected, found)| expected.check(found))
+        Expected::of_all(shards)
+            .zip(found)
+            .try_for_each(|(expected, found)| expected.check(&at("h:5432", found.clone())))
     }
 
     #[test]
@@ -201,6 +233,18 @@ mod tests {
         ] {
             let error = checked(&found).unwrap_err().to_string();
             assert!(error.contains(fault), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_database_that_moved_is_used_where_it_lives() {
+        let [expected] = &Expected::of_all(ShardCount::ONE).collect::<Vec<_>>()[..] else { panic!("it is one") };
+        let lives_at = Some(vec!["new-a:5432".to_owned(), "new-b:5432".to_owned()]);
+        let moved = Found::Identity(Identity { lives_at, ..identity("a", 0, 1) });
+        for (server, is_used) in
+            [("new-a:5432", true), ("new-b:5432", true), ("old:5432", false), ("new-a:5433", false)]
+        {
+            assert_eq!(expected.check(&at(server, moved.clone())).is_ok(), is_used, "{server}");
         }
     }
 

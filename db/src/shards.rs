@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::{
     DatabaseUrlError, Flavour, Store, StoreError, StoreOptions,
-    identity::{Expected, Found, Misplaced},
+    identity::{Answer, Expected, Found, Misplaced},
     mask_password,
     roles::Use,
     schema::{self, Migrated, SchemaError},
@@ -48,25 +48,29 @@ pub enum ShardsError {
 
 /// One of the databases, as the beginning of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place(String);
+pub struct Place {
+    shard: usize,
+    text: String,
+}
 
 impl Place {
     fn of(shard: usize, count: usize, url: &str) -> Self {
-        Self(if count == 1 { String::new() } else { format!("shard {shard} ({}): ", mask_password(url)) })
+        let text = if count == 1 { String::new() } else { format!("shard {shard} ({}): ", mask_password(url)) };
+        Self { shard, text }
     }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
 /// A database that is not the one that the settings mean in its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MisplacedAt {
-    place: Place,
-    fault: Misplaced,
+    pub(crate) place: Place,
+    pub(crate) fault: Misplaced,
 }
 
 impl fmt::Display for MisplacedAt {
@@ -87,6 +91,14 @@ impl ShardsError {
             _ => return false,
         };
         matches!(error, StoreError::Unreachable(_) | StoreError::TimedOut(_) | StoreError::Cancelled(_))
+    }
+
+    /// The shard that did not answer.
+    pub fn shard(&self) -> Option<usize> {
+        match self {
+            Self::Store(place, _) => Some(place.shard),
+            _ => None,
+        }
     }
 
     /// Whether the same may succeed once a database is back.
@@ -163,7 +175,7 @@ impl Shards {
     }
 
     /// What each says of itself, asked at once.
-    async fn ask(&self) -> Vec<Result<Found, StoreError>> {
+    async fn ask(&self) -> Vec<Result<Answer, StoreError>> {
         let asked: Vec<_> =
             self.stores.iter().cloned().map(|store| tokio::spawn(async move { store.identity().await })).collect();
         let mut found = Vec::with_capacity(asked.len());
@@ -173,7 +185,7 @@ impl Shards {
         found
     }
 
-    fn check(&self, asked: Vec<Result<Found, StoreError>>) -> Result<Vec<Found>, ShardsError> {
+    fn check(&self, asked: Vec<Result<Answer, StoreError>>) -> Result<Vec<Answer>, ShardsError> {
         self.refuse_misplaced(
             asked.iter().enumerate().filter_map(|(shard, found)| Some((shard, found.as_ref().ok()?))),
         )?;
@@ -182,7 +194,7 @@ impl Shards {
     }
 
     /// `found` comes ascending by shard.
-    fn refuse_misplaced<'a>(&self, found: impl Iterator<Item = (usize, &'a Found)>) -> Result<(), ShardsError> {
+    fn refuse_misplaced<'a>(&self, found: impl Iterator<Item = (usize, &'a Answer)>) -> Result<(), ShardsError> {
         let expected: Vec<Expected> = Expected::of_all(self.count).collect();
         let misplaced: Vec<MisplacedAt> = found
             .filter_map(|(shard, found)| {
@@ -202,9 +214,11 @@ impl Shards {
     /// answer and can be brought there.
     pub async fn migrate(&self, flavour: Option<Flavour>, roles: Option<Use>) -> Result<Vec<Migrated>, ShardsError> {
         let found = self.found_before_migrating().await?;
-        for (shard, store) in self.iter().enumerate() {
-            let status =
-                schema::status(&store.without_identity()).await.map_err(|error| self.schema_error(shard, error))?;
+        let made = found.iter().enumerate().filter(|(_, found)| matches!(found.found, Found::Identity(_)));
+        for (shard, _) in made {
+            let status = schema::status(&self[shard].without_identity())
+                .await
+                .map_err(|error| self.schema_error(shard, error))?;
             if let Some(complaint) = status.complaint().filter(|_| status.is_newer()) {
                 return Err(self.schema_error(shard, SchemaError::Newer(complaint)));
             }
@@ -219,21 +233,23 @@ impl Shards {
     }
 
     /// What each database is before it is migrated. A new one among others that are a whole counter is refused: the shard in its place is elsewhere.
-    async fn found_before_migrating(&self) -> Result<Vec<Found>, ShardsError> {
+    async fn found_before_migrating(&self) -> Result<Vec<Answer>, ShardsError> {
         let mut found = Vec::with_capacity(self.len());
         for (shard, answer) in self.ask().await.into_iter().enumerate() {
             found.push(answer.map_err(|error| self.error(shard, error))?);
         }
-        self.refuse_misplaced(found.iter().enumerate().filter(|(_, found)| matches!(found, Found::Identity(_))))?;
-        let is_founded = found.iter().any(|found| matches!(found, Found::Identity(identity) if identity.is_founded));
-        match found.iter().position(|found| !matches!(found, Found::Identity(_))) {
+        self.refuse_misplaced(found.iter().enumerate().filter(|(_, found)| matches!(found.found, Found::Identity(_))))?;
+        let is_founded =
+            found.iter().any(|found| matches!(&found.found, Found::Identity(identity) if identity.is_founded));
+        match found.iter().position(|found| !matches!(found.found, Found::Identity(_))) {
             Some(shard) if is_founded => Err(ShardsError::New(self.place(shard))),
             _ => Ok(found),
         }
     }
 
-    async fn give_identities(&self, found: &[Found]) -> Result<(), ShardsError> {
-        let is_whole = found.iter().all(|found| matches!(found, Found::Identity(identity) if identity.is_founded));
+    async fn give_identities(&self, found: &[Answer]) -> Result<(), ShardsError> {
+        let is_whole =
+            found.iter().all(|found| matches!(&found.found, Found::Identity(identity) if identity.is_founded));
         if is_whole {
             return Ok(());
         }

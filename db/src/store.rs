@@ -16,7 +16,7 @@ use crate::{
         COUNT_SOUNDLY, Connected, Connector, Object, Pool, PoolUse, REFUSE_TO_MISS_CHUNKS, Session, StoreOptions,
         pool_of, prepare_session, take_from,
     },
-    identity::{self, Expected, Found},
+    identity::{self, Answer, Expected},
 };
 
 /// The writer whose counter row holds what was rebuilt from raw events. No lane ever has it: their numbers begin at 1.
@@ -96,10 +96,11 @@ impl Store {
     }
 
     /// What the database says of itself.
-    pub(crate) async fn identity(&self) -> Result<Found, StoreError> {
+    pub(crate) async fn identity(&self) -> Result<Answer, StoreError> {
         let client = self.inner.connector.without_identity();
         let client = Arc::new(client).connect().await?;
-        self.call(identity::ask(&client)).await
+        let found = self.call(identity::ask(&client)).await?;
+        Ok(Answer { found, server: client.server().to_owned() })
     }
 
     /// Makes the database this shard of a counter, of a new one if none is given, unless it has an identity already. Returns the counter that it is of.

@@ -35,7 +35,7 @@ export function createConnection({ pill, pillText, banner, title, text, retry, a
     pillText.textContent = PILL[state];
     banner.hidden = !(state in TITLE);
     if (banner.hidden) return;
-    title.textContent = TITLE[state];
+    title.textContent = connection.shard === undefined ? TITLE[state] : `The database of shard ${connection.shard} does not answer`;
     text.textContent = sentence();
     retry.hidden = connection.retryAt === null;
   }

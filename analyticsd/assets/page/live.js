@@ -23,15 +23,15 @@ export function listen({ pathOf, onCounts, onConnection }) {
   let failures = 0;
   let connection = { state: "connecting", since: Date.now(), retryAt: null };
 
-  function become(state, retryAt = null) {
+  function become(state, retryAt = null, shard = undefined) {
     const since = connection.state === state ? connection.since : Date.now();
-    connection = { state, since, retryAt };
+    connection = { state, since, retryAt, shard };
     onConnection(connection);
   }
 
   function take({ name, data }) {
     failures = 0;
-    if (name === "unavailable") return become("database");
+    if (name === "unavailable") return become("database", null, JSON.parse(data).shard);
     if (name !== "counts") return;
     const counts = JSON.parse(data);
     if (connection.state !== "live") become("live");

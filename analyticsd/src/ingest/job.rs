@@ -60,6 +60,9 @@ pub(crate) enum IngestError {
     /// The database is unavailable. The cause is logged.
     #[error("the database does not answer")]
     Unavailable,
+    /// The same of this shard of several.
+    #[error("the database of shard {0} does not answer")]
+    ShardUnavailable(usize),
     /// The database refused them. The cause is logged.
     #[error("the database refused")]
     Refused,

@@ -78,7 +78,11 @@ impl EventLanes {
         event: SiteEvent,
         key: Option<IdempotencyKey>,
     ) -> Result<Accepted, IngestError> {
-        self.shards[self.stores.count().shard_of(&event.event.user)].store_one(event, key).await
+        let shard = self.stores.count().shard_of(&event.event.user);
+        self.shards[shard].store_one(event, key).await.map_err(|error| match error {
+            IngestError::Unavailable if self.shards.len() > 1 => IngestError::ShardUnavailable(shard),
+            other => other,
+        })
     }
 
     /// Stores a batch; when this returns [`Accepted::Committed`] it is committed. `share` is the memory that it has of

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use db::{Place, Shards, Store, StoreError};
+use db::{Shards, Store, StoreError};
 use futures_util::future::join_all;
 use model::{HourCounts, SiteHour};
 use thiserror::Error;
@@ -37,9 +37,9 @@ pub(crate) enum ReadError {
     /// Too many queries wait already.
     #[error("too many requests are waiting")]
     QueueFull,
-    /// The database did not answer. The cause is logged.
+    /// The database did not answer; of several, this shard. The cause is logged.
     #[error("the database does not answer")]
-    Unavailable,
+    Unavailable(Option<usize>),
 }
 
 struct Question {
@@ -76,7 +76,7 @@ impl CountBatcher {
     pub(crate) async fn counts(&self, hour: SiteHour) -> Result<HourCounts, ReadError> {
         let (answer, answered) = oneshot::channel();
         self.questions.try_send(Question { hour, answer }).map_err(|_| ReadError::QueueFull)?;
-        answered.await.unwrap_or(Err(ReadError::Unavailable))
+        answered.await.unwrap_or(Err(ReadError::Unavailable(None)))
     }
 }
 
@@ -110,7 +110,8 @@ async fn answer_all(
         reads.seconds.observe_since(began);
         for Question { hour, answer } in waiting.drain(..) {
             // The answer goes nowhere if the client has hung up.
-            let _ = answer.send(counts.get(&hour).copied().ok_or(ReadError::Unavailable));
+            let away = failed.as_ref().map(|(shard, _)| *shard).filter(|_| shards.len() > 1);
+            let _ = answer.send(counts.get(&hour).copied().ok_or(ReadError::Unavailable(away)));
         }
         match failed {
             None => {
@@ -122,7 +123,7 @@ async fn answer_all(
             Some((shard, error)) => {
                 if outage.begins() {
                     let unread = hours.len() - counts.len();
-                    tracing::error!(%error, lane = name.name(), hours = unread, "{shard}counts cannot be read; the log says when they can be read again");
+                    tracing::error!(%error, lane = name.name(), hours = unread, "{}counts cannot be read; the log says when they can be read again", shards.place(shard));
                 }
                 // Most failures cost the database a session.
                 sleep(if counts.is_empty() { pause } else { FIRST_PAUSE }).await;
@@ -135,8 +136,8 @@ async fn answer_all(
 /// What came of reading some hours.
 struct Read {
     counts: HashMap<SiteHour, HourCounts>,
-    /// Why the other hours were not read: the place of the shard, and its error.
-    failed: Option<(Place, StoreError)>,
+    /// Why the other hours were not read: the shard, and its error.
+    failed: Option<(usize, StoreError)>,
 }
 
 /// Reads hours in every shard at once, and adds what they count. Of an hour that one of them does not answer for there is
@@ -152,10 +153,11 @@ async fn read_all(shards: &Shards, hours: &[SiteHour], lane: ReadLaneName, metri
         }
         OfShard { counts, failed }
     });
-    let mut reads = join_all(reads).await.into_iter().enumerate().map(|(shard, OfShard { counts, failed })| Read {
-        counts,
-        failed: failed.map(|error| (shards.place(shard), error)),
-    });
+    let mut reads = join_all(reads)
+        .await
+        .into_iter()
+        .enumerate()
+        .map(|(shard, OfShard { counts, failed })| Read { counts, failed: failed.map(|error| (shard, error)) });
     let Some(mut all) = reads.next() else { return Read { counts: HashMap::new(), failed: None } };
     for of_shard in reads {
         all.counts.retain(|hour, counts| match of_shard.counts.get(hour) {

@@ -14,7 +14,10 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use crate::{query::lanes::CountLanes, telemetry::metrics::Metrics};
+use crate::{
+    query::{counts::ReadError, lanes::CountLanes},
+    telemetry::metrics::Metrics,
+};
 
 /// How often the hour is read.
 const PERIOD: Duration = Duration::from_millis(500);
@@ -27,8 +30,8 @@ pub(crate) type Counted = (Hour, HourCounts);
 /// The result of the last read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum View {
-    /// The database does not answer.
-    Away,
+    /// The database does not answer; of several, this shard.
+    Away(Option<usize>),
     /// The current hour, and the final counts of the hour before, if it ended during this run.
     Counts { ended: Option<Counted>, current: Counted },
     /// The daemon stops.
@@ -40,8 +43,8 @@ enum View {
 pub(crate) enum News {
     /// New counts of an hour.
     Counts(Counted),
-    /// The database does not answer. Counts follow when it answers again.
-    Unavailable,
+    /// The database does not answer; of several, this shard. Counts follow when it answers again.
+    Unavailable(Option<usize>),
 }
 
 /// The current hour, for many listeners at a time.
@@ -106,20 +109,28 @@ impl Live {
     }
 
     async fn view_after(&self, site: SiteId, before: View) -> View {
-        let Some(current) = self.current(site).await else { return View::Away };
+        let current = match self.current(site).await {
+            Ok(current) => current,
+            Err(shard) => return View::Away(shard),
+        };
         match before {
             View::Counts { current: (hour, _), .. } if hour != current.0 => {
                 let ended = self.lanes.counts(SiteHour { hour, site }).await.ok().map(|counts| (hour, counts));
                 View::Counts { ended, current }
             }
             View::Counts { ended, .. } => View::Counts { ended, current },
-            View::Away | View::Over => View::Counts { ended: None, current },
+            View::Away(_) | View::Over => View::Counts { ended: None, current },
         }
     }
 
-    async fn current(&self, site: SiteId) -> Option<Counted> {
+    /// An error is the shard that does not answer, of several.
+    async fn current(&self, site: SiteId) -> Result<Counted, Option<usize>> {
         let hour = Hour::containing(Timestamp::now());
-        self.lanes.counts(SiteHour { hour, site }).await.ok().map(|counts| (hour, counts))
+        match self.lanes.counts(SiteHour { hour, site }).await {
+            Ok(counts) => Ok((hour, counts)),
+            Err(ReadError::Unavailable(shard)) => Err(shard),
+            Err(ReadError::QueueFull) => Err(None),
+        }
     }
 
     /// Ends every listener's stream, so that the daemon can stop.
@@ -137,12 +148,12 @@ impl Live {
         let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
         let mut view = {
             let mut views = self.views();
-            let first = if views.are_over { View::Over } else { View::Away };
+            let first = if views.are_over { View::Over } else { View::Away(None) };
             views.of_sites.entry(site).or_insert_with(|| watch::Sender::new(first)).subscribe()
         };
         // The view may be old, so a new listener starts with a read of its own.
         view.borrow_and_update();
-        let first = self.current(site).await.map_or(News::Unavailable, News::Counts);
+        let first = self.current(site).await.map_or_else(News::Unavailable, News::Counts);
         let listener = Listener { view, last: first, waiting: vec![first], _place: place };
         Some(stream::unfold(listener, Listener::next))
     }
@@ -184,12 +195,13 @@ fn news(last: News, view: View) -> Vec<News> {
     let News::Counts((last_hour, _)) = last else {
         return match view {
             View::Counts { current, .. } => vec![News::Counts(current)],
-            View::Away | View::Over => Vec::new(),
+            View::Away(shard) if last != News::Unavailable(shard) => vec![News::Unavailable(shard)],
+            View::Away(_) | View::Over => Vec::new(),
         };
     };
     match view {
         View::Over => Vec::new(),
-        View::Away => vec![News::Unavailable],
+        View::Away(shard) => vec![News::Unavailable(shard)],
         View::Counts { ended, current } => {
             let ended = ended.filter(|(hour, _)| *hour == last_hour && current.0 != last_hour);
             let all = [Some(current), ended].into_iter().flatten().map(News::Counts);
@@ -220,9 +232,10 @@ mod tests {
             (last_sent, view(Some(last), new), vec![News::Counts(new), News::Counts(last)]),
             (last_sent, view(Some(old), new), vec![News::Counts(new)]),
             (News::Counts(new), view(Some(last), new), vec![]),
-            (last_sent, View::Away, vec![News::Unavailable]),
-            (News::Unavailable, View::Away, vec![]),
-            (News::Unavailable, view(Some(last), new), vec![News::Counts(new)]),
+            (last_sent, View::Away(None), vec![News::Unavailable(None)]),
+            (News::Unavailable(None), View::Away(None), vec![]),
+            (News::Unavailable(Some(1)), View::Away(Some(2)), vec![News::Unavailable(Some(2))]),
+            (News::Unavailable(None), view(Some(last), new), vec![News::Counts(new)]),
         ];
         for (last_sent, view, expected) in table {
             assert_eq!(news(last_sent, view), expected, "{last_sent:?}, {view:?}");

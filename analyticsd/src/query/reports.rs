@@ -97,7 +97,7 @@ impl Reports {
                 if self.outage.begins() {
                     tracing::error!(%error, "reports cannot be read; the log says when they can be read again");
                 }
-                Err(ReadError::Unavailable)
+                Err(ReadError::Unavailable(error.shard().filter(|_| self.shards.len() > 1)))
             }
         }
     }

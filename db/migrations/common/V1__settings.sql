@@ -15,6 +15,7 @@ create table analytics.settings (
     shard integer not null default 0,
     shards integer not null default 1 check (shards between 1 and 256),
     is_founded boolean not null default false,
+    lives_at text[] check (cardinality(lives_at) > 0),
     check (shard between 0 and shards - 1)
 );
 
@@ -42,6 +43,8 @@ comment on column analytics.settings.shard is 'Which of the databases of the cou
 comment on column analytics.settings.shards is 'How many databases the counter has. It never changes.';
 comment on column analytics.settings.is_founded is
     'Whether every database of the counter has its number. From then on a new database is not given to the counter.';
+comment on column analytics.settings.lives_at is
+    'The servers that the database is used on, each as HOST:PORT, or the folder of its socket, as in the URLs that lead to it. A copy of it elsewhere is refused. Null: it is used wherever it is.';
 
 create table analytics.schema_functions (
     singleton boolean primary key default true check (singleton),

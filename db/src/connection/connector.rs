@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     StoreError,
-    identity::{Expected, Misplaced, ask},
+    identity::{Answer, Expected, Misplaced, ask},
     tls_faults,
 };
 
@@ -87,9 +87,16 @@ pub struct Connected {
     /// Whether the server warned that it did not wait for a standby as a commit asks.
     pub(super) skipped_standby: Arc<AtomicBool>,
     pub(super) takeovers: Takeovers,
+    /// As it stands in URLs.
+    pub(super) server: String,
 }
 
 impl Connected {
+    /// The server that it leads to, as it stands in URLs.
+    pub(crate) fn server(&self) -> &str {
+        &self.server
+    }
+
     /// The driver's client, and the task that the connection ends with.
     pub fn into_parts(self) -> (Client, JoinHandle<()>) {
         (self.client, self.driver.detach())
@@ -221,7 +228,8 @@ impl Connector {
         };
         connected.takeovers = self.hosts.lineage.check(found, &target.to_string())?;
         if let Some(expected) = &self.expected {
-            expected.check(&ask(&connected).await?)?;
+            let found = ask(&connected).await?;
+            expected.check(&Answer { found, server: connected.server.clone() })?;
         }
         Ok(connected)
     }
@@ -242,7 +250,8 @@ impl Connector {
         let (client, connection) = config.port(target.server.port).ssl_mode(mode).connect(tls).await?;
         let skipped_standby = Arc::<AtomicBool>::default();
         let driver = AbortOnDropHandle::new(tokio::spawn(drive(connection, Arc::clone(&skipped_standby))));
-        Ok(Connected { client, driver, skipped_standby, takeovers: Takeovers::default() })
+        let server = target.server.name();
+        Ok(Connected { client, driver, skipped_standby, takeovers: Takeovers::default(), server })
     }
 }
 

@@ -106,7 +106,7 @@ impl managed::Manager for Manager {
             connected.batch_execute(&prepare).await
         };
         prepare.await.map_err(StoreError::of_new_session)?;
-        let Connected { client, driver, skipped_standby, takeovers } = connected;
+        let Connected { client, driver, skipped_standby, takeovers, .. } = connected;
         let (client, connector) = (ClientWrapper::new(client, driver.detach()), Arc::clone(&self.connector));
         Ok(PooledClient { client, skipped_standby, connector, takeovers })
     }

@@ -51,6 +51,7 @@ mod retention;
 mod roles;
 mod schema;
 mod several_hosts;
+mod shards;
 mod sites;
 mod sources;
 mod support;

@@ -256,6 +256,10 @@ impl ApiError {
             Self::Ingest(IngestError::Unavailable) => {
                 unavailable("The database does not answer, or cannot store events now. Nothing was stored.")
             }
+            Self::Ingest(IngestError::ShardUnavailable(shard)) => unavailable(&format!(
+                "The database of shard {shard}, which this visitor belongs to, does not answer, or cannot store events now. \
+                 Nothing was stored."
+            )),
             Self::Ingest(IngestError::Incomplete) => Answer::new(
                 Reason::Unavailable,
                 503,
@@ -285,7 +289,10 @@ impl ApiError {
             Self::Ingest(IngestError::Expired(expired)) => answer_expired(expired),
             Self::Ingest(IngestError::Unknown) => return None,
             Self::Read(ReadError::QueueFull) => busy(""),
-            Self::Read(ReadError::Unavailable) => unavailable("The database does not answer."),
+            Self::Read(ReadError::Unavailable(None)) => unavailable("The database does not answer."),
+            Self::Read(ReadError::Unavailable(Some(shard))) => {
+                unavailable(&format!("The database of shard {shard} does not answer, and without it there is no whole answer."))
+            }
             Self::TooManyListeners => busy(" The stream has its maximum of listeners."),
             Self::NotReady(why) => Answer::new(Reason::NotReady, 503, "Not ready", why),
             Self::ConnectionsOfAddress => Answer::new(

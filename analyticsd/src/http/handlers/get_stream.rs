@@ -60,6 +60,9 @@ fn event(news: News) -> sse::Event {
             .event("counts")
             .json_data(LiveCounts { hour, counts })
             .expect("numbers and texts can be written as JSON"),
-        News::Unavailable => sse::Event::default().event("unavailable").data("{}"),
+        News::Unavailable(None) => sse::Event::default().event("unavailable").data("{}"),
+        News::Unavailable(Some(shard)) => {
+            sse::Event::default().event("unavailable").data(format!("{{\"shard\":{shard}}}"))
+        }
     }
 }
