@@ -503,6 +503,10 @@ create function analytics.reopen(hour timestamptz, sites integer[], writer bigin
 create function analytics.repair(hour timestamptz, site integer, accepts_loss boolean)
     returns void language plpgsql as body ccbdfaede62ff0c4;
 
+create function analytics.reserve_sites(up_to integer)
+    returns void language sql security definer set search_path=pg_catalog, pg_temp
+        as body 0ac71acaaa54e14e;
+
 create function analytics.revoke_access_token(name_or_id text)
     returns TABLE(id text, name text) language sql as body 0ad4b87d48ff9067;
 
@@ -531,7 +535,7 @@ create function analytics.take_retention(retention interval, due_before timestam
 create function analytics.take_sites(ids integer[], names text[], created timestamptz[],
         archived timestamptz[], deleted timestamptz[])
     returns void language plpgsql security definer set search_path=pg_catalog, pg_temp set
-        lock_timeout=100ms as body d5d96015a597dacd;
+        lock_timeout=100ms as body 27bfaed2a4d7ccb3;
 
 create function analytics.unique_users(first timestamptz, last timestamptz, site integer,
         OUT unique_users bigint, OUT kept_from timestamptz)

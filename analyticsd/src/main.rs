@@ -11,7 +11,7 @@ use analyticsd::{
     config::{Config, Invocation, Settings, ShowFormat, Task, command},
     healthcheck,
 };
-use db::schema::SchemaError;
+use db::ShardsError;
 
 /// A wrong command line, or other wrong settings.
 const WRONG_SETTINGS: u8 = 2;
@@ -77,8 +77,8 @@ fn serve(config: Config, warnings: &[String]) -> ExitCode {
             // Errors of the database contain their causes; `describe` prints none of them twice.
             output.print_error(&db::describe(error.as_ref()));
             // Only another setting can mend these.
-            let takes_another =
-                error.is::<OpenWithoutTokens>() || matches!(error.downcast_ref(), Some(SchemaError::SharedSessions(_)));
+            let takes_another = error.is::<OpenWithoutTokens>()
+                || error.downcast_ref::<ShardsError>().is_some_and(ShardsError::is_of_settings);
             if takes_another { ExitCode::from(WRONG_SETTINGS) } else { ExitCode::FAILURE }
         }
     }

@@ -69,6 +69,10 @@ async fn settle_while_elected(
                 metrics.settling.tidying_failures.add(1);
                 tracing::error!(%error, "could not do the hourly cleanup; trying again in an hour");
             }
+            // A shard may have been restored from a backup meanwhile.
+            if let Some(common) = &mut common {
+                common.copied_changes = None;
+            }
         }
         if let Some(common) = &mut common {
             common.copy_sites().await;

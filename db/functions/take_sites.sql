@@ -3,6 +3,8 @@
 --
 -- A site is deleted here as delete_site does it there: no ingest is under way, and each that comes later
 -- sees it. So this waits a tenth of a second at most: then it fails, and is to be called again.
+--
+-- Raises AN012 where a number is of another site here: what is stored of it would become the other's.
 
 create or replace function analytics.take_sites(
     ids integer[], names text[], created timestamptz[], archived timestamptz[], deleted timestamptz[]
@@ -11,6 +13,12 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp set lock
 begin
     if (select s.shard from analytics.settings as s) = 0 then
         return;
+    end if;
+    if exists (
+        select from unnest(ids, created) as g (id, created_at) join analytics.sites as s on s.id = g.id
+        where g.created_at <> s.created_at
+    ) then
+        raise exception 'a site has the number of another one in shard 0, which was restored from a backup' using errcode = 'AN012';
     end if;
     if exists (
         select from unnest(ids, deleted) as g (id, deleted_at) join analytics.sites as s on s.id = g.id

@@ -93,6 +93,15 @@ impl ShardsError {
         matches!(error, StoreError::Unreachable(_) | StoreError::TimedOut(_) | StoreError::Cancelled(_))
     }
 
+    /// Whether only other settings can mend it.
+    pub fn is_of_settings(&self) -> bool {
+        match self {
+            Self::Number(_) | Self::Url(..) | Self::Misplaced(_) | Self::New(_) => true,
+            Self::Schema(_, error) => matches!(**error, SchemaError::SharedSessions(_)),
+            Self::Store(..) => false,
+        }
+    }
+
     /// The shard that did not answer.
     pub fn shard(&self) -> Option<usize> {
         match self {

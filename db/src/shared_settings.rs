@@ -42,8 +42,18 @@ impl Shards {
         Ok(row.map_err(|error| self.error(0, error))?.get(0))
     }
 
-    /// Copies the sites of the first shard to the others.
+    /// Copies the sites of the first shard to the others. Where the first was restored from an older backup, it gives none of the numbers again that the
+    /// others know.
     pub async fn copy_sites(&self) -> Result<(), ShardsError> {
+        let mut known = None;
+        for (shard, store) in self.iter().enumerate().skip(1) {
+            let greatest = store.read_row("select max(id) from analytics.sites", &[]).await;
+            known = known.max(greatest.map_err(|error| self.error(shard, error))?.get::<_, Option<i32>>(0));
+        }
+        if known.is_some() {
+            let reserve = "select analytics.reserve_sites($1)";
+            self.first().read_rows(reserve, &[&known]).await.map_err(|error| self.error(0, error))?;
+        }
         let SiteColumns { ids, names, created, archived, deleted } =
             SiteColumns::read(self.first()).await.map_err(|error| self.error(0, error))?;
         for (shard, store) in self.iter().enumerate().skip(1) {

@@ -205,7 +205,11 @@ impl App {
         if self.is_prepared {
             service_manager::serves(address);
         } else {
-            service_manager::serves_with(address, "a database is unavailable; /readyz and the log say more");
+            let what = match shards.len() {
+                1 => "the database is unavailable, events go into the spool",
+                _ => "a database is unavailable; /readyz names its shard",
+            };
+            service_manager::serves_with(address, what);
         }
         let mut unfit = None;
         let stopping = async {

@@ -107,8 +107,9 @@ impl EventLanes {
         if parts.len() > 1 || parts.iter().any(|(_, part)| part.step.is_some()) {
             self.refuse(&parts).await?;
         }
+        let end = parts.first().and_then(|(_, part)| Some(part.step.as_ref()?.to.position));
         let stored = parts.into_iter().map(|(shard, part)| self.shards[shard].store_batch(part, share.clone()));
-        together(join_all(stored).await)
+        together(join_all(stored).await, end)
     }
 
     /// Asks each shard whether it would refuse its part for good, so that no other stores its own.
@@ -167,8 +168,8 @@ fn elsewhere(step: &SourceStep, stand: Vec<SourcePosition>) -> Option<SourceStan
     if stand.iter().all(fits) { None } else { SourceStanding::of_shards(stand) }
 }
 
-/// What a batch is answered whose parts were answered so.
-fn together(answers: Vec<Result<Accepted, IngestError>>) -> Result<Accepted, IngestError> {
+/// What a batch is answered whose parts were answered so. `end` is where it ends in its source.
+fn together(answers: Vec<Result<Accepted, IngestError>>, end: Option<u64>) -> Result<Accepted, IngestError> {
     let (accepted, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
     let mut refused: Vec<IngestError> = refused.into_iter().filter_map(Result::err).collect();
     // The source stands where the shard stands that has the least of it. What others have is not stored again.
@@ -179,7 +180,8 @@ fn together(answers: Vec<Result<Accepted, IngestError>>) -> Result<Accepted, Ing
             _ => None,
         })
         .collect();
-    if let Some(standing) = stand.into_iter().min_by_key(|standing| standing.at.position) {
+    if let Some(mut standing) = stand.into_iter().min_by_key(|standing| standing.at.position) {
+        standing.parts_end_at.extend(end.filter(|_| !accepted.is_empty()));
         return Err(IngestError::SourceElsewhere(standing));
     }
     if refused.is_empty() {
@@ -227,27 +229,30 @@ mod tests {
     fn a_batch_is_acknowledged_once_every_shard_has_acknowledged_its_part() {
         let repeated =
             |clicks, impressions, stands_at| Ok(Accepted::Committed(Repeated { clicks, impressions, stands_at }));
-        assert_eq!(together(vec![committed(1, None), committed(2, None)]), repeated(3, 2, None));
-        assert_eq!(together(vec![committed(1, Some(9)), committed(2, Some(7))]), repeated(3, 2, Some(7)));
-        assert_eq!(together(vec![committed(1, Some(9)), committed(2, None)]), repeated(3, 2, None));
-        assert_eq!(together(vec![committed(1, None), Ok(Accepted::Spooled)]), Ok(Accepted::Spooled));
-        assert_eq!(together(vec![]), repeated(0, 0, None));
+        assert_eq!(together(vec![committed(1, None), committed(2, None)], None), repeated(3, 2, None));
+        assert_eq!(together(vec![committed(1, Some(9)), committed(2, Some(7))], None), repeated(3, 2, Some(7)));
+        assert_eq!(together(vec![committed(1, Some(9)), committed(2, None)], None), repeated(3, 2, None));
+        assert_eq!(together(vec![committed(1, None), Ok(Accepted::Spooled)], None), Ok(Accepted::Spooled));
+        assert_eq!(together(vec![], None), repeated(0, 0, None));
     }
 
     #[test]
     fn a_batch_of_which_some_parts_are_stored_is_to_be_given_again() {
         let incomplete = Err(IngestError::Incomplete);
-        assert_eq!(together(vec![committed(1, None), Err(IngestError::Unavailable)]), incomplete);
-        assert_eq!(together(vec![committed(1, None), Err(IngestError::SiteDeleted)]), incomplete);
-        assert_eq!(together(vec![Err(IngestError::TooBusy), Err(IngestError::Unknown)]), incomplete);
+        assert_eq!(together(vec![committed(1, None), Err(IngestError::Unavailable)], None), incomplete);
+        assert_eq!(together(vec![committed(1, None), Err(IngestError::SiteDeleted)], None), incomplete);
+        assert_eq!(together(vec![Err(IngestError::TooBusy), Err(IngestError::Unknown)], None), incomplete);
         let refused = vec![Err(IngestError::TooBusy), Err(IngestError::SiteDeleted)];
-        assert_eq!(together(refused), Err(IngestError::SiteDeleted));
+        assert_eq!(together(refused, None), Err(IngestError::SiteDeleted));
     }
 
     #[test]
     fn a_source_stands_where_the_shard_stands_that_has_the_least_of_it() {
         let moved = |position| Err(IngestError::SourceElsewhere(SourceStanding::at(at(position))));
-        assert_eq!(together(vec![committed(1, None), moved(8), moved(5)]), moved(5));
+        assert_eq!(together(vec![moved(8), moved(5)], Some(20)), moved(5));
+        let standing = SourceStanding { at: at(5), parts_end_at: vec![20] };
+        let answers = vec![committed(1, None), moved(8), moved(5)];
+        assert_eq!(together(answers, Some(20)), Err(IngestError::SourceElsewhere(standing)), "one has it up to there");
     }
 
     #[test]

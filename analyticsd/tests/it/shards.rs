@@ -151,7 +151,7 @@ async fn a_list_that_is_not_that_of_the_counter_is_refused_before_anything_is_wr
         command.args(arguments).args(["--migrate", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped());
         let ended = command.stderr(Stdio::piped()).spawn().unwrap().wait_with_output().await.unwrap();
         let log = String::from_utf8_lossy(&ended.stderr);
-        assert_eq!(ended.status.code(), Some(1), "{log}");
+        assert_eq!(ended.status.code(), Some(2), "{log}");
         assert!(log.contains(fault), "{urls:?} gave {log}");
     }
     let schemas = "select count(*) from pg_namespace where nspname = 'analytics'";

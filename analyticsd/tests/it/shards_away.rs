@@ -1,5 +1,11 @@
+use std::cell::Cell;
+
+use db::{AccessTokens, NewAccessToken};
 use harness::{Daemon, ShardServers};
-use model::{Problem, SourceList};
+use model::{
+    Problem, SourceList,
+    access::{IssuedToken, Scope},
+};
 use reqwest::StatusCode;
 
 use crate::{
@@ -114,6 +120,69 @@ async fn a_source_goes_on_where_the_shard_stands_that_has_the_least_of_it() {
     assert_eq!(send(&daemon, "source=log&from=20&to=30", clicks(20..30)).await.status(), StatusCode::NO_CONTENT);
     assert_eq!(listed(&daemon).await, [(30, vec![])]);
     assert_eq!(daemon.counts(at(HOUR)).await, counts(30, 30, 0));
+}
+
+/// Posts a click of the visitor of one of two shards.
+async fn post_with(daemon: &Daemon, shard: usize, token: &str) -> u16 {
+    let query = format!("timestamp={}&user={}&event=click", at(HOUR).timestamp_millis(), visitor_of(shard, 2));
+    let request = daemon.http().post(format!("{}/analytics?{query}", daemon.url()));
+    request.bearer_auth(token).send().await.unwrap().status().as_u16()
+}
+
+#[tokio::test]
+async fn while_the_first_shard_is_away_those_who_were_let_in_still_are() {
+    let mut servers = ShardServers::start(2).await.unwrap();
+    let issued = IssuedToken::secret([5; IssuedToken::RANDOM_BYTES]);
+    let scopes = [Scope::Write, Scope::Read].into_iter().collect();
+    let token = NewAccessToken::new(&issued, "shop".parse().unwrap(), scopes);
+    assert!(AccessTokens(servers.shards().first()).create(&token).await.unwrap());
+    let token = issued.text;
+    let acknowledged = Cell::new(0);
+    let spool = tempfile::tempdir().unwrap();
+    let arguments = servers.arguments().into_iter().chain(["--spool".to_owned(), spool.path().display().to_string()]);
+    let daemon = Daemon::start_with(arguments).await;
+    let post = async |shard, token: &str| {
+        let status = post_with(&daemon, shard, token).await;
+        acknowledged.set(acknowledged.get() + u64::from(status < 300));
+        status
+    };
+    assert_eq!((post(0, &token).await, post(1, &token).await, post(1, "wrong").await), (204, 204, 401));
+    servers.servers[0].stop().await.unwrap();
+    until(202, async || post(0, &token).await).await;
+    assert_eq!((post(1, &token).await, post(1, "wrong").await), (204, 401));
+
+    // A daemon that starts meanwhile knows them from the spool's folder.
+    assert!(daemon.terminate().await.success());
+    let arguments = servers.arguments().into_iter().chain(["--spool".to_owned(), spool.path().display().to_string()]);
+    let daemon = Daemon::start_with(arguments).await;
+    let post = async |shard, token: &str| {
+        let status = post_with(&daemon, shard, token).await;
+        acknowledged.set(acknowledged.get() + u64::from(status < 300));
+        status
+    };
+    assert_eq!((post(0, &token).await, post(1, &token).await, post(1, "wrong").await), (202, 204, 401));
+    servers.servers[0].start_again().await.unwrap();
+    until(204, async || post(0, &token).await).await;
+    let hour = format!("{}/analytics?timestamp={}", daemon.url(), at(HOUR).timestamp_millis());
+    let read = async || {
+        let answer = daemon.http().get(&hour).bearer_auth(&token).send().await.unwrap();
+        answer.text().await.unwrap().parse().unwrap_or_default()
+    };
+    until(counts(2, acknowledged.get(), 0), read).await;
+}
+
+#[tokio::test]
+async fn a_daemon_starts_while_a_shard_is_away_and_serves_the_others() {
+    let mut servers = ShardServers::start(2).await.unwrap();
+    servers.servers[1].stop().await.unwrap();
+    let daemon = daemon(&servers, &["--spool", servers.servers[0].dir().join("spool").to_str().unwrap()]).await;
+    let users = [0, 1].map(|shard| visitor_of(shard, 2));
+    let post = async |shard: usize| daemon.post(at(HOUR), &users[shard], "click").await.as_u16();
+    assert_eq!((post(0).await, post(1).await), (204, 202));
+    servers.servers[1].start_again().await.unwrap();
+    until(204, async || post(1).await).await;
+    until(Some(0.0), async || daemon.metric("analyticsd_spooled_requests{shard=\"1\"}").await).await;
+    assert_eq!(daemon.counts(at(HOUR)).await.unique_users, 2);
 }
 
 async fn listed(daemon: &Daemon) -> Vec<(u64, Vec<u64>)> {

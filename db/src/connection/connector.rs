@@ -221,14 +221,20 @@ impl Connector {
                 opened => opened?,
             },
         };
-        let found = match role(&connected).await? {
+        // Both at once, in one round trip.
+        let (role, said) = tokio::join!(role(&connected), async {
+            match &self.expected {
+                Some(expected) => ask(&connected).await.map(|found| Some((expected, found))),
+                None => Ok(None),
+            }
+        });
+        let found = match role? {
             Role::Standby if !self.takes_standbys => return Err(ConnectError::Standby),
             Role::Standby => None,
             Role::Primary(found) => found,
         };
         connected.takeovers = self.hosts.lineage.check(found, &target.to_string())?;
-        if let Some(expected) = &self.expected {
-            let found = ask(&connected).await?;
+        if let Some((expected, found)) = said? {
             expected.check(&Answer { found, server: connected.server.clone() })?;
         }
         Ok(connected)

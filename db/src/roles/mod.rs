@@ -48,6 +48,7 @@ pub const FOR_THE_DAEMON: &[&str] = &[
     "register_writer",
     "rehearse",
     "reopen",
+    "reserve_sites",
     "settle",
     "site_changes",
     "take_retention",

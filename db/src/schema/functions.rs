@@ -39,7 +39,7 @@ const COMMON: &[Definition] = definitions!("":
     fence_all_writers fence_writer first_uncounted_hour forget forget_deleted_sites forget_expired_keys
     forget_idle_writers hour_number hours hours_of ingest ingest_once later_counts later_part list_access_tokens
     list_sites live_access_tokens live_sites lock_class lock_for_rebuild look_for_old_versions note_loss rebuild
-    rebuild_to_at_least refusals refuse_deleted_site register_writer rehearse rename_site reopen repair
+    rebuild_to_at_least refusals refuse_deleted_site register_writer rehearse rename_site reopen repair reserve_sites
     revoke_access_token settle shard_of site_changes sources_elsewhere take_retention take_sites unique_users
     hourly
 );

@@ -151,6 +151,24 @@ async fn the_sites_of_the_first_shard_are_those_of_all(flavour: Flavour) {
     shards.copy_sites().await.unwrap();
     assert_eq!(names().await, "blog shop");
 
+    // The first is restored from a backup without them: their numbers are not given again.
+    let first = of_shards.databases()[0].client().await;
+    first.batch_execute("create table kept as table analytics.sites; delete from analytics.sites; alter sequence analytics.sites_id_seq restart").await.unwrap();
+    shards.copy_sites().await.unwrap();
+    let CreatedSite::Created(new) = sites.create(&name("new"), None).await.unwrap() else { panic!("it is new") };
+    assert!(new.number() > 2, "{new:?}");
+    sites.delete(&name("new")).await.unwrap();
+    let with_another = "update kept set created_at = now() where id = 1; \
+                        insert into analytics.sites overriding system value select * from kept";
+    first.batch_execute(with_another).await.unwrap();
+    let error = shards.copy_sites().await.unwrap_err().to_string();
+    assert!(error.contains("has the number of another one in shard 0"), "{error}");
+    let as_before = "update analytics.sites as s set created_at = o.created_at from (values (1, $1::text::timestamptz)) as o (id, created_at) where s.id = o.id";
+    let created: String =
+        other.query_one("select created_at::text from analytics.sites where id = 1", &[]).await.unwrap().get(0);
+    first.execute(as_before, &[&created]).await.unwrap();
+    shards.copy_sites().await.unwrap();
+
     let event = SiteEvent { site: shop, ..click(OLD, "anna") };
     store_all(&mut writer(&shards[1]), std::slice::from_ref(&event)).await;
     assert_eq!(sites.delete(&name("blog")).await.unwrap(), DeletedSite::Deleted);

@@ -325,8 +325,8 @@ fn source_elsewhere(SourceStanding { at, parts_end_at }: SourceStanding) -> Answ
              stored. If the content up to there is the same, go on at {position}."
         ),
         Some(end) => format!(
-            "The source stands at {position}, and some databases of the counter have its part up to {end}. Go on at \
-             {position}, with a batch that ends at {end}."
+            "The source stands at {position}, and some databases of the counter have their part of it up to {end}. Go on \
+             at {position}, with batches of which one ends at {end}: nothing is counted twice."
         ),
     };
     let mut answer =
