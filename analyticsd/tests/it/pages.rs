@@ -44,6 +44,7 @@ pages! {
     monitoring: "docs/operate/monitoring.md",
     proxy: "docs/operate/proxy.md",
     runbooks: "docs/operate/runbooks.md",
+    scaling: "docs/operate/scaling.md",
     upgrades: "docs/operate/upgrades.md",
 }
 
