@@ -198,7 +198,7 @@ fn unique_name() -> String {
 }
 
 /// The name needs no escapes in a URL.
-fn with_database(server_url: &str, name: &str) -> String {
+pub(crate) fn with_database(server_url: &str, name: &str) -> String {
     let (base, query) = server_url.split_once('?').map_or((server_url, String::new()), |(b, q)| (b, format!("?{q}")));
     let server = base.rsplit_once('/').map_or(base, |(server, _)| server);
     format!("{server}/{name}{query}")

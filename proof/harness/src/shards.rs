@@ -1,7 +1,12 @@
+use std::path::PathBuf;
+
 use db::{Flavour, Shards, StoreOptions};
 use tokio::task::JoinSet;
 
-use crate::{PrivateServer, TestDatabase, database::server_dir};
+use crate::{
+    APPLICATION_NAME, PrivateServer, TestDatabase,
+    database::{server_dir, with_database},
+};
 
 /// The databases of one counter, which belong to one test and are removed after it.
 pub struct TestShards {
@@ -35,25 +40,56 @@ impl TestShards {
     }
 }
 
-/// The databases of one counter, each on a server of its own that can be stopped.
+/// The databases of one counter, on servers that can be stopped.
 pub struct ShardServers {
+    /// Either one for each database, in the order of the shards, or one with all of them.
     pub servers: Vec<PrivateServer>,
+    urls: Vec<String>,
     shards: Shards,
 }
 
 impl ShardServers {
-    /// So many, empty, with the current schema.
+    /// So many databases, empty, with the current schema, each on a server of its own.
     pub async fn start(count: usize) -> anyhow::Result<Self> {
+        Self::start_with(count, None).await
+    }
+
+    /// The same with the programs of a folder; none: looked for.
+    pub async fn start_with(count: usize, postgres_bin: Option<PathBuf>) -> anyhow::Result<Self> {
         let mut starting = JoinSet::new();
         for shard in 0..count {
-            starting.spawn(async move { (shard, PrivateServer::without_schema(server_dir(), None, Vec::new()).await) });
+            let server = PrivateServer::without_schema(server_dir(), postgres_bin.clone(), Vec::new());
+            starting.spawn(async move { (shard, server.await) });
         }
         let mut started = starting.join_all().await;
         started.sort_by_key(|(shard, _)| *shard);
         let servers = started.into_iter().map(|(_, server)| server).collect::<anyhow::Result<Vec<_>>>()?;
-        let shards = shards_at(servers.iter().map(PrivateServer::url));
+        let urls = servers.iter().map(|server| server.url().to_owned()).collect();
+        Self::migrated(servers, urls).await
+    }
+
+    /// So many databases of one server.
+    pub async fn start_on_one(count: usize, postgres_bin: Option<PathBuf>) -> anyhow::Result<Self> {
+        let server = PrivateServer::without_schema(server_dir(), postgres_bin, Vec::new()).await?;
+        let client = server.client().await;
+        let mut urls = Vec::new();
+        for shard in 0..count {
+            let name = format!("shard_{shard}");
+            client.batch_execute(&format!("create database {name} template template0")).await?;
+            urls.push(with_database(server.url(), &name));
+        }
+        Self::migrated(vec![server], urls).await
+    }
+
+    async fn migrated(servers: Vec<PrivateServer>, urls: Vec<String>) -> anyhow::Result<Self> {
+        let shards = shards_at(urls.iter().map(String::as_str));
         shards.migrate(None, None).await?;
-        Ok(Self { servers, shards })
+        Ok(Self { servers, urls, shards })
+    }
+
+    /// In the order of the shards.
+    pub fn urls(&self) -> &[String] {
+        &self.urls
     }
 
     pub fn shards(&self) -> &Shards {
@@ -62,12 +98,13 @@ impl ShardServers {
 
     /// How a program is told of them.
     pub fn arguments(&self) -> Vec<String> {
-        arguments(self.servers.iter().map(PrivateServer::url))
+        arguments(self.urls.iter().map(String::as_str))
     }
 }
 
 fn shards_at<'a>(urls: impl Iterator<Item = &'a str>) -> Shards {
-    Shards::new(&urls.collect::<Vec<_>>(), &StoreOptions::default()).expect("the URLs are valid")
+    let options = StoreOptions { application_name: APPLICATION_NAME.to_owned(), ..StoreOptions::default() };
+    Shards::new(&urls.collect::<Vec<_>>(), &options).expect("the URLs are valid")
 }
 
 fn arguments<'a>(urls: impl Iterator<Item = &'a str>) -> Vec<String> {
