@@ -1,7 +1,7 @@
 //! Which answers a daemon may give. The clients send only valid requests, so every refusal must be temporary and have
 //! `Retry-After`.
 
-use model::HourCounts;
+use model::{HourCounts, Problem};
 use reqwest::StatusCode;
 
 use crate::operation::Outcome;
@@ -13,6 +13,8 @@ pub(crate) enum Asked {
     Store,
     /// To store other events under a key that was acknowledged or queued.
     StoreOthers,
+    /// To store the next part of a source, which may stand earlier than it did, since a database was restored.
+    StoreNext,
 }
 
 #[derive(Debug, Clone)]
@@ -40,9 +42,10 @@ impl Answer {
     pub(crate) fn objection(&self, asked: Asked, has_spool: bool) -> Option<String> {
         let is_promised = match self.status {
             StatusCode::OK => asked == Asked::Counts && self.body.parse::<HourCounts>().is_ok(),
-            StatusCode::NO_CONTENT => asked == Asked::Store,
+            StatusCode::NO_CONTENT => matches!(asked, Asked::Store | Asked::StoreNext),
             // With a spool, keys are checked later.
             StatusCode::ACCEPTED => asked != Asked::Counts && has_spool,
+            StatusCode::CONFLICT if asked == Asked::StoreNext => self.position().is_some(),
             StatusCode::CONFLICT => asked == Asked::StoreOthers,
             StatusCode::SERVICE_UNAVAILABLE => self.says_when_to_come_back(),
             _ => false,
@@ -52,9 +55,15 @@ impl Answer {
             Asked::Counts => "for counts",
             Asked::Store => "to store events",
             Asked::StoreOthers => "to store other events under a used key",
+            Asked::StoreNext => "to store the next part of a source",
         };
         let (status, retry_after) = (self.status.as_u16(), self.retry_after.as_deref().unwrap_or("none"));
         (!is_promised).then(|| format!("asked {wanted}: {status} (Retry-After: {retry_after}): {shown:?}"))
+    }
+
+    /// Where the source stands, if the answer says so.
+    pub(crate) fn position(&self) -> Option<u64> {
+        serde_json::from_str::<Problem>(&self.body).ok()?.position
     }
 
     fn says_when_to_come_back(&self) -> bool {
@@ -68,8 +77,10 @@ mod tests {
 
     use super::{
         Answer,
-        Asked::{Counts, Store, StoreOthers},
+        Asked::{Counts, Store, StoreNext, StoreOthers},
     };
+
+    const MOVED: &str = r#"{"status":409,"title":"","detail":"","position":7}"#;
 
     #[test]
     fn only_what_is_promised_passes() {
@@ -96,6 +107,10 @@ mod tests {
             (StoreOthers, 202, None, "", (false, true)),
             (StoreOthers, 409, None, "{}", (true, true)),
             (StoreOthers, 503, Some("1"), "{}", (true, true)),
+            (StoreNext, 204, None, "", (true, true)),
+            (StoreNext, 409, None, MOVED, (true, true)),
+            (StoreNext, 409, None, "{}", (false, false)),
+            (StoreNext, 503, Some("1"), "{}", (true, true)),
         ];
         for (asked, status, retry_after, body, (without, with)) in table {
             let answer = Answer {

@@ -2,7 +2,8 @@
 //!
 //! - `scenarios` has one fault a file, `options` how they are run;
 //! - `report` audits at the end of a scenario, `table` shows the reports of a run;
-//! - `traffic` are the clients, many at a time, that record their operations; `crowd` are thousands of them;
+//! - `traffic` are the clients, many at a time, that record their operations, `parts` what each sent of its source;
+//!   `crowd` are thousands of them;
 //! - `topic_traffic` are messages of a topic, which daemons read (with the feature `kafka`);
 //! - `ledger` compares the answers with what is stored, event by event; `history` finds reads that no exact counter
 //!   could give;
@@ -10,13 +11,14 @@
 //! - `proxy` stands in front of the database and cuts, delays or stalls the stream at chosen points; `sabotage` has
 //!   all SQL of this crate;
 //! - `cluster` are several servers that hold the same database, on one machine or on machines in network namespaces;
-//!   `small_disk` is soon full, `forgetful_disk` can lose its power, `failing_disk` fails to write; `tracer` makes syncs
+//!   `backup` is a copy of one; `small_disk` is soon full, `forgetful_disk` can lose its power, `failing_disk` fails to write; `tracer` makes syncs
 //!   slow or fail;
 //! - `pgpool` is a pooler, `earlier` builds the daemon of an earlier commit, to upgrade from.
 //!
 //! The tests run every scenario for seconds, the program `reliability` for as long as its command line says.
 
 mod answer;
+mod backup;
 mod cluster;
 mod crowd;
 pub mod earlier;
@@ -26,6 +28,7 @@ mod history;
 mod ledger;
 pub mod operation;
 pub mod options;
+mod parts;
 mod pgpool;
 mod proxy;
 pub mod report;

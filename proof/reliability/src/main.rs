@@ -37,6 +37,10 @@ struct Args {
     #[arg(long, default_value_t = 16, value_name = "N", value_parser = value_parser!(u32).range(4..=1_000))]
     clients: u32,
 
+    /// The databases of a counter, in the scenarios of several.
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = value_parser!(u16).range(1..=64))]
+    shards: u16,
+
     /// The folder of PostgreSQL's programs [default: searched].
     #[arg(long, value_name = "DIR")]
     postgres_bin: Option<PathBuf>,
@@ -80,6 +84,7 @@ async fn main() -> ExitCode {
         duration: Duration::from_secs(args.seconds),
         postgres_bin: args.postgres_bin.clone(),
         daemon_log: args.daemon_log.clone(),
+        shards: args.shards.into(),
     };
     let scenarios = if args.scenarios.is_empty() { Scenario::value_variants() } else { &args.scenarios };
     eprintln!("seed {seed}");

@@ -2,7 +2,7 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use db::embedded::PostgresBinaries;
-use harness::{Daemon, PrivateServer};
+use harness::{Daemon, PrivateServer, ShardServers};
 use tempfile::TempDir;
 
 #[derive(Debug, Clone)]
@@ -16,6 +16,8 @@ pub struct Options {
     pub postgres_bin: Option<PathBuf>,
     /// The daemons' filter of the log.
     pub daemon_log: String,
+    /// How many databases a counter has in the scenarios of several.
+    pub shards: usize,
 }
 
 impl Options {
@@ -25,6 +27,10 @@ impl Options {
 
     pub(crate) async fn start_server_in(&self, dir: TempDir) -> anyhow::Result<PrivateServer> {
         PrivateServer::start_in(dir, self.postgres_bin.clone()).await
+    }
+
+    pub(crate) async fn start_shards(&self) -> anyhow::Result<ShardServers> {
+        ShardServers::start_with(self.shards, self.postgres_bin.clone()).await
     }
 
     /// PostgreSQL's programs.
@@ -41,5 +47,12 @@ impl Options {
     pub(crate) async fn start_daemon(&self, database_url: &str, more: &[&str]) -> Daemon {
         let arguments = ["--database-url", database_url, "--allow-anonymous", "--log", &self.daemon_log];
         Daemon::start_with(arguments.iter().chain(more)).await
+    }
+
+    /// The same for a counter of several databases, as [`ShardServers::arguments`] name them.
+    pub(crate) async fn start_daemon_of_shards(&self, shards: &[String], more: &[&str]) -> Daemon {
+        let others = ["--allow-anonymous", "--log", &self.daemon_log, "--admin-listen", "127.0.0.1:0"];
+        let arguments = shards.iter().map(String::as_str).chain(others).chain(more.iter().copied());
+        Daemon::start_with(arguments).await
     }
 }

@@ -1,13 +1,13 @@
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap, HashSet},
     fmt::Display,
     time::{Duration, Instant},
 };
 
 use anyhow::Context;
-use db::{Auditor, Sites, Store};
-use harness::{Daemon, PrivateServer};
-use model::{Hour, HourCounts, SiteHour, SiteId, SiteName, Timestamp, wire::ANALYTICS_PATH};
+use db::{Auditor, Shards, Sites, Store};
+use harness::{Daemon, PrivateServer, ShardServers};
+use model::{EventKind, Hour, HourCounts, SiteHour, SiteId, SiteName, Timestamp, UserName, wire::ANALYTICS_PATH};
 use serde::Serialize;
 
 use crate::{
@@ -138,6 +138,78 @@ impl Report {
         saboteur.wait_for_rest().await?;
         self.audit_database(store, operations).await?;
         self.audit_answers(store, daemons).await?;
+        self.audit_waits(operations);
+        self.audit_deadlocks(saboteur).await
+    }
+
+    /// The same for a counter of several databases: each event is in that of its visitor, and each daemon counts what is
+    /// in all of them.
+    pub(crate) async fn audit_shards(
+        &mut self,
+        servers: &ShardServers,
+        daemons: &[&Daemon],
+        operations: &[Operation],
+    ) -> anyhow::Result<()> {
+        let shards = servers.shards();
+        let mut saboteurs = Vec::new();
+        for url in servers.urls() {
+            saboteurs.push(Saboteur::connect_when_up(url).await?);
+        }
+        for saboteur in &saboteurs {
+            saboteur.wait_for_rest().await?;
+        }
+        let stored = self.audit_places(shards).await?;
+        let verdict = self.judge_stored(&stored, operations);
+        self.promise(verdict.is_clean(), &verdict);
+        self.audit_counts_of_shards(shards, daemons, &stored).await?;
+        for violation in history::violations(operations) {
+            self.broke(violation);
+        }
+        self.audit_waits(operations);
+        for saboteur in &saboteurs {
+            self.audit_deadlocks(saboteur).await?;
+        }
+        Ok(())
+    }
+
+    /// All that is stored, of which each event must be in the database of its visitor.
+    pub(crate) async fn audit_places(&mut self, shards: &Shards) -> anyhow::Result<Multiset> {
+        let mut all = Multiset::new();
+        for (shard, store) in shards.iter().enumerate() {
+            let mut of_shard: u64 = 0;
+            for (key, count) in stored(store).await? {
+                let place = shards.count().shard_of(&key.user);
+                self.promise(
+                    place == shard,
+                    format_args!("{count} × {key:?} are in shard {shard} and must be in {place}"),
+                );
+                of_shard += count;
+                *all.entry(key).or_default() += count;
+            }
+            self.promise(of_shard > 0, format_args!("shard {shard} has no event, so nothing was tried"));
+        }
+        Ok(all)
+    }
+
+    /// Compares the counts of each database with its raw events, and those of each daemon with all of them.
+    pub(crate) async fn audit_counts_of_shards(
+        &mut self,
+        shards: &Shards,
+        daemons: &[&Daemon],
+        stored: &Multiset,
+    ) -> anyhow::Result<()> {
+        for store in shards.iter() {
+            self.audit_counts(store).await?;
+        }
+        for (it, expected) in counted(stored) {
+            for daemon in daemons {
+                self.compare(daemon.url(), it, expected, counts_of(daemon, it.hour, None).await);
+            }
+        }
+        Ok(())
+    }
+
+    fn audit_waits(&mut self, operations: &[Operation]) {
         if let Some(slowest) = operations.iter().max_by_key(|operation| operation.took()) {
             let (client, took, action) = (slowest.client, slowest.took(), &slowest.action);
             self.promise(
@@ -145,6 +217,9 @@ impl Report {
                 format_args!("client {client} waited {took:?} for the end of {action:?}"),
             );
         }
+    }
+
+    async fn audit_deadlocks(&mut self, saboteur: &Saboteur) -> anyhow::Result<()> {
         let deadlocks = saboteur.deadlocks().await?;
         self.promise(deadlocks == 0, format_args!("the database broke {deadlocks} deadlocks"));
         Ok(())
@@ -176,13 +251,18 @@ impl Report {
 
     /// Notes what the clients saw, and what of that contradicts what is stored.
     pub(crate) async fn judge(&mut self, store: &Store, operations: &[Operation]) -> anyhow::Result<Verdict> {
+        Ok(self.judge_stored(&stored(store).await?, operations))
+    }
+
+    /// The same, of what is stored in one database or several.
+    pub(crate) fn judge_stored(&mut self, stored: &Multiset, operations: &[Operation]) -> Verdict {
         let ledger = Ledger::of(operations);
         self.note_totals(&ledger, operations);
         self.note_protests(operations);
-        let verdict = ledger.verdict(&stored(store).await?);
+        let verdict = ledger.verdict(stored);
         self.lost = verdict.lost();
         self.phantoms = verdict.phantoms();
-        Ok(verdict)
+        verdict
     }
 
     /// Compares the counts of the database with the raw events.
@@ -269,6 +349,24 @@ async fn counts_of(daemon: &Daemon, hour: Hour, site: Option<&str>) -> anyhow::R
 pub(crate) async fn stored(store: &Store) -> anyhow::Result<Multiset> {
     let events = store.stored_events().await?;
     Ok(events.into_iter().map(|(hour, kind, user, count)| (Key { hour, kind, user }, count)).collect())
+}
+
+/// The counts of each hour, by brute force.
+fn counted(stored: &Multiset) -> BTreeMap<SiteHour, HourCounts> {
+    let mut counts: BTreeMap<SiteHour, HourCounts> = BTreeMap::new();
+    let mut users: BTreeMap<SiteHour, HashSet<&UserName>> = BTreeMap::new();
+    for (key, count) in stored {
+        let of_hour = counts.entry(key.hour).or_default();
+        match key.kind {
+            EventKind::Click => of_hour.clicks += count,
+            EventKind::Impression => of_hour.impressions += count,
+        }
+        users.entry(key.hour).or_default().insert(&key.user);
+    }
+    for (hour, users) in users {
+        counts.entry(hour).or_default().unique_users = users.len() as u64;
+    }
+    counts
 }
 
 pub(crate) fn slowest<'a>(operations: impl IntoIterator<Item = &'a Operation>) -> Duration {

@@ -10,16 +10,22 @@ use std::{
 
 use anyhow::{Context, bail};
 use model::{
-    Event, EventKind, Hour, IdempotencyKey, SiteEvent, SiteHour, SiteId, SiteName, Timestamp, UserName,
+    Event, EventKind, Hour, IdempotencyKey, ShardCount, SiteEvent, SiteHour, SiteId, SiteName, SourceName, Timestamp,
+    UserName,
     wire::{ANALYTICS_PATH, BATCH_PATH, write_line},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use reqwest::{Client, RequestBuilder, StatusCode, header::RETRY_AFTER, redirect, retry};
-use tokio::{sync::watch, task::JoinSet, time::sleep};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 use crate::{
     answer::{Answer, Asked},
     operation::{Action, Operation, Outcome},
+    parts::Parts,
 };
 
 /// Longer than the daemon may take to find out the fate of a commit.
@@ -64,6 +70,13 @@ pub struct Mix {
     pub pause: Duration,
     /// Whether the daemons have a spool. Without one they must not answer 202.
     pub has_spool: bool,
+    /// Of how many databases the counter is. Every batch for several has a key or is a part of a source.
+    pub shards: ShardCount,
+    /// The share of batches that are parts of the source of their client, which are repeated until they are
+    /// acknowledged.
+    pub sources: f64,
+    /// Whether a database may be restored to an earlier state, so that sources are read again from there.
+    pub restores: bool,
 }
 
 impl Mix {
@@ -81,7 +94,28 @@ impl Mix {
             sites: vec![Site { id: SiteId::NAMELESS, name: None }],
             pause: Duration::ZERO,
             has_spool: false,
+            shards: ShardCount::ONE,
+            sources: 0.0,
+            restores: false,
         }
+    }
+
+    /// The same for a counter of so many databases, with more batches, half of them of sources.
+    pub fn over(shards: ShardCount) -> Self {
+        Self { batches: 0.2, sources: 0.5, shards, ..Self::usual() }
+    }
+
+    /// Only single events without keys, and reads: no client waits until a database is back.
+    pub fn of_singles(shards: ShardCount) -> Self {
+        Self { batches: 0.0, keyed: 0.0, shards, ..Self::usual() }
+    }
+
+    /// Whether a refusal promises that no event is stored. Of a batch over several databases some may have stored their
+    /// part.
+    fn is_of_one_commit(&self, events: &[SiteEvent]) -> bool {
+        let mut shards = events.iter().map(|event| self.shards.shard_of(&event.event.user));
+        let first = shards.next();
+        shards.all(|shard| Some(shard) == first)
     }
 
     fn choose_site(&self, rng: &mut StdRng) -> &Site {
@@ -110,11 +144,23 @@ struct Progress {
     queued: AtomicU64,
     refused: AtomicU64,
     unknown: AtomicU64,
+    /// Of the visitors of each database.
+    acknowledged_of: Vec<AtomicU64>,
 }
 
 impl Progress {
+    fn of(shards: ShardCount) -> Self {
+        Self { acknowledged_of: (0..shards.get()).map(|_| AtomicU64::default()).collect(), ..Self::default() }
+    }
+
     fn note(&self, operation: &Operation) {
         let Action::Send { events, outcome } = &operation.action else { return };
+        if *outcome == Outcome::Acknowledged {
+            let shards = ShardCount::new(self.acknowledged_of.len()).unwrap_or(ShardCount::ONE);
+            for event in events {
+                self.acknowledged_of[shards.shard_of(&event.event.user)].fetch_add(1, Ordering::Relaxed);
+            }
+        }
         let sum = match outcome {
             Outcome::Acknowledged => &self.acknowledged,
             Outcome::Refused => &self.refused,
@@ -138,7 +184,7 @@ impl Traffic {
     pub fn start(seed: u64, generation: u32, clients: u32, mix: &Mix, urls: &[&str]) -> Self {
         let (targets, _) = watch::channel(owned(urls));
         let (stop, _) = watch::channel(false);
-        let progress = Arc::new(Progress::default());
+        let progress = Arc::new(Progress::of(mix.shards));
         let mut tasks = JoinSet::new();
         for number in (0..clients).map(|n| generation * 1_000 + n) {
             let client = TestClient {
@@ -149,6 +195,7 @@ impl Traffic {
                 has_spool: mix.has_spool,
                 sent: 0,
                 protests: Vec::new(),
+                parts: Parts::default(),
             };
             tasks.spawn(client.run(mix.clone(), stop.subscribe(), Arc::clone(&progress)));
         }
@@ -177,6 +224,12 @@ impl Traffic {
     /// Waits until this many more events are acknowledged.
     pub(crate) async fn acknowledge(&self, more: u64) -> anyhow::Result<()> {
         reach(|| self.acknowledged(), more, "acknowledged").await
+    }
+
+    /// Waits until this many more events of the visitors of a shard are acknowledged.
+    pub(crate) async fn acknowledge_of(&self, shard: usize, more: u64) -> anyhow::Result<()> {
+        let acknowledged = &self.progress.acknowledged_of[shard];
+        reach(|| acknowledged.load(Ordering::Relaxed), more, "acknowledged").await
     }
 
     /// Waits until this many more events are refused.
@@ -254,6 +307,8 @@ struct TestClient {
     has_spool: bool,
     sent: u64,
     protests: Vec<Operation>,
+    /// Of its source.
+    parts: Parts,
 }
 
 impl TestClient {
@@ -265,11 +320,15 @@ impl TestClient {
             let action = if self.rng.random_bool(mix.reads) {
                 self.read(&target, &mix).await
             } else {
-                let events = self.choose_events(&mix);
-                let outcome = if self.rng.random_bool(mix.keyed) {
+                let is_batch = self.rng.random_bool(mix.batches);
+                let events = if is_batch { self.choose_batch(&mix) } else { vec![self.choose_event(&mix)] };
+                let outcome = if is_batch && mix.sources > 0.0 && self.rng.random_bool(mix.sources) {
+                    self.write_part(&mix, &events, &stop, &progress).await
+                } else if self.rng.random_bool(mix.keyed) || mix.shards != ShardCount::ONE && events.len() > 1 {
                     self.write_once(&mix, &events, &stop, &progress).await
                 } else {
-                    self.store(Asked::Store, request(&self.http, &mix, &target, &events, None)).await
+                    let request = request(&self.http, &mix, &target, &events, None);
+                    self.store(Asked::Store, &mix, &events, request).await
                 };
                 Action::Send { events, outcome }
             };
@@ -282,6 +341,14 @@ impl TestClient {
             if !mix.pause.is_zero() {
                 sleep(mix.pause.mul_f64(self.rng.random())).await;
             }
+        }
+        if mix.restores {
+            // Its answer says whether the source was read again to its end.
+            let (began, events) = (Instant::now(), self.choose_batch(&mix));
+            let never = watch::channel(false).1;
+            let last = timeout(PATIENCE, self.write_part(&mix, &events, &never, &progress)).await;
+            let action = Action::Send { events, outcome: last.unwrap_or(Outcome::Unknown) };
+            operations.push(Operation { client: self.number, began, ended: Instant::now(), action });
         }
         operations.append(&mut self.protests);
         operations
@@ -297,9 +364,8 @@ impl TestClient {
         Action::Read { hour, counts: counts.and_then(|answer| answer.body.parse().ok()) }
     }
 
-    fn choose_events(&mut self, mix: &Mix) -> Vec<SiteEvent> {
-        let is_batch = self.rng.random_bool(mix.batches);
-        let count = if is_batch { self.rng.random_range(1..=mix.batch_events) } else { 1 };
+    fn choose_batch(&mut self, mix: &Mix) -> Vec<SiteEvent> {
+        let count = self.rng.random_range(1..=mix.batch_events);
         (0..count).map(|_| self.choose_event(mix)).collect()
     }
 
@@ -321,18 +387,21 @@ impl TestClient {
         let mut worst = Outcome::Unsent;
         loop {
             let Some(target) = self.target().await else { return worst };
-            let outcome =
-                self.store(Asked::Store, request(&self.http, mix, &target, events, Some((&key, place)))).await;
+            let under_key =
+                |http: &Client, events: &[SiteEvent]| request(http, mix, &target, events, Some((&key, place)));
+            let first = under_key(&self.http, events);
+            let outcome = self.store(Asked::Store, mix, events, first).await;
             match outcome {
                 Outcome::Acknowledged | Outcome::Queued => {
                     let (mut again, mut asked) = (events.to_vec(), Asked::Store);
                     if self.rng.random_bool(0.5) {
-                        // One changed event is a conflict.
-                        again[0].event.user = UserName::new("conflict").expect("a word is a name");
+                        // One changed event is a conflict, in the database that has the key.
+                        again[0].event.user = neighbour(mix.shards, &again[0].event.user);
                         asked = Asked::StoreOthers;
                     }
                     if self.rng.random_bool(0.3) {
-                        self.store(asked, request(&self.http, mix, &target, &again, Some((&key, place)))).await;
+                        let more = under_key(&self.http, &again);
+                        self.store(asked, mix, &again, more).await;
                     }
                     return outcome;
                 }
@@ -350,9 +419,83 @@ impl TestClient {
         }
     }
 
-    async fn store(&mut self, asked: Asked, request: RequestBuilder) -> Outcome {
+    /// Sends events as the next part of the client's source, to any daemon, until they are acknowledged. The source is
+    /// read again from where it stands. Then other events may come as the same part: they must change nothing.
+    async fn write_part(
+        &mut self,
+        mix: &Mix,
+        events: &[SiteEvent],
+        stop: &watch::Receiver<bool>,
+        progress: &Progress,
+    ) -> Outcome {
+        let last = self.parts.push(events, mix.restores);
+        let asked = if mix.restores { Asked::StoreNext } else { Asked::Store };
+        let mut part = last;
+        let mut worst = Outcome::Unsent;
+        loop {
+            let Some(target) = self.target().await else { return worst };
+            let request = self.part_request(mix, &target, part, None);
+            let answer = self.ask(asked, request).await;
+            let outcome = match &answer {
+                Ok(answer) if answer.status == StatusCode::CONFLICT => {
+                    match answer.position().and_then(|position| self.parts.that_begins_at(position)) {
+                        Some(first) => {
+                            part = first;
+                            sleep(PAUSE_AFTER_FAILURE).await;
+                            continue;
+                        }
+                        None => Outcome::Unknown,
+                    }
+                }
+                // Some databases may have stored what is theirs.
+                Ok(answer) if answer.outcome() == Outcome::Refused => Outcome::Unknown,
+                Ok(answer) => answer.outcome(),
+                Err(unanswered) => *unanswered,
+            };
+            match outcome {
+                Outcome::Acknowledged if part < last => {
+                    part += 1;
+                    continue;
+                }
+                Outcome::Acknowledged => {
+                    if self.rng.random_bool(0.3) {
+                        let mut others = events.to_vec();
+                        others[0].event.user = neighbour(mix.shards, &others[0].event.user);
+                        let request = self.part_request(mix, &target, part, Some(&others));
+                        let _ = self.ask(asked, request).await;
+                    }
+                    return outcome;
+                }
+                Outcome::Unsent => {}
+                Outcome::Queued | Outcome::Refused | Outcome::Unknown => worst = Outcome::Unknown,
+            }
+            if *stop.borrow() {
+                return worst;
+            }
+            if answer.is_ok() {
+                progress.refused.fetch_add(events.len() as u64, Ordering::Relaxed);
+            }
+            sleep(PAUSE_AFTER_FAILURE).await;
+        }
+    }
+
+    /// With the events of the part, or with others in their place.
+    fn part_request(&self, mix: &Mix, target: &str, part: usize, others: Option<&[SiteEvent]>) -> RequestBuilder {
+        let (from, to, events) = self.parts.get(part);
+        let mut lines = Vec::new();
+        for SiteEvent { site, event } in others.unwrap_or(events) {
+            write_line(event, None, mix.name_of(*site), &mut lines);
+        }
+        let source = format!("{}=client-{}", SourceName::PARAMETER, self.number);
+        self.http.post(format!("{target}{BATCH_PATH}?{source}&from={from}&to={to}")).body(lines)
+    }
+
+    async fn store(&mut self, asked: Asked, mix: &Mix, events: &[SiteEvent], request: RequestBuilder) -> Outcome {
         match self.ask(asked, request).await {
-            Ok(answer) => answer.outcome(),
+            Ok(answer) => match answer.outcome() {
+                Outcome::Refused if !mix.is_of_one_commit(events) => Outcome::Unknown,
+                outcome => outcome,
+            },
             Err(unanswered) => unanswered,
         }
     }
@@ -400,6 +543,13 @@ impl TestClient {
         };
         SiteEvent { site: mix.choose_site(&mut self.rng).id, event }
     }
+}
+
+/// Another visitor, of the same database.
+fn neighbour(shards: ShardCount, user: &UserName) -> UserName {
+    let names = (0..).map(|number| if number == 0 { "conflict".to_owned() } else { format!("conflict-{number}") });
+    let mut users = names.map(|name| UserName::new(name).expect("a word is a name"));
+    users.find(|other| shards.shard_of(other) == shards.shard_of(user)).expect("numbers do not end")
 }
 
 fn request(

@@ -36,6 +36,13 @@ pub mod power_lost;
 pub mod primary_read_only;
 pub mod replicas;
 pub mod rolling;
+pub mod shard_killed;
+mod shard_outages;
+pub mod shard_partitioned;
+pub mod shard_restored;
+pub mod shards_of_one_server;
+pub mod shards_replicas;
+pub mod shards_with_daemons_killed;
 pub mod sites;
 pub mod slot_left_behind;
 pub mod snapshot_held;
@@ -125,6 +132,18 @@ pub enum Scenario {
     Overload,
     /// One hour written, settled, reopened and read at the same time.
     HourUnderAttack,
+    /// Several databases: `kill -9` of the server of one.
+    ShardKilled,
+    /// Several databases: the way to one carries nothing any more.
+    ShardPartitioned,
+    /// Several databases: one is restored to an earlier state.
+    ShardRestored,
+    /// Several databases, and `kill -9` of the daemon.
+    ShardsWithDaemonsKilled,
+    /// Several databases and two daemons, of which one is killed, as the settler of all.
+    ShardsReplicas,
+    /// Several databases of one server, which is killed.
+    ShardsOfOneServer,
     /// `kill -9` of the broker of a topic. Needs an Apache Kafka.
     #[cfg(feature = "kafka")]
     BrokerKilled,
@@ -182,6 +201,12 @@ impl Scenario {
             Self::RollingUpgrade => rolling::upgrade(options).await,
             Self::Overload => overload::run(options).await,
             Self::HourUnderAttack => hour_under_attack::run(options).await,
+            Self::ShardKilled => shard_killed::run(options).await,
+            Self::ShardPartitioned => shard_partitioned::run(options).await,
+            Self::ShardRestored => shard_restored::run(options).await,
+            Self::ShardsWithDaemonsKilled => shards_with_daemons_killed::run(options).await,
+            Self::ShardsReplicas => shards_replicas::run(options).await,
+            Self::ShardsOfOneServer => shards_of_one_server::run(options).await,
             #[cfg(feature = "kafka")]
             Self::BrokerKilled => broker_killed::run(options).await,
             #[cfg(feature = "kafka")]
