@@ -182,6 +182,12 @@ impl Saboteur {
         Ok(())
     }
 
+    /// Whether a standby has what was written up to this place of the log.
+    pub(crate) async fn has_replayed(&self, place: &str) -> anyhow::Result<bool> {
+        let replayed = "select pg_last_wal_replay_lsn() >= $1::text::pg_lsn";
+        Ok(self.client.query_one(replayed, &[&place]).await?.get(0))
+    }
+
     /// Waits until a standby follows.
     pub(crate) async fn wait_for_standby(&self) -> anyhow::Result<()> {
         self.wait_for_standby_that("state = 'streaming'").await

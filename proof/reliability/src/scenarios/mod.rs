@@ -37,6 +37,7 @@ pub mod primary_read_only;
 pub mod replicas;
 pub mod rolling;
 pub mod shard_killed;
+pub mod shard_moved;
 mod shard_outages;
 pub mod shard_partitioned;
 pub mod shard_restored;
@@ -134,6 +135,8 @@ pub enum Scenario {
     HourUnderAttack,
     /// Several databases: `kill -9` of the server of one.
     ShardKilled,
+    /// Several databases of one server: one moves to another server.
+    ShardMoved,
     /// Several databases: the way to one carries nothing any more.
     ShardPartitioned,
     /// Several databases: one is restored to an earlier state.
@@ -202,6 +205,7 @@ impl Scenario {
             Self::Overload => overload::run(options).await,
             Self::HourUnderAttack => hour_under_attack::run(options).await,
             Self::ShardKilled => shard_killed::run(options).await,
+            Self::ShardMoved => shard_moved::run(options).await,
             Self::ShardPartitioned => shard_partitioned::run(options).await,
             Self::ShardRestored => shard_restored::run(options).await,
             Self::ShardsWithDaemonsKilled => shards_with_daemons_killed::run(options).await,

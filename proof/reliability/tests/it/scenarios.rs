@@ -2,7 +2,7 @@ use reliability::scenarios::{
     backend_killed, clock_jumps, commit_fates, connections_killed, daemon_clocks, daemon_frozen, daemon_killed,
     daemon_stopped, database_crashed, database_frozen, database_hangs, disk_full, false_errors, host_name_moves,
     network_faults, outage_spooled, overload, pages_damaged, patroni_failover, pgpool_kills, power_lost,
-    primary_read_only, replicas, shard_killed, shard_partitioned, shard_restored, shards_of_one_server,
+    primary_read_only, replicas, shard_killed, shard_moved, shard_partitioned, shard_restored, shards_of_one_server,
     shards_replicas, shards_with_daemons_killed, sites, slot_left_behind, snapshot_held, spool_disk_fails,
     standby_lagged, standby_promoted, syncs_failing, syncs_slow, tables_repacked, timescaledb_upgraded,
 };
@@ -53,6 +53,7 @@ every_promise_is_kept! {
     a_crowd_is_served_soon_or_refused_at_once_and_leaves_nothing_behind: overload,
     sites_that_come_and_go_count_nothing_of_one_another: sites,
     a_shard_whose_server_is_killed_refuses_its_visitors_and_nobody_elses: shard_killed,
+    a_shard_that_moves_loses_nothing_and_its_copies_store_nothing: shard_moved,
     a_shard_that_cannot_be_reached_refuses_its_visitors_and_nobody_elses: shard_partitioned,
     a_shard_that_is_restored_loses_what_it_stored_later_and_sources_are_read_again: shard_restored,
     shards_of_a_server_that_is_killed_lose_nothing: shards_of_one_server,
