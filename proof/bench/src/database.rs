@@ -1,11 +1,17 @@
-use std::{fmt, path::PathBuf, process::Command, time::Duration};
+use std::{
+    fmt,
+    path::PathBuf,
+    process::{self, Command},
+    time::Duration,
+};
 
-use anyhow::bail;
+use anyhow::{Context, bail, ensure};
 use db::{
     Connected, Flavour, Store, StoreOptions,
     embedded::{Embedded, EmbeddedOptions},
     schema,
 };
+use model::Timestamp;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -13,12 +19,20 @@ use tokio_postgres::Client;
 
 use crate::cpu;
 
+/// What a daemon and this program open to each database that a part makes: the daemon up to 20, 2 more for parts of
+/// batches over several databases, and this program one.
+const CONNECTIONS_BESIDE: u32 = 24;
+/// For everything else on a private server. It is what PostgreSQL has without a setting.
+const OTHER_CONNECTIONS: u32 = 100;
+
 /// How long statements of clients that have hung up may continue.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A given server, or a private one that is removed after the run.
 pub(crate) struct Database {
     url: String,
+    /// With what the names of databases begin that parts make beside it. No other run has the same.
+    beside: String,
     client: Connected,
     store: Store,
     private: Option<Private>,
@@ -40,16 +54,22 @@ pub(crate) struct DatabaseFacts {
 }
 
 impl Database {
-    /// Without a URL, starts a private server, of the programs in `postgres_bin` if that is given.
-    pub(crate) async fn start(url: Option<&str>, postgres_bin: Option<PathBuf>) -> anyhow::Result<Self> {
+    /// Without a URL, starts a private server, of the programs in `postgres_bin` if that is given, with room for so many
+    /// databases beside the first.
+    pub(crate) async fn start(
+        url: Option<&str>,
+        postgres_bin: Option<PathBuf>,
+        databases_beside: u32,
+    ) -> anyhow::Result<Self> {
         let private = match url {
             Some(_) => None,
-            None => Some(Private::start(postgres_bin).await?),
+            None => Some(Private::start(postgres_bin, databases_beside).await?),
         };
         let url = private.as_ref().map(|private| private.server.url()).or(url).unwrap_or_default().to_owned();
-        let store = Store::new(&url, StoreOptions { application_name: "bench".to_owned(), ..StoreOptions::default() })?;
+        let store = Store::new(&url, store_options())?;
         let client = store.plain_client().await?;
-        Ok(Self { url, client, store, private })
+        let beside = format!("bench_{}_{}_", process::id(), Timestamp::now().millis());
+        Ok(Self { url, beside, client, store, private })
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -73,6 +93,46 @@ impl Database {
         Ok(schema::migrate(&self.store, None).await?.flavour)
     }
 
+    /// Fails, saying what is missing, if parts cannot make so many databases beside this one.
+    pub(crate) async fn require_room_beside(&self, databases: u32) -> anyhow::Result<()> {
+        const ROOM: &str = "select rolname::text, rolsuper or rolcreatedb, \
+             current_setting('max_connections')::bigint - current_setting('superuser_reserved_connections')::bigint \
+             - (select count(*) from pg_stat_activity where backend_type = 'client backend') \
+             from pg_roles where rolname = current_user";
+        if databases == 0 {
+            return Ok(());
+        }
+        with_database(&self.url, &self.beside)?;
+        let row = self.client.query_one(ROOM, &[]).await?;
+        let (login, may_make): (&str, bool) = (row.get(0), row.get(1));
+        ensure!(
+            may_make,
+            "the part shards makes {databases} databases beside the given one, which {login} may not do; \
+             `alter role \"{login}\" createdb` allows it"
+        );
+        let (free, needed) = (row.get::<_, i64>(2), i64::from(databases * CONNECTIONS_BESIDE));
+        ensure!(
+            free >= needed,
+            "the part shards needs {needed} connections for its {databases} databases, and the server has room for \
+             {free}; raise max_connections by {}",
+            needed - free
+        );
+        Ok(())
+    }
+
+    /// Makes an empty database beside this one, and returns its URL. The end of the run [removes](Self::stop) it.
+    pub(crate) async fn make_beside(&self, name: &str) -> anyhow::Result<String> {
+        let name = format!("{}{name}", self.beside);
+        let url = with_database(&self.url, &name)?;
+        // Images of TimescaleDB have the extension in template1 already.
+        self.client.batch_execute(&format!("create database {name} template template0")).await?;
+        // Other parameters of the URL may name a database too.
+        let client = Store::new(&url, store_options())?.plain_client().await?;
+        let connected: String = client.query_one("select current_database()::text", &[]).await?.get(0);
+        ensure!(connected == name, "the URL of the database names {connected} in a parameter; name it in the path");
+        Ok(url)
+    }
+
     /// Makes the server do its maintenance now rather than during the first measurements.
     pub(crate) async fn calm_down(&self) -> anyhow::Result<()> {
         self.client.batch_execute("vacuum analyze").await?;
@@ -85,10 +145,11 @@ impl Database {
 
     /// Waits for the statements of clients that have hung up, which would slow down the next measurement.
     pub(crate) async fn wait_until_idle(&self) -> anyhow::Result<()> {
-        const BUSY: &str = "select count(*) from pg_stat_activity where datname = current_database() and state = 'active' \
+        const BUSY: &str = "select count(*) from pg_stat_activity \
+             where (datname = current_database() or starts_with(datname, $1)) and state = 'active' \
              and backend_type = 'client backend' and pid <> pg_backend_pid()";
         let began = Instant::now();
-        while self.client.query_one(BUSY, &[]).await?.get::<_, i64>(0) > 0 {
+        while self.client.query_one(BUSY, &[&self.beside]).await?.get::<_, i64>(0) > 0 {
             if began.elapsed() > PATIENCE {
                 bail!("the database is still busy {PATIENCE:?} after the load ended");
             }
@@ -117,20 +178,37 @@ impl Database {
         })
     }
 
-    /// Also removes the data of a private server.
+    /// Also removes the data of a private server. On a given one it drops the databases that parts made.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         if let Some(Private { server, dir }) = self.private {
             server.stop().await?;
             dir.close()?;
+        } else {
+            self.drop_beside().await?;
+        }
+        Ok(())
+    }
+
+    async fn drop_beside(&self) -> anyhow::Result<()> {
+        const MADE: &str = "select datname::text from pg_database where starts_with(datname, $1)";
+        for row in self.client.query(MADE, &[&self.beside]).await? {
+            let name: &str = row.get(0);
+            if let Err(error) = self.client.batch_execute(&format!("drop database {name} with (force)")).await {
+                // The figures are good all the same.
+                eprintln!("the database {name} is not dropped: {}", db::describe(&error));
+            }
         }
         Ok(())
     }
 }
 
 impl Private {
-    async fn start(postgres_bin: Option<PathBuf>) -> anyhow::Result<Self> {
+    async fn start(postgres_bin: Option<PathBuf>, databases_beside: u32) -> anyhow::Result<Self> {
         let dir = harness::server_dir();
-        let options = EmbeddedOptions { postgres_bin, ..harness::embedded_options(dir.path(), Flavour::Postgres) };
+        let connections = OTHER_CONNECTIONS + databases_beside * CONNECTIONS_BESIDE;
+        let settings = vec![format!("max_connections={connections}")];
+        let options =
+            EmbeddedOptions { postgres_bin, settings, ..harness::embedded_options(dir.path(), Flavour::Postgres) };
         let server = Embedded::start(&options).await?;
         eprintln!("running {} in {}", server.description(), dir.path().display());
         Ok(Self { server, dir })
@@ -142,6 +220,25 @@ impl Private {
     }
 }
 
+/// For the sessions of this program.
+pub(crate) fn store_options() -> StoreOptions {
+    StoreOptions { application_name: "bench".to_owned(), ..StoreOptions::default() }
+}
+
+/// The URL of another database on the same server. Its name needs no escapes.
+fn with_database(url: &str, name: &str) -> anyhow::Result<String> {
+    let form = "give --database-url as postgres://USER:PASSWORD@HOST:PORT/DATABASE, for the part shards makes databases \
+                beside it";
+    let (scheme, rest) = url.split_once("://").filter(|_| !url.contains(char::is_whitespace)).context(form)?;
+    // A password may have a slash or a question mark.
+    let (login, place) = rest.split_once('@').map_or((None, rest), |(login, place)| (Some(login), place));
+    let (path, parameters) = place.split_once('?').map_or((place, None), |(path, rest)| (path, Some(rest)));
+    let host = path.split_once('/').map_or(path, |(host, _)| host);
+    let login = login.map(|login| format!("{login}@")).unwrap_or_default();
+    let parameters = parameters.map(|parameters| format!("?{parameters}")).unwrap_or_default();
+    Ok(format!("{scheme}://{login}{host}/{name}{parameters}"))
+}
+
 impl fmt::Display for DatabaseFacts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PostgreSQL {}", self.postgresql)?;
@@ -151,5 +248,30 @@ impl fmt::Display for DatabaseFacts {
         }
         write!(f, ", fsync {}, synchronous_commit {}", self.fsync, self.synchronous_commit)?;
         self.file_system.as_ref().map_or(Ok(()), |file_system| write!(f, ", data on {file_system}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_database;
+
+    #[test]
+    fn the_url_of_a_database_beside_differs_in_the_name_only() {
+        for (url, expected) in [
+            ("postgres://ann:a/b?c@h:5432/db?sslmode=require", "postgres://ann:a/b?c@h:5432/beside?sslmode=require"),
+            ("postgresql://%2Ftmp%2Fsockets/db", "postgresql://%2Ftmp%2Fsockets/beside"),
+            ("postgres://ann@h", "postgres://ann@h/beside"),
+            ("postgres:///db?host=/tmp", "postgres:///beside?host=/tmp"),
+        ] {
+            assert_eq!(with_database(url, "beside").unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_url_in_words_has_none_beside_it() {
+        for url in ["host=h dbname=db", "host=h password=a://b"] {
+            let error = with_database(url, "beside").unwrap_err().to_string();
+            assert!(error.starts_with("give --database-url as postgres://"), "{error}");
+        }
     }
 }

@@ -31,26 +31,35 @@ pub(crate) struct Planned<'a> {
     /// For all servers together.
     pub(crate) connections: u32,
     pub(crate) seconds: u32,
+    /// Which of the counters that are measured together the servers are of, if they are daemons.
+    pub(crate) counter: usize,
 }
 
 impl Planned<'_> {
     fn contender(&self) -> Contender {
         self.servers[0].name
     }
+
+    fn posts_to_daemon(&self) -> bool {
+        self.contender().is_daemon() && self.traffic.has_posts()
+    }
 }
 
 impl Instruments<'_> {
-    /// Runs every load once in every round. The daemon must count every event that it acknowledges.
+    /// Runs every load once in every round. `counters` has one daemon of each counter. Each counter must count every
+    /// event that it acknowledges.
     pub(crate) async fn measure(
         &self,
         planned: &[Planned<'_>],
-        daemon: &Server,
+        counters: &[&Server],
     ) -> anyhow::Result<(Vec<Measurement>, Audited)> {
-        let posts_to_daemon = |load: &Planned| load.contender().is_daemon() && load.traffic.has_posts();
-        let hours: BTreeSet<_> =
-            planned.iter().filter(|load| posts_to_daemon(load)).flat_map(|load| load.traffic.hours()).collect();
-        let sites = planned.iter().map(|load| load.traffic.sites()).max().unwrap_or_default();
-        let mut ledger = Ledger::open(daemon, hours, sites).await?;
+        let mut ledgers = Vec::with_capacity(counters.len());
+        for (counter, daemon) in counters.iter().enumerate() {
+            let own = || planned.iter().filter(|load| load.posts_to_daemon() && load.counter == counter);
+            let hours: BTreeSet<_> = own().flat_map(|load| load.traffic.hours()).collect();
+            let sites = own().map(|load| load.traffic.sites()).max().unwrap_or_default();
+            ledgers.push(Ledger::open(daemon, hours, sites).await?);
+        }
 
         let mut measurements: Vec<Measurement> = planned.iter().map(Measurement::of).collect();
         for round in 1..=self.rounds {
@@ -59,14 +68,18 @@ impl Instruments<'_> {
                 let what = format!("{}, {}", load.subject, load.contender());
                 eprintln!("round {round} of {}: {what}", self.rounds);
                 let outcome = self.run(load, round).await.context(what)?;
-                if posts_to_daemon(load) {
-                    ledger.add(outcome.posts);
+                if load.posts_to_daemon() {
+                    ledgers[load.counter].add(outcome.posts);
                 }
                 measurement.rounds.push(outcome.sample);
                 self.database.wait_until_idle().await?;
             }
         }
-        Ok((measurements, ledger.close().await?))
+        let mut audited = Audited::default();
+        for ledger in ledgers {
+            audited += ledger.close().await?;
+        }
+        Ok((measurements, audited))
     }
 
     /// One generator for each server, at the same time.

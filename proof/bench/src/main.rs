@@ -145,7 +145,8 @@ async fn measure(args: &Args, Needs { wrk, programs, .. }: &Needs) -> anyhow::Re
     let plan = Plan::from(args);
     let machine = Machine::read()?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let database = Database::start(args.database_url.as_deref(), args.postgres_bin.clone()).await?;
+    let url = args.database_url.as_deref();
+    let database = Database::start(url, args.postgres_bin.clone(), plan.databases_beside()).await?;
     // The servers end with the future that holds them, before the database does.
     let outcome = tokio::select! {
         found = parts::measure(&plan, wrk, programs, &database) => found,

@@ -65,6 +65,8 @@ pub(crate) enum Axis {
     Daemons,
     /// Sites that the load is spread over.
     Sites,
+    /// Databases that hold the counter.
+    Shards,
 }
 
 impl Axis {
@@ -83,6 +85,8 @@ impl Axis {
             (Self::Daemons, _) => "daemons",
             (Self::Sites, 1) => "site",
             (Self::Sites, _) => "sites",
+            (Self::Shards, 1) => "shard",
+            (Self::Shards, _) => "shards",
         }
     }
 }
@@ -101,9 +105,10 @@ impl Subject {
         Self { part, question: question.to_owned(), axis, size: size.into() }
     }
 
-    /// Whether the sizes are of data, rather than of clients.
+    /// Whether the sizes are of data or of what holds it, rather than of clients.
     pub(crate) fn grows(&self) -> bool {
-        matches!(self.part, Part::Growth | Part::Replicas | Part::Sites) && self.axis != Axis::Connections
+        matches!(self.part, Part::Growth | Part::Replicas | Part::Sites | Part::Shards)
+            && self.axis != Axis::Connections
     }
 }
 

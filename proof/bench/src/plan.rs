@@ -23,6 +23,8 @@ pub(crate) enum Part {
     Access,
     /// GET and POST by the number of sites.
     Sites,
+    /// POST, GET, batches and import by the number of databases that hold the counter.
+    Shards,
 }
 
 impl Part {
@@ -37,6 +39,7 @@ impl Part {
             Self::Replicas => "Several daemons",
             Self::Access => "With a token and limits of rates",
             Self::Sites => "Several sites",
+            Self::Shards => "Several shards",
         }
     }
 }
@@ -69,6 +72,16 @@ pub(crate) struct Sizes {
     pub(crate) daemons: Vec<u32>,
     /// Sites in a load.
     pub(crate) sites: Vec<u32>,
+    /// Databases of a counter. A run that was stored before there were shards has none.
+    #[serde(default)]
+    pub(crate) shards: Vec<u32>,
+}
+
+impl Plan {
+    /// How many databases the run makes beside its own.
+    pub(crate) fn databases_beside(&self) -> u32 {
+        if self.parts.contains(&Part::Shards) { self.sizes.shards.iter().sum() } else { 0 }
+    }
 }
 
 impl Sizes {
@@ -81,6 +94,7 @@ impl Sizes {
             row_users: vec![10_000, 100_000],
             daemons: vec![1, 2, 3],
             sites: vec![1, 100, 10_000],
+            shards: vec![1, 2, 4, 8],
         }
     }
 
@@ -94,6 +108,7 @@ impl Sizes {
             row_users: vec![10_000],
             daemons: vec![1, 2],
             sites: vec![1, 10_000],
+            shards: vec![1, 4],
         }
     }
 }
@@ -112,18 +127,25 @@ mod tests {
     #[test]
     fn parts_are_measured_once_and_in_their_order_whatever_the_command_line() {
         assert_eq!(plan(&["rows", "reads", "rows"]).parts, [Part::Reads, Part::Rows]);
-        assert_eq!(plan(&[]).parts.len(), 8);
+        assert_eq!(plan(&[]).parts.len(), 9);
     }
 
     #[test]
     fn a_quick_run_measures_sizes_that_the_full_one_measures_too() {
-        let lists = |Sizes { connections, events, users, hours, row_users, daemons, sites }: Sizes| {
-            [connections, events, users, hours, row_users, daemons, sites]
+        let lists = |Sizes { connections, events, users, hours, row_users, daemons, sites, shards }: Sizes| {
+            [connections, events, users, hours, row_users, daemons, sites, shards]
         };
         for (quick, full) in lists(Sizes::quick()).iter().zip(lists(Sizes::full())) {
             assert!(quick.iter().all(|size| full.contains(size)) && quick.is_sorted() && full.is_sorted());
             assert_eq!(quick.first(), if quick[0] == 64 { Some(&64) } else { full.first() });
         }
+    }
+
+    #[test]
+    fn each_number_of_shards_has_databases_of_its_own() {
+        assert_eq!(plan(&[]).databases_beside(), 15);
+        assert_eq!(plan(&["--quick", "shards"]).databases_beside(), 5);
+        assert_eq!(plan(&["sites"]).databases_beside(), 0);
     }
 
     #[test]

@@ -88,12 +88,17 @@ impl Report {
     }
 
     fn write_part(&self, f: &mut fmt::Formatter<'_>, part: Part) -> fmt::Result {
-        let each = if part == Part::Rows { "row" } else { "request" };
+        let of_what = match part {
+            Part::Rows => "rows",
+            // Of single events and counts the former, of batches and imports the latter.
+            Part::Shards => "requests or rows",
+            _ => "requests",
+        };
         let of_part = || self.measurements.iter().filter(|measurement| measurement.subject.part == part);
         let is_used = |column: &&Column| of_part().any(|measurement| self.compared(measurement, column).is_some());
         let columns: Vec<&Column> = COLUMNS.iter().filter(is_used).collect();
         writeln!(f, "\n### {}\n", part.title())?;
-        write!(f, "| | | {each}s/s | p50 ms | p99 ms | p99.9 ms | server µs | database µs | generator µs |")?;
+        write!(f, "| | | {of_what}/s | p50 ms | p99 ms | p99.9 ms | server µs | database µs | generator µs |")?;
         for column in &columns {
             write!(f, " {} |", column.heading)?;
         }
@@ -225,7 +230,7 @@ fn wrapped(text: &str) -> String {
 mod tests {
     use crate::{
         check,
-        measure::{Contender, Measurement},
+        measure::{Axis, Contender, Measurement, Sample, Subject},
         plan::Part,
     };
 
@@ -241,6 +246,24 @@ mod tests {
         assert!(report.contains("| mix, 64 connections | textbook, 5 connections | "), "{report}");
         assert!(report.contains("| GET, 64 connections | textbook | "), "{report}");
         assert!(report.contains("| rows, 10,000 users | psql's COPY | "), "{report}");
+    }
+
+    #[test]
+    fn several_shards_stand_beside_one() {
+        let mut report = check::read(include_bytes!("../../../docs/performance.json")).unwrap();
+        report.plan.parts = vec![Part::Shards];
+        report.measurements = [(1, 400.0), (4, 100.0)]
+            .map(|(shards, per_second)| Measurement {
+                subject: Subject::new(Part::Shards, "batches", Axis::Shards, shards),
+                contender: Contender::Daemon,
+                connections: 8,
+                rounds: vec![Sample { count: 1, per_second, latency: None, cpu: None }],
+            })
+            .to_vec();
+        let report = report.to_string();
+        assert!(report.contains("\n### Several shards\n\n| | | requests or rows/s | "), "{report}");
+        assert!(report.contains("\n| batches, 1 shard | analyticsd | 400 |  |  |  |  |  |  |  |\n"), "{report}");
+        assert!(report.contains("\n| batches, 4 shards | analyticsd | 100 |  |  |  |  |  |  | 0.25 |\n"), "{report}");
     }
 
     #[test]

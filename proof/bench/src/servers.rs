@@ -60,9 +60,22 @@ impl Programs {
     }
 
     pub(crate) async fn daemon(&self, database: &ServedDatabase<'_>) -> anyhow::Result<Server> {
+        self.daemon_with("DATABASE_URL", database.url).await
+    }
+
+    /// Starts a daemon on the databases of a counter, shard 0 first. A single one is named as where there are no shards.
+    pub(crate) async fn daemon_of_shards(&self, urls: &[String]) -> anyhow::Result<Server> {
+        match urls {
+            [one] => self.daemon_with("DATABASE_URL", one).await,
+            several => self.daemon_with("ANALYTICSD_SHARDS", &several.join(" ")).await,
+        }
+    }
+
+    /// The databases are in a variable, since a URL may hold a password.
+    async fn daemon_with(&self, variable: &str, databases: &str) -> anyhow::Result<Server> {
         let mut command = bare_command(&self.daemon);
         // Open hours must not be settled during a long run.
-        command.args(["--listen", "127.0.0.1:0", "--settle-after", "1day"]).env("DATABASE_URL", database.url);
+        command.args(["--listen", "127.0.0.1:0", "--settle-after", "1day"]).env(variable, databases);
         // With a token in the database, the daemon would require one.
         command.arg("--allow-anonymous");
         Server::start(Contender::Daemon, command).await

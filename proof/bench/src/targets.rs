@@ -71,6 +71,21 @@ const RATIOS: &[Promised] = &[
     promised(Part::Access, None, Contender::Guarded, Contender::Daemon, 0.95),
 ];
 
+/// A promised ratio of the rate with so many shards to that with one, on one machine.
+struct OfShards {
+    method: &'static str,
+    /// None: whatever their number is.
+    connections: Option<u32>,
+    shards: u64,
+    least: f64,
+}
+
+const OF_SHARDS: &[OfShards] = &[
+    OfShards { method: "POST", connections: Some(256), shards: 4, least: 1.0 },
+    OfShards { method: "GET", connections: None, shards: 4, least: 0.60 },
+    OfShards { method: "GET", connections: None, shards: 8, least: 0.40 },
+];
+
 /// Of a POST at 64 connections.
 const MOST_P99_MS: f64 = 15.0;
 /// Of a GET of the current hour with any number of events, relative to the fewest.
@@ -81,6 +96,7 @@ const MOST_MEMORY_MIB: f64 = 64.0;
 /// The promises that a run has measured, in the order of its parts.
 pub(crate) fn evaluate(all: &[Measurement], memory: &[Memory]) -> Vec<Target> {
     let mut targets: Vec<Target> = RATIOS.iter().flat_map(|promise| promise.evaluate(all)).collect();
+    targets.extend(OF_SHARDS.iter().flat_map(|promise| promise.evaluate(all)));
     targets.extend(latency_of_posts(all));
     targets.extend(growth_of_gets(all));
     targets.extend(peak_memory(memory));
@@ -98,6 +114,23 @@ impl Promised {
             .filter(|measurement| self.size.is_none_or(|size| measurement.subject.size == size))
             .filter_map(|measurement| {
                 let ratio = compare(measurement, all, Baseline::Contender(self.to))?;
+                let value = ratio.value()?;
+                Some(target(ratio.name, value, Bound::AtLeast(self.least)))
+            })
+            .collect()
+    }
+}
+
+impl OfShards {
+    fn evaluate(&self, all: &[Measurement]) -> Vec<Target> {
+        all.iter()
+            .filter(|Measurement { subject, connections, .. }| {
+                (subject.part, subject.size) == (Part::Shards, self.shards)
+                    && subject.question.starts_with(self.method)
+                    && self.connections.is_none_or(|promised| promised == *connections)
+            })
+            .filter_map(|measurement| {
+                let ratio = compare(measurement, all, Baseline::Smallest)?;
                 let value = ratio.value()?;
                 Some(target(ratio.name, value, Bound::AtLeast(self.least)))
             })
@@ -184,5 +217,32 @@ mod tests {
             evaluated,
             expected.map(|(name, value, bound, met)| (name.to_owned(), value.to_owned(), bound, met))
         );
+    }
+
+    #[test]
+    fn several_shards_are_promised_a_share_of_what_one_does() {
+        let of = |question, shards, per_second, connections| {
+            let subject = Subject::new(Part::Shards, question, Axis::Shards, shards);
+            Measurement { connections, ..measurement(subject, Contender::Daemon, per_second, 1.0) }
+        };
+        let all = [
+            of("POST, 64 connections", 1, 100.0, 64),
+            of("POST, 64 connections", 4, 10.0, 64),
+            of("POST, 256 connections", 1, 100.0, 256),
+            of("POST, 256 connections", 2, 50.0, 256),
+            of("POST, 256 connections", 4, 99.0, 256),
+            of("GET, 256 connections", 1, 100.0, 256),
+            of("GET, 256 connections", 4, 60.0, 256),
+            of("GET, 256 connections", 8, 39.0, 256),
+            of("batches", 4, 1.0, 8),
+        ];
+        let evaluated: Vec<_> =
+            evaluate(&all, &[]).into_iter().map(|target| (target.name, target.bound, target.met)).collect();
+        let expected = [
+            ("POST, 256 connections, 4 shards: analyticsd to the smallest", Bound::AtLeast(1.0), false),
+            ("GET, 256 connections, 4 shards: analyticsd to the smallest", Bound::AtLeast(0.60), true),
+            ("GET, 256 connections, 8 shards: analyticsd to the smallest", Bound::AtLeast(0.40), false),
+        ];
+        assert_eq!(evaluated, expected.map(|(name, bound, met)| (name.to_owned(), bound, met)));
     }
 }

@@ -6,6 +6,7 @@ mod mix;
 mod reads;
 mod replicas;
 mod rows;
+mod shards;
 mod sites;
 mod writes;
 
@@ -61,6 +62,7 @@ pub(crate) async fn measure(
     programs: &Programs,
     database: &Database,
 ) -> anyhow::Result<Findings> {
+    database.require_room_beside(plan.databases_beside()).await?;
     let flavour = database.migrate().await?;
     table::make(database.client(), flavour).await?;
     if plan.parts.iter().any(|part| matches!(part, Part::Mix | Part::Growth)) {
@@ -112,16 +114,22 @@ impl Stage<'_> {
             Part::Replicas => return replicas::measure(self).await,
             Part::Access => return access::measure(self).await,
             Part::Sites => return sites::measure(self).await,
+            Part::Shards => return shards::measure(self).await,
         };
         // These parts share one daemon, so each figure includes the parts before it.
         found.memory.push(Memory { after: part, peak_mib: self.daemon.peak_memory_mib() });
         Ok(found)
     }
 
-    /// Runs the loads after the maintenance of the database server.
+    /// Runs the loads on the counter of this daemon, after the maintenance of the database server.
     async fn run(&self, planned: &[Planned<'_>], daemon: &Server) -> anyhow::Result<Findings> {
+        self.run_on(planned, &[daemon]).await
+    }
+
+    /// The same on several counters, with one daemon of each.
+    async fn run_on(&self, planned: &[Planned<'_>], counters: &[&Server]) -> anyhow::Result<Findings> {
         self.database.calm_down().await?;
-        let (measurements, audited) = self.instruments.measure(planned, daemon).await?;
+        let (measurements, audited) = self.instruments.measure(planned, counters).await?;
         Ok(Findings { measurements, audited, memory: Vec::new() })
     }
 
@@ -158,7 +166,8 @@ impl Stage<'_> {
 
     /// A load of the usual length and number of connections.
     fn load<'b>(&self, subject: Subject, server: &'b Server, traffic: Traffic) -> Planned<'b> {
-        Planned { subject, servers: vec![server], traffic, connections: CONNECTIONS, seconds: self.plan.seconds }
+        let seconds = self.plan.seconds;
+        Planned { subject, servers: vec![server], traffic, connections: CONNECTIONS, seconds, counter: 0 }
     }
 
     /// A load whose answers take long.

@@ -7,7 +7,10 @@
 use std::{process::Stdio, time::Instant};
 
 use anyhow::{Context, bail, ensure};
-use model::wire::{BATCH_PATH, NDJSON};
+use model::{
+    Hour,
+    wire::{BATCH_PATH, NDJSON},
+};
 use tokio::{fs::File, process::Command, sync::Mutex, task::JoinSet};
 
 use super::{Findings, Stage};
@@ -22,12 +25,26 @@ use crate::{
     table,
 };
 
-const ROWS: u32 = 1_000_000;
+pub(super) const ROWS: u32 = 1_000_000;
 /// Twice as many clients as the daemon merges batches into one commit, so that the next ones are there when a commit
 /// ends.
-const CLIENTS: u32 = 8;
+pub(super) const CLIENTS: u32 = 8;
 /// 2021 and later, a day for each round.
 const FIRST_HOUR: u32 = 366 * 24;
+
+/// What the clients of the batches are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Clients {
+    /// They send batches without a source.
+    Unnamed,
+    /// Each is a source of its own. Several shards refuse batches without a source or a key.
+    Sources,
+}
+
+/// The hours of a round, one for each of its loads.
+pub(super) fn hours(round: u32) -> impl Iterator<Item = Hour> {
+    (FIRST_HOUR + round * 24..).map(past_hour)
+}
 
 pub(super) async fn measure(stage: &Stage<'_>) -> anyhow::Result<Findings> {
     // A daemon of its own: the memory for batches is another promise than that for single events.
@@ -44,13 +61,13 @@ pub(super) async fn measure(stage: &Stage<'_>) -> anyhow::Result<Findings> {
         }));
     }
     for round in 1..=stage.plan.rounds {
-        for (hour, measurement) in (FIRST_HOUR + round * 24..).zip(&mut measurements) {
+        for (hour, measurement) in hours(round).zip(&mut measurements) {
             eprintln!("round {round} of {}: {}, {}", stage.plan.rounds, measurement.subject, measurement.contender);
-            let rows = Rows { hour: past_hour(hour), count: ROWS, users: u32::try_from(measurement.subject.size)? };
+            let rows = Rows { hour, count: ROWS, users: u32::try_from(measurement.subject.size)? };
             table::make_room(stage.database.client(), rows.hour).await?;
             // The vacuum and the checkpoint for one contender must not slow down the next one.
             stage.database.calm_down().await?;
-            measurement.rounds.push(store(stage, &daemon, measurement.contender, rows).await?);
+            measurement.rounds.push(store(stage, &daemon, measurement.contender, Clients::Unnamed, rows).await?);
         }
     }
     let memory = vec![Memory { after: Part::Rows, peak_mib: daemon.peak_memory_mib() }];
@@ -58,7 +75,13 @@ pub(super) async fn measure(stage: &Stage<'_>) -> anyhow::Result<Findings> {
 }
 
 /// Stores the rows, and checks that they are stored.
-async fn store(stage: &Stage<'_>, daemon: &Server, contender: Contender, rows: Rows) -> anyhow::Result<Sample> {
+pub(super) async fn store(
+    stage: &Stage<'_>,
+    daemon: &Server,
+    contender: Contender,
+    clients: Clients,
+    rows: Rows,
+) -> anyhow::Result<Sample> {
     let meter = Meter::new(daemon.pid().into_iter().collect(), stage.instruments.postmaster);
     let dir = tempfile::tempdir()?;
     let file = dir.path().join("rows");
@@ -71,14 +94,14 @@ async fn store(stage: &Stage<'_>, daemon: &Server, contender: Contender, rows: R
             std::fs::write(&file, rows.batches().concat())?;
             Prepared::Command(stage.programs.import(&file, daemon, contender == Contender::Import))
         }
-        _ => Prepared::Batches(rows.batches()),
+        _ => Prepared::Batches(rows.batches().into_iter().map(Batch::of).collect()),
     };
 
     let before = meter.read();
     let began = Instant::now();
     match prepared {
         Prepared::Command(command) => run(command).await?,
-        Prepared::Batches(batches) => send(batches, daemon).await?,
+        Prepared::Batches(batches) => send(batches, daemon, clients, rows.hour).await?,
     }
     let seconds = began.elapsed().as_secs_f64();
     let after = meter.read();
@@ -99,7 +122,24 @@ async fn store(stage: &Stage<'_>, daemon: &Server, contender: Contender, rows: R
 
 enum Prepared {
     Command(Command),
-    Batches(Vec<Vec<u8>>),
+    Batches(Vec<Batch>),
+}
+
+struct Batch {
+    rows: u64,
+    body: Vec<u8>,
+}
+
+impl Batch {
+    fn of(body: Vec<u8>) -> Self {
+        // Each row ends with a line break.
+        Self { rows: body.split(|&byte| byte == b'\n').count() as u64 - 1, body }
+    }
+}
+
+/// Each load of a counter has an hour of its own, and so sources of its own.
+fn source(hour: Hour, client: u32) -> String {
+    format!("bench-{}-{client}", hour.start().millis())
 }
 
 async fn run(mut command: Command) -> anyhow::Result<()> {
@@ -111,24 +151,29 @@ async fn run(mut command: Command) -> anyhow::Result<()> {
 }
 
 /// Several clients send the batches, each the next one after its answer.
-async fn send(batches: Vec<Vec<u8>>, daemon: &Server) -> anyhow::Result<()> {
+async fn send(batches: Vec<Batch>, daemon: &Server, clients: Clients, hour: Hour) -> anyhow::Result<()> {
     let url = format!("{}{BATCH_PATH}", daemon.url());
     let http = reqwest::Client::new();
     let batches = std::sync::Arc::new(Mutex::new(batches));
-    let mut clients = JoinSet::new();
-    for _ in 0..CLIENTS {
+    let mut sending = JoinSet::new();
+    for client in 1..=CLIENTS {
         let (url, http, batches) = (url.clone(), http.clone(), batches.clone());
-        clients.spawn(async move {
+        let source = (clients == Clients::Sources).then(|| source(hour, client));
+        sending.spawn(async move {
+            let mut sent = 0;
             loop {
-                let Some(batch) = batches.lock().await.pop() else { return anyhow::Ok(()) };
-                let answer = http.post(&url).header("content-type", NDJSON).body(batch).send().await?;
+                let Some(Batch { rows, body }) = batches.lock().await.pop() else { return anyhow::Ok(()) };
+                let part = source.as_ref().map(|source| format!("?source={source}&from={sent}&to={}", sent + rows));
+                sent += rows;
+                let request = http.post(format!("{url}{}", part.unwrap_or_default())).header("content-type", NDJSON);
+                let answer = request.body(body).send().await?;
                 if answer.status() != reqwest::StatusCode::NO_CONTENT {
                     bail!("a batch was answered {}: {}", answer.status(), answer.text().await?);
                 }
             }
         });
     }
-    while let Some(client) = clients.join_next().await {
+    while let Some(client) = sending.join_next().await {
         client.context("a client of the batches failed")??;
     }
     Ok(())
@@ -158,4 +203,20 @@ fn copy(url: &str, file: std::fs::File) -> anyhow::Result<Command> {
         }
     }
     Ok(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use model::wire::MAX_BATCH_EVENTS;
+
+    use super::{Batch, hours};
+    use crate::rows::Rows;
+
+    #[test]
+    fn a_batch_knows_how_many_rows_it_moves_its_source_by() {
+        let hour = hours(1).next().unwrap();
+        let batches = Rows { hour, count: 10_007, users: 10 }.batches();
+        let rows: Vec<u64> = batches.into_iter().map(|body| Batch::of(body).rows).collect();
+        assert_eq!(rows, [MAX_BATCH_EVENTS as u64, 7]);
+    }
 }
