@@ -25,13 +25,19 @@ returns table (
     -- Null where the hour is not settled.
     settled_users bigint, settled_clicks bigint, settled_impressions bigint,
     -- Whether it takes no events because raw events were found to be missing.
-    is_closed boolean
+    is_closed boolean,
+    -- Names of raw events that belong to another shard of the counter.
+    foreign_users bigint
 )
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $function$
+declare
+    this record;
 begin
     if last_hour >= first_hour + interval '24 hours' then
         raise exception 'an audit covers 24 hours at most, and from % to % are more', first_hour, last_hour using errcode = 'AN005';
     end if;
+    -- Of a counter of one database no name is looked at: what is compared is a constant for the planner.
+    select s.shard, s.shards into this from analytics.settings as s;
     return query execute $$
         with raw as (
             select
@@ -51,7 +57,8 @@ begin
                 sum(r.impressions)::bigint as impressions,
                 count(u.user_name) as user_rows,
                 count(*) filter (where u.user_name is null) as missing_users,
-                count(*) filter (where r.user_name is null) as strange_users
+                count(*) filter (where r.user_name is null) as strange_users,
+                count(*) filter (where $6 > 1 and analytics.shard_of(r.user_name, $6) <> $5) as foreign_users
             from raw as r
             full join (
                 select * from analytics.hour_users
@@ -79,7 +86,8 @@ begin
             a.unique_users, a.clicks, a.impressions,
             coalesce(r.user_rows, 0), coalesce(r.missing_users, 0), coalesce(r.strange_users, 0),
             z.unique_users, z.clicks, z.impressions,
-            z.events_missing_since is not null
+            z.events_missing_since is not null,
+            coalesce(r.foreign_users, 0)
         from seen as r
         full join counted as c using (hour, site)
         full join (
@@ -89,6 +97,6 @@ begin
         cross join analytics.settings as s
         order by hour, site
     $$ using first_hour, last_hour + interval '1 hour', only_site,
-        array(select d.id from analytics.sites as d where d.deleted_at is not null);
+        array(select d.id from analytics.sites as d where d.deleted_at is not null), this.shard, this.shards;
 end
 $function$;

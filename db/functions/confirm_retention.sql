@@ -3,6 +3,9 @@
 --
 -- It also takes back what a wrong clock moved into the future, so that events are taken again: to where
 -- the setting says, or to the oldest raw events that are left, or to today if none are.
+--
+-- What is due is decided in shard 0 only. The others keep the bound that they have from there, so that
+-- none of them deletes by one that another has not got yet.
 
 create or replace function analytics.confirm_retention(clock timestamptz) returns void
 language plpgsql set timezone = 'UTC' as $$
@@ -27,7 +30,11 @@ begin
             else greatest(m.due_before, least(date_trunc('day', earlier), (select min(d) from analytics.event_days() as d)))
         end
     from (
-        select coalesce(date_trunc('day', earlier - o.retention), timestamptz 'epoch') as due_before from analytics.settings as o
+        select case
+            when o.shard > 0 then o.due_before
+            else coalesce(date_trunc('day', earlier - o.retention), timestamptz 'epoch')
+        end as due_before
+        from analytics.settings as o
     ) as m;
 end
 $$;

@@ -36,6 +36,8 @@ pub struct AuditedHour {
     pub missing_users: i64,
     /// How many of those are in no raw event.
     pub strange_users: i64,
+    /// How many names of raw events belong to another shard of the counter.
+    pub foreign_users: i64,
 }
 
 /// Counts as they are stored. Signed, because what was tampered with can be negative.
@@ -79,6 +81,8 @@ pub enum Difference {
     NoAggregate,
     /// It is settled, and the aggregate is not what the raw events add up to.
     Aggregate,
+    /// It has raw events of so many visitors who belong to another shard, where those visitors may be counted too.
+    ForeignUsers(i64),
 }
 
 impl Auditor {
@@ -117,7 +121,7 @@ impl Auditor {
                          counted_users, counted_clicks, counted_impressions, \
                          aggregate_users, aggregate_clicks, aggregate_impressions, \
                          user_rows, missing_users, strange_users, \
-                         settled_users, settled_clicks, settled_impressions, is_closed from analytics.audit($1, $2, $3)";
+                         settled_users, settled_clicks, settled_impressions, is_closed, foreign_users from analytics.audit($1, $2, $3)";
         let rows = self.store.maintain(self.client.query(statement, &[&first, &last, &site])).await?;
         rows.iter().map(AuditedHour::read).collect()
     }
@@ -204,7 +208,8 @@ impl AuditedHour {
             Some(aggregate) if self.is_settled() && aggregate != self.raw => Some(Difference::Aggregate),
             _ => None,
         };
-        [state, counters, users, settled, closed, aggregate].into_iter().flatten().collect()
+        let foreign = (self.foreign_users != 0).then_some(Difference::ForeignUsers(self.foreign_users));
+        [state, counters, users, settled, closed, aggregate, foreign].into_iter().flatten().collect()
     }
 
     /// Whether the aggregate says more in any number than what is answered. It may well say less, since it can be computed anew from what is left.
@@ -228,7 +233,15 @@ impl AuditedHour {
             user_rows: row.get(14),
             missing_users: row.get(15),
             strange_users: row.get(16),
+            foreign_users: row.get(21),
         })
+    }
+}
+
+impl Difference {
+    /// Whether counting the raw events again ends it.
+    pub fn is_repairable(&self) -> bool {
+        !matches!(self, Self::ForeignUsers(_))
     }
 }
 
@@ -256,6 +269,9 @@ impl fmt::Display for Difference {
             ),
             Self::NoAggregate => f.write_str("it is settled but the aggregate does not have it"),
             Self::Aggregate => f.write_str("it is settled and its aggregate differs from its raw events"),
+            Self::ForeignUsers(users) => {
+                write!(f, "it has raw events of {users} visitors who belong to another shard")
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use tokio_postgres::{IsolationLevel, Transaction};
 use crate::{
     Flavour, Store, StoreError, StoreOptions,
     connection::{Scope, pin_settings},
+    identity::Found,
     objects::{self, Drift, Shown},
     pooler::{self, SharedSessions},
     roles,
@@ -127,6 +128,20 @@ impl Examination {
     /// Whether connections are sessions of their own.
     pub async fn sessions(&self) -> Result<Result<(), SharedSessions>, StoreError> {
         timeout(self.limit, pooler::sessions(&self.store)).await.unwrap_or(Err(StoreError::TimedOut(self.limit)))
+    }
+
+    /// What the database says of itself: which shard of which counter it is.
+    pub async fn identity(&self) -> Result<Found, StoreError> {
+        timeout(self.limit, self.store.identity()).await.unwrap_or(Err(StoreError::TimedOut(self.limit)))
+    }
+
+    /// What is the same for two databases only if they are on one server that runs now.
+    pub async fn server(&self) -> Result<String, StoreError> {
+        self.look(async |transaction| {
+            let server = "select system_identifier::text || ' ' || extract(epoch from pg_postmaster_start_time())::text from pg_control_system()";
+            Ok(transaction.query_one(server, &[]).await?.get(0))
+        })
+        .await
     }
 
     /// The extension.

@@ -123,7 +123,8 @@ impl Expected {
 
 /// What a database says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Found {
+pub enum Found {
+    /// Which shard it is.
     Identity(Identity),
     /// It has no schema, or that of none.
     None,

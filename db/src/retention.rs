@@ -110,6 +110,13 @@ impl Retention {
             .await
     }
 
+    /// Puts in force after how long chunks are turned into columns.
+    pub async fn set_columnstore_after(store: &Store, age: Option<Duration>) -> Result<(), StoreError> {
+        let seconds = age.map(|age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
+        let set = "call analytics.set_columnstore_after($1::bigint * interval '1 second')";
+        store.on_client(async |client| Ok(client.execute(set, &[&seconds]).await.map(drop)?)).await
+    }
+
     /// Deletes the raw events of a counter of one database that are due, up to the first day that has an hour that is not settled.
     pub async fn apply(store: &Store) -> Result<Applied, StoreError> {
         let client = store.maintenance_client().await?;
@@ -118,6 +125,27 @@ impl Retention {
 }
 
 impl Shards {
+    /// Puts this in force in the first shard, confirms what is due by it, and lets the others have it.
+    pub async fn write_retention(&self, retention: &Retention) -> Result<(), ShardsError> {
+        retention.write(self.first()).await.map_err(|error| self.error(0, error))?;
+        self.spread_confirmed().await
+    }
+
+    /// Confirms what is due in the first shard, and lets the others have it: see [`Retention::confirm`].
+    pub async fn confirm_retention(&self) -> Result<(), ShardsError> {
+        Retention::confirm(self.first()).await.map_err(|error| self.error(0, error))?;
+        self.spread_confirmed().await
+    }
+
+    /// The others have the bound before they take back what a wrong clock moved, which they do down to that bound.
+    async fn spread_confirmed(&self) -> Result<(), ShardsError> {
+        self.copy_retention().await?;
+        for (shard, store) in self.iter().enumerate().skip(1) {
+            Retention::confirm(store).await.map_err(|error| self.error(shard, error))?;
+        }
+        Ok(())
+    }
+
     /// Deletes the raw events of all shards that are due. What is due is decided in the first, and every other has it before any of them deletes: none
     /// takes an event whose like is gone elsewhere.
     pub async fn apply_retention(&self) -> Result<Applied, ShardsError> {

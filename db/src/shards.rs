@@ -183,6 +183,18 @@ impl Shards {
         }
     }
 
+    /// The same before the databases have their identities, as a look at their schemas needs it: those that have one yet must be
+    /// in their places.
+    pub async fn verify_or_new(&self) -> Result<(), ShardsError> {
+        self.found_before_migrating().await.map(drop)
+    }
+
+    /// What is wrong about each database by what it says of itself; nothing of those that do not answer.
+    pub fn misplaced(&self, found: &[Option<Answer>]) -> Vec<Option<Misplaced>> {
+        let judged = Expected::of_all(self.count).zip(found);
+        judged.map(|(expected, found)| expected.check(found.as_ref()?).err()).collect()
+    }
+
     /// What each says of itself, asked at once.
     async fn ask(&self) -> Vec<Result<Answer, StoreError>> {
         let asked: Vec<_> =
@@ -228,6 +240,11 @@ impl Shards {
             let status = schema::status(&self[shard].without_identity())
                 .await
                 .map_err(|error| self.schema_error(shard, error))?;
+            if let (Some(made), Some(asked)) = (status.flavour, flavour)
+                && made != asked
+            {
+                return Err(self.schema_error(shard, SchemaError::OtherFlavour { made, asked }));
+            }
             if let Some(complaint) = status.complaint().filter(|_| status.is_newer()) {
                 return Err(self.schema_error(shard, SchemaError::Newer(complaint)));
             }

@@ -42,13 +42,15 @@ impl Shards {
         Ok(row.map_err(|error| self.error(0, error))?.get(0))
     }
 
-    /// Copies the sites of the first shard to the others. Where the first was restored from an older backup, it gives none of the numbers again that the
-    /// others know.
+    /// Copies the sites of the first shard to the others. One that is away keeps none of the rest from getting them. Where the first was restored from an
+    /// older backup, it gives none of the numbers again that the others know.
     pub async fn copy_sites(&self) -> Result<(), ShardsError> {
         let mut known = None;
-        for (shard, store) in self.iter().enumerate().skip(1) {
-            let greatest = store.read_row("select max(id) from analytics.sites", &[]).await;
-            known = known.max(greatest.map_err(|error| self.error(shard, error))?.get::<_, Option<i32>>(0));
+        for store in self.iter().skip(1) {
+            // One that is away is told of below.
+            if let Ok(greatest) = store.read_row("select max(id) from analytics.sites", &[]).await {
+                known = known.max(greatest.get::<_, Option<i32>>(0));
+            }
         }
         if known.is_some() {
             let reserve = "select analytics.reserve_sites($1)";
@@ -56,12 +58,13 @@ impl Shards {
         }
         let SiteColumns { ids, names, created, archived, deleted } =
             SiteColumns::read(self.first()).await.map_err(|error| self.error(0, error))?;
+        let mut copied = Ok(());
         for (shard, store) in self.iter().enumerate().skip(1) {
             let take = "select analytics.take_sites($1, $2, $3, $4, $5)";
             let taken = store.row(take, &[&ids, &names, &created, &archived, &deleted]).await;
-            taken.map_err(|error| self.error(shard, error))?;
+            copied = copied.and(taken.map(drop).map_err(|error| self.error(shard, error)));
         }
-        Ok(())
+        copied
     }
 
     /// Copies the setting of retention, and what is due by it, to the others.

@@ -91,7 +91,7 @@ impl Store {
 
     /// Other connections to the same database, whatever it says of itself.
     #[must_use]
-    pub(crate) fn without_identity(&self) -> Self {
+    pub fn without_identity(&self) -> Self {
         Self::on(self.inner.connector.without_identity(), self.inner.options.clone(), self.inner.url.clone())
     }
 

@@ -67,6 +67,7 @@ async fn open_and_settled_hours_that_nobody_touched_equal_their_raw_events(flavo
         user_rows: raw.unique_users,
         missing_users: 0,
         strange_users: 0,
+        foreign_users: 0,
     };
     let first = tally(1, 2, 0);
     let expected = [
