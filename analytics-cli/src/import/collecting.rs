@@ -1,6 +1,7 @@
 //! Collects events in batches, and sums the text that they are from.
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -30,6 +31,8 @@ pub(crate) struct Place {
     /// Where the last batch ended.
     from: SourcePosition,
     position: u64,
+    /// Where batches must end, ascending: parts that some shards of the counter have already end there.
+    parts_end_at: VecDeque<u64>,
     sum: Sha256,
     /// What is to be summed.
     text: Vec<u8>,
@@ -37,8 +40,14 @@ pub(crate) struct Place {
 
 impl Place {
     /// Where the source stands. What is before it has yet to be summed.
-    pub(crate) fn new(source: SourceName, from: SourcePosition) -> Self {
-        Self { source, position: from.position, from, sum: Sha256::new(), text: Vec::new() }
+    pub(crate) fn new(source: SourceName, from: SourcePosition, parts_end_at: Vec<u64>) -> Self {
+        let parts_end_at = parts_end_at.into_iter().filter(|&end| end > from.position).collect();
+        Self { source, position: from.position, from, parts_end_at, sum: Sha256::new(), text: Vec::new() }
+    }
+
+    /// How many bytes there are up to where the batch must end; none if it need not.
+    fn left(&self) -> Option<u64> {
+        self.parts_end_at.front().map(|end| end - self.position)
     }
 
     pub(crate) fn position(&self) -> u64 {
@@ -48,6 +57,9 @@ impl Place {
     fn add(&mut self, text: &[u8]) {
         self.text.extend_from_slice(text);
         self.position += text.len() as u64;
+        while self.parts_end_at.front().is_some_and(|&end| end <= self.position) {
+            self.parts_end_at.pop_front();
+        }
         if self.text.len() >= PIECE {
             self.sum();
         }
@@ -91,29 +103,27 @@ impl Collecting {
         }
     }
 
-    /// Passes text that holds no event to be sent.
-    pub(crate) fn pass(&self, text: &[u8], note: impl FnOnce(&mut Batch)) {
+    /// Passes text that holds no event to be sent. Returns the batches that must end within it.
+    #[must_use]
+    pub(crate) fn pass(&self, text: &[u8], note: impl FnOnce(&mut Batch)) -> Vec<Batch> {
         let mut collected = self.lock();
         note(&mut collected.batch);
-        if let Some(place) = &mut collected.place {
-            place.add(text);
-        }
+        add(&mut collected, text)
     }
 
-    /// Adds an event with its text. Returns the batch before it, if that was full.
-    pub(crate) fn collect(&self, line: u64, event: &SentEvent, text: &[u8], max_events: usize) -> Option<Batch> {
+    /// Adds an event with its text. Returns the batch before it, if that was full, and those that must end within the text.
+    #[must_use]
+    pub(crate) fn collect(&self, line: u64, event: &SentEvent, text: &[u8], max_events: usize) -> Vec<Batch> {
         let mut collected = self.lock();
-        let mut full = None;
+        let mut whole = Vec::new();
         if !collected.batch.push(line, event, max_events) {
-            full = take(&mut collected);
+            whole.extend(take(&mut collected));
             let pushed = collected.batch.push(line, event, max_events);
             assert!(pushed, "one event is within the limits of a batch");
         }
         collected.since.get_or_insert_with(Instant::now);
-        if let Some(place) = &mut collected.place {
-            place.add(text);
-        }
-        full
+        whole.extend(add(&mut collected, text));
+        whole
     }
 
     /// Takes what there is, if its first event came long enough ago.
@@ -138,11 +148,76 @@ impl Collecting {
     }
 }
 
+/// Adds text, and takes the batches that must end within it. An event whose text goes on behind such an end was stored before that
+/// was written, so that it belongs to the batch in front.
+fn add(collected: &mut Collected, mut text: &[u8]) -> Vec<Batch> {
+    let mut whole = Vec::new();
+    while let Some(place) = &mut collected.place {
+        let left = place.left().and_then(|left| usize::try_from(left).ok()).filter(|&left| left <= text.len());
+        let Some(left) = left else {
+            place.add(text);
+            break;
+        };
+        let (of_batch, rest) = text.split_at(left);
+        place.add(of_batch);
+        whole.extend(take(collected));
+        text = rest;
+    }
+    whole
+}
+
 fn take(collected: &mut Collected) -> Option<Batch> {
     collected.since = None;
     let batch = std::mem::take(&mut collected.batch);
     match &mut collected.place {
         Some(place) => place.step().map(|step| batch.of_source(step)),
         None => (!batch.is_empty() || !batch.left_out().is_empty()).then_some(batch),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Event, EventKind, SourceName, SourcePosition, Timestamp, UserName, wire::SentEvent};
+
+    use super::{Batch, Collecting, Place};
+
+    fn event() -> SentEvent {
+        let (at, user) = (Timestamp::from_millis(0).unwrap(), UserName::new("a").unwrap());
+        Event { at, user, kind: EventKind::Click }.into()
+    }
+
+    /// From where to where batches go, and how many events each has.
+    fn steps(batches: impl IntoIterator<Item = Batch>) -> Vec<(u64, u64, usize)> {
+        let step = |batch: Batch| {
+            let step = batch.step().unwrap();
+            (step.from.position, step.to.position, batch.lines().len())
+        };
+        batches.into_iter().map(step).collect()
+    }
+
+    #[test]
+    fn batches_end_where_parts_end_that_some_shards_have() {
+        let collecting = Collecting::default();
+        let at = |position| SourcePosition { position, check: None };
+        let name = || SourceName::new("a").unwrap();
+        collecting.begin_at(Place::new(name(), at(10), vec![5, 10, 24, 30, 36]));
+        let mut whole = Vec::new();
+        for line in 0..4 {
+            whole.extend(collecting.collect(line, &event(), b"12345678\n", 1));
+        }
+        // The lines end at 19, 28, 37 and 46.
+        whole.extend(collecting.take());
+        assert_eq!(steps(whole), [(10, 19, 1), (19, 24, 1), (24, 30, 1), (30, 36, 0), (36, 46, 1)]);
+    }
+
+    #[test]
+    fn text_without_events_ends_a_batch_too() {
+        let collecting = Collecting::default();
+        let from = SourcePosition::default();
+        collecting.begin_at(Place::new(SourceName::new("a").unwrap(), from, vec![9, 12]));
+        assert_eq!(steps(collecting.collect(1, &event(), b"12345\n", 9)), []);
+        assert_eq!(steps(collecting.pass(b"#1\n", |_| {})), [(0, 9, 1)]);
+        assert_eq!(steps(collecting.pass(b"#2\n#3\n", |_| {})), [(9, 12, 0)]);
+        assert_eq!(steps(collecting.take()), [(12, 15, 0)]);
     }
 }

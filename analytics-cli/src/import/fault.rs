@@ -15,6 +15,8 @@ pub(crate) enum Fault {
     Server(ClientError),
     /// The file was imported before from the same place, and its content up to this byte was another.
     Changed(u64),
+    /// Some shards have the beginning of a file that begins alike and was at another place.
+    Begun,
     /// More files begin alike than the server lists.
     TooManyAlike,
     /// Another program sent the source meanwhile, and the server did not compare what this one sent.
@@ -33,6 +35,10 @@ impl fmt::Display for Fault {
                 f,
                 "it was imported before up to byte {position}, and what stood before that byte has changed, or is gone. A file that was \
                  imported may grow, be renamed or be compressed, but its lines must not change"
+            ),
+            Self::Begun => f.write_str(
+                "some databases of the counter have the beginning of a file that begins as it does, and was somewhere else when it was \
+                 imported. Import it once more from there, if it is that file",
             ),
             Self::TooManyAlike => write!(f, "more than 1,000 files that were imported begin as it does"),
             Self::NotCompared => write!(

@@ -1,6 +1,12 @@
 //! Goes through files, or follows one, and decides what comes after each.
 
-use std::{fmt::Display, io::ErrorKind, path::Path, time::Duration};
+use std::{
+    fmt::Display,
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use client::ClientError;
 use event_files::{ReadError, Reading};
@@ -130,12 +136,13 @@ impl Import<'_> {
     }
 
     /// Imports what is left of the files that a log was rotated to: from the first one on of which a part was imported before.
-    async fn finish_rotated(&mut self, path: &Path, how: &How) -> Result<(), Box<Stopped>> {
+    async fn finish_rotated(&mut self, log: &Path, how: &How) -> Result<(), Box<Stopped>> {
         let mut is_known = false;
-        for path in rotated(path) {
+        for path in rotated(log) {
             let Ok(input) = Input::find(path) else { continue };
             let reading = Reading { leaves_unfinished: false, ..how.reading.clone() };
-            let how = How { follows: None, reading, only_known: !is_known, was_rotated: true, ..how.clone() };
+            let how =
+                How { follows: None, reading, only_known: !is_known, rotated_from: Some(place_of(log)), ..how.clone() };
             match self.file(&input, &how).await {
                 Ok(end) => is_known |= !end.is_unknown,
                 // It is no log, or another one.
@@ -239,7 +246,9 @@ impl Import<'_> {
                 }
                 Some(Message::Format(format)) => self.progress.message(&format!("{name}: read as {format}")),
                 Some(Message::StandsAt(position)) => self.ends.compared = position,
-                Some(Message::Stored(events)) if is_first && !how.was_rotated => self.tally.repeated += events,
+                Some(Message::Stored(events)) if is_first && how.rotated_from.is_none() => {
+                    self.tally.repeated += events;
+                }
                 Some(Message::Stored(_)) => {}
                 Some(Message::Unreadable(line, reason)) => {
                     seen.unreadable = true;
@@ -277,6 +286,16 @@ impl Import<'_> {
             cause = Some(Cause::Server { error, line });
         }
         Some((cause?, Gap::joined(gaps)))
+    }
+}
+
+/// The place of a log that may not be there at this moment.
+fn place_of(log: &Path) -> PathBuf {
+    let folder = log.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match (fs::canonicalize(log), fs::canonicalize(folder), log.file_name()) {
+        (Ok(place), ..) => place,
+        (Err(_), Ok(folder), Some(name)) => folder.join(name),
+        _ => log.to_owned(),
     }
 }
 

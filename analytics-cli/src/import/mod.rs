@@ -87,7 +87,7 @@ pub(crate) async fn run(client: &Client, inputs: &[Input], options: Options) -> 
             SourceChoice::Named(id) => Some(Naming { id: id.clone(), host: host.clone() }),
             SourceChoice::None => None,
         },
-        was_rotated: false,
+        rotated_from: None,
         only_known: false,
     };
     let begin = || Import::begin(client, &rejects, &progress, &interruption);

@@ -4,7 +4,7 @@ use std::{
     cell::RefCell,
     fs::File,
     io::{self, Read},
-    path::PathBuf,
+    path::{Path, PathBuf},
     rc::Rc,
     thread,
 };
@@ -66,8 +66,8 @@ pub(crate) struct How {
     pub(crate) from_line: u64,
     /// None: the input is not a source, and is stored as often as it is sent.
     pub(crate) source: Option<Naming>,
-    /// Whether it is what a log that is followed was rotated to.
-    pub(crate) was_rotated: bool,
+    /// The place of the log that is followed, if it is what that was rotated to.
+    pub(crate) rotated_from: Option<PathBuf>,
     /// Whether it is passed over if it is no known source.
     pub(crate) only_known: bool,
 }
@@ -75,7 +75,7 @@ pub(crate) struct How {
 impl How {
     /// Whether it is to go on whatever happens: for the server that is away, and behind a line that it does not accept.
     pub(crate) fn is_of_a_log_that_is_followed(&self) -> bool {
-        self.follows.is_some() || self.was_rotated
+        self.follows.is_some() || self.rotated_from.is_some()
     }
 }
 
@@ -113,6 +113,31 @@ pub(crate) fn read(
         let _ = of_thread.messages.blocking_send(Message::End(ended));
     });
     (collecting, received)
+}
+
+/// The sources that a file may be.
+struct Listed {
+    known: Vec<(SourceName, SourcePosition)>,
+    /// Where parts of each end that some shards have already.
+    parts_of_known: Vec<Vec<u64>>,
+    /// Those of which only some shards have something. What that is, is not known.
+    begun: Vec<(SourceName, Vec<u64>)>,
+}
+
+impl Listed {
+    fn of(list: SourceList) -> Self {
+        let mut listed = Self { known: Vec::new(), parts_of_known: Vec::new(), begun: Vec::new() };
+        for source in list.sources {
+            let (Ok(name), Some(at)) = (SourceName::new(&*source.name), source.stands_at()) else { continue };
+            if at.position == 0 {
+                listed.begun.push((name, source.parts_end_at));
+            } else {
+                listed.known.push((name, at));
+                listed.parts_of_known.push(source.parts_end_at);
+            }
+        }
+        listed
+    }
 }
 
 /// The place of a text in its source, or why it has none, and the text.
@@ -172,10 +197,11 @@ impl Reader {
         if !list.is_whole {
             return Err(Fault::TooManyAlike);
         }
-        let known =
-            list.sources.iter().filter_map(|listed| Some((SourceName::new(&*listed.name).ok()?, listed.stands_at()?)));
-        let known: Vec<_> = known.collect();
-        let own = self.input.place().map(|path| beginning.at(&format!("{}:{}", naming.host, path.display())));
+        let count = list.sources.len();
+        let Listed { known, parts_of_known, begun } = Listed::of(list);
+        let at = |path: &Path| beginning.at(&format!("{}:{}", naming.host, path.display()));
+        let own = self.input.place().as_deref().map(at);
+        let was = self.how.rotated_from.as_deref().map(at);
         let (standing, text): (_, Box<dyn Read>) = if known.is_empty() {
             (Standing::New, text)
         } else if let Some(again) = again {
@@ -185,19 +211,33 @@ impl Reader {
             let standing = standing_of(&mut kept, &known, None)?;
             (standing, Box::new(kept.again()?))
         };
-        let (source, from) = match standing {
-            Standing::Known(place) => known[place].clone(),
-            Standing::New | Standing::Changed(_) if self.how.only_known => {
+        let begun_as = |is: &dyn Fn(&SourceName) -> bool| begun.iter().find(|(name, _)| is(name)).cloned();
+        let is_numbered = |name: &SourceName| (0..count).any(|number| *name == beginning.numbered(number));
+        let [begun_here, begun_as_log] = [&own, &was].map(|place| begun_as(&|name| Some(name) == place.as_ref()));
+        let new = || (beginning.numbered(count), Vec::new());
+        #[expect(clippy::match_same_arms, reason = "what is known comes between the two")]
+        let (source, parts_end_at) = match (standing, begun_here, begun_as_log) {
+            (_, Some(begun), _) => begun,
+            (Standing::Known(place), None, _) => {
+                let (source, from) = known[place].clone();
+                return Ok((Ok(Place::new(source, from, parts_of_known[place].clone())), text));
+            }
+            (_, None, Some(begun)) => begun,
+            (Standing::New | Standing::Changed(_), None, None) if self.how.only_known => {
                 return Ok((Err(End { is_unknown: true, ..End::default() }), text));
             }
             // A log whose first line is always the same.
-            Standing::Changed(place) if self.was_rotated(&known[place]) => {
-                (beginning.numbered(known.len()), SourcePosition::default())
+            (Standing::Changed(place), None, None) if self.was_rotated(&known[place]) => {
+                begun_as(&is_numbered).unwrap_or_else(new)
             }
-            Standing::Changed(place) => return Err(Fault::Changed(known[place].1.position)),
-            Standing::New => (own.unwrap_or_else(|| beginning.numbered(known.len())), SourcePosition::default()),
+            (Standing::Changed(place), None, None) => return Err(Fault::Changed(known[place].1.position)),
+            // What has no place is the one that was begun from no place.
+            (Standing::New, None, None) if own.is_none() => begun_as(&is_numbered).unwrap_or_else(new),
+            // It may be this one, by another name, and then a part of it would be stored again.
+            (Standing::New, None, None) if !begun.is_empty() => return Err(Fault::Begun),
+            (Standing::New, None, None) => own.map_or_else(new, |own| (own, Vec::new())),
         };
-        Ok((Ok(Place::new(source, from)), text))
+        Ok((Ok(Place::new(source, SourcePosition::default(), parts_end_at)), text))
     }
 
     /// Whether what a source was stands in a file that the log was rotated to.
@@ -242,7 +282,7 @@ impl Reader {
             let (summed, text) = text.split_at(already.min(text.len()));
             self.collecting.sum(summed);
             let Some(Record { line, content }) = record else {
-                self.collecting.pass(text, |_| {});
+                self.pass(text)?;
                 break;
             };
             let is_begun = before < stored_to;
@@ -251,31 +291,39 @@ impl Reader {
                 Content::Event(event) if is_begun && text.trim_ascii().is_empty() => {
                     was_event = true;
                     stored.count(event.kind);
-                    self.collecting.pass(text, |_| {});
+                    self.pass(text)?;
                 }
                 Content::Event(_) if is_begun => {
-                    self.collecting.pass(text, |_| {});
+                    self.pass(text)?;
                     self.send(Message::Unreadable(line, Unreadable::ImportedInPart))?;
                 }
                 _ if position <= stored_to || line < self.how.from_line => {}
                 Content::Event(event) => {
                     was_event = true;
-                    if let Some(full) = self.collecting.collect(line, &event, text, self.how.batch_size) {
-                        self.send(Message::Batch(full))?;
-                    }
+                    self.send_all(self.collecting.collect(line, &event, text, self.how.batch_size))?;
                 }
-                Content::LeftOut(reason) => self.collecting.pass(text, |batch| batch.leave_out(reason)),
+                Content::LeftOut(reason) => {
+                    self.send_all(self.collecting.pass(text, |batch| batch.leave_out(reason)))?;
+                }
                 Content::Unreadable(reason) => {
                     if reason.is_of_unknown_unit() && !was_event {
                         return Err(Fault::UnknownUnit(reason));
                     }
-                    self.collecting.pass(text, |_| {});
+                    self.pass(text)?;
                     self.send(Message::Unreadable(line, reason))?;
                 }
             }
         }
         self.send(Message::Stored(stored))?;
         Ok(End { is_unfinished: records.is_unfinished() && position >= stored_to, is_unknown: false })
+    }
+
+    fn pass(&self, text: &[u8]) -> Result<(), Fault> {
+        self.send_all(self.collecting.pass(text, |_| {}))
+    }
+
+    fn send_all(&self, batches: Vec<Batch>) -> Result<(), Fault> {
+        batches.into_iter().try_for_each(|batch| self.send(Message::Batch(batch)))
     }
 
     fn send(&self, message: Message) -> Result<(), Fault> {

@@ -3,6 +3,7 @@ use std::{fmt, io};
 use super::{batch::Batch, fault::Fault};
 use crate::failure::{Failure, server_advice};
 use client::ClientError;
+use model::SourceName;
 
 /// An import that stopped early: why, and exactly what is stored.
 #[derive(Debug)]
@@ -84,6 +85,12 @@ pub(crate) enum Cause {
 }
 
 impl Stopped {
+    /// Whether the server takes nothing that it could not be given again.
+    fn has_to_be_a_source(&self) -> bool {
+        let Cause::Server { error: ClientError::Refused { problem, .. }, .. } = &self.cause else { return false };
+        problem.status == 400 && problem.parameter.as_deref() == Some(SourceName::PARAMETER)
+    }
+
     /// What is to be done about another event under the key of a line, or about another program that sends the same source.
     fn advice_on_conflict(&self) -> Option<&'static str> {
         let Cause::Server { error: ClientError::Refused { problem, .. }, .. } = &self.cause else { return None };
@@ -123,10 +130,12 @@ impl fmt::Display for Stopped {
             more => writeln!(f, "Nothing of the {more} files after it is stored.")?,
         }
         let first = gaps.iter().map(|gap| gap.first).min().unwrap_or(1);
-        if matches!(self.cause, Cause::Fault(Fault::Changed(_) | Fault::TooManyAlike)) {
+        if matches!(self.cause, Cause::Fault(Fault::Begun | Fault::Changed(_) | Fault::TooManyAlike)) {
             write!(f, "If it is to be counted as another file, give it a name of its own with --id NAME.")
         } else if let Some(advice) = self.advice_on_conflict() {
             f.write_str(advice)
+        } else if self.has_to_be_a_source() {
+            f.write_str("Leave out --without-source: a counter of several databases takes a file as a source only, or lines that each have an id.")
         } else if *can_repeat {
             write!(f, "Run the same command again to continue: events that are stored are not counted twice.")
         } else if unknown.is_empty() {
