@@ -1,12 +1,12 @@
 use std::{io, process::ExitCode};
 
 use client::ClientError;
-use db::{StoreError, roles, schema::SchemaError};
+use db::{Place, StoreError, roles, schema::SchemaError};
 use thiserror::Error;
 
 use crate::{
     output::{self, Unwritten},
-    settings::{ProfileError, Source},
+    settings::{Named, ProfileError},
 };
 
 /// Why a command did not run to its end.
@@ -14,14 +14,16 @@ use crate::{
 pub(crate) enum Failure {
     #[error("{error}{advice}", error = .0, advice = server_advice(.0))]
     Server(#[from] ClientError),
-    #[error("{}; {advice}", .error.parts().0, advice = database_advice(.error, .url_source.as_ref()))]
+    #[error("{}{}; {advice}", shown(.place.as_ref()), .error.parts().0, advice = database_advice(.error, .named.as_deref()))]
     Store {
         error: StoreError,
-        /// Where the URL of the database came from, as far as that is known.
-        url_source: Option<Source>,
+        /// The database, where there are several.
+        place: Option<Place>,
+        /// The setting that names the database, as far as that is known.
+        named: Option<Box<Named>>,
     },
-    #[error(transparent)]
-    Schema(SchemaError),
+    #[error("{}{error}", shown(.place.as_ref()))]
+    Schema { error: SchemaError, place: Option<Place> },
     #[error(transparent)]
     Profile(#[from] ProfileError),
     #[error("{0}; redirect it to where there is room, and run the command again")]
@@ -40,10 +42,19 @@ impl Failure {
         if error.is_refusal() { Self::Refused(text) } else { Self::CannotRun(text) }
     }
 
-    /// Adds where the URL of the database came from, for the advice on what to correct.
-    pub(crate) fn on_database(self, source: Source) -> Self {
+    /// Adds the setting that names the databases, for the advice on what to correct.
+    pub(crate) fn on_databases(self, named: Named) -> Self {
         match self {
-            Self::Store { error, .. } => Self::Store { error, url_source: Some(source) },
+            Self::Store { error, place, .. } => Self::Store { error, place, named: Some(Box::new(named)) },
+            other => other,
+        }
+    }
+
+    /// Adds which of the databases it is of.
+    pub(crate) fn at(self, place: Place) -> Self {
+        match self {
+            Self::Store { error, named, .. } => Self::Store { error, place: Some(place), named },
+            Self::Schema { error, .. } => Self::Schema { error, place: Some(place) },
             other => other,
         }
     }
@@ -51,7 +62,7 @@ impl Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Self::Store { error, url_source: None }
+        Self::Store { error, place: None, named: None }
     }
 }
 
@@ -59,9 +70,13 @@ impl From<SchemaError> for Failure {
     fn from(error: SchemaError) -> Self {
         match error {
             SchemaError::Store(error) => error.into(),
-            other => Self::Schema(other),
+            other => Self::Schema { error: other, place: None },
         }
     }
+}
+
+fn shown(place: Option<&Place>) -> String {
+    place.map(ToString::to_string).unwrap_or_default()
 }
 
 /// What to do about a failed request, unless the error says it.
@@ -88,14 +103,11 @@ pub(crate) fn server_advice(error: &ClientError) -> &'static str {
 }
 
 /// What to do about an error of the database.
-pub(crate) fn database_advice(error: &StoreError, url_source: Option<&Source>) -> String {
+pub(crate) fn database_advice(error: &StoreError, named: Option<&Named>) -> String {
     if let (_, Some(remedy)) = error.parts() {
         return remedy.to_owned();
     }
-    let url = match url_source {
-        Some(source @ Source::Profile { .. }) => format!("database_url of {source}"),
-        _ => "--database-url (or DATABASE_URL)".to_owned(),
-    };
+    let url = named.cloned().unwrap_or_default();
     match error {
         StoreError::Unreachable(_) => format!("check that the server runs and that {url} is right"),
         StoreError::NotAdmitted(_) | StoreError::Misplaced(_) => format!("check {url}"),
@@ -122,7 +134,9 @@ pub(crate) fn exit_code(outcome: Result<ExitCode, Failure>) -> ExitCode {
             output::error(&failure.to_string());
             let refused = match &failure {
                 Failure::Server(error) => error.is_refusal(),
-                other => matches!(other, Failure::Refused(_) | Failure::Schema(SchemaError::Lacking { .. })),
+                other => {
+                    matches!(other, Failure::Refused(_) | Failure::Schema { error: SchemaError::Lacking { .. }, .. })
+                }
             };
             ExitCode::from(if refused { 1 } else { 2 })
         }

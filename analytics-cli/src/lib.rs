@@ -5,7 +5,7 @@
 //! - `import` reads files of events and sends them in batches;
 //! - `doctor` looks for what is wrong with a server and its database;
 //! - `site` is which site a command is for;
-//! - `database` connects for the commands that use the database; those that use the server have the crate `client`;
+//! - `database` connects for the commands that use the database, or the shards; those that use the server have the crate `client`;
 //! - `time` reads the times that people write on a command line;
 //! - `failure` decides the exit code;
 //! - `settings` decides which server and database apply: flags, environment, profiles of a configuration file,

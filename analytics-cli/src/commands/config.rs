@@ -11,7 +11,7 @@ use crate::{
         palette::Palette,
         table::{self, Side},
     },
-    settings::{ConfigFile, DatabaseArgs, Setting, Settings, Source, WithSources},
+    settings::{ConfigFile, DatabaseArgs, Databases, Setting, Settings, Source, WithSources},
 };
 
 #[derive(Debug, Args)]
@@ -26,7 +26,7 @@ pub(crate) struct ConfigArgs {
 
 /// Connects to nothing.
 pub(crate) fn run(args: &ConfigArgs, settings: &Settings) -> Result<ExitCode, Failure> {
-    let applied = Applied::new(settings, settings.database_url(&args.database));
+    let applied = Applied::new(settings, settings.databases(&args.database)?.as_ref());
     output::print(&match args.format {
         ReportFormat::Table => applied.table(output::palette()),
         ReportFormat::Json => output::pretty_json(&applied),
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &ConfigArgs, settings: &Settings) -> Result<ExitCode, Fa
 
 #[derive(Serialize)]
 struct Applied<'a> {
-    settings: [Shown; 4],
+    settings: [Shown; 5],
     file: Option<&'a Path>,
     file_is_there: bool,
     profiles: Vec<&'a str>,
@@ -54,9 +54,13 @@ struct Shown {
 }
 
 impl<'a> Applied<'a> {
-    fn new(settings: &'a Settings, database_url: Option<Setting<String>>) -> Self {
+    fn new(settings: &'a Settings, databases: Option<&Databases>) -> Self {
         let Settings { file: ConfigFile { path, content }, profile, server, token } = settings;
-        let masked = database_url.map(|Setting { value, source }| Setting { value: mask_password(&value), source });
+        let masked = |as_shards: bool| {
+            let Databases { urls, named } = databases.filter(|it| it.named.as_shards == as_shards)?;
+            let urls: Vec<String> = urls.iter().map(|url| mask_password(url)).collect();
+            Some(Setting { value: urls.join(" "), source: named.source.clone() })
+        };
         Self {
             settings: [
                 Shown::new("profile", profile.as_ref().map(|profile| profile.name.clone())),
@@ -68,7 +72,8 @@ impl<'a> Applied<'a> {
                     "token",
                     token.as_ref().map(|token| Setting { value: "***".to_owned(), source: token.source.clone() }),
                 ),
-                Shown::new("database_url", masked),
+                Shown::new("database_url", masked(false)),
+                Shown::new("shards", masked(true)),
             ],
             file: path.as_deref(),
             file_is_there: content.is_some(),

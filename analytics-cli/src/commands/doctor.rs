@@ -27,9 +27,9 @@ pub(crate) async fn run(args: DoctorArgs, settings: Settings) -> Result<ExitCode
     if let Some(exposed) = settings.file.exposed_secret() {
         output::warn(&exposed);
     }
-    let database_url = settings.database_url(&args.database);
+    let databases = settings.databases(&args.database)?;
     let mut report = Report::new(args.format);
-    doctor::run(settings, database_url, args.timeout, &mut report).await?;
+    doctor::run(settings, databases, args.timeout, &mut report).await?;
     Ok(report.finish()?)
 }
 

@@ -1,10 +1,11 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use db::{Auditor, Sites, Store, schema};
+use db::{Auditor, Shards, Sites};
 use model::{Hour, SiteHour, SiteId, SiteName, Timestamp, UserName};
 
 use crate::{
+    database::check_schemas,
     failure::Failure,
     output,
     settings::{DatabaseArgs, WithSources},
@@ -30,13 +31,12 @@ pub(crate) struct ForgetArgs {
 }
 
 /// Searches a day at a time, and deletes and rebuilds an hour at a time, so that no lock is held for long.
-pub(crate) async fn run(args: ForgetArgs, store: &Store) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(args: ForgetArgs, shards: &Shards) -> Result<ExitCode, Failure> {
     let ForgetArgs { user, yes, site: name, .. } = args;
-    if let Some(complaint) = schema::status(store).await?.complaint() {
-        return Err(Failure::CannotRun(complaint));
-    }
+    check_schemas(shards).await?;
+    let (first, store) = (shards.first(), shards.of(&user));
     let site = match &name {
-        Some(name) => site::number_of(store, name).await?,
+        Some(name) => site::number_of(first, name).await?,
         None => SiteId::NAMELESS,
     };
     let auditor = Auditor::connect(store).await?;
@@ -62,7 +62,7 @@ pub(crate) async fn run(args: ForgetArgs, store: &Store) -> Result<ExitCode, Fai
     let done = if yes { "all are deleted" } else { "give --yes to delete them" };
     let of_site = match name {
         Some(name) => format!(" of the site {name}"),
-        None if Sites(store).list().await?.is_empty() => String::new(),
+        None if Sites(first).list().await?.is_empty() => String::new(),
         None => " of the site without a name (for another there is --site)".to_owned(),
     };
     output::message(&format!("events: {events}, in hours: {hours}{of_site}; {done}"));

@@ -5,12 +5,13 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use db::{
-    Flavour, Store,
+    Flavour, Shards,
     roles::{self, Roles, Use},
     schema::{self, FunctionsStatus, Migrated, MigrationState, MigrationStatus, SchemaStatus},
 };
 
 use crate::{
+    database::{AtShard, label},
     failure::Failure,
     output::{
         self,
@@ -31,7 +32,8 @@ pub(crate) struct MigrateArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Apply what is pending and set up the roles, if the schema uses them; exit 1 until what takes more rights is done.
+    /// Apply what is pending and set up the roles, if the schema uses them; exit 1 until what takes more rights is done. Of several
+    /// databases none is begun unless all answer.
     Up {
         /// How raw events are partitioned, chosen once for a new schema; without it, the server's offer decides.
         #[arg(long, value_parser = PossibleValuesParser::new(["timescale", "postgres"]).try_map(|name| name.parse::<Flavour>()))]
@@ -50,8 +52,8 @@ enum Action {
     Verify,
 }
 
-/// Migrates, or looks at the schema.
-pub(crate) async fn run(args: MigrateArgs, store: &Store) -> Result<ExitCode, Failure> {
+/// Migrates, or looks at the schema of each database.
+pub(crate) async fn run(args: MigrateArgs, shards: &Shards) -> Result<ExitCode, Failure> {
     match args.action {
         Action::Up { flavour, without_roles, with_roles } => {
             let chosen = match (without_roles, with_roles) {
@@ -59,41 +61,54 @@ pub(crate) async fn run(args: MigrateArgs, store: &Store) -> Result<ExitCode, Fa
                 (_, true) => Some(Use::Roles),
                 _ => None,
             };
-            let migrated = schema::migrate_and_choose(store, flavour, chosen).await?;
-            let Migrated { flavour, applied, is_newer, used, roles } = migrated;
-            output::print(&describe_up(flavour, used, &applied))?;
-            if is_newer {
-                output::message(
-                    "A newer version made the schema, and this one can run on it: what it holds itself was not applied.",
-                );
+            let mut is_done = true;
+            for (shard, migrated) in shards.migrate(flavour, chosen).await?.into_iter().enumerate() {
+                let Migrated { flavour, applied, is_newer, used, roles } = migrated;
+                let label = label(shards, shard);
+                output::print(&under(label.as_deref(), &describe_up(flavour, used, &applied)))?;
+                if is_newer {
+                    let newer = "A newer version made the schema, and this one can run on it: what it holds itself was not applied.";
+                    tell(label.as_deref(), newer);
+                }
+                if let Some(remark) = remark_on_roles(used, &roles) {
+                    tell(label.as_deref(), &remark);
+                }
+                is_done &= roles.lacking.is_empty();
             }
-            if let Some(remark) = remark_on_roles(used, &roles) {
-                output::message(&remark);
-            }
-            Ok(if roles.lacking.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            Ok(if is_done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
-        Action::Status => {
-            let status = schema::inspect(store).await?;
-            output::print(&describe_status(&status, output::palette()))?;
-            Ok(judge(status.complaint()))
-        }
-        Action::Verify => {
-            let status = schema::inspect(store).await?;
-            output::print(&describe_differences(&status))?;
-            Ok(judge(verify_complaint(&status)))
-        }
+        Action::Status => look(shards, |status| (describe_status(status, output::palette()), status.complaint())).await,
+        Action::Verify => look(shards, |status| (describe_differences(status), verify_complaint(status))).await,
     }
 }
 
-/// Tells a complaint; to have none is a yes.
-fn judge(complaint: Option<String>) -> ExitCode {
-    match complaint {
-        None => ExitCode::SUCCESS,
-        Some(complaint) => {
-            output::message(&complaint);
-            ExitCode::FAILURE
+/// Prints what is said of each schema, and what there is to complain of; to have nothing is a yes.
+async fn look(
+    shards: &Shards,
+    describe: impl Fn(&SchemaStatus) -> (String, Option<String>),
+) -> Result<ExitCode, Failure> {
+    let mut is_right = true;
+    for (shard, store) in shards.iter().enumerate() {
+        // As it is, since one that was never migrated has no identity yet.
+        let status = schema::inspect(&store.without_identity()).await.at(shards, shard)?;
+        let (described, complaint) = describe(&status);
+        let label = label(shards, shard);
+        output::print(&under(label.as_deref(), &described))?;
+        if let Some(complaint) = complaint {
+            tell(label.as_deref(), &complaint);
+            is_right = false;
         }
     }
+    Ok(if is_right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What is said of one of several databases stands under its name.
+fn under(label: Option<&str>, text: &str) -> String {
+    label.map_or_else(|| text.to_owned(), |label| format!("{label}\n{text}"))
+}
+
+fn tell(label: Option<&str>, text: &str) {
+    output::message(&label.map_or_else(|| text.to_owned(), |label| format!("{label}: {text}")));
 }
 
 /// The first line of `up` and `status`.

@@ -26,7 +26,7 @@ use self::{
     tail::TailArgs, token::TokenArgs, top::TopArgs, verify::VerifyArgs,
 };
 use crate::{
-    database::with_database,
+    database::{Needs, with_databases},
     failure::Failure,
     settings::{DatabaseArgs, SettingArgs, Settings, WithSources},
 };
@@ -75,7 +75,7 @@ pub(crate) enum Command {
     /// Find problems of the server and its database.
     ///
     /// Each check prints a line: the result, what was found and, unless all is well, what to do next. Checks of the
-    /// database need --database-url. Nothing is changed.
+    /// database need --database-url, or --shard for each of several. Nothing is changed.
     ///
     /// Exits 0 if there are no problems (warnings are allowed); else 1.
     Doctor(DoctorArgs),
@@ -94,29 +94,33 @@ pub(crate) async fn run(
 ) -> Result<ExitCode, Failure> {
     let settings = || Settings::resolve(given);
     let client = || Ok::<_, Failure>(settings()?.client());
-    let database_url = |given: &WithSources<DatabaseArgs>| Ok::<_, Failure>(settings()?.database_url(given));
+    let databases = |given: &WithSources<DatabaseArgs>| Ok::<_, Failure>(settings()?.databases(given)?);
     match command {
         Command::Send(args) => send::run(args, client()?).await,
         Command::Query(args) => query::run(args, client()?).await,
         Command::Top(args) => top::run(args, client()?).await,
         Command::Tail(args) => tail::run(args, client()?).await,
         Command::Migrate(args) => {
-            with_database(database_url(&args.database)?, async |store| migrate::run(args, store).await).await
+            with_databases(databases(&args.database)?, Needs::AllOrNew, async |shards| migrate::run(args, shards).await)
+                .await
         }
         Command::Retention(args) => {
-            with_database(database_url(&args.database)?, async |store| retention::run(args, store).await).await
+            with_databases(databases(&args.database)?, Needs::All, async |shards| retention::run(args, shards).await)
+                .await
         }
         Command::Forget(args) => {
-            with_database(database_url(&args.database)?, async |store| forget::run(args, store).await).await
+            with_databases(databases(&args.database)?, Needs::All, async |shards| forget::run(args, shards).await).await
         }
         Command::Site(args) => {
-            with_database(database_url(&args.database)?, async |store| site::run(args, store).await).await
+            with_databases(databases(&args.database)?, Needs::First, async |shards| site::run(args, shards).await).await
         }
         Command::Token(args) => {
-            with_database(database_url(&args.database)?, async |store| token::run(args, store).await).await
+            with_databases(databases(&args.database)?, Needs::First, async |shards| token::run(args, shards).await)
+                .await
         }
         Command::Verify(args) => {
-            with_database(database_url(&args.database)?, async |store| verify::run(args, store).await).await
+            args.check()?;
+            with_databases(databases(&args.database)?, Needs::All, async |shards| verify::run(args, shards).await).await
         }
         Command::Import(args) => import::run(args, client()?).await,
         Command::Config(args) => config::run(&args, &settings()?),

@@ -2,10 +2,11 @@ use std::{process::ExitCode, str::FromStr, time::Duration};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Args, Subcommand};
-use db::{Flavour, Retention, Store, schema};
+use db::{Due, Flavour, Retention, Shards, schema};
 use thiserror::Error;
 
 use crate::{
+    database::{AtShard, check_schemas, label},
     doctor::{self, Finding},
     failure::Failure,
     output,
@@ -46,35 +47,61 @@ enum Action {
     },
 }
 
-pub(crate) async fn run(args: RetentionArgs, store: &Store) -> Result<ExitCode, Failure> {
-    let status = schema::status(store).await?;
-    if let Some(complaint) = status.complaint() {
-        return Err(Failure::CannotRun(complaint));
+pub(crate) async fn run(args: RetentionArgs, shards: &Shards) -> Result<ExitCode, Failure> {
+    check_schemas(shards).await?;
+    match args.action {
+        Action::Show => {}
+        Action::Confirm => shards.confirm_retention().await?,
+        Action::Set { keep, columnstore_after } => set(shards, keep, columnstore_after).await?,
     }
-    let mut retention = Retention::read(store).await?;
-    if let Action::Set { keep, columnstore_after } = &args.action {
-        if let &Some(Keep(keep)) = keep {
-            retention.keep = keep;
-        }
-        if let &Some(ColumnstoreAfter(age)) = columnstore_after {
-            if age.is_some() && status.flavour == Some(Flavour::Postgres) {
-                return Err(Failure::CannotRun(
-                    "--columnstore-after needs the timescale flavour, and this schema has the other; accepted is never"
-                        .to_owned(),
-                ));
+    let mut told: Vec<String> = Vec::new();
+    for (shard, store) in shards.iter().enumerate() {
+        let retention = Retention::read(store).await.at(shards, shard)?;
+        let due = Retention::due(store).await.at(shards, shard)?;
+        let header = label(shards, shard).map(|label| format!("{label}\n")).unwrap_or_default();
+        output::print(&format!("{header}{}", describe(&retention, due.accepts_from)))?;
+        // What is due is decided in the first.
+        let due = if shard == 0 { due } else { Due { wanted: None, ..due } };
+        if let Finding { seen, advice: Some(advice), .. } = doctor::judge_retention(&due) {
+            let warning = format!("{seen}; {advice}");
+            if !told.contains(&warning) {
+                output::warn(&warning);
+                told.push(warning);
             }
-            retention.columnstore_after = age;
         }
-        retention.write(store).await?;
-    } else if let Action::Confirm = args.action {
-        Retention::confirm(store).await?;
-    }
-    let due = Retention::due(store).await?;
-    output::print(&describe(&retention, due.accepts_from))?;
-    if let Finding { seen, advice: Some(advice), .. } = doctor::judge_retention(&due) {
-        output::warn(&format!("{seen}; {advice}"));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What raw events are kept is set in the first shard, and when chunks are turned into columns in each that has chunks.
+async fn set(shards: &Shards, keep: Option<Keep>, columnstore_after: Option<ColumnstoreAfter>) -> Result<(), Failure> {
+    let mut with_chunks = Vec::new();
+    for (shard, store) in shards.iter().enumerate() {
+        let status = schema::status(store).await.at(shards, shard)?;
+        if status.flavour == Some(Flavour::Timescale) {
+            with_chunks.push(shard);
+        }
+    }
+    if with_chunks.is_empty() && columnstore_after.is_some_and(|ColumnstoreAfter(age)| age.is_some()) {
+        return Err(Failure::CannotRun(
+            "--columnstore-after needs the timescale flavour, and this schema has the other; accepted is never"
+                .to_owned(),
+        ));
+    }
+    let mut retention = Retention::read(shards.first()).await.at(shards, 0)?;
+    if let Some(Keep(keep)) = keep {
+        retention.keep = keep;
+    }
+    if let Some(ColumnstoreAfter(age)) = columnstore_after {
+        retention.columnstore_after = age.filter(|_| with_chunks.contains(&0));
+    }
+    shards.write_retention(&retention).await?;
+    if let Some(ColumnstoreAfter(age)) = columnstore_after {
+        for shard in with_chunks.into_iter().filter(|&shard| shard > 0) {
+            Retention::set_columnstore_after(&shards[shard], age).await.at(shards, shard)?;
+        }
+    }
+    Ok(())
 }
 
 fn describe(retention: &Retention, accepts_from: Option<DateTime<Utc>>) -> String {

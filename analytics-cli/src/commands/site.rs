@@ -2,11 +2,12 @@ use std::process::ExitCode;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Args, Subcommand};
-use db::{CreatedSite, DeletedSite, RenamedSite, SiteRow, Sites, Store, schema};
+use db::{CreatedSite, DeletedSite, RenamedSite, Shards, SiteRow, Sites};
 use model::SiteName;
 use serde::Serialize;
 
 use crate::{
+    database::check_first_schema,
     failure::Failure,
     output::{
         self, ReportFormat,
@@ -75,12 +76,26 @@ enum Action {
     },
 }
 
-pub(crate) async fn run(args: SiteArgs, store: &Store) -> Result<ExitCode, Failure> {
-    if let Some(complaint) = schema::status(store).await?.complaint() {
-        return Err(Failure::CannotRun(complaint));
+/// Sites are made and changed in the first shard. The others have copies.
+pub(crate) async fn run(args: SiteArgs, shards: &Shards) -> Result<ExitCode, Failure> {
+    check_first_schema(shards).await?;
+    let changes = !matches!(args.action, Action::List { .. });
+    let code = act(args.action, Sites(shards.first())).await?;
+    if changes && code == ExitCode::SUCCESS {
+        copy(shards).await;
     }
-    let sites = Sites(store);
-    Ok(match args.action {
+    Ok(code)
+}
+
+/// Lets the other shards know at once. Until they do, they go on taking events of a site that was deleted.
+async fn copy(shards: &Shards) {
+    if let Err(error) = shards.copy_sites().await {
+        output::warn(&format!("{error}; a running daemon copies the sites to this shard once that is possible"));
+    }
+}
+
+async fn act(action: Action, sites: Sites<'_>) -> Result<ExitCode, Failure> {
+    Ok(match action {
         Action::Create { name } => match sites.create(&name, None).await? {
             CreatedSite::Created(_) => {
                 done(&format!("made the site {name}; every daemon counts for it within a second"))

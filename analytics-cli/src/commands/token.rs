@@ -2,7 +2,7 @@ use std::{collections::BTreeSet, process::ExitCode, time::Duration};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Args, Subcommand};
-use db::{AccessTokenRow, AccessTokens, NewAccessToken, Store, schema};
+use db::{AccessTokenRow, AccessTokens, NewAccessToken, Shards, Store};
 use model::{
     SiteName,
     access::{IssuedToken, Origin, Scope, Scopes, TokenName},
@@ -11,6 +11,7 @@ use rand::{TryRng, rngs::SysRng};
 use serde::Serialize;
 
 use crate::{
+    database::check_first_schema,
     failure::Failure,
     output::{
         self, ReportFormat,
@@ -93,10 +94,10 @@ struct CreateArgs {
     expires: Option<Duration>,
 }
 
-pub(crate) async fn run(args: TokenArgs, store: &Store) -> Result<ExitCode, Failure> {
-    if let Some(complaint) = schema::status(store).await?.complaint() {
-        return Err(Failure::CannotRun(complaint));
-    }
+/// Tokens are in the first shard.
+pub(crate) async fn run(args: TokenArgs, shards: &Shards) -> Result<ExitCode, Failure> {
+    check_first_schema(shards).await?;
+    let store = shards.first();
     let tokens = AccessTokens(store);
     match args.action {
         Action::Create(args) => create(args, store).await,

@@ -7,11 +7,12 @@ use std::{
 };
 
 use clap::Args;
-use db::{AuditedHour, Auditor, Repaired, Sites, Store, schema};
+use db::{AuditedHour, Auditor, Difference, Repaired, Shards, Sites};
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use model::{Hour, SiteHour, SiteId, SiteName, Timestamp};
 
 use crate::{
+    database::{AtShard, check_schemas, label},
     failure::Failure,
     output::{self, AuditFormat, hour_of_site},
     settings::{DatabaseArgs, WithSources},
@@ -45,7 +46,7 @@ pub(crate) struct VerifyArgs {
     site: Option<SiteName>,
 
     /// Rebuild the hour that contains this time even if its counts fall, because its raw events are lost. It is an
-    /// hour of --site or, without that, of the site without a name. May be given several times, or with commas.
+    /// hour of --site or, without that, of the site without a name, in each shard. May be given several times, or with commas.
     #[arg(long, value_name = "HOUR", requires = "repair", value_delimiter = ',')]
     accept_loss: Vec<TimeArgument>,
 
@@ -54,49 +55,64 @@ pub(crate) struct VerifyArgs {
     format: AuditFormat,
 }
 
+impl VerifyArgs {
+    /// Refuses what contradicts itself, before any database is asked.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        span(self.from.as_ref(), self.to.as_ref()).map(drop)
+    }
+}
+
 /// Audits a day at a time, so that memory does not grow with the database.
-pub(crate) async fn run(args: VerifyArgs, store: &Store) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(args: VerifyArgs, shards: &Shards) -> Result<ExitCode, Failure> {
     let hours = span(args.from.as_ref(), args.to.as_ref())?;
     let mut lost = HashSet::new();
     for time in &args.accept_loss {
         lost.insert(Hour::containing(time.resolve("--accept-loss", Timestamp::now())?));
     }
-    if let Some(complaint) = schema::status(store).await?.complaint() {
-        return Err(Failure::CannotRun(complaint));
-    }
+    check_schemas(shards).await?;
     let site = match &args.site {
-        Some(name) => Some(site::number_of(store, name).await?),
+        Some(name) => Some(site::number_of(shards.first(), name).await?),
         None => None,
     };
     let names: HashMap<SiteId, String> =
-        Sites(store).list().await?.into_iter().map(|site| (site.id, site.name)).collect();
-    let auditor = Auditor::connect(store).await?;
-    let parts = auditor.parts(&hours).await?;
+        Sites(shards.first()).list().await?.into_iter().map(|site| (site.id, site.name)).collect();
+    let mut audited = Vec::with_capacity(shards.len());
+    for (shard, store) in shards.iter().enumerate() {
+        let auditor = Auditor::connect(store).await.at(shards, shard)?;
+        let parts = auditor.parts(&hours).await.at(shards, shard)?;
+        audited.push((auditor, parts));
+    }
 
+    let names_shards = shards.len() > 1;
     // A reader that has seen enough changes neither the repairs nor the exit code.
-    output::print_while_read(args.format.header())?;
-    let progress = progress(parts.len() as u64);
+    output::print_while_read(&args.format.header(names_shards))?;
+    let progress = progress(audited.iter().map(|(_, parts)| parts.len() as u64).sum());
     let mut summary = Summary::default();
-    for part in &parts {
-        for audited in auditor.audit(part, site).await? {
-            if !summary.add(&audited) {
-                continue;
+    for (shard, (auditor, parts)) in audited.iter().enumerate() {
+        let of_shard = names_shards.then_some(shard);
+        let before = label(shards, shard).map(|label| format!("{label}: ")).unwrap_or_default();
+        for part in parts {
+            for audited in auditor.audit(part, site).await.at(shards, shard)? {
+                if !summary.add(&audited) {
+                    continue;
+                }
+                let SiteHour { hour, site: of } = audited.site_hour;
+                // Of a site that was made meanwhile there is only the number.
+                let number = || if of == SiteId::NAMELESS { String::new() } else { format!("#{}", of.number()) };
+                let name = &names.get(&of).cloned().unwrap_or_else(number);
+                let written = args.format.write(name, of_shard, &audited, output::palette());
+                progress.suspend(|| output::print_while_read(&written))?;
+                if args.repair {
+                    let accepts_loss = of == site.unwrap_or_default() && lost.contains(&hour);
+                    let repaired = repair(auditor, &audited, name, accepts_loss).await.at(shards, shard)?;
+                    summary.repaired += u64::from(repaired.is_ok());
+                    let (Ok(result) | Err(result)) = repaired;
+                    progress.suspend(|| output::message(&format!("{before}{}: {result}", hour_of_site(hour, name))));
+                }
             }
-            let SiteHour { hour, site: of } = audited.site_hour;
-            // Of a site that was made meanwhile there is only the number.
-            let number = || if of == SiteId::NAMELESS { String::new() } else { format!("#{}", of.number()) };
-            let name = &names.get(&of).cloned().unwrap_or_else(number);
-            progress.suspend(|| output::print_while_read(&args.format.write(name, &audited, output::palette())))?;
-            if args.repair {
-                let accepts_loss = of == site.unwrap_or_default() && lost.contains(&hour);
-                let repaired = repair(&auditor, audited.site_hour, name, accepts_loss).await?;
-                summary.repaired += u64::from(repaired.is_ok());
-                let (Ok(result) | Err(result)) = repaired;
-                progress.suspend(|| output::message(&format!("{}: {result}", hour_of_site(hour, name))));
-            }
+            progress.set_message(format!("{} events", HumanCount(summary.events)));
+            progress.inc(1);
         }
-        progress.set_message(format!("{} events", HumanCount(summary.events)));
-        progress.inc(1);
     }
     progress.finish_and_clear();
     output::message(&summary.to_string());
@@ -116,11 +132,16 @@ fn span(from: Option<&TimeArgument>, to: Option<&TimeArgument>) -> Result<RangeI
 /// Rebuilds an hour. Ok if it agrees with its raw events now; either text is for people.
 async fn repair(
     auditor: &Auditor,
-    site_hour: SiteHour,
+    audited: &AuditedHour,
     name: &str,
     accepts_loss: bool,
 ) -> Result<Result<String, String>, Failure> {
+    const FOREIGN: &str = "the raw events of visitors who belong to another shard stay where they are; docs/command-line.md says how to move them";
+    let site_hour = audited.site_hour;
     let SiteHour { hour, site } = site_hour;
+    if !audited.differences().iter().any(Difference::is_repairable) {
+        return Ok(Err(format!("not repaired: {FOREIGN}")));
+    }
     let of_site = if site == SiteId::NAMELESS { String::new() } else { format!(" --site {name}") };
     match auditor.repair(site_hour, accepts_loss).await? {
         Repaired::Done => {}
@@ -133,8 +154,11 @@ async fn repair(
         Repaired::NoLongerKept(why) => return Ok(Err(format!("not repaired: {why}"))),
     }
     let again = auditor.audit(&(hour..=hour), Some(site)).await?;
-    Ok(if again.iter().all(|hour| hour.differences().is_empty()) {
+    let left: Vec<Difference> = again.iter().flat_map(AuditedHour::differences).collect();
+    Ok(if left.is_empty() {
         Ok("repaired".to_owned())
+    } else if !left.iter().any(Difference::is_repairable) {
+        Err(format!("rebuilt, but {FOREIGN}"))
     } else {
         Err("still differs after its repair; does something else change it?".to_owned())
     })

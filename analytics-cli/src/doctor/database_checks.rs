@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use db::{Examination, StoreError, mask_password, pooler::SharedSessions, roles, schema::SchemaError};
+use db::{
+    Examination, Found, Shards, Store, StoreError, mask_password, pooler::SharedSessions, roles, schema::SchemaError,
+};
 
 use super::{
     clock::Skew,
@@ -15,14 +17,14 @@ use super::{
     report::Report,
     schema::{MIGRATIONS, OBJECTS, RIGHTS, judge_migrations, judge_objects, judge_rights},
     settling::{OPEN_HOURS, SETTLER, judge_open_hours, judge_settler},
+    shards::{self, SHARD, Seen},
     timescale::{TIMESCALEDB, judge_timescale},
     writes::{self, WRITES},
 };
 use crate::{
-    database,
     failure::{self, Failure},
     output::Unwritten,
-    settings::{Setting, Source},
+    settings::Named,
 };
 
 const REACHED: &str = "database";
@@ -34,32 +36,45 @@ const CLOCK_RESOLUTION: TimeDelta = TimeDelta::milliseconds(1);
 const MIGRATE_FIRST: &str = "migrate it first";
 
 /// A database to look at.
-pub(crate) struct Database {
+pub(crate) struct Database<'a> {
     examination: Examination,
-    url: Setting<String>,
+    url: &'a str,
+    named: &'a Named,
 }
 
-impl Database {
-    /// Prepares to look; nothing is opened yet.
-    pub(crate) fn new(url: Setting<String>, limit: Duration) -> Result<Self, Failure> {
-        let store = database::open(&url.value, &url.source, limit)?;
-        Ok(Self { examination: Examination::new(&store, limit), url })
+impl<'a> Database<'a> {
+    /// Prepares to look at it as it is, whichever it is; nothing is opened yet.
+    pub(crate) fn new(store: &Store, url: &'a str, named: &'a Named, limit: Duration) -> Self {
+        Self { examination: Examination::new(&store.without_identity(), limit), url, named }
     }
 
-    /// Looks at everything, and returns how far its clock is ahead of this machine's, if it could be asked.
-    pub(crate) async fn run(self, report: &mut Report) -> Result<Option<Skew>, Failure> {
-        let encryption = encryption::look(&self.url.value);
+    /// Looks at everything, and returns what is compared with other shards and with the server. `said` is what the databases before it
+    /// said of themselves; it adds its own.
+    pub(crate) async fn run(
+        self,
+        shards: &Shards,
+        said: &mut Vec<Option<Found>>,
+        report: &mut Report,
+    ) -> Result<Seen, Failure> {
+        let encryption = encryption::look(self.url);
         let platform = match self.examination.platform().await {
             Ok(platform) => platform,
             Err(error) => {
                 report.add(self.failed(REACHED, &error))?;
                 report.add(encryption)?;
                 skip_what_asks_it(report, "the database cannot be asked", "mend that first")?;
-                return Ok(None);
+                said.push(None);
+                return Ok(Seen::default());
             }
         };
-        report.add(Finding::ok(REACHED, format!("{} answers", mask_password(&self.url.value))))?;
+        report.add(Finding::ok(REACHED, format!("{} answers", mask_password(self.url))))?;
         report.add(encryption)?;
+        let identity = self.examination.identity().await;
+        said.push(identity.as_ref().ok().cloned());
+        report.add(match &identity {
+            Ok(found) => shards::judge_place(shards, said, found),
+            Err(error) => self.failed(SHARD, error),
+        })?;
         let sessions = self.examination.sessions().await;
         report
             .add(sessions.map_or_else(|error| self.failed(SESSIONS, &error), |sessions| judge_sessions(&sessions)))?;
@@ -70,6 +85,14 @@ impl Database {
 
         let schema = self.examination.schema().await;
         let flavour = schema.as_ref().ok().and_then(|schema| schema.flavour);
+        let mut seen = Seen {
+            // Where it may not be asked, nothing is said of it.
+            server: self.examination.server().await.ok(),
+            version: Some(platform.version),
+            schema: schema.as_ref().ok().map(|schema| (schema.version(), schema.functions.version)),
+            flavour,
+            clock: None,
+        };
         let timescale = self.examination.timescale().await;
         report
             .add(timescale.map_or_else(|error| self.failed(TIMESCALEDB, &error), |it| judge_timescale(flavour, &it)))?;
@@ -101,12 +124,13 @@ impl Database {
             Ok(clock) => clock.judge(CLOCK, "its clock", "this machine's"),
             Err(error) => self.failed(CLOCK, error),
         })?;
+        seen.clock = clock.ok();
 
         if flavour.is_none() {
             for check in [SETTLER, OPEN_HOURS].into_iter().chain(raw_events::ALL).chain([losses::LOSSES]) {
                 report.add(Finding::skipped(check, "there is no schema yet", MIGRATE_FIRST))?;
             }
-            return Ok(clock.ok());
+            return Ok(seen);
         }
         match self.examination.settling().await {
             Ok(settling) => {
@@ -126,11 +150,11 @@ impl Database {
             report.add(finding)?;
         }
         report.add(losses::look(&self.examination, |check, error| self.failed(check, error)).await)?;
-        Ok(clock.ok())
+        Ok(seen)
     }
 
     fn failed(&self, check: &'static str, error: &StoreError) -> Finding {
-        judge_failure(check, error, &self.url.source)
+        judge_failure(check, error, self.named)
     }
 }
 
@@ -142,7 +166,7 @@ pub(crate) fn skip(report: &mut Report, why: &str, advice: &str) -> Result<(), U
 }
 
 fn skip_what_asks_it(report: &mut Report, why: &str, advice: &str) -> Result<(), Unwritten> {
-    let of_the_server = [SESSIONS, POSTGRESQL, ENCODING, DURABILITY, WRITES, TIMESCALEDB];
+    let of_the_server = [SHARD, SESSIONS, POSTGRESQL, ENCODING, DURABILITY, WRITES, TIMESCALEDB];
     let of_the_schema = [MIGRATIONS, OBJECTS, RIGHTS, CLOCK, SETTLER, OPEN_HOURS];
     of_the_server
         .into_iter()
@@ -152,7 +176,7 @@ fn skip_what_asks_it(report: &mut Report, why: &str, advice: &str) -> Result<(),
         .try_for_each(|check| report.add(Finding::skipped(check, why, advice)))
 }
 
-fn judge_failure(check: &'static str, error: &StoreError, url_source: &Source) -> Finding {
+fn judge_failure(check: &'static str, error: &StoreError, named: &Named) -> Finding {
     let (seen, remedy) = error.parts();
     let advice = match error {
         _ if remedy.is_some() => remedy.unwrap_or_default().to_owned(),
@@ -164,7 +188,7 @@ fn judge_failure(check: &'static str, error: &StoreError, url_source: &Source) -
         StoreError::TimedOut(_) | StoreError::Cancelled(_) => {
             "try again when it is less busy, or with a longer --timeout".to_owned()
         }
-        other => failure::database_advice(other, Some(url_source)),
+        other => failure::database_advice(other, Some(named)),
     };
     Finding::problem(check, seen, advice)
 }

@@ -6,6 +6,9 @@ use serde::Serialize;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Finding {
     pub(crate) check: &'static str,
+    /// The database that it is about, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) shard: Option<usize>,
     pub(crate) health: Health,
     pub(crate) seen: String,
     /// What to do next; none if nothing needs to be done.
@@ -43,18 +46,18 @@ impl fmt::Display for Health {
 
 impl Finding {
     pub(crate) fn ok(check: &'static str, seen: impl Into<String>) -> Self {
-        Self { check, health: Health::Ok, seen: seen.into(), advice: None }
+        Self { check, shard: None, health: Health::Ok, seen: seen.into(), advice: None }
     }
 
     pub(crate) fn warning(check: &'static str, seen: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { check, health: Health::Warning, seen: seen.into(), advice: Some(advice.into()) }
+        Self { check, shard: None, health: Health::Warning, seen: seen.into(), advice: Some(advice.into()) }
     }
 
     pub(crate) fn problem(check: &'static str, seen: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { check, health: Health::Problem, seen: seen.into(), advice: Some(advice.into()) }
+        Self { check, shard: None, health: Health::Problem, seen: seen.into(), advice: Some(advice.into()) }
     }
 
     pub(crate) fn skipped(check: &'static str, seen: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { check, health: Health::Skipped, seen: seen.into(), advice: Some(advice.into()) }
+        Self { check, shard: None, health: Health::Skipped, seen: seen.into(), advice: Some(advice.into()) }
     }
 }

@@ -16,6 +16,8 @@ pub(crate) struct Report {
     format: ReportFormat,
     palette: Palette,
     findings: Vec<Finding>,
+    /// The database that is looked at, where there are several.
+    shard: Option<usize>,
 }
 
 #[derive(Serialize)]
@@ -27,10 +29,16 @@ struct Written<'a> {
 
 impl Report {
     pub(crate) fn new(format: ReportFormat) -> Self {
-        Self { format, palette: output::palette(), findings: Vec::new() }
+        Self { format, palette: output::palette(), findings: Vec::new(), shard: None }
+    }
+
+    /// What is added from now on is about this database.
+    pub(crate) fn begin(&mut self, shard: Option<usize>) {
+        self.shard = shard;
     }
 
     pub(crate) fn add(&mut self, finding: Finding) -> Result<(), Unwritten> {
+        let finding = Finding { shard: self.shard, ..finding };
         if self.format == ReportFormat::Table {
             output::print_while_read(&line(&finding, self.palette))?;
         }
@@ -50,7 +58,7 @@ impl Report {
     }
 }
 
-fn line(Finding { check, health, seen, advice }: &Finding, palette: Palette) -> String {
+fn line(Finding { check, shard, health, seen, advice }: &Finding, palette: Palette) -> String {
     let style = match health {
         Health::Skipped => palette::SKIPPED,
         Health::Ok => palette::GOOD,
@@ -59,8 +67,9 @@ fn line(Finding { check, health, seen, advice }: &Finding, palette: Palette) -> 
     };
     let blanks = " ".repeat("problem".len() - health.as_str().len());
     let advice = advice.as_ref().map(|advice| format!("; {advice}")).unwrap_or_default();
+    let shard = shard.map(|shard| format!("shard {shard}: ")).unwrap_or_default();
     // A text from a server or a database may have several lines.
-    let text = format!("{seen}{advice}").lines().collect::<Vec<_>>().join(" ");
+    let text = format!("{shard}{seen}{advice}").lines().collect::<Vec<_>>().join(" ");
     format!("{}{blanks}  {check:<LONGEST_NAME$}  {text}\n", palette.paint(style, health))
 }
 
@@ -76,6 +85,7 @@ mod tests {
             Finding::warning("server version", "0.2.0", "install it"),
             Finding::problem("database", "two\nlines", "try again"),
             Finding::skipped("encoding", "it is unknown", "ask"),
+            Finding { shard: Some(3), ..Finding::ok("writes", "they are") },
         ];
         let lines: String = findings.iter().map(|finding| line(finding, Palette::PLAIN)).collect();
         insta::assert_snapshot!(lines, @"
@@ -83,6 +93,7 @@ mod tests {
         warning  server version    0.2.0; install it
         problem  database          two lines; try again
         skipped  encoding          it is unknown; ask
+        ok       writes            shard 3: they are
         ");
         assert!(line(&findings[2], Palette::COLORED).starts_with("\u{1b}[1m\u{1b}[31mproblem\u{1b}[0m  database"));
     }

@@ -24,6 +24,9 @@ pub(crate) enum AuditFormat {
 #[derive(Serialize)]
 struct JsonHour<'a> {
     hour: String,
+    /// Where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shard: Option<usize>,
     /// Empty for the site without a name.
     site: &'a str,
     state: &'static str,
@@ -38,18 +41,20 @@ struct JsonHour<'a> {
 }
 
 impl AuditFormat {
-    pub(crate) fn header(self) -> &'static str {
+    /// `names_shards`: the counter has several, of which each hour names its own.
+    pub(crate) fn header(self, names_shards: bool) -> String {
         match self {
-            Self::Csv => {
+            Self::Csv => format!(
                 "hour,state,raw_users,raw_clicks,raw_impressions,counted_users,counted_clicks,counted_impressions,\
-                 settled_users,settled_clicks,settled_impressions,aggregate_users,aggregate_clicks,aggregate_impressions,user_rows,missing_users,strange_users,differences,site\n"
-            }
-            Self::Table | Self::Json => "",
+                 settled_users,settled_clicks,settled_impressions,aggregate_users,aggregate_clicks,aggregate_impressions,user_rows,missing_users,strange_users,differences,site{}\n",
+                if names_shards { ",shard" } else { "" }
+            ),
+            Self::Table | Self::Json => String::new(),
         }
     }
 
     /// The site without a name is called ''.
-    pub(crate) fn write(self, site: &str, audited: &AuditedHour, palette: Palette) -> String {
+    pub(crate) fn write(self, site: &str, shard: Option<usize>, audited: &AuditedHour, palette: Palette) -> String {
         let AuditedHour {
             site_hour, raw, counters, settled, aggregate, user_rows, missing_users, strange_users, ..
         } = *audited;
@@ -58,7 +63,8 @@ impl AuditFormat {
         let differences: Vec<String> = audited.differences().iter().map(ToString::to_string).collect();
         match self {
             Self::Table => {
-                let mut text = format!("{}, {state}: {}\n", hour_of_site(hour, site), differences.join("; "));
+                let of_shard = shard.map(|shard| format!(" in shard {shard}")).unwrap_or_default();
+                let mut text = format!("{}{of_shard}, {state}: {}\n", hour_of_site(hour, site), differences.join("; "));
                 let header = [
                     ("", Side::Left),
                     ("unique_users", Side::Right),
@@ -84,13 +90,15 @@ impl AuditFormat {
                     })
                 });
                 let (columns, differences) = (columns.join(","), differences.join("; "));
+                let shard = shard.map(|shard| format!(",{shard}")).unwrap_or_default();
                 format!(
-                    "{hour},{state},{columns},{user_rows},{missing_users},{strange_users},\"{differences}\",{site}\n"
+                    "{hour},{state},{columns},{user_rows},{missing_users},{strange_users},\"{differences}\",{site}{shard}\n"
                 )
             }
             Self::Json => {
                 let row = JsonHour {
                     hour: hour.to_string(),
+                    shard,
                     site,
                     state,
                     raw,
@@ -148,12 +156,13 @@ mod tests {
             user_rows: 2,
             missing_users: 1,
             strange_users: 1,
+            foreign_users: 0,
         }
     }
 
     #[test]
     fn for_people_an_hour_is_a_sentence_and_its_numbers_in_columns() {
-        insta::assert_snapshot!(AuditFormat::Table.write("shop", &audited(), Palette::PLAIN), @r#"
+        insta::assert_snapshot!(AuditFormat::Table.write("shop", None, &audited(), Palette::PLAIN), @r#"
         2015-05-17T10:00:00Z of shop, open: its counters differ from its raw events; its kept user names differ from its raw events (1 missing, 1 that no raw event has)
                            unique_users  clicks  impressions
           raw events                  2      12            1
@@ -166,7 +175,7 @@ mod tests {
 
     #[test]
     fn csv_has_as_many_columns_as_its_header() {
-        insta::assert_snapshot!(format!("{}{}", AuditFormat::Csv.header(), AuditFormat::Csv.write("shop", &audited(), Palette::PLAIN)), @r#"
+        insta::assert_snapshot!(format!("{}{}", AuditFormat::Csv.header(false), AuditFormat::Csv.write("shop", None, &audited(), Palette::PLAIN)), @r#"
         hour,state,raw_users,raw_clicks,raw_impressions,counted_users,counted_clicks,counted_impressions,settled_users,settled_clicks,settled_impressions,aggregate_users,aggregate_clicks,aggregate_impressions,user_rows,missing_users,strange_users,differences,site
         2015-05-17T10:00:00Z,open,2,12,1,2,13,-1,,,,,,,2,1,1,"its counters differ from its raw events; its kept user names differ from its raw events (1 missing, 1 that no raw event has)",shop
         "#);
@@ -174,6 +183,6 @@ mod tests {
 
     #[test]
     fn json_is_an_object_a_line() {
-        insta::assert_snapshot!(AuditFormat::Json.write("shop", &audited(), Palette::PLAIN), @r#"{"hour":"2015-05-17T10:00:00Z","site":"shop","state":"open","raw":{"unique_users":2,"clicks":12,"impressions":1},"counters":{"unique_users":2,"clicks":13,"impressions":-1},"settled":null,"aggregate":null,"user_rows":2,"missing_users":1,"strange_users":1,"differences":["its counters differ from its raw events","its kept user names differ from its raw events (1 missing, 1 that no raw event has)"]}"#);
+        insta::assert_snapshot!(AuditFormat::Json.write("shop", None, &audited(), Palette::PLAIN), @r#"{"hour":"2015-05-17T10:00:00Z","site":"shop","state":"open","raw":{"unique_users":2,"clicks":12,"impressions":1},"counters":{"unique_users":2,"clicks":13,"impressions":-1},"settled":null,"aggregate":null,"user_rows":2,"missing_users":1,"strange_users":1,"differences":["its counters differ from its raw events","its kept user names differ from its raw events (1 missing, 1 that no raw event has)"]}"#);
     }
 }

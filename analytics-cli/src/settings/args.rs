@@ -77,6 +77,18 @@ pub(crate) struct DatabaseArgs {
     /// The database, as postgres://USER:PASSWORD@HOST:PORT/DATABASE.
     #[arg(long, global = true, display_order = 99, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
     pub(super) database_url: Option<String>,
+
+    /// One of several databases that hold the counter together; given once for each, shard 0 first, in place of
+    /// --database-url. In the environment they stand with blanks between them.
+    #[arg(
+        long = "shard",
+        global = true,
+        display_order = 99,
+        value_name = "URL",
+        env = "ANALYTICSD_SHARDS",
+        hide_env_values = true
+    )]
+    pub(super) shards: Vec<String>,
 }
 
 /// Masks a password in its errors, where clap's own parsers repeat what was given.

@@ -14,7 +14,7 @@ use model::BearerToken;
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
-const ACCEPTED: &str = "accepted is profile = \"NAME\" and, in each table [profiles.NAME], server = \"URL\", token = \"TOKEN\" and database_url = \"URL\"";
+const ACCEPTED: &str = "accepted is profile = \"NAME\" and, in each table [profiles.NAME], server = \"URL\", token = \"TOKEN\", and database_url = \"URL\" or shards = [\"URL\", …]";
 
 #[derive(Debug)]
 pub(crate) struct ConfigFile {
@@ -41,12 +41,14 @@ pub(crate) struct Profile {
     #[serde(default, deserialize_with = "parsed")]
     pub(crate) token: Option<BearerToken>,
     pub(crate) database_url: Option<String>,
+    /// Shard 0 first.
+    pub(crate) shards: Option<Vec<String>>,
 }
 
 impl Profile {
     fn has_secret(&self) -> bool {
         self.token.is_some()
-            || self.database_url.as_deref().is_some_and(has_password)
+            || self.database_url.iter().chain(self.shards.iter().flatten()).any(|url| has_password(url))
             || self.server.as_ref().is_some_and(|server| *server != server.masked())
     }
 }

@@ -3,6 +3,7 @@
 
 mod args;
 mod config_file;
+mod databases;
 mod with_sources;
 
 use std::{fmt, path::PathBuf};
@@ -15,6 +16,7 @@ use self::config_file::{ConfigFileError, Profile};
 pub(crate) use self::{
     args::{DatabaseArgs, SettingArgs},
     config_file::ConfigFile,
+    databases::{Databases, Named},
     with_sources::WithSources,
 };
 
@@ -54,6 +56,8 @@ pub(crate) enum ProfileError {
         "{asked_by} names the profile {name}, but there is no configuration file{place}; write one, or give its path with --config"
     )]
     NoFile { name: String, asked_by: Source, place: String },
+    #[error("{0}: contradict each other; accepted is one of the two")]
+    Contradiction(String),
 }
 
 #[derive(Debug)]
@@ -97,11 +101,6 @@ impl Settings {
 
     pub(crate) fn client(self) -> Client {
         Client::new(self.server.value, self.token.as_ref().map(|token| &token.value))
-    }
-
-    pub(crate) fn database_url(&self, given: &WithSources<DatabaseArgs>) -> Option<Setting<String>> {
-        let url = given.setting("database_url", "--database-url", "DATABASE_URL", |args| args.database_url.clone());
-        url.or_else(|| self.profile.as_ref()?.setting(|values| values.database_url.clone()))
     }
 }
 
@@ -162,7 +161,7 @@ mod tests {
 
     use clap::{Args, Command, FromArgMatches};
 
-    use super::{DatabaseArgs, SettingArgs, Settings, WithSources};
+    use super::{DatabaseArgs, Databases, SettingArgs, Settings, WithSources};
 
     const FILE: &str = "
         profile = \"here\"
@@ -171,6 +170,11 @@ mod tests {
         [profiles.there]
         server = \"http://there\"
         database_url = \"postgres://there/db\"
+        [profiles.several]
+        shards = [\"postgres://a/db\", \"postgres://b/db\"]
+        [profiles.both]
+        shards = [\"postgres://a/db\"]
+        database_url = \"postgres://b/db\"
     ";
 
     /// The settings that result from these arguments, or the error. Variables of the environment belong to the whole
@@ -189,9 +193,11 @@ mod tests {
             |error| error.to_string(),
             |settings| {
                 let server = format!("{} by {}", settings.server.value, settings.server.source);
-                let database = settings.database_url(&database);
-                let database = database.map_or("none".to_owned(), |url| format!("{} by {}", url.value, url.source));
-                format!("{server}; {database}")
+                let databases = settings.databases(&database).map(|databases| {
+                    let described = |it: Databases| format!("{} by {}", it.urls.join(" "), it.named.source);
+                    databases.map_or("none".to_owned(), described)
+                });
+                format!("{server}; {}", databases.unwrap_or_else(|error| error.to_string()))
             },
         );
         text.replace(Path::new(&path).to_str().unwrap(), "FILE")
@@ -212,6 +218,27 @@ mod tests {
                 &["--profile", "there", "--database-url", "postgres://flag/db"],
                 "http://there by profile there in FILE; postgres://flag/db by --database-url",
             ),
+            (
+                FILE,
+                &["--profile", "several"],
+                "http://127.0.0.1:8080 by default; postgres://a/db postgres://b/db by profile several in FILE",
+            ),
+            (
+                FILE,
+                &["--profile", "there", "--shard", "postgres://a/db", "--shard", "postgres://b/db"],
+                "http://there by profile there in FILE; postgres://a/db postgres://b/db by --shard",
+            ),
+            (
+                FILE,
+                &["--profile", "both"],
+                "http://127.0.0.1:8080 by default; shards and database_url of profile both in FILE: contradict each other; accepted is one of \
+                 the two",
+            ),
+            (
+                FILE,
+                &["--shard", "postgres://a/db", "--database-url", "postgres://b/db"],
+                "http://here by profile here in FILE; --shard and --database-url: contradict each other; accepted is one of the two",
+            ),
             ("", &[], "http://127.0.0.1:8080 by default; none"),
             ("[profiles.empty]", &["--profile", "empty"], "http://127.0.0.1:8080 by default; none"),
         ] {
@@ -222,7 +249,11 @@ mod tests {
     #[test]
     fn an_unknown_profile_is_refused_with_the_known_ones() {
         for (file, arguments, expected) in [
-            (FILE, &["--profile", "x"][..], "FILE has no profile x, which --profile names; it has here, there"),
+            (
+                FILE,
+                &["--profile", "x"][..],
+                "FILE has no profile x, which --profile names; it has both, here, several, there",
+            ),
             (
                 "profile = \"x\"",
                 &[],

@@ -22,6 +22,7 @@ fn what_applies_is_shown_with_where_it_comes_from() {
     server        http://127.0.0.1:9000         profile local in FILE
     token         none                          default
     database_url  host=h user=ann password=***  DATABASE_URL
+    shards        none                          default
 
     file      FILE
     profiles  local, production
@@ -51,6 +52,11 @@ fn what_applies_is_shown_with_where_it_comes_from() {
           "setting": "database_url",
           "value": "postgres://bob:***@h",
           "source": "--database-url"
+        },
+        {
+          "setting": "shards",
+          "value": null,
+          "source": "default"
         }
       ],
       "file": "FILE",
@@ -68,6 +74,7 @@ fn what_applies_is_shown_with_where_it_comes_from() {
     server        http://counter:8080           profile production in FILE
     token         none                          default
     database_url  postgres://ann:***@h:5432/db  profile production in FILE
+    shards        none                          default
 
     file      FILE
     profiles  local, production
@@ -84,6 +91,7 @@ fn without_a_file_the_defaults_are_shown_and_where_one_would_be() {
     server        http://127.0.0.1:8080  default
     token         none                   default
     database_url  none                   default
+    shards        none                   default
 
     file      /nowhere/to/be/found/analytics/config.toml (does not exist)
     profiles  none

@@ -78,7 +78,10 @@ async fn a_system_that_is_well_is_found_so(flavour: Flavour) {
     };
     let version = setting("server_version").await;
     let migrations = schema::status(database.store()).await.unwrap().migrations.len();
+    let row = client.query_one("select counter::text from analytics.settings", &[]).await.unwrap();
+    let counter: String = row.get(0);
     let values = [
+        (counter.as_str(), "COUNTER"),
         (daemon.url(), "SERVER"),
         (database.url(), "DATABASE"),
         (version.as_str(), "VERSION"),
@@ -149,7 +152,7 @@ async fn without_a_server_and_without_a_database_there_is_little_to_look_at() {
     let server = format!("http://127.0.0.1:{port}");
     let run = doctor(&server, None, &[]).await;
     assert_eq!(run.code, 1);
-    assert_eq!(run.stderr, "23 checks: problems 1, warnings 0\n");
+    assert_eq!(run.stderr, "24 checks: problems 1, warnings 0\n");
     insta::assert_snapshot!("nothing_there", normalised(&run.stdout, &[(&server, "SERVER")]));
 
     let url = format!("postgres://ann:secret@127.0.0.1:{port}/x");
@@ -167,7 +170,7 @@ async fn a_check_without_an_answer_ends_and_the_other_checks_continue() {
     let url = format!("postgres://127.0.0.1:{port}/x");
     let run = doctor(&format!("http://127.0.0.1:{port}"), Some(&url), &["--timeout", "100ms"]).await;
     assert_eq!(run.code, 1);
-    assert_eq!(run.stderr, "23 checks: problems 2, warnings 0\n", "{}", run.stdout);
+    assert_eq!(run.stderr, "24 checks: problems 2, warnings 0\n", "{}", run.stdout);
     assert!(run.stdout.contains("with a longer --timeout"), "{}", run.stdout);
 }
 
@@ -271,7 +274,7 @@ async fn a_login_that_may_only_read_can_make_every_check() {
     assert!(advice.contains("`grant connect on database ") && advice.contains(" from public`"), "{advice}");
     database.close_to_strangers(Flavour::Postgres).await;
     let run = doctor(UNREACHABLE, Some(&url), &[]).await;
-    assert_eq!(run.stderr, "23 checks: problems 1, warnings 1\n", "no server, no settler: {}", run.stdout);
+    assert_eq!(run.stderr, "24 checks: problems 1, warnings 1\n", "no server, no settler: {}", run.stdout);
 }
 
 /// Each of these jobs does what `drop_chunks` does, beside the daemon.

@@ -21,6 +21,7 @@ mod query;
 mod real_daemon;
 mod send;
 mod server;
+mod shards;
 mod sites;
 mod token;
 mod usage;
@@ -34,6 +35,7 @@ use std::{
 use server::TestServer;
 
 /// What a run left behind.
+#[derive(Debug)]
 struct Run {
     code: i32,
     stdout: String,
@@ -60,6 +62,7 @@ fn command(arguments: &[&str]) -> Command {
         "ANALYTICS_PROFILE",
         "ANALYTICS_CONFIG",
         "DATABASE_URL",
+        "ANALYTICSD_SHARDS",
         "NO_COLOR",
         "CLICOLOR",
         "CLICOLOR_FORCE",

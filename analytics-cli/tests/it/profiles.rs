@@ -136,8 +136,8 @@ fn a_wrong_file_or_profile_is_an_error_and_nothing_is_done() {
         (
             "[profiles.a]\nsever = \"http://h\"\n",
             &[][..],
-            "error: FILE:2: unknown field `sever`, expected one of `server`, `token`, `database_url`; accepted is profile = \"NAME\" and, in each table \
-             [profiles.NAME], server = \"URL\", token = \"TOKEN\" and database_url = \"URL\"\n",
+            "error: FILE:2: unknown field `sever`, expected one of `server`, `token`, `database_url`, `shards`; accepted is profile = \"NAME\" and, in each table \
+             [profiles.NAME], server = \"URL\", token = \"TOKEN\", and database_url = \"URL\" or shards = [\"URL\", …]\n",
         ),
         (file, &[], "error: FILE has no profile b, which FILE names; it has a, c\n"),
         (file, &["--profile", "x"], "error: FILE has no profile x, which --profile names; it has a, c\n"),
