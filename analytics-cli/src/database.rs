@@ -20,6 +20,8 @@ pub(crate) enum Needs {
     First,
     /// All of them, perhaps still without an identity.
     AllOrNew,
+    /// None is checked here: the command looks at them as they are.
+    Unchecked,
 }
 
 /// Calls with the databases, if any were given, once it is known that they are those that the settings mean.
@@ -37,6 +39,7 @@ pub(crate) async fn with_databases<T>(
             Needs::All => shards.verify().await?,
             Needs::First => shards.verify_first().await?,
             Needs::AllOrNew => shards.verify_or_new().await?,
+            Needs::Unchecked => {}
         }
         call(&shards).await
     };

@@ -8,7 +8,7 @@ use tokio_postgres::{IsolationLevel, Transaction};
 use crate::{
     Flavour, Store, StoreError, StoreOptions,
     connection::{Scope, pin_settings},
-    identity::Found,
+    identity::FoundAt,
     objects::{self, Drift, Shown},
     pooler::{self, SharedSessions},
     roles,
@@ -131,7 +131,7 @@ impl Examination {
     }
 
     /// What the database says of itself: which shard of which counter it is.
-    pub async fn identity(&self) -> Result<Found, StoreError> {
+    pub async fn identity(&self) -> Result<FoundAt, StoreError> {
         timeout(self.limit, self.store.identity()).await.unwrap_or(Err(StoreError::TimedOut(self.limit)))
     }
 

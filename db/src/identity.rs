@@ -97,7 +97,7 @@ impl Expected {
     }
 
     /// A database alone need not say anything of itself: what it lacks is found when its schema is looked at.
-    pub(crate) fn check(&self, Answer { found, server }: &Answer) -> Result<(), Misplaced> {
+    pub(crate) fn check(&self, FoundAt { found, server }: &FoundAt) -> Result<(), Misplaced> {
         let is_alone = self.shards == ShardCount::ONE;
         let identity = match found {
             Found::Identity(identity) => identity,
@@ -134,10 +134,11 @@ pub enum Found {
 
 /// What the database at a server says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Answer {
-    pub(crate) found: Found,
+pub struct FoundAt {
+    /// What it says.
+    pub found: Found,
     /// As it stands in URLs.
-    pub(crate) server: String,
+    pub server: String,
 }
 
 /// It is asked before anything is set on the session, and so by a login whose statements may hardly last.
@@ -197,7 +198,7 @@ pub(crate) async fn found(client: &Client) -> Result<(), StoreError> {
 mod tests {
     use model::ShardCount;
 
-    use super::{Answer, Expected, Found, Identity, Misplaced};
+    use super::{Expected, Found, FoundAt, Identity, Misplaced};
 
     fn identity(counter: &str, shard: usize, shards: usize) -> Identity {
         Identity { counter: counter.to_owned(), shard, shards, is_founded: true, lives_at: None }
@@ -207,8 +208,8 @@ mod tests {
         Found::Identity(identity(counter, shard, shards))
     }
 
-    fn at(server: &str, found: Found) -> Answer {
-        Answer { found, server: server.to_owned() }
+    fn at(server: &str, found: Found) -> FoundAt {
+        FoundAt { found, server: server.to_owned() }
     }
 
     fn checked(found: &[Found]) -> Result<(), Misplaced> {

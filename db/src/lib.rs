@@ -65,7 +65,7 @@ pub use examination::{Access, Clock, Examination, Platform, Settling, Timescale}
 pub use fate::{Fate, Undecided};
 pub use flavour::Flavour;
 pub use forgetting::{Forgotten, Traces};
-pub use identity::{Found, Identity, Misplaced};
+pub use identity::{Found, FoundAt, Identity, Misplaced};
 pub use losses::{Acknowledged, Loss, NotedLosses};
 pub use moving::Left;
 pub use raw_events_examination::{ClosedHours, ForeignJob};

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::{
     DatabaseUrlError, Flavour, Store, StoreError, StoreOptions,
-    identity::{Answer, Expected, Found, Misplaced},
+    identity::{Expected, Found, FoundAt, Misplaced},
     mask_password,
     roles::Use,
     schema::{self, Migrated, SchemaError},
@@ -169,12 +169,12 @@ impl Shards {
     /// Finds out whether each database is the one that is meant in its place. Changes nothing. One that is not decides, also where others do not
     /// answer.
     pub async fn verify(&self) -> Result<(), ShardsError> {
-        self.check(self.ask().await).map(drop)
+        self.check(self.look().await).map(drop)
     }
 
     /// The same where only the first is needed: others may be away.
     pub async fn verify_first(&self) -> Result<(), ShardsError> {
-        match self.check(self.ask().await) {
+        match self.check(self.look().await) {
             Err(ShardsError::Store(place, error)) if place != self.place(0) => {
                 tracing::warn!("{place}{error}");
                 Ok(())
@@ -190,13 +190,13 @@ impl Shards {
     }
 
     /// What is wrong about each database by what it says of itself; nothing of those that do not answer.
-    pub fn misplaced(&self, found: &[Option<Answer>]) -> Vec<Option<Misplaced>> {
+    pub fn misplaced(&self, found: &[Option<FoundAt>]) -> Vec<Option<Misplaced>> {
         let judged = Expected::of_all(self.count).zip(found);
         judged.map(|(expected, found)| expected.check(found.as_ref()?).err()).collect()
     }
 
     /// What each says of itself, asked at once.
-    async fn ask(&self) -> Vec<Result<Answer, StoreError>> {
+    pub async fn look(&self) -> Vec<Result<FoundAt, StoreError>> {
         let asked: Vec<_> =
             self.stores.iter().cloned().map(|store| tokio::spawn(async move { store.identity().await })).collect();
         let mut found = Vec::with_capacity(asked.len());
@@ -206,7 +206,7 @@ impl Shards {
         found
     }
 
-    fn check(&self, asked: Vec<Result<Answer, StoreError>>) -> Result<Vec<Answer>, ShardsError> {
+    fn check(&self, asked: Vec<Result<FoundAt, StoreError>>) -> Result<Vec<FoundAt>, ShardsError> {
         self.refuse_misplaced(
             asked.iter().enumerate().filter_map(|(shard, found)| Some((shard, found.as_ref().ok()?))),
         )?;
@@ -215,7 +215,7 @@ impl Shards {
     }
 
     /// `found` comes ascending by shard.
-    fn refuse_misplaced<'a>(&self, found: impl Iterator<Item = (usize, &'a Answer)>) -> Result<(), ShardsError> {
+    fn refuse_misplaced<'a>(&self, found: impl Iterator<Item = (usize, &'a FoundAt)>) -> Result<(), ShardsError> {
         let expected: Vec<Expected> = Expected::of_all(self.count).collect();
         let misplaced: Vec<MisplacedAt> = found
             .filter_map(|(shard, found)| {
@@ -228,7 +228,7 @@ impl Shards {
 
     /// Whether some of the databases answer.
     pub async fn some_answer(&self) -> bool {
-        self.ask().await.iter().any(Result::is_ok)
+        self.look().await.iter().any(Result::is_ok)
     }
 
     /// Brings every database to the schema of this program, in their order, and gives each its identity where they are new. None is begun unless all
@@ -259,9 +259,9 @@ impl Shards {
     }
 
     /// What each database is before it is migrated. A new one among others that are a whole counter is refused: the shard in its place is elsewhere.
-    async fn found_before_migrating(&self) -> Result<Vec<Answer>, ShardsError> {
+    async fn found_before_migrating(&self) -> Result<Vec<FoundAt>, ShardsError> {
         let mut found = Vec::with_capacity(self.len());
-        for (shard, answer) in self.ask().await.into_iter().enumerate() {
+        for (shard, answer) in self.look().await.into_iter().enumerate() {
             found.push(answer.map_err(|error| self.error(shard, error))?);
         }
         self.refuse_misplaced(found.iter().enumerate().filter(|(_, found)| matches!(found.found, Found::Identity(_))))?;
@@ -273,7 +273,7 @@ impl Shards {
         }
     }
 
-    async fn give_identities(&self, found: &[Answer]) -> Result<(), ShardsError> {
+    async fn give_identities(&self, found: &[FoundAt]) -> Result<(), ShardsError> {
         let is_whole =
             found.iter().all(|found| matches!(&found.found, Found::Identity(identity) if identity.is_founded));
         if is_whole {

@@ -16,7 +16,7 @@ use crate::{
         COUNT_SOUNDLY, Connected, Connector, Object, Pool, PoolUse, REFUSE_TO_MISS_CHUNKS, Session, StoreOptions,
         pool_of, prepare_session, take_from,
     },
-    identity::{self, Answer, Expected},
+    identity::{self, Expected, FoundAt},
 };
 
 /// The writer whose counter row holds what was rebuilt from raw events. No lane ever has it: their numbers begin at 1.
@@ -96,11 +96,11 @@ impl Store {
     }
 
     /// What the database says of itself.
-    pub(crate) async fn identity(&self) -> Result<Answer, StoreError> {
+    pub(crate) async fn identity(&self) -> Result<FoundAt, StoreError> {
         let client = self.inner.connector.without_identity();
         let client = Arc::new(client).connect().await?;
         let found = self.call(identity::ask(&client)).await?;
-        Ok(Answer { found, server: client.server().to_owned() })
+        Ok(FoundAt { found, server: client.server().to_owned() })
     }
 
     /// Makes the database this shard of a counter, of a new one if none is given, unless it has an identity already. Returns the counter that it is of.

@@ -10,6 +10,7 @@ pub(crate) mod migrate;
 pub(crate) mod query;
 pub(crate) mod retention;
 pub(crate) mod send;
+pub(crate) mod shard;
 pub(crate) mod site;
 pub(crate) mod tail;
 pub(crate) mod token;
@@ -22,8 +23,8 @@ use clap::Subcommand;
 
 use self::{
     completions::CompletionsArgs, config::ConfigArgs, doctor::DoctorArgs, forget::ForgetArgs, import::ImportArgs,
-    man::ManArgs, migrate::MigrateArgs, query::QueryArgs, retention::RetentionArgs, send::SendArgs, site::SiteArgs,
-    tail::TailArgs, token::TokenArgs, top::TopArgs, verify::VerifyArgs,
+    man::ManArgs, migrate::MigrateArgs, query::QueryArgs, retention::RetentionArgs, send::SendArgs, shard::ShardArgs,
+    site::SiteArgs, tail::TailArgs, token::TokenArgs, top::TopArgs, verify::VerifyArgs,
 };
 use crate::{
     database::{Needs, with_databases},
@@ -45,6 +46,8 @@ pub(crate) enum Command {
     Migrate(MigrateArgs),
     /// Show or set how long raw events are kept.
     Retention(RetentionArgs),
+    /// List the databases of the counter, or prepare one to move to another server.
+    Shard(ShardArgs),
     /// Make, list, rename, archive or delete sites, the counters that have a name.
     Site(SiteArgs),
     /// Make, list or revoke access tokens.
@@ -110,6 +113,10 @@ pub(crate) async fn run(
         }
         Command::Forget(args) => {
             with_databases(databases(&args.database)?, Needs::All, async |shards| forget::run(args, shards).await).await
+        }
+        Command::Shard(args) => {
+            with_databases(databases(&args.database)?, Needs::Unchecked, async |shards| shard::run(args, shards).await)
+                .await
         }
         Command::Site(args) => {
             with_databases(databases(&args.database)?, Needs::First, async |shards| site::run(args, shards).await).await

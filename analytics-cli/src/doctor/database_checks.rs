@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use db::{
-    Examination, Found, Shards, Store, StoreError, mask_password, pooler::SharedSessions, roles, schema::SchemaError,
+    Examination, FoundAt, Shards, Store, StoreError, mask_password, pooler::SharedSessions, roles, schema::SchemaError,
 };
 
 use super::{
@@ -53,7 +53,7 @@ impl<'a> Database<'a> {
     pub(crate) async fn run(
         self,
         shards: &Shards,
-        said: &mut Vec<Option<Found>>,
+        said: &mut Vec<Option<FoundAt>>,
         report: &mut Report,
     ) -> Result<Seen, Failure> {
         let encryption = encryption::look(self.url);
@@ -72,7 +72,7 @@ impl<'a> Database<'a> {
         let identity = self.examination.identity().await;
         said.push(identity.as_ref().ok().cloned());
         report.add(match &identity {
-            Ok(found) => shards::judge_place(shards, said, found),
+            Ok(FoundAt { found, .. }) => shards::judge_place(shards, said, found),
             Err(error) => self.failed(SHARD, error),
         })?;
         let sessions = self.examination.sessions().await;

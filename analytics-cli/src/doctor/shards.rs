@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use db::{Flavour, Found, Shards};
+use db::{Flavour, Found, FoundAt, Shards};
 
 use super::{clock::Skew, finding::Finding};
 
@@ -25,7 +25,7 @@ pub(super) struct Seen {
 }
 
 /// `said` is what the databases up to this one said, and `found` what this one did.
-pub(super) fn judge_place(shards: &Shards, said: &[Option<Found>], found: &Found) -> Finding {
+pub(super) fn judge_place(shards: &Shards, said: &[Option<FoundAt>], found: &Found) -> Finding {
     if let Some(fault) = shards.misplaced(said).pop().flatten() {
         let text = fault.to_string();
         let (seen, advice) =

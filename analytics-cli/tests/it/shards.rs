@@ -424,3 +424,29 @@ async fn a_file_that_is_no_source_is_refused_with_what_to_do() {
     );
     assert_eq!(clicks(&daemon).await, 0);
 }
+
+#[tokio::test]
+async fn a_shard_that_moves_is_listed_and_refused_where_it_was() {
+    let shards = TestShards::new(&[Flavour::Postgres; 2]).await;
+    let databases = shards.arguments();
+    let listed = done(&databases, &["shard", "list"]).await;
+    assert_eq!(listed.stdout.lines().filter(|line| line.ends_with("anywhere  ok")).count(), 2, "{}", listed.stdout);
+
+    let refused = run(&databases, &["shard", "move", "2", "db-b.example:5432"]).await;
+    assert!(refused.code == 2 && refused.stderr.contains("accepted is 0 to 1"), "{}", refused.stderr);
+    assert_eq!(run(&databases, &["shard", "move", "1", "db-b.example"]).await.code, 2);
+
+    let moved = done(&databases, &["shard", "move", "1", "db-b.example:5432"]).await;
+    assert!(moved.stdout.contains("stores nothing more of it"), "{}", moved.stdout);
+    let listed = run(&databases, &["shard", "list", "--format", "json"]).await;
+    assert_eq!(listed.code, 1);
+    let listed: serde_json::Value = serde_json::from_str(&listed.stdout).unwrap();
+    let moved = &listed[1];
+    assert_eq!((&listed[0]["fault"], &moved["lives_at"][0]), (&serde_json::Value::Null, &"db-b.example:5432".into()));
+    assert!(moved["fault"].as_str().unwrap().contains("is a copy of it"), "{listed}");
+    let refused = run(&databases, &["verify"]).await;
+    assert!(refused.code == 2 && refused.stderr.contains("is a copy of it"), "{}", refused.stderr);
+
+    done(&databases, &["shard", "move", "1", "--anywhere"]).await;
+    done(&databases, &["verify"]).await;
+}

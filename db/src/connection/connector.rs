@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     StoreError,
-    identity::{Answer, Expected, Misplaced, ask},
+    identity::{Expected, FoundAt, Misplaced, ask},
     tls_faults,
 };
 
@@ -235,7 +235,7 @@ impl Connector {
         };
         connected.takeovers = self.hosts.lineage.check(found, &target.to_string())?;
         if let Some((expected, found)) = said? {
-            expected.check(&Answer { found, server: connected.server.clone() })?;
+            expected.check(&FoundAt { found, server: connected.server.clone() })?;
         }
         Ok(connected)
     }

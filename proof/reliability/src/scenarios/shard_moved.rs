@@ -39,10 +39,13 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let after = [old.url_of("shard_0"), new.url_of("shard_1")];
 
     let mut daemons = [start(options, &before).await, start(options, &before).await];
-    let mix = Mix::over(shards.count());
-    let traffic = Traffic::start(options.seed, 0, options.clients, &mix, &urls_of(&daemons));
+    // Clients of batches over both wait until both are there.
+    let [singles, both] = [Mix::of_singles(shards.count()), Mix::over(shards.count())];
+    let singles = Traffic::start(options.seed, 0, options.clients, &singles, &urls_of(&daemons));
+    let both = Traffic::start(options.seed, 1, options.clients, &both, &urls_of(&daemons));
     for shard in 0..2 {
-        traffic.acknowledge_of(shard, EVENTS_BETWEEN).await?;
+        singles.acknowledge_of(shard, EVENTS_BETWEEN).await?;
+        both.acknowledge_of(shard, EVENTS_BETWEEN).await?;
     }
 
     let began = Instant::now();
@@ -61,26 +64,27 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         let refused = shards_at(copies)?.verify().await.is_err();
         report.promise(refused, format_args!("{copies:?} are taken, of which one is a copy that was left behind"));
     }
-    traffic.acknowledge_of(0, EVENTS_BETWEEN).await?;
+    singles.acknowledge_of(0, EVENTS_BETWEEN).await?;
     for place in 0..daemons.len() {
         let others: Vec<String> = urls_of(&daemons).into_iter().map(str::to_owned).collect();
         let others: Vec<&str> =
             others.iter().enumerate().filter(|(it, _)| *it != place).map(|(_, url)| url.as_str()).collect();
-        traffic.point_at(&others);
+        [&singles, &both].into_iter().for_each(|traffic| traffic.point_at(&others));
         let stopped = std::mem::replace(&mut daemons[place], start(options, &after).await).terminate().await;
         report.promise(stopped.success(), format_args!("a daemon stopped with {stopped}"));
-        traffic.point_at(&urls_of(&daemons));
+        [&singles, &both].into_iter().for_each(|traffic| traffic.point_at(&urls_of(&daemons)));
         report.faults += 1;
     }
-    traffic.acknowledge_of(1, EVENTS_BETWEEN).await?;
+    singles.acknowledge_of(1, EVENTS_BETWEEN).await?;
+    both.acknowledge_of(1, EVENTS_BETWEEN).await?;
     let moved = (began, Instant::now());
     server.drop_database("shard_1").await?;
     standby.drop_database("shard_0").await?;
     while began.elapsed() < options.duration {
-        traffic.acknowledge(EVENTS_BETWEEN).await?;
+        both.acknowledge(EVENTS_BETWEEN).await?;
     }
 
-    let operations = traffic.stop().await?;
+    let operations = [singles.stop().await?, both.stop().await?].concat();
     let is_of_moved = |operation: &&Operation| match &operation.action {
         Action::Send { events, .. } => events.iter().all(|event| shards.count().shard_of(&event.event.user) == 1),
         _ => false,
