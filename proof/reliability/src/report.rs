@@ -6,8 +6,10 @@ use std::{
 
 use anyhow::Context;
 use db::{Auditor, Shards, Sites, Store};
-use harness::{Daemon, PrivateServer, ShardServers};
-use model::{EventKind, Hour, HourCounts, SiteHour, SiteId, SiteName, Timestamp, UserName, wire::ANALYTICS_PATH};
+use harness::{Daemon, PrivateServer};
+use model::{
+    EventKind, Hour, HourCounts, ShardCount, SiteHour, SiteId, SiteName, Timestamp, UserName, wire::ANALYTICS_PATH,
+};
 use serde::Serialize;
 
 use crate::{
@@ -146,19 +148,19 @@ impl Report {
     /// in all of them.
     pub(crate) async fn audit_shards(
         &mut self,
-        servers: &ShardServers,
+        shards: &Shards,
+        urls: &[String],
         daemons: &[&Daemon],
         operations: &[Operation],
     ) -> anyhow::Result<()> {
-        let shards = servers.shards();
         let mut saboteurs = Vec::new();
-        for url in servers.urls() {
+        for url in urls {
             saboteurs.push(Saboteur::connect_when_up(url).await?);
         }
         for saboteur in &saboteurs {
             saboteur.wait_for_rest().await?;
         }
-        let stored = self.audit_places(shards).await?;
+        let stored = self.placed(shards).await?;
         let verdict = self.judge_stored(&stored, operations);
         self.promise(verdict.is_clean(), &verdict);
         self.audit_counts_of_shards(shards, daemons, &stored).await?;
@@ -172,8 +174,13 @@ impl Report {
         Ok(())
     }
 
-    /// All that is stored, of which each event must be in the database of its visitor.
-    pub(crate) async fn audit_places(&mut self, shards: &Shards) -> anyhow::Result<Multiset> {
+    /// Each event must be in the database of its visitor.
+    pub async fn audit_places(&mut self, shards: &Shards) -> anyhow::Result<()> {
+        self.placed(shards).await.map(drop)
+    }
+
+    /// The same, and all that is stored.
+    pub(crate) async fn placed(&mut self, shards: &Shards) -> anyhow::Result<Multiset> {
         let mut all = Multiset::new();
         for (shard, store) in shards.iter().enumerate() {
             let mut of_shard: u64 = 0;
@@ -349,6 +356,11 @@ async fn counts_of(daemon: &Daemon, hour: Hour, site: Option<&str>) -> anyhow::R
 pub(crate) async fn stored(store: &Store) -> anyhow::Result<Multiset> {
     let events = store.stored_events().await?;
     Ok(events.into_iter().map(|(hour, kind, user, count)| (Key { hour, kind, user }, count)).collect())
+}
+
+/// The name of a metric of a shard; those of a counter of one database have no label.
+pub(crate) fn of_shard(metric: &str, shard: usize, shards: ShardCount) -> String {
+    if shards == ShardCount::ONE { metric.to_owned() } else { format!("{metric}{{shard=\"{shard}\"}}") }
 }
 
 /// The counts of each hour, by brute force.

@@ -41,6 +41,7 @@ pub mod shard_moved;
 mod shard_outages;
 pub mod shard_partitioned;
 pub mod shard_restored;
+pub mod shard_spooled;
 pub mod shards_of_one_server;
 pub mod shards_replicas;
 pub mod shards_with_daemons_killed;
@@ -141,6 +142,8 @@ pub enum Scenario {
     ShardPartitioned,
     /// Several databases: one is restored to an earlier state.
     ShardRestored,
+    /// Several databases: `kill -9` of the server of one, under a daemon with a spool, which is killed too.
+    ShardSpooled,
     /// Several databases, and `kill -9` of the daemon.
     ShardsWithDaemonsKilled,
     /// Several databases and two daemons, of which one is killed, as the settler of all.
@@ -208,6 +211,7 @@ impl Scenario {
             Self::ShardMoved => shard_moved::run(options).await,
             Self::ShardPartitioned => shard_partitioned::run(options).await,
             Self::ShardRestored => shard_restored::run(options).await,
+            Self::ShardSpooled => shard_spooled::run(options).await,
             Self::ShardsWithDaemonsKilled => shards_with_daemons_killed::run(options).await,
             Self::ShardsReplicas => shards_replicas::run(options).await,
             Self::ShardsOfOneServer => shards_of_one_server::run(options).await,

@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use harness::{Daemon, End};
+use model::ShardCount;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::time::sleep;
 
 use crate::{
     options::Options,
-    report::Report,
+    report::{Report, of_shard},
     sabotage::Saboteur,
     traffic::{Mix, Traffic},
 };
@@ -58,7 +59,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     report.notes.push(format!("the daemon was killed {kills} times"));
 
     let operations = traffic.stop().await?;
-    wait_until_stored(&daemon).await?;
+    wait_until_stored(&daemon, ShardCount::ONE).await?;
     let saboteur = Saboteur::connect(server.url()).await?;
     report.audit(server.store(), &saboteur, &[&daemon], &operations).await?;
     report.promise(report.queued > 0, "nothing was spooled");
@@ -73,13 +74,18 @@ async fn restarted(daemon: Daemon, traffic: &Traffic, options: &Options, url: &s
     daemon
 }
 
-pub(super) async fn wait_until_stored(daemon: &Daemon) -> anyhow::Result<()> {
+/// Waits until the spool of every shard is empty.
+pub(super) async fn wait_until_stored(daemon: &Daemon, shards: ShardCount) -> anyhow::Result<()> {
     let began = Instant::now();
-    while daemon.metric("analyticsd_spooled_requests").await != Some(0.0) {
-        if began.elapsed() > REPLAY_PATIENCE {
-            bail!("the spool still holds requests {REPLAY_PATIENCE:?} after the database was back");
+    for shard in 0..shards.get() {
+        while daemon.metric(&of_shard("analyticsd_spooled_requests", shard, shards)).await != Some(0.0) {
+            if began.elapsed() > REPLAY_PATIENCE {
+                bail!(
+                    "the spool of shard {shard} still holds requests {REPLAY_PATIENCE:?} after its database was back"
+                );
+            }
+            sleep(Duration::from_millis(20)).await;
         }
-        sleep(Duration::from_millis(20)).await;
     }
     Ok(())
 }

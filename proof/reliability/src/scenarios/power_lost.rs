@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use harness::{Daemon, End};
+use model::ShardCount;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use crate::{
@@ -62,7 +63,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     report.notes.push(format!("{spooling} times while events were spooled"));
 
     let operations = traffic.stop().await?;
-    wait_until_stored(&daemon).await?;
+    wait_until_stored(&daemon, ShardCount::ONE).await?;
     let saboteur = Saboteur::connect(server.url()).await?;
     report.audit(server.store(), &saboteur, &[&daemon], &operations).await?;
     end(daemon, server, disk).await;

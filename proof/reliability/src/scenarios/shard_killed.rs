@@ -67,6 +67,6 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let mut operations = traffic.stop().await?;
     operations.extend(singles.stop().await?);
     judge(&mut report, &operations, shards, &outages);
-    report.audit_shards(&servers, &[&daemon], &operations).await?;
+    report.audit_shards(servers.shards(), servers.urls(), &[&daemon], &operations).await?;
     Ok(report)
 }

@@ -8,10 +8,10 @@ use tokio::time::sleep;
 
 use crate::{
     backup::Backup,
-    ledger::Multiset,
+    ledger::{Key, Multiset},
     operation::{Action, Operation, Outcome},
     options::Options,
-    report::Report,
+    report::{Report, of_shard},
     sabotage::Saboteur,
     traffic::{Mix, Traffic},
 };
@@ -65,7 +65,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     for url in servers.urls() {
         Saboteur::connect_when_up(url).await?.wait_for_rest().await?;
     }
-    let stored = report.audit_places(servers.shards()).await?;
+    let stored = report.placed(servers.shards()).await?;
     let lost = judge(&mut report, &stored, &singles, &sources, shards, &restored);
     audit_losses(&mut report, &daemon, shards, &lost).await;
     report.audit_counts_of_shards(servers.shards(), &[&daemon], &stored).await?;
@@ -90,11 +90,8 @@ fn judge(
     let mut allowed = Multiset::new();
     for operation in singles.iter().filter(|operation| may_be_lost(operation)) {
         if let Action::Send { events, outcome: Outcome::Acknowledged } = &operation.action {
-            let key = crate::ledger::Key {
-                hour: events[0].site_hour(),
-                kind: events[0].event.kind,
-                user: events[0].event.user.clone(),
-            };
+            let key =
+                Key { hour: events[0].site_hour(), kind: events[0].event.kind, user: events[0].event.user.clone() };
             *allowed.entry(key).or_default() += 1;
         }
     }
@@ -135,11 +132,7 @@ async fn audit_losses(report: &mut Report, daemon: &Daemon, shards: ShardCount, 
 
 /// What the daemon's metric says, once it has reached this.
 async fn lost_events_noticed(daemon: &Daemon, shard: usize, shards: ShardCount, expected: u64) -> u64 {
-    let name = if shards == ShardCount::ONE {
-        "analyticsd_lost_events_total".to_owned()
-    } else {
-        format!("analyticsd_lost_events_total{{shard=\"{shard}\"}}")
-    };
+    let name = of_shard("analyticsd_lost_events_total", shard, shards);
     let began = Instant::now();
     loop {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // It counts.

@@ -46,6 +46,6 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     report.note_times("every shard stored again after the server answered", &recoveries);
 
     let operations = traffic.stop().await?;
-    report.audit_shards(&servers, &[&daemon], &operations).await?;
+    report.audit_shards(servers.shards(), servers.urls(), &[&daemon], &operations).await?;
     Ok(report)
 }

@@ -58,6 +58,6 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     traffic.acknowledge(EVENTS_BETWEEN).await?;
 
     let operations = traffic.stop().await?;
-    report.audit_shards(&servers, &daemons.iter().collect::<Vec<_>>(), &operations).await?;
+    report.audit_shards(servers.shards(), servers.urls(), &daemons.iter().collect::<Vec<_>>(), &operations).await?;
     Ok(report)
 }

@@ -32,6 +32,6 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     traffic.acknowledge(EVENTS_BETWEEN).await?;
 
     let operations = traffic.stop().await?;
-    report.audit_shards(&servers, &[&daemon], &operations).await?;
+    report.audit_shards(servers.shards(), servers.urls(), &[&daemon], &operations).await?;
     Ok(report)
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use model::ShardCount;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use crate::{
@@ -79,7 +80,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     traffic.acknowledge(EVENTS_BETWEEN).await?;
 
     let operations = traffic.stop().await?;
-    wait_until_stored(&daemon).await?;
+    wait_until_stored(&daemon, ShardCount::ONE).await?;
     let saboteur = Saboteur::connect(server.url()).await?;
     report.audit(server.store(), &saboteur, &[&daemon], &operations).await?;
     daemon.kill().await;

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use db::Flavour;
-use harness::{Daemon, TestDatabase};
+use harness::{Daemon, TestDatabase, TestShards};
 use model::Timestamp;
 use reliability::{
     operation::{Action, Operation},
@@ -114,6 +114,23 @@ async fn counters_of_an_hour_that_has_no_event_are_found() {
     database.client().await.batch_execute(tamper).await.unwrap();
     report.audit_database(database.store(), &[]).await.unwrap();
     assert!(report.broken[0].contains("2015-05-17T10:00:00Z: it has counters but no raw events"), "{report:#?}");
+}
+
+#[tokio::test]
+async fn an_event_in_the_shard_of_other_visitors_is_found() {
+    let shards = TestShards::new(&[Flavour::Postgres; 2]).await;
+    let daemon = Daemon::start_with(shards.arguments()).await;
+    for number in 0..20 {
+        assert_eq!(daemon.post(Timestamp::now().to_utc(), &format!("user-{number}"), "click").await, 204);
+    }
+    let mut report = Report::new("a hash that another program computes otherwise");
+    report.audit_places(shards.shards()).await.unwrap();
+    assert_eq!(report.broken, [""; 0]);
+    let client = shards.databases()[1].client().await;
+    let renamed = "update analytics.events set user_name = user_name || ' is another'";
+    assert!(client.execute(renamed, &[]).await.unwrap() > 1);
+    report.audit_places(shards.shards()).await.unwrap();
+    assert!(report.broken.iter().any(|why| why.contains("are in shard 1 and must be in 0")), "{report:#?}");
 }
 
 #[tokio::test]

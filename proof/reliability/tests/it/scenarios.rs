@@ -2,7 +2,8 @@ use reliability::scenarios::{
     backend_killed, clock_jumps, commit_fates, connections_killed, daemon_clocks, daemon_frozen, daemon_killed,
     daemon_stopped, database_crashed, database_frozen, database_hangs, disk_full, false_errors, host_name_moves,
     network_faults, outage_spooled, overload, pages_damaged, patroni_failover, pgpool_kills, power_lost,
-    primary_read_only, replicas, shard_killed, shard_moved, shard_partitioned, shard_restored, shards_of_one_server,
+    primary_read_only, replicas, shard_killed, shard_moved, shard_partitioned, shard_restored, shard_spooled,
+    shards_of_one_server,
     shards_replicas, shards_with_daemons_killed, sites, slot_left_behind, snapshot_held, spool_disk_fails,
     standby_lagged, standby_promoted, syncs_failing, syncs_slow, tables_repacked, timescaledb_upgraded,
 };
@@ -56,6 +57,7 @@ every_promise_is_kept! {
     a_shard_that_moves_loses_nothing_and_its_copies_store_nothing: shard_moved,
     a_shard_that_cannot_be_reached_refuses_its_visitors_and_nobody_elses: shard_partitioned,
     a_shard_that_is_restored_loses_what_it_stored_later_and_sources_are_read_again: shard_restored,
+    what_is_taken_while_a_shard_is_away_is_stored_exactly_once_in_it: shard_spooled,
     shards_of_a_server_that_is_killed_lose_nothing: shards_of_one_server,
     what_shards_acknowledged_survives_kills_of_the_daemon: shards_with_daemons_killed,
     replicas_of_several_shards_answer_as_one_counter_would: shards_replicas,
