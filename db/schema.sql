@@ -330,8 +330,9 @@ create function analytics.audit(first_hour timestamptz, last_hour timestamptz, o
         counted_users bigint, counted_clicks bigint, counted_impressions bigint,
         aggregate_users bigint, aggregate_clicks bigint, aggregate_impressions bigint,
         user_rows bigint, missing_users bigint, strange_users bigint, settled_users bigint,
-        settled_clicks bigint, settled_impressions bigint, is_closed boolean) language plpgsql
-        security definer set search_path=pg_catalog, pg_temp as body a77c16fc5f2e8420;
+        settled_clicks bigint, settled_impressions bigint, is_closed boolean, foreign_users bigint)
+        language plpgsql security definer set search_path=pg_catalog, pg_temp
+        as body e827203ccb1a0af0;
 
 create function analytics.audited_parts(earliest timestamptz, latest timestamptz)
     returns TABLE(first_hour timestamptz, last_hour timestamptz) language sql stable
@@ -343,7 +344,7 @@ create function analytics.blocked(hours timestamptz[], sites integer[], OUT sett
     returns record language sql stable as body 3c500cecd659985d;
 
 create function analytics.confirm_retention(clock timestamptz)
-    returns void language plpgsql set TimeZone=UTC as body 280cc59f495b632c;
+    returns void language plpgsql set TimeZone=UTC as body 481cff05d5bd438d;
 
 create function analytics.count_access_change()
     returns trigger language plpgsql security definer set search_path=pg_catalog, pg_temp

@@ -3,9 +3,9 @@ use reliability::scenarios::{
     daemon_stopped, database_crashed, database_frozen, database_hangs, disk_full, false_errors, host_name_moves,
     network_faults, outage_spooled, overload, pages_damaged, patroni_failover, pgpool_kills, power_lost,
     primary_read_only, replicas, shard_killed, shard_moved, shard_partitioned, shard_restored, shard_spooled,
-    shards_of_one_server,
-    shards_replicas, shards_with_daemons_killed, sites, slot_left_behind, snapshot_held, spool_disk_fails,
-    standby_lagged, standby_promoted, syncs_failing, syncs_slow, tables_repacked, timescaledb_upgraded,
+    shards_of_one_server, shards_replicas, shards_with_daemons_killed, sites, slot_left_behind, snapshot_held,
+    spool_disk_fails, standby_lagged, standby_promoted, syncs_failing, syncs_slow, tables_repacked,
+    timescaledb_upgraded,
 };
 
 use crate::support::options;
