@@ -18,7 +18,7 @@ pub enum StoreError {
     NotAdmitted(tokio_postgres::Error),
     /// The database is not the one that the settings mean. Worth trying again, as an address may lead to the right one later.
     #[error(transparent)]
-    Misplaced(Misplaced),
+    Misplaced(Box<Misplaced>),
     /// No answer within the time that the caller allowed. Worth trying again.
     #[error("the database did not answer within {0:?}")]
     TimedOut(std::time::Duration),

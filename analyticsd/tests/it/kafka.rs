@@ -3,8 +3,8 @@
 use std::{path::Path, time::Duration};
 
 use db::Flavour;
-use harness::{Daemon, Kafka, PrivateServer, TestDatabase, Topic, on_both_flavours};
-use model::HourCounts;
+use harness::{Daemon, Kafka, PrivateServer, ShardServers, TestDatabase, Topic, on_both_flavours};
+use model::{HourCounts, SiteId};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -463,4 +463,35 @@ async fn what_the_topic_deleted_before_it_was_stored_is_counted_as_lost() {
     until_counted(&daemon, counts(13, 13, 0)).await;
     let lost = async || daemon.metric("analyticsd_kafka_lost_messages_total").await;
     until("three are lost", async || lost().await == Some(3.0)).await;
+}
+
+#[tokio::test]
+async fn messages_that_only_some_shards_have_are_completed_in_the_others() {
+    let Some(kafka) = Kafka::start().await else { return };
+    let topic = kafka.topic(1).await;
+    let servers = ShardServers::start(2).await.unwrap();
+    let mut reader = Reader::on(&kafka, &topic, "postgres://none/none").without("--database-url");
+    reader.settings.extend(servers.arguments());
+    let send = async |users: std::ops::Range<u64>| topic.send_all(0, users.map(click)).await;
+    send(0..200).await;
+    let daemon = reader.start().await;
+    until_counted(&daemon, counts(200, 200, 0)).await;
+
+    // Shard 1 lets nothing be stored for now, and shard 0 has more.
+    let client = servers.servers[1].client().await;
+    client.batch_execute("begin; lock analytics.sources in share mode").await.unwrap();
+    send(200..300).await;
+    until("shard 0 has its part", async || {
+        let sources = servers.shards().first().sources(SiteId::NAMELESS, "analyticsd:kafka:").await.unwrap();
+        sources.first().is_some_and(|(_, at)| at.position == 300)
+    })
+    .await;
+    daemon.kill().await;
+    client.batch_execute("rollback").await.unwrap();
+
+    // The batch that comes next would go on behind the end of that part.
+    send(300..350).await;
+    let daemon = reader.start().await;
+    until_counted(&daemon, counts(350, 350, 0)).await;
+    assert_eq!(messages(&daemon, "rejected").await, 0.0);
 }

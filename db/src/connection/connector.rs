@@ -74,7 +74,7 @@ impl From<ConnectError> for StoreError {
         match error {
             ConnectError::Driver(error) => Self::of_new_session(error),
             ConnectError::Silent(limit) => Self::TimedOut(limit),
-            ConnectError::Misplaced(misplaced) => Self::Misplaced(misplaced),
+            ConnectError::Misplaced(misplaced) => Self::Misplaced(Box::new(misplaced)),
             other => Self::Unreachable(Box::new(other)),
         }
     }
