@@ -129,7 +129,7 @@ impl Storing {
                 Err(NotStored::Refused) => most = (most.min(rest.len()) / 2).max(1),
                 // Some shards have the messages up to there already.
                 Err(NotStored::PartEnds(end)) => {
-                    most = rest.iter().take_while(|message| message.end() <= end).count().max(1)
+                    most = rest.iter().take_while(|message| message.end() <= end).count().max(1);
                 }
                 // The next tries find out which it is.
                 Err(NotStored::OneOfThem) => most = 1,

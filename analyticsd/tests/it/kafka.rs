@@ -483,7 +483,7 @@ async fn messages_that_only_some_shards_have_are_completed_in_the_others() {
     send(200..300).await;
     until("shard 0 has its part", async || {
         let sources = servers.shards().first().sources(SiteId::NAMELESS, "analyticsd:kafka:").await.unwrap();
-        sources.first().is_some_and(|(_, at)| at.position == 300)
+        sources.first().is_some_and(|(_, at)| at.position > 200)
     })
     .await;
     daemon.kill().await;

@@ -68,7 +68,9 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         left_behind.push(std::mem::replace(&mut daemons[place], start(options, &after).await));
         if place == 0 {
             // The other one does not know the new address yet.
-            [&singles, &both].into_iter().for_each(|traffic| traffic.point_at(&[daemons[0].url()]));
+            for traffic in [&singles, &both] {
+                traffic.point_at(&[daemons[0].url()]);
+            }
             singles.acknowledge_of(1, 1).await?;
             report.note_times("its visitors were refused", &[began.elapsed()]);
         }
@@ -78,7 +80,9 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         let stopped = daemon.terminate().await;
         report.promise(stopped.success(), format_args!("a daemon stopped with {stopped}"));
     }
-    [&singles, &both].into_iter().for_each(|traffic| traffic.point_at(&urls_of(&daemons)));
+    for traffic in [&singles, &both] {
+        traffic.point_at(&urls_of(&daemons));
+    }
     report.faults += 1;
     singles.acknowledge_of(1, EVENTS_BETWEEN).await?;
     both.acknowledge_of(1, EVENTS_BETWEEN).await?;
