@@ -178,7 +178,7 @@ create table analytics.settings (
     -- Whether every database of the counter has its number. From then on a new database is not
     -- given to the counter.
     is_founded boolean not null default false,
-    -- The servers that the database is used on, each as HOST:PORT, or the folder of its socket, as
+    -- The servers that the database is used on, each as HOST:PORT, or FOLDER:PORT of a socket, as
     -- in the URLs that lead to it. A copy of it elsewhere is refused. Null: it is used wherever it
     -- is.
     lives_at text[],
@@ -480,9 +480,9 @@ create function analytics.refusals(hours timestamptz[], hour_sites integer[],
         key_hours timestamptz[], key_sites integer[], keys text[], fingerprints bytea[],
         source_site integer, source_name text, OUT expired timestamptz[],
         OUT expired_sites integer[], OUT deleted integer[], OUT conflicting bigint[],
-        OUT stands_at bigint, OUT stands_digest bytea)
+        OUT repeated bigint, OUT stands_at bigint, OUT stands_digest bytea)
     returns record language sql stable security definer set search_path=pg_catalog, pg_temp
-        as body 3a079d9022e1f7d6;
+        as body 6a010e87f9896e2a;
 
 create function analytics.refuse_deleted_site(site integer)
     returns void language plpgsql stable as body 4406a7fe21ead902;

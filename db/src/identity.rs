@@ -49,7 +49,7 @@ pub enum Misplaced {
     },
     /// The databases before it hold another counter.
     #[error(
-        "the database is of the counter {found}, and others that the settings name are of {counter}; name the databases of one counter"
+        "the database is of the counter {found}, and the others that are named, or the spool's folder, of {counter}; name the databases of one counter"
     )]
     AnotherCounter {
         /// Its counter.
@@ -68,6 +68,9 @@ pub enum Misplaced {
     /// It says nothing of itself, and one of several must.
     #[error("the database does not say which shard it is; run `analytics-cli migrate up` with all shards")]
     Unknown,
+    /// Not every shard has answered yet, so that it is not known which counter the settings mean.
+    #[error("it is not known yet whether the databases are of one counter, since not all of them have answered")]
+    Unconfirmed,
     /// The login may not ask.
     #[error("this login may not read which shard the database is; it needs the role analytics_daemon")]
     Unreadable,
@@ -81,7 +84,7 @@ fn advice(shards: usize) -> String {
     }
 }
 
-/// What a database must say of itself. All stores of one counter share what they learn of the counter.
+/// What a database must say of itself. All stores of one counter share which counter that is, once it is known: no database of several is used before.
 #[derive(Clone)]
 pub(crate) struct Expected {
     pub(crate) shard: usize,
@@ -94,6 +97,21 @@ impl Expected {
     pub(crate) fn of_all(shards: ShardCount) -> impl Iterator<Item = Self> {
         let counter = Arc::<OnceLock<String>>::default();
         (0..shards.get()).map(move |shard| Self { shard, shards, counter: Arc::clone(&counter) })
+    }
+
+    /// For a counter of one database.
+    pub(crate) fn alone() -> Self {
+        Self { shard: 0, shards: ShardCount::ONE, counter: Arc::default() }
+    }
+
+    /// Lets the databases of this counter be used, and of no other.
+    pub(crate) fn confirm(&self, counter: &str) {
+        let _ = self.counter.set(counter.to_owned());
+    }
+
+    /// The counter, once it is known.
+    pub(crate) fn counter(&self) -> Option<&str> {
+        self.counter.get().map(String::as_str)
     }
 
     /// A database alone need not say anything of itself: what it lacks is found when its schema is looked at.
@@ -113,7 +131,10 @@ impl Expected {
         if let Some(lives_at) = identity.lives_at.as_ref().filter(|servers| !servers.contains(server)) {
             return Err(Misplaced::Moved { lives_at: lives_at.clone(), found_at: server.clone() });
         }
-        let counter = self.counter.get_or_init(|| identity.counter.clone());
+        if is_alone {
+            return Ok(());
+        }
+        let counter = self.counter.get().ok_or(Misplaced::Unconfirmed)?;
         if *counter != identity.counter {
             return Err(Misplaced::AnotherCounter { found: identity.counter.clone(), counter: counter.clone() });
         }
@@ -139,6 +160,16 @@ pub struct FoundAt {
     pub found: Found,
     /// As it stands in URLs.
     pub server: String,
+}
+
+impl FoundAt {
+    /// The counter that it is of.
+    pub fn counter(&self) -> Option<&str> {
+        match &self.found {
+            Found::Identity(identity) => Some(&identity.counter),
+            Found::None | Found::NotAllowed => None,
+        }
+    }
 }
 
 /// It is asked before anything is set on the session, and so by a login whose statements may hardly last.
@@ -213,10 +244,17 @@ mod tests {
     }
 
     fn checked(found: &[Found]) -> Result<(), Misplaced> {
-        let shards = ShardCount::new(found.len()).unwrap();
-        Expected::of_all(shards)
-            .zip(found)
-            .try_for_each(|(expected, found)| expected.check(&at("h:5432", found.clone())))
+        let expected: Vec<Expected> = Expected::of_all(ShardCount::new(found.len()).unwrap()).collect();
+        expected[0].confirm("a");
+        expected.iter().zip(found).try_for_each(|(expected, found)| expected.check(&at("h:5432", found.clone())))
+    }
+
+    #[test]
+    fn no_database_of_several_is_used_before_the_counter_is_known() {
+        let expected: Vec<Expected> = Expected::of_all(ShardCount::new(2).unwrap()).collect();
+        assert_eq!(expected[1].check(&at("h:5432", of("a", 1, 2))), Err(Misplaced::Unconfirmed));
+        expected[0].confirm("a");
+        assert_eq!(expected[1].check(&at("h:5432", of("a", 1, 2))), Ok(()));
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub struct Left {
 }
 
 impl Shards {
-    /// Notes on which servers a shard is used from now on, each as it stands in URLs that lead there (HOST:PORT, or the folder of a socket); none for
+    /// Notes on which servers a shard is used from now on, each as it stands in URLs that lead there (HOST:PORT, or FOLDER:PORT of a socket); none for
     /// wherever it is. Ends every session of it on a server that is not one of them: from then on it refuses connections there, and stores nothing.
     /// Other shards may be away.
     pub async fn move_shard(&self, shard: usize, lives_at: Option<&[String]>) -> Result<Left, ShardsError> {

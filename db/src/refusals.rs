@@ -13,6 +13,8 @@ pub struct Refusals {
     pub deleted: Vec<SiteId>,
     /// The first of its claims under whose key other events are stored.
     pub conflicting: Option<Claim>,
+    /// Whether the same events are stored under all of its keys.
+    pub are_all_repeated: bool,
     /// Where its source stands, if it is of one.
     pub stands_at: Option<SourcePosition>,
 }
@@ -32,7 +34,7 @@ impl Store {
         let source_name = step.map(|step| step.source.as_str());
         let row = self
             .read(async |client| {
-                let ask = "select expired, expired_sites, deleted, conflicting, stands_at, stands_digest \
+                let ask = "select expired, expired_sites, deleted, conflicting, repeated, stands_at, stands_digest \
                            from analytics.refusals($1, $2, $3, $4, $5, $6, $7, $8)";
                 let statement = client.prepare_cached(ask).await?;
                 let parameters: [&(dyn ToSql + Sync); 8] = [
@@ -59,8 +61,9 @@ impl Store {
                 .collect(),
             deleted: numbers(2).collect(),
             conflicting,
+            are_all_repeated: usize::try_from(row.get::<_, i64>(4)).is_ok_and(|repeated| repeated == claims.len()),
             stands_at: step
-                .map(|_| row.get::<_, Option<i64>>(4).map(|it| stands_at(it, row.get(5))).unwrap_or_default()),
+                .map(|_| row.get::<_, Option<i64>>(5).map(|it| stands_at(it, row.get(6))).unwrap_or_default()),
         })
     }
 }

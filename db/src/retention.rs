@@ -154,9 +154,12 @@ impl Shards {
         let kept_from = advanced.map_err(|error| self.error(0, error))?;
         self.copy_retention().await?;
         let applied = self.first().bounded_maintenance(delete(&first, kept_from)).await;
-        let applied = applied.map_err(|error| self.error(0, error));
+        let mut applied = applied.map_err(|error| self.error(0, error));
         for (shard, store) in self.iter().enumerate().skip(1) {
-            Retention::apply(store).await.map_err(|error| self.error(shard, error))?;
+            // One that fails keeps none of the rest from deleting.
+            if let Err(error) = Retention::apply(store).await {
+                applied = applied.and(Err(self.error(shard, error)));
+            }
         }
         applied
     }

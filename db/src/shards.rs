@@ -19,6 +19,8 @@ use crate::{
 pub struct Shards {
     stores: Arc<[Store]>,
     count: ShardCount,
+    /// Of the first; all share which counter it is.
+    expected: Expected,
 }
 
 /// Why databases cannot be used together.
@@ -124,17 +126,19 @@ impl Shards {
     /// Prepares to connect to the databases of these URLs, shard 0 first; nothing is opened yet.
     pub fn new(urls: &[impl AsRef<str>], options: &StoreOptions) -> Result<Self, ShardsError> {
         let count = ShardCount::new(urls.len()).ok_or(ShardsError::Number(urls.len()))?;
-        let stores = Expected::of_all(count).zip(urls).map(|(expected, url)| {
+        let expected: Vec<Expected> = Expected::of_all(count).collect();
+        let stores = expected.iter().zip(urls).map(|(expected, url)| {
             let url = url.as_ref();
             Store::of_shard(url, options.clone(), expected.clone())
                 .map_err(|error| ShardsError::Url(Place::of(expected.shard, count.get(), url), error))
         });
-        Ok(Self { stores: stores.collect::<Result<_, _>>()?, count })
+        let stores = stores.collect::<Result<_, _>>()?;
+        Ok(Self { stores, count, expected: expected[0].clone() })
     }
 
     /// A counter of one database.
     pub fn one(store: &Store) -> Self {
-        Self { stores: [store.clone()].into(), count: ShardCount::ONE }
+        Self { stores: [store.clone()].into(), count: ShardCount::ONE, expected: Expected::alone() }
     }
 
     /// Other connections to the same databases.
@@ -143,6 +147,7 @@ impl Shards {
         Self {
             stores: self.stores.iter().map(|store| store.with_options(options.clone())).collect(),
             count: self.count,
+            expected: self.expected.clone(),
         }
     }
 
@@ -166,17 +171,32 @@ impl Shards {
         Place::of(shard, self.len(), self.stores[shard].url())
     }
 
+    /// The counter, a UUID; none before it is known, which is once all databases of several have answered.
+    pub fn counter(&self) -> Option<&str> {
+        self.expected.counter()
+    }
+
+    /// Says which counter it is, as an earlier run found out, so that those that answer can be used while others are away.
+    pub fn remember(&self, counter: &str) {
+        self.expected.confirm(counter);
+    }
+
     /// Finds out whether each database is the one that is meant in its place. Changes nothing. One that is not decides, also where others do not
-    /// answer.
+    /// answer. Only then are several used.
     pub async fn verify(&self) -> Result<(), ShardsError> {
         self.check(self.look().await).map(drop)
     }
 
-    /// The same where only the first is needed: others may be away.
+    /// The same where only the first is needed: others may be away, and it alone says which counter it is.
     pub async fn verify_first(&self) -> Result<(), ShardsError> {
-        match self.check(self.look().await) {
+        let found = self.look().await;
+        let first = found.first().and_then(|first| first.as_ref().ok()).and_then(FoundAt::counter).map(str::to_owned);
+        match self.check(found) {
             Err(ShardsError::Store(place, error)) if place != self.place(0) => {
                 tracing::warn!("{place}{error}");
+                if let Some(counter) = first {
+                    self.expected.confirm(&counter);
+                }
                 Ok(())
             }
             found => found.map(drop),
@@ -186,12 +206,14 @@ impl Shards {
     /// The same before the databases have their identities, as a look at their schemas needs it: those that have one yet must be
     /// in their places.
     pub async fn verify_or_new(&self) -> Result<(), ShardsError> {
-        self.found_before_migrating().await.map(drop)
+        let found = self.found_before_migrating().await?;
+        found.iter().filter_map(FoundAt::counter).for_each(|counter| self.expected.confirm(counter));
+        Ok(())
     }
 
     /// What is wrong about each database by what it says of itself; nothing of those that do not answer.
     pub fn misplaced(&self, found: &[Option<FoundAt>]) -> Vec<Option<Misplaced>> {
-        let judged = Expected::of_all(self.count).zip(found);
+        let judged = self.expected_of(found.iter().flatten()).into_iter().zip(found);
         judged.map(|(expected, found)| expected.check(found.as_ref()?).err()).collect()
     }
 
@@ -211,12 +233,27 @@ impl Shards {
             asked.iter().enumerate().filter_map(|(shard, found)| Some((shard, found.as_ref().ok()?))),
         )?;
         let asked = asked.into_iter().enumerate();
-        asked.map(|(shard, found)| found.map_err(|error| self.error(shard, error))).collect()
+        let found = asked.map(|(shard, found)| found.map_err(|error| self.error(shard, error)));
+        let found = found.collect::<Result<Vec<FoundAt>, _>>()?;
+        found.iter().filter_map(FoundAt::counter).for_each(|counter| self.expected.confirm(counter));
+        Ok(found)
+    }
+
+    /// What each must say of itself: that it is of the counter that is known, or else of that of the first that says one.
+    fn expected_of<'a>(&self, mut found: impl Iterator<Item = &'a FoundAt>) -> Vec<Expected> {
+        let expected: Vec<Expected> = Expected::of_all(self.count).collect();
+        if let Some(counter) = self.counter().or_else(|| found.find_map(FoundAt::counter)) {
+            expected[0].confirm(counter);
+        }
+        expected
     }
 
     /// `found` comes ascending by shard.
-    fn refuse_misplaced<'a>(&self, found: impl Iterator<Item = (usize, &'a FoundAt)>) -> Result<(), ShardsError> {
-        let expected: Vec<Expected> = Expected::of_all(self.count).collect();
+    fn refuse_misplaced<'a>(
+        &self,
+        found: impl Iterator<Item = (usize, &'a FoundAt)> + Clone,
+    ) -> Result<(), ShardsError> {
+        let expected = self.expected_of(found.clone().map(|(_, found)| found));
         let misplaced: Vec<MisplacedAt> = found
             .filter_map(|(shard, found)| {
                 let fault = expected[shard].check(found).err()?;
@@ -224,11 +261,6 @@ impl Shards {
             })
             .collect();
         if misplaced.is_empty() { Ok(()) } else { Err(ShardsError::Misplaced(misplaced)) }
-    }
-
-    /// Whether some of the databases answer.
-    pub async fn some_answer(&self) -> bool {
-        self.look().await.iter().any(Result::is_ok)
     }
 
     /// Brings every database to the schema of this program, in their order, and gives each its identity where they are new. None is begun unless all
@@ -260,11 +292,13 @@ impl Shards {
 
     /// What each database is before it is migrated. A new one among others that are a whole counter is refused: the shard in its place is elsewhere.
     async fn found_before_migrating(&self) -> Result<Vec<FoundAt>, ShardsError> {
-        let mut found = Vec::with_capacity(self.len());
-        for (shard, answer) in self.look().await.into_iter().enumerate() {
-            found.push(answer.map_err(|error| self.error(shard, error))?);
-        }
-        self.refuse_misplaced(found.iter().enumerate().filter(|(_, found)| matches!(found.found, Found::Identity(_))))?;
+        let asked = self.look().await;
+        // One that is wrong decides, also where others do not answer.
+        let said = asked.iter().enumerate().filter_map(|(shard, found)| Some((shard, found.as_ref().ok()?)));
+        self.refuse_misplaced(said.filter(|(_, found)| matches!(found.found, Found::Identity(_))))?;
+        let asked = asked.into_iter().enumerate();
+        let found = asked.map(|(shard, found)| found.map_err(|error| self.error(shard, error)));
+        let found = found.collect::<Result<Vec<FoundAt>, _>>()?;
         let is_founded =
             found.iter().any(|found| matches!(&found.found, Found::Identity(identity) if identity.is_founded));
         match found.iter().position(|found| !matches!(found.found, Found::Identity(_))) {
@@ -277,7 +311,7 @@ impl Shards {
         let is_whole =
             found.iter().all(|found| matches!(&found.found, Found::Identity(identity) if identity.is_founded));
         if is_whole {
-            return Ok(());
+            return self.verify().await;
         }
         let mut counter = None;
         for (shard, store) in self.iter().enumerate() {

@@ -45,6 +45,20 @@ impl Shards {
     /// Copies the sites of the first shard to the others. One that is away keeps none of the rest from getting them. Where the first was restored from an
     /// older backup, it gives none of the numbers again that the others know.
     pub async fn copy_sites(&self) -> Result<(), ShardsError> {
+        self.reserve_sites().await?;
+        let SiteColumns { ids, names, created, archived, deleted } =
+            SiteColumns::read(self.first()).await.map_err(|error| self.error(0, error))?;
+        let mut copied = Ok(());
+        for (shard, store) in self.iter().enumerate().skip(1) {
+            let take = "select analytics.take_sites($1, $2, $3, $4, $5)";
+            let taken = store.row(take, &[&ids, &names, &created, &archived, &deleted]).await;
+            copied = copied.and(taken.map(drop).map_err(|error| self.error(shard, error)));
+        }
+        copied
+    }
+
+    /// Sees to it that the first gives no number to a new site that another shard knows: it may have been restored from an older backup.
+    pub async fn reserve_sites(&self) -> Result<(), ShardsError> {
         let mut known = None;
         for store in self.iter().skip(1) {
             // One that is away is told of below.
@@ -56,15 +70,7 @@ impl Shards {
             let reserve = "select analytics.reserve_sites($1)";
             self.first().read_rows(reserve, &[&known]).await.map_err(|error| self.error(0, error))?;
         }
-        let SiteColumns { ids, names, created, archived, deleted } =
-            SiteColumns::read(self.first()).await.map_err(|error| self.error(0, error))?;
-        let mut copied = Ok(());
-        for (shard, store) in self.iter().enumerate().skip(1) {
-            let take = "select analytics.take_sites($1, $2, $3, $4, $5)";
-            let taken = store.row(take, &[&ids, &names, &created, &archived, &deleted]).await;
-            copied = copied.and(taken.map(drop).map_err(|error| self.error(shard, error)));
-        }
-        copied
+        Ok(())
     }
 
     /// Copies the setting of retention, and what is due by it, to the others.

@@ -44,7 +44,7 @@ enum Action {
         /// The number of the shard, from 0.
         #[arg(value_name = "SHARD")]
         shard: usize,
-        /// The servers that lead to it from now on, as they will stand in the URL: HOST:PORT, or the folder of a socket.
+        /// The servers that lead to it from now on, as they will stand in the URL: HOST:PORT, or FOLDER:PORT of a socket.
         #[arg(value_name = "SERVER", value_parser = server, required_unless_present = "anywhere", conflicts_with = "anywhere")]
         servers: Vec<String>,
         /// Use it wherever it is, as before it ever moved.
@@ -54,14 +54,14 @@ enum Action {
 }
 
 fn server(text: &str) -> Result<String, String> {
-    let is_address = text.rsplit_once(':').is_some_and(|(host, port)| {
-        let is_host = !host.is_empty() && !host.contains(['/', '@']) && (!host.contains(':') || host.starts_with('['));
-        is_host && port.parse::<u16>().is_ok_and(|port| port > 0)
+    let is_server = text.rsplit_once(':').is_some_and(|(host, port)| {
+        let is_name = !host.is_empty() && !host.contains(['/', '@']) && (!host.contains(':') || host.starts_with('['));
+        (is_name || host.starts_with('/')) && port.parse::<u16>().is_ok_and(|port| port > 0)
     });
-    if is_address || text.starts_with('/') {
+    if is_server {
         Ok(text.to_owned())
     } else {
-        Err("it is no server; accepted is HOST:PORT, [ADDRESS]:PORT, or the folder of a socket".to_owned())
+        Err("it is no server; accepted is HOST:PORT, [ADDRESS]:PORT, or FOLDER:PORT of a socket".to_owned())
     }
 }
 
@@ -175,11 +175,12 @@ mod tests {
     use crate::output::{ReportFormat, palette::Palette};
 
     #[test]
-    fn a_server_is_a_host_with_a_port_or_a_folder() {
+    fn a_server_is_a_host_or_a_folder_with_a_port() {
         for (text, is_server) in [
             ("db-2.example:5432", true),
             ("[::1]:5432", true),
-            ("/var/run/postgresql", true),
+            ("/var/run/postgresql:5432", true),
+            ("/var/run/postgresql", false),
             ("db-2.example", false),
             ("::1:5432", false),
             ("postgres://h:5432/db", false),

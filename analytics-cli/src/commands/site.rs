@@ -80,6 +80,9 @@ enum Action {
 pub(crate) async fn run(args: SiteArgs, shards: &Shards) -> Result<ExitCode, Failure> {
     check_first_schema(shards).await?;
     let changes = !matches!(args.action, Action::List { .. });
+    if matches!(args.action, Action::Create { .. }) {
+        shards.reserve_sites().await?;
+    }
     let code = act(args.action, Sites(shards.first())).await?;
     if changes && code == ExitCode::SUCCESS {
         copy(shards).await;

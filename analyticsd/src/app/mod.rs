@@ -121,17 +121,17 @@ impl App {
             shards.len(),
         ));
         let has_spool = config.spool.is_some();
-        let patience = if has_spool { Duration::ZERO } else { DATABASE_PATIENCE };
+        if let Some(spool) = &config.spool {
+            ShardSpools::recall_counter(&spool.dir, &shards)?;
+        }
+        // Which of several databases is which is not known before all have answered once: nothing is stored by a guess.
+        let may_do_without_some = shards.counter().is_some() || (has_spool && shards.len() == 1);
+        let patience = if has_spool && may_do_without_some { Duration::ZERO } else { DATABASE_PATIENCE };
         service_manager::waits("waiting for the database");
         let is_prepared = match prepare_schema(&shards, config.migrate, patience, &metrics).await {
             Ok(()) => true,
-            Err(error) if is_outage(&error) && has_spool => {
+            Err(error) if is_outage(&error) && has_spool && may_do_without_some => {
                 tracing::warn!("{}; events go into the spool until the database answers", db::describe(error.as_ref()));
-                false
-            }
-            // Those of the other shards are served.
-            Err(error) if is_outage(&error) && shards.some_answer().await => {
-                tracing::warn!("{}; its visitors' events are refused until it answers", db::describe(error.as_ref()));
                 false
             }
             Err(error) => return Err(error),

@@ -72,8 +72,14 @@ pub(super) async fn prepare_schema_later(
     metrics: &Metrics,
 ) -> anyhow::Error {
     loop {
-        for store in shards.iter() {
-            store.answers().await;
+        // One that is not what the settings mean is found here, also while others do not answer.
+        match shards.verify().await {
+            Ok(()) => {}
+            Err(error) if error.is_outage() => {
+                sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+            Err(error) => return error.into(),
         }
         match prepare_schema(shards, migrate, DATABASE_PATIENCE, metrics).await {
             Ok(()) => {

@@ -20,6 +20,7 @@ use tokio::{
     task::{JoinError, JoinSet},
     time::{sleep, timeout},
 };
+use tracing::Instrument;
 
 use crate::{
     ingest::{
@@ -101,7 +102,7 @@ impl Batcher {
             // The present lane proves it at once.
             proves_next: Instant::now() + if name == LaneName::Present { Duration::ZERO } else { QUIET_OF_OTHERS },
         };
-        tasks.spawn_lane(lane.run());
+        tasks.spawn_lane(lane.run().instrument(shared.metrics.span()));
         Self { jobs, spool }
     }
 
@@ -511,7 +512,7 @@ impl Lane {
             }
         }
         let (store, commits, losses) = (self.store.clone(), Arc::clone(&self.commits), self.losses.clone());
-        self.undecided.spawn(async move {
+        let finding_out = async move {
             match undecided.find_out(&store, FATE_PATIENCE).await {
                 Fate::Stored => {
                     tracing::info!(lane, "the commit went through");
@@ -532,7 +533,8 @@ impl Lane {
                     None
                 }
             }
-        });
+        };
+        self.undecided.spawn(finding_out.in_current_span());
     }
 }
 

@@ -48,7 +48,8 @@ impl Repeated {
     }
 }
 
-/// Why events were not acknowledged. They are not stored, except for [`IngestError::Unknown`] and [`IngestError::Incomplete`].
+/// Why events were not acknowledged. They are not stored, except for [`IngestError::Unknown`], [`IngestError::Incomplete`] and
+/// [`IngestError::RefusedInPart`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum IngestError {
     /// Too many requests wait already, or this one waited too long.
@@ -78,6 +79,9 @@ pub(crate) enum IngestError {
     /// Their source stands here, and not where the request begins; or the request does not end where a part of it does that some shards have.
     #[error("the source stands elsewhere")]
     SourceElsewhere(SourceStanding),
+    /// The same of what some shards lack, of a batch that others have stored before.
+    #[error("{0}, and some shards have stored their part before")]
+    RefusedInPart(Box<Self>),
     /// Some shards have stored theirs of them, and others have not. Given again under the same key or source, they complete what is missing.
     #[error("not every shard has stored its part")]
     Incomplete,
@@ -89,7 +93,14 @@ pub(crate) enum IngestError {
 impl IngestError {
     /// Whether the same events would be refused again.
     pub(crate) fn is_for_good(&self) -> bool {
-        matches!(self, Self::Expired(_) | Self::SiteDeleted | Self::Conflict(..) | Self::SourceElsewhere(_))
+        matches!(
+            self,
+            Self::Expired(_)
+                | Self::SiteDeleted
+                | Self::Conflict(..)
+                | Self::SourceElsewhere(_)
+                | Self::RefusedInPart(_)
+        )
     }
 }
 

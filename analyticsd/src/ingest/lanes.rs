@@ -108,19 +108,32 @@ impl EventLanes {
             self.refuse(&parts).await?;
         }
         let end = parts.first().and_then(|(_, part)| Some(part.step.as_ref()?.to.position));
-        let stored = parts.into_iter().map(|(shard, part)| self.shards[shard].store_batch(part, share.clone()));
-        together(join_all(stored).await, end)
+        let mut parts = parts.into_iter();
+        // Of two batches that come under one key at once, one is first in the first shard of both, and the other is refused there before
+        // anything of it is stored.
+        let mut first = None;
+        if end.is_none()
+            && let Some((shard, part)) = parts.next()
+        {
+            first = Some(Ok(self.shards[shard].store_batch(part, share.clone()).await?));
+        }
+        let stored = parts.map(|(shard, part)| self.shards[shard].store_batch(part, share.clone()));
+        together(first.into_iter().chain(join_all(stored).await).collect(), end)
     }
 
     /// Asks each shard whether it would refuse its part for good, so that no other stores its own.
     async fn refuse(&self, parts: &[(usize, Submission)]) -> Result<(), IngestError> {
         let asked = parts.iter().map(async |(shard, part)| (*shard, part, ask(&self.stores[*shard], part).await));
         let mut stand = Vec::new();
-        let mut is_away = false;
+        let (mut is_away, mut is_stored_in_part, mut refused) = (false, false, None);
         for (shard, part, refusals) in join_all(asked).await {
             match refusals {
                 Ok(refusals) => {
-                    self.judge(shard, part, &refusals).await?;
+                    if has(part, &refusals) {
+                        is_stored_in_part = true;
+                    } else if let Err(error) = self.judge(shard, part, &refusals).await {
+                        refused = refused.or(Some(error));
+                    }
                     stand.extend(refusals.stands_at);
                 }
                 Err(error) => {
@@ -128,6 +141,9 @@ impl EventLanes {
                     is_away = true;
                 }
             }
+        }
+        if let Some(error) = refused {
+            return Err(if is_stored_in_part { IngestError::RefusedInPart(Box::new(error)) } else { error });
         }
         let step = parts.first().and_then(|(_, part)| part.step.as_ref());
         // Of a source nothing is spooled.
@@ -157,6 +173,14 @@ impl EventLanes {
 
 async fn ask(store: &Store, part: &Submission) -> Result<Refusals, StoreError> {
     timeout(PATIENCE, store.refusals(part)).await.unwrap_or(Err(StoreError::TimedOut(PATIENCE)))
+}
+
+/// Whether a shard has stored its part before, so that it says so whatever has become of the part's hours since.
+fn has(part: &Submission, refusals: &Refusals) -> bool {
+    match (&part.step, &refusals.stands_at) {
+        (Some(step), Some(at)) => at.position > step.to.position || *at == step.to,
+        _ => refusals.are_all_repeated && !part.keyed.is_empty() && part.is_all_keyed(),
+    }
 }
 
 /// Where a source stands whose part begins or ends within what some shards have; none if its shards may take the part,
@@ -221,6 +245,7 @@ mod tests {
         SourcePosition { position, check: None }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "it stands beside errors")]
     fn committed(clicks: u64, stands_at: Option<u64>) -> Result<Accepted, IngestError> {
         Ok(Accepted::Committed(Repeated { clicks, impressions: 1, stands_at }))
     }

@@ -9,6 +9,8 @@ use tokio::{
     time::sleep,
 };
 
+use tracing::Instrument;
+
 use crate::process::tasks::Tasks;
 use crate::telemetry::metrics::{LaneName, ShardMetrics};
 
@@ -32,7 +34,8 @@ impl Losses {
     /// Starts the task. It runs one check at a time, so that a hanging database gets few of them.
     pub(crate) fn start(store: &Store, metrics: &Arc<ShardMetrics>, tasks: &Tasks) -> Self {
         let (left, waiting) = mpsc::channel(MAX_WAITING);
-        tasks.spawn_background("looking for lost commits", look_at_each(waiting, store.clone(), Arc::clone(metrics)));
+        let looking = look_at_each(waiting, store.clone(), Arc::clone(metrics));
+        tasks.spawn_background("looking for lost commits", looking.instrument(metrics.span()));
         Self { store: store.clone(), metrics: Arc::clone(metrics), left }
     }
 

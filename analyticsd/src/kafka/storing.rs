@@ -219,6 +219,18 @@ impl Storing {
                 refused.keys.insert((at, key));
                 Err(NotStored::Refused)
             }
+            Err(IngestError::RefusedInPart(cause)) => {
+                match *cause {
+                    IngestError::Expired(expired) => {
+                        refused.hours.insert(SiteHour { hour: Hour::containing(expired.at), site: expired.site });
+                    }
+                    IngestError::Conflict(at, key) => {
+                        refused.keys.insert((at, key));
+                    }
+                    other => return Err(NotStored::Later(other.to_string())),
+                }
+                Err(NotStored::Refused)
+            }
             // A site that was deleted is known as such in a moment. Of all others the next try may go through; where it is not known
             // whether they are stored, it finds out.
             Err(error) => Err(NotStored::Later(error.to_string())),

@@ -172,10 +172,13 @@ async fn while_the_first_shard_is_away_those_who_were_let_in_still_are() {
 }
 
 #[tokio::test]
-async fn a_daemon_starts_while_a_shard_is_away_and_serves_the_others() {
+async fn a_daemon_that_knows_its_counter_starts_while_a_shard_is_away_and_serves_the_others() {
     let mut servers = ShardServers::start(2).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let spool = ["--spool", dir.path().to_str().unwrap()];
+    assert!(daemon(&servers, &spool).await.terminate().await.success());
     servers.servers[1].stop().await.unwrap();
-    let daemon = daemon(&servers, &["--spool", servers.servers[0].dir().join("spool").to_str().unwrap()]).await;
+    let daemon = daemon(&servers, &spool).await;
     let users = [0, 1].map(|shard| visitor_of(shard, 2));
     let post = async |shard: usize| daemon.post(at(HOUR), &users[shard], "click").await.as_u16();
     assert_eq!((post(0).await, post(1).await), (204, 202));
@@ -183,6 +186,35 @@ async fn a_daemon_starts_while_a_shard_is_away_and_serves_the_others() {
     until(204, async || post(1).await).await;
     until(Some(0.0), async || daemon.metric("analyticsd_spooled_requests{shard=\"1\"}").await).await;
     assert_eq!(daemon.counts(at(HOUR)).await.unique_users, 2);
+    assert!(daemon.terminate().await.success());
+
+    // A database of another counter is refused though the others cannot say so.
+    let other = ShardServers::start(2).await.unwrap();
+    servers.servers[0].stop().await.unwrap();
+    let mut command = Daemon::command();
+    command.args(["--shard", servers.servers[0].url(), "--shard", other.servers[1].url(), "--listen", "127.0.0.1:0"]);
+    let ended = command.args(spool).args(ADMIN).output().await.unwrap();
+    let log = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.code() == Some(2) && log.contains("is of the counter"), "{log}");
+    assert_eq!(other.shards()[1].stored_events().await.unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn a_part_that_a_shard_has_is_repeated_whatever_has_become_of_its_hour() {
+    let servers = ShardServers::start(2).await.unwrap();
+    let daemon = daemon(&servers, &[]).await;
+    for query in ["source=log&from=0&to=10", "id=a"] {
+        assert_eq!(send(&daemon, query, clicks(0..10)).await.status(), StatusCode::NO_CONTENT);
+    }
+    for server in &servers.servers {
+        let client = server.client().await;
+        client.batch_execute("update analytics.settings set due_before = '2016-01-01Z'").await.unwrap();
+    }
+    for query in ["source=log&from=0&to=10", "id=a"] {
+        assert_eq!(send(&daemon, query, clicks(0..10)).await.status(), StatusCode::NO_CONTENT, "{query}");
+    }
+    assert_eq!(send(&daemon, "id=b", clicks(0..10)).await.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(daemon.counts(at(HOUR)).await, counts(10, 20, 0));
 }
 
 async fn listed(daemon: &Daemon) -> Vec<(u64, Vec<u64>)> {

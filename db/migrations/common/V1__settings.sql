@@ -44,7 +44,7 @@ comment on column analytics.settings.shards is 'How many databases the counter h
 comment on column analytics.settings.is_founded is
     'Whether every database of the counter has its number. From then on a new database is not given to the counter.';
 comment on column analytics.settings.lives_at is
-    'The servers that the database is used on, each as HOST:PORT, or the folder of its socket, as in the URLs that lead to it. A copy of it elsewhere is refused. Null: it is used wherever it is.';
+    'The servers that the database is used on, each as HOST:PORT, or FOLDER:PORT of a socket, as in the URLs that lead to it. A copy of it elsewhere is refused. Null: it is used wherever it is.';
 
 create table analytics.schema_functions (
     singleton boolean primary key default true check (singleton),

@@ -256,7 +256,7 @@ impl Connector {
         let (client, connection) = config.port(target.server.port).ssl_mode(mode).connect(tls).await?;
         let skipped_standby = Arc::<AtomicBool>::default();
         let driver = AbortOnDropHandle::new(tokio::spawn(drive(connection, Arc::clone(&skipped_standby))));
-        let server = target.server.name();
+        let server = target.server.whole_name();
         Ok(Connected { client, driver, skipped_standby, takeovers: Takeovers::default(), server })
     }
 }

@@ -141,6 +141,14 @@ impl Server {
         }
     }
 
+    /// By which it is told from every other: sockets of several servers may be in one folder.
+    pub(super) fn whole_name(&self) -> String {
+        match &self.host {
+            Host::Tcp(_) => self.name(),
+            Host::Unix(folder) => format!("{}:{}", folder.display(), self.port),
+        }
+    }
+
     fn is_on_this_machine(&self) -> bool {
         match (&self.host, self.address) {
             (Host::Unix(_), _) => true,

@@ -260,6 +260,12 @@ impl ApiError {
                 "The database of shard {shard}, which this visitor belongs to, does not answer, or cannot store events now. \
                  Nothing was stored."
             )),
+            Self::Ingest(IngestError::RefusedInPart(cause)) => {
+                let mut answer = Self::Ingest(*cause).answer()?;
+                let kept = "Other databases of the counter keep the part of it that they stored when it came before.";
+                answer.problem.detail = answer.problem.detail.replace("Nothing was stored.", kept);
+                answer
+            }
             Self::Ingest(IngestError::Incomplete) => Answer::new(
                 Reason::Unavailable,
                 503,

@@ -18,6 +18,7 @@ use tokio::{
     sync::{Notify, mpsc},
     task::spawn_blocking,
 };
+use tracing::Instrument;
 
 pub(crate) use error::SpoolError;
 use log::{SpoolBudget, SpoolLog};
@@ -69,12 +70,13 @@ impl SpoolLane {
                 rejects::Rejects::in_folder(dir),
                 Arc::clone(metrics),
                 losses.clone(),
-            ),
+            )
+            .instrument(metrics.span()),
         );
         let (jobs, queue) = mpsc::channel(QUEUE_LENGTH);
         let waiting = jobs.downgrade();
         metrics.watch_queue("spool", move || waiting.upgrade().map(|jobs| Queued::of(&jobs)));
-        tasks.spawn_lane(append_all(queue, Arc::clone(&log), appended));
+        tasks.spawn_lane(append_all(queue, Arc::clone(&log), appended).instrument(metrics.span()));
         Ok(Self { jobs, log })
     }
 

@@ -51,6 +51,11 @@ impl ShardMetrics {
         labels
     }
 
+    /// Names the shard in the lines of the log that are written within.
+    pub(crate) fn span(&self) -> tracing::Span {
+        self.label.map_or_else(tracing::Span::none, |shard| tracing::info_span!("of", shard))
+    }
+
     pub(crate) fn read_failed(&self, lane: ReadLaneName) {
         self.read_failures[lane as usize].add(1);
     }

@@ -94,6 +94,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
 
     let operations = [singles.stop().await?, both.stop().await?].concat();
     let now = shards_at(&after)?;
+    now.verify().await?;
     report.audit_shards(&now, &after, &[&daemons[0], &daemons[1]], &operations).await?;
     Ok(report)
 }
