@@ -125,12 +125,13 @@ impl App {
             ShardSpools::recall_counter(&spool.dir, &shards)?;
         }
         // Which of several databases is which is not known before all have answered once: nothing is stored by a guess.
-        let may_do_without_some = shards.counter().is_some() || (has_spool && shards.len() == 1);
-        let patience = if has_spool && may_do_without_some { Duration::ZERO } else { DATABASE_PATIENCE };
+        let is_counter_known = shards.len() == 1 || shards.counter().is_some();
+        let may_do_without = has_spool && is_counter_known;
+        let patience = if may_do_without { Duration::ZERO } else { DATABASE_PATIENCE };
         service_manager::waits("waiting for the database");
         let is_prepared = match prepare_schema(&shards, config.migrate, patience, &metrics).await {
             Ok(()) => true,
-            Err(error) if is_outage(&error) && has_spool && may_do_without_some => {
+            Err(error) if is_outage(&error) && may_do_without => {
                 tracing::warn!("{}; events go into the spool until the database answers", db::describe(error.as_ref()));
                 false
             }

@@ -13,6 +13,8 @@ use crate::{auth::AccessTables, process::service_manager, telemetry::metrics::Me
 
 /// How long a start waits for a database that cannot be reached yet, as when both start at the same time.
 pub(super) const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a start waits before it asks again.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Migrates the schema if the settings say so, and refuses one that does not fit, and databases that are not those that the
 /// settings mean.
@@ -72,21 +74,13 @@ pub(super) async fn prepare_schema_later(
     metrics: &Metrics,
 ) -> anyhow::Error {
     loop {
-        // One that is not what the settings mean is found here, also while others do not answer.
-        match shards.verify().await {
-            Ok(()) => {}
-            Err(error) if error.is_outage() => {
-                sleep(Duration::from_secs(1)).await;
-                continue;
-            }
-            Err(error) => return error.into(),
-        }
-        match prepare_schema(shards, migrate, DATABASE_PATIENCE, metrics).await {
+        // One that is not what the settings mean is found also while others do not answer.
+        match prepare_schema(shards, migrate, Duration::ZERO, metrics).await {
             Ok(()) => {
                 service_manager::serves(address);
                 return std::future::pending().await;
             }
-            Err(error) if is_outage(&error) => {}
+            Err(error) if is_outage(&error) => sleep(PAUSE).await,
             Err(error) => return error,
         }
     }
@@ -129,7 +123,7 @@ async fn patiently<T>(patience: Duration, mut call: impl AsyncFnMut() -> Result<
                     return Err(anyhow!(error).context(format!("no database after {} seconds", patience.as_secs())));
                 }
                 tracing::warn!(%error, "waiting for the database");
-                sleep(Duration::from_secs(1)).await;
+                sleep(PAUSE).await;
             }
             other => return Ok(other?),
         }

@@ -91,6 +91,15 @@ pub(crate) enum IngestError {
 }
 
 impl IngestError {
+    /// Why what some shards lack of a batch was refused, or the error itself.
+    #[cfg_attr(not(feature = "kafka"), expect(dead_code, reason = "only a topic leaves out what is refused"))]
+    pub(crate) fn cause(self) -> Self {
+        match self {
+            Self::RefusedInPart(cause) => *cause,
+            other => other,
+        }
+    }
+
     /// Whether the same events would be refused again.
     pub(crate) fn is_for_good(&self) -> bool {
         matches!(

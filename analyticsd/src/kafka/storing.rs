@@ -194,7 +194,8 @@ impl Storing {
         let to = SourcePosition { position: last.end(), check: Some(last.check()) };
         submission.step = Some(SourceStep { site: SITE, source: source.clone(), from: from.clone(), to: to.clone() });
         let events = submission.events.len();
-        match self.services.events.store_batch(submission, None).await {
+        let stored = self.services.events.store_batch(submission, None).await;
+        match stored.map_err(IngestError::cause) {
             Ok(Accepted::Committed(repeated)) => {
                 let before = usize::try_from(repeated.clicks + repeated.impressions).unwrap_or(events).min(events);
                 counts.repeated.add(before);
@@ -217,18 +218,6 @@ impl Storing {
             }
             Err(IngestError::Conflict(at, key)) => {
                 refused.keys.insert((at, key));
-                Err(NotStored::Refused)
-            }
-            Err(IngestError::RefusedInPart(cause)) => {
-                match *cause {
-                    IngestError::Expired(expired) => {
-                        refused.hours.insert(SiteHour { hour: Hour::containing(expired.at), site: expired.site });
-                    }
-                    IngestError::Conflict(at, key) => {
-                        refused.keys.insert((at, key));
-                    }
-                    other => return Err(NotStored::Later(other.to_string())),
-                }
                 Err(NotStored::Refused)
             }
             // A site that was deleted is known as such in a moment. Of all others the next try may go through; where it is not known

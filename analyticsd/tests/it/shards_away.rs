@@ -141,28 +141,29 @@ async fn while_the_first_shard_is_away_those_who_were_let_in_still_are() {
     let spool = tempfile::tempdir().unwrap();
     let arguments = servers.arguments().into_iter().chain(["--spool".to_owned(), spool.path().display().to_string()]);
     let daemon = Daemon::start_with(arguments).await;
-    let post = async |shard, token: &str| {
-        let status = post_with(&daemon, shard, token).await;
+    let post = async |daemon: &Daemon, shard, token: &str| {
+        let status = post_with(daemon, shard, token).await;
         acknowledged.set(acknowledged.get() + u64::from(status < 300));
         status
     };
-    assert_eq!((post(0, &token).await, post(1, &token).await, post(1, "wrong").await), (204, 204, 401));
+    assert_eq!(
+        (post(&daemon, 0, &token).await, post(&daemon, 1, &token).await, post(&daemon, 1, "wrong").await),
+        (204, 204, 401)
+    );
     servers.servers[0].stop().await.unwrap();
-    until(202, async || post(0, &token).await).await;
-    assert_eq!((post(1, &token).await, post(1, "wrong").await), (204, 401));
+    until(202, async || post(&daemon, 0, &token).await).await;
+    assert_eq!((post(&daemon, 1, &token).await, post(&daemon, 1, "wrong").await), (204, 401));
 
     // A daemon that starts meanwhile knows them from the spool's folder.
     assert!(daemon.terminate().await.success());
     let arguments = servers.arguments().into_iter().chain(["--spool".to_owned(), spool.path().display().to_string()]);
     let daemon = Daemon::start_with(arguments).await;
-    let post = async |shard, token: &str| {
-        let status = post_with(&daemon, shard, token).await;
-        acknowledged.set(acknowledged.get() + u64::from(status < 300));
-        status
-    };
-    assert_eq!((post(0, &token).await, post(1, &token).await, post(1, "wrong").await), (202, 204, 401));
+    assert_eq!(
+        (post(&daemon, 0, &token).await, post(&daemon, 1, &token).await, post(&daemon, 1, "wrong").await),
+        (202, 204, 401)
+    );
     servers.servers[0].start_again().await.unwrap();
-    until(204, async || post(0, &token).await).await;
+    until(204, async || post(&daemon, 0, &token).await).await;
     let hour = format!("{}/analytics?timestamp={}", daemon.url(), at(HOUR).timestamp_millis());
     let read = async || {
         let answer = daemon.http().get(&hour).bearer_auth(&token).send().await.unwrap();
@@ -215,6 +216,21 @@ async fn a_part_that_a_shard_has_is_repeated_whatever_has_become_of_its_hour() {
     }
     assert_eq!(send(&daemon, "id=b", clicks(0..10)).await.status(), StatusCode::BAD_REQUEST);
     assert_eq!(daemon.counts(at(HOUR)).await, counts(10, 20, 0));
+}
+
+#[tokio::test]
+async fn a_batch_that_is_refused_after_some_shards_stored_it_says_that_they_keep_it() {
+    let servers = ShardServers::start(2).await.unwrap();
+    let daemon = daemon(&servers, &[]).await;
+    assert_eq!(send(&daemon, "id=a", clicks(0..10)).await.status(), StatusCode::NO_CONTENT);
+    // As if another batch had taken the key in shard 0 meanwhile.
+    let client = servers.servers[0].client().await;
+    client.batch_execute("update analytics.event_keys set fingerprint = decode('00', 'hex')").await.unwrap();
+    let refused = send(&daemon, "id=a", clicks(0..10)).await;
+    assert_eq!(refused.status(), StatusCode::CONFLICT);
+    let problem: Problem = refused.json().await.unwrap();
+    let (detail, kept) = (&problem.detail, "Other databases of the counter keep the part of it");
+    assert!(detail.contains(kept) && !detail.contains("Nothing was stored"), "{detail}");
 }
 
 async fn listed(daemon: &Daemon) -> Vec<(u64, Vec<u64>)> {

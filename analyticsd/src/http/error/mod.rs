@@ -262,8 +262,9 @@ impl ApiError {
             )),
             Self::Ingest(IngestError::RefusedInPart(cause)) => {
                 let mut answer = Self::Ingest(*cause).answer()?;
-                let kept = "Other databases of the counter keep the part of it that they stored when it came before.";
-                answer.problem.detail = answer.problem.detail.replace("Nothing was stored.", kept);
+                // It says what was not stored, which is true of what came now.
+                let kept = " Other databases of the counter keep the part of it that they stored when it came before.";
+                answer.problem.detail = answer.problem.detail.replace(" Nothing was stored.", "") + kept;
                 answer
             }
             Self::Ingest(IngestError::Incomplete) => Answer::new(

@@ -15,7 +15,7 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
-/// The file with the number of shards that the spools are for and, once it is known, the counter; where there are several.
+/// The file with the number of shards that the spools are for, and their counter; where there are several.
 const COUNTER: &str = "shards";
 
 /// The spool of each shard.
