@@ -17,51 +17,74 @@ pub(super) const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Migrates the schema if the settings say so, and refuses one that does not fit, and databases that are not those that the
-/// settings mean.
+/// settings mean. While some do not answer, the schemas of those that do are looked at all the same.
 pub(super) async fn prepare_schema(
     shards: &Shards,
     migrate: bool,
     patience: Duration,
     metrics: &Metrics,
 ) -> anyhow::Result<()> {
-    if migrate {
-        let migrated = patiently(patience, async || shards.migrate(None, None).await).await?;
-        for (shard, migrated) in migrated.into_iter().enumerate() {
-            let applied = migrated.applied.len();
-            tracing::info!(flavour = %migrated.flavour, migrations = applied, "{}the schema is up to date", shards.place(shard));
-            if !migrated.roles.lacking.is_empty() {
-                tracing::warn!(
-                    "{}some roles of the schema are not set up; `analytics-cli doctor` lists what they lack",
-                    shards.place(shard)
-                );
-            }
-        }
+    let prepared = if migrate {
+        migrate_all(shards, patience).await
     } else {
-        patiently(patience, async || shards.verify().await).await?;
+        patiently(patience, async || shards.verify().await).await
+    };
+    let (away, patience) = match prepared {
+        Err(error) if is_outage(&error) && shards.counter().is_some() => (Some(error), Duration::ZERO),
+        prepared => (prepared.map(|()| None)?, patience),
+    };
+    for shard in 0..shards.len() {
+        match look_at_schema(shards, shard, migrate, patience, metrics).await {
+            Err(error) if away.is_some() && is_outage(&error) => {}
+            looked => looked?,
+        }
     }
-    for (shard, store) in shards.iter().enumerate() {
-        let place = shards.place(shard);
-        let of_shard = |error: SchemaError| ShardsError::Schema(shards.place(shard), Box::new(error));
-        if !migrate {
-            // `migrate` checks this itself.
-            patiently(patience, async || sessions(store).await.map_err(of_shard)).await?;
-        }
-        let status: SchemaStatus = patiently(patience, async || schema::status(store).await.map_err(of_shard)).await?;
-        let metrics = &metrics.shards[shard].database;
-        metrics.schema_version.set(status.version().into());
-        metrics.answered();
-        if let Some(complaint) = status.complaint() {
-            bail!("{place}{complaint}");
-        }
-        if status.is_newer_but_compatible() {
-            tracing::warn!("{place}a newer version made the schema. This daemon can use it; upgrade the daemon too");
-        }
-        if let Err(error) = store.open_read_connections().await {
+    away.map_or(Ok(()), Err)
+}
+
+async fn migrate_all(shards: &Shards, patience: Duration) -> anyhow::Result<()> {
+    let migrated = patiently(patience, async || shards.migrate(None, None).await).await?;
+    for (shard, migrated) in migrated.into_iter().enumerate() {
+        let (place, applied) = (shards.place(shard), migrated.applied.len());
+        tracing::info!(flavour = %migrated.flavour, migrations = applied, "{place}the schema is up to date");
+        if !migrated.roles.lacking.is_empty() {
             tracing::warn!(
-                %error,
-                "{place}the connections for reading counts are not open yet; the first queries wait for them"
+                "{place}some roles of the schema are not set up; `analytics-cli doctor` lists what they lack"
             );
         }
+    }
+    Ok(())
+}
+
+async fn look_at_schema(
+    shards: &Shards,
+    shard: usize,
+    migrate: bool,
+    patience: Duration,
+    metrics: &Metrics,
+) -> anyhow::Result<()> {
+    let (store, place) = (&shards[shard], shards.place(shard));
+    let of_shard = |error: SchemaError| ShardsError::Schema(shards.place(shard), Box::new(error));
+    if !migrate {
+        // `migrate` checks this itself.
+        patiently(patience, async || sessions(store).await.map_err(of_shard)).await?;
+    }
+    let status: SchemaStatus = patiently(patience, async || schema::status(store).await.map_err(of_shard)).await?;
+    let metrics = &metrics.shards[shard].database;
+    metrics.schema_version.set(status.version().into());
+    metrics.answered();
+    // One that is to be migrated is older for as long as others are away.
+    if let Some(complaint) = status.complaint().filter(|_| !migrate || status.is_newer()) {
+        bail!("{place}{complaint}");
+    }
+    if status.is_newer_but_compatible() {
+        tracing::warn!("{place}a newer version made the schema. This daemon can use it; upgrade the daemon too");
+    }
+    if let Err(error) = store.open_read_connections().await {
+        tracing::warn!(
+            %error,
+            "{place}the connections for reading counts are not open yet; the first queries wait for them"
+        );
     }
     Ok(())
 }

@@ -123,10 +123,15 @@ impl EventLanes {
 
     /// Asks each shard whether it would refuse its part for good, so that no other stores its own.
     async fn refuse(&self, parts: &[(usize, Submission)]) -> Result<(), IngestError> {
-        let asked = parts.iter().map(async |(shard, part)| (*shard, part, ask(&self.stores[*shard], part).await));
+        let asked = parts.iter().map(async |(shard, part)| {
+            let refusals = ask(&self.stores[*shard], part).await;
+            (*shard, part, refusals, self.shards[*shard].storing().trouble().await)
+        });
         let mut stand = Vec::new();
         let (mut is_away, mut is_stored_in_part, mut refused) = (false, false, None);
-        for (shard, part, refusals) in join_all(asked).await {
+        for (shard, part, refusals, trouble) in join_all(asked).await {
+            // One that answers and stores nothing would hold its part up, each time that the batch comes.
+            is_away |= trouble.is_some();
             match refusals {
                 Ok(refusals) => {
                     if has(part, &refusals) {

@@ -122,6 +122,26 @@ async fn a_source_goes_on_where_the_shard_stands_that_has_the_least_of_it() {
     assert_eq!(daemon.counts(at(HOUR)).await, counts(30, 30, 0));
 }
 
+#[tokio::test]
+async fn a_batch_for_a_shard_that_answers_and_stores_nothing_is_stored_in_no_other() {
+    let servers = ShardServers::start(2).await.unwrap();
+    let daemon = daemon(&servers, &[]).await;
+    let client = servers.servers[1].client().await;
+    client.batch_execute("begin; lock analytics.events in access exclusive mode").await.unwrap();
+    let is_told = async || daemon.get("/readyz").await.text().await.unwrap().contains("Shard 1: ");
+    until(true, is_told).await;
+    for query in ["source=log&from=0&to=10", "id=a"] {
+        let answer = send(&daemon, query, clicks(0..10)).await;
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let answer = answer.text().await.unwrap();
+        assert!(!answer.contains("Stored in part"), "{answer}");
+    }
+    assert_eq!(servers.shards()[0].stored_events().await.unwrap().len(), 0);
+    client.batch_execute("rollback").await.unwrap();
+    until(204, async || send(&daemon, "id=a", clicks(0..10)).await.status().as_u16()).await;
+    assert_eq!(daemon.counts(at(HOUR)).await, counts(10, 10, 0));
+}
+
 /// Posts a click of the visitor of one of two shards.
 async fn post_with(daemon: &Daemon, shard: usize, token: &str) -> u16 {
     let query = format!("timestamp={}&user={}&event=click", at(HOUR).timestamp_millis(), visitor_of(shard, 2));
@@ -198,6 +218,23 @@ async fn a_daemon_that_knows_its_counter_starts_while_a_shard_is_away_and_serves
     let log = String::from_utf8_lossy(&ended.stderr);
     assert!(ended.status.code() == Some(2) && log.contains("is of the counter"), "{log}");
     assert_eq!(other.shards()[1].stored_events().await.unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn a_schema_that_does_not_fit_is_refused_at_start_though_another_shard_is_away() {
+    let mut servers = ShardServers::start(2).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let spool = ["--spool", dir.path().to_str().unwrap()];
+    assert!(daemon(&servers, &spool).await.terminate().await.success());
+    let client = servers.servers[0].client().await;
+    let spoil = "update analytics.schema_history set checksum = '1' where version = 1";
+    client.batch_execute(spoil).await.unwrap();
+    servers.servers[1].stop().await.unwrap();
+    let mut command = Daemon::command();
+    command.args(servers.arguments()).args(["--listen", "127.0.0.1:0"]).args(spool).args(ADMIN);
+    let ended = command.output().await.unwrap();
+    let log = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.code() == Some(1) && log.contains("shard 0 ") && log.contains("migrate verify"), "{log}");
 }
 
 #[tokio::test]
