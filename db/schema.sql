@@ -64,6 +64,22 @@ create trigger access_changed on analytics.access_tokens
     AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE FOR EACH STATEMENT EXECUTE FUNCTION
         analytics.count_access_change();
 
+-- Each UTC day of a site that has, or had, a settled hour, and who was seen in its settled hours
+-- together, so that a long range is read as days.
+create table analytics.day_visitors (
+    site integer not null default 0,
+    day timestamptz not null,
+    -- How often the settled hours of the day changed. Whoever unites them writes the union only if
+    -- none changed meanwhile.
+    changes bigint not null default 0,
+    -- The union of settled_hours.visitors of the day. Null: not made since an hour of the day was
+    -- settled or opened.
+    visitors bytea,
+    constraint day_visitors_pkey PRIMARY KEY (site, day)
+);
+create index analytics.day_visitors_to_unite
+    on analytics.day_visitors USING btree (day, site) WHERE (visitors IS NULL);
+
 -- The idempotency keys under which events of an hour of a site were stored. They live as long as
 -- the raw events do, whether the hour is open or settled.
 create table analytics.event_keys (
@@ -205,6 +221,9 @@ create table analytics.settled_hours (
     -- Since when it is known that raw events of the hour are missing, so that it takes no more
     -- events. Null: not known.
     events_missing_since timestamptz,
+    -- Who was seen, as a set of the numbers of visitors: a Roaring bitmap in its portable format,
+    -- without runs. Null: not known, as of an hour that was settled before such sets were kept.
+    visitors bytea,
     constraint settled_hours_pkey PRIMARY KEY (site, hour)
 );
 create index analytics.settled_hours_by_hour
@@ -264,6 +283,20 @@ create table analytics.sources (
     advanced_at timestamptz not null default now(),
     constraint sources_pkey PRIMARY KEY (site, name)
 );
+
+-- The number of each visitor of a site, in sets of visitors. Given when the first hour of the
+-- visitor is settled (see functions/number_visitors.sql).
+create table analytics.visitors (
+    site integer not null default 0,
+    -- Dense, from 0, so that sets are small.
+    number integer not null,
+    -- Null once the visitor was forgotten: the number stays in sets, where it is counted, and names
+    -- nobody.
+    name text collate "C",
+    constraint visitors_pkey PRIMARY KEY (site, number)
+);
+create index analytics.visitors_name
+    unique on analytics.visitors USING btree (site, name);
 
 -- One row for each lane of each running daemon.
 create table analytics.writers (
@@ -330,9 +363,9 @@ create function analytics.audit(first_hour timestamptz, last_hour timestamptz, o
         counted_users bigint, counted_clicks bigint, counted_impressions bigint,
         aggregate_users bigint, aggregate_clicks bigint, aggregate_impressions bigint,
         user_rows bigint, missing_users bigint, strange_users bigint, settled_users bigint,
-        settled_clicks bigint, settled_impressions bigint, is_closed boolean, foreign_users bigint)
-        language plpgsql security definer set search_path=pg_catalog, pg_temp
-        as body e827203ccb1a0af0;
+        settled_clicks bigint, settled_impressions bigint, visitors_in_set bigint,
+        is_closed boolean, foreign_users bigint) language plpgsql security definer
+        set search_path=pg_catalog, pg_temp as body 6b727b0a0e6dbbf8;
 
 create function analytics.audited_parts(earliest timestamptz, latest timestamptz)
     returns TABLE(first_hour timestamptz, last_hour timestamptz) language sql stable
@@ -342,6 +375,9 @@ create function analytics.blocked(hours timestamptz[], sites integer[], OUT sett
         OUT settled_sites integer[], OUT expired timestamptz[], OUT expired_sites integer[],
         OUT deleted integer[])
     returns record language sql stable as body 3c500cecd659985d;
+
+create function analytics.change_day(hour timestamptz, sites integer[])
+    returns void language sql as body a0cc3f80274b8b30;
 
 create function analytics.confirm_retention(clock timestamptz)
     returns void language plpgsql set TimeZone=UTC as body 481cff05d5bd438d;
@@ -376,6 +412,9 @@ create function analytics.fence_writer(writer bigint)
     returns bigint language sql security definer set search_path=pg_catalog, pg_temp
         as body 1a2d199e6513e7bf;
 
+create function analytics.fill_visitors(hour timestamptz, site integer, visitors bytea)
+    returns boolean language plpgsql as body 46ae9511fe66ef82;
+
 create function analytics.first_uncounted_hour(instant timestamptz)
     returns timestamptz language plpgsql as body 83975fe3dd359c0a;
 
@@ -385,7 +424,7 @@ create function analytics.forget(user_name text, site integer, hour timestamptz,
 
 create function analytics.forget_deleted_sites()
     returns boolean language plpgsql security definer set search_path=pg_catalog, pg_temp
-        as body 4bfd2399433b0025;
+        as body 5432ecc2dfbd6173;
 
 create function analytics.forget_expired_keys()
     returns void language sql security definer set search_path=pg_catalog, pg_temp
@@ -394,6 +433,9 @@ create function analytics.forget_expired_keys()
 create function analytics.forget_idle_writers()
     returns void language sql security definer set search_path=pg_catalog, pg_temp
         as body b2945189584c93e1;
+
+create function analytics.forget_visitor(user_name text, site integer)
+    returns void language sql as body 628d3f15c157b2dc;
 
 create function analytics.hour_number(hour timestamptz)
     returns integer language sql stable parallel safe as body 1ec64a14d6416938;
@@ -468,13 +510,23 @@ create function analytics.note_loss(writer bigint, batches bigint, events bigint
     returns void language sql security definer set search_path=pg_catalog, pg_temp
         as body dd31b39532194c41;
 
+create function analytics.number_visitors(hour timestamptz, sites integer[], of_raw_events boolean)
+    returns TABLE(site integer, numbers integer[], names bigint) language plpgsql security definer
+        set search_path=pg_catalog, pg_temp set enable_hashjoin=off set enable_mergejoin=off
+        as body e3d11af81e75682e;
+
+create function analytics.open_visitors(firsts timestamptz[], behinds timestamptz[], site integer)
+    returns TABLE(period bigint, numbers integer[], unnumbered bigint) language sql stable
+        security definer set search_path=pg_catalog, pg_temp set enable_hashjoin=off set
+        enable_mergejoin=off as body 3424db5a98035986;
+
 create function analytics.rebuild(hour timestamptz, sites integer[], least_users bigint[],
         least_clicks bigint[], least_impressions bigint[], writer bigint)
     returns SETOF integer language plpgsql as body d93391ff919cac87;
 
 create function analytics.rebuild_to_at_least(hour timestamptz, site integer, writer bigint,
         least_users bigint, least_clicks bigint, least_impressions bigint)
-    returns void language plpgsql as body e26d16c1fa450a1f;
+    returns void language plpgsql as body 1b507d09ffef778b;
 
 create function analytics.refusals(hours timestamptz[], hour_sites integer[],
         key_hours timestamptz[], key_sites integer[], keys text[], fingerprints bytea[],
@@ -499,7 +551,7 @@ create function analytics.rename_site(name text, new_name text, OUT id integer)
 
 create function analytics.reopen(hour timestamptz, sites integer[], writer bigint)
     returns void language plpgsql security definer set search_path=pg_catalog, pg_temp
-        as body 154d6194b987199e;
+        as body 830aaef6c56760c7;
 
 create function analytics.repair(hour timestamptz, site integer, accepts_loss boolean)
     returns void language plpgsql as body ccbdfaede62ff0c4;
@@ -511,11 +563,15 @@ create function analytics.reserve_sites(up_to integer)
 create function analytics.revoke_access_token(name_or_id text)
     returns TABLE(id text, name text) language sql as body 0ad4b87d48ff9067;
 
-create function analytics.settle(hour timestamptz, sites integer[])
-    returns TABLE(site integer, is_settled boolean, counted_users bigint, counted_clicks bigint,
-        counted_impressions bigint, aggregate_users bigint, aggregate_clicks bigint,
-        aggregate_impressions bigint) language plpgsql security definer
-        set search_path=pg_catalog, pg_temp as body b36bf7c1d2807fb3;
+create function analytics.set_cardinality(visitors bytea)
+    returns bigint language plpgsql immutable parallel safe strict as body fd9bfda5e7bbb90d;
+
+create function analytics.settle(hour timestamptz, sites integer[], visitors bytea[],
+        names bigint[])
+    returns TABLE(site integer, is_settled boolean, visitors_in_set bigint, is_set_of_all boolean,
+        counted_users bigint, counted_clicks bigint, counted_impressions bigint,
+        aggregate_users bigint, aggregate_clicks bigint, aggregate_impressions bigint) language
+        plpgsql security definer set search_path=pg_catalog, pg_temp as body d5fae6d7ffd38d47;
 
 create function analytics.shard_of(user_name text, shards integer)
     returns integer language sql immutable parallel safe strict as body c206b82b70ab63c1;
@@ -538,10 +594,13 @@ create function analytics.take_sites(ids integer[], names text[], created timest
     returns void language plpgsql security definer set search_path=pg_catalog, pg_temp set
         lock_timeout=100ms as body 27bfaed2a4d7ccb3;
 
-create function analytics.unique_users(first timestamptz, last timestamptz, site integer,
-        OUT unique_users bigint, OUT kept_from timestamptz)
-    returns record language plpgsql stable security definer set search_path=pg_catalog, pg_temp
-        as body 76e27391ac0fd2b5;
+create function analytics.unite_day(site integer, day timestamptz, changes bigint, visitors bytea)
+    returns boolean language plpgsql security definer set search_path=pg_catalog, pg_temp
+        as body 8f2610286385d335;
+
+create function analytics.visitor_sets(firsts timestamptz[], behinds timestamptz[], site integer)
+    returns TABLE(period bigint, hour timestamptz, visitors bytea) language sql stable
+        as body 31152e5b4ebdffe1;
 
 -- ==== Only in the flavour timescale ====
 

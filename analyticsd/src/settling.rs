@@ -24,6 +24,8 @@ const TIDY_PAUSE: Duration = Duration::from_hours(1);
 const SETBACK_PAUSE: Duration = Duration::from_mins(1);
 /// How many hours are settled in a row before the settler looks again.
 const HOURS_AT_A_TIME: u32 = 100;
+/// How many days are united in a row.
+const DAYS_AT_A_TIME: u32 = 100;
 /// For how many sites of an hour the log says that they differ.
 const MOST_DIFFERENCES_IN_LOG: usize = 10;
 
@@ -123,6 +125,13 @@ async fn settle_while_elected(
                 }
             }
         }
+        if let Err(error) = settler.unite_days(DAYS_AT_A_TIME).await {
+            if !settler.is_connected() {
+                return error;
+            }
+            metrics.settling.failures.add(1);
+            tracing::error!(%error, "cannot unite the visitors of a day; ranges are told from its hours");
+        }
         // A day with each look, so that the hours of the sites that are left never wait long.
         if forgets_next <= Instant::now()
             && let Err(error) = settler.forget_deleted_sites().await
@@ -148,12 +157,12 @@ fn note(hour: Hour, outcomes: &[(SiteId, SettleOutcome)], metrics: &ShardMetrics
     metrics.settling.settled_hours.add(settled);
     let mut differing = Vec::new();
     for &(site, outcome) in outcomes {
-        let SettleOutcome::Differs { counters, aggregate } = outcome else { continue };
+        let SettleOutcome::Differs { counters, aggregate, visitors } = outcome else { continue };
         let it = SiteHour { hour, site };
         if differing.len() < MOST_DIFFERENCES_IN_LOG {
             tracing::error!(
-                hour = %it, ?counters, ?aggregate,
-                "the counters of an hour differ from its raw events; it stays open and is not settled. \
+                hour = %it, ?counters, ?aggregate, visitors,
+                "the counters of an hour differ from its raw events, or from the set of its visitors; it stays open and is not settled. \
                  `analytics-cli verify --repair` rebuilds it"
             );
         }

@@ -24,6 +24,8 @@ returns table (
     user_rows bigint, missing_users bigint, strange_users bigint,
     -- Null where the hour is not settled.
     settled_users bigint, settled_clicks bigint, settled_impressions bigint,
+    -- How many visitors the set of a settled hour has; null where none is kept.
+    visitors_in_set bigint,
     -- Whether it takes no events because raw events were found to be missing.
     is_closed boolean,
     -- Names of raw events that belong to another shard of the counter.
@@ -86,6 +88,7 @@ begin
             a.unique_users, a.clicks, a.impressions,
             coalesce(r.user_rows, 0), coalesce(r.missing_users, 0), coalesce(r.strange_users, 0),
             z.unique_users, z.clicks, z.impressions,
+            analytics.set_cardinality(z.visitors),
             z.events_missing_since is not null,
             coalesce(r.foreign_users, 0)
         from seen as r

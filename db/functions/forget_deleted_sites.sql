@@ -1,10 +1,9 @@
--- Deletes what is stored of deleted sites of one day: raw events, keys, visitors and counters. Returns
+-- Deletes what is stored of deleted sites of one day: raw events, keys, users and counters. Returns
 -- whether there is more to do. What the aggregate has of them stays, where nobody finds it: a row of it
 -- cannot be deleted.
 --
--- The days go by in order. Behind the last one the settled counts and the sources are deleted, and the
--- site is done with:
--- nobody can make any of it again, since it was deleted before this was called. A site that is deleted
+-- The days go by in order. Behind the last one the settled counts, the names and sets of visitors and the
+-- sources are deleted, and the site is done with: nobody can make any of it again, since it was deleted before this was called. A site that is deleted
 -- meanwhile waits for the next call.
 
 create or replace function analytics.forget_deleted_sites() returns boolean
@@ -28,6 +27,8 @@ begin
 
     if day is null then
         delete from analytics.settled_hours as z where z.site = any (pending);
+        delete from analytics.day_visitors as d where d.site = any (pending);
+        delete from analytics.visitors as v where v.site = any (pending);
         delete from analytics.sources as s where s.site = any (pending);
         update analytics.sites as s set forgotten_at = now() where s.id = any (pending);
         return false;

@@ -12,6 +12,7 @@ declare
     found_impressions bigint;
 begin
     delete from analytics.settled_hours as s where s.site = rebuild_to_at_least.site and s.hour = rebuild_to_at_least.hour;
+    perform analytics.change_day(rebuild_to_at_least.hour, array[rebuild_to_at_least.site]);
     perform analytics.rebuild(
         rebuild_to_at_least.hour, array[rebuild_to_at_least.site], array[least_users], array[least_clicks], array[least_impressions],
         rebuild_to_at_least.writer);

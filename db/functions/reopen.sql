@@ -26,6 +26,7 @@ begin
     end if;
     rebuilt := array(select analytics.rebuild(reopen.hour, was.sites, was.users, was.clicks, was.impressions, reopen.writer));
     delete from analytics.settled_hours as s where s.site = any (rebuilt) and s.hour = reopen.hour;
+    perform analytics.change_day(reopen.hour, rebuilt);
     update analytics.settled_hours as s set events_missing_since = now()
     where s.site = any (was.sites) and s.hour = reopen.hour and s.site <> all (rebuilt);
 end

@@ -22,6 +22,8 @@ pub struct AuditedHour {
     pub is_verifiable: bool,
     /// What was settled, which answers for the hour; none if it is not settled.
     pub settled: Option<Tally>,
+    /// How many visitors the set of a settled hour has; none where no set is kept.
+    pub visitors_in_set: Option<i64>,
     /// Whether it is settled and takes no events, because raw events of it were found to be missing.
     pub is_closed: bool,
     /// The brute-force count of the raw events.
@@ -77,6 +79,8 @@ pub enum Difference {
     TakesNoEvents,
     /// Its raw events are no longer kept, and the aggregate that was computed from them says more than what answers for it.
     AnswersLess,
+    /// It is settled, and the set of its visitors, from which ranges are told, has not as many as were settled.
+    Visitors,
     /// It is settled, and the aggregate does not have it.
     NoAggregate,
     /// It is settled, and the aggregate is not what the raw events add up to.
@@ -121,7 +125,7 @@ impl Auditor {
                          counted_users, counted_clicks, counted_impressions, \
                          aggregate_users, aggregate_clicks, aggregate_impressions, \
                          user_rows, missing_users, strange_users, \
-                         settled_users, settled_clicks, settled_impressions, is_closed, foreign_users from analytics.audit($1, $2, $3)";
+                         settled_users, settled_clicks, settled_impressions, is_closed, foreign_users, visitors_in_set from analytics.audit($1, $2, $3)";
         let rows = self.store.maintain(self.client.query(statement, &[&first, &last, &site])).await?;
         rows.iter().map(AuditedHour::read).collect()
     }
@@ -182,7 +186,8 @@ impl AuditedHour {
     /// What does not agree with the raw events; nothing if all does, or if nothing can be concluded from them.
     pub fn differences(&self) -> Vec<Difference> {
         if !self.is_verifiable {
-            return self.answers_less().then_some(Difference::AnswersLess).into_iter().collect();
+            let answers_less = self.answers_less().then_some(Difference::AnswersLess);
+            return [answers_less, self.has_other_set()].into_iter().flatten().collect();
         }
         let has_events = self.raw != Tally::default();
         let state = match (self.counters, self.is_settled()) {
@@ -209,7 +214,10 @@ impl AuditedHour {
             _ => None,
         };
         let foreign = (self.foreign_users != 0).then_some(Difference::ForeignUsers(self.foreign_users));
-        [state, counters, users, settled, closed, aggregate, foreign].into_iter().flatten().collect()
+        [state, counters, users, settled, closed, self.has_other_set(), aggregate, foreign]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     /// Whether the aggregate says more in any number than what is answered. It may well say less, since it can be computed anew from what is left.
@@ -218,6 +226,11 @@ impl AuditedHour {
         aggregate.unique_users > settled.unique_users
             || aggregate.clicks > settled.clicks
             || aggregate.impressions > settled.impressions
+    }
+
+    fn has_other_set(&self) -> Option<Difference> {
+        let (visitors, settled) = self.visitors_in_set.zip(self.settled)?;
+        (visitors != settled.unique_users).then_some(Difference::Visitors)
     }
 
     fn read(row: &Row) -> Result<Self, StoreError> {
@@ -234,6 +247,7 @@ impl AuditedHour {
             missing_users: row.get(15),
             strange_users: row.get(16),
             foreign_users: row.get(21),
+            visitors_in_set: row.get(22),
         })
     }
 }
@@ -267,6 +281,7 @@ impl fmt::Display for Difference {
             Self::AnswersLess => f.write_str(
                 "its raw events are no longer kept, and the aggregate of them says more than what is answered",
             ),
+            Self::Visitors => f.write_str("it is settled and the set of its visitors has not as many as were settled"),
             Self::NoAggregate => f.write_str("it is settled but the aggregate does not have it"),
             Self::Aggregate => f.write_str("it is settled and its aggregate differs from its raw events"),
             Self::ForeignUsers(users) => {

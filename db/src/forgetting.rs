@@ -54,6 +54,12 @@ impl Auditor {
         let row = self.store.maintain(self.client.query_one(statement, &[&user, &site.number(), &start])).await?;
         Ok(Forgotten { deleted: unsigned(row.get(0)), rebuilt: row.get(1) })
     }
+
+    /// Takes the name of a visitor of a site away from the number that sets of visitors know them by.
+    pub async fn forget_name(&self, user: &UserName, site: SiteId) -> Result<(), StoreError> {
+        let forget = "select analytics.forget_visitor($1, $2)";
+        self.store.maintain(self.client.execute(forget, &[&user.as_str(), &site.number()])).await.map(drop)
+    }
 }
 
 fn unsigned(count: i64) -> u64 {

@@ -5,7 +5,8 @@
 //! - [`Shards`] are the databases of one counter, each of which says of itself which one it is ([`Identity`]);
 //! - [`Writer`] stores batches; [`Undecided`] finds out what became of a batch whose connection died;
 //! - [`Claim`] is what keeps events under an idempotency key from being stored twice, a [`model::SourceStep`] those of an ordered source;
-//! - [`Settler`] moves quiet hours from their counters to the hourly aggregate;
+//! - [`Settler`] moves quiet hours from their counters to the hourly aggregate, and keeps sets of who was seen;
+//! - [`UniqueUsers`] of any range are told from those sets;
 //! - [`Auditor`] compares every hour with its raw events, and rebuilds those that differ, and forgets visitors;
 //! - [`Retention`] deletes old raw events, and says which events can no longer be accepted;
 //! - [`AccessTokens`] is the table of those who may come in, [`Sites`] that of the counters that have a name;
@@ -18,6 +19,7 @@
 mod access_tokens;
 mod attempt;
 mod audit;
+mod backfill;
 mod claims;
 mod columns;
 mod connection;
@@ -51,6 +53,8 @@ mod sources;
 mod store;
 mod sums;
 mod tls_faults;
+mod unique_users;
+mod visitor_set;
 mod writer;
 
 pub use access_tokens::{AccessTokenRow, AccessTokens, LiveAccessToken, LiveAccessTokens, NewAccessToken};
@@ -77,5 +81,6 @@ pub use settler::{Backlog, SettleOutcome, Settler};
 pub use shards::{MisplacedAt, Place, Shards, ShardsError};
 pub use sites::{CreatedSite, DeletedSite, LiveSite, LiveSites, RenamedSite, SiteRow, Sites};
 pub use sources::{MAX_LISTED_SOURCES, Moved};
-pub use store::{Store, UniqueUsers};
+pub use store::Store;
+pub use unique_users::{RangeCounts, UniqueUsers};
 pub use writer::{Ingested, WriteError, Writer};

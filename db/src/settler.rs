@@ -8,6 +8,7 @@ use tokio_postgres::Row;
 use crate::{
     Connected, Store, StoreError,
     store::{counts_in, hour_in, site_in},
+    visitor_set::VisitorSet,
 };
 
 /// What came of settling an hour of a site.
@@ -17,12 +18,15 @@ pub enum SettleOutcome {
     Settled,
     /// Events came in meanwhile. The hour stays open; try again when it is quiet.
     Busy,
-    /// The aggregate, computed from the raw events, does not equal the counters although nothing came in. The hour stays open.
+    /// The aggregate, computed from the raw events, or the set of visitors does not equal the counters although nothing came in. The hour stays
+    /// open.
     Differs {
         /// What the counters say, and every GET.
         counters: HourCounts,
         /// What the database computed from the raw events.
         aggregate: HourCounts,
+        /// How many visitors are in the set of those who were seen.
+        visitors: u64,
     },
 }
 
@@ -142,21 +146,24 @@ impl Settler {
 
                 self.client.execute("call analytics.refresh_hour($1)", &[&start]).await?;
 
+                let (sets, names) = self.visitors(start, &sites).await?;
                 let compared = self
                     .client
                     .query(
                         "select site, is_settled, counted_users, counted_clicks, counted_impressions, \
-                         coalesce(aggregate_users, 0), coalesce(aggregate_clicks, 0), coalesce(aggregate_impressions, 0) \
-                         from analytics.settle($1, $2)",
-                        &[&start, &sites],
+                         coalesce(aggregate_users, 0), coalesce(aggregate_clicks, 0), coalesce(aggregate_impressions, 0), \
+                         coalesce(visitors_in_set, 0), is_set_of_all \
+                         from analytics.settle($1, $2, $3, $4)",
+                        &[&start, &sites, &sets, &names],
                     )
                     .await?;
                 let outcome = |row: &Row| {
                     let (site, counters, aggregate) = (site_in(row, 0), counts_in(row, 2), counts_in(row, 5));
+                    let visitors = u64::try_from(row.get::<_, i64>(8)).unwrap_or_default();
                     let outcome = if row.get(1) {
                         SettleOutcome::Settled
-                    } else if before.get(&site) == Some(&counters) {
-                        SettleOutcome::Differs { counters, aggregate }
+                    } else if before.get(&site) == Some(&counters) && row.get(9) {
+                        SettleOutcome::Differs { counters, aggregate, visitors }
                     } else {
                         SettleOutcome::Busy
                     };
@@ -165,6 +172,56 @@ impl Settler {
                 Ok(compared.iter().map(outcome).collect())
             })
             .await
+    }
+
+    /// The set of the visitors of an hour of each of the sites, and what tells their names; none for a site without visitors.
+    async fn visitors(
+        &self,
+        start: DateTime<Utc>,
+        sites: &[i32],
+    ) -> Result<(Vec<Option<Vec<u8>>>, Vec<Option<i64>>), StoreError> {
+        let number = "select site, numbers, names from analytics.number_visitors($1, $2, false)";
+        let numbered = self.client.query(number, &[&start, &sites]).await?;
+        let of_site = |row: &Row| {
+            let numbers: Vec<i32> = row.get(1);
+            (row.get::<_, i32>(0), (numbers.into_iter().collect::<VisitorSet>().to_bytes(), row.get(2)))
+        };
+        let mut of_sites: HashMap<i32, (Vec<u8>, i64)> = numbered.iter().map(of_site).collect();
+        Ok(sites.iter().map(|site| of_sites.remove(site).unzip()).unzip())
+    }
+
+    /// Unites the sets of the settled hours of each day that is over, at most so many days. Returns how many.
+    pub async fn unite_days(&self, limit: u32) -> Result<usize, StoreError> {
+        let find = "select d.site, d.day from analytics.day_visitors as d \
+                    where d.visitors is null and d.day < date_bin(interval '24 hours', now(), timestamptz 'epoch') \
+                    and not exists (select from analytics.hour_counts as c \
+                        where c.hour >= d.day and c.hour < d.day + interval '24 hours' and c.site = d.site) \
+                    and not exists (select from analytics.settled_hours as z where z.site = d.site \
+                        and z.hour >= d.day and z.hour < d.day + interval '24 hours' and z.visitors is null) \
+                    and d.site not in (select id from analytics.sites where deleted_at is not null) \
+                    order by d.day, d.site limit $1";
+        let days = self.store.maintain(self.client.query(find, &[&i64::from(limit)])).await?;
+        for day in &days {
+            let (site, day): (i32, DateTime<Utc>) = (day.get(0), day.get(1));
+            self.store.bounded_maintenance(self.unite_day(site, day)).await?;
+        }
+        Ok(days.len())
+    }
+
+    async fn unite_day(&self, site: i32, day: DateTime<Utc>) -> Result<(), StoreError> {
+        // One statement, so that the sets are those after so many changes.
+        let read = "select d.changes, z.visitors from analytics.day_visitors as d \
+                    left join analytics.settled_hours as z on z.site = d.site and z.hour >= d.day and z.hour < d.day + interval '24 hours' \
+                    where d.site = $1 and d.day = $2";
+        let rows = self.client.query(read, &[&site, &day]).await?;
+        let Some(changes) = rows.first().map(|row| row.get::<_, i64>(0)) else { return Ok(()) };
+        let mut united = VisitorSet::default();
+        for visitors in rows.iter().filter_map(|row| row.get::<_, Option<&[u8]>>(1)) {
+            united.unite(&VisitorSet::from_bytes(visitors)?);
+        }
+        let unite = "select analytics.unite_day($1, $2, $3, $4)";
+        self.client.execute(unite, &[&site, &day, &changes, &united.to_bytes()]).await?;
+        Ok(())
     }
 
     /// Makes room for the events of tomorrow, so that none of them has to wait for it at midnight.

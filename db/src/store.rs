@@ -1,7 +1,7 @@
-use std::{collections::HashMap, iter, ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
-use model::{EventKind, Hour, HourCounts, HourRow, ShardCount, SiteHour, SiteId, UserName};
+use model::{EventKind, Hour, HourCounts, ShardCount, SiteHour, SiteId, UserName};
 use tokio::{
     sync::Semaphore,
     task::JoinSet,
@@ -21,18 +21,6 @@ use crate::{
 
 /// The writer whose counter row holds what was rebuilt from raw events. No lane ever has it: their numbers begin at 1.
 const REBUILT: i64 = 0;
-
-/// The distinct users of a range of hours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UniqueUsers {
-    /// So many, counted from the raw events.
-    Counted(u64),
-    /// Nobody can tell any more: raw events before this instant are deleted, and the range has some of them.
-    NotKept {
-        /// Raw events are kept from here on.
-        kept_from: DateTime<Utc>,
-    },
-}
 
 /// The connections to one database. Cheap to clone; clones share the connections.
 #[derive(Clone)]
@@ -181,46 +169,6 @@ impl Store {
             self.distrust(error);
         }
         read
-    }
-
-    /// Every hour of a range, ascending, with zeros for those without events. All are seen at one instant, which is after the call.
-    pub async fn hours(&self, site: SiteId, range: &RangeInclusive<Hour>) -> Result<Vec<HourRow>, StoreError> {
-        let (first, last) = bounds(range);
-        let rows = self
-            .read(async |client| {
-                let statement = client.prepare_cached("select * from analytics.hours($1, $2, $3)").await?;
-                Ok(client.query(&statement, &[&first, &last, &site.number()]).await?)
-            })
-            .await?;
-        let row_of = |row: &Row| HourRow { hour: hour_in(row, 0), counts: counts_in(row, 1), settled: row.get(4) };
-        let counted: HashMap<Hour, HourRow> = rows.iter().map(row_of).map(|row| (row.hour, row)).collect();
-        if counted.len() != rows.len() {
-            return Err(StoreError::Inconsistent("an hour is open and settled at the same time"));
-        }
-        let empty = |hour| HourRow { hour, counts: HourCounts::default(), settled: false };
-        let all = iter::successors(Some(*range.start()), |hour| hour.next()).take_while(|hour| hour <= range.end());
-        Ok(all.map(|hour| counted.get(&hour).copied().unwrap_or_else(|| empty(hour))).collect())
-    }
-
-    /// The distinct users of a range of hours of a site, counted from its raw events, which takes the longer the more there are.
-    pub async fn unique_users(&self, site: SiteId, range: &RangeInclusive<Hour>) -> Result<UniqueUsers, StoreError> {
-        let (first, last) = bounds(range);
-        self.read(async |client| {
-            client.batch_execute(COUNT_SOUNDLY).await?;
-            let count = "select unique_users, kept_from from analytics.unique_users($1, $2, $3)";
-            let statement = client.prepare_cached(count).await?;
-            loop {
-                let row = client.query_one(&statement, &[&first, &last, &site.number()]).await?;
-                let kept_from: DateTime<Utc> = row.get(1);
-                let Some(users) = row.get::<_, Option<i64>>(0) else { return Ok(UniqueUsers::NotKept { kept_from }) };
-                // Partitions are deleted for everybody at once, also for a count that began before. What is kept moves first, by days.
-                let now = client.query_one("select accepts_from from analytics.settings", &[]).await?;
-                if now.get::<_, DateTime<Utc>>(0) == kept_from {
-                    return Ok(UniqueUsers::Counted(u64::try_from(users).unwrap_or_default()));
-                }
-            }
-        })
-        .await
     }
 
     /// What the names of visitors without a script are derived with.
@@ -490,8 +438,4 @@ pub(crate) fn site_hour_in(row: &Row, first: usize) -> SiteHour {
 pub(crate) fn counts_in(row: &Row, first: usize) -> HourCounts {
     let number = |column| u64::try_from(row.get::<_, i64>(column)).unwrap_or_default();
     HourCounts { unique_users: number(first), clicks: number(first + 1), impressions: number(first + 2) }
-}
-
-fn bounds(range: &RangeInclusive<Hour>) -> (DateTime<Utc>, DateTime<Utc>) {
-    (range.start().start().to_utc(), range.end().start().to_utc())
 }

@@ -5,47 +5,22 @@ use std::{collections::BTreeMap, ops::RangeInclusive};
 use model::{Hour, HourRow, SiteId, SourceName, SourcePosition, SourceStanding};
 use tokio::task::JoinSet;
 
-use crate::{MAX_LISTED_SOURCES, Shards, ShardsError, Store, StoreError, UniqueUsers};
+use crate::{MAX_LISTED_SOURCES, Shards, ShardsError, Store, StoreError, unique_users::RangeCounts};
 
 impl Shards {
-    /// Every hour of a range, ascending, with zeros for those without events. Those of one shard are seen at one instant, which is after the call.
-    pub async fn hours(&self, site: SiteId, range: &RangeInclusive<Hour>) -> Result<Vec<HourRow>, ShardsError> {
-        let range = range.clone();
+    /// What a range of hours of a site says, and the unique users of periods of it. Each shard is seen at one instant, which is after the call.
+    pub async fn range_counts(
+        &self,
+        site: SiteId,
+        range: &RangeInclusive<Hour>,
+        periods: &[RangeInclusive<Hour>],
+    ) -> Result<RangeCounts, ShardsError> {
+        let (range, periods) = (range.clone(), periods.to_vec());
         let of_shards = self.of_each(move |store| {
-            let range = range.clone();
-            async move { store.hours(site, &range).await }
+            let (range, periods) = (range.clone(), periods.clone());
+            async move { store.range_counts(site, &range, &periods).await }
         });
-        let mut of_shards = of_shards.await?.into_iter();
-        let mut hours = of_shards.next().unwrap_or_default();
-        for of_shard in of_shards {
-            for (hour, more) in hours.iter_mut().zip(of_shard) {
-                // One without an event is neither open nor settled.
-                hour.settled = match (is_empty(hour), is_empty(&more)) {
-                    (true, _) => more.settled,
-                    (_, true) => hour.settled,
-                    _ => hour.settled && more.settled,
-                };
-                hour.counts += more.counts;
-            }
-        }
-        Ok(hours)
-    }
-
-    /// The distinct users of a range of hours of a site, counted from the raw events of each shard.
-    pub async fn unique_users(&self, site: SiteId, range: &RangeInclusive<Hour>) -> Result<UniqueUsers, ShardsError> {
-        let range = range.clone();
-        let of_shards = self.of_each(move |store| {
-            let range = range.clone();
-            async move { store.unique_users(site, &range).await }
-        });
-        let sum = |one, other| match (one, other) {
-            (UniqueUsers::Counted(one), UniqueUsers::Counted(other)) => UniqueUsers::Counted(one + other),
-            (UniqueUsers::NotKept { kept_from: one }, UniqueUsers::NotKept { kept_from: other }) => {
-                UniqueUsers::NotKept { kept_from: one.max(other) }
-            }
-            (UniqueUsers::Counted(_), not_kept) | (not_kept, UniqueUsers::Counted(_)) => not_kept,
-        };
-        Ok(of_shards.await?.into_iter().reduce(sum).unwrap_or(UniqueUsers::Counted(0)))
+        Ok(of_shards.await?.into_iter().reduce(sum).expect("a counter has a shard"))
     }
 
     /// The sources of a site whose names begin so, ascending by name, at most [`MAX_LISTED_SOURCES`], and where they stand.
@@ -84,6 +59,23 @@ impl Shards {
         let of_shard =
             |(shard, answer): (usize, Result<T, StoreError>)| answer.map_err(|error| self.error(shard, error));
         answers.into_iter().map(of_shard).collect()
+    }
+}
+
+fn sum(mut one: RangeCounts, other: RangeCounts) -> RangeCounts {
+    for (hour, more) in one.hours.iter_mut().zip(other.hours) {
+        // One without an event is neither open nor settled.
+        hour.settled = match (is_empty(hour), is_empty(&more)) {
+            (true, _) => more.settled,
+            (_, true) => hour.settled,
+            _ => hour.settled && more.settled,
+        };
+        hour.counts += more.counts;
+    }
+    RangeCounts {
+        hours: one.hours,
+        unique_users: one.unique_users.plus(other.unique_users),
+        of_periods: one.of_periods.into_iter().zip(other.of_periods).map(|(one, other)| one.plus(other)).collect(),
     }
 }
 

@@ -59,6 +59,9 @@ pub(crate) async fn run(args: ForgetArgs, shards: &Shards) -> Result<ExitCode, F
         }
     }
 
+    if yes {
+        auditor.forget_name(&user, site).await?;
+    }
     let done = if yes { "all are deleted" } else { "give --yes to delete them" };
     let of_site = match name {
         Some(name) => format!(" of the site {name}"),
@@ -73,7 +76,7 @@ pub(crate) async fn run(args: ForgetArgs, shards: &Shards) -> Result<ExitCode, F
     }
     if let Some(kept_from) = auditor.kept_from().await? {
         output::message(&format!(
-            "raw events before {kept_from} were deleted; the counts of those hours hold no names, and may count this visitor"
+            "raw events before {kept_from} were deleted; the counts and sets of those hours hold no names, and may count this visitor"
         ));
     }
     Ok(if left == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -149,6 +149,7 @@ mod tests {
             site_hour: SiteHour::nameless(Hour::containing(Timestamp::from_millis(1_431_857_103_000).unwrap())),
             is_verifiable: true,
             settled: None,
+            visitors_in_set: None,
             is_closed: false,
             raw: Tally { unique_users: 2, clicks: 12, impressions: 1 },
             counters: Some(Tally { unique_users: 2, clicks: 13, impressions: -1 }),

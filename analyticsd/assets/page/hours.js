@@ -60,8 +60,8 @@ export async function readTotals(range, site, signal) {
   return sums;
 }
 
-/** The unique users of a range of at most PAGE_HOURS hours of a site, counted from raw events: { users: a number or null, note }. */
+/** The unique users of a range of at most PAGE_HOURS hours of a site: { users: a number or null, note }. */
 export async function countUsers(range, site, signal) {
-  const page = await ask(path(range, site, "&unique=exact"), signal);
-  return { users: page.unique_users, note: page.unique_users_note };
+  const { unique_users: users, unique_users_unknown_in: unknown = [] } = await ask(path(range, site), signal);
+  return { users, note: users === null ? `who was seen was not kept in ${unknown.length} of its hours` : "" };
 }

@@ -181,19 +181,7 @@ impl Query<'_> {
             None if accepts_csv(headers) => HoursFormat::Csv,
             None => HoursFormat::Json,
         };
-        let unique_exactly = match self.0.optional("unique", "exact")?.as_deref() {
-            Some("exact") => true,
-            Some(_) => return Err(unknown("unique", "exact")),
-            None => false,
-        };
-        if unique_exactly && format == HoursFormat::Csv {
-            return Err(InvalidInput {
-                parameter: "unique",
-                fault: "counts the users of all hours together, which CSV cannot contain".to_owned(),
-                accepted: "exact with format=json",
-            });
-        }
-        Ok(HoursQuery { range: first..=last, format, unique_exactly })
+        Ok(HoursQuery { range: first..=last, format })
     }
 
     /// An hour by any of its instants.
@@ -256,8 +244,6 @@ impl KeyHeader {
 pub(crate) struct HoursQuery {
     pub(crate) range: RangeInclusive<Hour>,
     pub(crate) format: HoursFormat,
-    /// Whether to count the distinct users of the whole page from raw events.
-    pub(crate) unique_exactly: bool,
 }
 
 /// How hours are written.
@@ -369,14 +355,6 @@ mod tests {
             assert_eq!(accepts_csv(&headers), is_csv, "{accept:?}");
         }
         assert!(!accepts_csv(&HeaderMap::new()));
-    }
-
-    #[test]
-    fn users_of_a_range_cannot_be_counted_for_csv() {
-        let csv = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("text/csv"))]);
-        assert_eq!(query("unique=exact").hours(&csv).unwrap_err().parameter, "unique");
-        assert_eq!(query("unique=exact&format=csv").hours(&HeaderMap::new()).unwrap_err().parameter, "unique");
-        assert!(query("unique=exact&format=json").hours(&csv).unwrap().unique_exactly);
     }
 
     #[test]

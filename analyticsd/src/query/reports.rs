@@ -3,8 +3,8 @@
 
 use std::{ops::RangeInclusive, sync::Arc, time::Instant};
 
-use db::{Shards, ShardsError, Store, StoreOptions, UniqueUsers};
-use model::{Hour, HourRow, SiteId, SourceStanding};
+use db::{RangeCounts, Shards, ShardsError, Store, StoreOptions};
+use model::{Hour, SiteId, SourceStanding};
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -56,18 +56,13 @@ impl Reports {
         }
     }
 
-    /// Every hour of a range of a site, at one instant.
-    pub(crate) async fn hours(&self, site: SiteId, range: &RangeInclusive<Hour>) -> Result<Vec<HourRow>, ReadError> {
-        self.read(self.shards.hours(site, range)).await
-    }
-
-    /// The distinct users of a range of a site, counted from its raw events.
-    pub(crate) async fn unique_users(
+    /// Every hour of a range of a site and its unique users, at one instant.
+    pub(crate) async fn range_counts(
         &self,
         site: SiteId,
         range: &RangeInclusive<Hour>,
-    ) -> Result<UniqueUsers, ReadError> {
-        self.read(self.shards.unique_users(site, range)).await
+    ) -> Result<RangeCounts, ReadError> {
+        self.read(self.shards.range_counts(site, range, &[])).await
     }
 
     /// Where the sources of a site stand whose names begin so.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use db::Flavour;
-use harness::{Daemon, TestDatabase};
+use harness::{Daemon, TestDatabase, settle};
 use model::access::Scope;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::Value;
@@ -220,8 +220,7 @@ async fn handlers(seen: &mut Answers, daemon: &Daemon, database: &TestDatabase, 
     ask(seen, (daemon, Some(token)), &Method::POST, ("/analytics/batch", ""), (&compressed, batch)).await;
 
     let client = database.client().await;
-    client.batch_execute("call analytics.refresh_hour('2015-05-17T10:00:00Z')").await.unwrap();
-    client.batch_execute("select analytics.settle('2015-05-17T10:00:00Z', '{0}')").await.unwrap();
+    settle(&client, "2015-05-17T10:00:00Z", &[0]).await;
     let settled = ("/analytics/hours", "from=2015-05-17T10:00:00Z&to=2015-05-17T10:00:00Z");
     let first = ask(seen, (daemon, Some(token)), &Method::GET, settled, (&[], "")).await;
     let tag = first.headers()["etag"].to_str().unwrap();

@@ -1,5 +1,5 @@
 use db::Flavour;
-use harness::{Daemon, TestDatabase, on_both_flavours};
+use harness::{Daemon, TestDatabase, on_both_flavours, settle};
 use model::{Hour, HoursPage, Problem, Totals};
 use reqwest::{
     Response, StatusCode,
@@ -10,7 +10,7 @@ use crate::support::at;
 
 on_both_flavours!(
     every_hour_of_a_range_is_there_as_json_and_as_csv,
-    users_of_a_range_are_counted_on_request_and_never_summed,
+    unique_users_of_a_range_are_those_of_all_its_hours_together,
     settled_hours_have_a_tag_and_are_not_sent_again,
 );
 
@@ -41,7 +41,7 @@ async fn every_hour_of_a_range_is_there_as_json_and_as_csv(flavour: Flavour) {
     let expected = [hour("2015-05-17T10:00:00Z", 1), hour("2015-05-17T11:00:00Z", 1), hour("2015-05-17T12:00:00Z", 0)];
     assert_eq!(hours, expected);
     assert_eq!(whole.totals, Totals { clicks: 2, impressions: 1 });
-    assert_eq!((whole.unique_users, whole.next), (None, None));
+    assert_eq!((whole.unique_users, whole.next), (Some(2), None));
 
     let csv = "hour,unique_users,clicks,impressions\n2015-05-17T10:00:00Z,1,1,0\n2015-05-17T11:00:00Z,2,1,1\n2015-05-17T12:00:00Z,0,0,0\n";
     let asked = daemon.get(&format!("{RANGE}&format=csv")).await;
@@ -52,13 +52,23 @@ async fn every_hour_of_a_range_is_there_as_json_and_as_csv(flavour: Flavour) {
     assert_eq!(accepted.text().await.unwrap(), csv);
 }
 
-async fn users_of_a_range_are_counted_on_request_and_never_summed(flavour: Flavour) {
-    let (_database, daemon) = with_events(flavour).await;
-    let counted = page(&daemon, &format!("{RANGE}&unique=exact")).await;
-    assert_eq!(counted.unique_users, Some(2), "anna came in two hours");
-    assert!(counted.unique_users_note.contains("from raw events"));
-    let not_counted = page(&daemon, RANGE).await;
-    assert!(not_counted.unique_users_note.contains("use unique=exact"));
+async fn unique_users_of_a_range_are_those_of_all_its_hours_together(flavour: Flavour) {
+    let (database, daemon) = with_events(flavour).await;
+    let client = database.client().await;
+    for open in [2, 1] {
+        let page = page(&daemon, RANGE).await;
+        assert_eq!((page.unique_users, page.unique_users_unknown_in), (Some(2), vec![]), "anna came in two hours");
+        settle(&client, if open == 2 { TEN } else { "2015-05-17T11:00:00Z" }, &[0]).await;
+    }
+    assert_eq!(page(&daemon, RANGE).await.unique_users, Some(2));
+    // As an hour is that was settled before it was kept who was seen.
+    client
+        .batch_execute("update analytics.settled_hours set visitors = null where hour = '2015-05-17T11:00Z'")
+        .await
+        .unwrap();
+    let page = page(&daemon, RANGE).await;
+    let unknown: Hour = "2015-05-17T11:00:00Z".parse().unwrap();
+    assert_eq!((page.unique_users, page.unique_users_unknown_in), (None, vec![unknown]));
 }
 
 async fn settled_hours_have_a_tag_and_are_not_sent_again(flavour: Flavour) {
@@ -69,8 +79,7 @@ async fn settled_hours_have_a_tag_and_are_not_sent_again(flavour: Flavour) {
     assert_eq!(open.headers()["cache-control"], "no-store");
 
     let client = database.client().await;
-    client.batch_execute("call analytics.refresh_hour('2015-05-17T10:00:00Z')").await.unwrap();
-    client.batch_execute("select analytics.settle('2015-05-17T10:00:00Z', '{0}')").await.unwrap();
+    settle(&client, "2015-05-17T10:00:00Z", &[0]).await;
     let settled = daemon.get(path).await;
     let tag = settled.headers()["etag"].clone();
     assert!(settled.json::<HoursPage>().await.unwrap().hours[0].settled);
@@ -131,8 +140,6 @@ async fn an_error_names_the_parameter_and_the_accepted_values() {
         ("to=1&to=2", "to"),
         ("from=7200000&to=0", "from"),
         ("format=xml", "format"),
-        ("unique=roughly", "unique"),
-        ("unique=exact&format=csv", "unique"),
         ("from=1960-01-01T00:00:00Z&to=0", "from"),
     ] {
         let refused = daemon.get(&format!("/analytics/hours?{query}")).await;

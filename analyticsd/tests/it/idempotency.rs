@@ -1,6 +1,6 @@
 use chrono::{DateTime, Utc};
 use db::{AccessTokens, Flavour, NewAccessToken, Store, StoreOptions};
-use harness::{Daemon, TestDatabase, on_both_flavours};
+use harness::{Daemon, TestDatabase, on_both_flavours, settle};
 use model::{
     Problem,
     access::{IssuedToken, Scope},
@@ -67,15 +67,7 @@ async fn a_repeated_request_is_stored_once_by_any_replica_and_after_settling(fla
     }
     assert_eq!(replicas[0].counts(at(TEN)).await, counts(1, 1, 0));
 
-    let hour = model::Hour::starting_at(at(TEN)).unwrap();
-    let client = database.client().await;
-    client.batch_execute("call analytics.refresh_hour('2015-05-17T10:00:00Z')").await.unwrap();
-    let settled: bool = client
-        .query_one("select is_settled from analytics.settle($1, '{0}')", &[&hour.start().to_utc()])
-        .await
-        .unwrap()
-        .get(0);
-    assert!(settled);
+    settle(&database.client().await, TEN, &[0]).await;
     assert_eq!(post(&replicas[1], at(TEN), "anna", &[Key::Header("k-1")]).await.status(), StatusCode::NO_CONTENT);
     assert_eq!(post(&replicas[1], at(TEN), "anna", &[Key::Header("k-2")]).await.status(), StatusCode::NO_CONTENT);
     assert_eq!(replicas[0].counts(at(TEN)).await, counts(1, 2, 0), "another key is another event");

@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use db::{Flavour, Sites};
-use harness::{Daemon, TestDatabase};
+use harness::{Daemon, TestDatabase, settle};
 use model::SiteName;
 use reqwest::{Method, StatusCode};
 use tokio::{task::JoinSet, time::timeout};
@@ -75,8 +75,7 @@ async fn while_an_hour_is_rebuilt_its_events_are_refused_in_time_and_all_others_
     assert_eq!(daemon.post(settled, "anna", "click").await, StatusCode::NO_CONTENT);
     assert_eq!(to_the_shop("anna").await.0, StatusCode::NO_CONTENT);
     let client = database.client().await;
-    client.batch_execute("call analytics.refresh_hour('2015-05-17T10:00:00Z')").await.unwrap();
-    client.batch_execute("select analytics.settle('2015-05-17T10:00:00Z', '{0,1}')").await.unwrap();
+    settle(&client, "2015-05-17T10:00:00Z", &[0, 1]).await;
 
     // A rebuild needs an exclusive lock of the hour; an ingest shares it.
     let lock = "analytics.lock_class('hours'), analytics.hour_number('2015-05-17T10:00:00Z')";

@@ -99,7 +99,7 @@ async fn each_site_counts_by_itself_open_and_settled(flavour: Flavour) {
     assert_eq!(post(&daemon, "ben", "click", "shop").await, StatusCode::NO_CONTENT);
     for (site, expected) in [("", counts(1, 1, 0)), ("shop", counts(2, 3, 1)), ("blog", counts(1, 0, 1))] {
         assert_eq!(counts_of(&daemon, site).await, expected, "{site:?}");
-        let page = daemon.get(&format!("/analytics/hours?from={TEN}&to={TEN}{}&unique=exact", parameter(site))).await;
+        let page = daemon.get(&format!("/analytics/hours?from={TEN}&to={TEN}{}", parameter(site))).await;
         let page: HoursPage = page.json().await.unwrap();
         assert_eq!((page.hours[0].counts, page.unique_users), (expected, Some(expected.unique_users)), "{site:?}");
     }
@@ -518,7 +518,7 @@ async fn whoever_asks_whatever_each_site_counts_what_was_sent_to_it_and_nobody_l
                 }
             }
             3 => {
-                let target = format!("/analytics/hours?from={TEN}&to={TEN}&unique=exact{}", parameter(named));
+                let target = format!("/analytics/hours?from={TEN}&to={TEN}{}", parameter(named));
                 let answer = send(&daemon, Method::GET, &target, &headers).await;
                 match caller.site(false, named) {
                     Ok(site) => {

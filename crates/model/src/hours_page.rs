@@ -14,11 +14,13 @@ pub struct HoursPage {
     pub hours: Vec<HourRow>,
     /// Sums over the hours of this page.
     pub totals: Totals,
-    /// Distinct users over all hours of this page together, counted from raw events, if that was asked for and is
-    /// possible. It is never the sum of the hours, in which a user who comes again is counted again.
+    /// Distinct users over all hours of this page together; null if nobody can tell. It is not the sum of the hours,
+    /// in which a user who comes again is counted again.
     pub unique_users: Option<u64>,
-    /// How the number was counted, or why there is none.
-    pub unique_users_note: String,
+    /// Why nobody can tell: hours that were settled before it was kept who was seen in them. `analytics-cli backfill`
+    /// finds that out for those that have raw events still.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unique_users_unknown_in: Vec<Hour>,
     /// Where the next page is, if the range goes on: a path with its query.
     pub next: Option<String>,
 }

@@ -43,6 +43,7 @@ pub const FOR_THE_DAEMON: &[&str] = &[
     "live_sites",
     "make_room",
     "note_loss",
+    "number_visitors",
     "refresh_hour",
     "refusals",
     "register_writer",
@@ -53,6 +54,7 @@ pub const FOR_THE_DAEMON: &[&str] = &[
     "site_changes",
     "take_retention",
     "take_sites",
+    "unite_day",
 ];
 
 /// Those that people who read may call too: they change nothing, and name no visitor.
@@ -66,8 +68,10 @@ pub const FOR_READERS_TOO: &[&str] = &[
     "later_counts",
     "list_sites",
     "lock_class",
+    "open_visitors",
+    "set_cardinality",
     "shard_of",
-    "unique_users",
+    "visitor_sets",
 ];
 
 /// Those that only the owner calls, or that are called within others, with the rights of the owner.
@@ -75,6 +79,7 @@ pub const FOR_THE_OWNER: &[&str] = &[
     "answer",
     "archive_site",
     "blocked",
+    "change_day",
     "chunk_of",
     "confirm_retention",
     "count_access_change",
@@ -82,8 +87,10 @@ pub const FOR_THE_OWNER: &[&str] = &[
     "create_access_token",
     "delete_site",
     "fence_all_writers",
+    "fill_visitors",
     "first_uncounted_hour",
     "forget",
+    "forget_visitor",
     "has_chunk",
     "has_room",
     "hour_number",
@@ -108,6 +115,7 @@ pub const FOR_THE_OWNER: &[&str] = &[
 
 /// What the daemon reads without a function. There is nothing in them but counts, and what is known of the schema and of sources.
 const READ_BY_THE_DAEMON: &[&str] = &[
+    "day_visitors",
     "events_hourly",
     "hour_counts",
     "hourly",
@@ -118,8 +126,16 @@ const READ_BY_THE_DAEMON: &[&str] = &[
     "sites",
     "sources",
 ];
-const READ_BY_READERS: &[&str] =
-    &["events_hourly", "hour_counts", "hourly", "losses", "schema_functions", "schema_history", "settled_hours"];
+const READ_BY_READERS: &[&str] = &[
+    "day_visitors",
+    "events_hourly",
+    "hour_counts",
+    "hourly",
+    "losses",
+    "schema_functions",
+    "schema_history",
+    "settled_hours",
+];
 const SETTINGS_OF_THE_DAEMON: &[&str] = &[
     "accepts_from",
     "counter",

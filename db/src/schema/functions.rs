@@ -35,12 +35,13 @@ macro_rules! definitions {
 /// In the order in which they are applied: a view stands behind what it is made of.
 const COMMON: &[Definition] = definitions!("":
     access_changes advance_retention advance_sources advance_writer answer archive_site audit audited_parts blocked
-    confirm_retention count_access_change count_site_change counts create_access_token create_site delete_site
-    fence_all_writers fence_writer first_uncounted_hour forget forget_deleted_sites forget_expired_keys
-    forget_idle_writers hour_number hours hours_of ingest ingest_once later_counts later_part list_access_tokens
-    list_sites live_access_tokens live_sites lock_class lock_for_rebuild look_for_old_versions note_loss rebuild
-    rebuild_to_at_least refusals refuse_deleted_site register_writer rehearse rename_site reopen repair reserve_sites
-    revoke_access_token settle shard_of site_changes sources_elsewhere take_retention take_sites unique_users
+    change_day confirm_retention count_access_change count_site_change counts create_access_token create_site
+    delete_site fence_all_writers fence_writer fill_visitors first_uncounted_hour forget forget_deleted_sites
+    forget_expired_keys forget_idle_writers forget_visitor hour_number hours hours_of ingest ingest_once
+    later_counts later_part list_access_tokens list_sites live_access_tokens live_sites lock_class lock_for_rebuild
+    look_for_old_versions note_loss number_visitors open_visitors rebuild rebuild_to_at_least refusals
+    refuse_deleted_site register_writer rehearse rename_site reopen repair reserve_sites revoke_access_token
+    set_cardinality settle shard_of site_changes sources_elsewhere take_retention take_sites unite_day visitor_sets
     hourly
 );
 const TIMESCALE: &[Definition] = definitions!("timescale/":

@@ -60,6 +60,7 @@ async fn open_and_settled_hours_that_nobody_touched_equal_their_raw_events(flavo
         site_hour,
         is_verifiable: true,
         settled: None,
+        visitors_in_set: None,
         is_closed: false,
         raw,
         counters: Some(raw),
@@ -73,6 +74,7 @@ async fn open_and_settled_hours_that_nobody_touched_equal_their_raw_events(flavo
     let expected = [
         AuditedHour {
             settled: Some(first),
+            visitors_in_set: Some(1),
             counters: None,
             aggregate: Some(first),
             user_rows: 0,
@@ -218,7 +220,7 @@ async fn a_tampered_hour_is_not_settled_until_it_is_repaired(flavour: Flavour) {
     database.client().await.batch_execute("update analytics.hour_counts set clicks = 5").await.unwrap();
 
     let settler = settler(store).await;
-    let differs = SettleOutcome::Differs { counters: counts(2, 5, 0), aggregate: counts(2, 2, 0) };
+    let differs = SettleOutcome::Differs { counters: counts(2, 5, 0), aggregate: counts(2, 2, 0), visitors: 2 };
     assert_eq!(outcome(&settler, ten).await, Some(differs));
     assert_eq!(store.counts(&[ten]).await.unwrap(), [counts(2, 5, 0)], "it stays open, with the counters it has");
     assert_eq!(differences(store).await, [(ten, vec![Difference::Counters])]);

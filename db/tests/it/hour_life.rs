@@ -101,7 +101,7 @@ async fn tampered_counters_are_seen_and_never_papered_over(flavour: Flavour) {
     database.client().await.batch_execute("update analytics.hour_counts set clicks = clicks + 1").await.unwrap();
 
     let settler = settler(store).await;
-    let differs = SettleOutcome::Differs { counters: counts(1, 2, 0), aggregate: counts(1, 1, 0) };
+    let differs = SettleOutcome::Differs { counters: counts(1, 2, 0), aggregate: counts(1, 1, 0), visitors: 1 };
     assert_eq!(outcome(&settler, ten).await, Some(differs));
     assert_eq!(outcome(&settler, ten).await, Some(differs), "it stays open, and stays seen");
 

@@ -56,5 +56,6 @@ mod sites;
 mod sources;
 mod support;
 mod tls;
+mod unique_users;
 mod webassembly;
 mod writer;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use db::{
     Access, AccessTokens, Auditor, Claim, Examination, Flavour, Forgotten, Ingested, NewAccessToken, Retention,
-    Service, Store, StoreError,
+    Service, Store, StoreError, UniqueUsers,
     embedded::Embedded,
     roles::{self, Roles, Use},
     schema::{self, SchemaError},
@@ -97,11 +97,13 @@ async fn lives(store: &Store) {
     assert_eq!(store.counts(&[first]).await.unwrap(), [counts(3, 2, 2)], "it was reopened");
     settle(store, first).await;
     let elected = settler(store).await;
+    let elected_days = elected.unite_days(1).await.unwrap();
     elected.make_room_ahead().await.unwrap();
     elected.forget_idle_writers().await.unwrap();
     drop(elected);
-    assert_eq!(store.hours(SiteId::NAMELESS, &(first.hour..=first.hour)).await.unwrap().len(), 1);
-    store.unique_users(SiteId::NAMELESS, &(first.hour..=first.hour)).await.unwrap();
+    assert_eq!(elected_days, 1);
+    let told = store.range_counts(SiteId::NAMELESS, &(first.hour..=first.hour), &[]).await.unwrap();
+    assert_eq!((told.hours.len(), told.unique_users), (1, UniqueUsers::Exactly(3)));
 
     let auditor = Auditor::connect(store).await.unwrap();
     assert_eq!(

@@ -1,6 +1,6 @@
 use std::{fmt::Write, ops::RangeInclusive, sync::Arc};
 
-use db::UniqueUsers;
+use db::{RangeCounts, UniqueUsers};
 use hyper::body::Bytes;
 use model::{Hour, HourCounts, HourRow, HoursPage, SiteId, SiteName, Timestamp};
 use warp::{
@@ -27,7 +27,7 @@ use crate::{
 #[utoipa::path(
     get, path = "", operation_id = "getHours",
     summary = "Every hour of a range",
-    description = "At most 1,000 hours a page; a longer range names the next page in `next` and in the header `Link`. The unique users of a range are never the sum of its hours: with `unique=exact` they are counted from raw events.",
+    description = "At most 1,000 hours a page; a longer range names the next page in `next` and in the header `Link`. `unique_users` are the distinct users of all hours of the page together, which are not the sum of its hours.",
     params(
         openapi::Site,
         ("from" = Option<String>, Query, example = "2015-05-17T10:00:00Z",
@@ -35,7 +35,6 @@ use crate::{
         ("to" = Option<String>, Query, example = "2015-05-17T12:00:00Z",
             description = "An instant of the last hour, which is included; now if not given"),
         ("format" = Option<openapi::HoursFormat>, Query, description = "The format; without it the header `Accept` decides, and JSON if both are accepted alike"),
-        ("unique" = Option<openapi::UniqueUsersOf>, Query, description = "Count the distinct users of all hours of the page together; only in JSON"),
         ("If-None-Match" = Option<String>, Header, nullable = false, description = "The tag of the answer that the client has"),
     ),
     responses(
@@ -71,15 +70,10 @@ async fn page(
     reports: &Reports,
 ) -> Result<HoursPage, ReadError> {
     let range = first_page(&asked.range);
-    let hours = reports.hours(site, &range).await?;
-    let (unique_users, unique_users_note) = if asked.unique_exactly {
-        counted(reports.unique_users(site, &range).await?)
-    } else {
-        (
-            None,
-            "not counted: unique users of a range are not the sum of its hours; use unique=exact to count them"
-                .to_owned(),
-        )
+    let RangeCounts { hours, unique_users, .. } = reports.range_counts(site, &range).await?;
+    let (unique_users, unique_users_unknown_in) = match unique_users {
+        UniqueUsers::Exactly(users) => (Some(users), Vec::new()),
+        UniqueUsers::Unknown(hours) => (None, hours),
     };
     Ok(HoursPage {
         from: *range.start(),
@@ -87,24 +81,9 @@ async fn page(
         totals: hours.iter().map(|row| row.counts).collect(),
         hours,
         unique_users,
-        unique_users_note,
+        unique_users_unknown_in,
         next: next_page(asked, name, &range),
     })
-}
-
-fn counted(users: UniqueUsers) -> (Option<u64>, String) {
-    match users {
-        UniqueUsers::Counted(users) => {
-            (Some(users), "distinct users over all hours of this page together, counted from raw events".to_owned())
-        }
-        UniqueUsers::NotKept { kept_from } => (
-            None,
-            format!(
-                "cannot be counted: raw events before {} are no longer kept; begin the range there or later",
-                kept_from.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
-            ),
-        ),
-    }
 }
 
 fn first_page(range: &RangeInclusive<Hour>) -> RangeInclusive<Hour> {
@@ -118,10 +97,9 @@ fn next_page(asked: &HoursQuery, site: Option<&SiteName>, page: &RangeInclusive<
         HoursFormat::Json => "json",
         HoursFormat::Csv => "csv",
     };
-    let unique = if asked.unique_exactly { "&unique=exact" } else { "" };
     // No character of a name means anything in a URL.
     let site = site.map(|name| format!("&site={name}")).unwrap_or_default();
-    Some(format!("/analytics/hours?from={next}&to={}&format={format}{unique}{site}", asked.range.end()))
+    Some(format!("/analytics/hours?from={next}&to={}&format={format}{site}", asked.range.end()))
 }
 
 fn answer(page: &HoursPage, format: HoursFormat, headers: &HeaderMap) -> Response {

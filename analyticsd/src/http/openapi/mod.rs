@@ -36,7 +36,7 @@ use crate::auth::Policy;
         (name = "browsers", description = "For the pages of other sites"),
         (name = "health", description = "For operators")
     ),
-    components(schemas(EventKind, HoursFormat, HourRow, HoursPage, ListedSite, ListedSource, LiveCounts, Problem, SiteList, SourceList, TimeUnit, Totals, UniqueUsersOf)),
+    components(schemas(EventKind, HoursFormat, HourRow, HoursPage, ListedSite, ListedSource, LiveCounts, Problem, SiteList, SourceList, TimeUnit, Totals)),
     modifiers(&Credentials)
 )]
 struct Document;
@@ -130,14 +130,6 @@ pub(crate) enum TimeUnit {
 pub(crate) enum HoursFormat {
     Json,
     Csv,
-}
-
-/// Which users of a range are counted.
-#[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
-#[allow(dead_code, reason = "it only stands in the document")]
-pub(crate) enum UniqueUsersOf {
-    Exact,
 }
 
 #[derive(IntoParams)]

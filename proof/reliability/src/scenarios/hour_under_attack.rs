@@ -224,10 +224,10 @@ async fn settle(race: Arc<Race>, client: u32) -> anyhow::Result<()> {
                         race.note(client, began, Action::Disturb { hour, what: "settled" });
                     }
                     SettleOutcome::Busy => {}
-                    SettleOutcome::Differs { counters, aggregate } => {
+                    SettleOutcome::Differs { counters, aggregate, visitors } => {
                         race.note(client, began, Action::Disturb { hour, what: "found to differ" });
                         bail!(
-                            "{hour} counts {counters:?}, but its aggregate is {aggregate:?}, without an event in between"
+                            "{hour} counts {counters:?}, but its aggregate is {aggregate:?}, and {visitors} visitors are in its set, without an event in between"
                         );
                     }
                 }
