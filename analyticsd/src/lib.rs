@@ -20,7 +20,6 @@ mod query;
 mod settling;
 mod telemetry;
 
-pub use app::run;
-pub use auth::OpenWithoutTokens;
+pub use app::{is_of_settings, run};
 pub use process::healthcheck;
 pub use telemetry::output::Output;

@@ -7,11 +7,10 @@ use std::{
 };
 
 use analyticsd::{
-    OpenWithoutTokens, Output,
+    Output,
     config::{Config, Invocation, Settings, ShowFormat, Task, command},
     healthcheck,
 };
-use db::ShardsError;
 
 /// A wrong command line, or other wrong settings.
 const WRONG_SETTINGS: u8 = 2;
@@ -76,10 +75,7 @@ fn serve(config: Config, warnings: &[String]) -> ExitCode {
         Err(error) => {
             // Errors of the database contain their causes; `describe` prints none of them twice.
             output.print_error(&db::describe(error.as_ref()));
-            // Only another setting can mend these.
-            let takes_another = error.is::<OpenWithoutTokens>()
-                || error.downcast_ref::<ShardsError>().is_some_and(ShardsError::is_of_settings);
-            if takes_another { ExitCode::from(WRONG_SETTINGS) } else { ExitCode::FAILURE }
+            if analyticsd::is_of_settings(&error) { ExitCode::from(WRONG_SETTINGS) } else { ExitCode::FAILURE }
         }
     }
 }

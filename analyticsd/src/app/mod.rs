@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use db::{
-    Shards, Store, StoreOptions,
+    Shards, ShardsError, Store, StoreOptions,
     embedded::{Embedded, EmbeddedOptions},
 };
 use tokio::{net::TcpListener, time::timeout};
@@ -19,7 +19,12 @@ use crate::{
     batches::VisitorNames,
     config::{Config, Database},
     http::{self, HttpService, Limits, Router, Services},
-    ingest::{lanes::EventLanes, limits::body_budget::BodyBudget, losses::Losses, spool::ShardSpools},
+    ingest::{
+        lanes::EventLanes,
+        limits::body_budget::BodyBudget,
+        losses::Losses,
+        spool::{ShardSpools, SpoolError},
+    },
     process::{
         open_files,
         service_manager::{self, Watchdog},
@@ -33,7 +38,7 @@ use crate::{
         output::Output,
     },
 };
-use startup::{DATABASE_PATIENCE, is_outage, prepare_schema, prepare_schema_later, read_tokens};
+use startup::{DATABASE_PATIENCE, Preparation, is_outage, read_tokens};
 
 /// How long the lanes may take to end after the last connection has.
 const LANE_PATIENCE: Duration = Duration::from_secs(5);
@@ -51,9 +56,16 @@ pub async fn run(config: Config, output: &Output) -> anyhow::Result<()> {
         }
     });
     match &config.database {
-        Database::Urls(urls) => serve(&config, urls, output, tasks).await,
+        Database::Urls(urls) => Box::pin(serve(&config, urls, output, tasks)).await,
         Database::Embedded(options) => Box::pin(serve_embedded(&config, options, output, tasks)).await,
     }
+}
+
+/// Whether only other settings can mend an error of [`run`].
+pub fn is_of_settings(error: &anyhow::Error) -> bool {
+    error.is::<OpenWithoutTokens>()
+        || error.downcast_ref::<ShardsError>().is_some_and(ShardsError::is_of_settings)
+        || matches!(error.downcast_ref(), Some(SpoolError::OtherShards { .. }))
 }
 
 async fn serve_embedded(
@@ -98,7 +110,6 @@ async fn serve(config: &Config, urls: &[String], output: &Output, tasks: Tasks) 
 struct App {
     tasks: Tasks,
     shards: Shards,
-    metrics: Arc<Metrics>,
     live: Arc<Live>,
     listener: TcpListener,
     address: SocketAddr,
@@ -106,9 +117,8 @@ struct App {
     limits: Limits,
     admin: Option<AbortOnDropHandle<bool>>,
     watchdog: Watchdog,
-    /// Whether the schema was checked. With a spool the daemon starts before the database answers.
-    is_prepared: bool,
-    migrates: bool,
+    /// With a spool the daemon starts before every database answers.
+    left_to_prepare: Option<Preparation>,
 }
 
 impl App {
@@ -129,14 +139,18 @@ impl App {
         let may_do_without = has_spool && is_counter_known;
         let patience = if may_do_without { Duration::ZERO } else { DATABASE_PATIENCE };
         service_manager::waits("waiting for the database");
-        let is_prepared = match prepare_schema(&shards, config.migrate, patience, &metrics).await {
-            Ok(()) => true,
+        let mut preparation = Preparation::new(&shards, config.migrate, &metrics);
+        let left_to_prepare = match preparation.make(patience).await {
+            Ok(()) => None,
             Err(error) if is_outage(&error) && may_do_without => {
-                tracing::warn!("{}; events go into the spool until the database answers", db::describe(error.as_ref()));
-                false
+                let whose = if shards.len() == 1 { "" } else { " of its visitors" };
+                let error = db::describe(error.as_ref());
+                tracing::warn!("{error}; events{whose} go into the spool until the database answers");
+                Some(preparation)
             }
             Err(error) => return Err(error),
         };
+        let is_prepared = left_to_prepare.is_none();
         let tokens = tokens(config, &shards, &metrics, is_prepared, patience).await?;
         tasks.spawn_background("following the access tokens", {
             let tokens = Arc::clone(&tokens);
@@ -191,19 +205,18 @@ impl App {
             listener,
             address,
             service: service(public, Listener::Public),
-            metrics,
             limits,
             admin,
             watchdog: Watchdog::start(address),
-            is_prepared,
-            migrates: config.migrate,
+            left_to_prepare,
         })
     }
 
     async fn serve(self, output: &Output) -> anyhow::Result<()> {
-        let Self { tasks, shards, metrics, live, listener, address, service, limits, admin, mut watchdog, .. } = self;
+        let Self { tasks, shards, live, listener, address, service, limits, admin, mut watchdog, left_to_prepare } =
+            self;
         output.print(&format!("listening on http://{address}"));
-        if self.is_prepared {
+        if left_to_prepare.is_none() {
             service_manager::serves(address);
         } else {
             let what = match shards.len() {
@@ -216,7 +229,7 @@ impl App {
         let stopping = async {
             tokio::select! {
                 () = tasks.stopping() => {}
-                error = prepare_schema_later(&shards, self.migrates, address, &metrics), if !self.is_prepared => {
+                Some(error) = async { Some(left_to_prepare?.make_later(address).await) } => {
                     unfit = Some(error);
                     tasks.stop();
                 }

@@ -42,7 +42,7 @@ pub(crate) struct AccessConfig {
      on 127.0.0.1 first and make a token with `analytics-cli token create NAME --scope write,read`, or accept requests \
      without a token with --allow-anonymous"
 )]
-pub struct OpenWithoutTokens {
+pub(crate) struct OpenWithoutTokens {
     listens: Listens,
 }
 

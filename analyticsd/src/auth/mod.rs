@@ -31,7 +31,7 @@ mod sites;
 pub(crate) use access_tables::AccessTables;
 pub(crate) use batch_sites::BatchSites;
 pub(crate) use config::AccessConfig;
-pub use config::OpenWithoutTokens;
+pub(crate) use config::OpenWithoutTokens;
 pub(crate) use cors::preflight;
 pub(crate) use denial::{Denial, Limit, RateLimited, Refusal};
 pub(crate) use gate::{Asked, Entry, Gate, Peer, StillAllowed};

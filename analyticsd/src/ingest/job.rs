@@ -48,8 +48,8 @@ impl Repeated {
     }
 }
 
-/// Why events were not acknowledged. They are not stored, except for [`IngestError::Unknown`], [`IngestError::Incomplete`] and
-/// [`IngestError::RefusedInPart`].
+/// Why events were not acknowledged. They are not stored, except for [`IngestError::Unknown`], [`IngestError::Incomplete`],
+/// [`IngestError::PartUnavailable`] and [`IngestError::RefusedInPart`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum IngestError {
     /// Too many requests wait already, or this one waited too long.
@@ -64,6 +64,9 @@ pub(crate) enum IngestError {
     /// The same of this shard of several.
     #[error("the database of shard {0} does not answer")]
     ShardUnavailable(usize),
+    /// The same of one of the shards that a batch has events of. Others may have stored their part of it when it came before.
+    #[error("the database of shard {0} does not answer")]
+    PartUnavailable(usize),
     /// The database refused them. The cause is logged.
     #[error("the database refused")]
     Refused,

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use db::{Refusals, Shards, Store, StoreError, StoreOptions};
+use db::{Refusals, Shards, StoreError, StoreOptions};
 use futures_util::future::join_all;
 use model::{IdempotencyKey, SiteEvent, SourcePosition, SourceStanding, SourceStep, Submission};
 use tokio::time::timeout;
@@ -104,60 +104,79 @@ impl EventLanes {
         // Each shard's position of a source moves with each part, so that it takes no part before the one that it lacks.
         let parts: Vec<(usize, Submission)> =
             parts.into_iter().enumerate().filter(|(_, part)| part.step.is_some() || !part.events.is_empty()).collect();
+        let mut is_stored_in_part = false;
         if parts.len() > 1 || parts.iter().any(|(_, part)| part.step.is_some()) {
-            self.refuse(&parts).await?;
+            is_stored_in_part = self.refuse(&parts).await?;
         }
         let end = parts.first().and_then(|(_, part)| Some(part.step.as_ref()?.to.position));
         let mut parts = parts.into_iter();
+        let store = async |(shard, part): (usize, Submission)| {
+            self.shards[shard].store_batch(part, share.clone()).await.map_err(|error| match error {
+                IngestError::Unavailable => IngestError::PartUnavailable(shard),
+                other => other,
+            })
+        };
+        let mut answers = Vec::new();
         // Of two batches that come under one key at once, one is first in the first shard of both, and the other is refused there before
         // anything of it is stored.
-        let mut first = None;
         if end.is_none()
-            && let Some((shard, part)) = parts.next()
+            && let Some(first) = parts.next()
         {
-            first = Some(Ok(self.shards[shard].store_batch(part, share.clone()).await?));
+            answers.push(store(first).await);
         }
-        let stored = parts.map(|(shard, part)| self.shards[shard].store_batch(part, share.clone()));
-        together(first.into_iter().chain(join_all(stored).await).collect(), end)
+        if answers.iter().all(Result::is_ok) {
+            answers.extend(join_all(parts.map(store)).await);
+        }
+        together(answers, end, is_stored_in_part)
     }
 
-    /// Asks each shard whether it would refuse its part for good, so that no other stores its own.
-    async fn refuse(&self, parts: &[(usize, Submission)]) -> Result<(), IngestError> {
-        let asked = parts.iter().map(async |(shard, part)| {
-            let refusals = ask(&self.stores[*shard], part).await;
-            (*shard, part, refusals, self.shards[*shard].storing().trouble().await)
-        });
-        let mut stand = Vec::new();
-        let (mut is_away, mut is_stored_in_part, mut refused) = (false, false, None);
-        for (shard, part, refusals, trouble) in join_all(asked).await {
-            // One that answers and stores nothing would hold its part up, each time that the batch comes.
-            is_away |= trouble.is_some();
-            match refusals {
-                Ok(refusals) => {
-                    if has(part, &refusals) {
-                        is_stored_in_part = true;
-                    } else if let Err(error) = self.judge(shard, part, &refusals).await {
-                        refused = refused.or(Some(error));
-                    }
-                    stand.extend(refusals.stands_at);
-                }
-                Err(error) => {
-                    tracing::debug!(shard, %error, "a shard does not say whether it would refuse a part of a batch");
-                    is_away = true;
-                }
+    /// Asks each shard whether it would refuse its part for good, so that no other stores its own. Returns whether some have stored theirs before.
+    async fn refuse(&self, parts: &[(usize, Submission)]) -> Result<bool, IngestError> {
+        let asked = parts.iter().map(async |(shard, part)| (*shard, part, self.ask(*shard, part).await));
+        let (mut is_stored_in_part, mut away, mut refused, mut stand) = (false, None, None, Vec::new());
+        for (shard, part, refusals) in join_all(asked).await {
+            let Some(refusals) = refusals else {
+                away = away.or(Some(shard));
+                continue;
+            };
+            if has(part, &refusals) {
+                is_stored_in_part = true;
+            } else if let Err(error) = self.judge(shard, part, &refusals).await {
+                refused = refused.or(Some(error));
             }
+            stand.extend(refusals.stands_at);
         }
         if let Some(error) = refused {
             return Err(if is_stored_in_part { IngestError::RefusedInPart(Box::new(error)) } else { error });
         }
         let step = parts.first().and_then(|(_, part)| part.step.as_ref());
         // Of a source nothing is spooled.
-        if is_away && (step.is_some() || !self.has_spool) {
-            return Err(IngestError::Unavailable);
+        if let Some(shard) = away.filter(|_| step.is_some() || !self.has_spool) {
+            return Err(IngestError::PartUnavailable(shard));
         }
         match step.and_then(|step| elsewhere(step, stand)) {
             Some(standing) => Err(IngestError::SourceElsewhere(standing)),
-            None => Ok(()),
+            None => Ok(is_stored_in_part),
+        }
+    }
+
+    /// What a shard says of its part. None if it does not answer, or answers and stores nothing: the others would store theirs each time that the
+    /// batch comes, and it would hold its own up.
+    async fn ask(&self, shard: usize, part: &Submission) -> Option<Refusals> {
+        let asked = async {
+            let refusals = self.stores[shard].refusals(part).await?;
+            Ok::<_, StoreError>((refusals, self.shards[shard].storing().trouble().await))
+        };
+        match timeout(PATIENCE, asked).await.unwrap_or(Err(StoreError::TimedOut(PATIENCE))) {
+            Ok((refusals, None)) => Some(refusals),
+            Ok((_, Some(trouble))) => {
+                tracing::debug!(shard, trouble, "a shard stores nothing, so no other stores its part of a batch");
+                None
+            }
+            Err(error) => {
+                tracing::debug!(shard, %error, "a shard does not say whether it would refuse a part of a batch");
+                None
+            }
         }
     }
 
@@ -174,10 +193,6 @@ impl EventLanes {
             None => Ok(()),
         }
     }
-}
-
-async fn ask(store: &Store, part: &Submission) -> Result<Refusals, StoreError> {
-    timeout(PATIENCE, store.refusals(part)).await.unwrap_or(Err(StoreError::TimedOut(PATIENCE)))
 }
 
 /// Whether a shard has stored its part before, so that it says so whatever has become of the part's hours since.
@@ -197,8 +212,13 @@ fn elsewhere(step: &SourceStep, stand: Vec<SourcePosition>) -> Option<SourceStan
     if stand.iter().all(fits) { None } else { SourceStanding::of_shards(stand) }
 }
 
-/// What a batch is answered whose parts were answered so. `end` is where it ends in its source.
-fn together(answers: Vec<Result<Accepted, IngestError>>, end: Option<u64>) -> Result<Accepted, IngestError> {
+/// What a batch is answered whose parts were answered so. `end` is where it ends in its source, and `is_stored_in_part` whether some shards have
+/// stored their parts before.
+fn together(
+    answers: Vec<Result<Accepted, IngestError>>,
+    end: Option<u64>,
+    is_stored_in_part: bool,
+) -> Result<Accepted, IngestError> {
     let (accepted, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
     let mut refused: Vec<IngestError> = refused.into_iter().filter_map(Result::err).collect();
     // The source stands where the shard stands that has the least of it. What others have is not stored again.
@@ -220,7 +240,7 @@ fn together(answers: Vec<Result<Accepted, IngestError>>, end: Option<u64>) -> Re
             .reduce(both)
             .unwrap_or(Accepted::Committed(Repeated::default())));
     }
-    if !accepted.is_empty() || refused.contains(&IngestError::Unknown) {
+    if !accepted.is_empty() || is_stored_in_part || refused.contains(&IngestError::Unknown) {
         return Err(IngestError::Incomplete);
     }
     // What will be refused again says more than what may pass.
@@ -259,30 +279,35 @@ mod tests {
     fn a_batch_is_acknowledged_once_every_shard_has_acknowledged_its_part() {
         let repeated =
             |clicks, impressions, stands_at| Ok(Accepted::Committed(Repeated { clicks, impressions, stands_at }));
-        assert_eq!(together(vec![committed(1, None), committed(2, None)], None), repeated(3, 2, None));
-        assert_eq!(together(vec![committed(1, Some(9)), committed(2, Some(7))], None), repeated(3, 2, Some(7)));
-        assert_eq!(together(vec![committed(1, Some(9)), committed(2, None)], None), repeated(3, 2, None));
-        assert_eq!(together(vec![committed(1, None), Ok(Accepted::Spooled)], None), Ok(Accepted::Spooled));
-        assert_eq!(together(vec![], None), repeated(0, 0, None));
+        assert_eq!(together(vec![committed(1, None), committed(2, None)], None, false), repeated(3, 2, None));
+        assert_eq!(together(vec![committed(1, Some(9)), committed(2, Some(7))], None, false), repeated(3, 2, Some(7)));
+        assert_eq!(together(vec![committed(1, Some(9)), committed(2, None)], None, false), repeated(3, 2, None));
+        assert_eq!(together(vec![committed(1, None), Ok(Accepted::Spooled)], None, false), Ok(Accepted::Spooled));
+        assert_eq!(together(vec![], None, false), repeated(0, 0, None));
     }
 
     #[test]
     fn a_batch_of_which_some_parts_are_stored_is_to_be_given_again() {
         let incomplete = Err(IngestError::Incomplete);
-        assert_eq!(together(vec![committed(1, None), Err(IngestError::Unavailable)], None), incomplete);
-        assert_eq!(together(vec![committed(1, None), Err(IngestError::SiteDeleted)], None), incomplete);
-        assert_eq!(together(vec![Err(IngestError::TooBusy), Err(IngestError::Unknown)], None), incomplete);
+        assert_eq!(together(vec![committed(1, None), Err(IngestError::Unavailable)], None, false), incomplete);
+        assert_eq!(together(vec![committed(1, None), Err(IngestError::SiteDeleted)], None, false), incomplete);
+        assert_eq!(together(vec![Err(IngestError::TooBusy), Err(IngestError::Unknown)], None, false), incomplete);
+        assert_eq!(together(vec![Err(IngestError::TooBusy)], None, true), incomplete, "others have theirs");
         let refused = vec![Err(IngestError::TooBusy), Err(IngestError::SiteDeleted)];
-        assert_eq!(together(refused, None), Err(IngestError::SiteDeleted));
+        assert_eq!(together(refused, None, false), Err(IngestError::SiteDeleted));
     }
 
     #[test]
     fn a_source_stands_where_the_shard_stands_that_has_the_least_of_it() {
         let moved = |position| Err(IngestError::SourceElsewhere(SourceStanding::at(at(position))));
-        assert_eq!(together(vec![moved(8), moved(5)], Some(20)), moved(5));
+        assert_eq!(together(vec![moved(8), moved(5)], Some(20), false), moved(5));
         let standing = SourceStanding { at: at(5), parts_end_at: vec![20] };
         let answers = vec![committed(1, None), moved(8), moved(5)];
-        assert_eq!(together(answers, Some(20)), Err(IngestError::SourceElsewhere(standing)), "one has it up to there");
+        assert_eq!(
+            together(answers, Some(20), false),
+            Err(IngestError::SourceElsewhere(standing)),
+            "one has it up to there"
+        );
     }
 
     #[test]

@@ -128,15 +128,23 @@ async fn a_batch_for_a_shard_that_answers_and_stores_nothing_is_stored_in_no_oth
     let daemon = daemon(&servers, &[]).await;
     let client = servers.servers[1].client().await;
     client.batch_execute("begin; lock analytics.events in access exclusive mode").await.unwrap();
+    let in_part = send(&daemon, "id=a", clicks(0..10)).await.text().await.unwrap();
+    assert!(in_part.contains("Stored in part"), "before that is known: {in_part}");
     let is_told = async || daemon.get("/readyz").await.text().await.unwrap().contains("Shard 1: ");
     until(true, is_told).await;
-    for query in ["source=log&from=0&to=10", "id=a"] {
+    let stored = async || servers.shards()[0].stored_events().await.unwrap().len();
+    let stored_before = stored().await;
+    for query in ["source=log&from=0&to=10", "id=b", "id=a"] {
         let answer = send(&daemon, query, clicks(0..10)).await;
         assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
         let answer = answer.text().await.unwrap();
-        assert!(!answer.contains("Stored in part"), "{answer}");
+        assert!(
+            answer.contains("The database of shard 1") && answer.contains("Give it again under the same key"),
+            "{answer}"
+        );
+        assert!(!answer.contains("Nothing was stored"), "{answer}");
     }
-    assert_eq!(servers.shards()[0].stored_events().await.unwrap().len(), 0);
+    assert_eq!(stored().await, stored_before);
     client.batch_execute("rollback").await.unwrap();
     until(204, async || send(&daemon, "id=a", clicks(0..10)).await.status().as_u16()).await;
     assert_eq!(daemon.counts(at(HOUR)).await, counts(10, 10, 0));

@@ -260,11 +260,18 @@ impl ApiError {
                 "The database of shard {shard}, which this visitor belongs to, does not answer, or cannot store events now. \
                  Nothing was stored."
             )),
+            Self::Ingest(IngestError::PartUnavailable(shard)) => unavailable(&format!(
+                "The database of shard {shard}, which the batch has events of, does not answer, or cannot store events now, so \
+                 the batch is not acknowledged. Give it again under the same key or source: what other databases stored of it \
+                 is not counted twice."
+            )),
             Self::Ingest(IngestError::RefusedInPart(cause)) => {
-                let mut answer = Self::Ingest(*cause).answer()?;
-                // It says what was not stored, which is true of what came now.
-                let kept = " Other databases of the counter keep the part of it that they stored when it came before.";
-                answer.problem.detail = answer.problem.detail.replace(" Nothing was stored.", "") + kept;
+                let mut answer = Self::Ingest((*cause).clone()).answer()?;
+                // What the cause says by itself is that nothing is stored.
+                answer.problem.detail = format!(
+                    "What some databases lack of the batch is not stored: {cause}. Other databases of the counter keep the part \
+                     of it that they stored when it came before."
+                );
                 answer
             }
             Self::Ingest(IngestError::Incomplete) => Answer::new(

@@ -73,7 +73,7 @@ fn recalled(dir: &Path, shards: usize) -> Result<Option<String>, SpoolError> {
         Err(error) => return Err(folder(error)),
     };
     let mut words = text.split_whitespace();
-    let count = words.next().unwrap_or_default();
+    let count = words.next().unwrap_or("an unknown number of");
     if count == shards.to_string() {
         Ok(words.next().map(str::to_owned))
     } else {
@@ -125,6 +125,8 @@ mod tests {
         for count in [1, 3] {
             assert!(recalled(&folder, count).unwrap_err().to_string().contains("for 4 databases"));
         }
+        fs::write(folder.join(COUNTER), "").unwrap();
+        assert!(recalled(&folder, 4).unwrap_err().to_string().contains("an unknown number of databases"));
     }
 
     #[test]
