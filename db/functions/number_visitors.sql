@@ -19,23 +19,27 @@ begin
         raise exception 'number_visitors must run in a read committed transaction' using errcode = 'AN003';
     end if;
     perform pg_advisory_xact_lock(analytics.lock_class('visitors'), 0);
-    execute format($$
-        with new as materialized (
-            select s.site, s.user_name from (%s) as s
-            where not exists (select from analytics.visitors as v where v.site = s.site and v.name = s.user_name)
-        )
-        insert into analytics.visitors (site, number, name)
-        select n.site, l.last + row_number() over (partition by n.site order by n.user_name), n.user_name
-        from new as n
-        join (
-            select s, coalesce((select max(v.number) from analytics.visitors as v where v.site = s), -1) as last
-            from unnest($3) as s
-        ) as l on l.s = n.site
-    $$, seen) using hour, hour + interval '1 hour', sites;
+    -- One statement, so that each visitor is looked for once. The last numbers are read once, before the first row is inserted: whoever
+    -- looked again would pass all rows that are there by then.
     return query execute format($$
-        select s.site, array_agg(v.number), bit_xor(hashtextextended(s.user_name, 0))
-        from (%s) as s join analytics.visitors as v on v.site = s.site and v.name = s.user_name
-        group by s.site
+        with seen as materialized (
+            select s.site, s.user_name, v.number
+            from (%s) as s left join analytics.visitors as v on v.site = s.site and v.name = s.user_name
+        ), last as materialized (
+            select g as site, coalesce((select max(v.number) from analytics.visitors as v where v.site = g), -1) as number
+            from unnest($3) as g
+        ), given as (
+            insert into analytics.visitors (site, number, name)
+            select s.site, l.number + row_number() over (partition by s.site order by s.user_name), s.user_name
+            from seen as s join last as l on l.site = s.site
+            where s.number is null
+            returning site, number
+        ), numbered as (
+            select s.site, s.number from seen as s where s.number is not null union all select g.site, g.number from given as g
+        )
+        select n.site, n.numbers, m.names
+        from (select n.site, array_agg(n.number) as numbers from numbered as n group by n.site) as n
+        join (select s.site, bit_xor(hashtextextended(s.user_name, 0)) as names from seen as s group by s.site) as m on m.site = n.site
     $$, seen) using hour, hour + interval '1 hour', sites;
 end
 $function$;

@@ -235,8 +235,8 @@ async fn a_schema_that_does_not_fit_is_refused_at_start_though_another_shard_is_
     let spool = ["--spool", dir.path().to_str().unwrap()];
     assert!(daemon(&servers, &spool).await.terminate().await.success());
     let client = servers.servers[0].client().await;
-    let spoil = "update analytics.schema_history set checksum = '1' where version = 1";
-    client.batch_execute(spoil).await.unwrap();
+    let alter = "update analytics.schema_history set checksum = '1' where version = 1";
+    client.batch_execute(alter).await.unwrap();
     servers.servers[1].stop().await.unwrap();
     let mut command = Daemon::command();
     command.args(servers.arguments()).args(["--listen", "127.0.0.1:0"]).args(spool).args(ADMIN);
