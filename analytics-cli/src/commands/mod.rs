@@ -108,8 +108,8 @@ pub(crate) async fn run(
                 .await
         }
         Command::Retention(args) => {
-            with_databases(databases(&args.database)?, Needs::All, async |shards| retention::run(args, shards).await)
-                .await
+            let needs = args.needs();
+            with_databases(databases(&args.database)?, needs, async |shards| retention::run(args, shards).await).await
         }
         Command::Forget(args) => {
             with_databases(databases(&args.database)?, Needs::All, async |shards| forget::run(args, shards).await).await

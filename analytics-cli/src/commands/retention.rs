@@ -2,11 +2,11 @@ use std::{process::ExitCode, str::FromStr, time::Duration};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Args, Subcommand};
-use db::{Due, Flavour, Retention, Shards, schema};
+use db::{Due, Flavour, Retention, Shards, StoreError, schema};
 use thiserror::Error;
 
 use crate::{
-    database::{AtShard, check_schemas, label},
+    database::{AtShard, Needs, check_first_schema, check_schemas, label},
     doctor::{self, Finding},
     failure::Failure,
     output,
@@ -47,8 +47,23 @@ enum Action {
     },
 }
 
+impl RetentionArgs {
+    pub(crate) fn needs(&self) -> Needs {
+        match self.action {
+            Action::Show => Needs::First,
+            Action::Confirm | Action::Set { .. } => Needs::All,
+        }
+    }
+}
+
+/// The settings are those of the first shard. What the others have of them is shown where they answer.
 pub(crate) async fn run(args: RetentionArgs, shards: &Shards) -> Result<ExitCode, Failure> {
-    check_schemas(shards).await?;
+    let shows = matches!(args.action, Action::Show);
+    if shows {
+        check_first_schema(shards).await?;
+    } else {
+        check_schemas(shards).await?;
+    }
     match args.action {
         Action::Show => {}
         Action::Confirm => shards.confirm_retention().await?,
@@ -56,8 +71,14 @@ pub(crate) async fn run(args: RetentionArgs, shards: &Shards) -> Result<ExitCode
     }
     let mut told: Vec<String> = Vec::new();
     for (shard, store) in shards.iter().enumerate() {
-        let retention = Retention::read(store).await.at(shards, shard)?;
-        let due = Retention::due(store).await.at(shards, shard)?;
+        let read = async { Ok::<_, StoreError>((Retention::read(store).await?, Retention::due(store).await?)) };
+        let (retention, due) = match read.await.at(shards, shard) {
+            Err(failure) if shows && shard > 0 => {
+                output::warn(&failure.to_string());
+                continue;
+            }
+            read => read?,
+        };
         let header = label(shards, shard).map(|label| format!("{label}\n")).unwrap_or_default();
         output::print(&format!("{header}{}", describe(&retention, due.accepts_from)))?;
         // What is due is decided in the first.

@@ -227,6 +227,13 @@ async fn sites_are_copied_to_every_shard_that_is_there_and_tokens_need_the_first
     done(&databases, &["token", "create", "shop", "--scope", "write", "--site", "store"]).await;
     done(&databases, &["token", "revoke", "shop"]).await;
     done(&databases, &["site", "list"]).await;
+    let shown = done(&databases, &["retention", "show"]).await;
+    assert!(
+        shown.stdout.starts_with("shard 0 of 3\nkeep ") && shown.stdout.contains("shard 2 of 3\nkeep "),
+        "{shown:?}"
+    );
+    assert!(!shown.stdout.contains("shard 1") && shown.stderr.contains("warning: shard 1 ("), "{shown:?}");
+    assert_eq!(run(&databases, &["retention", "set", "--keep", "400d"]).await.code, 2);
     let verified = run(&databases, &["verify"]).await;
     assert_eq!(verified.code, 2, "{}", verified.stderr);
     assert!(verified.stderr.contains("shard 1 (postgres://"), "{}", verified.stderr);

@@ -179,6 +179,35 @@ async fn the_sites_of_the_first_shard_are_those_of_all(flavour: Flavour) {
 }
 
 #[tokio::test]
+async fn the_shards_of_one_instance_move_one_after_the_other_in_either_order() {
+    let of_shards = TestShards::new(&[Flavour::Postgres; 3]).await;
+    let shards = of_shards.shards();
+    let elsewhere = ["db-b.example:5432".to_owned()];
+    for order in [[0, 1, 2], [2, 1, 0]] {
+        // All move.
+        let mut here = String::new();
+        for shard in order {
+            here = shards.move_shard(shard, Some(&elsewhere)).await.unwrap().server;
+        }
+        for shard in order {
+            shards.move_shard(shard, None).await.unwrap();
+        }
+        // One moves, and the others stay.
+        let here = [here];
+        for shard in order {
+            let lives_at = if shard == 0 { &elsewhere } else { &here };
+            shards.move_shard(shard, Some(lives_at)).await.unwrap();
+        }
+        let error = shards.verify().await.unwrap_err().to_string();
+        assert!(error.starts_with("shard 0 (") && error.lines().count() == 1, "{error}");
+        for shard in order {
+            shards.move_shard(shard, None).await.unwrap();
+        }
+        shards.verify().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_shard_that_moved_stores_nothing_where_it_was() {
     let of_shards = TestShards::new(&[Flavour::Postgres; 2]).await;
     let shards = of_shards.shards();
