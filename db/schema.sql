@@ -400,7 +400,7 @@ create function analytics.create_access_token(id text, name text, scopes text[],
 
 create function analytics.create_site(name text, most integer, OUT id integer)
     returns integer language plpgsql security definer set search_path=pg_catalog, pg_temp
-        as body 502946836a71f90d;
+        as body 8353e7b075087b16;
 
 create function analytics.delete_site(name text, OUT id integer)
     returns integer language plpgsql set lock_timeout=100ms as body fdbee8afe4ae19fe;
@@ -528,6 +528,11 @@ create function analytics.rebuild_to_at_least(hour timestamptz, site integer, wr
         least_users bigint, least_clicks bigint, least_impressions bigint)
     returns void language plpgsql as body 1b507d09ffef778b;
 
+create function analytics.recover_sites(ids integer[], names text[], created timestamptz[],
+        archived timestamptz[], deleted timestamptz[])
+    returns void language plpgsql security definer set search_path=pg_catalog, pg_temp set
+        lock_timeout=100ms as body d5792d4c63c0d38d;
+
 create function analytics.refusals(hours timestamptz[], hour_sites integer[],
         key_hours timestamptz[], key_sites integer[], keys text[], fingerprints bytea[],
         source_site integer, source_name text, OUT expired timestamptz[],
@@ -555,10 +560,6 @@ create function analytics.reopen(hour timestamptz, sites integer[], writer bigin
 
 create function analytics.repair(hour timestamptz, site integer, accepts_loss boolean)
     returns void language plpgsql as body ccbdfaede62ff0c4;
-
-create function analytics.reserve_sites(up_to integer)
-    returns void language sql security definer set search_path=pg_catalog, pg_temp
-        as body 0ac71acaaa54e14e;
 
 create function analytics.revoke_access_token(name_or_id text)
     returns TABLE(id text, name text) language sql as body 0ad4b87d48ff9067;
@@ -590,9 +591,9 @@ create function analytics.take_retention(retention interval, due_before timestam
         as body 7ee542539990d00e;
 
 create function analytics.take_sites(ids integer[], names text[], created timestamptz[],
-        archived timestamptz[], deleted timestamptz[])
-    returns void language plpgsql security definer set search_path=pg_catalog, pg_temp set
-        lock_timeout=100ms as body 27bfaed2a4d7ccb3;
+        archived timestamptz[], deleted timestamptz[], OUT others integer[])
+    returns integer[] language plpgsql security definer set search_path=pg_catalog, pg_temp set
+        lock_timeout=100ms as body f13e082b97c8ce52;
 
 create function analytics.unite_day(site integer, day timestamptz, changes bigint, visitors bytea)
     returns boolean language plpgsql security definer set search_path=pg_catalog, pg_temp

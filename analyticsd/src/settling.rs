@@ -64,6 +64,10 @@ async fn settle_while_elected(
 ) -> StoreError {
     let mut mismatched = HashSet::new();
     let mut forgets_next = Instant::now();
+    // The first shard may have been restored from a backup while nobody was the settler.
+    if let Some(common) = &mut common {
+        common.copied_changes = None;
+    }
     loop {
         if tidied.is_none_or(|at| at.elapsed() >= TIDY_PAUSE) {
             *tidied = Some(Instant::now());
@@ -218,15 +222,19 @@ impl Common {
             return;
         }
         let copied = async {
-            let changes = self.shards.site_changes().await?;
+            let changes = self.shards.site_changes().await.map_err(|error| vec![error])?;
             if self.copied_changes != Some(changes) {
                 self.shards.copy_sites().await?;
             }
-            Ok::<_, ShardsError>(changes)
+            Ok::<_, Vec<ShardsError>>(changes)
         };
         match copied.await {
             Ok(changes) => self.copied_changes = Some(changes),
-            Err(error) => tracing::warn!(%error, "could not copy the sites to every shard; trying again"),
+            Err(errors) => {
+                for error in errors {
+                    tracing::warn!(%error, "could not copy the sites to every shard; trying again");
+                }
+            }
         }
     }
 }

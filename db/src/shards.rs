@@ -46,6 +46,11 @@ pub enum ShardsError {
         "{0}the database is new, and the others hold a counter that was complete before; name the database that this shard is in, or restore it"
     )]
     New(Place),
+    /// Numbers of sites that are of other sites in the first shard.
+    #[error(
+        "{0}the sites with these numbers are others than in shard 0, so that none of their rows is taken from there: {1:?}"
+    )]
+    OtherSites(Place, Vec<i32>),
 }
 
 /// One of the databases, as the beginning of a message.
@@ -100,7 +105,7 @@ impl ShardsError {
         match self {
             Self::Number(_) | Self::Url(..) | Self::Misplaced(_) | Self::New(_) => true,
             Self::Schema(_, error) => matches!(**error, SchemaError::SharedSessions(_)),
-            Self::Store(..) => false,
+            Self::Store(..) | Self::OtherSites(..) => false,
         }
     }
 
@@ -117,7 +122,7 @@ impl ShardsError {
         match self {
             Self::Store(_, error) => error.is_outage(),
             Self::Schema(_, error) => matches!(&**error, SchemaError::Store(error) if error.is_outage()),
-            Self::Number(_) | Self::Url(..) | Self::Misplaced(_) | Self::New(_) => false,
+            Self::Number(_) | Self::Url(..) | Self::Misplaced(_) | Self::New(_) | Self::OtherSites(..) => false,
         }
     }
 }

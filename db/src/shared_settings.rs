@@ -2,11 +2,13 @@
 //! instant before which raw events are due.
 
 use chrono::{DateTime, Utc};
+use model::SiteName;
 use tokio_postgres::Row;
 
-use crate::{Shards, ShardsError, Store, StoreError};
+use crate::{CreatedSite, Shards, ShardsError, Sites, Store, StoreError};
 
-/// The sites of the first shard, as the others take them.
+/// Sites as one shard has them, for another.
+#[derive(Default)]
 struct SiteColumns {
     ids: Vec<i32>,
     names: Vec<String>,
@@ -16,17 +18,24 @@ struct SiteColumns {
 }
 
 impl SiteColumns {
-    async fn read(first: &Store) -> Result<Self, StoreError> {
-        let rows =
-            first.read_rows("select id, name, created_at, archived_at, deleted_at from analytics.sites", &[]).await?;
-        let column = |column| rows.iter().map(move |row: &Row| row.get::<_, Option<DateTime<Utc>>>(column));
-        Ok(Self {
-            ids: rows.iter().map(|row| row.get(0)).collect(),
-            names: rows.iter().map(|row| row.get(1)).collect(),
-            created: rows.iter().map(|row| row.get(2)).collect(),
-            archived: column(3).collect(),
-            deleted: column(4).collect(),
-        })
+    /// Adds those that a shard has.
+    async fn read(&mut self, store: &Store) -> Result<(), StoreError> {
+        let read = "select id, name, created_at, archived_at, deleted_at from analytics.sites";
+        for row in store.read_rows(read, &[]).await? {
+            self.ids.push(row.get(0));
+            self.names.push(row.get(1));
+            self.created.push(row.get(2));
+            self.archived.push(row.get(3));
+            self.deleted.push(row.get(4));
+        }
+        Ok(())
+    }
+
+    /// Gives them to a function.
+    async fn give(&self, store: &Store, to: &str) -> Result<Row, StoreError> {
+        let Self { ids, names, created, archived, deleted } = self;
+        let call = format!("select analytics.{to}($1, $2, $3, $4, $5)");
+        store.row(&call, &[ids, names, created, archived, deleted]).await
     }
 }
 
@@ -42,35 +51,53 @@ impl Shards {
         Ok(row.map_err(|error| self.error(0, error))?.get(0))
     }
 
-    /// Copies the sites of the first shard to the others. One that is away keeps none of the rest from getting them. Where the first was restored from an
-    /// older backup, it gives none of the numbers again that the others know.
-    pub async fn copy_sites(&self) -> Result<(), ShardsError> {
-        self.reserve_sites().await?;
-        let SiteColumns { ids, names, created, archived, deleted } =
-            SiteColumns::read(self.first()).await.map_err(|error| self.error(0, error))?;
-        let mut copied = Ok(());
-        for (shard, store) in self.iter().enumerate().skip(1) {
-            let take = "select analytics.take_sites($1, $2, $3, $4, $5)";
-            let taken = store.row(take, &[&ids, &names, &created, &archived, &deleted]).await;
-            copied = copied.and(taken.map(drop).map_err(|error| self.error(shard, error)));
-        }
-        copied
+    /// Makes a site, unless there are `most` already. Of several databases all must answer: one may know a site of that name which the first lost.
+    pub async fn create_site(&self, name: &SiteName, most: Option<u32>) -> Result<CreatedSite, ShardsError> {
+        self.recover_sites().await?;
+        Sites(self.first()).create(name, most).await.map_err(|error| self.error(0, error))
     }
 
-    /// Sees to it that the first gives no number to a new site that another shard knows: it may have been restored from an older backup.
-    pub async fn reserve_sites(&self) -> Result<(), ShardsError> {
-        let mut known = None;
-        for store in self.iter().skip(1) {
-            // One that is away is told of below.
-            if let Ok(greatest) = store.read_row("select max(id) from analytics.sites", &[]).await {
-                known = known.max(greatest.get::<_, Option<i32>>(0));
-            }
+    /// Gives back to the first what the others know of the sites: it may have been restored from an older backup. All must answer.
+    pub async fn recover_sites(&self) -> Result<(), ShardsError> {
+        let mut known = SiteColumns::default();
+        for (shard, store) in self.iter().enumerate().skip(1) {
+            known.read(store).await.map_err(|error| self.error(shard, error))?;
         }
-        if known.is_some() {
-            let reserve = "select analytics.reserve_sites($1)";
-            self.first().read_rows(reserve, &[&known]).await.map_err(|error| self.error(0, error))?;
+        self.give_back(&known).await
+    }
+
+    async fn give_back(&self, known: &SiteColumns) -> Result<(), ShardsError> {
+        if !known.ids.is_empty() {
+            known.give(self.first(), "recover_sites").await.map_err(|error| self.error(0, error))?;
         }
         Ok(())
+    }
+
+    /// Copies the sites of the first shard to the others, once it has got back what they know. One that is away keeps none of the rest from getting
+    /// them. Returns every failure.
+    pub async fn copy_sites(&self) -> Result<(), Vec<ShardsError>> {
+        let mut failures = Vec::new();
+        let (mut known, mut there) = (SiteColumns::default(), Vec::new());
+        for (shard, store) in self.iter().enumerate().skip(1) {
+            match known.read(store).await {
+                Ok(()) => there.push(shard),
+                Err(error) => failures.push(self.error(shard, error)),
+            }
+        }
+        failures.extend(self.give_back(&known).await.err());
+        let mut sites = SiteColumns::default();
+        if let Err(error) = sites.read(self.first()).await {
+            failures.push(self.error(0, error));
+            return Err(failures);
+        }
+        for shard in there {
+            match sites.give(&self[shard], "take_sites").await.map(|row| row.get::<_, Vec<i32>>(0)) {
+                Ok(others) if others.is_empty() => {}
+                Ok(others) => failures.push(ShardsError::OtherSites(self.place(shard), others)),
+                Err(error) => failures.push(self.error(shard, error)),
+            }
+        }
+        if failures.is_empty() { Ok(()) } else { Err(failures) }
     }
 
     /// Copies the setting of retention, and what is due by it, to the others.

@@ -87,7 +87,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub struct Sites<'a>(pub &'a Store);
 
 impl Sites<'_> {
-    /// Makes a site, unless there are `most` already.
+    /// Makes a site, unless there are `most` already. Programs do so by [`crate::Shards::create_site`], which knows the other databases of a counter.
     pub async fn create(self, name: &SiteName, most: Option<u32>) -> Result<CreatedSite, StoreError> {
         let most = most.map(|most| i32::try_from(most).unwrap_or(i32::MAX));
         let created = self.0.row("select analytics.create_site($1, $2)", &[&name.as_str(), &most]).await;

@@ -30,6 +30,8 @@ pub(crate) struct SiteArgs {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Make a site. Every daemon counts for it within a second.
+    ///
+    /// Of a counter of several databases all must answer.
     Create {
         /// The site's name: 1 to 64 ASCII letters, digits, dots, hyphens and underscores.
         #[arg(value_name = "SITE")]
@@ -80,10 +82,7 @@ enum Action {
 pub(crate) async fn run(args: SiteArgs, shards: &Shards) -> Result<ExitCode, Failure> {
     check_first_schema(shards).await?;
     let changes = !matches!(args.action, Action::List { .. });
-    if matches!(args.action, Action::Create { .. }) {
-        shards.reserve_sites().await?;
-    }
-    let code = act(args.action, Sites(shards.first())).await?;
+    let code = act(args.action, shards).await?;
     if changes && code == ExitCode::SUCCESS {
         copy(shards).await;
     }
@@ -92,14 +91,15 @@ pub(crate) async fn run(args: SiteArgs, shards: &Shards) -> Result<ExitCode, Fai
 
 /// Lets the other shards know at once. Until they do, they go on taking events of a site that was deleted.
 async fn copy(shards: &Shards) {
-    if let Err(error) = shards.copy_sites().await {
+    for error in shards.copy_sites().await.err().into_iter().flatten() {
         output::warn(&format!("{error}; a running daemon copies the sites to this shard once that is possible"));
     }
 }
 
-async fn act(action: Action, sites: Sites<'_>) -> Result<ExitCode, Failure> {
+async fn act(action: Action, shards: &Shards) -> Result<ExitCode, Failure> {
+    let sites = Sites(shards.first());
     Ok(match action {
-        Action::Create { name } => match sites.create(&name, None).await? {
+        Action::Create { name } => match shards.create_site(&name, None).await? {
             CreatedSite::Created(_) => {
                 done(&format!("made the site {name}; every daemon counts for it within a second"))
             }

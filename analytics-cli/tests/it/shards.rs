@@ -234,6 +234,9 @@ async fn sites_are_copied_to_every_shard_that_is_there_and_tokens_need_the_first
     );
     assert!(!shown.stdout.contains("shard 1") && shown.stderr.contains("warning: shard 1 ("), "{shown:?}");
     assert_eq!(run(&databases, &["retention", "set", "--keep", "400d"]).await.code, 2);
+    let refused = run(&databases, &["site", "create", "blog"]).await;
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    assert!(refused.stderr.contains("error: shard 1 ("), "{}", refused.stderr);
     let verified = run(&databases, &["verify"]).await;
     assert_eq!(verified.code, 2, "{}", verified.stderr);
     assert!(verified.stderr.contains("shard 1 (postgres://"), "{}", verified.stderr);

@@ -266,7 +266,7 @@ async fn tokens(
     patience: Duration,
 ) -> anyhow::Result<Arc<AccessTables>> {
     let folder = config.spool.as_ref().map(|spool| spool.dir.as_path());
-    let tokens = Arc::new(AccessTables::new(shards.first(), config.access.tokens_valid_for, folder, metrics));
+    let tokens = Arc::new(AccessTables::new(shards, config.access.tokens_valid_for, folder, metrics));
     // Of several shards another one may be away.
     let may_be_there = is_prepared || shards.len() > 1;
     let patience = if is_prepared { patience } else { Duration::ZERO };

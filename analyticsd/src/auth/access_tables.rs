@@ -6,8 +6,9 @@ use std::{
 
 use arc_swap::{ArcSwapOption, Guard};
 use chrono::Utc;
-use db::{AccessTokens, CreatedSite, LiveSites, Sites, Store, StoreError, StoreOptions};
+use db::{AccessTokens, CreatedSite, LiveSites, Shards, ShardsError, Sites, Store, StoreError, StoreOptions};
 use model::SiteName;
+use thiserror::Error;
 use tokio::sync::Mutex;
 
 use super::{
@@ -25,10 +26,19 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a read may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Why no site is made.
+#[derive(Debug, Error)]
+pub(super) enum MakeSiteError {
+    #[error(transparent)]
+    Shards(#[from] ShardsError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// The daemon's copy of the tables of tokens and of sites. Requests read it without a lock; each change in the database replaces it
 /// as a whole.
 pub(crate) struct AccessTables {
-    store: Store,
+    shards: Shards,
     /// `None` until the tokens were read for the first time.
     known: ArcSwapOption<KnownTokens>,
     /// Likewise.
@@ -41,10 +51,10 @@ pub(crate) struct AccessTables {
 }
 
 impl AccessTables {
-    /// Prepares a connection of its own, so that a busy daemon still notices revoked tokens; nothing is opened yet.
+    /// Prepares a connection of its own to each shard, so that a busy daemon still notices revoked tokens; nothing is opened yet.
     /// Tokens are valid for `valid_for` after they were last read. They are also written to `folder`, if there is one,
     /// for a start without the database: see [`AccessTables::recall`].
-    pub(crate) fn new(store: &Store, valid_for: Duration, folder: Option<&Path>, metrics: &Arc<Metrics>) -> Self {
+    pub(crate) fn new(shards: &Shards, valid_for: Duration, folder: Option<&Path>, metrics: &Arc<Metrics>) -> Self {
         let options = StoreOptions {
             application_name: "analyticsd access".to_owned(),
             max_connections: 1,
@@ -54,7 +64,7 @@ impl AccessTables {
             ..StoreOptions::default()
         };
         Self {
-            store: store.with_options(options),
+            shards: shards.with_options(&options),
             known: ArcSwapOption::empty(),
             sites: ArcSwapOption::empty(),
             reading: Mutex::default(),
@@ -69,10 +79,10 @@ impl AccessTables {
     pub(crate) async fn refresh(&self) -> Result<(), StoreError> {
         let _one_at_a_time = self.reading.lock().await;
         let before = self.known.load_full();
-        let tokens = AccessTokens(&self.store).changed_since(before.as_ref().map(|known| known.changes)).await?;
+        let tokens = AccessTokens(self.store()).changed_since(before.as_ref().map(|known| known.changes)).await?;
         // Read behind the tokens and known before them, so that a token finds the sites that it is for.
         let known_sites = self.sites.load().as_ref().map(|sites| sites.changes);
-        let sites = Sites(&self.store).changed_since(known_sites).await?;
+        let sites = Sites(self.store()).changed_since(known_sites).await?;
         if let Some(kept) = &self.kept {
             kept.update(tokens.as_ref(), sites.as_ref(), Utc::now());
         }
@@ -92,9 +102,14 @@ impl AccessTables {
         self.sites.store(Some(Arc::new(sites.into())));
     }
 
+    /// The tables are in the first.
+    fn store(&self) -> &Store {
+        self.shards.first()
+    }
+
     /// Makes a site, unless there are `most` already, and reads the table.
-    pub(super) async fn make_site(&self, name: &SiteName, most: u32) -> Result<CreatedSite, StoreError> {
-        let created = Sites(&self.store).create(name, Some(most)).await?;
+    pub(super) async fn make_site(&self, name: &SiteName, most: u32) -> Result<CreatedSite, MakeSiteError> {
+        let created = self.shards.create_site(name, Some(most)).await?;
         self.refresh().await?;
         Ok(created)
     }

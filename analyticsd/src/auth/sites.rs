@@ -85,7 +85,11 @@ impl Sites {
         if there_are >= usize::try_from(self.most_for_new).unwrap_or(usize::MAX) {
             return Err(too_many());
         }
-        match self.tables.make_site(name, self.most_for_new).await.map_err(|_| SiteRefusal::NotMade)? {
+        let made = self.tables.make_site(name, self.most_for_new).await.map_err(|error| {
+            tracing::debug!(%name, %error, "cannot make a site that an event names");
+            SiteRefusal::NotMade
+        });
+        match made? {
             CreatedSite::Created(_) => tracing::info!(%name, "made a site, because an event names it"),
             CreatedSite::Exists => {}
             CreatedSite::TooMany => return Err(too_many()),

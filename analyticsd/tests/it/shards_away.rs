@@ -64,6 +64,33 @@ async fn a_shard_that_is_away_refuses_its_visitors_and_nobody_elses() {
 }
 
 #[tokio::test]
+async fn an_event_makes_a_site_once_all_shards_are_there_and_never_one_that_another_shard_knows() {
+    let mut servers = ShardServers::start(2).await.unwrap();
+    let token = token(&servers).await;
+    let daemon = daemon(&servers, &["--new-sites", "10"]).await;
+    let post = async |shard: usize, site: &str| post_to(&daemon, shard, &token, site).await;
+    assert_eq!((post(0, "shop").await, post(1, "shop").await), (204, 204));
+    servers.servers[1].stop().await.unwrap();
+    until(503, async || post(1, "shop").await).await;
+    assert_eq!((post(0, "blog").await, post(0, "shop").await), (503, 204));
+    servers.servers[1].start_again().await.unwrap();
+    until(204, async || post(0, "blog").await).await;
+
+    // Shard 0 is restored from a backup without the sites, once the other knows them.
+    let known = "select count(*) from analytics.sites";
+    let other = servers.servers[1].client().await;
+    until(2, async || other.query_one(known, &[]).await.unwrap().get::<_, i64>(0)).await;
+    servers.servers[0].client().await.batch_execute("delete from analytics.sites").await.unwrap();
+    until(204, async || post(1, "shop").await).await;
+    let clicks = async || {
+        let hour = format!("/analytics?timestamp={}&site=shop", at(HOUR).timestamp_millis());
+        let request = daemon.http().get(format!("{}{hour}", daemon.url())).bearer_auth(&token);
+        request.send().await.unwrap().text().await.unwrap()
+    };
+    until("unique_users,2\nclicks,4\nimpressions,0\n".to_owned(), clicks).await;
+}
+
+#[tokio::test]
 async fn events_for_a_shard_that_is_away_go_into_its_spool() {
     let mut servers = ShardServers::start(2).await.unwrap();
     let spool = tempfile::tempdir().unwrap();
@@ -150,9 +177,25 @@ async fn a_batch_for_a_shard_that_answers_and_stores_nothing_is_stored_in_no_oth
     assert_eq!(daemon.counts(at(HOUR)).await, counts(10, 10, 0));
 }
 
+/// Makes a token that may write and read.
+async fn token(servers: &ShardServers) -> String {
+    let issued = IssuedToken::secret([5; IssuedToken::RANDOM_BYTES]);
+    let scopes = [Scope::Write, Scope::Read].into_iter().collect();
+    let token = NewAccessToken::new(&issued, "shop".parse().unwrap(), scopes);
+    assert!(AccessTokens(servers.shards().first()).create(&token).await.unwrap());
+    issued.text
+}
+
 /// Posts a click of the visitor of one of two shards.
 async fn post_with(daemon: &Daemon, shard: usize, token: &str) -> u16 {
-    let query = format!("timestamp={}&user={}&event=click", at(HOUR).timestamp_millis(), visitor_of(shard, 2));
+    post_to(daemon, shard, token, "").await
+}
+
+/// The same for a site; none: the one without a name.
+async fn post_to(daemon: &Daemon, shard: usize, token: &str, site: &str) -> u16 {
+    let site = if site.is_empty() { String::new() } else { format!("&site={site}") };
+    let (at, user) = (at(HOUR).timestamp_millis(), visitor_of(shard, 2));
+    let query = format!("timestamp={at}&user={user}&event=click{site}");
     let request = daemon.http().post(format!("{}/analytics?{query}", daemon.url()));
     request.bearer_auth(token).send().await.unwrap().status().as_u16()
 }
@@ -160,11 +203,7 @@ async fn post_with(daemon: &Daemon, shard: usize, token: &str) -> u16 {
 #[tokio::test]
 async fn while_the_first_shard_is_away_those_who_were_let_in_still_are() {
     let mut servers = ShardServers::start(2).await.unwrap();
-    let issued = IssuedToken::secret([5; IssuedToken::RANDOM_BYTES]);
-    let scopes = [Scope::Write, Scope::Read].into_iter().collect();
-    let token = NewAccessToken::new(&issued, "shop".parse().unwrap(), scopes);
-    assert!(AccessTokens(servers.shards().first()).create(&token).await.unwrap());
-    let token = issued.text;
+    let token = token(&servers).await;
     let acknowledged = Cell::new(0);
     let spool = tempfile::tempdir().unwrap();
     let arguments = servers.arguments().into_iter().chain(["--spool".to_owned(), spool.path().display().to_string()]);

@@ -1,10 +1,11 @@
 use std::time::Duration;
 
 use db::{
-    CreatedSite, DeletedSite, Flavour, Ingested, Retention, Shards, ShardsError, Sites, StoreError, StoreOptions,
+    CreatedSite, DeletedSite, Flavour, Ingested, RenamedSite, Retention, Shards, ShardsError, Sites, StoreError,
+    StoreOptions,
 };
 use harness::{TestDatabase, TestShards, on_both_flavours};
-use model::{ShardCount, SiteEvent, SiteName, UserName};
+use model::{ShardCount, SiteEvent, SiteId, SiteName, UserName};
 
 use crate::support::{click, counts, hour, settle, store_all, writer};
 
@@ -134,15 +135,8 @@ async fn the_sites_of_the_first_shard_are_those_of_all(flavour: Flavour) {
     let of_shards = TestShards::new(&[flavour; 2]).await;
     let shards = of_shards.shards();
     let sites = Sites(shards.first());
-    let name = |name: &str| SiteName::new(name).unwrap();
-    let CreatedSite::Created(shop) = sites.create(&name("shop"), None).await.unwrap() else { panic!("it is new") };
-    sites.create(&name("blog"), None).await.unwrap();
-    shards.copy_sites().await.unwrap();
-    let other = of_shards.databases()[1].client().await;
-    let names = async || {
-        let list = "select string_agg(name, ' ' order by id) from analytics.sites where deleted_at is null";
-        other.query_one(list, &[]).await.unwrap().get::<_, Option<String>>(0).unwrap_or_default()
-    };
+    let shop = made(shards, &["shop", "blog"]).await[0];
+    let names = async || sites_in(&of_shards.databases()[1]).await;
     assert_eq!(names().await, "shop blog");
     // They change names with each other.
     for (from, to) in [("shop", "x"), ("blog", "shop"), ("x", "blog")] {
@@ -151,31 +145,137 @@ async fn the_sites_of_the_first_shard_are_those_of_all(flavour: Flavour) {
     shards.copy_sites().await.unwrap();
     assert_eq!(names().await, "blog shop");
 
-    // The first is restored from a backup without them: their numbers are not given again.
-    let first = of_shards.databases()[0].client().await;
-    first.batch_execute("create table kept as table analytics.sites; delete from analytics.sites; alter sequence analytics.sites_id_seq restart").await.unwrap();
-    shards.copy_sites().await.unwrap();
-    let CreatedSite::Created(new) = sites.create(&name("new"), None).await.unwrap() else { panic!("it is new") };
-    assert!(new.number() > 2, "{new:?}");
-    sites.delete(&name("new")).await.unwrap();
-    let with_another = "update kept set created_at = now() where id = 1; \
-                        insert into analytics.sites overriding system value select * from kept";
-    first.batch_execute(with_another).await.unwrap();
-    let error = shards.copy_sites().await.unwrap_err().to_string();
-    assert!(error.contains("has the number of another one in shard 0"), "{error}");
-    let as_before = "update analytics.sites as s set created_at = o.created_at from (values (1, $1::text::timestamptz)) as o (id, created_at) where s.id = o.id";
-    let created: String =
-        other.query_one("select created_at::text from analytics.sites where id = 1", &[]).await.unwrap().get(0);
-    first.execute(as_before, &[&created]).await.unwrap();
-    shards.copy_sites().await.unwrap();
-
     let event = SiteEvent { site: shop, ..click(OLD, "anna") };
     store_all(&mut writer(&shards[1]), std::slice::from_ref(&event)).await;
     assert_eq!(sites.delete(&name("blog")).await.unwrap(), DeletedSite::Deleted);
     shards.copy_sites().await.unwrap();
-    assert_eq!(names().await, "shop");
+    assert_eq!(names().await, "-blog shop");
     let refused = Ingested::Blocked { settled: vec![], expired: vec![], deleted: vec![shop] };
     assert_eq!(writer(&shards[1]).ingest([&event]).await.unwrap(), refused);
+}
+
+/// What a shard has of the sites, in the order in which they were made: the name of each, behind a `-` where it is deleted.
+async fn sites_in(database: &TestDatabase) -> String {
+    let list = "select string_agg(case when deleted_at is null then '' else '-' end || name, ' ' order by created_at) from analytics.sites";
+    database.client().await.query_one(list, &[]).await.unwrap().get::<_, Option<String>>(0).unwrap_or_default()
+}
+
+fn name(name: &str) -> SiteName {
+    SiteName::new(name).unwrap()
+}
+
+/// Makes sites of these names in shard 0, and in the others too.
+async fn made(shards: &Shards, names: &[&str]) -> Vec<SiteId> {
+    let mut made = Vec::new();
+    for site in names {
+        let CreatedSite::Created(id) = shards.create_site(&name(site), None).await.unwrap() else { panic!("{site}") };
+        made.push(id);
+    }
+    shards.copy_sites().await.unwrap();
+    made
+}
+
+/// Lets shard 0 be as it was when it had the sites that are given, none of them deleted.
+async fn restore_first(of_shards: &TestShards, sites: &[&str]) {
+    let client = of_shards.databases()[0].client().await;
+    client.execute("delete from analytics.sites where name <> all ($1)", &[&sites]).await.unwrap();
+    let as_before = "update analytics.sites set deleted_at = null, forgotten_at = null; alter sequence analytics.sites_id_seq restart";
+    client.batch_execute(as_before).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_first_shard_that_was_restored_gets_back_what_the_others_know_of_the_sites() {
+    let of_shards = TestShards::new(&[Flavour::Postgres; 3]).await;
+    let (shards, [first, one, other]) = (of_shards.shards(), [0, 1, 2].map(|shard| &of_shards.databases()[shard]));
+    let sites = Sites(shards.first());
+    let [_, _, shop, blog] = made(shards, &["old", "gone", "shop", "blog"]).await[..] else { panic!("four were made") };
+    assert_eq!(sites.delete(&name("gone")).await.unwrap(), DeletedSite::Deleted);
+    shards.copy_sites().await.unwrap();
+
+    restore_first(&of_shards, &["old", "gone"]).await;
+    assert_eq!(sites_in(first).await, "old gone");
+    assert_eq!(sites.rename(&name("old"), &name("older")).await.unwrap(), RenamedSite::Renamed);
+    // As a program would that does not know of the other shards.
+    let CreatedSite::Created(again) = sites.create(&name("shop"), None).await.unwrap() else { panic!("it is new") };
+    assert!(again != shop);
+
+    assert_eq!(shards.create_site(&name("blog"), None).await.unwrap(), CreatedSite::Exists);
+    let expected = format!("older -gone shop.{} blog shop", shop.number());
+    assert_eq!(sites_in(first).await, expected);
+    assert_eq!(sites.find(&name("blog")).await.unwrap(), Some(blog));
+    shards.copy_sites().await.unwrap();
+    for shard in [one, other] {
+        assert_eq!(sites_in(shard).await, expected);
+    }
+
+    let changes = shards.site_changes().await.unwrap();
+    shards.recover_sites().await.unwrap();
+    shards.copy_sites().await.unwrap();
+    assert_eq!(shards.site_changes().await.unwrap(), changes, "there is nothing to give back");
+    // The name and the number of the site that was made again are at most as long as a name may be.
+    let long = "a".repeat(64);
+    made(shards, &[&long]).await;
+    restore_first(&of_shards, &["older"]).await;
+    sites.create(&name(&long), None).await.unwrap();
+    shards.copy_sites().await.unwrap();
+    assert!(sites_in(other).await.contains(" aaaaaaaaaa"), "{}", sites_in(other).await);
+    assert_eq!(sites_in(other).await, sites_in(first).await);
+}
+
+#[tokio::test]
+async fn a_site_that_is_deleted_in_any_shard_is_alive_in_none_and_is_forgotten_once_more_where_it_came_back() {
+    let of_shards = TestShards::new(&[Flavour::Postgres; 2]).await;
+    let shards = of_shards.shards();
+    made(shards, &["shop"]).await;
+    assert_eq!(Sites(shards.first()).delete(&name("shop")).await.unwrap(), DeletedSite::Deleted);
+    shards.copy_sites().await.unwrap();
+    restore_first(&of_shards, &["shop"]).await;
+    // As if it could not be given back meanwhile.
+    let first = of_shards.databases()[0].client().await;
+    first.batch_execute("alter function analytics.recover_sites rename to gone").await.unwrap();
+    assert_eq!(shards.copy_sites().await.unwrap_err().len(), 1);
+    assert_eq!(sites_in(&of_shards.databases()[1]).await, "-shop");
+    first.batch_execute("alter function analytics.gone rename to recover_sites").await.unwrap();
+    shards.copy_sites().await.unwrap();
+    for database in of_shards.databases() {
+        assert_eq!(sites_in(database).await, "-shop");
+    }
+    let pending = "select count(*) from analytics.sites where deleted_at is not null and forgotten_at is null";
+    assert_eq!(first.query_one(pending, &[]).await.unwrap().get::<_, i64>(0), 1);
+}
+
+#[tokio::test]
+async fn a_site_that_a_shard_cannot_take_keeps_no_other_from_it() {
+    let of_shards = TestShards::new(&[Flavour::Postgres; 2]).await;
+    let (shards, [first, other]) = (of_shards.shards(), [0, 1].map(|shard| &of_shards.databases()[shard]));
+    let shop = made(shards, &["shop"]).await[0].number();
+    let by_hand = "update analytics.sites set created_at = created_at + interval '1 second'";
+    other.client().await.batch_execute(by_hand).await.unwrap();
+    let sites = Sites(shards.first());
+    sites.rename(&name("shop"), &name("store")).await.unwrap();
+    sites.create(&name("shop"), None).await.unwrap();
+    sites.create(&name("blog"), None).await.unwrap();
+    let [error] = &shards.copy_sites().await.unwrap_err()[..] else { panic!("one shard") };
+    let error = error.to_string();
+    assert!(error.starts_with("shard 1 (") && error.ends_with(&format!(": [{shop}]")), "{error}");
+    assert_eq!(sites_in(first).await, "store shop blog");
+    let mut taken: Vec<String> = sites_in(other).await.split(' ').map(str::to_owned).collect();
+    taken.sort();
+    assert_eq!(taken, ["blog", "shop", &format!("shop.{shop}")]);
+}
+
+#[tokio::test]
+async fn every_shard_that_is_away_is_told_of_and_no_site_is_made_meanwhile() {
+    let of_shards = TestShards::new(&[Flavour::Postgres; 3]).await;
+    let away = |shard: usize| format!("postgres://postgres@127.0.0.1:1/shard_{shard}");
+    let urls = [of_shards.databases()[0].url().to_owned(), away(1), away(2)];
+    let shards = Shards::new(&urls, &StoreOptions::default()).unwrap();
+    shards.remember(of_shards.shards().counter().unwrap());
+    let error = shards.create_site(&name("shop"), None).await.unwrap_err();
+    assert_eq!(error.shard(), Some(1), "{error}");
+    assert_eq!(sites_in(&of_shards.databases()[0]).await, "");
+    let told: Vec<_> = shards.copy_sites().await.unwrap_err().iter().map(ShardsError::shard).collect();
+    assert_eq!(told, [Some(1), Some(2)]);
 }
 
 #[tokio::test]
