@@ -513,7 +513,7 @@ create function analytics.note_loss(writer bigint, batches bigint, events bigint
 create function analytics.number_visitors(hour timestamptz, sites integer[], of_raw_events boolean)
     returns TABLE(site integer, numbers integer[], names bigint) language plpgsql security definer
         set search_path=pg_catalog, pg_temp set enable_hashjoin=off set enable_mergejoin=off
-        as body e3d11af81e75682e;
+        as body 0ffb85611c09942e;
 
 create function analytics.open_visitors(firsts timestamptz[], behinds timestamptz[], site integer)
     returns TABLE(period bigint, numbers integer[], unnumbered bigint) language sql stable
