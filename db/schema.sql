@@ -424,7 +424,7 @@ create function analytics.forget(user_name text, site integer, hour timestamptz,
 
 create function analytics.forget_deleted_sites()
     returns boolean language plpgsql security definer set search_path=pg_catalog, pg_temp
-        as body 5432ecc2dfbd6173;
+        as body ed45a2fabec0fb06;
 
 create function analytics.forget_expired_keys()
     returns void language sql security definer set search_path=pg_catalog, pg_temp
@@ -435,7 +435,7 @@ create function analytics.forget_idle_writers()
         as body b2945189584c93e1;
 
 create function analytics.forget_visitor(user_name text, site integer)
-    returns void language sql as body 628d3f15c157b2dc;
+    returns void language plpgsql as body ec7017de30ad6f16;
 
 create function analytics.hour_number(hour timestamptz)
     returns integer language sql stable parallel safe as body 1ec64a14d6416938;
@@ -565,7 +565,7 @@ create function analytics.revoke_access_token(name_or_id text)
     returns TABLE(id text, name text) language sql as body 0ad4b87d48ff9067;
 
 create function analytics.set_cardinality(visitors bytea)
-    returns bigint language plpgsql immutable parallel safe strict as body fd9bfda5e7bbb90d;
+    returns bigint language plpgsql immutable parallel safe strict as body a2cf242682cec26f;
 
 create function analytics.settle(hour timestamptz, sites integer[], visitors bytea[],
         names bigint[])

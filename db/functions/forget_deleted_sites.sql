@@ -26,6 +26,8 @@ begin
     where s.id = any (pending);
 
     if day is null then
+        -- Whoever read raw events of them before, to give numbers, has done so by now.
+        perform pg_advisory_xact_lock(analytics.lock_class('visitors'), 0);
         delete from analytics.settled_hours as z where z.site = any (pending);
         delete from analytics.day_visitors as d where d.site = any (pending);
         delete from analytics.visitors as v where v.site = any (pending);

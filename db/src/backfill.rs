@@ -4,16 +4,28 @@ use model::SiteHour;
 
 use crate::{Auditor, StoreError, store::site_hour_in, visitor_set::VisitorSet};
 
+/// Settled hours without a set of visitors, of sites that are not deleted.
+const WITHOUT_VISITORS: &str = "from analytics.settled_hours as z, analytics.settings as s where z.visitors is null \
+                                and z.site not in (select id from analytics.sites where deleted_at is not null)";
+
 impl Auditor {
     /// The hours that were settled without a set of visitors and have raw events still, ascending.
     pub async fn hours_without_visitors(&self) -> Result<Vec<SiteHour>, StoreError> {
-        let find = "select z.hour, z.site from analytics.settled_hours as z, analytics.settings as s \
-                    where z.visitors is null and z.hour >= s.accepts_from order by z.hour, z.site";
-        let rows = self.store.maintain(self.client.query(find, &[])).await?;
+        let find =
+            format!("select z.hour, z.site {WITHOUT_VISITORS} and z.hour >= s.accepts_from order by z.hour, z.site");
+        let rows = self.store.maintain(self.client.query(&find, &[])).await?;
         Ok(rows.iter().map(|row| site_hour_in(row, 0)).collect())
     }
 
-    /// Makes the set of one of them. Returns whether it is kept: not if the raw events have not as many visitors as were settled.
+    /// How many hours were settled without a set of visitors and never get one, because their raw events are deleted.
+    pub async fn hours_without_visitors_for_ever(&self) -> Result<u64, StoreError> {
+        let count = format!("select count(*) {WITHOUT_VISITORS} and z.hour < s.accepts_from");
+        let row = self.store.maintain(self.client.query_one(&count, &[])).await?;
+        Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or_default())
+    }
+
+    /// Makes the set of one of them. Returns whether it is kept: not if the raw events have not as many visitors as were settled, nor if the hour
+    /// is open meanwhile, which gives it a set when it settles.
     pub async fn fill_visitors(&self, SiteHour { hour, site }: SiteHour) -> Result<bool, StoreError> {
         let (start, site) = (hour.start().to_utc(), site.number());
         self.store

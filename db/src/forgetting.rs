@@ -55,6 +55,13 @@ impl Auditor {
         Ok(Forgotten { deleted: unsigned(row.get(0)), rebuilt: row.get(1) })
     }
 
+    /// Whether the name of a visitor of a site has a number, by which sets of visitors know them.
+    pub async fn has_number(&self, user: &UserName, site: SiteId) -> Result<bool, StoreError> {
+        let find = "select exists (select from analytics.visitors where name = $1 and site = $2)";
+        let row = self.store.maintain(self.client.query_one(find, &[&user.as_str(), &site.number()])).await?;
+        Ok(row.get(0))
+    }
+
     /// Takes the name of a visitor of a site away from the number that sets of visitors know them by.
     pub async fn forget_name(&self, user: &UserName, site: SiteId) -> Result<(), StoreError> {
         let forget = "select analytics.forget_visitor($1, $2)";

@@ -16,11 +16,17 @@ on_both_flavours!(
     a_tampered_hour_is_not_settled_until_it_is_repaired,
     only_days_that_have_something_are_audited_and_only_hours_that_were_asked_for,
     nothing_is_concluded_where_raw_events_are_no_longer_kept,
+    an_exchanged_set_of_visitors_is_found_also_where_raw_events_are_no_longer_kept,
     an_audit_while_hours_are_written_settled_and_reopened_finds_no_difference,
     repairing_while_events_come_in_loses_nothing,
 );
 
 const TEN: &str = "2015-05-17T10:00:00Z";
+
+/// A Roaring bitmap of the number 0.
+const SET_OF_ONE: &str = r"'\x3a3000000100000000000000100000000000'";
+const EXCHANGE_SET: &str =
+    r"update analytics.settled_hours set visitors = '\x3a3000000100000000000000100000000000' where hour = $1";
 
 fn everything() -> RangeInclusive<Hour> {
     Hour::containing(Timestamp::MIN)..=Hour::containing(Timestamp::MAX)
@@ -156,6 +162,8 @@ fn tamperings(flavour: Flavour) -> Vec<(Before, &'static str, Vec<Difference>)> 
         ),
         (Empty, "insert into analytics.hour_counts values ($1, 0, 1, 1, 1, 0, now())", vec![CountersWithoutEvents]),
         (Empty, "insert into analytics.hour_users values ($1, 'eve')", vec![UsersLeftOver(1)]),
+        (Settled, EXCHANGE_SET, vec![Difference::Visitors]),
+        (Settled, "update analytics.settled_hours set visitors = 'no set' where hour = $1", vec![Difference::Visitors]),
         (Empty, "insert into analytics.settled_hours values (0, $1, now(), 0, 0, 0)", vec![NoAggregate]),
     ];
     if flavour == Flavour::Postgres {
@@ -298,6 +306,24 @@ async fn nothing_is_concluded_where_raw_events_are_no_longer_kept(flavour: Flavo
         Ingested::Blocked { settled: vec![], expired: vec![ten], deleted: vec![] }
     );
     assert_eq!(store.counts(&[ten]).await.unwrap(), [counts(2, 1, 1)], "what is left of it is not destroyed");
+}
+
+async fn an_exchanged_set_of_visitors_is_found_also_where_raw_events_are_no_longer_kept(flavour: Flavour) {
+    let database = TestDatabase::new(flavour).await;
+    let store = database.store();
+    let ten = hour(TEN);
+    store_all(&mut writer(store), &[click(TEN, "anna"), impression(TEN, "ben")]).await;
+    settle(store, ten).await;
+    let client = database.client().await;
+    client.batch_execute("update analytics.settings set accepts_from = '2015-05-18T00:00:00Z'").await.unwrap();
+    assert_eq!(differences(store).await, []);
+    for exchanged in [SET_OF_ONE, "''"] {
+        let exchange = format!("update analytics.settled_hours set visitors = {exchanged}");
+        client.batch_execute(&exchange).await.unwrap();
+        assert_eq!(differences(store).await, [(ten, vec![Difference::Visitors])], "{exchanged}");
+    }
+    let repaired = Auditor::connect(store).await.unwrap().repair(ten, true).await.unwrap();
+    assert!(matches!(&repaired, Repaired::NoLongerKept(_)), "{repaired:?}");
 }
 
 async fn an_audit_while_hours_are_written_settled_and_reopened_finds_no_difference(flavour: Flavour) {
