@@ -1,5 +1,7 @@
 //! Which site a command is for.
 
+use std::collections::HashMap;
+
 use clap::Args;
 use db::{Sites, Store};
 use model::{SiteId, SiteName};
@@ -21,4 +23,15 @@ pub(crate) async fn number_of(store: &Store, name: &SiteName) -> Result<SiteId, 
 
 pub(crate) fn unknown(name: &SiteName) -> String {
     format!("there is no site {name}; `analytics-cli site list` shows which there are")
+}
+
+/// The names of all sites that are not deleted, by number.
+pub(crate) async fn names(store: &Store) -> Result<HashMap<SiteId, String>, Failure> {
+    Ok(Sites(store).list().await?.into_iter().map(|site| (site.id, site.name)).collect())
+}
+
+/// The name of a site for output: empty for the one without a name, and the number of one that was made meanwhile.
+pub(crate) fn name_in(names: &HashMap<SiteId, String>, site: SiteId) -> String {
+    let number = || if site == SiteId::NAMELESS { String::new() } else { format!("#{}", site.number()) };
+    names.get(&site).cloned().unwrap_or_else(number)
 }

@@ -59,6 +59,8 @@ pub(crate) async fn run(args: ForgetArgs, shards: &Shards) -> Result<ExitCode, F
         }
     }
 
+    // It may be there although no raw event of the visitor is.
+    let had_number = auditor.has_number(&user, site).await?;
     if yes {
         auditor.forget_name(&user, site).await?;
     }
@@ -69,6 +71,10 @@ pub(crate) async fn run(args: ForgetArgs, shards: &Shards) -> Result<ExitCode, F
         None => " of the site without a name (for another there is --site)".to_owned(),
     };
     output::message(&format!("events: {events}, in hours: {hours}{of_site}; {done}"));
+    if had_number {
+        let name = if yes { "the name is deleted" } else { "--yes deletes the name" };
+        output::message(&format!("sets of visitors know this visitor by a number, which stays; {name}"));
+    }
     if left > 0 {
         output::warn(&format!(
             "{left} of these hours still count this visitor: their other raw events were deleted, or some are missing"

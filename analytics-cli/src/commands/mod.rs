@@ -1,5 +1,6 @@
 //! One file per command.
 
+pub(crate) mod backfill;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod doctor;
@@ -22,9 +23,9 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use self::{
-    completions::CompletionsArgs, config::ConfigArgs, doctor::DoctorArgs, forget::ForgetArgs, import::ImportArgs,
-    man::ManArgs, migrate::MigrateArgs, query::QueryArgs, retention::RetentionArgs, send::SendArgs, shard::ShardArgs,
-    site::SiteArgs, tail::TailArgs, token::TokenArgs, top::TopArgs, verify::VerifyArgs,
+    backfill::BackfillArgs, completions::CompletionsArgs, config::ConfigArgs, doctor::DoctorArgs, forget::ForgetArgs,
+    import::ImportArgs, man::ManArgs, migrate::MigrateArgs, query::QueryArgs, retention::RetentionArgs, send::SendArgs,
+    shard::ShardArgs, site::SiteArgs, tail::TailArgs, token::TokenArgs, top::TopArgs, verify::VerifyArgs,
 };
 use crate::{
     database::{Needs, with_databases},
@@ -55,10 +56,20 @@ pub(crate) enum Command {
     /// Compare the counts of every hour with its raw events, and repair those that differ.
     ///
     /// The raw events of each hour are counted again. The counters and user names of an open hour, and the aggregate
-    /// of a settled hour, must agree with them. Hours that differ are printed. The daemon may run meanwhile.
+    /// of a settled hour, must agree with them. The set of visitors that is kept of a settled hour must have as many
+    /// as were settled, also where its raw events are gone. Hours that differ are printed. The daemon may run meanwhile.
     ///
     /// Exits 0 if all hours agree or, with --repair, if all agree afterwards; else 1.
     Verify(VerifyArgs),
+    /// Make the sets of visitors of settled hours that have none, from their raw events.
+    ///
+    /// The unique users of a range are told from the sets of its settled hours. An hour that was settled before such
+    /// sets were kept has none. The command makes them, an hour at a time, for the hours whose raw events are still
+    /// kept, and counts the others. The daemon may run meanwhile, and the command may be repeated.
+    ///
+    /// Exits 0, or 1 if an hour stays without a set because its raw events have another number of visitors than was
+    /// settled.
+    Backfill(BackfillArgs),
     /// Delete a visitor's raw events, and count their hours again.
     ///
     /// Prints the hours in which the visitor has raw events. With --yes, deletes these events and rebuilds each hour
@@ -66,8 +77,9 @@ pub(crate) enum Command {
     /// from a spool, stay until you run the command again.
     ///
     /// Events that can never be stored are written to `rejected.ndjson` in the spool's folder. `forget` does not
-    /// search that file; search it yourself. Hours whose raw events were deleted keep their counts, which hold no
-    /// names.
+    /// search that file; search it yourself. Hours whose raw events were deleted keep their counts and their sets of
+    /// visitors, which hold no names. With --yes the visitor's name is deleted, too, from the list of names that
+    /// belong to the numbers in these sets.
     ///
     /// Exits 0, or 1 if an hour still counts the visitor because its other raw events were deleted.
     Forget(ForgetArgs),
@@ -128,6 +140,10 @@ pub(crate) async fn run(
         Command::Verify(args) => {
             args.check()?;
             with_databases(databases(&args.database)?, Needs::All, async |shards| verify::run(args, shards).await).await
+        }
+        Command::Backfill(args) => {
+            with_databases(databases(&args.database)?, Needs::All, async |shards| backfill::run(args, shards).await)
+                .await
         }
         Command::Import(args) => import::run(args, client()?).await,
         Command::Config(args) => config::run(&args, &settings()?),

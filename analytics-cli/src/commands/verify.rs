@@ -1,5 +1,5 @@
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     fmt,
     io::{self, IsTerminal},
     ops::RangeInclusive,
@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::Args;
-use db::{AuditedHour, Auditor, Difference, Repaired, Shards, Sites};
+use db::{AuditedHour, Auditor, Difference, Repaired, Shards};
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use model::{Hour, SiteHour, SiteId, SiteName, Timestamp};
 
@@ -74,8 +74,7 @@ pub(crate) async fn run(args: VerifyArgs, shards: &Shards) -> Result<ExitCode, F
         Some(name) => Some(site::number_of(shards.first(), name).await?),
         None => None,
     };
-    let names: HashMap<SiteId, String> =
-        Sites(shards.first()).list().await?.into_iter().map(|site| (site.id, site.name)).collect();
+    let names = site::names(shards.first()).await?;
     let mut audited = Vec::with_capacity(shards.len());
     for (shard, store) in shards.iter().enumerate() {
         let auditor = Auditor::connect(store).await.at(shards, shard)?;
@@ -97,9 +96,7 @@ pub(crate) async fn run(args: VerifyArgs, shards: &Shards) -> Result<ExitCode, F
                     continue;
                 }
                 let SiteHour { hour, site: of } = audited.site_hour;
-                // Of a site that was made meanwhile there is only the number.
-                let number = || if of == SiteId::NAMELESS { String::new() } else { format!("#{}", of.number()) };
-                let name = &names.get(&of).cloned().unwrap_or_else(number);
+                let name = &site::name_in(&names, of);
                 let written = args.format.write(name, of_shard, &audited, output::palette());
                 progress.suspend(|| output::print_while_read(&written))?;
                 if args.repair {

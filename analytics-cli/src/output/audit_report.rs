@@ -34,6 +34,7 @@ struct JsonHour<'a> {
     counters: Option<Tally>,
     settled: Option<Tally>,
     aggregate: Option<Tally>,
+    visitors_in_set: Option<i64>,
     user_rows: i64,
     missing_users: i64,
     strange_users: i64,
@@ -46,7 +47,7 @@ impl AuditFormat {
         match self {
             Self::Csv => format!(
                 "hour,state,raw_users,raw_clicks,raw_impressions,counted_users,counted_clicks,counted_impressions,\
-                 settled_users,settled_clicks,settled_impressions,aggregate_users,aggregate_clicks,aggregate_impressions,user_rows,missing_users,strange_users,differences,site{}\n",
+                 settled_users,settled_clicks,settled_impressions,aggregate_users,aggregate_clicks,aggregate_impressions,visitors_in_set,user_rows,missing_users,strange_users,differences,site{}\n",
                 if names_shards { ",shard" } else { "" }
             ),
             Self::Table | Self::Json => String::new(),
@@ -56,11 +57,21 @@ impl AuditFormat {
     /// The site without a name is called ''.
     pub(crate) fn write(self, site: &str, shard: Option<usize>, audited: &AuditedHour, palette: Palette) -> String {
         let AuditedHour {
-            site_hour, raw, counters, settled, aggregate, user_rows, missing_users, strange_users, ..
+            site_hour,
+            raw,
+            counters,
+            settled,
+            aggregate,
+            visitors_in_set,
+            user_rows,
+            missing_users,
+            strange_users,
+            ..
         } = *audited;
         let hour = site_hour.hour;
         let state = state(audited);
         let differences: Vec<String> = audited.differences().iter().map(ToString::to_string).collect();
+        let in_set = visitors_in_set.map(|visitors| visitors.to_string());
         match self {
             Self::Table => {
                 let of_shard = shard.map(|shard| format!(" in shard {shard}")).unwrap_or_default();
@@ -76,6 +87,12 @@ impl AuditFormat {
                     numbers("counters", counters),
                     numbers("settled", settled),
                     numbers("aggregate", aggregate),
+                    [
+                        "set of visitors".to_owned(),
+                        in_set.clone().unwrap_or("-".to_owned()),
+                        String::new(),
+                        String::new(),
+                    ],
                     ["user names kept".to_owned(), user_rows.to_string(), String::new(), String::new()],
                 ];
                 for line in table::layout(header, &rows, palette).lines() {
@@ -89,10 +106,11 @@ impl AuditFormat {
                         format!("{unique_users},{clicks},{impressions}")
                     })
                 });
-                let (columns, differences) = (columns.join(","), differences.join("; "));
+                let (columns, differences, in_set) =
+                    (columns.join(","), differences.join("; "), in_set.unwrap_or_default());
                 let shard = shard.map(|shard| format!(",{shard}")).unwrap_or_default();
                 format!(
-                    "{hour},{state},{columns},{user_rows},{missing_users},{strange_users},\"{differences}\",{site}{shard}\n"
+                    "{hour},{state},{columns},{in_set},{user_rows},{missing_users},{strange_users},\"{differences}\",{site}{shard}\n"
                 )
             }
             Self::Json => {
@@ -105,6 +123,7 @@ impl AuditFormat {
                     counters,
                     settled,
                     aggregate,
+                    visitors_in_set,
                     user_rows,
                     missing_users,
                     strange_users,
@@ -170,6 +189,7 @@ mod tests {
           counters                    2      13           -1
           settled                     -       -            -
           aggregate                   -       -            -
+          set of visitors             -
           user names kept             2
         "#);
     }
@@ -177,13 +197,13 @@ mod tests {
     #[test]
     fn csv_has_as_many_columns_as_its_header() {
         insta::assert_snapshot!(format!("{}{}", AuditFormat::Csv.header(false), AuditFormat::Csv.write("shop", None, &audited(), Palette::PLAIN)), @r#"
-        hour,state,raw_users,raw_clicks,raw_impressions,counted_users,counted_clicks,counted_impressions,settled_users,settled_clicks,settled_impressions,aggregate_users,aggregate_clicks,aggregate_impressions,user_rows,missing_users,strange_users,differences,site
-        2015-05-17T10:00:00Z,open,2,12,1,2,13,-1,,,,,,,2,1,1,"its counters differ from its raw events; its kept user names differ from its raw events (1 missing, 1 that no raw event has)",shop
+        hour,state,raw_users,raw_clicks,raw_impressions,counted_users,counted_clicks,counted_impressions,settled_users,settled_clicks,settled_impressions,aggregate_users,aggregate_clicks,aggregate_impressions,visitors_in_set,user_rows,missing_users,strange_users,differences,site
+        2015-05-17T10:00:00Z,open,2,12,1,2,13,-1,,,,,,,,2,1,1,"its counters differ from its raw events; its kept user names differ from its raw events (1 missing, 1 that no raw event has)",shop
         "#);
     }
 
     #[test]
     fn json_is_an_object_a_line() {
-        insta::assert_snapshot!(AuditFormat::Json.write("shop", None, &audited(), Palette::PLAIN), @r#"{"hour":"2015-05-17T10:00:00Z","site":"shop","state":"open","raw":{"unique_users":2,"clicks":12,"impressions":1},"counters":{"unique_users":2,"clicks":13,"impressions":-1},"settled":null,"aggregate":null,"user_rows":2,"missing_users":1,"strange_users":1,"differences":["its counters differ from its raw events","its kept user names differ from its raw events (1 missing, 1 that no raw event has)"]}"#);
+        insta::assert_snapshot!(AuditFormat::Json.write("shop", None, &audited(), Palette::PLAIN), @r#"{"hour":"2015-05-17T10:00:00Z","site":"shop","state":"open","raw":{"unique_users":2,"clicks":12,"impressions":1},"counters":{"unique_users":2,"clicks":13,"impressions":-1},"settled":null,"aggregate":null,"visitors_in_set":null,"user_rows":2,"missing_users":1,"strange_users":1,"differences":["its counters differ from its raw events","its kept user names differ from its raw events (1 missing, 1 that no raw event has)"]}"#);
     }
 }

@@ -50,6 +50,7 @@ async fn everything_works_with_the_login_that_owns_the_database(flavour: Flavour
     assert!(works(query).await.ends_with("2015-05-17T10:00:00Z,2,1,1\n"), "it was reopened");
     settled(1).await;
     works(&["verify"]).await;
+    works(&["backfill"]).await;
     works(&["migrate", "verify"]).await;
     assert!(works(&["migrate", "status"]).await.starts_with(&format!("flavour {flavour}, without roles\n")));
     works(&["forget", "anna", "--yes"]).await;

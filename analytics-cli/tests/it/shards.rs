@@ -2,15 +2,15 @@
 
 use std::{path::Path, process::Stdio, time::Duration};
 
-use db::{Flavour, Ingested, Retention, Sites, Store, Writer};
-use harness::{Daemon, ShardServers, TestDatabase, TestShards, on_both_flavours};
-use model::{Event, EventKind, ShardCount, SiteEvent, SiteId, SiteName, Timestamp, UserName};
+use db::{Flavour, Ingested, Retention, Sites, Store, UniqueUsers, Writer};
+use harness::{Daemon, ShardServers, TestDatabase, TestShards, on_both_flavours, settle};
+use model::{Event, EventKind, Hour, ShardCount, SiteEvent, SiteId, SiteName, Timestamp, UserName};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
 };
 
-use crate::{Run, command, profiles::ConfigHome};
+use crate::{Run, backfill::LOSE_SETS, command, profiles::ConfigHome};
 
 on_both_flavours!(
     each_shard_is_verified_and_repaired_and_a_visitor_in_the_wrong_one_is_found,
@@ -64,8 +64,9 @@ async fn a_list_that_is_not_that_of_the_counter_is_refused_by_every_command_and_
     let other = TestShards::new(&[Flavour::Postgres; 3]).await;
     let [a, b, c] = [0, 1, 2].map(|shard| shards.databases()[shard].url());
     let alone = vec!["--database-url".to_owned(), c.to_owned()];
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 10] = [
         &["verify", "--repair"],
+        &["backfill"],
         &["forget", "anna", "--yes"],
         &["retention", "set", "--keep", "1d"],
         &["retention", "confirm"],
@@ -151,6 +152,26 @@ async fn each_shard_is_verified_and_repaired_and_a_visitor_in_the_wrong_one_is_f
     insta::allow_duplicates! { insta::assert_snapshot!("repaired_shards", repaired.stderr) };
     let left = run(&databases, &["verify"]).await;
     assert_eq!(left.stderr, "verified 3 hours, 8 events; 1 differ\n");
+}
+
+#[tokio::test]
+async fn sets_of_visitors_are_made_in_each_shard() {
+    let shards = shards_with_events(&[Flavour::Postgres; 3]).await;
+    for database in shards.databases() {
+        let client = database.client().await;
+        settle(&client, "2015-05-17T10:00:00Z", &[0]).await;
+        client.batch_execute(LOSE_SETS).await.unwrap();
+    }
+    let made = done(&shards.arguments(), &["backfill"]).await;
+    insta::assert_snapshot!(made.stdout + &made.stderr, @"
+    2015-05-17T10:00:00Z in shard 0 of 3: set of visitors made
+    2015-05-17T10:00:00Z in shard 1 of 3: set of visitors made
+    2015-05-17T10:00:00Z in shard 2 of 3: set of visitors made
+    sets of visitors made: 3
+    ");
+    let ten = Hour::containing(Timestamp::from_millis(TEN).unwrap());
+    let told = shards.shards().range_counts(SiteId::NAMELESS, &(ten..=ten), &[]).await.unwrap();
+    assert_eq!(told.unique_users, UniqueUsers::Exactly(3));
 }
 
 #[tokio::test]

@@ -50,6 +50,7 @@ fn the_help_of_every_command_documents_its_flags() {
         &["token", "list"],
         &["token", "revoke"],
         &["verify"],
+        &["backfill"],
         &["forget"],
         &["import"],
     ] {
@@ -91,6 +92,7 @@ fn what_contradicts_itself_exits_2() {
         &["retention", "set", "--keep", "1h", "--database-url", "postgres://127.0.0.1/x"],
         &["verify", "--from", "now", "--to", "-1h", "--database-url", "postgres://127.0.0.1/x"],
         &["verify"],
+        &["backfill"],
         &["forget"],
         &["unknown"],
         &[],

@@ -8,8 +8,8 @@ use crate::{Run, command};
 
 on_both_flavours!(hours_that_differ_from_their_raw_events_are_shown_and_repaired);
 
-const TEN: i64 = 1_431_856_800_000;
-const HOUR: i64 = 3_600_000;
+pub(crate) const TEN: i64 = 1_431_856_800_000;
+pub(crate) const HOUR: i64 = 3_600_000;
 
 async fn verify(database: &TestDatabase, arguments: &[&str]) -> Run {
     let mut command = command(&["verify"]);
@@ -19,7 +19,7 @@ async fn verify(database: &TestDatabase, arguments: &[&str]) -> Run {
 
 /// Three clicks and an impression of two users in each of the hours 10, 11 and 12 of 2015-05-17, of which the first
 /// is settled.
-async fn database_with_three_hours(flavour: Flavour) -> TestDatabase {
+pub(crate) async fn database_with_three_hours(flavour: Flavour) -> TestDatabase {
     let database = TestDatabase::new(flavour).await;
     let event = |millis, user: &str, kind| {
         let at = Timestamp::from_millis(millis).unwrap();
@@ -39,7 +39,7 @@ async fn database_with_three_hours(flavour: Flavour) -> TestDatabase {
 }
 
 /// A settler that was dropped a moment ago is it until the server notices that its connection is closed.
-async fn settle(database: &TestDatabase, at: i64) {
+pub(crate) async fn settle(database: &TestDatabase, at: i64) {
     let hour = Hour::containing(Timestamp::from_millis(at).unwrap());
     let settler = loop {
         if let Some(settler) = Settler::elect(database.store()).await.unwrap() {
@@ -150,6 +150,7 @@ async fn a_visitor_is_forgotten_only_when_that_is_confirmed() {
     2015-05-17T11:00:00Z: events found: 1
     2015-05-17T12:00:00Z: events found: 1
     events: 3, in hours: 3; give --yes to delete them
+    sets of visitors know this visitor by a number, which stays; --yes deletes the name
     ");
     let deleted = forget(&["--yes"]).await;
     assert_eq!(deleted.code, 0, "{}", deleted.stderr);
@@ -158,6 +159,7 @@ async fn a_visitor_is_forgotten_only_when_that_is_confirmed() {
     2015-05-17T11:00:00Z: events deleted, hour rebuilt: 1
     2015-05-17T12:00:00Z: events deleted, hour rebuilt: 1
     events: 3, in hours: 3; all are deleted
+    sets of visitors know this visitor by a number, which stays; the name is deleted
     ");
     assert_eq!(forget(&["--yes"]).await.stderr, "events: 0, in hours: 0; all are deleted\n");
     assert_eq!(verify(&database, &[]).await.stderr, "verified 3 hours, 9 events; 0 differ\n");
