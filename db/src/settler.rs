@@ -201,11 +201,15 @@ impl Settler {
                     and d.site not in (select id from analytics.sites where deleted_at is not null) \
                     order by d.day, d.site limit $1";
         let days = self.store.maintain(self.client.query(find, &[&i64::from(limit)])).await?;
+        let mut united = Ok(days.len());
         for day in &days {
             let (site, day): (i32, DateTime<Utc>) = (day.get(0), day.get(1));
-            self.store.bounded_maintenance(self.unite_day(site, day)).await?;
+            // One whose sets cannot be read keeps none of the rest from being united.
+            if let Err(error) = self.store.bounded_maintenance(self.unite_day(site, day)).await {
+                united = Err(error);
+            }
         }
-        Ok(days.len())
+        united
     }
 
     async fn unite_day(&self, site: i32, day: DateTime<Utc>) -> Result<(), StoreError> {

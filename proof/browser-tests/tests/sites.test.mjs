@@ -76,14 +76,14 @@ test("users that were counted for one site are not shown under another", async (
   await open("/?site=shop");
   let release;
   const held = new Promise((resolve) => (release = resolve));
-  await page.route("**/analytics/hours?*unique=exact*", async (route) => {
+  await page.route("**/analytics/hours?*site=shop*", async (route) => {
     await held;
     await route.continue();
   });
   await page.getByRole("button", { name: "Count exactly" }).click();
   await page.getByRole("combobox", { name: "Site" }).selectOption("blog");
   await comes(async () => (await total("impressions")) !== "–" && (await page.title()) === "blog – Analytics");
-  const counted = page.waitForResponse((response) => response.url().includes("unique=exact"));
+  const counted = page.waitForResponse((response) => response.url().includes("site=shop"));
   release();
   await (await counted).finished();
   await page.evaluate(() => new Promise((resolve) => setTimeout(resolve)));
