@@ -154,6 +154,8 @@ async fn a_source_goes_on_where_the_shard_stands_that_has_the_least_of_it() {
 async fn a_batch_for_a_shard_that_answers_and_stores_nothing_is_stored_in_no_other() {
     let servers = ShardServers::start(2).await.unwrap();
     let daemon = daemon(&servers, &[]).await;
+    // Each shard has proved that it can store before one cannot.
+    until("ready\n".to_owned(), async || daemon.get("/readyz").await.text().await.unwrap()).await;
     let client = servers.servers[1].client().await;
     client.batch_execute("begin; lock analytics.events in access exclusive mode").await.unwrap();
     let in_part = send(&daemon, "id=a", clicks(0..10)).await.text().await.unwrap();
