@@ -97,11 +97,11 @@ async fn lives(store: &Store) {
     assert_eq!(store.counts(&[first]).await.unwrap(), [counts(3, 2, 2)], "it was reopened");
     settle(store, first).await;
     let elected = settler(store).await;
-    let elected_days = elected.unite_days(1).await.unwrap();
+    let united = elected.unite_days(1).await.unwrap();
     elected.make_room_ahead().await.unwrap();
     elected.forget_idle_writers().await.unwrap();
     drop(elected);
-    assert_eq!(elected_days, 1);
+    assert_eq!(united, 1);
     let told = store.range_counts(SiteId::NAMELESS, &(first.hour..=first.hour), &[]).await.unwrap();
     assert_eq!((told.hours.len(), told.unique_users), (1, UniqueUsers::Exactly(3)));
 
