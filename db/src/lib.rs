@@ -82,5 +82,5 @@ pub use shards::{MisplacedAt, Place, Shards, ShardsError};
 pub use sites::{CreatedSite, DeletedSite, LiveSite, LiveSites, RenamedSite, SiteRow, Sites};
 pub use sources::{MAX_LISTED_SOURCES, Moved};
 pub use store::Store;
-pub use unique_users::{RangeCounts, UniqueUsers};
+pub use unique_users::{PeriodCounts, PeriodRow, RangeCounts, UniqueUsers};
 pub use writer::{Ingested, WriteError, Writer};

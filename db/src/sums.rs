@@ -5,22 +5,34 @@ use std::{collections::BTreeMap, ops::RangeInclusive};
 use model::{Hour, HourRow, SiteId, SourceName, SourcePosition, SourceStanding};
 use tokio::task::JoinSet;
 
-use crate::{MAX_LISTED_SOURCES, Shards, ShardsError, Store, StoreError, unique_users::RangeCounts};
+use crate::{
+    MAX_LISTED_SOURCES, Shards, ShardsError, Store, StoreError,
+    unique_users::{PeriodCounts, PeriodRow, RangeCounts},
+};
 
 impl Shards {
-    /// What a range of hours of a site says, and the unique users of periods of it. Each shard is seen at one instant, which is after the call.
-    pub async fn range_counts(
+    /// What a range of hours of a site says. Each shard is seen at one instant, which is after the call.
+    pub async fn range_counts(&self, site: SiteId, range: &RangeInclusive<Hour>) -> Result<RangeCounts, ShardsError> {
+        let range = range.clone();
+        let of_shards = self.of_each(move |store| {
+            let range = range.clone();
+            async move { store.range_counts(site, &range).await }
+        });
+        Ok(of_shards.await?.into_iter().reduce(sum_of_ranges).expect("a counter has a shard"))
+    }
+
+    /// The same for periods that follow one another, at least one.
+    pub async fn period_counts(
         &self,
         site: SiteId,
-        range: &RangeInclusive<Hour>,
         periods: &[RangeInclusive<Hour>],
-    ) -> Result<RangeCounts, ShardsError> {
-        let (range, periods) = (range.clone(), periods.to_vec());
+    ) -> Result<PeriodCounts, ShardsError> {
+        let periods = periods.to_vec();
         let of_shards = self.of_each(move |store| {
-            let (range, periods) = (range.clone(), periods.clone());
-            async move { store.range_counts(site, &range, &periods).await }
+            let periods = periods.clone();
+            async move { store.period_counts(site, &periods).await }
         });
-        Ok(of_shards.await?.into_iter().reduce(sum).expect("a counter has a shard"))
+        Ok(of_shards.await?.into_iter().reduce(sum_of_periods).expect("a counter has a shard"))
     }
 
     /// The sources of a site whose names begin so, ascending by name, at most [`MAX_LISTED_SOURCES`], and where they stand.
@@ -62,20 +74,36 @@ impl Shards {
     }
 }
 
-fn sum(mut one: RangeCounts, other: RangeCounts) -> RangeCounts {
+fn sum_of_ranges(mut one: RangeCounts, other: RangeCounts) -> RangeCounts {
     for (hour, more) in one.hours.iter_mut().zip(other.hours) {
-        // One without an event is neither open nor settled.
-        hour.settled = match (is_empty(hour), is_empty(&more)) {
-            (true, _) => more.settled,
-            (_, true) => hour.settled,
-            _ => hour.settled && more.settled,
-        };
+        let [mine, its] = [is_empty(hour), is_empty(&more)];
+        hour.settled = are_settled((mine, hour.settled), (its, more.settled));
         hour.counts += more.counts;
     }
-    RangeCounts {
-        hours: one.hours,
+    RangeCounts { hours: one.hours, unique_users: one.unique_users.plus(other.unique_users) }
+}
+
+fn sum_of_periods(one: PeriodCounts, other: PeriodCounts) -> PeriodCounts {
+    let sum = |(one, other): (PeriodRow, PeriodRow)| {
+        let is_empty = |row: &PeriodRow| row.clicks + row.impressions == 0;
+        PeriodRow {
+            settled: are_settled((is_empty(&one), one.settled), (is_empty(&other), other.settled)),
+            unique_users: one.unique_users.plus(other.unique_users),
+            clicks: one.clicks + other.clicks,
+            impressions: one.impressions + other.impressions,
+        }
+    };
+    PeriodCounts {
+        periods: one.periods.into_iter().zip(other.periods).map(sum).collect(),
         unique_users: one.unique_users.plus(other.unique_users),
-        of_periods: one.of_periods.into_iter().zip(other.of_periods).map(|(one, other)| one.plus(other)).collect(),
+    }
+}
+
+/// Of two shards, each of which is empty or not and settled or not. One without an event is neither open nor settled.
+fn are_settled(one: (bool, bool), other: (bool, bool)) -> bool {
+    match (one, other) {
+        ((true, _), (_, settled)) | ((_, settled), (true, _)) => settled,
+        ((_, one), (_, other)) => one && other,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The unique users of any range of hours: the union of the sets of its settled days and hours, and of who was seen in its open hours. It reads no
 //! raw event, so it can tell them also when those are gone.
 
-use std::{collections::HashMap, iter, ops::RangeInclusive, pin::pin};
+use std::{collections::HashMap, iter, ops::RangeInclusive, pin::pin, slice};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use deadpool_postgres::Transaction;
@@ -32,8 +32,28 @@ pub struct RangeCounts {
     pub hours: Vec<HourRow>,
     /// The unique users of all hours together.
     pub unique_users: UniqueUsers,
-    /// Those of each period that was asked for.
-    pub of_periods: Vec<UniqueUsers>,
+}
+
+/// What periods of a site say that follow one another, all of it at one instant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeriodCounts {
+    /// Each of them, in their order.
+    pub periods: Vec<PeriodRow>,
+    /// The unique users of all of them together.
+    pub unique_users: UniqueUsers,
+}
+
+/// What a period says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeriodRow {
+    /// The distinct users of its hours together.
+    pub unique_users: UniqueUsers,
+    /// Clicks.
+    pub clicks: u64,
+    /// Impressions.
+    pub impressions: u64,
+    /// Whether it has an event, and each of its hours that has one is settled.
+    pub settled: bool,
 }
 
 impl UniqueUsers {
@@ -73,26 +93,74 @@ impl Found {
 }
 
 impl Store {
-    /// The counts of a range of hours of a site and its unique users, and those of periods of it. Whatever was committed before the call is
-    /// counted. The periods lie in the range, in any order.
-    pub async fn range_counts(
-        &self,
-        site: SiteId,
-        range: &RangeInclusive<Hour>,
-        periods: &[RangeInclusive<Hour>],
-    ) -> Result<RangeCounts, StoreError> {
-        self.read(async |client| {
-            let snapshot = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
-            let transaction = snapshot.start().await?;
-            let hours = hours(&transaction, site, range).await?;
-            let all: Vec<_> = iter::once(range).chain(periods).cloned().collect();
-            let mut found = unique_users(&transaction, site, &all).await?.into_iter();
-            transaction.commit().await?;
-            let unique_users = found.next().expect("the whole range is the first period");
-            Ok(RangeCounts { hours, unique_users, of_periods: found.collect() })
+    /// The counts of a range of hours of a site and its unique users. Whatever was committed before the call is counted.
+    pub async fn range_counts(&self, site: SiteId, range: &RangeInclusive<Hour>) -> Result<RangeCounts, StoreError> {
+        self.at_one_instant(async |transaction| {
+            let hours = hours(transaction, site, range).await?;
+            let mut found = unique_users(transaction, site, slice::from_ref(range)).await?.into_iter();
+            Ok(RangeCounts { hours, unique_users: found.next().expect("one range was asked for") })
         })
         .await
     }
+
+    /// The same for periods that follow one another, at least one.
+    pub async fn period_counts(
+        &self,
+        site: SiteId,
+        periods: &[RangeInclusive<Hour>],
+    ) -> Result<PeriodCounts, StoreError> {
+        let (first, last) = (periods[0].start(), periods[periods.len() - 1].end());
+        let all: Vec<_> = iter::once(*first..=*last).chain(periods.iter().cloned()).collect();
+        self.at_one_instant(async |transaction| {
+            let sums = sums(transaction, site, periods).await?;
+            let mut found = unique_users(transaction, site, &all).await?.into_iter();
+            let unique_users = found.next().expect("all periods together come first");
+            let row = |(unique_users, (clicks, impressions, settled))| PeriodRow {
+                unique_users,
+                clicks,
+                impressions,
+                settled,
+            };
+            Ok(PeriodCounts { periods: found.zip(sums).map(row).collect(), unique_users })
+        })
+        .await
+    }
+
+    async fn at_one_instant<T>(
+        &self,
+        read: impl AsyncFnOnce(&Transaction<'_>) -> Result<T, StoreError> + Clone,
+    ) -> Result<T, StoreError> {
+        self.read(async |client| {
+            let snapshot = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
+            let transaction = snapshot.start().await?;
+            let answer = read(&transaction).await?;
+            transaction.commit().await?;
+            Ok(answer)
+        })
+        .await
+    }
+}
+
+/// When each period begins, and when the hour behind it does.
+fn bounds_of(periods: &[RangeInclusive<Hour>]) -> (Vec<DateTime<Utc>>, Vec<DateTime<Utc>>) {
+    periods.iter().map(bounds).map(|(first, last)| (first, last + TimeDelta::hours(1))).unzip()
+}
+
+/// The clicks and impressions of each period, and whether it is settled.
+async fn sums(
+    transaction: &Transaction<'_>,
+    site: SiteId,
+    periods: &[RangeInclusive<Hour>],
+) -> Result<Vec<(u64, u64, bool)>, StoreError> {
+    let (firsts, behinds) = bounds_of(periods);
+    let sum = "select period, clicks, impressions, settled from analytics.period_counts($1, $2, $3)";
+    let statement = transaction.prepare_cached(sum).await?;
+    let number = |row: &Row, column| u64::try_from(row.get::<_, i64>(column)).unwrap_or_default();
+    let mut sums = vec![(0, 0, false); periods.len()];
+    for row in transaction.query(&statement, &[&firsts, &behinds, &site.number()]).await? {
+        sums[place_in(&row)] = (number(&row, 1), number(&row, 2), row.get(3));
+    }
+    Ok(sums)
 }
 
 async fn hours(
@@ -118,9 +186,7 @@ async fn unique_users(
     site: SiteId,
     periods: &[RangeInclusive<Hour>],
 ) -> Result<Vec<UniqueUsers>, StoreError> {
-    let firsts: Vec<DateTime<Utc>> = periods.iter().map(|period| bounds(period).0).collect();
-    let behinds: Vec<DateTime<Utc>> = periods.iter().map(|period| bounds(period).1 + TimeDelta::hours(1)).collect();
-    let site = site.number();
+    let ((firsts, behinds), site) = (bounds_of(periods), site.number());
     let mut found: Vec<Found> = iter::repeat_with(Found::default).take(periods.len()).collect();
 
     let sets = "select period, hour, visitors from analytics.visitor_sets($1, $2, $3)";

@@ -3,8 +3,8 @@
 use std::ops::RangeInclusive;
 
 use model::{
-    ContentCheck, Event, EventKind, Hour, IdempotencyKey, InvalidInput, SiteName, SourceName, SourcePosition, TimeUnit,
-    Timestamp, UserName,
+    Calendar, ContentCheck, Event, EventKind, Hour, IdempotencyKey, InvalidInput, PeriodsPage, SiteName, SourceName,
+    SourcePosition, Step, TimeUnit, Timestamp, UserName,
     query_string::{Parameters, given_twice},
 };
 use warp::http::{HeaderMap, HeaderValue, header::ACCEPT};
@@ -163,10 +163,27 @@ impl Query<'_> {
         })
     }
 
-    /// The range of a `GET /analytics/hours`. The parameter `format` decides, otherwise the header `Accept`.
-    pub(crate) fn hours(&self, headers: &HeaderMap) -> Result<HoursQuery, InvalidInput> {
+    /// The periods of a `GET /analytics/periods`.
+    pub(crate) fn periods(&self) -> Result<PeriodsQuery, InvalidInput> {
+        let parsed = |name, accepted| self.0.optional(name, accepted);
+        let step = parsed(Step::PARAMETER, Step::ACCEPTED)?.map_or(Ok(Step::Day), |name| name.parse())?;
+        let zone = parsed(Calendar::PARAMETER, Calendar::ACCEPTED)?;
+        let calendar = zone.map_or(Ok(Calendar::UTC), |name| name.parse::<Calendar>())?;
+        let usual = match step {
+            Step::Hour => USUAL_RANGE,
+            Step::Day => 30 * 24,
+            Step::Week => 12 * 7 * 24,
+            Step::Month => 365 * 24,
+        };
+        let range = self.range(usual)?;
+        let periods = calendar.periods(step, &range, PeriodsPage::MAX_PERIODS)?;
+        Ok(PeriodsQuery { periods, step, calendar, to: *range.end() })
+    }
+
+    /// From `from` to `to`, or so many hours.
+    fn range(&self, usual: i64) -> Result<RangeInclusive<Hour>, InvalidInput> {
         let last = self.end_of_range("to")?.unwrap_or_else(|| Hour::containing(Timestamp::now()));
-        let first = self.end_of_range("from")?.unwrap_or_else(|| last.plus(1 - USUAL_RANGE));
+        let first = self.end_of_range("from")?.unwrap_or_else(|| last.plus(1 - usual));
         if first > last {
             return Err(InvalidInput {
                 parameter: "from",
@@ -174,6 +191,12 @@ impl Query<'_> {
                 accepted: "an instant in the same hour as to, or before it",
             });
         }
+        Ok(first..=last)
+    }
+
+    /// The range of a `GET /analytics/hours`. The parameter `format` decides, otherwise the header `Accept`.
+    pub(crate) fn hours(&self, headers: &HeaderMap) -> Result<HoursQuery, InvalidInput> {
+        let range = self.range(USUAL_RANGE)?;
         let format = match self.0.optional("format", "json or csv")?.as_deref() {
             Some("json") => HoursFormat::Json,
             Some("csv") => HoursFormat::Csv,
@@ -181,7 +204,7 @@ impl Query<'_> {
             None if accepts_csv(headers) => HoursFormat::Csv,
             None => HoursFormat::Json,
         };
-        Ok(HoursQuery { range: first..=last, format })
+        Ok(HoursQuery { range, format })
     }
 
     /// An hour by any of its instants.
@@ -244,6 +267,27 @@ impl KeyHeader {
 pub(crate) struct HoursQuery {
     pub(crate) range: RangeInclusive<Hour>,
     pub(crate) format: HoursFormat,
+}
+
+/// What a `GET /analytics/periods` asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PeriodsQuery {
+    /// At least one, and at most those of a page.
+    pub(crate) periods: Vec<RangeInclusive<Hour>>,
+    pub(crate) step: Step,
+    pub(crate) calendar: Calendar,
+    /// The last hour of the range, which has further pages where it lies behind the periods.
+    pub(crate) to: Hour,
+}
+
+impl PeriodsQuery {
+    pub(crate) fn first(&self) -> &RangeInclusive<Hour> {
+        &self.periods[0]
+    }
+
+    pub(crate) fn last(&self) -> &RangeInclusive<Hour> {
+        &self.periods[self.periods.len() - 1]
+    }
 }
 
 /// How hours are written.

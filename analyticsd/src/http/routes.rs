@@ -12,7 +12,7 @@ use warp::{Filter, filters::BoxedFilter, http::Method, path::FullPath, reply::Re
 use super::{
     extract::{answered, body_coding, body_share, client, headers, key, path, query, sites, still_allowed, with},
     handlers::{
-        get_counts, get_docs, get_file, get_hours,
+        get_counts, get_docs, get_file, get_hours, get_periods,
         get_pixel::{self, PixelServices},
         get_sites, get_sources, get_stream, health, metrics,
         post_batch::{self, BatchServices},
@@ -97,7 +97,7 @@ const GET: &[Method] = &[Method::GET];
 const POST: &[Method] = &[Method::POST];
 
 /// The busiest route comes first.
-pub(super) static ROUTES: [Route; 14] = [
+pub(super) static ROUTES: [Route; 15] = [
     public(
         Path::Exact(wire::ANALYTICS_PATH),
         &[
@@ -173,6 +173,19 @@ pub(super) static ROUTES: [Route; 14] = [
                 answered(at_site.and(headers()).and(with(&services.reports)).then(get_hours::get_hours))
             },
             document: Some(("counts", <get_hours::__path_get_hours as utoipa::Path>::operation)),
+        }],
+    ),
+    public(
+        Path::Exact(wire::PERIODS_PATH),
+        &[Endpoint {
+            methods: READ,
+            policy: Policy::Token(Scope::Read),
+            passes: Passes::Nothing,
+            serve: |services| {
+                let at_site = query().and(sites(&services.sites));
+                answered(at_site.and(with(&services.reports)).then(get_periods::get_periods))
+            },
+            document: Some(("counts", <get_periods::__path_get_periods as utoipa::Path>::operation)),
         }],
     ),
     public(

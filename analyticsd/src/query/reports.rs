@@ -3,7 +3,7 @@
 
 use std::{ops::RangeInclusive, sync::Arc, time::Instant};
 
-use db::{RangeCounts, Shards, ShardsError, Store, StoreOptions};
+use db::{PeriodCounts, RangeCounts, Shards, ShardsError, Store, StoreOptions};
 use model::{Hour, SiteId, SourceStanding};
 use tokio::sync::Semaphore;
 
@@ -62,7 +62,16 @@ impl Reports {
         site: SiteId,
         range: &RangeInclusive<Hour>,
     ) -> Result<RangeCounts, ReadError> {
-        self.read(self.shards.range_counts(site, range, &[])).await
+        self.read(self.shards.range_counts(site, range)).await
+    }
+
+    /// What periods of a site say that follow one another, at one instant.
+    pub(crate) async fn period_counts(
+        &self,
+        site: SiteId,
+        periods: &[RangeInclusive<Hour>],
+    ) -> Result<PeriodCounts, ReadError> {
+        self.read(self.shards.period_counts(site, periods)).await
     }
 
     /// Where the sources of a site stand whose names begin so.

@@ -34,6 +34,7 @@ mod openapi;
 mod operations;
 mod overload;
 mod pages;
+mod periods;
 mod pixel;
 mod poolers;
 mod proxy;

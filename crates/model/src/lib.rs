@@ -7,6 +7,7 @@
 pub mod access;
 pub mod address;
 mod bearer_token;
+mod calendar;
 mod counts;
 mod event;
 #[cfg(feature = "clap")]
@@ -15,6 +16,7 @@ mod hour;
 mod hours_page;
 mod idempotency_key;
 mod invalid;
+mod periods_page;
 mod problem;
 pub mod query_string;
 mod shard;
@@ -29,6 +31,7 @@ mod user_name;
 pub mod wire;
 
 pub use bearer_token::{BearerToken, InvalidBearerToken};
+pub use calendar::{Calendar, Step};
 pub use counts::{HourCounts, LiveCounts, MalformedCounts};
 pub use event::{Event, EventKind};
 #[cfg(feature = "clap")]
@@ -37,6 +40,7 @@ pub use hour::{Hour, NotAnHour};
 pub use hours_page::{HourRow, HoursPage, Totals};
 pub use idempotency_key::IdempotencyKey;
 pub use invalid::InvalidInput;
+pub use periods_page::{Period, PeriodsPage};
 pub use problem::Problem;
 pub use shard::ShardCount;
 pub use site::{SiteEvent, SiteHour, SiteId, SiteName};

@@ -14,6 +14,7 @@ pub const ANALYTICS_PATH: &str = "/analytics";
 pub const BATCH_PATH: &str = "/analytics/batch";
 /// For ranges of hours.
 pub const HOURS_PATH: &str = "/analytics/hours";
+pub const PERIODS_PATH: &str = "/analytics/periods";
 /// For the counts of the current hour as they change.
 pub const STREAM_PATH: &str = "/analytics/stream";
 /// For the sites that a client may read.

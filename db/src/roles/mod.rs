@@ -69,6 +69,7 @@ pub const FOR_READERS_TOO: &[&str] = &[
     "list_sites",
     "lock_class",
     "open_visitors",
+    "period_counts",
     "set_cardinality",
     "shard_of",
     "visitor_sets",

@@ -39,9 +39,10 @@ const COMMON: &[Definition] = definitions!("":
     delete_site fence_all_writers fence_writer fill_visitors first_uncounted_hour forget forget_deleted_sites
     forget_expired_keys forget_idle_writers forget_visitor hour_number hours hours_of ingest ingest_once
     later_counts later_part list_access_tokens list_sites live_access_tokens live_sites lock_class lock_for_rebuild
-    look_for_old_versions note_loss number_visitors open_visitors rebuild rebuild_to_at_least recover_sites refusals
-    refuse_deleted_site register_writer rehearse rename_site reopen repair revoke_access_token set_cardinality
-    settle shard_of site_changes sources_elsewhere take_retention take_sites unite_day visitor_sets
+    look_for_old_versions note_loss number_visitors open_visitors period_counts rebuild rebuild_to_at_least
+    recover_sites refusals refuse_deleted_site register_writer rehearse rename_site reopen repair
+    revoke_access_token set_cardinality settle shard_of site_changes sources_elsewhere take_retention take_sites
+    unite_day visitor_sets
     hourly
 );
 const TIMESCALE: &[Definition] = definitions!("timescale/":

@@ -134,7 +134,7 @@ async fn counts_that_were_settled_outlive_an_aggregate_that_was_computed_anew_fr
     // It belongs to whom it has to again.
     schema::migrate(store, Some(flavour)).await.unwrap();
     assert_eq!(store.counts(&[hour(AT)]).await.unwrap(), [counts(5, 5, 0)]);
-    let hours = store.range_counts(SiteId::NAMELESS, &(hour(AT).hour..=hour(AT).hour), &[]).await.unwrap().hours;
+    let hours = store.range_counts(SiteId::NAMELESS, &(hour(AT).hour..=hour(AT).hour)).await.unwrap().hours;
     assert_eq!(hours[0].counts, counts(5, 5, 0));
     assert_eq!(differences(store).await, [Difference::Settled, Difference::NoAggregate]);
     assert!(!reopen(store, hour(AT)).await);

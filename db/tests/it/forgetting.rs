@@ -102,7 +102,7 @@ async fn the_name_of_whoever_is_forgotten_is_nowhere_and_what_counts_them_stays_
     client.batch_execute("delete from analytics.events where at < '2015-05-19T00:00:00Z'").await.unwrap();
     let unique_users = async || {
         let range = gone.hour..=kept.hour;
-        store.range_counts(SiteId::NAMELESS, &range, &[]).await.unwrap().unique_users
+        store.range_counts(SiteId::NAMELESS, &range).await.unwrap().unique_users
     };
     assert_eq!(unique_users().await, UniqueUsers::Exactly(2));
 

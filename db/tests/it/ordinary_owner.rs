@@ -102,7 +102,7 @@ async fn lives(store: &Store) {
     elected.forget_idle_writers().await.unwrap();
     drop(elected);
     assert_eq!(united, 1);
-    let told = store.range_counts(SiteId::NAMELESS, &(first.hour..=first.hour), &[]).await.unwrap();
+    let told = store.range_counts(SiteId::NAMELESS, &(first.hour..=first.hour)).await.unwrap();
     assert_eq!((told.hours.len(), told.unique_users), (1, UniqueUsers::Exactly(3)));
 
     let auditor = Auditor::connect(store).await.unwrap();

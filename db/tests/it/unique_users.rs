@@ -21,7 +21,7 @@ on_both_flavours!(
 
 async fn users_of(store: &Store, first: &str, last: &str) -> UniqueUsers {
     let range = hour(first).hour..=hour(last).hour;
-    store.range_counts(SiteId::NAMELESS, &range, &[]).await.unwrap().unique_users
+    store.range_counts(SiteId::NAMELESS, &range).await.unwrap().unique_users
 }
 
 async fn who_was_seen_in_several_hours_is_one_user_of_a_range(flavour: Flavour) {
@@ -293,14 +293,26 @@ impl Case<'_> {
                         .into_iter()
                         .flatten()
                         .collect();
-                let told = self.store.range_counts(site, &(first..=last), &periods).await.unwrap();
+                let whole = self.store.range_counts(site, &(first..=last)).await.unwrap();
+                let told = self.store.period_counts(site, &periods).await.unwrap();
+                assert_eq!(told.unique_users, whole.unique_users);
                 assert_eq!(
                     told.unique_users,
                     self.model.users(site, &(first..=last)),
                     "{first} to {last} of {site:?} after {steps:#?}"
                 );
                 let expected: Vec<_> = periods.iter().map(|period| self.model.users(site, period)).collect();
-                assert_eq!(told.of_periods, expected, "{periods:?} of {site:?} after {steps:#?}");
+                let rows = |period: &RangeInclusive<Hour>| {
+                    let rows = whole.hours.iter().filter(|row| period.contains(&row.hour)).copied();
+                    rows.filter(|row| row.counts.clicks > 0).collect::<Vec<_>>()
+                };
+                for (period, row) in periods.iter().zip(&told.periods) {
+                    let rows = rows(period);
+                    assert_eq!(row.clicks, rows.iter().map(|row| row.counts.clicks).sum::<u64>());
+                    assert_eq!(row.settled, !rows.is_empty() && rows.iter().all(|row| row.settled));
+                }
+                let users: Vec<_> = told.periods.into_iter().map(|row| row.unique_users).collect();
+                assert_eq!(users, expected, "{periods:?} of {site:?} after {steps:#?}");
             }
         }
     }

@@ -70,7 +70,7 @@ async fn page(
     reports: &Reports,
 ) -> Result<HoursPage, ReadError> {
     let range = first_page(&asked.range);
-    let RangeCounts { hours, unique_users, .. } = reports.range_counts(site, &range).await?;
+    let RangeCounts { hours, unique_users } = reports.range_counts(site, &range).await?;
     let (unique_users, unique_users_unknown_in) = match unique_users {
         UniqueUsers::Exactly(users) => (Some(users), Vec::new()),
         UniqueUsers::Unknown(hours) => (None, hours),

@@ -4,6 +4,7 @@ pub(crate) mod get_counts;
 pub(crate) mod get_docs;
 pub(crate) mod get_file;
 pub(crate) mod get_hours;
+pub(crate) mod get_periods;
 pub(crate) mod get_pixel;
 pub(crate) mod get_sites;
 pub(crate) mod get_sources;

@@ -2,7 +2,10 @@
 
 mod common;
 
-use model::{HourRow, HoursPage, ListedSite, ListedSource, LiveCounts, Problem, SiteList, SourceList, Totals};
+use model::{
+    HourRow, HoursPage, ListedSite, ListedSource, LiveCounts, Period, PeriodsPage, Problem, SiteList, SourceList, Step,
+    Totals,
+};
 use utoipa::{
     IntoParams, IntoResponses, Modify, OpenApi, ToSchema,
     openapi::{
@@ -36,7 +39,7 @@ use crate::auth::Policy;
         (name = "browsers", description = "For the pages of other sites"),
         (name = "health", description = "For operators")
     ),
-    components(schemas(EventKind, HoursFormat, HourRow, HoursPage, ListedSite, ListedSource, LiveCounts, Problem, SiteList, SourceList, TimeUnit, Totals)),
+    components(schemas(EventKind, HoursFormat, HourRow, HoursPage, ListedSite, ListedSource, LiveCounts, Period, PeriodsPage, Problem, SiteList, SourceList, Step, TimeUnit, Totals)),
     modifiers(&Credentials)
 )]
 struct Document;

@@ -1,0 +1,100 @@
+use db::Flavour;
+use harness::{Daemon, TestDatabase, on_both_flavours, settle};
+use model::{Hour, Period, PeriodsPage, Problem, Totals};
+use reqwest::StatusCode;
+
+use crate::support::at;
+
+on_both_flavours!(a_day_of_a_time_zone_has_the_events_between_its_midnights,);
+
+async fn page(daemon: &Daemon, path: &str) -> PeriodsPage {
+    let response = daemon.get(path).await;
+    assert_eq!(response.status(), StatusCode::OK, "{path}");
+    response.json().await.unwrap()
+}
+
+/// What each period has: when it begins, and its unique users, clicks and impressions.
+fn rows(page: &PeriodsPage) -> Vec<(&str, Option<u64>, u64, u64)> {
+    fn row(period: &Period) -> (&str, Option<u64>, u64, u64) {
+        (&period.start, period.unique_users, period.clicks, period.impressions)
+    }
+    page.periods.iter().map(row).collect()
+}
+
+async fn a_day_of_a_time_zone_has_the_events_between_its_midnights(flavour: Flavour) {
+    let database = TestDatabase::new(flavour).await;
+    let daemon = Daemon::start_with(["--database-url", database.url(), "--settle-after", "1h"]).await;
+    for (time, user, event) in [
+        ("2015-05-16T21:59:59Z", "before", "click"),
+        ("2015-05-16T22:00:00Z", "anna", "click"),
+        ("2015-05-17T12:00:00Z", "anna", "impression"),
+        ("2015-05-17T21:59:59Z", "ben", "click"),
+        ("2015-05-17T22:00:00Z", "ben", "impression"),
+    ] {
+        assert_eq!(daemon.post(at(time), user, event).await, StatusCode::NO_CONTENT);
+    }
+    let client = database.client().await;
+    for hour in ["2015-05-16T22:00:00Z", "2015-05-17T12:00:00Z"] {
+        settle(&client, hour, &[0]).await;
+    }
+    let range = "from=2015-05-16T21:00:00Z&to=2015-05-17T23:00:00Z";
+    let berlin = page(&daemon, &format!("/analytics/periods?{range}&time_zone=Europe/Berlin")).await;
+    let expected = [
+        ("2015-05-16T00:00:00+02:00", Some(1), 1, 0),
+        ("2015-05-17T00:00:00+02:00", Some(2), 2, 1),
+        ("2015-05-18T00:00:00+02:00", Some(1), 0, 1),
+    ];
+    assert_eq!(rows(&berlin), expected);
+    assert_eq!((berlin.unique_users, berlin.totals), (Some(3), Totals { clicks: 3, impressions: 2 }));
+    let hour = |text: &str| text.parse::<Hour>().unwrap();
+    assert_eq!((berlin.from, berlin.to), (hour("2015-05-15T22:00:00Z"), hour("2015-05-18T21:00:00Z")));
+
+    let utc = page(&daemon, &format!("/analytics/periods?{range}")).await;
+    let expected = [("2015-05-16T00:00:00+00:00", Some(2), 2, 0), ("2015-05-17T00:00:00+00:00", Some(2), 1, 2)];
+    assert_eq!(rows(&utc), expected);
+    for (step, start, settled) in
+        [("week", "2015-05-11T00:00:00+00:00", false), ("month", "2015-05-01T00:00:00+00:00", false)]
+    {
+        let page = page(&daemon, &format!("/analytics/periods?{range}&step={step}")).await;
+        assert_eq!(rows(&page), [(start, Some(3), 3, 2)], "{step}");
+        assert_eq!(page.periods[0].settled, settled);
+    }
+    let hours = page(&daemon, "/analytics/periods?from=2015-05-17T11:00:00Z&to=2015-05-17T12:00:00Z&step=hour").await;
+    let settled: Vec<bool> = hours.periods.iter().map(|period| period.settled).collect();
+    assert_eq!((hours.unique_users, settled), (Some(1), vec![false, true]), "an hour without events is not settled");
+}
+
+#[tokio::test]
+async fn a_long_range_comes_in_pages() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let first =
+        page(&daemon, "/analytics/periods?from=2010-01-01T00:00:00Z&to=2015-05-17T10:00:00Z&time_zone=Europe/Berlin")
+            .await;
+    assert_eq!(first.periods.len(), PeriodsPage::MAX_PERIODS);
+    let next = first.next.unwrap();
+    assert_eq!(
+        next,
+        "/analytics/periods?from=2012-09-26T22:00:00Z&to=2015-05-17T10:00:00Z&step=day&time_zone=Europe/Berlin"
+    );
+    let last = page(&daemon, &next).await;
+    assert_eq!((last.periods[0].start.as_str(), last.next), ("2012-09-27T00:00:00+02:00", None));
+}
+
+#[tokio::test]
+async fn an_error_names_the_parameter_and_the_accepted_values() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    for (query, parameter) in [
+        ("step=year", "step"),
+        ("step=day&step=day", "step"),
+        ("time_zone=Berlin", "time_zone"),
+        ("time_zone=Asia/Kolkata", "time_zone"),
+        ("from=yesterday", "from"),
+        ("from=7200000&to=0", "from"),
+    ] {
+        let refused = daemon.get(&format!("/analytics/periods?{query}")).await;
+        assert_eq!(refused.status(), StatusCode::BAD_REQUEST, "{query}");
+        assert_eq!(refused.json::<Problem>().await.unwrap().parameter.as_deref(), Some(parameter), "{query}");
+    }
+}
