@@ -1,7 +1,7 @@
 use std::{str::FromStr, time::Duration};
 
-use chrono::{DateTime, SecondsFormat};
-use model::{InvalidInput, Timestamp};
+use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat};
+use model::{Hour, InvalidInput, Timestamp};
 use thiserror::Error;
 
 use crate::{failure::Failure, output};
@@ -14,11 +14,18 @@ pub(crate) enum TimeArgument {
     /// RFC 3339.
     Date(Timestamp),
     Millis(Timestamp),
+    /// A UTC hour, as in `2015-05-17T10`.
+    Hour(Hour),
+    /// A UTC day, as in `2015-05-17`.
+    Day(NaiveDate),
+    /// So many UTC days before today.
+    DaysAgo(u64),
 }
 
 #[derive(Debug, Error)]
 #[error(
-    "{fault}; accepted is RFC 3339 as in 2015-05-17T10:05:03Z, now, a time before now as in -2h, -90s or -1d, or milliseconds since 1970"
+    "{fault}; accepted is RFC 3339 as in 2015-05-17T10:05:03Z, a UTC day or hour as in 2015-05-17 or 2015-05-17T10, today, yesterday, now, a time \
+     before now as in -2h, -90s or -1d, or milliseconds since 1970"
 )]
 pub(crate) struct InvalidTime {
     fault: String,
@@ -37,12 +44,21 @@ impl FromStr for TimeArgument {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let invalid = |fault: String| InvalidTime { fault };
-        if text == "now" {
-            Ok(Self::Now)
-        } else if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        match text {
+            "now" => return Ok(Self::Now),
+            "today" => return Ok(Self::DaysAgo(0)),
+            "yesterday" => return Ok(Self::DaysAgo(1)),
+            _ => {}
+        }
+        if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
             Timestamp::parse(text).map(Self::Millis).map_err(|e| invalid(e.to_string()))
         } else if let Some(age) = text.strip_prefix('-') {
             humantime::parse_duration(age).map(Self::Ago).map_err(|e| invalid(e.to_string()))
+        } else if let Ok(day) = text.parse::<NaiveDate>() {
+            first_instant(day).map(|_| Self::Day(day)).map_err(|e| invalid(e.to_string()))
+        } else if let Ok(hour) = NaiveDateTime::parse_from_str(&format!("{text}:00"), "%Y-%m-%dT%H:%M") {
+            let at = Timestamp::from_millis(hour.and_utc().timestamp_millis()).map_err(|e| invalid(e.to_string()))?;
+            Ok(Self::Hour(Hour::containing(at)))
         } else {
             let date = DateTime::parse_from_rfc3339(text).map_err(|_| invalid("this is not a time".to_owned()))?;
             Timestamp::from_millis(date.timestamp_millis()).map(Self::Date).map_err(|e| invalid(e.to_string()))
@@ -61,8 +77,22 @@ impl TimeArgument {
         self.instant(now).map_err(|invalid| Failure::CannotRun(format!("{flag}: {invalid}")))
     }
 
+    /// The same where the time is the last of a range: of a day its last instant.
+    pub(crate) fn resolve_last(&self, flag: &str, now: Timestamp) -> Result<Timestamp, Failure> {
+        let first = self.resolve(flag, now)?;
+        Ok(match self {
+            Self::Day(_) | Self::DaysAgo(_) => Hour::containing(first).plus(23).start(),
+            _ => first,
+        })
+    }
+
     fn instant(&self, now: Timestamp) -> Result<Timestamp, InvalidInput> {
         match self {
+            Self::Hour(hour) => Ok(hour.start()),
+            Self::Day(day) => first_instant(*day),
+            Self::DaysAgo(days) => {
+                first_instant(now.to_utc().date_naive().checked_sub_days(Days::new(*days)).unwrap_or(NaiveDate::MIN))
+            }
             Self::Now => Ok(now),
             Self::Ago(age) => {
                 let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
@@ -71,6 +101,10 @@ impl TimeArgument {
             Self::Date(at) | Self::Millis(at) => Ok(*at),
         }
     }
+}
+
+fn first_instant(day: NaiveDate) -> Result<Timestamp, InvalidInput> {
+    Timestamp::from_millis(day.and_time(NaiveTime::MIN).and_utc().timestamp_millis())
 }
 
 /// A warning about a number of milliseconds that is more likely a number of seconds.
@@ -114,6 +148,10 @@ mod tests {
             ("2015-05-17T10:05:03Z", 1_431_857_103_000),
             ("2015-05-17T12:05:03.25+02:00", 1_431_857_103_250),
             ("1970-01-01T00:00:00Z", 0),
+            ("2015-05-17", 1_431_820_800_000),
+            ("2015-05-17T10", 1_431_856_800_000),
+            ("today", 1_431_820_800_000),
+            ("yesterday", 1_431_734_400_000),
         ];
         for (text, millis) in table {
             let time: TimeArgument = text.parse().unwrap();
@@ -125,8 +163,10 @@ mod tests {
     fn other_texts_are_refused_with_what_is_accepted() {
         let table = [
             ("", "this is not a time"),
-            ("yesterday", "this is not a time"),
-            ("2015-05-17", "this is not a time"),
+            ("tomorrow", "this is not a time"),
+            ("2015-05-32", "this is not a time"),
+            ("2015-05-17T24", "this is not a time"),
+            ("1969-12-31", "is negative"),
             ("2015-05-17T25:00:00Z", "this is not a time"),
             ("-5", "time unit needed"),
             ("-", "empty"),
@@ -139,6 +179,20 @@ mod tests {
             let error = text.parse::<TimeArgument>().unwrap_err().to_string();
             assert!(error.contains(fault), "{text:?} gave {error:?}");
             assert!(error.contains("accepted is RFC 3339"), "{text:?} gave {error:?}");
+        }
+    }
+
+    #[test]
+    fn a_day_that_ends_a_range_is_in_it_as_a_whole() {
+        let now = at(1_431_857_103_000);
+        for (text, millis) in [
+            ("2015-05-16", 1_431_817_200_000),
+            ("yesterday", 1_431_817_200_000),
+            ("2015-05-17T10", 1_431_856_800_000),
+            ("now", 1_431_857_103_000),
+        ] {
+            let time: TimeArgument = text.parse().unwrap();
+            assert_eq!(time.resolve_last("--to", now).unwrap(), at(millis), "{text:?}");
         }
     }
 

@@ -86,7 +86,8 @@ impl QueryArgs {
             return last_hours(last, now);
         }
         if self.from.is_some() {
-            return hours_between(resolve("--from", &self.from)?, resolve("--to", &self.to)?);
+            let last = self.to.as_ref().map_or(Ok(now), |time| time.resolve_last("--to", now))?;
+            return hours_between(resolve("--from", &self.from)?, last);
         }
         let at = resolve("--at", &self.at)?;
         hours_between(at, at)

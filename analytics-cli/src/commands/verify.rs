@@ -119,7 +119,7 @@ pub(crate) async fn run(args: VerifyArgs, shards: &Shards) -> Result<ExitCode, F
 fn span(from: Option<&TimeArgument>, to: Option<&TimeArgument>) -> Result<RangeInclusive<Hour>, Failure> {
     let now = Timestamp::now();
     let from = from.map_or(Ok(Timestamp::MIN), |time| time.resolve("--from", now))?;
-    let to = to.map_or(Ok(Timestamp::MAX), |time| time.resolve("--to", now))?;
+    let to = to.map_or(Ok(Timestamp::MAX), |time| time.resolve_last("--to", now))?;
     if from > to {
         return Err(Failure::CannotRun("--from is later than --to; swap them".to_owned()));
     }

@@ -26,7 +26,7 @@ pub(crate) const LOSE_SETS: &str = "update analytics.settled_hours set visitors 
 async fn users(database: &TestDatabase, hours: i64) -> UniqueUsers {
     let hour = |millis| Hour::containing(Timestamp::from_millis(millis).unwrap());
     let range = hour(TEN)..=hour(TEN + (hours - 1) * HOUR);
-    database.store().range_counts(SiteId::NAMELESS, &range, &[]).await.unwrap().unique_users
+    database.store().range_counts(SiteId::NAMELESS, &range).await.unwrap().unique_users
 }
 
 async fn sets_of_visitors_are_made_where_raw_events_still_tell_them(flavour: Flavour) {

@@ -170,7 +170,7 @@ async fn sets_of_visitors_are_made_in_each_shard() {
     sets of visitors made: 3
     ");
     let ten = Hour::containing(Timestamp::from_millis(TEN).unwrap());
-    let told = shards.shards().range_counts(SiteId::NAMELESS, &(ten..=ten), &[]).await.unwrap();
+    let told = shards.shards().range_counts(SiteId::NAMELESS, &(ten..=ten)).await.unwrap();
     assert_eq!(told.unique_users, UniqueUsers::Exactly(3));
 }
 
