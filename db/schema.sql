@@ -520,6 +520,10 @@ create function analytics.open_visitors(firsts timestamptz[], behinds timestampt
         security definer set search_path=pg_catalog, pg_temp set enable_hashjoin=off set
         enable_mergejoin=off as body 3424db5a98035986;
 
+create function analytics.period_counts(firsts timestamptz[], behinds timestamptz[], site integer)
+    returns TABLE(period bigint, clicks bigint, impressions bigint, settled boolean) language sql
+        stable as body e0219362e624a9a1;
+
 create function analytics.rebuild(hour timestamptz, sites integer[], least_users bigint[],
         least_clicks bigint[], least_impressions bigint[], writer bigint)
     returns SETOF integer language plpgsql as body d93391ff919cac87;
@@ -601,7 +605,7 @@ create function analytics.unite_day(site integer, day timestamptz, changes bigin
 
 create function analytics.visitor_sets(firsts timestamptz[], behinds timestamptz[], site integer)
     returns TABLE(period bigint, hour timestamptz, visitors bytea) language sql stable
-        as body 31152e5b4ebdffe1;
+        as body d00687d6ca59592f;
 
 -- ==== Only in the flavour timescale ====
 

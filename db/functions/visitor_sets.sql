@@ -1,6 +1,6 @@
 -- Sets of visitors that together are those of the settled hours of periods of a site, each from its first
 -- hour up to but not including the hour behind it: of whole UTC days where they are united, and else of
--- hours. The set is null for an hour that was settled without one.
+-- hours. They come in the order of the periods. The set is null for an hour that was settled without one.
 
 create or replace function analytics.visitor_sets(firsts timestamptz[], behinds timestamptz[], site integer)
 returns table (period bigint, hour timestamptz, visitors bytea)
@@ -20,4 +20,5 @@ language sql stable as $$
     join analytics.settled_hours as s on s.site = visitor_sets.site and s.hour >= p.first and s.hour < p.behind
     where not exists (
         select from days as d where d.period = p.period and d.day = date_bin(interval '24 hours', s.hour, timestamptz 'epoch'))
+    order by period
 $$;

@@ -1,5 +1,5 @@
-//! The unique users of any range of hours: the union of the sets of its settled days and hours, and of who was seen in its open hours. It reads no
-//! raw event, so it can tell them also when those are gone.
+//! The unique users of any range of hours: the union of the sets of its settled days and hours, and of who was seen in
+//! its open hours. It reads no raw event, so it can tell them also when those are gone.
 
 use std::{collections::HashMap, iter, ops::RangeInclusive, pin::pin, slice};
 
@@ -83,6 +83,15 @@ struct Found {
 }
 
 impl Found {
+    /// Adds a set that was read, or that there is none.
+    fn add(&mut self, set: &Row) -> Result<(), StoreError> {
+        match set.get::<_, Option<&[u8]>>(2) {
+            Some(visitors) => self.visitors.unite(&VisitorSet::from_bytes(visitors)?),
+            None => self.unknown.push(hour_in(set, 1)),
+        }
+        Ok(())
+    }
+
     fn unique_users(mut self) -> UniqueUsers {
         if self.unknown.is_empty() {
             return UniqueUsers::Exactly(self.visitors.len() + self.unnumbered);
@@ -97,8 +106,8 @@ impl Store {
     pub async fn range_counts(&self, site: SiteId, range: &RangeInclusive<Hour>) -> Result<RangeCounts, StoreError> {
         self.at_one_instant(async |transaction| {
             let hours = hours(transaction, site, range).await?;
-            let mut found = unique_users(transaction, site, slice::from_ref(range)).await?.into_iter();
-            Ok(RangeCounts { hours, unique_users: found.next().expect("one range was asked for") })
+            let (_, unique_users) = unique_users(transaction, site, slice::from_ref(range)).await?;
+            Ok(RangeCounts { hours, unique_users })
         })
         .await
     }
@@ -109,19 +118,16 @@ impl Store {
         site: SiteId,
         periods: &[RangeInclusive<Hour>],
     ) -> Result<PeriodCounts, StoreError> {
-        let (first, last) = (periods[0].start(), periods[periods.len() - 1].end());
-        let all: Vec<_> = iter::once(*first..=*last).chain(periods.iter().cloned()).collect();
         self.at_one_instant(async |transaction| {
             let sums = sums(transaction, site, periods).await?;
-            let mut found = unique_users(transaction, site, &all).await?.into_iter();
-            let unique_users = found.next().expect("all periods together come first");
+            let (of_each, unique_users) = unique_users(transaction, site, periods).await?;
             let row = |(unique_users, (clicks, impressions, settled))| PeriodRow {
                 unique_users,
                 clicks,
                 impressions,
                 settled,
             };
-            Ok(PeriodCounts { periods: found.zip(sums).map(row).collect(), unique_users })
+            Ok(PeriodCounts { periods: of_each.into_iter().zip(sums).map(row).collect(), unique_users })
         })
         .await
     }
@@ -142,8 +148,10 @@ impl Store {
 }
 
 /// When each period begins, and when the hour behind it does.
-fn bounds_of(periods: &[RangeInclusive<Hour>]) -> (Vec<DateTime<Utc>>, Vec<DateTime<Utc>>) {
-    periods.iter().map(bounds).map(|(first, last)| (first, last + TimeDelta::hours(1))).unzip()
+fn bounds_of<'a>(
+    periods: impl IntoIterator<Item = &'a RangeInclusive<Hour>>,
+) -> (Vec<DateTime<Utc>>, Vec<DateTime<Utc>>) {
+    periods.into_iter().map(bounds).map(|(first, last)| (first, last + TimeDelta::hours(1))).unzip()
 }
 
 /// The clicks and impressions of each period, and whether it is settled.
@@ -181,36 +189,58 @@ async fn hours(
     Ok(all.map(|hour| counted.get(&hour).copied().unwrap_or_else(|| empty(hour))).collect())
 }
 
+/// The unique users of each period, and of all of them together. Memory holds one set, the union of the period to which
+/// it belongs, that of all, and who is seen in open hours.
 async fn unique_users(
     transaction: &Transaction<'_>,
     site: SiteId,
     periods: &[RangeInclusive<Hour>],
-) -> Result<Vec<UniqueUsers>, StoreError> {
-    let ((firsts, behinds), site) = (bounds_of(periods), site.number());
-    let mut found: Vec<Found> = iter::repeat_with(Found::default).take(periods.len()).collect();
+) -> Result<(Vec<UniqueUsers>, UniqueUsers), StoreError> {
+    let all = *periods[0].start()..=*periods[periods.len() - 1].end();
+    let mut open = open_visitors(transaction, site, iter::once(&all).chain(periods)).await?.into_iter();
+    let mut of_all = open.next().expect("all periods together come first");
 
+    let (firsts, behinds) = bounds_of(periods);
     let sets = "select period, hour, visitors from analytics.visitor_sets($1, $2, $3)";
     let statement = transaction.prepare_cached(sets).await?;
-    let parameters: [&(dyn ToSql + Sync); 3] = [&firsts, &behinds, &site];
-    // One set after the other, so that memory holds few of them.
+    let parameters: [&(dyn ToSql + Sync); 3] = [&firsts, &behinds, &site.number()];
     let mut rows = pin!(transaction.query_raw(&statement, parameters).await?);
-    while let Some(row) = rows.try_next().await? {
-        let found = &mut found[place_in(&row)];
-        match row.get::<_, Option<&[u8]>>(2) {
-            Some(visitors) => found.visitors.unite(&VisitorSet::from_bytes(visitors)?),
-            None => found.unknown.push(hour_in(&row, 1)),
+    let mut row = rows.try_next().await?;
+    let mut of_each = Vec::with_capacity(periods.len());
+    for mut found in open {
+        while let Some(set) = row.take_if(|row| place_in(row) == of_each.len()) {
+            found.add(&set)?;
+            row = rows.try_next().await?;
         }
+        of_all.visitors.unite(&found.visitors);
+        of_all.unknown.extend(&found.unknown);
+        of_each.push(found.unique_users());
     }
+    if row.is_some() {
+        return Err(StoreError::Inconsistent("sets of visitors do not come in the order of their periods"));
+    }
+    Ok((of_each, of_all.unique_users()))
+}
 
+/// Who was seen in the open hours of each period.
+async fn open_visitors(
+    transaction: &Transaction<'_>,
+    site: SiteId,
+    periods: impl Iterator<Item = &RangeInclusive<Hour>>,
+) -> Result<Vec<Found>, StoreError> {
+    let (firsts, behinds) = bounds_of(periods);
     let open = "select period, numbers, unnumbered from analytics.open_visitors($1, $2, $3)";
     let statement = transaction.prepare_cached(open).await?;
-    for row in transaction.query(&statement, &[&firsts, &behinds, &site]).await? {
-        let found = &mut found[place_in(&row)];
+    let mut found: Vec<Found> = iter::repeat_with(Found::default).take(firsts.len()).collect();
+    for row in transaction.query(&statement, &[&firsts, &behinds, &site.number()]).await? {
         let numbers: Option<Vec<i32>> = row.get(1);
-        found.visitors.unite(&numbers.unwrap_or_default().into_iter().collect());
-        found.unnumbered += u64::try_from(row.get::<_, i64>(2)).unwrap_or_default();
+        found[place_in(&row)] = Found {
+            visitors: numbers.unwrap_or_default().into_iter().collect(),
+            unnumbered: u64::try_from(row.get::<_, i64>(2)).unwrap_or_default(),
+            unknown: Vec::new(),
+        };
     }
-    Ok(found.into_iter().map(Found::unique_users).collect())
+    Ok(found)
 }
 
 fn place_in(row: &Row) -> usize {

@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 
+use chrono::NaiveDate;
 use model::{
     Calendar, ContentCheck, Event, EventKind, Hour, IdempotencyKey, InvalidInput, PeriodsPage, SiteName, SourceName,
     SourcePosition, Step, TimeUnit, Timestamp, UserName,
@@ -175,15 +176,16 @@ impl Query<'_> {
             Step::Week => 12 * 7 * 24,
             Step::Month => 365 * 24,
         };
-        let range = self.range(usual)?;
+        let range = self.range(usual, calendar)?;
         let periods = calendar.periods(step, &range, PeriodsPage::MAX_PERIODS)?;
         Ok(PeriodsQuery { periods, step, calendar, to: *range.end() })
     }
 
-    /// From `from` to `to`, or so many hours.
-    fn range(&self, usual: i64) -> Result<RangeInclusive<Hour>, InvalidInput> {
-        let last = self.end_of_range("to")?.unwrap_or_else(|| Hour::containing(Timestamp::now()));
-        let first = self.end_of_range("from")?.unwrap_or_else(|| last.plus(1 - usual));
+    /// From `from` to `to`, or so many hours. A date is its whole day.
+    fn range(&self, usual: i64, calendar: Calendar) -> Result<RangeInclusive<Hour>, InvalidInput> {
+        let end = |parameter| self.end_of_range(parameter, calendar);
+        let last = end("to")?.map_or_else(|| Hour::containing(Timestamp::now()), |hours| *hours.end());
+        let first = end("from")?.map_or_else(|| last.plus(1 - usual), |hours| *hours.start());
         if first > last {
             return Err(InvalidInput {
                 parameter: "from",
@@ -196,7 +198,7 @@ impl Query<'_> {
 
     /// The range of a `GET /analytics/hours`. The parameter `format` decides, otherwise the header `Accept`.
     pub(crate) fn hours(&self, headers: &HeaderMap) -> Result<HoursQuery, InvalidInput> {
-        let range = self.range(USUAL_RANGE)?;
+        let range = self.range(USUAL_RANGE, Calendar::UTC)?;
         let format = match self.0.optional("format", "json or csv")?.as_deref() {
             Some("json") => HoursFormat::Json,
             Some("csv") => HoursFormat::Csv,
@@ -207,13 +209,25 @@ impl Query<'_> {
         Ok(HoursQuery { range, format })
     }
 
-    /// An hour by any of its instants.
-    fn end_of_range(&self, parameter: &'static str) -> Result<Option<Hour>, InvalidInput> {
-        const ACCEPTED: &str =
-            "an instant from 1970 to 9999, as RFC 3339 like 2015-05-17T10:00:00Z or as milliseconds since 1970";
+    /// An hour by any of its instants, or the hours of a day.
+    fn end_of_range(
+        &self,
+        parameter: &'static str,
+        calendar: Calendar,
+    ) -> Result<Option<RangeInclusive<Hour>>, InvalidInput> {
+        const ACCEPTED: &str = "a date like 2015-05-17, or an instant from 1970 to 9999, as RFC 3339 like \
+                                2015-05-17T10:00:00Z or as milliseconds since 1970";
         let Some(text) = self.0.optional(parameter, ACCEPTED)? else { return Ok(None) };
-        match Timestamp::parse_either(&text) {
-            Ok(at) => Ok(Some(Hour::containing(at))),
+        if let Ok(day) = NaiveDate::parse_from_str(&text, "%Y-%m-%d") {
+            let none = || InvalidInput {
+                parameter,
+                accepted: ACCEPTED,
+                fault: "is a day that the time zone does not have, or outside of 1970 to 9999".to_owned(),
+            };
+            return calendar.day(day)?.map(Some).ok_or_else(none);
+        }
+        match Timestamp::parse_either(&text).map(Hour::containing) {
+            Ok(hour) => Ok(Some(hour..=hour)),
             Err(invalid) => Err(InvalidInput { parameter, accepted: ACCEPTED, fault: invalid.fault }),
         }
     }

@@ -49,6 +49,11 @@ async fn a_day_of_a_time_zone_has_the_events_between_its_midnights(flavour: Flav
     let hour = |text: &str| text.parse::<Hour>().unwrap();
     assert_eq!((berlin.from, berlin.to), (hour("2015-05-15T22:00:00Z"), hour("2015-05-18T21:00:00Z")));
 
+    for (from, to) in [("2015-05-16", "2015-05-18"), ("2015-05-16", "2015-05-17T22:00:00Z")] {
+        let dates = page(&daemon, &format!("/analytics/periods?from={from}&to={to}&time_zone=Europe/Berlin")).await;
+        assert_eq!(dates, berlin, "a date is a day of the time zone");
+    }
+
     let utc = page(&daemon, &format!("/analytics/periods?{range}")).await;
     let expected = [("2015-05-16T00:00:00+00:00", Some(2), 2, 0), ("2015-05-17T00:00:00+00:00", Some(2), 1, 2)];
     assert_eq!(rows(&utc), expected);
@@ -92,6 +97,8 @@ async fn an_error_names_the_parameter_and_the_accepted_values() {
         ("time_zone=Asia/Kolkata", "time_zone"),
         ("from=yesterday", "from"),
         ("from=7200000&to=0", "from"),
+        ("from=2011-12-30&to=2011-12-31&time_zone=Pacific/Apia", "from"),
+        ("to=1960-01-01", "to"),
     ] {
         let refused = daemon.get(&format!("/analytics/periods?{query}")).await;
         assert_eq!(refused.status(), StatusCode::BAD_REQUEST, "{query}");

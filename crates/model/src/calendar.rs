@@ -82,8 +82,8 @@ impl Calendar {
         "a name of the IANA time zone database whose offset from UTC is whole hours, like Europe/Berlin";
     pub const UTC: Self = Self(UTC);
 
-    /// The steps from the one that holds the first hour to the one that holds the last, but at most so many. Each begins and ends with a whole UTC
-    /// hour.
+    /// The steps from the one that holds the first hour to the one that holds the last, but at most so many. Each begins
+    /// and ends with a whole UTC hour.
     ///
     /// # Errors
     /// Where one would begin within a UTC hour, since what is counted is counted by UTC hours.
@@ -108,13 +108,30 @@ impl Calendar {
             return if local.minute() == 0 && local.second() == 0 { Ok(at..=at) } else { Err(self.not_whole(local)) };
         }
         let (first, next) = step.bounds(local.date_naive());
-        let (first, behind) = (self.midnight(first)?, self.midnight(next)?);
+        self.days(first, next)
+    }
+
+    /// The hours of a day, from its midnight to the next; none if the zone has left the day out, or it lies outside of
+    /// what is counted.
+    ///
+    /// # Errors
+    /// Where it does not begin and end with a whole UTC hour.
+    pub fn day(self, day: NaiveDate) -> Result<Option<RangeInclusive<Hour>>, InvalidInput> {
+        let Some(behind) = day.succ_opt() else { return Ok(None) };
+        let hours = self.days(day, behind)?;
+        let begins_on = |hour: &Hour| hour.start().to_utc().with_timezone(&self.0).date_naive();
+        Ok(Some(hours).filter(|hours| begins_on(hours.start()) == day))
+    }
+
+    /// The hours from a day up to but not including another. Those that are outside of what is counted are left out.
+    fn days(self, first: NaiveDate, behind: NaiveDate) -> Result<RangeInclusive<Hour>, InvalidInput> {
+        let (first, behind) = (self.midnight(first)?, self.midnight(behind)?);
         let last = behind.and_then(Hour::previous).unwrap_or(Hour::containing(Timestamp::MAX));
         Ok(first.unwrap_or(Hour::containing(Timestamp::MIN))..=last)
     }
 
-    /// The first hour of a day; none where that lies outside of what is counted. A day that begins later, because the clocks go forward at midnight,
-    /// begins then.
+    /// The first hour of a day; none where that lies outside of what is counted. A day that begins later, because the
+    /// clocks go forward at midnight, begins then.
     fn midnight(self, day: NaiveDate) -> Result<Option<Hour>, InvalidInput> {
         let midnight = day.and_hms_opt(0, 0, 0).expect("every day has a midnight, if not in each zone");
         let begins = (0..=96).find_map(|quarters| {
@@ -221,6 +238,20 @@ mod tests {
             }
         }
         assert!("Mars/Olympus".parse::<Calendar>().is_err());
+    }
+
+    #[test]
+    fn a_day_has_the_hours_between_its_midnights_and_some_days_are_none() {
+        let day = |zone: &str, day: &str| {
+            let hours = zone.parse::<Calendar>().unwrap().day(day.parse().unwrap()).unwrap();
+            hours.map(|hours| (hours.start().to_string(), hours.end().to_string()))
+        };
+        let pair = |first: &str, last: &str| Some((first.to_owned(), last.to_owned()));
+        assert_eq!(day("Europe/Berlin", "2015-03-29"), pair("2015-03-28T23:00:00Z", "2015-03-29T21:00:00Z"));
+        assert_eq!(day("UTC", "9999-12-31"), pair("9999-12-31T00:00:00Z", "9999-12-31T23:00:00Z"));
+        for (zone, none) in [("Pacific/Apia", "2011-12-30"), ("UTC", "1960-01-01"), ("UTC", "+10000-01-01")] {
+            assert_eq!(day(zone, none), None, "{zone} {none}");
+        }
     }
 
     #[test]

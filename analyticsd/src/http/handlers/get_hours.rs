@@ -31,9 +31,9 @@ use crate::{
     params(
         openapi::Site,
         ("from" = Option<String>, Query, example = "2015-05-17T10:00:00Z",
-            description = "An instant of the first hour, as RFC 3339 or in milliseconds since 1970; 23 hours before the last one if not given"),
+            description = "The first hour: a UTC day, which begins with it, or an instant, as RFC 3339 or in milliseconds since 1970; 23 hours before the last one if not given"),
         ("to" = Option<String>, Query, example = "2015-05-17T12:00:00Z",
-            description = "An instant of the last hour, which is included; now if not given"),
+            description = "The last hour, which is included: a UTC day, which ends with it, or an instant; now if not given"),
         ("format" = Option<openapi::HoursFormat>, Query, description = "The format; without it the header `Accept` decides, and JSON if both are accepted alike"),
         ("If-None-Match" = Option<String>, Header, nullable = false, description = "The tag of the answer that the client has"),
     ),
