@@ -3,9 +3,9 @@ use model::access::Scope;
 /// The credentials that an endpoint requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Policy {
-    /// None, and no rate limit: a liveness probe must never be refused for its rate.
+    /// None, and no rate limit: a liveness probe must never be refused for its rate, nor half of the files of a page.
     Unlimited,
-    /// None: the answer is part of the program, or contains no data.
+    /// None: the answer contains no data.
     Open,
     /// A token with this scope.
     Token(Scope),

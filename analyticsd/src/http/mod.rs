@@ -1,5 +1,6 @@
 //! HTTP: from an accepted connection to the handler of a route, and from the handler's result to the answer.
 
+mod accept;
 mod body_coding;
 mod chunked_body;
 mod connection_limit;

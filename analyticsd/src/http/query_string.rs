@@ -8,9 +8,12 @@ use model::{
     SourcePosition, Step, TimeUnit, Timestamp, UserName,
     query_string::{Parameters, given_twice},
 };
-use warp::http::{HeaderMap, HeaderValue, header::ACCEPT};
+use warp::http::{HeaderMap, HeaderValue};
 
-use super::error::ApiError;
+use super::{
+    accept::{CSV, JSON, prefers},
+    error::ApiError,
+};
 
 /// The longest query string, in bytes. A user of 256 bytes takes 768 when every byte is percent-encoded; the rest is
 /// for parameters that are ignored.
@@ -203,7 +206,7 @@ impl Query<'_> {
             Some("json") => HoursFormat::Json,
             Some("csv") => HoursFormat::Csv,
             Some(_) => return Err(unknown("format", "json or csv")),
-            None if accepts_csv(headers) => HoursFormat::Csv,
+            None if prefers(headers, CSV, JSON) => HoursFormat::Csv,
             None => HoursFormat::Json,
         };
         Ok(HoursQuery { range, format })
@@ -314,32 +317,6 @@ pub(crate) enum HoursFormat {
 /// The length in hours of a range without `from`.
 const USUAL_RANGE: i64 = 24;
 
-/// Whether a client prefers CSV to JSON (RFC 9110, section 12.5.1), or accepts both alike and names CSV first. A client
-/// that accepts everything gets JSON.
-fn accepts_csv(headers: &HeaderMap) -> bool {
-    let accept = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let ranges: Vec<(String, f32)> = accept.flat_map(|value| value.split(',')).map(media_range).collect();
-    // The most specific range decides the weight of a type.
-    let wanted = |names: [&str; 3]| {
-        let place = names.iter().find_map(|name| ranges.iter().position(|(range, _)| range == name))?;
-        Some((place, ranges[place].1)).filter(|(_, weight)| *weight > 0.0)
-    };
-    match (wanted(["text/csv", "text/*", "*/*"]), wanted(["application/json", "application/*", "*/*"])) {
-        (Some((csv, csv_weight)), Some((json, json_weight))) => {
-            csv_weight.total_cmp(&json_weight).then(json.cmp(&csv)).is_gt()
-        }
-        (csv, _) => csv.is_some(),
-    }
-}
-
-/// One part of a header `Accept`: its media range in lower case, and its weight.
-fn media_range(text: &str) -> (String, f32) {
-    let mut parts = text.split(';').map(str::trim);
-    let range = parts.next().unwrap_or_default().to_ascii_lowercase();
-    let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
-    (range, weight.and_then(|weight| weight.parse().ok()).unwrap_or(1.0))
-}
-
 fn unknown(parameter: &'static str, accepted: &'static str) -> InvalidInput {
     InvalidInput { parameter, fault: "is unknown".to_owned(), accepted }
 }
@@ -349,9 +326,7 @@ mod tests {
     use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
     use proptest::prelude::*;
 
-    use warp::http::{HeaderMap, HeaderValue, header::ACCEPT};
-
-    use super::{Parameters, Query, accepts_csv};
+    use super::{Parameters, Query};
 
     fn query(text: &str) -> Query<'_> {
         Query(Parameters::of(text))
@@ -389,30 +364,6 @@ mod tests {
     fn unknown_parameters_are_ignored_also_if_repeated() {
         assert!(query("x=1&x=2&&=&timestamp=1&user=a&event=click&%ff=%ff").event().is_ok());
         assert!(query("timestamp=1&user=&user=&event=nonsense").hour().is_ok());
-    }
-
-    #[test]
-    fn csv_is_for_clients_that_prefer_it_to_json_or_name_it_first() {
-        for (accept, is_csv) in [
-            ("", false),
-            ("*/*", false),
-            ("text/csv", true),
-            ("Text/CSV; charset=utf-8", true),
-            ("text/csv, */*;q=0.1", true),
-            ("text/csv, application/json", true),
-            ("application/json, text/csv", false),
-            ("text/csv;q=0.5, application/json", false),
-            ("application/json;q=0.5, text/csv", true),
-            ("application/json ; q=0.5 , text/csv ; q=0.9", true),
-            ("text/csv;q=0, */*", false),
-            ("text/csv;q=0", false),
-            ("text/*", true),
-            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", false),
-        ] {
-            let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]);
-            assert_eq!(accepts_csv(&headers), is_csv, "{accept:?}");
-        }
-        assert!(!accepts_csv(&HeaderMap::new()));
     }
 
     #[test]

@@ -237,7 +237,7 @@ pub(super) static ROUTES: [Route; 15] = [
         Path::Docs,
         &[Endpoint {
             methods: READ,
-            policy: Policy::Open,
+            policy: Policy::Unlimited,
             passes: Passes::Nothing,
             serve: |_| answered(path().map(|path| get_docs::get_docs(&path))),
             document: None,
@@ -292,7 +292,7 @@ pub(super) static ROUTES: [Route; 15] = [
 /// A file that is compiled into the program.
 const FILE: Endpoint = Endpoint {
     methods: READ,
-    policy: Policy::Open,
+    policy: Policy::Unlimited,
     passes: Passes::Nothing,
     serve: |_| {
         answered(path().and(headers()).map(|path: FullPath, headers| get_file::get_file(path.as_str(), &headers)))

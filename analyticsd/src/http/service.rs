@@ -22,7 +22,7 @@ use warp::{
 
 use super::{
     body_coding::BodyCoding,
-    error::{ApiError, HangUp, NoAnswer},
+    error::{self, ApiError, HangUp, NoAnswer},
     extract::Client,
     framing,
     observer::{Observed, Observer},
@@ -34,7 +34,7 @@ use super::{
 use crate::{
     auth::{self, Asked, Entry, Gate, Peer},
     ingest::limits::body_budget::Holder,
-    telemetry::metrics::{Metrics, OfListener},
+    telemetry::metrics::{Listener, Metrics, OfListener},
 };
 
 /// The HTTP service of one listener.
@@ -93,6 +93,7 @@ impl HttpService {
         let asked = Asked { at: observed.began, policy: target.policy(), is_preflight, uri, headers };
         let (mut entry, admitted) = self.gate.enter(peer, asked);
         observed.came_from(entry.client);
+        let wants_page = self.router.listener() == Listener::Public && error::page::is_wanted(&request);
         let passes = match admitted {
             Ok(()) if is_preflight => Ok(None),
             Ok(()) => self.passes(target, &request).map(Some),
@@ -107,7 +108,8 @@ impl HttpService {
             }
         };
         drop(in_span);
-        Answering { answer, span, entry, gate: Arc::clone(&self.gate), read, observed: Some(observed) }
+        let gate = Arc::clone(&self.gate);
+        Answering { answer, span, entry, gate, read, wants_page, observed: Some(observed) }
     }
 
     /// What is passed to the handler, if the request has one and passes the checks.
@@ -163,6 +165,8 @@ pin_project! {
         entry: Entry,
         gate: Arc<Gate>,
         read: ReadToEnd,
+        // Whether a problem becomes a page.
+        wants_page: bool,
         // `None` once the answer is made. If it is dropped before, the request counts as abandoned.
         observed: Option<Observed>,
     }
@@ -184,13 +188,16 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let in_span = this.span.enter();
-        let response = match this.answer.project() {
+        let mut response = match this.answer.project() {
             AnswerProjection::Asked { inside } => {
                 let Ok(response) = ready!(inside.poll(context));
                 response
             }
             AnswerProjection::Known { answer } => answer.take().expect("an answer is asked for once"),
         };
+        if *this.wants_page {
+            error::page::replace_problem(&mut response);
+        }
         drop(in_span);
         let answer = this.entry.let_out(this.gate, this.read, response);
         let observed = this.observed.take().expect("an answer is asked for once");

@@ -1,6 +1,9 @@
 use db::Flavour;
 use harness::{Daemon, TestDatabase};
-use reqwest::{Client, StatusCode, header::IF_NONE_MATCH};
+use reqwest::{
+    Client, StatusCode,
+    header::{ACCEPT, IF_NONE_MATCH},
+};
 
 #[tokio::test]
 async fn the_page_has_a_policy_that_allows_nothing_of_other_sites_and_is_sent_once() {
@@ -43,4 +46,30 @@ async fn the_script_for_other_sites_may_be_cached_for_an_hour_and_used_anywhere(
         (refused.status(), refused.headers()["allow"].to_str().unwrap()),
         (StatusCode::METHOD_NOT_ALLOWED, "GET, HEAD")
     );
+}
+
+#[tokio::test]
+async fn a_browser_gets_an_error_as_a_page_and_a_program_as_a_document() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    for (path, status, says) in [
+        ("/nothing'here", StatusCode::NOT_FOUND, "There is nothing at /nothing&#39;here."),
+        ("/analytics/hours?from=soon", StatusCode::BAD_REQUEST, "from is neither a time as RFC 3339 nor an integer"),
+        ("/analytics/periods?step=%3Cb%3E", StatusCode::BAD_REQUEST, "hour, day, week or month"),
+    ] {
+        let ask = |accept| Client::new().get(format!("{}{path}", daemon.url())).header(ACCEPT, accept).send();
+        let page = ask(BROWSER).await.unwrap();
+        assert_eq!(
+            (page.status(), page.headers()["content-type"].to_str().unwrap()),
+            (status, "text/html; charset=utf-8")
+        );
+        assert!(
+            page.headers()["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'; style-src")
+        );
+        let page = page.text().await.unwrap();
+        assert!(page.contains(says), "{page}");
+        let document = ask("*/*").await.unwrap();
+        assert_eq!(document.headers()["content-type"], "application/problem+json");
+    }
 }

@@ -52,6 +52,22 @@ async fn a_token_beyond_its_rate_is_refused_with_retry_after_and_others_are_not(
 }
 
 #[tokio::test]
+async fn the_page_and_its_files_do_not_count() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = closed(&database, &["--rate-limit-per-address", "1/h:1"]).await;
+    let page = daemon.get("/").await.text().await.unwrap();
+    let files: Vec<&str> =
+        page.split('"').filter(|part| part.starts_with("/assets/")).chain(["/docs/", "/analytics.js"]).collect();
+    assert!(files.len() > 5, "{files:?}");
+    for file in files {
+        let answer = daemon.get(file).await;
+        assert_eq!((answer.status(), numbers(&answer)), (StatusCode::OK, [None, None, None]), "{file}");
+    }
+    assert_eq!(daemon.get("/openapi.json").await.status(), StatusCode::OK);
+    assert_eq!(daemon.get("/openapi.json").await.status(), StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
 async fn requests_beyond_a_tokens_scope_count_as_well() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let reads = format!("Bearer {}", token(&database, &[Scope::Read]).await);

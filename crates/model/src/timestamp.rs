@@ -44,6 +44,9 @@ impl Timestamp {
     pub fn parse_either(text: &str) -> Result<Self, InvalidInput> {
         match DateTime::parse_from_rfc3339(text) {
             Ok(at) => Self::from_millis(at.timestamp_millis()),
+            Err(_) if text.bytes().any(|b| !b.is_ascii_digit() && b != b'-') => {
+                Err(Self::invalid("is neither a time as RFC 3339 nor an integer"))
+            }
             Err(_) => Self::parse(text),
         }
     }

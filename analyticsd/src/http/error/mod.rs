@@ -2,6 +2,7 @@
 //! 9457), headers, and the reason in metrics and log. An answer contains nothing internal.
 
 mod denied;
+pub(crate) mod page;
 
 use std::time::Duration;
 
@@ -443,6 +444,8 @@ impl Reply for ApiError {
             headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
         }
         headers.extend(header);
+        // For a browser it becomes a page.
+        response.extensions_mut().insert(problem);
         response
     }
 }

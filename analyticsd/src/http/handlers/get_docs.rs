@@ -26,9 +26,19 @@ pub(crate) fn is_page(path: &str) -> bool {
     path == "/docs" || page(path).is_some()
 }
 
+/// Ours in place of those of Swagger UI, which are not made for a small screen.
+const FRAME: &str = include_str!("../../../assets/docs/index.html");
+const STYLE: &str = include_str!("../../../assets/docs/index.css");
+
 fn page(path: &str) -> Option<SwaggerFile<'static>> {
     let file = path.strip_prefix("/docs/").filter(|file| !file.starts_with('/'))?;
-    utoipa_swagger_ui::serve(file, Arc::new(Config::from(OPENAPI_PATH))).ok()?
+    let mut page = utoipa_swagger_ui::serve(file, Arc::new(Config::from(OPENAPI_PATH))).ok()??;
+    match file {
+        "" | "index.html" => page.bytes = Cow::Borrowed(FRAME.as_bytes()),
+        "index.css" => page.bytes = Cow::Borrowed(STYLE.as_bytes()),
+        _ => {}
+    }
+    Some(page)
 }
 
 /// `GET /docs/…`: Swagger UI, which shows the interface and can send requests.
