@@ -34,6 +34,7 @@ test: test-prerequisites ## run every test: on native PostgreSQL, on TimescaleDB
 	$${CARGO_TARGET_DIR:-target}/debug/with-database $(CARGO) $$runner --workspace $(ALL_FEATURES)
 	$(CARGO) test --workspace --doc $(ALL_FEATURES)
 	scripts/browser-tests debug
+	scripts/client-tests debug
 	@test -f ../shared/data/apache_access.log || echo "SKIPPED: the test of a real access log, which is not at ../shared/data/apache_access.log"
 	@test -n "$$TEST_KAFKA" -o -x .tools/kafka/bin/tansu || echo "SKIPPED: the tests of topics, because the broker for tests is not installed"
 	@! grep -q 'COMMIT: Option<&str> = None' proof/reliability/src/earlier.rs || echo "SKIPPED: the test of a rolling upgrade, because there is no earlier version whose schema this one can upgrade"

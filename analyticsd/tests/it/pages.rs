@@ -30,6 +30,7 @@ macro_rules! pages {
 
 pages! {
     readme: "README.md",
+    clients: "docs/clients.md",
     http_api: "docs/http-api.md",
     command_line: "docs/command-line.md",
     load_testing: "docs/load-testing.md",
