@@ -11,7 +11,7 @@ FEATURES = --features analyticsd/kafka
 # The same, with the faults of topics.
 ALL_FEATURES = $(FEATURES),reliability/kafka
 
-.PHONY: help run build test smoke soak nightly screenshots lint fmt bench bench-check bench-chunks instructions package package-test bare-test prerequisites lint-prerequisites test-prerequisites smoke-prerequisites soak-prerequisites
+.PHONY: help run build test smoke soak nightly screenshots lint fmt bench bench-check bench-chunks instructions package package-test bare-test kubernetes-test prerequisites lint-prerequisites test-prerequisites smoke-prerequisites soak-prerequisites
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -83,6 +83,12 @@ bare-test: ## run README's two commands on a bare Debian 12 in a container (as r
 	@scripts/prerequisites package
 	$(CARGO) build --package analyticsd
 	scripts/bare-test
+
+kubernetes-test: ## run the Jobs and the daemon as the manifests for Kubernetes say, on PostgreSQL with TLS (as root)
+	@scripts/prerequisites lint
+	@scripts/prerequisites package
+	$(CARGO) build --package analyticsd --package analytics-cli $(FEATURES)
+	scripts/kubernetes-test debug
 
 fmt: ## format the code
 	$(CARGO) fmt --all
