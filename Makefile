@@ -78,6 +78,7 @@ package-test: ## install, start, upgrade and remove the package on a bare Debian
 	@scripts/prerequisites package
 	$(CARGO) build --workspace --all-targets $(ALL_FEATURES)
 	scripts/package-test debug
+	scripts/release-test debug
 
 bare-test: ## run README's two commands on a bare Debian 12 in a container (as root)
 	@scripts/prerequisites package
