@@ -590,6 +590,9 @@ create function analytics.sources_elsewhere(source_sites integer[], source_names
         OUT positions bigint[], OUT digests bytea[])
     returns record language sql stable set search_path=pg_catalog, pg_temp as body 4f17c70f6ad11a57;
 
+create function analytics.stored_hours(site integer)
+    returns TABLE(first timestamptz, last timestamptz) language sql stable as body d6d5f1125f4a4767;
+
 create function analytics.take_retention(retention interval, due_before timestamptz)
     returns void language sql security definer set search_path=pg_catalog, pg_temp
         as body 7ee542539990d00e;

@@ -96,6 +96,10 @@ fn sum_of_periods(one: PeriodCounts, other: PeriodCounts) -> PeriodCounts {
     PeriodCounts {
         periods: one.periods.into_iter().zip(other.periods).map(sum).collect(),
         unique_users: one.unique_users.plus(other.unique_users),
+        stored: match (one.stored, other.stored) {
+            (Some((first, last)), Some((its_first, its_last))) => Some((first.min(its_first), last.max(its_last))),
+            (one, other) => one.or(other),
+        },
     }
 }
 

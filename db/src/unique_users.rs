@@ -41,6 +41,8 @@ pub struct PeriodCounts {
     pub periods: Vec<PeriodRow>,
     /// The unique users of all of them together.
     pub unique_users: UniqueUsers,
+    /// The first and the last hour of the site that have an event, whether or not they are in a period.
+    pub stored: Option<(Hour, Hour)>,
 }
 
 /// What a period says.
@@ -127,7 +129,8 @@ impl Store {
                 impressions,
                 settled,
             };
-            Ok(PeriodCounts { periods: of_each.into_iter().zip(sums).map(row).collect(), unique_users })
+            let stored = stored(transaction, site).await?;
+            Ok(PeriodCounts { periods: of_each.into_iter().zip(sums).map(row).collect(), unique_users, stored })
         })
         .await
     }
@@ -169,6 +172,13 @@ async fn sums(
         sums[place_in(&row)] = (number(&row, 1), number(&row, 2), row.get(3));
     }
     Ok(sums)
+}
+
+async fn stored(transaction: &Transaction<'_>, site: SiteId) -> Result<Option<(Hour, Hour)>, StoreError> {
+    let statement = transaction.prepare_cached("select first, last from analytics.stored_hours($1)").await?;
+    let row = transaction.query_one(&statement, &[&site.number()]).await?;
+    let has_events = row.get::<_, Option<DateTime<Utc>>>(0).is_some();
+    Ok(has_events.then(|| (hour_in(&row, 0), hour_in(&row, 1))))
 }
 
 async fn hours(

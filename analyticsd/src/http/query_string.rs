@@ -180,8 +180,18 @@ impl Query<'_> {
             Step::Month => 365 * 24,
         };
         let range = self.range(usual, calendar)?;
-        let periods = calendar.periods(step, &range, PeriodsPage::MAX_PERIODS)?;
-        Ok(PeriodsQuery { periods, step, calendar, to: *range.end() })
+        let is_cut = match self.0.optional("cut", "true or false")?.as_deref() {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(_) => return Err(unknown("cut", "true or false")),
+        };
+        let mut periods = calendar.periods(step, &range, PeriodsPage::MAX_PERIODS)?;
+        if is_cut {
+            let cut =
+                |period: RangeInclusive<Hour>| *period.start().max(range.start())..=*period.end().min(range.end());
+            periods = periods.into_iter().map(cut).collect();
+        }
+        Ok(PeriodsQuery { periods, step, calendar, is_cut, to: *range.end() })
     }
 
     /// From `from` to `to`, or so many hours. A date is its whole day.
@@ -293,6 +303,8 @@ pub(crate) struct PeriodsQuery {
     pub(crate) periods: Vec<RangeInclusive<Hour>>,
     pub(crate) step: Step,
     pub(crate) calendar: Calendar,
+    /// Whether the first and the last period are cut at the ends of the range.
+    pub(crate) is_cut: bool,
     /// The last hour of the range, which has further pages where it lies behind the periods.
     pub(crate) to: Hour,
 }

@@ -1,6 +1,6 @@
 use db::Flavour;
 use harness::{Daemon, TestDatabase, on_both_flavours, settle};
-use model::{Hour, Period, PeriodsPage, Problem, Totals};
+use model::{Hour, Period, PeriodsPage, Problem, StoredHours, Totals};
 use reqwest::StatusCode;
 
 use crate::support::at;
@@ -70,6 +70,53 @@ async fn a_day_of_a_time_zone_has_the_events_between_its_midnights(flavour: Flav
 }
 
 #[tokio::test]
+async fn a_range_may_be_cut_within_its_first_and_last_period() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    for (time, user) in [
+        ("2015-05-17T10:59:59Z", "before"),
+        ("2015-05-17T11:00:00Z", "anna"),
+        ("2015-05-18T12:00:00Z", "ben"),
+        ("2015-05-19T12:59:59Z", "anna"),
+        ("2015-05-19T13:00:00Z", "behind"),
+    ] {
+        assert_eq!(daemon.post(at(time), user, "click").await, StatusCode::NO_CONTENT);
+    }
+    let range = "from=2015-05-17T11:00:00Z&to=2015-05-19T12:00:00Z";
+    let cut = page(&daemon, &format!("/analytics/periods?{range}&cut=true")).await;
+    let expected = [
+        ("2015-05-17T11:00:00+00:00", Some(1), 1, 0),
+        ("2015-05-18T00:00:00+00:00", Some(1), 1, 0),
+        ("2015-05-19T00:00:00+00:00", Some(1), 1, 0),
+    ];
+    assert_eq!(rows(&cut), expected);
+    assert_eq!((cut.unique_users, cut.totals.clicks), (Some(2), 3));
+    let month = page(&daemon, &format!("/analytics/periods?{range}&step=month&cut=true")).await;
+    assert_eq!(rows(&month), [("2015-05-17T11:00:00+00:00", Some(2), 3, 0)]);
+    let whole = page(&daemon, &format!("/analytics/periods?{range}&cut=false")).await;
+    assert_eq!((whole.unique_users, whole.totals.clicks), (Some(4), 5));
+}
+
+#[tokio::test]
+async fn an_answer_says_where_the_site_has_events() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start_with(["--database-url", database.url(), "--settle-after", "1h"]).await;
+    let path = "/analytics/periods?from=2020-01-01T00:00:00Z&to=2020-01-01T00:00:00Z";
+    assert_eq!(page(&daemon, path).await.stored, None);
+    for time in ["2015-05-17T10:30:00Z", "2015-05-18T23:00:00Z", "2016-02-29T12:00:00Z"] {
+        assert_eq!(daemon.post(at(time), "anna", "click").await, StatusCode::NO_CONTENT);
+    }
+    let hour = |text: &str| text.parse::<Hour>().unwrap();
+    let stored = StoredHours { first: hour("2015-05-17T10:00:00Z"), last: hour("2016-02-29T12:00:00Z") };
+    assert_eq!(page(&daemon, path).await.stored, Some(stored));
+    let client = database.client().await;
+    for settled in ["2015-05-17T10:00:00Z", "2015-05-18T23:00:00Z", "2016-02-29T12:00:00Z"] {
+        settle(&client, settled, &[0]).await;
+        assert_eq!(page(&daemon, path).await.stored, Some(stored), "{settled} is settled");
+    }
+}
+
+#[tokio::test]
 async fn a_long_range_comes_in_pages() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
@@ -93,6 +140,7 @@ async fn an_error_names_the_parameter_and_the_accepted_values() {
     for (query, parameter) in [
         ("step=year", "step"),
         ("step=day&step=day", "step"),
+        ("cut=yes", "cut"),
         ("time_zone=Berlin", "time_zone"),
         ("time_zone=Asia/Kolkata", "time_zone"),
         ("from=yesterday", "from"),

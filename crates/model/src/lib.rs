@@ -40,7 +40,7 @@ pub use hour::{Hour, NotAnHour};
 pub use hours_page::{HourRow, HoursPage, Totals};
 pub use idempotency_key::IdempotencyKey;
 pub use invalid::InvalidInput;
-pub use periods_page::{Period, PeriodsPage};
+pub use periods_page::{Period, PeriodsPage, StoredHours};
 pub use problem::Problem;
 pub use shard::ShardCount;
 pub use site::{SiteEvent, SiteHour, SiteId, SiteName};

@@ -26,6 +26,8 @@ pub struct PeriodsPage {
     /// finds that out for those that have raw events still.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unique_users_unknown_in: Vec<Hour>,
+    /// Where this site has events; null without one.
+    pub stored: Option<StoredHours>,
     /// Where the next page is, if the range goes on: a path with its query.
     pub next: Option<String>,
 }
@@ -48,6 +50,15 @@ pub struct Period {
     pub impressions: u64,
     /// Whether each of its hours that has an event is closed. An event that comes late opens an hour again.
     pub settled: bool,
+}
+
+/// The first and the last hour of a site that have an event, whatever range was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StoredHours {
+    /// The first hour.
+    pub first: Hour,
+    /// The last hour.
+    pub last: Hour,
 }
 
 impl PeriodsPage {

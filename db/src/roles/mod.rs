@@ -72,6 +72,7 @@ pub const FOR_READERS_TOO: &[&str] = &[
     "period_counts",
     "set_cardinality",
     "shard_of",
+    "stored_hours",
     "visitor_sets",
 ];
 

@@ -41,8 +41,8 @@ const COMMON: &[Definition] = definitions!("":
     later_counts later_part list_access_tokens list_sites live_access_tokens live_sites lock_class lock_for_rebuild
     look_for_old_versions note_loss number_visitors open_visitors period_counts rebuild rebuild_to_at_least
     recover_sites refusals refuse_deleted_site register_writer rehearse rename_site reopen repair
-    revoke_access_token set_cardinality settle shard_of site_changes sources_elsewhere take_retention take_sites
-    unite_day visitor_sets
+    revoke_access_token set_cardinality settle shard_of site_changes sources_elsewhere stored_hours take_retention
+    take_sites unite_day visitor_sets
     hourly
 );
 const TIMESCALE: &[Definition] = definitions!("timescale/":

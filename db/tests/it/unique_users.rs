@@ -284,6 +284,16 @@ impl Case<'_> {
     /// Ranges from each hour to a later one, in two periods.
     async fn check(&self, steps: &[Step]) {
         let places = HOURS.len() * usize::try_from(DAYS).unwrap();
+        for site in (0..SITES).map(site) {
+            let all = self.hour(0)..=self.hour(places - 1);
+            let counts = self.store.range_counts(site, &all).await.unwrap();
+            let with_events: Vec<_> =
+                counts.hours.iter().filter(|row| row.counts.clicks > 0).map(|row| row.hour).collect();
+            let expected = with_events.first().copied().zip(with_events.last().copied());
+            let first_hour = *all.start()..=*all.start();
+            let told = self.store.period_counts(site, &[first_hour]).await.unwrap();
+            assert_eq!(told.stored, expected, "{site:?} after {steps:#?}");
+        }
         for (first, last) in (0..places).flat_map(|first| [(first, places - 1), (first, (first * 2).min(places - 1))]) {
             for site in (0..SITES).map(site) {
                 let (first, last) = (self.hour(first), self.hour(last));

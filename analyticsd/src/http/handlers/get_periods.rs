@@ -1,7 +1,7 @@
 use std::{ops::RangeInclusive, sync::Arc};
 
 use db::{PeriodCounts, UniqueUsers};
-use model::{Hour, Period, PeriodsPage, SiteName, Totals};
+use model::{Hour, Period, PeriodsPage, SiteName, StoredHours, Totals};
 use warp::{
     http::{
         HeaderValue,
@@ -25,7 +25,7 @@ use crate::{
 #[utoipa::path(
     get, path = "", operation_id = "getPeriods",
     summary = "Every hour, day, week or month of a range",
-    description = "From the period that holds `from` to the one that holds `to`, each as a whole, at most 1,000 a page; a longer range names the next page in `next` and in the header `Link`. Unique users are exact for each period and for all of them together, also of hours whose raw events are deleted.",
+    description = "From the period that holds `from` to the one that holds `to`, each as a whole unless `cut` is true, at most 1,000 a page; a longer range names the next page in `next` and in the header `Link`. Unique users are exact for each period and for all of them together, also of hours whose raw events are deleted.",
     params(
         openapi::Site,
         ("from" = Option<String>, Query, example = "2015-05-01",
@@ -35,6 +35,7 @@ use crate::{
         ("step" = Option<model::Step>, Query, description = "How long the periods are; a day if not given. A week begins on Monday"),
         ("time_zone" = Option<String>, Query, example = "Europe/Berlin",
             description = "The time zone whose midnight days begin with, by its IANA name; UTC if not given. Its offset from UTC must be whole hours"),
+        ("cut" = Option<bool>, Query, description = "Whether the first and the last period have only their hours from `from` to `to`; false if not given"),
     ),
     responses(
         (status = 200, description = "The periods, ascending, with zeros for those without events", body = PeriodsPage,
@@ -85,6 +86,7 @@ fn page(asked: &PeriodsQuery, site: Option<&SiteName>, counts: PeriodCounts) -> 
         periods,
         unique_users,
         unique_users_unknown_in,
+        stored: counts.stored.map(|(first, last)| StoredHours { first, last }),
         next: next_page(asked, site),
     }
 }
@@ -94,7 +96,8 @@ fn next_page(asked: &PeriodsQuery, site: Option<&SiteName>) -> Option<String> {
     // No character of a name means anything in a URL.
     let site = site.map(|name| format!("&site={name}")).unwrap_or_default();
     let PeriodsQuery { step, calendar, to, .. } = asked;
-    Some(format!("/analytics/periods?from={next}&to={to}&step={step}&time_zone={calendar}{site}"))
+    let cut = if asked.is_cut { "&cut=true" } else { "" };
+    Some(format!("/analytics/periods?from={next}&to={to}&step={step}&time_zone={calendar}{cut}{site}"))
 }
 
 fn answer(page: &PeriodsPage) -> Response {

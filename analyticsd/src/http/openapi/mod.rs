@@ -4,7 +4,7 @@ mod common;
 
 use model::{
     HourRow, HoursPage, ListedSite, ListedSource, LiveCounts, Period, PeriodsPage, Problem, SiteList, SourceList, Step,
-    Totals,
+    StoredHours, Totals,
 };
 use utoipa::{
     IntoParams, IntoResponses, Modify, OpenApi, ToSchema,
@@ -39,7 +39,7 @@ use crate::auth::Policy;
         (name = "browsers", description = "For the pages of other sites"),
         (name = "health", description = "For operators")
     ),
-    components(schemas(EventKind, HoursFormat, HourRow, HoursPage, ListedSite, ListedSource, LiveCounts, Period, PeriodsPage, Problem, SiteList, SourceList, Step, TimeUnit, Totals)),
+    components(schemas(EventKind, HoursFormat, HourRow, HoursPage, ListedSite, ListedSource, LiveCounts, Period, PeriodsPage, Problem, SiteList, SourceList, Step, StoredHours, TimeUnit, Totals)),
     modifiers(&Credentials)
 )]
 struct Document;
