@@ -1,10 +1,8 @@
 // The address contains the view, so that it can be shared.
 
 import { share } from "./daemon.js";
-import { HOUR, asApi, hourOf } from "./time.js";
-
-/** The ranges that end with the current hour, in hours. */
-export const PRESETS = { "24h": 24, "7d": 168, "30d": 720 };
+import { PRESETS } from "./range.js";
+import { asApi, hourOf } from "./time.js";
 
 const DEFAULT_RANGE = "24h";
 const SITE = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
@@ -15,7 +13,7 @@ const SITE = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
  */
 export function readView(search) {
   const given = new URLSearchParams(search);
-  const zone = given.get("zone") === "local" ? "local" : "utc";
+  const zone = given.get("zone") === "utc" ? "utc" : "local";
   const name = given.get("site");
   const site = SITE.test(name) ? name : null;
   const [from, to] = ["from", "to"].map((name) => hourOf(Date.parse(given.get(name))));
@@ -34,24 +32,8 @@ export function writeView({ range, zone, site }) {
   } else if (range !== DEFAULT_RANGE) {
     fields.set("range", range);
   }
-  if (zone !== "utc") fields.set("zone", zone);
+  if (zone !== "local") fields.set("zone", zone);
   // Colons are allowed in a query, and are easier to read than %3A.
   const query = fields.toString().replaceAll("%3A", ":");
   return query ? `?${query}` : location.pathname;
-}
-
-/** The first and the last hour of a range. */
-export function hoursOf(range, currentHour) {
-  if (typeof range !== "string") return range;
-  return { from: currentHour - (PRESETS[range] - 1) * HOUR, to: currentHour };
-}
-
-export const lengthOf = ({ from, to }) => (to - from) / HOUR + 1;
-
-/** As many hours, right before. */
-export const before = ({ from, to }) => ({ from: from - lengthOf({ from, to }) * HOUR, to: from - HOUR });
-
-/** The name of a range in a sentence. */
-export function nameOf(range) {
-  return { "24h": "these 24 hours", "7d": "these 7 days", "30d": "these 30 days" }[range] ?? "this range";
 }

@@ -1,64 +1,91 @@
-// Four charts under each other that share their hours and the cursor.
+// Four charts under each other that share their periods and the cursor, with the periods before drawn behind.
 
 /* global uPlot */
-import { HOUR } from "./time.js";
-import { rateOf, write, writeRateTick, writeTick } from "./numbers.js";
+import { valueOf, write, writeRateTick, writeTick } from "./numbers.js";
+import { NARROWEST } from "./range.js";
+import { createTooltip } from "./tooltip.js";
 
 const SERIES = ["unique_users", "clicks", "impressions", "rate"];
 const HEIGHT = { unique_users: 104, clicks: 104, impressions: 104, rate: 84 };
 const AXIS_HEIGHT = 28;
 const Y_AXIS_WIDTH = 46;
-/** The steps between two labels of the time axis, in hours; months and years by their usual length. */
-const STEPS = [1, 2, 3, 6, 12, 24, 48, 96, 168, 336, 720, 2_160, 4_320, 8_760, 17_520, 43_800];
-/** With more hours than this, bars would be thinner than a pixel. */
-const MOST_BARS = 800;
+const LABEL_WIDTH = 54;
 const COUNT_STEPS = [1, 2, 5].flatMap((step) => Array.from({ length: 12 }, (_, power) => step * 10 ** power)).sort((a, b) => a - b);
+
+/** How many periods lie between two labels of the time axis, and which periods have one. */
+const LABELS = {
+  hour: { every: [1, 2, 3, 6, 12, 24], has: (calendar, { from }, every) => calendar.hourOfDay(from) % every === 0 },
+  day: { every: [1, 2, 7, 14, 28], has: (_, __, every, index) => index % every === 0 },
+  week: { every: [1, 2, 4, 8, 16, 32], has: (_, __, every, index) => index % every === 0 },
+  month: { every: [1, 3, 6, 12, 60, 120], has: (calendar, { from }, every) => calendar.monthOfYear(from) % Math.min(every, 12) === 0 && (every <= 12 || Number(calendar.year(from)) % (every / 12) === 0) },
+};
+/** What Page Up and Page Down pass, in periods. */
+const PAGE = { hour: 24, day: 7, week: 4, month: 12 };
 
 const heightOf = (series) => HEIGHT[series] + (series === SERIES.at(-1) ? AXIS_HEIGHT : 0);
 
-export const valueOf = (series, row) => (series === "rate" ? rateOf(row) : row[series]);
-
 /**
- * Draws into the panels of an element. onCursor(index or null, isByKey) is called when the cursor moves to another hour, and
- * onSelect({ from, to }) when a range was selected by dragging.
+ * Draws into the panels of an element. onCursor(period or null) is called when a key moves the cursor, and onSelect({ from, to }) once when a
+ * range was selected by dragging.
  */
 export function createCharts(element, { onCursor, onSelect }) {
   const panels = SERIES.map((series) => ({ series, element: element.querySelector(`[data-series=${series}]`) }));
-  let rows = [];
-  let currentHour = 0;
-  let calendar = null;
+  const tooltip = createTooltip(element);
+  /** What is drawn: { periods, earlier: the periods behind them, step, currentHour, calendar }. */
+  let drawn = { periods: [], earlier: [] };
+  /** The first hour of the period under the cursor. */
   let pointed = null;
   let isMoving = false;
   let drawnWidth = 0;
+  let selecting = 0;
 
-  const x = () => rows.map((row) => (row.hour + HOUR / 2) / 1_000);
+  const count = () => drawn.periods.length;
   const width = () => panels[0].element.querySelector(".plot").clientWidth;
+  const slot = () => (width() - Y_AXIS_WIDTH - 8) / count();
+  const indexOf = (hour) => drawn.periods.findIndex((period) => period.from === hour);
+  const isCurrent = ({ from, to }) => from <= drawn.currentHour && drawn.currentHour <= to;
 
-  function point(index, isByKey = false) {
-    const hour = index === null ? null : rows[index]?.hour ?? null;
-    if (hour === pointed && !isByKey) return;
-    pointed = hour;
-    writeValues();
-    onCursor(hour === null ? null : index, isByKey);
+  function point(index) {
+    pointed = index === null ? null : (drawn.periods[index]?.from ?? null);
+    writeTooltip();
   }
 
-  function writeValues() {
-    const index = rows.findIndex((row) => row.hour === pointed);
+  const labelOf = (period) => `${drawn.calendar.period(drawn.step, period)}${isCurrent(period) ? ", so far" : ""}`;
+
+  function writeTooltip() {
+    const index = indexOf(pointed);
+    if (index < 0) return tooltip.hide();
+    tooltip.write(labelOf(drawn.periods[index]), drawn.periods[index], drawn.earlier[index] ?? null);
+  }
+
+  function writePeaks() {
     for (const { series, element } of panels) {
-      const value = element.querySelector(".value");
-      if (index >= 0) {
-        value.textContent = write(series, valueOf(series, rows[index]));
-      } else {
-        const most = rows.reduce((most, row) => Math.max(most, valueOf(series, row) ?? 0), 0);
-        value.textContent = rows.length && most > 0 ? `peak ${write(series, most)}` : "";
-      }
-      value.classList.toggle("is-pointed", index >= 0);
+      const most = drawn.periods.reduce((most, period) => Math.max(most, valueOf(series, period) ?? 0), 0);
+      element.querySelector(".value").textContent = most > 0 ? `peak ${write(series, most)}` : "";
     }
   }
 
-  /** The columns of one chart: times in seconds, in the middle of their hours, so that the nearest time is the hour under the pointer. */
+  /** The columns of one chart: places, what was before, what is. */
   function columns(series) {
-    return [x(), rows.map((row) => valueOf(series, row))];
+    const before = (_, index) => (drawn.earlier[index] ? valueOf(series, drawn.earlier[index]) : null);
+    return [drawn.periods.map((_, index) => index), drawn.periods.map(before), drawn.periods.map((period) => valueOf(series, period))];
+  }
+
+  /** The places of the time axis that have a label. */
+  function labelled() {
+    const { every, has } = LABELS[drawn.step];
+    const needed = LABEL_WIDTH / slot();
+    const chosen = every.find((one) => one >= needed) ?? every.at(-1);
+    const places = drawn.periods.map((_, index) => index).filter((index) => has(drawn.calendar, drawn.periods[index], chosen, index));
+    // Beyond the longest step labels are left out; and at the right edge, where one would be cut off.
+    const gap = Math.max(1, Math.ceil(needed / chosen));
+    return places.filter((place, at) => at % gap === 0 && (count() - place - 0.5) * slot() > 18);
+  }
+
+  function tick({ from }) {
+    const { calendar, step } = drawn;
+    if (step === "month") return slot() * 12 < LABEL_WIDTH ? calendar.year(from) : calendar.shortMonth(from);
+    return step !== "hour" || calendar.hourOfDay(from) === 0 ? calendar.shortDay(from) : calendar.time(from);
   }
 
   function options(series) {
@@ -66,10 +93,14 @@ export function createCharts(element, { onCursor, onSelect }) {
     const color = (name) => style.getPropertyValue(name).trim();
     const isRate = series === "rate";
     const isLast = series === SERIES.at(-1);
-    const areBars = !isRate && rows.length <= MOST_BARS;
+    const areBars = !isRate && slot() >= NARROWEST * 0.75;
     const stroke = color(`--${series.replace("_", "-")}`);
     const faded = color(`--${series.replace("_", "-")}-faded`);
-    const font = `11px ${style.fontFamily}`;
+    const axis = { font: `11px ${style.fontFamily}`, stroke: color("--quiet"), ticks: { show: false } };
+    const points = { show: isRate && count() <= 60, size: 4, width: 1, stroke, fill: stroke };
+    const bars = (size) => ({ width: 0, points: { show: false }, paths: uPlot.paths.bars({ size: [size, 64], radius: count() > 60 ? 0 : 0.1, ...(size < 1 && fillOfEach) }) });
+    // A period that is not over cannot be compared with the others yet.
+    const fillOfEach = { disp: { fill: { unit: 3, values: () => drawn.periods.map((period) => (isCurrent(period) ? faded : stroke)) } } };
     return {
       width: width(),
       height: heightOf(series),
@@ -77,88 +108,56 @@ export function createCharts(element, { onCursor, onSelect }) {
       legend: { show: false },
       cursor: {
         y: false,
-        // The cursor covers a whole hour.
-        move: (plot, left, top) => (left < 0 ? [left, top] : [middleOf(plot, plot.posToIdx(left)), top]),
-        sync: { key: "hours" },
+        // The cursor covers a whole period.
+        move: (plot, left, top) => (left < 0 ? [left, top] : [plot.valToPos(plot.posToIdx(left), "x"), top]),
+        sync: { key: "periods" },
         drag: { x: true, y: false, setScale: false, dist: 6 },
-        points: { show: !areBars, size: 7, width: 2, stroke, fill: color("--card") },
+        points: { show: false },
       },
       scales: {
-        x: { range: () => [rows[0].hour / 1_000, (rows.at(-1).hour + HOUR) / 1_000] },
+        x: { time: false, range: () => [-0.5, count() - 0.5] },
         // Always from zero: other bars would mislead.
-        y: { range: (_, __, most) => [0, Math.max(most * 1.06, isRate ? 0.01 : 1)] },
+        y: { range: (_, __, most) => [0, Math.max((most ?? 0) * 1.06, isRate ? 0.01 : 1)] },
       },
       axes: [
         {
+          ...axis,
           size: isLast ? AXIS_HEIGHT : 0,
-          space: 64,
           gap: 6,
-          font,
-          stroke: color("--quiet"),
-          incrs: STEPS.map((hours) => hours * 3_600),
-          splits: (_, __, ___, ____, step) => rows.map((row) => row.hour).filter((hour) => calendar.isStep(hour, step / 3_600)).map((hour) => hour / 1_000),
-          values: (_, splits, __, ___, step) => splits.map((split) => (isLast && hasRoom(split * 1_000) ? tick(split * 1_000, step / 3_600) : "")),
-          grid: { stroke: color("--grid"), width: 1 },
-          ticks: { show: false },
+          splits: labelled,
+          values: (_, places) => places.map((place) => (isLast ? tick(drawn.periods[place]) : "")),
+          grid: { show: false },
         },
         {
+          ...axis,
           size: Y_AXIS_WIDTH,
           space: 30,
           gap: 8,
-          font,
-          stroke: color("--quiet"),
           ...(isRate ? {} : { incrs: COUNT_STEPS }),
           values: (_, splits) => splits.map((split) => (isRate ? writeRateTick(split) : writeTick(split))),
           grid: { stroke: color("--grid"), width: 1 },
-          ticks: { show: false },
         },
       ],
       series: [
         {},
-        areBars
-          ? {
-              width: 0,
-              fill: stroke,
-              points: { show: false },
-              paths: uPlot.paths.bars({
-                size: [rows.length > 200 ? 1 : 0.78, 56],
-                radius: rows.length > 60 ? 0 : 0.12,
-                // An hour that is not over cannot be compared with the others yet.
-                disp: { fill: { unit: 3, values: () => rows.map((row) => (row.hour === currentHour ? faded : stroke)) } },
-              }),
-            }
-          : {
-              stroke,
-              width: 1.5,
-              fill: isRate ? undefined : faded,
-              spanGaps: false,
-              points: { show: rows.length <= 60, size: 4, width: 1, stroke, fill: stroke },
-            },
+        areBars ? { ...bars(1), fill: color("--before") } : { stroke: color("--before-line"), width: 1.5, points: { show: false } },
+        areBars ? { ...bars(0.66), fill: stroke } : { stroke, width: 1.5, fill: isRate ? undefined : faded, spanGaps: false, points },
       ],
       hooks: {
         setCursor: [(plot) => !isMoving && plot === panels[0].plot && point(plot.cursor.idx ?? null)],
-        setSelect: [
-          (plot) => {
-            const { left, width } = plot.select;
-            if (width === 0) return;
-            plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
-            const [from, to] = [left, left + width].map((at) => rows[plot.posToIdx(at)].hour);
-            onSelect({ from, to });
-          },
-        ],
+        setSelect: [select],
       },
     };
   }
 
-  function tick(instant, step) {
-    if (step >= 8_760) return calendar.year(instant);
-    return step >= 24 || calendar.isMidnight(instant) ? calendar.shortDay(instant) : calendar.time(instant);
-  }
-
-  /** Hides a label at the right edge, which would be cut off. */
-  function hasRoom(instant) {
-    const share = (instant - rows[0].hour) / (rows.length * HOUR);
-    return (1 - share) * (width() - Y_AXIS_WIDTH) > 14;
+  /** The charts select together, so each of them calls this; the reader has selected once. */
+  function select(plot) {
+    const { left, width } = plot.select;
+    if (width === 0) return;
+    plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+    const [first, last] = [left, left + width].map((at) => drawn.periods[plot.posToIdx(at)]);
+    clearTimeout(selecting);
+    selecting = setTimeout(() => onSelect({ from: first.from, to: last.to }));
   }
 
   function draw() {
@@ -171,24 +170,21 @@ export function createCharts(element, { onCursor, onSelect }) {
     }
   }
 
-  const middleOf = (plot, index) => plot.valToPos((rows[index].hour + HOUR / 2) / 1_000, "x");
-
-  /** Puts the cursor back on its hour, at that hour's new position. */
+  /** Puts the cursor back on its period, at its new place. */
   function showPointed() {
-    const index = rows.findIndex((row) => row.hour === pointed);
+    const index = indexOf(pointed);
+    if (index < 0) pointed = null;
     isMoving = true;
     for (const { plot } of panels) {
-      const left = index < 0 ? -10 : middleOf(plot, index);
-      plot.over.style.setProperty("--hour-width", `${Math.max(1, plot.over.clientWidth / rows.length)}px`);
-      plot.setCursor({ left, top: index < 0 ? -10 : 10 }, true, false);
+      plot.over.style.setProperty("--slot", `${Math.max(1, plot.over.clientWidth / count())}px`);
+      plot.setCursor({ left: index < 0 ? -10 : plot.valToPos(index, "x"), top: index < 0 ? -10 : 10 }, true, false);
     }
     isMoving = false;
-    if (index < 0) pointed = null;
-    writeValues();
+    writeTooltip();
   }
 
   /**
-   * Changes the charts without losing the cursor's hour. uPlot draws at the end of the current task, and only then knows
+   * Changes the charts without losing the cursor's period. uPlot draws at the end of the current task, and only then knows
    * positions; until then its events of the cursor do not come from the reader.
    */
   function redraw(change) {
@@ -200,56 +196,60 @@ export function createCharts(element, { onCursor, onSelect }) {
   const KEYS = {
     ArrowLeft: (at) => at - 1,
     ArrowRight: (at) => at + 1,
-    PageUp: (at) => at - 24,
-    PageDown: (at) => at + 24,
+    PageUp: (at) => at - PAGE[drawn.step],
+    PageDown: (at) => at + PAGE[drawn.step],
     Home: () => 0,
-    End: () => rows.length - 1,
+    End: () => count() - 1,
   };
 
   element.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.altKey || event.metaKey || rows.length === 0) return;
+    if (event.ctrlKey || event.altKey || event.metaKey || count() === 0) return;
     if (event.key === "Escape") {
       pointed = null;
       showPointed();
-      onCursor(null, true);
-      return;
+      return onCursor(null);
     }
     const move = KEYS[event.key];
     if (!move) return;
     event.preventDefault();
-    const at = rows.findIndex((row) => row.hour === pointed);
-    const to = at < 0 && event.key !== "Home" ? rows.length - 1 : move(at);
-    const index = Math.min(Math.max(to, 0), rows.length - 1);
-    pointed = rows[index].hour;
+    const at = indexOf(pointed);
+    const to = at < 0 && event.key !== "Home" ? count() - 1 : move(at);
+    const index = Math.min(Math.max(to, 0), count() - 1);
+    pointed = drawn.periods[index].from;
     showPointed();
-    onCursor(index, true);
+    tooltip.place(Y_AXIS_WIDTH + (index + 0.5) * slot(), 40);
+    onCursor({ label: labelOf(drawn.periods[index]), period: drawn.periods[index] });
+  });
+
+  element.addEventListener("pointermove", ({ clientX, clientY }) => {
+    const { left, top } = element.getBoundingClientRect();
+    tooltip.place(clientX - left, clientY - top);
   });
 
   // A chart of the same width must not be drawn again: drawing would trigger the observer again and again.
   new ResizeObserver(() => {
-    if (rows.length === 0 || width() === 0 || width() === drawnWidth) return;
-    drawnWidth = width();
-    redraw(() => {
-      for (const { series, plot } of panels) plot?.setSize({ width: drawnWidth, height: heightOf(series) });
-    });
+    if (count() === 0 || width() === 0 || width() === drawnWidth) return;
+    redraw(draw);
   }).observe(element);
 
   for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)"]) {
     matchMedia(query).addEventListener("change", () => {
       // Without room to draw now, it is drawn when there is room.
-      if (width() === 0) calendar = null;
-      else if (rows.length > 0) redraw(draw);
+      if (width() === 0) drawnWidth = 0;
+      else if (count() > 0) redraw(draw);
     });
   }
 
   return {
-    /** Shows other hours, or new numbers. */
-    show(newRows, newCurrentHour, newCalendar) {
-      const isSameShape = rows.length === newRows.length && rows[0]?.hour === newRows[0]?.hour && newCalendar === calendar && panels[0].plot;
-      rows = newRows;
-      currentHour = newCurrentHour;
-      calendar = newCalendar;
-      if (rows.length === 0) return;
+    /** How wide the bars of a period may be together. */
+    width: () => width() - Y_AXIS_WIDTH - 8,
+    /** Shows other periods, or new numbers. */
+    show(next) {
+      const shape = ({ periods, step, calendar }) => `${step} ${calendar?.zoneName} ${periods.length} ${periods[0]?.from}`;
+      const isSameShape = panels[0].plot && shape(drawn) === shape(next);
+      drawn = next;
+      if (count() === 0) return;
+      writePeaks();
       redraw(() => {
         if (!isSameShape) return draw();
         for (const { series, plot } of panels) plot.setData(columns(series));

@@ -2,10 +2,11 @@
 
 import { asApi } from "./time.js";
 
-/** The same text as the daemon's for the same hours. */
-export function csvOf(rows) {
-  const lines = rows.map((row) => `${asApi(row.hour)},${row.unique_users},${row.clicks},${row.impressions}\n`);
-  return `hour,unique_users,clicks,impressions\n${lines.join("")}`;
+/** The periods; those of hours are the same text as the daemon's for the same hours. Where users are not known the field is empty. */
+export function csvOf(step, periods) {
+  const startOf = ({ start, from }) => (step === "hour" ? asApi(from) : start);
+  const lines = periods.map((period) => `${startOf(period)},${period.unique_users ?? ""},${period.clicks},${period.impressions}\n`);
+  return `${step},unique_users,clicks,impressions\n${lines.join("")}`;
 }
 
 const MARGIN = 24;

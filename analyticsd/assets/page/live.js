@@ -8,7 +8,7 @@ const PATIENCE = [1, 2, 4, 8];
 
 /**
  * pathOf() says where the stream is at each try. Calls onCounts({ hour, unique_users, clicks, impressions }) for each message of the daemon, and
- * onConnection({ state, since, retryAt }) when the state changes, which is one of
+ * onConnection({ state, since, retryAt, shard, status }) when the state changes, which is one of
  *   connecting    nothing has been received yet
  *   live          counts come as they change
  *   reconnecting  the stream broke off just now
@@ -23,15 +23,15 @@ export function listen({ pathOf, onCounts, onConnection }) {
   let failures = 0;
   let connection = { state: "connecting", since: Date.now(), retryAt: null };
 
-  function become(state, retryAt = null, shard = undefined) {
+  function become(state, { retryAt = null, shard, status } = {}) {
     const since = connection.state === state ? connection.since : Date.now();
-    connection = { state, since, retryAt, shard };
+    connection = { state, since, retryAt, shard, status };
     onConnection(connection);
   }
 
   function take({ name, data }) {
     failures = 0;
-    if (name === "unavailable") return become("database", null, JSON.parse(data).shard);
+    if (name === "unavailable") return become("database", { shard: JSON.parse(data).shard });
     if (name !== "counts") return;
     const counts = JSON.parse(data);
     if (connection.state !== "live") become("live");
@@ -56,15 +56,15 @@ export function listen({ pathOf, onCounts, onConnection }) {
     }
     if (mine !== current) return;
     // Only a token helps, and entering one starts the next try.
-    if (isLocked(status)) return become("locked");
+    if (isLocked(status)) return become("locked", { status });
     failures += 1;
     const wait = PATIENCE[Math.min(failures, PATIENCE.length) - 1] * 1_000 * (0.9 + 0.2 * Math.random());
     const retryAt = Date.now() + wait;
     timer = setTimeout(connect, wait);
-    if (failures === 1 && connection.state === "live") become("reconnecting", retryAt);
+    if (failures === 1 && connection.state === "live") become("reconnecting", { retryAt });
     const cause = await findCause();
     if (mine !== current || (cause === "crowded" && failures === 1)) return;
-    become(cause, retryAt);
+    become(cause, { retryAt });
   }
 
   document.addEventListener("visibilitychange", connect);

@@ -1,7 +1,6 @@
 // The sites that this page may show: which of them it shows, and how they compare.
 
 import { ask } from "./daemon.js";
-import { readTotals } from "./hours.js";
 import { rateOf, writeCount, writeRate } from "./numbers.js";
 
 /** A comparison of more sites would keep the database busy. */
@@ -41,12 +40,12 @@ export function createChooser({ field, select, onChoose }) {
 }
 
 /**
- * Compares the sites in a table, once its details are opened. Clicks and impressions of hours may be summed; unique users may
- * not, so there are none. onChoose(site) is called when one is chosen.
+ * Compares the sites in a table, once its details are opened. readTotals(range, site, signal) reads the numbers of one, and onChoose(site) is
+ * called when one is chosen.
  */
-export function createComparison({ details, body, note, onChoose }) {
+export function createComparison({ details, body, note, readTotals, onChoose }) {
   let sites = [];
-  let hours = null;
+  let range = null;
   let reading = null;
 
   function createRow(site, totals) {
@@ -57,7 +56,7 @@ export function createComparison({ details, body, note, onChoose }) {
     choose.addEventListener("click", () => onChoose(site));
     head.append(choose);
     line.append(head);
-    for (const text of [writeCount(totals.clicks), writeCount(totals.impressions), writeRate(rateOf(totals))]) {
+    for (const text of [writeCount(totals.unique_users), writeCount(totals.clicks), writeCount(totals.impressions), writeRate(rateOf(totals))]) {
       line.append(Object.assign(document.createElement("td"), { textContent: text }));
     }
     return line;
@@ -65,7 +64,7 @@ export function createComparison({ details, body, note, onChoose }) {
 
   async function render() {
     reading?.abort();
-    if (!details.open || details.hidden || hours === null) return;
+    if (!details.open || details.hidden || range === null) return;
     const mine = (reading = new AbortController());
     const compared = sites.slice(0, MOST_COMPARED);
     note.textContent = "Loading…";
@@ -73,7 +72,7 @@ export function createComparison({ details, body, note, onChoose }) {
     try {
       for (let at = 0; at < compared.length; at += AT_ONCE) {
         const some = compared.slice(at, at + AT_ONCE);
-        const totals = await Promise.all(some.map((site) => readTotals(hours, site, mine.signal)));
+        const totals = await Promise.all(some.map((site) => readTotals(range, site, mine.signal)));
         rows.push(...some.map((site, index) => ({ site, totals: totals[index] })));
       }
     } catch (failure) {
@@ -85,15 +84,15 @@ export function createComparison({ details, body, note, onChoose }) {
     body.replaceChildren(...rows.map(({ site, totals }) => createRow(site, totals)));
     note.textContent = compared.length < sites.length
       ? `The first ${writeCount(compared.length)} of ${writeCount(sites.length)} sites by name.`
-      : "Visitors of several sites do not add up, so unique users are not compared.";
+      : "Whoever visits several sites is a unique user of each.";
   }
 
   details.addEventListener("toggle", render);
 
   return {
-    show(newSites, newHours) {
-      const isSame = sites === newSites && hours?.from === newHours?.from && hours?.to === newHours?.to;
-      [sites, hours] = [newSites, newHours];
+    show(newSites, newRange) {
+      const isSame = sites === newSites && range?.from === newRange?.from && range?.to === newRange?.to;
+      [sites, range] = [newSites, newRange];
       details.hidden = sites.length < 2;
       if (!isSame) render();
     },

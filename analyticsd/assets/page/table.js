@@ -1,59 +1,48 @@
-// The numbers of the charts as a table, the last hour first.
+// The numbers of the charts as a table, the last period first.
 
 import { asApi } from "./time.js";
 import { rateOf, writeCount, writeRate } from "./numbers.js";
 
-/** More rows than this at once make a browser slow; a button adds as many again. */
-const ROWS_AT_ONCE = 1_000;
+const HEADS = { hour: "Hour", day: "Day", week: "Week", month: "Month" };
 
-export function createTable({ details, body, more, column }) {
-  let rows = [];
-  let calendar = null;
-  let shown = ROWS_AT_ONCE;
+export function createTable({ details, body, column }) {
+  let shown = null;
 
-  const cells = (row) => [writeCount(row.unique_users), writeCount(row.clicks), writeCount(row.impressions), writeRate(rateOf(row))];
+  const cells = (period) => [writeCount(period.unique_users), writeCount(period.clicks), writeCount(period.impressions), writeRate(rateOf(period))];
 
-  function createRow(row) {
+  function createRow(period) {
     const line = document.createElement("tr");
-    line.dataset.hour = asApi(row.hour);
+    line.dataset.from = asApi(period.from);
     const head = document.createElement("th");
     head.scope = "row";
-    head.textContent = calendar.hour(row.hour);
+    head.textContent = shown.calendar.period(shown.step, period);
     line.append(head);
-    for (const text of cells(row)) line.append(Object.assign(document.createElement("td"), { textContent: text }));
+    for (const text of cells(period)) line.append(Object.assign(document.createElement("td"), { textContent: text }));
     return line;
   }
 
   function render() {
-    if (!details.open || calendar === null) return;
-    column.textContent = `Hour (${calendar.zoneName})`;
-    const wanted = rows.slice(-shown).reverse();
-    const isSameShape = body.rows.length === wanted.length && body.dataset.zone === calendar.zoneName
-      && body.rows[0]?.dataset.hour === (wanted[0] && asApi(wanted[0].hour)) && body.rows[wanted.length - 1]?.dataset.hour === asApi(wanted.at(-1).hour);
-    if (isSameShape) {
+    if (!details.open || shown === null) return;
+    const { step, calendar } = shown;
+    column.textContent = `${HEADS[step]} (${calendar.zoneName})`;
+    const wanted = [...shown.periods].reverse();
+    const shape = `${step} ${calendar.zoneName} ${wanted.map(({ from, to }) => `${from}-${to}`)}`;
+    if (body.shape === shape) {
       // If only numbers change, the reader's place in the table stays.
-      wanted.forEach((row, index) => cells(row).forEach((text, at) => {
+      wanted.forEach((period, index) => cells(period).forEach((text, at) => {
         const cell = body.rows[index].cells[at + 1];
         if (cell.textContent !== text) cell.textContent = text;
       }));
     } else {
-      body.dataset.zone = calendar.zoneName;
       body.replaceChildren(...wanted.map(createRow));
+      body.shape = shape;
     }
-    more.hidden = rows.length <= shown;
   }
 
   details.addEventListener("toggle", render);
-  more.addEventListener("click", () => {
-    shown += ROWS_AT_ONCE;
-    render();
-  });
-
   return {
-    show(newRows, newCalendar) {
-      if (newRows.length !== rows.length) shown = ROWS_AT_ONCE;
-      rows = newRows;
-      calendar = newCalendar;
+    show(periods, step, calendar) {
+      shown = { periods, step, calendar };
       render();
     },
   };

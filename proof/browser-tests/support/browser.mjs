@@ -16,7 +16,7 @@ export function startBrowser() {
 
 /** A page in a context of its own, and what it complained about: every test expects none. */
 export async function openPage(browser, url, options = {}) {
-  const context = await browser.newContext({ locale: "en-GB", timezoneId: "Europe/Berlin", acceptDownloads: true, ...options });
+  const context = await browser.newContext({ locale: "en-GB", timezoneId: "UTC", acceptDownloads: true, ...options });
   const page = await context.newPage();
   page.complaints = [];
   page.on("pageerror", (error) => page.complaints.push(String(error)));

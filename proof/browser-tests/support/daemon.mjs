@@ -123,16 +123,10 @@ class Daemon {
     return Object.fromEntries(text.trim().split("\n").map((line) => line.split(",")).map(([name, count]) => [name, Number(count)]));
   }
 
-  /** Every hour of a range, over all pages. */
-  async hours(from, to) {
-    const rows = [];
-    let next = `/analytics/hours?from=${asApi(from)}&to=${asApi(to)}&format=json`;
-    while (next) {
-      const page = await (await fetch(new URL(next, this.origin))).json();
-      rows.push(...page.hours);
-      next = page.next;
-    }
-    return rows;
+  /** What the API answers for a range, in steps of a zone. */
+  async periods(from, to, step, zone = "UTC") {
+    const query = new URLSearchParams({ from: asApi(from), to: asApi(to), step, time_zone: zone, cut: true });
+    return (await fetch(`${this.origin}/analytics/periods?${query}`)).json();
   }
 
   async csv(from, to) {

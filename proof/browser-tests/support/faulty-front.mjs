@@ -35,7 +35,7 @@ export async function startFaultyFront(origin) {
       answer.writeHead(401, { "content-type": "application/problem+json", "www-authenticate": "Bearer" });
       return answer.end(JSON.stringify({ status: 401, title: "Token needed", detail: "Give a token." }));
     }
-    if (isDatabaseAway && ["/analytics/hours", "/readyz"].includes(pathname)) return unavailable(answer);
+    if (isDatabaseAway && ["/analytics/periods", "/readyz"].includes(pathname)) return unavailable(answer);
     if (isDatabaseAway && pathname === "/analytics/stream") {
       answer.writeHead(200, { "content-type": "text/event-stream" });
       streams.add(answer);

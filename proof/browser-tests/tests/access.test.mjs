@@ -37,20 +37,22 @@ test("axe would find a fault", async () => {
 const STATES = {
   async "an empty counter"(open) {
     await open(empty.origin);
-    await page.locator("#range-card[data-state=empty]").waitFor();
+    await page.locator("#range-card[data-state=new]").waitFor();
     await page.locator("#connection[data-state=live]").waitFor();
   },
-  async "traffic, with an hour pointed at, the table open, a range to choose and users counted"(open) {
+  async "traffic, with an hour pointed at, the table open and a range to choose"(open) {
     await open(daemon.origin);
     await ready(page);
     await page.locator("#numbers summary").click();
     await page.getByLabel("Choose…").check();
-    await page.getByRole("button", { name: "Count exactly" }).click();
-    await page.getByRole("button", { name: "Count again" }).waitFor();
     await page.locator("#charts").press("ArrowLeft");
   },
-  async "hours that are being read"(open) {
-    front.hold("/analytics/hours");
+  async "a range without events"(open) {
+    await open(`${daemon.origin}/?from=1990-05-01T00:00Z&to=1990-05-02T00:00Z`);
+    await page.getByRole("button", { name: "Go there" }).waitFor();
+  },
+  async "a range that is being read"(open) {
+    front.hold("/analytics/periods");
     await open(front.origin);
     await page.getByText("Loading these 24 hours…").waitFor();
   },
@@ -69,7 +71,6 @@ const STATES = {
     front.lock("an_token");
     await open(front.origin);
     await page.locator("#locked").waitFor();
-    await page.locator("#range-card[data-state=error]").waitFor();
   },
   async "a daemon that went away"(open) {
     await open(front.origin);
@@ -96,13 +97,13 @@ test("arrow keys move from hour to hour, and what is there is spoken", async () 
   page = await openPage(browser, daemon.origin);
   await ready(page);
   const now = hourOf(Date.now());
-  const rows = await daemon.hours(now - 23 * HOUR, now);
+  const rows = (await daemon.periods(now - 23 * HOUR, now, "hour")).periods;
   const spoken = async (index) => {
     const row = rows[index];
     const said = await page.locator("#announcer").textContent();
-    assert.ok(said.includes(`${row.hour.slice(11, 16)}–`), `${said} should be of ${row.hour}`);
+    assert.ok(said.includes(`${row.from.slice(11, 16)}–`), `${said} should be of ${row.from}`);
     assert.ok(said.includes(`: ${row.unique_users} unique users, ${row.clicks} clicks, ${row.impressions} impressions, click-through rate `), `${said} should be of ${JSON.stringify(row)}`);
-    assert.equal(await page.locator("[data-series=impressions] .value").innerText(), String(row.impressions));
+    assert.equal(await page.locator(".tooltip .value").nth(2).innerText(), String(row.impressions));
   };
   await page.locator("#charts").focus();
   for (const [key, index] of [["ArrowLeft", 23], ["ArrowLeft", 22], ["ArrowLeft", 21], ["ArrowRight", 22], ["PageUp", 0], ["ArrowLeft", 0], ["PageDown", 23], ["Home", 0], ["End", 23], ["ArrowRight", 23]]) {
@@ -110,8 +111,8 @@ test("arrow keys move from hour to hour, and what is there is spoken", async () 
     await spoken(index);
   }
   await page.keyboard.press("Escape");
-  assert.equal(await page.locator("#announcer").textContent(), "No hour");
-  assert.match(await page.locator("[data-series=impressions] .value").innerText(), /^peak/);
+  assert.equal(await page.locator("#announcer").textContent(), "No period");
+  assert.ok(await page.locator(".tooltip").isHidden());
 });
 
 test("an event that comes does not move the hour that is pointed at", async () => {
@@ -120,16 +121,17 @@ test("an event that comes does not move the hour that is pointed at", async () =
   await ready(page);
   await page.locator("#connection[data-state=live]").waitFor();
   for (let step = 0; step < 3; step++) await page.locator("#charts").press("ArrowLeft");
-  const readout = await page.locator("#readout").innerText();
+  const tooltip = () => page.locator(".tooltip strong").innerText();
+  const pointed = await tooltip();
   const { clicks } = await daemon.counts();
   await daemon.post("click");
-  await page.waitForFunction((clicks) => document.querySelector("#charts [data-series=clicks]").plot.data[1].at(-1) === clicks, clicks + 1);
-  assert.equal(await page.locator("#readout").innerText(), readout);
-  assert.ok(readout.includes(`${asApi(hourOf(Date.now()) - 2 * HOUR).slice(11, 16)}–`), readout);
+  await page.waitForFunction((clicks) => document.querySelector("#charts [data-series=clicks]").plot.data[2].at(-1) === clicks, clicks + 1);
+  assert.equal(await tooltip(), pointed);
+  assert.ok(pointed.includes(`${asApi(hourOf(Date.now()) - 2 * HOUR).slice(11, 16)}–`), pointed);
 });
 
 test("everything that can be used is reached by the tab key, shows that it is, and works without a mouse", async () => {
-  page = await openPage(browser, daemon.origin);
+  page = await openPage(browser, daemon.origin, { timezoneId: "Europe/Berlin" });
   await ready(page);
   const reached = [];
   for (let step = 0; step < 30; step++) {
@@ -154,7 +156,7 @@ test("everything that can be used is reached by the tab key, shows that it is, a
       await ready(page);
     }
   }
-  for (const name of ["skip", "zone", "range", "export-csv", "export-png", "unique-count", "charts", "summary", "scroll"]) {
+  for (const name of ["skip", "zone", "range", "export-csv", "export-png", "charts", "summary", "scroll"]) {
     assert.ok(reached.includes(name), `${name} is not among ${reached}`);
   }
 });

@@ -4,6 +4,7 @@ import { openPage, ready, startBrowser } from "../support/browser.mjs";
 import { HOUR, asApi, hourOf, startDaemon } from "../support/daemon.mjs";
 import { startFaultyFront } from "../support/faulty-front.mjs";
 import { traffic } from "../support/traffic.mjs";
+import { until } from "../support/until.mjs";
 
 let browser, daemon, empty, front, page;
 const state = (name) => page.locator(`#range-card[data-state=${name}]`);
@@ -31,9 +32,10 @@ async function assertFits() {
 
 test("a counter without events says so and how to send the first, and shows it when it comes", async () => {
   page = await openPage(browser, empty.origin);
-  await state("empty").waitFor();
+  await state("new").waitFor();
   await connection("live").waitFor();
-  assert.match(await page.locator("#notice-title").innerText(), /^No events in these 24 hours/);
+  assert.equal(await page.locator("#notice-title").innerText(), "No events yet");
+  for (const control of ["#range", "#chosen", ".exports", "#totals", "#numbers", "#go-there"]) assert.ok(await page.locator(control).isHidden(), control);
   const command = await page.locator("#first-curl").innerText();
   assert.match(await page.locator("#first-snippet").innerText(), new RegExp(`<script async src="${empty.origin}/analytics.js"></script>`));
   // What it says to do is what works.
@@ -45,13 +47,28 @@ test("a counter without events says so and how to send the first, and shows it w
   assert.equal(await page.locator("[data-now=impressions]").innerText(), "1");
 });
 
-test("while hours are being read the page says so", async () => {
+test("a range without events says when the newest are, and goes there with one click", async () => {
+  const last = hourOf(Date.now());
+  page = await openPage(browser, `${daemon.origin}/?from=1990-05-01T00:00Z&to=1990-05-02T00:00Z`);
+  await state("empty").waitFor();
+  assert.equal(await page.locator("#notice-title").innerText(), "No events in this range");
+  assert.match(await page.locator("#notice-text").innerText(), new RegExp(`^The newest events are of .*, ${asApi(last).slice(11, 16)}–`));
+  assert.ok(await page.locator("#first-event").isHidden());
+  for (const control of [".exports", "#numbers"]) assert.ok(await page.locator(control).isHidden(), control);
+  await page.getByRole("button", { name: "Go there" }).click();
+  await ready(page);
+  const day = 24 * HOUR;
+  const midnight = Math.floor(last / day) * day;
+  assert.equal(new URL(page.url()).search, `?from=${asApi(midnight - 6 * day)}&to=${asApi(midnight + 23 * HOUR)}`);
+});
+
+test("while a range is being read the page says so", async () => {
   front = await startFaultyFront(daemon.origin);
-  front.hold("/analytics/hours");
+  front.hold("/analytics/periods");
   page = await openPage(browser, `${front.origin}/?range=30d`);
   await page.getByRole("heading", { name: "Loading these 30 days…" }).waitFor();
   assert.equal(await page.locator("#range-card").getAttribute("aria-busy"), "true");
-  assert.ok(await page.getByRole("button", { name: "CSV" }).isDisabled());
+  assert.ok(await page.getByRole("button", { name: "CSV" }).isHidden());
 });
 
 test("when the daemon stops the page says so, keeps what it knows, and goes on without a reload when it is back at the same port", async () => {
@@ -144,13 +161,16 @@ test("a counter that asks for a token is opened with one, which the tab remember
   front = await startFaultyFront(daemon.origin);
   front.lock("an_right");
   page = await openPage(browser, front.origin);
-  const form = page.getByRole("form", { name: "This counter is open to those who have a token" });
+  const form = page.getByRole("form", { name: "This counter asks for a token" });
   await form.waitFor();
   await connection("locked").waitFor();
-  assert.ok(await banner().isHidden());
+  const prompt = page.locator("#locked-text");
+  assert.equal(await prompt.innerText(), "Enter a token with scope read. It is kept until this tab closes.");
+  for (const control of ["#banner", "#now", "#range-card", "#zone"]) assert.ok(await page.locator(control).isHidden(), control);
+  assert.equal((await page.locator("main").innerText()).match(/token with scope/g).length, 1, "it asks once");
   await page.getByRole("textbox", { name: "Token" }).fill("an_wrong");
   await page.getByRole("textbox", { name: "Token" }).press("Enter");
-  await form.waitFor();
+  await until(() => prompt.innerText(), (text) => assert.match(text, /^The token that was given is not valid, or no longer\. Enter/));
   await page.getByRole("textbox", { name: "Token" }).fill("an_right");
   await page.getByRole("button", { name: "Open" }).click();
   await ready(page);
@@ -162,6 +182,7 @@ test("a counter that asks for a token is opened with one, which the tab remember
   // A token that was taken back is asked for again, and what was shown stays.
   front.lock("an_new");
   await form.waitFor();
+  assert.ok(await page.locator("#range-card").isVisible());
   await page.getByRole("textbox", { name: "Token" }).fill("an_new");
   await page.getByRole("button", { name: "Open" }).click();
   await connection("live").waitFor();
@@ -171,7 +192,7 @@ test("a range that the API refuses is answered with what it says, and another ra
   const now = hourOf(Date.now());
   page = await openPage(browser, `${daemon.origin}/?from=${asApi(now)}&to=${asApi(now - HOUR)}`);
   await state("error").waitFor();
-  const { title, detail } = await (await fetch(`${daemon.origin}/analytics/hours?from=${asApi(now)}&to=${asApi(now - HOUR)}`)).json();
+  const { title, detail } = await (await fetch(`${daemon.origin}/analytics/periods?from=${asApi(now)}&to=${asApi(now - HOUR)}`)).json();
   assert.equal(await page.locator("#notice-title").innerText(), title);
   assert.ok((await page.locator("#notice-text").innerText()).startsWith(detail));
   await page.getByLabel("24 hours").check();
@@ -183,16 +204,17 @@ test("at 360 pixels nothing has to be scrolled sideways, in any state", async ()
   // Hours of a year in which nothing happened.
   page = await openPage(browser, `${daemon.origin}/?from=1990-05-01T00:00Z&to=1990-05-02T00:00Z`, { viewport: { width: 360, height: 740 } });
   await state("empty").waitFor();
-  await page.locator("#first-event").waitFor();
+  await page.getByRole("button", { name: "Go there" }).waitFor();
   await assertFits();
-  await page.goto(`${front.origin}/?range=7d&zone=local`);
+  await page.goto(empty.origin);
+  await page.locator("#numbers, #first-event").first().waitFor({ state: "attached" });
+  await assertFits();
+  await page.goto(`${front.origin}/?range=7d`);
   await ready(page);
   await assertFits();
   await page.locator("#numbers summary").click();
   await page.getByLabel("Choose…").check();
   await page.locator("#chosen").waitFor();
-  await page.getByRole("button", { name: "Count exactly" }).click();
-  await page.getByRole("button", { name: "Count again" }).waitFor();
   await assertFits();
   front.loseDatabase();
   await connection("database").waitFor();
