@@ -98,7 +98,7 @@ export function createCharts(element, { onCursor, onSelect }) {
     const faded = color(`--${series.replace("_", "-")}-faded`);
     const axis = { font: `11px ${style.fontFamily}`, stroke: color("--quiet"), ticks: { show: false } };
     const points = { show: isRate && count() <= 60, size: 4, width: 1, stroke, fill: stroke };
-    const bars = (size) => ({ width: 0, points: { show: false }, paths: uPlot.paths.bars({ size: [size, 64], radius: count() > 60 ? 0 : 0.1, ...(size < 1 && fillOfEach) }) });
+    const bars = (size) => ({ width: 0, points: { show: false }, paths: uPlot.paths.bars({ size: [size, size * 96], radius: count() > 60 ? 0 : 0.1, ...(size < 1 && fillOfEach) }) });
     // A period that is not over cannot be compared with the others yet.
     const fillOfEach = { disp: { fill: { unit: 3, values: () => drawn.periods.map((period) => (isCurrent(period) ? faded : stroke)) } } };
     return {
