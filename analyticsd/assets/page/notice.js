@@ -21,7 +21,7 @@ export function createNotice({ card, notice, title, text, retry, goThere, firstE
       notice.hidden = true;
     },
     sayLoading: (range) => say("loading", `Loading ${nameOf(range)}…`),
-    sayFailure: ({ title, detail, status }) => say("error", title, detail, status >= 500 ? "Trying again every few seconds." : ""),
+    sayFailure: ({ title, detail, status }) => say("error", title, detail, status === 429 || status >= 500 ? "Trying again every few seconds." : ""),
     /** Nothing in the range, but elsewhere. */
     sayEmpty: (range, newest) => say("empty", `No events in ${nameOf(range)}`, `The newest events are of ${newest}.`),
     /** Nothing at all. */

@@ -23,7 +23,7 @@ const REFRESH = 60_000;
 /** How long to wait before a range that could not be read is read again. */
 const PATIENCE = 4_000;
 /** How long to wait after a read until the stream may cause another: so long, and so many times as long as the read took. */
-const PAUSE = 500;
+const PAUSE = 1_000;
 const SHARE = 10;
 
 const at = (id) => document.getElementById(id);
@@ -213,7 +213,7 @@ function fail(failure, key) {
   }
   if (isLocked(failure.status)) lock(failure.status);
   if (failure.status === 0 && connection.state === "live") stream.retry();
-  if (failure.status === 0 || failure.status >= 500) retryTimer = setTimeout(read, PATIENCE);
+  if (failure.status === 0 || failure.status === 429 || failure.status >= 500) retryTimer = setTimeout(read, PATIENCE);
 }
 
 /** Until a token is given, whatever needs one is hidden; numbers that were read with an earlier one stay. */
