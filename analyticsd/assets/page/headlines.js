@@ -64,12 +64,12 @@ export function createHeadlines({ list, comparison, unknown, highRate }) {
 
   return {
     /** `before` is null while or where there is nothing to compare with: { from, to, over, whole: totals as for compare.js, isOpen }. */
-    show({ totals, unknownIn, before, calendar }) {
+    show({ totals, periods, unknownIn, before, calendar }) {
       for (const place of list.querySelectorAll("[data-total]")) place.textContent = write(place.dataset.total, valueOf(place.dataset.total, totals));
       for (const place of changes) writeChange(place, place.dataset.change, before, totals);
       sayCompared({ before, calendar });
       sayUnknown({ unknownIn, calendar });
-      highRate.hidden = !(rateOf(totals) > 1);
+      highRate.hidden = ![totals, ...periods].some((counts) => rateOf(counts) > 1);
     },
     clear() {
       for (const place of list.querySelectorAll("[data-total]")) place.textContent = NOTHING;

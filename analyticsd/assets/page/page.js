@@ -253,7 +253,7 @@ function show() {
   else if (totals.clicks + totals.impressions === 0) notice.sayEmpty(shown.range, calendar.hour(stored.last));
   else notice.hide();
   if (card.dataset.state === "ready") charts.show({ periods, earlier: earlier?.periods ?? [], step, currentHour, calendar });
-  headlines.show({ totals, unknownIn, before: earlier ?? null, calendar });
+  headlines.show({ totals, periods, unknownIn, before: earlier ?? null, calendar });
   table.show(periods, step, calendar);
   comparison.show(sites, shown);
   at("readout").textContent = spanOf(shown);

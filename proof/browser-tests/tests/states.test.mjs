@@ -141,6 +141,15 @@ test("a page that is opened while the database is away says so in place of the c
   assert.notEqual(await page.locator("[data-total=clicks]").innerText(), "–");
 });
 
+test("a page that asked too often fills by itself", async () => {
+  front = await startFaultyFront(daemon.origin);
+  // The first message of the stream causes the second request.
+  front.refuse("/analytics/periods", 429, 2);
+  page = await openPage(browser, front.origin);
+  await state("error").waitFor();
+  await ready(page);
+});
+
 test("a stream that ends is taken up again, and is no alarm", async () => {
   front = await startFaultyFront(daemon.origin);
   page = await openPage(browser, front.origin);
