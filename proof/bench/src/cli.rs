@@ -38,7 +38,7 @@ pub(crate) struct Args {
     pub(crate) textbook_connections: usize,
 
     /// An empty database to measure on: postgres://USER:PASSWORD@HOST:PORT/DATABASE [default: a private one, removed
-    /// afterwards]. The part shards makes others beside it, and drops them.
+    /// afterwards]. The parts shards and ranges make others beside it, and drop them.
     #[arg(long, value_name = "URL")]
     pub(crate) database_url: Option<String>,
 

@@ -107,13 +107,13 @@ impl Database {
         let (login, may_make): (&str, bool) = (row.get(0), row.get(1));
         ensure!(
             may_make,
-            "the part shards makes {databases} databases beside the given one, which {login} may not do; \
+            "the parts shards and ranges make {databases} databases beside the given one, which {login} may not do; \
              `alter role \"{login}\" createdb` allows it"
         );
         let (free, needed) = (row.get::<_, i64>(2), i64::from(databases * CONNECTIONS_BESIDE));
         ensure!(
             free >= needed,
-            "the part shards needs {needed} connections for its {databases} databases, and the server has room for \
+            "the parts shards and ranges need {needed} connections for their {databases} databases, and the server has room for \
              {free}; raise max_connections by {}",
             needed - free
         );
@@ -227,8 +227,8 @@ pub(crate) fn store_options() -> StoreOptions {
 
 /// The URL of another database on the same server. Its name needs no escapes.
 fn with_database(url: &str, name: &str) -> anyhow::Result<String> {
-    let form = "give --database-url as postgres://USER:PASSWORD@HOST:PORT/DATABASE, for the part shards makes databases \
-                beside it";
+    let form = "give --database-url as postgres://USER:PASSWORD@HOST:PORT/DATABASE, for the parts shards and ranges make \
+                databases beside it";
     let (scheme, rest) = url.split_once("://").filter(|_| !url.contains(char::is_whitespace)).context(form)?;
     // A password may have a slash or a question mark.
     let (login, place) = rest.split_once('@').map_or((None, rest), |(login, place)| (Some(login), place));

@@ -3,12 +3,12 @@
 //!
 //! - `cli` reads the command line and makes a `plan` from it;
 //! - `parts` has one file for each part of the measurements;
-//! - `database` is the database server, `fill` fills its hours for the daemon, `table` for the textbook, `rows` are
-//!   for bulk loads;
+//! - `database` is the database server, `fill` fills its hours for the daemon, `table` for the textbook, `month` a
+//!   settled month for both, `rows` are for bulk loads;
 //! - `http` is the plain warp server of `ceiling` and `textbook`, `servers` starts these and the daemon;
 //! - `wrk` makes the load, `interleave` loads the contenders in turn, `cpu` measures the cost, `ledger` checks the
 //!   daemon's counts;
-//! - `measure`, `memory`, `numbers` and `machine` are the parts of a report, `ratios` compares the contenders, `targets` has
+//! - `measure`, `figure`, `memory`, `numbers` and `machine` are the parts of a report, `ratios` compares the contenders, `targets` has
 //!   the promises;
 //! - `report` prints the results, `check` compares them with a stored run, `store` writes them to the documentation,
 //!   `plot` draws them.
@@ -21,6 +21,7 @@ mod check;
 mod cli;
 mod cpu;
 mod database;
+mod figure;
 mod fill;
 mod http;
 mod interleave;
@@ -28,6 +29,7 @@ mod ledger;
 mod machine;
 mod measure;
 mod memory;
+mod month;
 mod numbers;
 mod parts;
 mod plan;

@@ -26,6 +26,8 @@ pub(crate) enum Contender {
     ImportWithoutSource,
     /// `COPY` by psql, without analyticsd.
     Copy,
+    /// A HyperLogLog for each hour, by the extension `hll`.
+    Sketches,
 }
 
 impl Contender {
@@ -45,6 +47,7 @@ impl fmt::Display for Contender {
             Self::Import => "analytics-cli import",
             Self::ImportWithoutSource => "analytics-cli import --without-source",
             Self::Copy => "psql's COPY",
+            Self::Sketches => "HyperLogLog",
         })
     }
 }
@@ -67,6 +70,8 @@ pub(crate) enum Axis {
     Sites,
     /// Databases that hold the counter.
     Shards,
+    /// Distinct users that each hour holds.
+    Visitors,
 }
 
 impl Axis {
@@ -87,6 +92,8 @@ impl Axis {
             (Self::Sites, _) => "sites",
             (Self::Shards, 1) => "shard",
             (Self::Shards, _) => "shards",
+            (Self::Visitors, 1) => "visitor an hour",
+            (Self::Visitors, _) => "visitors an hour",
         }
     }
 }

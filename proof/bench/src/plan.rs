@@ -25,6 +25,8 @@ pub(crate) enum Part {
     Sites,
     /// POST, GET, batches and import by the number of databases that hold the counter.
     Shards,
+    /// Unique users of ranges, what they need, and what settling costs.
+    Ranges,
 }
 
 impl Part {
@@ -40,6 +42,7 @@ impl Part {
             Self::Access => "With a token and limits of rates",
             Self::Sites => "Several sites",
             Self::Shards => "Several shards",
+            Self::Ranges => "Unique users of ranges",
         }
     }
 }
@@ -75,12 +78,17 @@ pub(crate) struct Sizes {
     /// Databases of a counter. A run that was stored before there were shards has none.
     #[serde(default)]
     pub(crate) shards: Vec<u32>,
+    /// Visitors of each hour of a month. A run that was stored before there were sets of visitors has none.
+    #[serde(default)]
+    pub(crate) visitors: Vec<u32>,
 }
 
 impl Plan {
     /// How many databases the run makes beside its own.
     pub(crate) fn databases_beside(&self) -> u32 {
-        if self.parts.contains(&Part::Shards) { self.sizes.shards.iter().sum() } else { 0 }
+        let of = |part, databases: u32| if self.parts.contains(&part) { databases } else { 0 };
+        let months = self.sizes.visitors.iter().map(|_| 1).sum();
+        of(Part::Shards, self.sizes.shards.iter().sum()) + of(Part::Ranges, months)
     }
 }
 
@@ -95,6 +103,7 @@ impl Sizes {
             daemons: vec![1, 2, 3],
             sites: vec![1, 100, 10_000],
             shards: vec![1, 2, 4, 8],
+            visitors: vec![10_000, 100_000],
         }
     }
 
@@ -109,6 +118,7 @@ impl Sizes {
             daemons: vec![1, 2],
             sites: vec![1, 10_000],
             shards: vec![1, 4],
+            visitors: vec![10_000],
         }
     }
 }
@@ -127,14 +137,15 @@ mod tests {
     #[test]
     fn parts_are_measured_once_and_in_their_order_whatever_the_command_line() {
         assert_eq!(plan(&["rows", "reads", "rows"]).parts, [Part::Reads, Part::Rows]);
-        assert_eq!(plan(&[]).parts.len(), 9);
+        assert_eq!(plan(&[]).parts.len(), 10);
     }
 
     #[test]
     fn a_quick_run_measures_sizes_that_the_full_one_measures_too() {
-        let lists = |Sizes { connections, events, users, hours, row_users, daemons, sites, shards }: Sizes| {
-            [connections, events, users, hours, row_users, daemons, sites, shards]
-        };
+        let lists =
+            |Sizes { connections, events, users, hours, row_users, daemons, sites, shards, visitors }: Sizes| {
+                [connections, events, users, hours, row_users, daemons, sites, shards, visitors]
+            };
         for (quick, full) in lists(Sizes::quick()).iter().zip(lists(Sizes::full())) {
             assert!(quick.iter().all(|size| full.contains(size)) && quick.is_sorted() && full.is_sorted());
             assert_eq!(quick.first(), if quick[0] == 64 { Some(&64) } else { full.first() });
@@ -142,8 +153,9 @@ mod tests {
     }
 
     #[test]
-    fn each_number_of_shards_has_databases_of_its_own() {
-        assert_eq!(plan(&[]).databases_beside(), 15);
+    fn each_number_of_shards_and_each_month_has_databases_of_its_own() {
+        assert_eq!(plan(&[]).databases_beside(), 17);
+        assert_eq!(plan(&["ranges", "shards"]).databases_beside(), 17);
         assert_eq!(plan(&["--quick", "shards"]).databases_beside(), 5);
         assert_eq!(plan(&["sites"]).databases_beside(), 0);
     }

@@ -42,8 +42,8 @@ impl fmt::Display for Baseline {
 
 /// Every ratio of the daemon in a run.
 pub(crate) fn all(measurements: &[Measurement]) -> Vec<Ratio> {
-    let baselines =
-        [Contender::Ceiling, Contender::Textbook, Contender::Copy, Contender::Daemon].map(Baseline::Contender);
+    let baselines = [Contender::Ceiling, Contender::Textbook, Contender::Copy, Contender::Daemon, Contender::Sketches]
+        .map(Baseline::Contender);
     measurements
         .iter()
         .filter(|measurement| {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     database::DatabaseFacts,
+    figure::Figure,
     ledger::Audited,
     machine::{self, Machine},
     measure::{Contender, Cpu, Latency, Measurement, find},
@@ -30,6 +31,9 @@ pub(crate) struct Report {
     pub(crate) measurements: Vec<Measurement>,
     pub(crate) audited: Audited,
     pub(crate) memory: Vec<Memory>,
+    /// A run that was stored before there were any has none.
+    #[serde(default)]
+    pub(crate) figures: Vec<Figure>,
     pub(crate) targets: Vec<Target>,
 }
 
@@ -44,11 +48,12 @@ const fn column(heading: &'static str, baseline: Baseline, factor: f64) -> Colum
     Column { heading, baseline, factor }
 }
 
-const COLUMNS: [Column; 5] = [
+const COLUMNS: [Column; 6] = [
     column("% of ceiling", Baseline::Contender(Contender::Ceiling), 100.0),
     column("× textbook", Baseline::Contender(Contender::Textbook), 1.0),
     column("% of open daemon", Baseline::Contender(Contender::Daemon), 100.0),
     column("% of COPY", Baseline::Contender(Contender::Copy), 100.0),
+    column("× HyperLogLog", Baseline::Contender(Contender::Sketches), 1.0),
     column("× smallest", Baseline::Smallest, 1.0),
 ];
 
@@ -63,8 +68,8 @@ impl Report {
         database: DatabaseFacts,
         generator: String,
     ) -> Self {
-        let Findings { measurements, audited, memory } = found;
-        let targets = targets::evaluate(&measurements, &memory);
+        let Findings { measurements, audited, memory, figures } = found;
+        let targets = targets::evaluate(&measurements, &memory, &figures);
         Self {
             revision: machine::revision(),
             generator,
@@ -74,6 +79,7 @@ impl Report {
             measurements,
             audited,
             memory,
+            figures,
             targets,
         }
     }
@@ -105,6 +111,17 @@ impl Report {
         writeln!(f, "\n| --- | --- |{}", " ---: |".repeat(7 + columns.len()))?;
         for measurement in of_part() {
             self.write_row(f, measurement, &columns)?;
+        }
+        self.write_figures(f, part)
+    }
+
+    fn write_figures(&self, f: &mut fmt::Formatter<'_>, part: Part) -> fmt::Result {
+        let mut of_part = self.figures.iter().filter(|figure| figure.part == part).peekable();
+        if of_part.peek().is_some() {
+            writeln!(f, "\n| | |\n| --- | ---: |")?;
+        }
+        for figure in of_part {
+            writeln!(f, "| {} | {} {} |", figure.name, cell(figure.value()), figure.unit)?;
         }
         Ok(())
     }
@@ -230,6 +247,7 @@ fn wrapped(text: &str) -> String {
 mod tests {
     use crate::{
         check,
+        figure::Figure,
         measure::{Axis, Contender, Measurement, Sample, Subject},
         plan::Part,
     };
@@ -264,6 +282,16 @@ mod tests {
         assert!(report.contains("\n### Several shards\n\n| | | requests or rows/s | "), "{report}");
         assert!(report.contains("\n| batches, 1 shard | analyticsd | 400 |  |  |  |  |  |  |  |\n"), "{report}");
         assert!(report.contains("\n| batches, 4 shards | analyticsd | 100 |  |  |  |  |  |  | 0.25 |\n"), "{report}");
+    }
+
+    #[test]
+    fn what_is_no_rate_stands_below_the_rates_of_its_part() {
+        let mut report = check::read(include_bytes!("../../../docs/performance.json")).unwrap();
+        report.plan.parts = vec![Part::Reads, Part::Ranges];
+        report.figures = vec![Figure::new(Part::Ranges, "set".to_owned(), "bytes", vec![1.0, 4.0, 2.0])];
+        let report = report.to_string();
+        assert!(report.contains(" ---: |\n\n| | |\n| --- | ---: |\n| set | 2.00 bytes |\n"), "{report}");
+        assert_eq!(report.matches("| set |").count(), 1);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use db::Flavour;
 use harness::{ServerProcess, bare_command};
 use model::{Hour, HourCounts, SiteName, wire::ANALYTICS_PATH};
+use serde::Deserialize;
 use tokio::process::Command;
 
 use crate::{cpu, measure::Contender};
@@ -147,5 +148,15 @@ impl Server {
         let url = format!("{}{ANALYTICS_PATH}?timestamp={}{site}", self.url(), hour.start().millis());
         let response = self.http.get(url).send().await?.error_for_status()?;
         Ok(response.text().await?.parse()?)
+    }
+    /// What an answer about a range says of all its hours together.
+    pub(crate) async fn unique_users(&self, path: &str) -> anyhow::Result<u64> {
+        #[derive(Deserialize)]
+        struct Answer {
+            unique_users: Option<u64>,
+        }
+        let response = self.http.get(format!("{}{path}", self.url())).send().await?.error_for_status()?;
+        let answer: Answer = serde_json::from_slice(&response.bytes().await?)?;
+        answer.unique_users.context("nobody can tell the unique users of the range")
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    figure::Figure,
     measure::{Axis, Contender, Measurement},
     memory::Memory,
     numbers::figure,
@@ -90,15 +91,19 @@ const OF_SHARDS: &[OfShards] = &[
 const MOST_P99_MS: f64 = 15.0;
 /// Of a GET of the current hour with any number of events, relative to the fewest.
 const MOST_GROWTH_OF_P50: f64 = 1.2;
+/// Of a GET of a range, one at a time.
+const MOST_P50_OF_RANGES_MS: f64 = 200.0;
 /// At 256 connections.
 const MOST_MEMORY_MIB: f64 = 64.0;
 
 /// The promises that a run has measured, in the order of its parts.
-pub(crate) fn evaluate(all: &[Measurement], memory: &[Memory]) -> Vec<Target> {
+pub(crate) fn evaluate(all: &[Measurement], memory: &[Memory], figures: &[Figure]) -> Vec<Target> {
     let mut targets: Vec<Target> = RATIOS.iter().flat_map(|promise| promise.evaluate(all)).collect();
     targets.extend(OF_SHARDS.iter().flat_map(|promise| promise.evaluate(all)));
     targets.extend(latency_of_posts(all));
     targets.extend(growth_of_gets(all));
+    targets.extend(latency_of_ranges(all));
+    targets.extend(figures.iter().filter_map(of_figure));
     targets.extend(peak_memory(memory));
     targets
 }
@@ -166,6 +171,23 @@ fn growth_of_gets(all: &[Measurement]) -> Option<Target> {
     Some(target(name, slowest / p50(smallest)?, Bound::AtMost(MOST_GROWTH_OF_P50)))
 }
 
+fn latency_of_ranges(all: &[Measurement]) -> Vec<Target> {
+    all.iter()
+        .filter(|measurement| {
+            let of = (measurement.contender, measurement.subject.part, measurement.connections);
+            of == (Contender::Daemon, Part::Ranges, 1)
+        })
+        .filter_map(|measurement| {
+            let p50 = measurement.latency(|latency| latency.p50_ms)?;
+            Some(target(format!("{}: p50 in ms", measurement.subject), p50, Bound::AtMost(MOST_P50_OF_RANGES_MS)))
+        })
+        .collect()
+}
+
+fn of_figure(figure: &Figure) -> Option<Target> {
+    Some(target(figure.name.clone(), figure.value()?, Bound::AtMost(figure.most?)))
+}
+
 /// After single events only: batches are another promise.
 fn peak_memory(memory: &[Memory]) -> Option<Target> {
     let peak = memory.iter().filter(|memory| memory.after != Part::Rows).filter_map(|memory| memory.peak_mib);
@@ -177,6 +199,7 @@ fn peak_memory(memory: &[Memory]) -> Option<Target> {
 mod tests {
     use super::{Bound, evaluate};
     use crate::{
+        figure::Figure,
         measure::{Axis, Contender, Latency, Measurement, Sample, Subject},
         memory::Memory,
         plan::Part,
@@ -202,7 +225,7 @@ mod tests {
         ];
         let memory =
             [Memory { after: Part::Writes, peak_mib: Some(64.5) }, Memory { after: Part::Rows, peak_mib: Some(99.0) }];
-        let evaluated: Vec<_> = evaluate(&all, &memory)
+        let evaluated: Vec<_> = evaluate(&all, &memory, &[])
             .into_iter()
             .map(|target| (target.name, format!("{:.2}", target.value), target.bound, target.met))
             .collect();
@@ -237,11 +260,30 @@ mod tests {
             of("batches", 4, 1.0, 8),
         ];
         let evaluated: Vec<_> =
-            evaluate(&all, &[]).into_iter().map(|target| (target.name, target.bound, target.met)).collect();
+            evaluate(&all, &[], &[]).into_iter().map(|target| (target.name, target.bound, target.met)).collect();
         let expected = [
             ("POST, 256 connections, 4 shards: analyticsd to the smallest", Bound::AtLeast(1.0), false),
             ("GET, 256 connections, 4 shards: analyticsd to the smallest", Bound::AtLeast(0.60), true),
             ("GET, 256 connections, 8 shards: analyticsd to the smallest", Bound::AtLeast(0.40), false),
+        ];
+        assert_eq!(evaluated, expected.map(|(name, bound, met)| (name.to_owned(), bound, met)));
+    }
+
+    #[test]
+    fn ranges_are_promised_a_time_and_figures_what_they_say() {
+        let month = Subject::new(Part::Ranges, "30 days", Axis::Visitors, 10);
+        let of = |contender, connections, p50_ms| Measurement {
+            connections,
+            ..measurement(month.clone(), contender, 1.0, p50_ms)
+        };
+        let all = [of(Contender::Daemon, 1, 201.0), of(Contender::Daemon, 4, 900.0), of(Contender::Textbook, 1, 900.0)];
+        let figure = |name: &str, value| Figure::new(Part::Ranges, name.to_owned(), "×", vec![value]);
+        let figures = [figure("settling", 1.4).at_most(1.5), figure("memory", 99.0)];
+        let evaluated: Vec<_> =
+            evaluate(&all, &[], &figures).into_iter().map(|target| (target.name, target.bound, target.met)).collect();
+        let expected = [
+            ("30 days, 10 visitors an hour: p50 in ms", Bound::AtMost(200.0), false),
+            ("settling", Bound::AtMost(1.5), true),
         ];
         assert_eq!(evaluated, expected.map(|(name, bound, met)| (name.to_owned(), bound, met)));
     }

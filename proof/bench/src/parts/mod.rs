@@ -3,9 +3,11 @@
 mod access;
 mod growth;
 mod mix;
+mod ranges;
 mod reads;
 mod replicas;
 mod rows;
+mod settling;
 mod shards;
 mod sites;
 mod writes;
@@ -18,6 +20,7 @@ use model::{Hour, Timestamp};
 
 use crate::{
     database::Database,
+    figure::Figure,
     fill::{self, FilledHour},
     interleave::{Instruments, Planned},
     ledger::Audited,
@@ -42,6 +45,7 @@ pub(crate) struct Findings {
     pub(crate) measurements: Vec<Measurement>,
     pub(crate) audited: Audited,
     pub(crate) memory: Vec<Memory>,
+    pub(crate) figures: Vec<Figure>,
 }
 
 struct Stage<'a> {
@@ -87,6 +91,7 @@ pub(crate) async fn measure(
         all.measurements.extend(found.measurements);
         all.audited += found.audited;
         all.memory.extend(found.memory);
+        all.figures.extend(found.figures);
     }
     Ok(all)
 }
@@ -115,6 +120,7 @@ impl Stage<'_> {
             Part::Access => return access::measure(self).await,
             Part::Sites => return sites::measure(self).await,
             Part::Shards => return shards::measure(self).await,
+            Part::Ranges => return ranges::measure(self).await,
         };
         // These parts share one daemon, so each figure includes the parts before it.
         found.memory.push(Memory { after: part, peak_mib: self.daemon.peak_memory_mib() });
@@ -130,7 +136,7 @@ impl Stage<'_> {
     async fn run_on(&self, planned: &[Planned<'_>], counters: &[&Server]) -> anyhow::Result<Findings> {
         self.database.calm_down().await?;
         let (measurements, audited) = self.instruments.measure(planned, counters).await?;
-        Ok(Findings { measurements, audited, memory: Vec::new() })
+        Ok(Findings { measurements, audited, ..Findings::default() })
     }
 
     /// Fills hours for the daemon, and checks its counts.
