@@ -296,7 +296,7 @@ create table analytics.visitors (
     constraint visitors_pkey PRIMARY KEY (site, number)
 );
 create index analytics.visitors_name
-    unique on analytics.visitors USING btree (site, name);
+    unique on analytics.visitors USING btree (site, name) INCLUDE (number);
 
 -- One row for each lane of each running daemon.
 create table analytics.writers (
@@ -517,8 +517,7 @@ create function analytics.number_visitors(hour timestamptz, sites integer[], of_
 
 create function analytics.open_visitors(firsts timestamptz[], behinds timestamptz[], site integer)
     returns TABLE(period bigint, numbers integer[], unnumbered bigint) language sql stable
-        security definer set search_path=pg_catalog, pg_temp set enable_hashjoin=off set
-        enable_mergejoin=off as body 3424db5a98035986;
+        security definer set search_path=pg_catalog, pg_temp as body 642ad7f212eec30a;
 
 create function analytics.period_counts(firsts timestamptz[], behinds timestamptz[], site integer)
     returns TABLE(period bigint, clicks bigint, impressions bigint, settled boolean) language sql

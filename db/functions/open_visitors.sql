@@ -1,16 +1,31 @@
 -- The visitors of the open hours of periods of a site, each from its first hour up to but not including the
--- hour behind it: the numbers of those who have one, in no order, and how many have none. A row for each
--- period with open hours. It names nobody.
+-- hour behind it: the numbers of those who have one, in no order, in a row for each period and open hour of
+-- it, and in a row for each period how many have none. It names nobody.
 
 create or replace function analytics.open_visitors(firsts timestamptz[], behinds timestamptz[], site integer)
 returns table (period bigint, numbers integer[], unnumbered bigint)
-language sql stable security definer set search_path = pg_catalog, pg_temp set enable_hashjoin = off set enable_mergejoin = off as $$
-    select
-        p.period,
-        array_agg(v.number) filter (where v.number is not null),
-        count(distinct u.user_name) filter (where v.number is null)
-    from unnest(firsts, behinds) with ordinality as p (first, behind, period)
-    join analytics.hour_users as u on u.hour >= p.first and u.hour < p.behind and u.site = open_visitors.site
-    left join analytics.visitors as v on v.site = u.site and v.name = u.user_name
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    with periods as materialized (
+        select p.first, p.behind, p.period from unnest(firsts, behinds) with ordinality as p (first, behind, period)
+    ), seen as materialized (
+        -- Each is looked for once for all periods, and nobody of an hour before or behind them.
+        select u.hour, u.user_name, v.number
+        from analytics.hour_users as u
+        left join lateral (
+            select v.number from analytics.visitors as v where v.site = open_visitors.site and v.name = u.user_name limit 1
+        ) as v on true
+        where u.site = open_visitors.site
+            and u.hour >= (select min(p.first) from periods as p) and u.hour < (select max(p.behind) from periods as p)
+    ), hours as materialized (
+        select s.hour, array_agg(s.number) filter (where s.number is not null) as numbers from seen as s group by s.hour
+    )
+    select p.period, h.numbers, 0
+    from periods as p join hours as h on h.hour >= p.first and h.hour < p.behind
+    where h.numbers is not null
+    union all
+    select p.period, null, count(distinct s.user_name)
+    from periods as p
+    join hours as h on h.hour >= p.first and h.hour < p.behind
+    join seen as s on s.hour = h.hour and s.number is null
     group by p.period
 $$;

@@ -244,11 +244,9 @@ async fn open_visitors(
     let mut found: Vec<Found> = iter::repeat_with(Found::default).take(firsts.len()).collect();
     for row in transaction.query(&statement, &[&firsts, &behinds, &site.number()]).await? {
         let numbers: Option<Vec<i32>> = row.get(1);
-        found[place_in(&row)] = Found {
-            visitors: numbers.unwrap_or_default().into_iter().collect(),
-            unnumbered: u64::try_from(row.get::<_, i64>(2)).unwrap_or_default(),
-            unknown: Vec::new(),
-        };
+        let found = &mut found[place_in(&row)];
+        found.visitors.unite(&numbers.unwrap_or_default().into_iter().collect());
+        found.unnumbered += u64::try_from(row.get::<_, i64>(2)).unwrap_or_default();
     }
     Ok(found)
 }
