@@ -242,7 +242,10 @@ async fn open_visitors(
     let open = "select period, numbers, unnumbered from analytics.open_visitors($1, $2, $3)";
     let statement = transaction.prepare_cached(open).await?;
     let mut found: Vec<Found> = iter::repeat_with(Found::default).take(firsts.len()).collect();
-    for row in transaction.query(&statement, &[&firsts, &behinds, &site.number()]).await? {
+    let parameters: [&(dyn ToSql + Sync); 3] = [&firsts, &behinds, &site.number()];
+    // Those of one hour after the other, so that memory holds few of them.
+    let mut rows = pin!(transaction.query_raw(&statement, parameters).await?);
+    while let Some(row) = rows.try_next().await? {
         let numbers: Option<Vec<i32>> = row.get(1);
         let found = &mut found[place_in(&row)];
         found.visitors.unite(&numbers.unwrap_or_default().into_iter().collect());
