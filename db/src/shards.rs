@@ -176,6 +176,14 @@ impl Shards {
         Place::of(shard, self.len(), self.stores[shard].url())
     }
 
+    /// The database by its name and where it is, without who connects, or how many there are: messages about one of several begin with its place.
+    pub fn names(&self) -> String {
+        match self.len() {
+            1 => format!("the database {}", self.stores[0].name()),
+            several => format!("{several} databases"),
+        }
+    }
+
     /// The counter, a UUID; none before it is known, which is once all databases of several have answered.
     pub fn counter(&self) -> Option<&str> {
         self.expected.counter()

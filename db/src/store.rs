@@ -14,7 +14,7 @@ use crate::{
     columns::SiteColumn,
     connection::{
         COUNT_SOUNDLY, Connected, Connector, Object, Pool, PoolUse, REFUSE_TO_MISS_CHUNKS, Session, StoreOptions,
-        pool_of, prepare_session, take_from,
+        database_name, pool_of, prepare_session, take_from,
     },
     identity::{self, Expected, FoundAt},
 };
@@ -81,6 +81,11 @@ impl Store {
     #[must_use]
     pub fn without_identity(&self) -> Self {
         Self::on(self.inner.connector.without_identity(), self.inner.options.clone(), self.inner.url.clone())
+    }
+
+    /// The name of the database and where it is, as in `analytics at db.example:5432`.
+    pub fn name(&self) -> String {
+        database_name(&self.inner.url)
     }
 
     /// What the database says of itself.

@@ -1,5 +1,6 @@
 //! The daemon as a whole: puts its parts together from the configuration, serves, and stops in order.
 
+mod addresses;
 mod startup;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -38,6 +39,7 @@ use crate::{
         output::Output,
     },
 };
+use addresses::{Addresses, Taken};
 use startup::{DATABASE_PATIENCE, Preparation, is_outage, read_tokens};
 
 /// How long the lanes may take to end after the last connection has.
@@ -55,9 +57,10 @@ pub async fn run(config: Config, output: &Output) -> anyhow::Result<()> {
             tasks.stop();
         }
     });
+    let addresses = Addresses::take(&config)?;
     match &config.database {
-        Database::Urls(urls) => Box::pin(serve(&config, urls, output, tasks)).await,
-        Database::Embedded(options) => Box::pin(serve_embedded(&config, options, output, tasks)).await,
+        Database::Urls(urls) => Box::pin(serve(&config, urls, addresses, output, tasks)).await,
+        Database::Embedded(options) => Box::pin(serve_embedded(&config, options, addresses, output, tasks)).await,
     }
 }
 
@@ -71,6 +74,7 @@ pub fn is_of_settings(error: &anyhow::Error) -> bool {
 async fn serve_embedded(
     config: &Config,
     options: &EmbeddedOptions,
+    addresses: Addresses,
     output: &Output,
     tasks: Tasks,
 ) -> anyhow::Result<()> {
@@ -81,7 +85,7 @@ async fn serve_embedded(
         "embedded database: {}. It is for trials and has no backup", embedded.description()
     );
     let urls = [embedded.url().to_owned()];
-    let serving = serve(config, &urls, output, tasks.clone());
+    let serving = serve(config, &urls, addresses, output, tasks.clone());
     tokio::pin!(serving);
     let served = tokio::select! {
         served = &mut serving => served,
@@ -96,8 +100,15 @@ async fn serve_embedded(
     served
 }
 
-async fn serve(config: &Config, urls: &[String], output: &Output, tasks: Tasks) -> anyhow::Result<()> {
-    match tasks.unless_stopping(App::start(config, urls, output, tasks.clone())).await {
+async fn serve(
+    config: &Config,
+    urls: &[String],
+    addresses: Addresses,
+    output: &Output,
+    tasks: Tasks,
+) -> anyhow::Result<()> {
+    let starting = Box::pin(App::start(config, urls, addresses, output, tasks.clone()));
+    match tasks.unless_stopping(starting).await {
         Some(Ok(app)) => app.serve(output).await,
         unfinished => {
             tasks.end_background();
@@ -122,7 +133,13 @@ struct App {
 }
 
 impl App {
-    async fn start(config: &Config, urls: &[String], output: &Output, tasks: Tasks) -> anyhow::Result<Self> {
+    async fn start(
+        config: &Config,
+        urls: &[String],
+        addresses: Addresses,
+        output: &Output,
+        tasks: Tasks,
+    ) -> anyhow::Result<Self> {
         let shards = Shards::new(urls, &StoreOptions::default())?;
         let metrics = Arc::new(Metrics::new(
             http::route_names(),
@@ -138,7 +155,7 @@ impl App {
         let is_counter_known = shards.len() == 1 || shards.counter().is_some();
         let may_do_without = has_spool && is_counter_known;
         let patience = if may_do_without { Duration::ZERO } else { DATABASE_PATIENCE };
-        service_manager::waits("waiting for the database");
+        service_manager::waits(&format!("waiting for {}", shards.names()));
         let mut preparation = Preparation::new(&shards, config.migrate, &metrics);
         let left_to_prepare = match preparation.make(patience).await {
             Ok(()) => None,
@@ -157,10 +174,9 @@ impl App {
             async move { tokens.follow().await }
         });
 
-        let listen = |address| http::listen(address).with_context(|| format!("cannot listen on {address}"));
-        let listener = listen(config.listen)?;
+        let listener = addresses.public.listen()?;
         let address = listener.local_addr().context("cannot find out which port was taken")?;
-        let admin_listener = config.admin_listen.map(listen).transpose()?;
+        let admin_listener = addresses.admin.map(Taken::listen).transpose()?;
 
         let gate = |listener, listen| Arc::new(Gate::new(listener, listen, &config.access, Arc::clone(&tokens)));
         let public = gate(Listener::Public, config.listen);
@@ -271,7 +287,7 @@ async fn tokens(
     let may_be_there = is_prepared || shards.len() > 1;
     let patience = if is_prepared { patience } else { Duration::ZERO };
     let may_do_without = config.spool.is_some() || !is_prepared;
-    if may_be_there && read_tokens(&tokens, shards.place(0), patience, may_do_without).await? {
+    if may_be_there && read_tokens(&tokens, shards, patience, may_do_without).await? {
         // The copy is written before the first request is admitted.
         tokens.keep().await;
         let admin = config.admin_listen.map(|listen| ("admin-listen", listen));

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{anyhow, bail};
 use db::{
-    Place, Shards, ShardsError, Store, pooler,
+    Shards, ShardsError, Store, pooler,
     schema::{self, SchemaError, SchemaStatus},
 };
 use tokio::time::{Instant, sleep};
@@ -36,7 +36,7 @@ impl Preparation {
         let prepared = if self.migrates {
             self.migrate(patience).await
         } else {
-            patiently(patience, async || self.shards.verify().await).await
+            patiently(&self.shards, patience, async || self.shards.verify().await).await
         };
         let (away, patience) = match prepared {
             Err(error) if is_outage(&error) && self.shards.counter().is_some() => (Some(error), Duration::ZERO),
@@ -70,7 +70,7 @@ impl Preparation {
     }
 
     async fn migrate(&self, patience: Duration) -> anyhow::Result<()> {
-        let migrated = patiently(patience, async || self.shards.migrate(None, None).await).await?;
+        let migrated = patiently(&self.shards, patience, async || self.shards.migrate(None, None).await).await?;
         for (shard, migrated) in migrated.into_iter().enumerate() {
             let (place, applied) = (self.shards.place(shard), migrated.applied.len());
             tracing::info!(flavour = %migrated.flavour, migrations = applied, "{place}the schema is up to date");
@@ -89,9 +89,10 @@ impl Preparation {
         let of_shard = |error: SchemaError| ShardsError::Schema(self.shards.place(shard), Box::new(error));
         if !self.migrates {
             // `migrate` checks this itself.
-            patiently(patience, async || sessions(store).await.map_err(of_shard)).await?;
+            patiently(&self.shards, patience, async || sessions(store).await.map_err(of_shard)).await?;
         }
-        let status: SchemaStatus = patiently(patience, async || schema::status(store).await.map_err(of_shard)).await?;
+        let status: SchemaStatus =
+            patiently(&self.shards, patience, async || schema::status(store).await.map_err(of_shard)).await?;
         let metrics = &self.metrics.shards[shard].database;
         metrics.schema_version.set(status.version().into());
         metrics.answered();
@@ -121,12 +122,12 @@ async fn sessions(store: &Store) -> Result<(), SchemaError> {
 /// Whether the tokens could be read. `may_do_without`: the daemon works without them.
 pub(super) async fn read_tokens(
     tokens: &AccessTables,
-    first: Place,
+    shards: &Shards,
     patience: Duration,
     may_do_without: bool,
 ) -> anyhow::Result<bool> {
-    let read = async || tokens.refresh().await.map_err(|error| ShardsError::Store(first.clone(), error));
-    match patiently(patience, read).await {
+    let read = async || tokens.refresh().await.map_err(|error| ShardsError::Store(shards.place(0), error));
+    match patiently(shards, patience, read).await {
         Ok(()) => Ok(true),
         Err(error) if may_do_without && is_outage(&error) => {
             tracing::warn!("{}; the access tokens cannot be read", db::describe(error.as_ref()));
@@ -141,7 +142,11 @@ pub(super) fn is_outage(error: &anyhow::Error) -> bool {
 }
 
 /// Repeats a call for a while as long as a database cannot be reached.
-async fn patiently<T>(patience: Duration, mut call: impl AsyncFnMut() -> Result<T, ShardsError>) -> anyhow::Result<T> {
+async fn patiently<T>(
+    shards: &Shards,
+    patience: Duration,
+    mut call: impl AsyncFnMut() -> Result<T, ShardsError>,
+) -> anyhow::Result<T> {
     let began = Instant::now();
     loop {
         match call().await {
@@ -150,9 +155,13 @@ async fn patiently<T>(patience: Duration, mut call: impl AsyncFnMut() -> Result<
                     return Err(error.into());
                 }
                 if began.elapsed() >= patience {
-                    return Err(anyhow!(error).context(format!("no database after {} seconds", patience.as_secs())));
+                    return Err(anyhow!(error).context(format!(
+                        "{} did not answer for {} seconds",
+                        shards.names(),
+                        patience.as_secs()
+                    )));
                 }
-                tracing::warn!(%error, "waiting for the database");
+                tracing::warn!(%error, "waiting for {}", shards.names());
                 sleep(PAUSE).await;
             }
             other => return Ok(other?),

@@ -1,8 +1,12 @@
 //! The command line, made from the table.
 
-use std::{io::Write, path::PathBuf};
+use std::{env, ffi::OsString, io::Write, path::PathBuf};
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{
+    Arg, ArgAction, ArgMatches, Command,
+    builder::StyledStr,
+    error::{ContextKind, ContextValue},
+};
 use clap_complete::Shell;
 
 use super::{
@@ -26,7 +30,7 @@ impl Invocation {
     /// Reads the command line and the other sources. If the command line asks for help or is invalid, this prints a
     /// message and ends the process.
     pub fn read() -> Self {
-        let matches = command().try_get_matches().unwrap_or_else(|error| refuse(&error));
+        let matches = command().try_get_matches().unwrap_or_else(|error| refuse(&hinted(error, env::args_os())));
         Self::of(&matches, &Environment::of_this_process())
     }
 
@@ -113,6 +117,23 @@ pub fn command() -> Command {
         .args([flag(&settings::CONFIG)])
         .args(settings::ALL.iter().map(|entry| flag(entry.about)))
         .subcommands([show_config, healthcheck, completions, man])
+}
+
+/// Says how a value is given that was refused because it stands behind a flag that need not have one.
+pub(super) fn hinted(mut error: clap::Error, arguments: impl IntoIterator<Item = OsString>) -> clap::Error {
+    let refused = [ContextKind::InvalidSubcommand, ContextKind::InvalidArg].into_iter().find_map(|of| error.get(of));
+    let Some(ContextValue::String(refused)) = refused else { return error };
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let flag = arguments.windows(2).find(|two| two[1].as_os_str() == refused.as_str()).map(|two| &two[0]);
+    let about = settings::ALL.iter().map(|entry| entry.about).find(|about| {
+        matches!(about.form, Form::ValueOr(_) | Form::Switch)
+            && flag.is_some_and(|flag| *flag == *format!("--{}", about.name))
+    });
+    if let Some(About { name, value_name, .. }) = about {
+        let tip = StyledStr::from(format!("the value follows an equals sign: --{name}={value_name}"));
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    }
+    error
 }
 
 /// Prints clap's error with passwords masked, since it repeats parts of the command line, and ends the process.

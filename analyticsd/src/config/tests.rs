@@ -4,7 +4,7 @@ use crate::telemetry::output::LogFormat;
 
 use super::{
     Config, Database, Invocation, ShowFormat, Task, command,
-    command::masked,
+    command::{hinted, masked},
     definition::{About, Fallback},
     environment::Environment,
     settings,
@@ -87,6 +87,22 @@ fn embedded_takes_a_folder_after_an_equals_sign_or_the_default_one() {
         assert_eq!(options.dir.to_str(), Some(expected));
         assert!(config.migrate, "an embedded database is migrated without being asked");
     }
+}
+
+#[test]
+fn a_value_behind_a_blank_is_refused_with_how_it_is_given() {
+    for (arguments, tip) in [
+        (&["--embedded", "trial"][..], "--embedded=DIR"),
+        (&["config", "--embedded", "trial"], "--embedded=DIR"),
+        (&["--migrate", "false"], "--migrate="),
+    ] {
+        let arguments: Vec<&str> = ["analyticsd"].iter().chain(arguments).copied().collect();
+        let error = command().try_get_matches_from(&arguments).unwrap_err();
+        let said = hinted(error, arguments.iter().map(Into::into)).render().to_string();
+        assert!(said.contains(&format!("tip: the value follows an equals sign: {tip}")), "{said}");
+    }
+    let other = command().try_get_matches_from(["analyticsd", "trial"]).unwrap_err();
+    assert!(!hinted(other, ["analyticsd".into(), "trial".into()]).render().to_string().contains("equals sign"));
 }
 
 #[test]

@@ -27,5 +27,5 @@ mod watched_body;
 pub(crate) use public_path::PublicPath;
 pub(crate) use router::Router;
 pub(crate) use routes::{Services, names as route_names};
-pub(crate) use server::{Limits, listen, serve};
+pub(crate) use server::{Limits, bind, listen, serve};
 pub(crate) use service::HttpService;

@@ -71,12 +71,16 @@ impl Default for Limits {
 /// only after a second.
 const BACKLOG: u32 = 4_096;
 
-/// Listens on an address.
-pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// Takes an address, on which nobody can connect yet. Fails if another process listens there.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // Otherwise a restart would have to wait until the system has forgotten the last connections of the daemon before.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
+    Ok(socket)
+}
+
+pub(crate) fn listen(socket: TcpSocket) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 

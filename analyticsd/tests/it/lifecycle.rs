@@ -5,6 +5,7 @@ use db::{Flavour, Store, StoreOptions, embedded::Embedded, schema};
 use harness::{Daemon, TestDatabase, embedded_options, server_dir};
 use reqwest::StatusCode;
 use tokio::{
+    io::{AsyncBufReadExt, BufReader},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -35,6 +36,58 @@ async fn it_refuses_a_database_without_schema_and_names_the_command_to_run() {
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(message.contains("analytics-cli migrate up") && message.contains("--migrate"), "{message}");
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "", "it never listened");
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_told_before_any_database_is_started_or_migrated() {
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, free) = (other.local_addr().unwrap().to_string(), "127.0.0.1:0");
+    let folder = server_dir();
+    let embedded = format!("--embedded={}", folder.path().join("trial").display());
+    let database = TestDatabase::without_schema(Flavour::Postgres).await;
+    let url = database.url();
+    for (arguments, flag) in [
+        (&["--listen", &address, &embedded][..], "--listen"),
+        (&["--listen", &address, "--migrate", "--database-url", url], "--listen"),
+        (&["--listen", free, "--admin-listen", &address, "--migrate", "--database-url", url], "--admin-listen"),
+    ] {
+        let output = run(arguments).await;
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        let told = [
+            format!("cannot listen on {address}: another process listens there"),
+            format!("sport = :{}", other.local_addr().unwrap().port()),
+            format!("give another address with {flag}"),
+        ];
+        assert!(told.iter().all(|part| message.contains(part)), "{message}");
+    }
+    assert!(!folder.path().join("trial").exists(), "no database was started");
+    let schemas = "select count(*) from pg_namespace where nspname = 'analytics'";
+    let schemas: i64 = database.client().await.query_one(schemas, &[]).await.unwrap().get(0);
+    assert_eq!(schemas, 0, "no database was migrated");
+}
+
+#[tokio::test]
+async fn it_says_which_database_it_waits_for_and_not_its_password() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("postgres://ann:hunter2@127.0.0.1:{port}/counter");
+    let mut command = Daemon::command();
+    command.args(["--listen", "127.0.0.1:0", "--database-url", &url]).stderr(std::process::Stdio::piped());
+    let mut process = command.kill_on_drop(true).spawn().unwrap();
+    let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+    let told = format!("waiting for the database counter at 127.0.0.1:{port}");
+    timeout(Duration::from_mins(1), async {
+        loop {
+            let line = lines.next_line().await.unwrap().expect("it goes on waiting");
+            assert!(!line.contains("hunter2"), "{line}");
+            if line.contains(&told) {
+                break;
+            }
+        }
+    })
+    .await
+    .expect("it says so");
+    process.kill().await.unwrap();
 }
 
 #[tokio::test]

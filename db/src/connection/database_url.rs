@@ -121,6 +121,16 @@ pub fn unproven_hosts(url: &str) -> Result<Vec<String>, DatabaseUrlError> {
     Ok(url.hosts.iter().filter(|host| !host.is_on_this_machine()).map(Server::name).collect())
 }
 
+/// The name of a database and where it is, as in `analytics at db.example:5432`.
+pub(crate) fn database_name(url: &str) -> String {
+    // What cannot be read was refused before.
+    let Ok(url) = DatabaseUrl::read(url) else { return String::new() };
+    let hosts: Vec<String> = url.hosts.iter().map(Server::name).collect();
+    // A database is named after its user unless another name is given.
+    let name = url.config.get_dbname().or_else(|| url.config.get_user());
+    format!("{} at {}", name.unwrap_or_default(), hosts.join(", ")).trim_start().to_owned()
+}
+
 /// A place where the database may be found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Server {
@@ -238,10 +248,22 @@ fn hosts_of(config: &Config) -> Result<Vec<Server>, DatabaseUrlError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{DatabaseUrl, check_database_url, unproven_hosts};
+    use super::{DatabaseUrl, check_database_url, database_name, unproven_hosts};
 
     fn fault(url: &str) -> String {
         check_database_url(url).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_database_is_named_without_who_connects() {
+        for (url, name) in [
+            ("postgres://ann:secret@db.example/analytics", "analytics at db.example:5432"),
+            ("postgres://ann:secret@db.example:6432,[::1]/", "ann at db.example:6432, [::1]:5432"),
+            ("postgres://ann@/trial?host=%2Frun%2Fpostgresql", "trial at /run/postgresql"),
+            ("host=db.example password=secret", "at db.example:5432"),
+        ] {
+            assert_eq!(database_name(url), name, "{url}");
+        }
     }
 
     #[test]

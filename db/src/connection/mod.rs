@@ -15,6 +15,7 @@ mod tls;
 
 pub use connector::Connected;
 pub(crate) use connector::Connector;
+pub(crate) use database_url::database_name;
 pub use database_url::{DatabaseUrlError, check_database_url, unproven_hosts};
 pub use options::StoreOptions;
 pub use password::{has_password, mask_password, mask_passwords_in};
