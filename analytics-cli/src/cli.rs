@@ -79,11 +79,11 @@ mod tests {
     fn what_contradicts_itself_or_lacks_something_is_a_usage_error() {
         let table: [(&[&str], ErrorKind); 16] = [
             (&["query", "--at", "now", "--from", "now", "--to", "now"], ErrorKind::ArgumentConflict),
-            (&["query", "--from", "now"], ErrorKind::MissingRequiredArgument),
+            (&["query", "--to", "now"], ErrorKind::MissingRequiredArgument),
             (&["query", "--last", "24h", "--at", "now"], ErrorKind::ArgumentConflict),
             (&["query", "--last", "a day"], ErrorKind::ValueValidation),
             (&["query", "--plot", "--format", "csv"], ErrorKind::ArgumentConflict),
-            (&["query", "--at", "yesterday"], ErrorKind::ValueValidation),
+            (&["query", "--at", "tomorrow"], ErrorKind::ValueValidation),
             (&["query", "--server", "ftp://counter"], ErrorKind::ValueValidation),
             (&["send", "--user", "ann", "--event", "Click"], ErrorKind::ValueValidation),
             (&["import", "--format", "csv"], ErrorKind::MissingRequiredArgument),

@@ -6,6 +6,7 @@
 //! - `doctor` looks for what is wrong with a server and its database;
 //! - `site` is which site a command is for;
 //! - `database` connects for the commands that use the database, or the shards; those that use the server have the crate `client`;
+//! - `range` is which periods a command is for;
 //! - `time` reads the times that people write on a command line;
 //! - `failure` decides the exit code;
 //! - `settings` decides which server and database apply: flags, environment, profiles of a configuration file,
@@ -21,6 +22,7 @@ mod doctor;
 mod failure;
 mod import;
 mod output;
+mod range;
 mod settings;
 mod site;
 mod time;

@@ -1,7 +1,7 @@
 use std::{str::FromStr, time::Duration};
 
 use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat};
-use model::{Hour, InvalidInput, Timestamp};
+use model::{Calendar, Hour, InvalidInput, Step, Timestamp};
 use thiserror::Error;
 
 use crate::{failure::Failure, output};
@@ -14,17 +14,35 @@ pub(crate) enum TimeArgument {
     /// RFC 3339.
     Date(Timestamp),
     Millis(Timestamp),
-    /// A UTC hour, as in `2015-05-17T10`.
-    Hour(Hour),
-    /// A UTC day, as in `2015-05-17`.
+    /// As in `2015-05-17T10`.
+    Hour(NaiveDateTime),
+    /// As in `2015-05-17`.
     Day(NaiveDate),
-    /// So many UTC days before today.
+    /// So many days before today.
     DaysAgo(u64),
+}
+
+/// What times are read by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    pub(crate) now: Timestamp,
+    /// Whose days and hours are meant.
+    pub(crate) calendar: Calendar,
+}
+
+impl Clock {
+    pub(crate) fn of(calendar: Calendar) -> Self {
+        Self { now: Timestamp::now(), calendar }
+    }
+
+    pub(crate) fn utc() -> Self {
+        Self::of(Calendar::UTC)
+    }
 }
 
 #[derive(Debug, Error)]
 #[error(
-    "{fault}; accepted is RFC 3339 as in 2015-05-17T10:05:03Z, a UTC day or hour as in 2015-05-17 or 2015-05-17T10, today, yesterday, now, a time \
+    "{fault}; accepted is RFC 3339 as in 2015-05-17T10:05:03Z, a day or hour as in 2015-05-17 or 2015-05-17T10, today, yesterday, now, a time \
      before now as in -2h, -90s or -1d, or milliseconds since 1970"
 )]
 pub(crate) struct InvalidTime {
@@ -55,10 +73,9 @@ impl FromStr for TimeArgument {
         } else if let Some(age) = text.strip_prefix('-') {
             humantime::parse_duration(age).map(Self::Ago).map_err(|e| invalid(e.to_string()))
         } else if let Ok(day) = text.parse::<NaiveDate>() {
-            first_instant(day).map(|_| Self::Day(day)).map_err(|e| invalid(e.to_string()))
+            in_range(day.and_time(NaiveTime::MIN)).map(|()| Self::Day(day)).map_err(|e| invalid(e.to_string()))
         } else if let Ok(hour) = NaiveDateTime::parse_from_str(&format!("{text}:00"), "%Y-%m-%dT%H:%M") {
-            let at = Timestamp::from_millis(hour.and_utc().timestamp_millis()).map_err(|e| invalid(e.to_string()))?;
-            Ok(Self::Hour(Hour::containing(at)))
+            in_range(hour).map(|()| Self::Hour(hour)).map_err(|e| invalid(e.to_string()))
         } else {
             let date = DateTime::parse_from_rfc3339(text).map_err(|_| invalid("this is not a time".to_owned()))?;
             Timestamp::from_millis(date.timestamp_millis()).map(Self::Date).map_err(|e| invalid(e.to_string()))
@@ -68,30 +85,38 @@ impl FromStr for TimeArgument {
 
 impl TimeArgument {
     /// Warns if the number was probably meant as seconds. `flag` is the flag that the time was given with.
-    pub(crate) fn resolve(&self, flag: &str, now: Timestamp) -> Result<Timestamp, Failure> {
+    pub(crate) fn resolve(&self, flag: &str, clock: Clock) -> Result<Timestamp, Failure> {
         if let Self::Millis(at) = self
             && let Some(suspicion) = seconds_suspicion(*at)
         {
             output::warn(&format!("{flag} {suspicion}"));
         }
-        self.instant(now).map_err(|invalid| Failure::CannotRun(format!("{flag}: {invalid}")))
+        self.instant(clock).map_err(|invalid| Failure::CannotRun(format!("{flag}: {invalid}")))
     }
 
-    /// The same where the time is the last of a range: of a day its last instant.
-    pub(crate) fn resolve_last(&self, flag: &str, now: Timestamp) -> Result<Timestamp, Failure> {
-        let first = self.resolve(flag, now)?;
-        Ok(match self {
-            Self::Day(_) | Self::DaysAgo(_) => Hour::containing(first).plus(23).start(),
-            _ => first,
-        })
+    /// The same where the time is the last of a range: of a day its last hour.
+    pub(crate) fn resolve_last(&self, flag: &str, clock: Clock) -> Result<Timestamp, Failure> {
+        let first = self.resolve(flag, clock)?;
+        if !self.is_day() {
+            return Ok(first);
+        }
+        let day = clock.calendar.period(Step::Day, Hour::containing(first));
+        day.map(|day| day.end().start()).map_err(|invalid| Failure::CannotRun(format!("{flag}: {invalid}")))
     }
 
-    fn instant(&self, now: Timestamp) -> Result<Timestamp, InvalidInput> {
+    /// Whether it is a whole day.
+    pub(crate) fn is_day(&self) -> bool {
+        matches!(self, Self::Day(_) | Self::DaysAgo(_))
+    }
+
+    fn instant(&self, Clock { now, calendar }: Clock) -> Result<Timestamp, InvalidInput> {
+        let begin = |local| Ok(calendar.hour_at(local)?.map_or(Timestamp::MIN, Hour::start));
         match self {
-            Self::Hour(hour) => Ok(hour.start()),
-            Self::Day(day) => first_instant(*day),
+            Self::Hour(hour) => begin(*hour),
+            Self::Day(day) => begin(day.and_time(NaiveTime::MIN)),
             Self::DaysAgo(days) => {
-                first_instant(now.to_utc().date_naive().checked_sub_days(Days::new(*days)).unwrap_or(NaiveDate::MIN))
+                let day = calendar.date(now).checked_sub_days(Days::new(*days)).unwrap_or(NaiveDate::MIN);
+                begin(day.and_time(NaiveTime::MIN))
             }
             Self::Now => Ok(now),
             Self::Ago(age) => {
@@ -103,8 +128,9 @@ impl TimeArgument {
     }
 }
 
-fn first_instant(day: NaiveDate) -> Result<Timestamp, InvalidInput> {
-    Timestamp::from_millis(day.and_time(NaiveTime::MIN).and_utc().timestamp_millis())
+/// Whether events are counted of that time.
+fn in_range(local: NaiveDateTime) -> Result<(), InvalidInput> {
+    Timestamp::from_millis(local.and_utc().timestamp_millis()).map(drop)
 }
 
 /// A warning about a number of milliseconds that is more likely a number of seconds.
@@ -125,9 +151,14 @@ pub(crate) fn seconds_suspicion(at: Timestamp) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use model::Timestamp;
+    use model::{Calendar, Timestamp};
 
-    use super::{TimeArgument, seconds_suspicion};
+    use super::{Clock, TimeArgument, seconds_suspicion};
+
+    /// 10:05:03 UTC, 12:05:03 in Berlin, on May 17, 2015.
+    fn clock(zone: &str) -> Clock {
+        Clock { now: at(1_431_857_103_000), calendar: zone.parse::<Calendar>().unwrap() }
+    }
 
     fn at(millis: i64) -> Timestamp {
         Timestamp::from_millis(millis).unwrap()
@@ -135,7 +166,6 @@ mod tests {
 
     #[test]
     fn every_way_to_write_a_time_is_understood() {
-        let now = at(1_431_857_103_000);
         let table = [
             ("now", 1_431_857_103_000),
             ("-0s", 1_431_857_103_000),
@@ -155,7 +185,7 @@ mod tests {
         ];
         for (text, millis) in table {
             let time: TimeArgument = text.parse().unwrap();
-            assert_eq!(time.instant(now), Ok(at(millis)), "{text:?}");
+            assert_eq!(time.instant(clock("UTC")), Ok(at(millis)), "{text:?}");
         }
     }
 
@@ -184,22 +214,39 @@ mod tests {
 
     #[test]
     fn a_day_that_ends_a_range_is_in_it_as_a_whole() {
-        let now = at(1_431_857_103_000);
-        for (text, millis) in [
-            ("2015-05-16", 1_431_817_200_000),
-            ("yesterday", 1_431_817_200_000),
-            ("2015-05-17T10", 1_431_856_800_000),
-            ("now", 1_431_857_103_000),
+        for (text, zone, millis) in [
+            ("2015-05-16", "UTC", 1_431_817_200_000),
+            ("yesterday", "UTC", 1_431_817_200_000),
+            ("2015-05-17T10", "UTC", 1_431_856_800_000),
+            ("now", "UTC", 1_431_857_103_000),
+            ("yesterday", "Europe/Berlin", 1_431_810_000_000),
         ] {
             let time: TimeArgument = text.parse().unwrap();
-            assert_eq!(time.resolve_last("--to", now).unwrap(), at(millis), "{text:?}");
+            assert_eq!(time.resolve_last("--to", clock(zone)).unwrap(), at(millis), "{text:?}");
         }
+    }
+
+    #[test]
+    fn days_and_hours_are_those_of_the_time_zone() {
+        for (text, utc) in [
+            ("2015-05-17", "2015-05-16T22:00:00Z"),
+            ("today", "2015-05-16T22:00:00Z"),
+            ("2015-05-17T10", "2015-05-17T08:00:00Z"),
+            ("2015-03-29T02", "2015-03-29T01:00:00Z"),
+            ("2015-05-17T10:00:00Z", "2015-05-17T10:00:00Z"),
+        ] {
+            let time: TimeArgument = text.parse().unwrap();
+            let at = time.instant(clock("Europe/Berlin")).unwrap();
+            assert_eq!(at, Timestamp::parse_either(utc).unwrap(), "{text}");
+        }
+        let refused = "today".parse::<TimeArgument>().unwrap().instant(clock("Asia/Kolkata")).unwrap_err();
+        assert!(refused.to_string().contains("+05:30"), "{refused}");
     }
 
     #[test]
     fn a_time_before_1970_is_refused_when_it_is_resolved() {
         let ago: TimeArgument = "-1000years".parse().unwrap();
-        assert_eq!(ago.instant(at(0)).unwrap_err().fault, "is negative");
+        assert_eq!(ago.instant(clock("UTC")).unwrap_err().fault, "is negative");
     }
 
     #[test]

@@ -129,8 +129,18 @@ impl Store {
                 impressions,
                 settled,
             };
+            let mut rows: Vec<PeriodRow> = of_each.into_iter().zip(sums).map(row).collect();
+            let are_hours = periods.iter().all(|hours| hours.start() == hours.end());
+            let is_unknown = |row: &PeriodRow| matches!(row.unique_users, UniqueUsers::Unknown(_));
+            if are_hours && rows.iter().any(is_unknown) {
+                // How many visitors a single hour had stays also where its set is not kept.
+                let all = *periods[0].start()..=*periods[periods.len() - 1].end();
+                for (row, hour) in rows.iter_mut().zip(hours(transaction, site, &all).await?) {
+                    row.unique_users = UniqueUsers::Exactly(hour.counts.unique_users);
+                }
+            }
             let stored = stored(transaction, site).await?;
-            Ok(PeriodCounts { periods: of_each.into_iter().zip(sums).map(row).collect(), unique_users, stored })
+            Ok(PeriodCounts { periods: rows, unique_users, stored })
         })
         .await
     }

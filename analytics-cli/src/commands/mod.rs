@@ -37,9 +37,12 @@ use crate::{
 pub(crate) enum Command {
     /// Send one event.
     Send(SendArgs),
-    /// Show the counts of an hour, or of every hour of a range.
+    /// Show the counts of an hour, or of every hour, day, week or month of a range.
+    ///
+    /// Unique users are exact, also those of the whole range, which stand below the table. Hours and days are those of UTC unless
+    /// --time-zone is given.
     Query(QueryArgs),
-    /// Show the busiest hours.
+    /// Show the busiest hours, days, weeks or months of a range, which is the last 30 days unless another is given.
     Top(TopArgs),
     /// Show the current hour as it changes.
     Tail(TailArgs),
@@ -90,7 +93,7 @@ pub(crate) enum Command {
     /// Find problems of the server and its database.
     ///
     /// Each check prints a line: the result, what was found and, unless all is well, what to do next. Checks of the
-    /// database need --database-url, or --shard for each of several. Nothing is changed.
+    /// database need --database-url, --embedded for that of a trial, or --shard for each of several. Nothing is changed.
     ///
     /// Exits 0 if there are no problems (warnings are allowed); else 1.
     Doctor(DoctorArgs),

@@ -2,9 +2,14 @@ use std::process::ExitCode;
 
 use clap::Args;
 use client::{Client, Delivery};
-use model::{Event, EventKind, Hour, IdempotencyKey, InvalidInput, Timestamp, UserName};
+use model::{Event, EventKind, Hour, IdempotencyKey, InvalidInput, UserName};
 
-use crate::{failure::Failure, output, site::SiteOption, time::TimeArgument};
+use crate::{
+    failure::Failure,
+    output,
+    site::SiteOption,
+    time::{Clock, TimeArgument},
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct SendArgs {
@@ -19,7 +24,8 @@ pub(crate) struct SendArgs {
     #[arg(long, value_name = "EVENT", value_parser = parse_kind)]
     event: EventKind,
 
-    /// The time of the event: RFC 3339, now, a time before now as in -2h, or milliseconds since 1970.
+    /// The time of the event: RFC 3339, now, a time before now as in -2h, milliseconds since 1970, or when a UTC day or hour begins, as in
+    /// 2015-05-17T10 or yesterday.
     #[arg(long, value_name = "TIME", default_value = "now", allow_hyphen_values = true)]
     at: TimeArgument,
 
@@ -30,7 +36,7 @@ pub(crate) struct SendArgs {
 
 pub(crate) async fn run(args: SendArgs, client: Client) -> Result<ExitCode, Failure> {
     let client = &client.at_site(args.site.site.clone());
-    let at = args.at.resolve("--at", Timestamp::now())?;
+    let at = args.at.resolve("--at", Clock::utc())?;
     let event = Event { at, user: args.user, kind: args.event };
     match client.send(&event, args.id.as_ref()).await {
         Ok(Delivery::Stored(_)) => {

@@ -1,48 +1,56 @@
-use std::{process::ExitCode, time::Duration};
+use std::{cmp::Reverse, process::ExitCode, time::Duration};
 
 use clap::{Args, value_parser};
 use client::Client;
-use model::{HourRow, Timestamp};
+use model::{Period, Step};
 
-use super::query::last_hours;
 use crate::{
     failure::Failure,
-    output::{self, HourFormat, Metric},
+    output::{self, Metric, PeriodFormat},
+    range::{RangeArgs, Span},
     site::SiteOption,
-    time::parse_span,
 };
+
+/// What is searched unless it is said.
+const USUAL: Span = Span::Last(Duration::from_hours(30 * 24));
 
 #[derive(Debug, Args)]
 pub(crate) struct TopArgs {
     #[command(flatten)]
     site: SiteOption,
 
-    /// Search the last hours, up to the current one, that span this time.
-    #[arg(long, value_name = "DURATION", value_parser = parse_span, default_value = "30d")]
-    last: Duration,
+    #[command(flatten)]
+    range: RangeArgs,
 
     /// The metric to sort by.
     #[arg(long, value_enum, default_value_t = Metric::Impressions)]
     by: Metric,
 
-    /// The most hours to show.
+    /// The most periods to show.
     #[arg(long, short = 'n', value_name = "N", default_value_t = 10, value_parser = value_parser!(u16).range(1..=1_000))]
     count: u16,
 
     /// The output format.
-    #[arg(long, value_enum, default_value_t = HourFormat::Table)]
-    format: HourFormat,
+    #[arg(long, value_enum, default_value_t = PeriodFormat::Table)]
+    format: PeriodFormat,
 }
 
-/// Prints the busiest hour first, and the latest of equal ones first.
+/// Prints the busiest period first, and the latest of equal ones first.
 pub(crate) async fn run(args: TopArgs, client: Client) -> Result<ExitCode, Failure> {
     let client = &client.at_site(args.site.site.clone());
-    let hours = last_hours(args.last, Timestamp::now())?;
-    let (Some(&first), Some(&last)) = (hours.first(), hours.last()) else { return Ok(ExitCode::SUCCESS) };
-    let mut rows = client.hours(first, last).await?;
-    rows.retain(|row| args.by.of(row.counts) > 0);
-    rows.sort_by_key(|row: &HourRow| std::cmp::Reverse((args.by.of(row.counts), row.hour)));
-    rows.truncate(args.count.into());
-    output::print(&args.format.write(&rows, output::palette()))?;
+    let step = args.range.step().unwrap_or(Step::Hour);
+    let clock = args.range.clock();
+    let range = args.range.span(clock)?.unwrap_or(USUAL).range(step, clock)?;
+    let mut found = client.periods(&range.hours, step, range.calendar).await?;
+    let are_missing = args.by == Metric::UniqueUsers && output::lacks_users(&found);
+    let why = output::why_unknown(&found).filter(|_| are_missing);
+    let periods = &mut found.periods;
+    periods.retain(|period| args.by.of(period).is_some_and(|number| number > 0));
+    periods.sort_by_key(|period: &Period| Reverse((args.by.of(period), period.from)));
+    periods.truncate(args.count.into());
+    output::print(&args.format.write(step, periods, output::palette()))?;
+    if let Some(why) = why {
+        output::warn(&why);
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -17,7 +17,7 @@ use crate::{
     output::{self, AuditFormat, hour_of_site},
     settings::{DatabaseArgs, WithSources},
     site,
-    time::TimeArgument,
+    time::{Clock, TimeArgument},
 };
 
 #[derive(Debug, Args)]
@@ -27,7 +27,8 @@ pub(crate) struct VerifyArgs {
 
     /// The hours from the one that contains this time [default: the first hour].
     ///
-    /// A time is RFC 3339, now, a time before now as in -2h, or milliseconds since 1970.
+    /// A time is RFC 3339, a UTC day or hour as in 2015-05-17 or 2015-05-17T10, today, yesterday, now, a time before
+    /// now as in -2h, or milliseconds since 1970.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     from: Option<TimeArgument>,
 
@@ -67,7 +68,12 @@ pub(crate) async fn run(args: VerifyArgs, shards: &Shards) -> Result<ExitCode, F
     let hours = span(args.from.as_ref(), args.to.as_ref())?;
     let mut lost = HashSet::new();
     for time in &args.accept_loss {
-        lost.insert(Hour::containing(time.resolve("--accept-loss", Timestamp::now())?));
+        if time.is_day() {
+            let advice =
+                "--accept-loss: a day is many hours; name each hour whose loss you accept, as in 2015-05-17T10";
+            return Err(Failure::CannotRun(advice.to_owned()));
+        }
+        lost.insert(Hour::containing(time.resolve("--accept-loss", Clock::utc())?));
     }
     check_schemas(shards).await?;
     let site = match &args.site {
@@ -117,9 +123,9 @@ pub(crate) async fn run(args: VerifyArgs, shards: &Shards) -> Result<ExitCode, F
 }
 
 fn span(from: Option<&TimeArgument>, to: Option<&TimeArgument>) -> Result<RangeInclusive<Hour>, Failure> {
-    let now = Timestamp::now();
-    let from = from.map_or(Ok(Timestamp::MIN), |time| time.resolve("--from", now))?;
-    let to = to.map_or(Ok(Timestamp::MAX), |time| time.resolve_last("--to", now))?;
+    let clock = Clock::utc();
+    let from = from.map_or(Ok(Timestamp::MIN), |time| time.resolve("--from", clock))?;
+    let to = to.map_or(Ok(Timestamp::MAX), |time| time.resolve_last("--to", clock))?;
     if from > to {
         return Err(Failure::CannotRun("--from is later than --to; swap them".to_owned()));
     }

@@ -1,25 +1,38 @@
-//! Two spans of hours beside each other.
+//! Two spans of time beside each other.
 
-use model::{HourRow, Totals};
+use client::{Periods, UniqueUsers};
+use model::Step;
 
 use super::{
     palette::Palette,
     table::{self, Side},
 };
 
-/// The sums of both spans. Unique users are left out: those of several hours do not add up.
-pub(crate) fn comparison(hours: &[HourRow], earlier: &[HourRow], palette: Palette) -> String {
-    let sum = |hours: &[HourRow]| hours.iter().map(|row| row.counts).collect::<Totals>();
-    let (now, before) = (sum(hours), sum(earlier));
-    let row =
-        |name: &str, now: u64, before: u64| [name.to_owned(), now.to_string(), before.to_string(), change(now, before)];
-    let header =
-        [("sum", Side::Left), ("these hours", Side::Right), ("as many before", Side::Right), ("change", Side::Right)];
-    table::layout(
-        header,
-        &[row("clicks", now.clicks, before.clicks), row("impressions", now.impressions, before.impressions)],
-        palette,
-    )
+/// What both spans have in all.
+pub(crate) fn comparison(step: Step, periods: &Periods, earlier: &Periods, palette: Palette) -> String {
+    let row = |name: &str, now: Option<u64>, before: Option<u64>| {
+        let shown = |number: Option<u64>| number.map_or("unknown".to_owned(), |number| number.to_string());
+        let change = now.zip(before).map(|(now, before)| change(now, before)).unwrap_or_default();
+        [name.to_owned(), shown(now), shown(before), change]
+    };
+    let users = |periods: &Periods| match periods.unique_users {
+        UniqueUsers::Exactly(users) => Some(users),
+        UniqueUsers::Unknown | UniqueUsers::NotAsked => None,
+    };
+    let [now, before] = [periods, earlier].map(Periods::totals);
+    let these = format!("these {step}s");
+    let header = [
+        ("in all", Side::Left),
+        (these.as_str(), Side::Right),
+        ("as many before", Side::Right),
+        ("change", Side::Right),
+    ];
+    let rows = [
+        row("unique_users", users(periods), users(earlier)),
+        row("clicks", Some(now.clicks), Some(before.clicks)),
+        row("impressions", Some(now.impressions), Some(before.impressions)),
+    ];
+    table::layout(header, &rows, palette)
 }
 
 /// In percent, with one digit after the point.
@@ -37,24 +50,39 @@ fn change(now: u64, before: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use model::{Hour, HourCounts, HourRow, Timestamp};
+    use client::{Periods, UniqueUsers};
+    use model::{Hour, Period, Step, Timestamp};
 
     use super::{change, comparison};
     use crate::output::palette::Palette;
 
     #[test]
-    fn sums_stand_beside_those_of_as_many_hours_before() {
+    fn sums_stand_beside_those_of_as_many_periods_before() {
         let hour = Hour::containing(Timestamp::from_millis(0).unwrap());
-        let row = |clicks, impressions| HourRow {
-            hour,
-            counts: HourCounts { unique_users: 1, clicks, impressions },
+        let period = |(clicks, impressions)| Period {
+            start: String::new(),
+            from: hour,
+            to: hour,
+            unique_users: Some(1),
+            clicks,
+            impressions,
             settled: false,
         };
-        insta::assert_snapshot!(comparison(&[row(1, 1_000), row(2, 200)], &[row(4, 1_000), row(0, 0)], Palette::PLAIN), @"
-        sum          these hours  as many before   change
-        clicks                 3               4  -25.0 %
-        impressions         1200            1000  +20.0 %
+        let of = |counts: [(u64, u64); 2], unique_users| Periods {
+            periods: counts.map(period).to_vec(),
+            unique_users,
+            unknown_in: Vec::new(),
+        };
+        let now = of([(1, 1_000), (2, 200)], UniqueUsers::Exactly(2));
+        let before = |users| of([(4, 1_000), (0, 0)], users);
+        insta::assert_snapshot!(comparison(Step::Hour, &now, &before(UniqueUsers::Exactly(1)), Palette::PLAIN), @"
+        in all        these hours  as many before    change
+        unique_users            2               1  +100.0 %
+        clicks                  3               4   -25.0 %
+        impressions          1200            1000   +20.0 %
         ");
+        let unknown = comparison(Step::Day, &now, &before(UniqueUsers::Unknown), Palette::PLAIN);
+        assert!(unknown.contains("these days") && unknown.contains("unknown"), "{unknown}");
     }
 
     #[test]

@@ -1,5 +1,5 @@
 use clap::ValueEnum;
-use model::HourCounts;
+use model::Period;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Metric {
@@ -23,11 +23,12 @@ impl Metric {
         }
     }
 
-    pub(crate) fn of(self, counts: HourCounts) -> u64 {
+    /// None where nobody can tell.
+    pub(crate) fn of(self, period: &Period) -> Option<u64> {
         match self {
-            Self::UniqueUsers => counts.unique_users,
-            Self::Clicks => counts.clicks,
-            Self::Impressions => counts.impressions,
+            Self::UniqueUsers => period.unique_users,
+            Self::Clicks => Some(period.clicks),
+            Self::Impressions => Some(period.impressions),
         }
     }
 }

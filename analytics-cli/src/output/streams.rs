@@ -1,8 +1,15 @@
-use std::io::{self, Write};
+use std::{
+    env,
+    io::{self, Write},
+};
 
+use terminal_size::{Width, terminal_size_of};
 use thiserror::Error;
 
 use super::palette::{self, Palette};
+
+/// In a narrower terminal lines are broken: nothing readable fits.
+const NARROWEST: usize = 50;
 
 #[derive(Debug, Error)]
 #[error("cannot write to standard output: {0}")]
@@ -25,6 +32,13 @@ pub(crate) fn print_while_read(data: &str) -> Result<(), Unwritten> {
 /// The colours of standard output.
 pub(crate) fn palette() -> Palette {
     Palette::of(&io::stdout())
+}
+
+/// How many characters fit beside each other on standard output. One that is not a terminal is as wide as `COLUMNS` says, or 80.
+pub(crate) fn width() -> usize {
+    let of_variable = || env::var("COLUMNS").ok()?.parse().ok();
+    let width = terminal_size_of(io::stdout()).map(|(Width(width), _)| width.into()).or_else(of_variable);
+    width.unwrap_or(80).max(NARROWEST)
 }
 
 pub(crate) fn error(text: &str) {

@@ -41,6 +41,12 @@ async fn sets_of_visitors_are_made_where_raw_events_still_tell_them(flavour: Fla
     let tamper = "delete from analytics.events where at = '2015-05-17T11:59:59.999Z'";
     client.batch_execute(tamper).await.unwrap();
     assert!(matches!(users(&database, 2).await, UniqueUsers::Unknown(hours) if hours.len() == 2));
+    let hours: Vec<_> = [10, 11].map(|hour| format!("2015-05-17T{hour}:00:00Z").parse::<Hour>().unwrap()).into();
+    let hours: Vec<_> = hours.into_iter().map(|hour| hour..=hour).collect();
+    let counts = database.store().period_counts(SiteId::NAMELESS, &hours).await.unwrap();
+    let of_hours: Vec<UniqueUsers> = counts.periods.into_iter().map(|row| row.unique_users).collect();
+    assert_eq!(of_hours, [UniqueUsers::Exactly(2), UniqueUsers::Exactly(2)], "what a single hour had stays known");
+    assert!(matches!(counts.unique_users, UniqueUsers::Unknown(_)));
     let made = backfill(&database).await;
     assert_eq!(made.code, 1, "{}", made.stderr);
     insta::allow_duplicates! { insta::assert_snapshot!(made.stdout + &made.stderr, @"

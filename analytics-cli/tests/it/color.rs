@@ -22,7 +22,7 @@ fn without_a_terminal_there_are_colours_only_on_request() {
         (&[], &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "")], true),
         (&[], &[("NO_COLOR", "1")], false),
     ] {
-        for command in [&["query", "--from", "now", "--to", "-1h"][..], &["query", "--at", "yesterday"]] {
+        for command in [&["query", "--from", "now", "--to", "-1h"][..], &["query", "--at", "tomorrow"]] {
             let run = run(&[command, arguments].concat(), environment);
             assert_eq!(run.stderr.contains(ESCAPE), is_colored, "{arguments:?} {environment:?}: {}", run.stderr);
             assert!(run.stderr.contains("error:"), "{}", run.stderr);
@@ -34,7 +34,7 @@ fn without_a_terminal_there_are_colours_only_on_request() {
 
 #[test]
 fn only_what_is_for_people_has_colours() {
-    let server = TestServer::answering(&[Answer::Text("unique_users,1\nclicks,2\nimpressions,3\n".to_owned())]);
+    let server = TestServer::with(|request| Answer::of_periods(request, |_| 2));
     let query = |arguments: &[&str]| {
         let run = run(&[&["query", "--at", "0", "--server", &server.url()], arguments].concat(), &[]);
         assert_eq!(run.code, 0, "{}", run.stderr);

@@ -46,7 +46,7 @@ impl ConfigHome {
 }
 
 fn counting(clicks: u64) -> TestServer {
-    TestServer::answering(&[Answer::Text(format!("unique_users,1\nclicks,{clicks}\nimpressions,0\n"))])
+    TestServer::with(move |request| Answer::of_periods(request, |_| clicks))
 }
 
 #[test]

@@ -1,25 +1,186 @@
 use crate::{
-    command, run,
+    Run, command, run,
     server::{Answer, TestServer},
 };
 
 /// Answers with the number of the hour since 1970 as clicks.
 fn counting_server() -> TestServer {
     TestServer::with(|request| {
-        let millis: i64 = request.head.strip_prefix("GET /analytics?timestamp=").unwrap().parse().unwrap();
-        Answer::Text(format!("unique_users,1\nclicks,{}\nimpressions,0\n", millis / 3_600_000))
+        Answer::of_periods(request, |hour| u64::try_from(hour.start().millis() / 3_600_000).unwrap())
     })
 }
 
+/// The first column, and the lines after the table.
+fn periods_and_rest(run: &Run) -> (Vec<&str>, Vec<&str>) {
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let mut lines = run.stdout.lines();
+    let periods = lines.by_ref().skip(1).take_while(|line| !line.is_empty());
+    let periods = periods.map(|line| line.split_whitespace().next().unwrap()).collect();
+    (periods, lines.collect())
+}
+
 #[test]
-fn every_hour_of_a_range_is_asked_for_and_printed_in_order() {
+fn a_range_is_read_at_once_and_printed_in_order() {
     let server = counting_server();
     let run = run(&server, &["query", "--from", "3599999", "--to", "1970-01-03T00:00:00Z", "--format", "csv"], b"");
     assert_eq!(run.code, 0, "{}", run.stderr);
     let clicks: Vec<_> = run.stdout.lines().skip(1).map(|line| line.split(',').nth(2).unwrap().to_owned()).collect();
     let expected: Vec<_> = (0..=48).map(|hour| hour.to_string()).collect();
     assert_eq!(clicks, expected);
-    assert_eq!(server.requests().len(), 49);
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+fn a_range_of_several_pages_is_read_to_its_end_and_has_no_unique_users_in_all() {
+    let server = counting_server();
+    let run = run(&server, &["query", "--from", "0", "--to", "1970-02-20"], b"");
+    let (periods, rest) = periods_and_rest(&run);
+    assert_eq!((periods.len(), periods[1223]), (51 * 24, "1970-02-20T23:00:00Z"));
+    assert_eq!(server.requests().len(), 2);
+    let sum: u64 = (0..51 * 24).sum();
+    let in_all = format!("{sum} clicks, 0 impressions (for unique users of more than 1000 hours take a longer --step)");
+    assert_eq!(rest, ["1970-01-01T00:00:00Z to 1970-02-20T23:00:00Z, UTC", &in_all]);
+}
+
+#[test]
+fn days_weeks_and_months_are_those_of_the_time_zone() {
+    for (step, zone, periods, summary) in [
+        ("day", "UTC", &["2015-05-16", "2015-05-17", "2015-05-18"][..], "2015-05-16 to 2015-05-18, UTC"),
+        (
+            "day",
+            "Europe/Berlin",
+            &["2015-05-16", "2015-05-17", "2015-05-18"],
+            "2015-05-16 to 2015-05-18, Europe/Berlin",
+        ),
+        ("week", "UTC", &["2015-05-11", "2015-05-18"], "2015-05-11 to 2015-05-18, UTC"),
+        ("month", "America/New_York", &["2015-05"], "2015-05, America/New_York"),
+    ] {
+        let server = counting_server();
+        let range = ["query", "--from", "2015-05-16", "--to", "2015-05-18", "--step", step, "--time-zone", zone];
+        let run = run(&server, &range, b"");
+        let (seen, rest) = periods_and_rest(&run);
+        assert_eq!(seen, periods, "{step} of {zone}");
+        assert_eq!(rest[0], summary, "{step} of {zone}");
+        assert!(rest[1].starts_with("1 unique user, ") && rest[1].ends_with(" clicks, 0 impressions"), "{rest:?}");
+        assert!(run.stdout.starts_with(step), "{}", run.stdout);
+    }
+}
+
+#[test]
+fn the_last_thirty_days_are_thirty_days_and_yesterday_is_one() {
+    let server = counting_server();
+    let days = run(&server, &["query", "--last", "30d", "--step", "day"], b"");
+    let (seen, rest) = periods_and_rest(&days);
+    let today = chrono::Utc::now().date_naive();
+    // It may be midnight meanwhile.
+    assert!(seen.len() == 30 && seen[29] <= today.to_string().as_str(), "{seen:?}");
+    assert!(rest[0].ends_with(" so far, UTC"), "{rest:?}");
+    let yesterday = run(&server, &["query", "--at", "yesterday"], b"");
+    assert!(yesterday.stdout.starts_with("day "), "{}", yesterday.stdout);
+    let hour = run(&server, &["query", "--at", "2015-05-17T10", "--time-zone", "Europe/Berlin"], b"");
+    assert_eq!(periods_and_rest(&hour).0, ["2015-05-17T10:00:00+02:00"]);
+}
+
+#[test]
+fn a_plot_fits_the_width_and_says_what_it_groups() {
+    let server = counting_server();
+    for (range, columns, shown) in [
+        (&["--from", "2015-05-17", "--to", "2015-05-17"][..], "80", "clicks each hour"),
+        (
+            &["--from", "2015-05-01", "--to", "2015-05-17"],
+            "80",
+            "clicks each day\n(408 hours are more than fit beside each other)",
+        ),
+        (
+            &["--from", "2015-01-01", "--to", "2015-05-17"],
+            "80",
+            "clicks each week\n(3288 hours are more than fit beside each other)",
+        ),
+        (
+            &["--from", "2013-01-01", "--to", "2015-05-17", "--step", "day"],
+            "60",
+            "clicks each month\n(867 days are more than fit beside each other)",
+        ),
+        (&["--from", "2013-01-01", "--to", "2015-05-17", "--step", "day"], "1000", "clicks each day"),
+        (
+            &["--from", "1970-01-01", "--to", "2015-05-17", "--step", "month"],
+            "80",
+            "clicks each month\n(545 months are more than fit beside each other)",
+        ),
+    ] {
+        let mut command = command(&[&["query", "--plot", "clicks"], range].concat());
+        let drawn: Run = command.env("ANALYTICS_SERVER", server.url()).env("COLUMNS", columns).output().unwrap().into();
+        assert_eq!(drawn.code, 0, "{}", drawn.stderr);
+        assert!(format!("\n{}", drawn.stdout).contains(&format!("\n{shown}\n")), "{range:?}: {}", drawn.stdout);
+        let widest = drawn.stdout.lines().map(|line| line.chars().count()).max().unwrap();
+        assert!(widest <= columns.parse().unwrap(), "{widest} columns: {}", drawn.stdout);
+    }
+}
+
+#[test]
+fn a_comparison_says_that_the_last_period_is_not_over() {
+    let server = counting_server();
+    let compare =
+        |range: &[&str]| run(&server, &[&["query", "--compare", "--step", "day"], range].concat(), b"").stdout;
+    let note = "the last day is not over, and is compared with a whole one\n";
+    assert!(compare(&["--last", "2d"]).ends_with(note));
+    let whole = compare(&["--from", "2015-05-16", "--to", "2015-05-17"]);
+    assert!(
+        whole.contains(
+            "in all        these days  as many before  change\nunique_users           1               1  +0.0 %"
+        ),
+        "{whole}"
+    );
+    assert!(!whole.contains(note), "{whole}");
+}
+
+#[test]
+fn what_nobody_knows_is_told_with_what_finds_it_out() {
+    let server = TestServer::with(|request| {
+        let Answer::Text(page) = Answer::of_periods(request, |_| 1) else { unreachable!() };
+        let mut page: serde_json::Value = serde_json::from_str(&page).unwrap();
+        page["unique_users"] = serde_json::Value::Null;
+        if page["step"] == "day" {
+            page["periods"][1]["unique_users"] = serde_json::Value::Null;
+        }
+        page["unique_users_unknown_in"] = serde_json::json!(["2015-05-17T10:00:00Z"]);
+        Answer::Text(page.to_string())
+    });
+    let days = ["query", "--from", "2015-05-16", "--to", "2015-05-17", "--step", "day"];
+    let table = run(&server, &days, b"");
+    assert!(table.stdout.contains("2015-05-17       unknown       1"), "{}", table.stdout);
+    assert!(table.stdout.ends_with("UTC\nunknown unique users, 2 clicks, 0 impressions\n"), "{}", table.stdout);
+    let csv = run(&server, &[&days[..], &["--format", "csv"]].concat(), b"");
+    assert_eq!(csv.stdout, "day,unique_users,clicks,impressions\n2015-05-16,1,1,0\n2015-05-17,,1,0\n");
+    let top = run(
+        &server,
+        &["top", "--from", "2015-05-16", "--to", "2015-05-17", "--step", "day", "--by", "unique-users"],
+        b"",
+    );
+    let quiet = run(&server, &["query", "--from", "2015-05-16", "--to", "2015-05-16T00", "--format", "csv"], b"");
+    assert_eq!(quiet.stderr, "", "each number that is printed is known");
+    for run in [table, csv, top] {
+        assert_eq!(run.code, 0);
+        assert_eq!(
+            run.stderr,
+            "warning: unique users are unknown, because the hour 2015-05-17T10:00:00Z was settled without its visitors: run `analytics-cli backfill`\n"
+        );
+    }
+}
+
+#[test]
+fn the_busiest_are_searched_in_any_range() {
+    let server = counting_server();
+    for (range, busiest) in [
+        (&["--from", "2015-05-16", "--to", "2015-05-17"][..], "2015-05-17T23:00:00Z"),
+        (&["--from", "2015-05-16T05", "--to", "2015-05-16T07"], "2015-05-16T07:00:00Z"),
+        (&["--from", "2015-05-16", "--to", "2015-05-17", "--step", "day"], "2015-05-17"),
+    ] {
+        let top = run(&server, &[&["top", "--by", "clicks", "-n", "1"], range].concat(), b"");
+        assert_eq!(periods_and_rest(&top).0, [busiest], "{range:?}");
+    }
+    let contradiction = run(&server, &["top", "--from", "yesterday", "--last", "1d"], b"");
+    assert_eq!(contradiction.code, 2);
 }
 
 #[test]

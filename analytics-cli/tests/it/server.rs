@@ -6,6 +6,8 @@ use std::{
     thread,
 };
 
+use model::{Calendar, Hour, Period, PeriodsPage, Timestamp, query_string::Parameters};
+
 /// What the server does with a request.
 #[derive(Debug, Clone)]
 pub(crate) enum Answer {
@@ -23,6 +25,47 @@ pub(crate) enum Answer {
     Foreign(u16),
     /// The connection is closed without an answer.
     Nothing,
+}
+
+impl Answer {
+    /// The answer to `GET /analytics/periods`, a page of it. Each period and all of them have one unique user, and so many clicks as its first hour says.
+    pub(crate) fn of_periods(request: &Request, clicks: impl Fn(Hour) -> u64) -> Self {
+        let Some(query) = request.head.strip_prefix("GET /analytics/periods?") else { return Self::Foreign(404) };
+        let parameters = Parameters::of(query);
+        let value = |name| parameters.optional(name, "").unwrap();
+        let hour = |name| Hour::containing(Timestamp::parse_either(&value(name).unwrap()).unwrap());
+        let (range, step) = (hour("from")..=hour("to"), value("step").unwrap().parse().unwrap());
+        let calendar: Calendar = value("time_zone").unwrap().parse().unwrap();
+        let hours = calendar.periods(step, &range, PeriodsPage::MAX_PERIODS).unwrap();
+        let period = |hours: &std::ops::RangeInclusive<Hour>| Period {
+            start: calendar.local(*hours.start()),
+            from: *hours.start(),
+            to: *hours.end(),
+            unique_users: Some(1),
+            clicks: clicks(*hours.start()),
+            impressions: 0,
+            settled: false,
+        };
+        let periods: Vec<Period> = hours.iter().map(period).collect();
+        let (from, to) = (periods[0].from, periods[periods.len() - 1].to);
+        let next = to.next().filter(|next| next <= range.end());
+        let next = next.map(|next| query.replacen(&*value("from").unwrap(), &next.to_string(), 1));
+        let page = PeriodsPage {
+            from,
+            to,
+            step,
+            time_zone: calendar.to_string(),
+            totals: periods
+                .iter()
+                .map(|period| model::HourCounts { unique_users: 1, clicks: period.clicks, impressions: 0 })
+                .collect(),
+            periods,
+            unique_users: Some(1),
+            unique_users_unknown_in: Vec::new(),
+            next: next.map(|query| format!("/analytics/periods?{query}")),
+        };
+        Self::Text(serde_json::to_string(&page).unwrap())
+    }
 }
 
 /// A request as it arrived.

@@ -60,8 +60,7 @@ fn the_help_of_every_command_documents_its_flags() {
 
 #[test]
 fn a_reader_that_has_seen_enough_is_no_failure() {
-    let counts = "unique_users,1\nclicks,1\nimpressions,0\n";
-    let server = TestServer::answering(&[Answer::Text(counts.to_owned())]);
+    let server = TestServer::with(|request| Answer::of_periods(request, |_| 1));
     let mut child = command(&["query"])
         .env("ANALYTICS_SERVER", server.url())
         .stdout(Stdio::piped())
@@ -79,7 +78,7 @@ fn what_contradicts_itself_exits_2() {
     for arguments in [
         &["query", "--from", "now", "--to", "-1h"][..],
         &["query", "--from", "0", "--to", "now"],
-        &["query", "--at", "yesterday"],
+        &["query", "--at", "tomorrow"],
         &["send", "--user", "", "--event", "click"],
         &["send", "--user", "ann", "--event", "click", "--at", "-9000years"],
         &["import", "--format", "ndjson", "/nowhere/to/be/found"],
@@ -121,7 +120,11 @@ fn a_database_that_cannot_be_reached_exits_2_and_keeps_the_password() {
 
 #[test]
 fn the_error_about_an_invalid_server_hides_its_password() {
-    for url in ["ftp://ann:secret@counter", "http://ann:secret@counter/?a=b", "http://ann:#secret@counter"] {
+    for url in [
+        "ftp://ann:secret@counter",
+        "http://ann:secret@counter/?a=b",
+        "http://ann:#secret@counter",
+    ] {
         for output in
             [command(&["query"]).env("ANALYTICS_SERVER", url).output(), command(&["query", "--server", url]).output()]
         {
@@ -161,11 +164,14 @@ fn every_error_names_the_flag_or_the_next_command() {
     for (arguments, expected) in [
         (&["query", "--last", "a day"][..], &["--last", "accepted is", "24h"][..]),
         (&["top", "--last", "5"], &["--last", "accepted is"]),
-        (&["query", "--at", "yesterday"], &["--at", "accepted is RFC 3339"]),
+        (&["query", "--at", "tomorrow"], &["--at", "accepted is RFC 3339"]),
         (&["query", "--from", "0", "--to", "now"], &["--from and --to"]),
         (&["query", "--from", "0", "--to", "1h", "--compare"], &["--to", "accepted is"]),
         (&["query", "--from", "0", "--to", "3600000", "--compare"], &["analytics-cli config"]),
         (&["query", "--server", "counter:8080"], &["--server", "accepted is http://HOST:PORT"]),
+        (&["query", "--step", "year"], &["--step", "hour, day, week, month"]),
+        (&["query", "--time-zone", "Berlin"], &["--time-zone", "like Europe/Berlin"]),
+        (&["query", "--time-zone", "Asia/Kolkata"], &["--time-zone", "+05:30", "whole hours"]),
         (&["send", "--user", "", "--event", "click"], &["--user", "accepted is"]),
         (&["send", "--user", "ann", "--event", "Click"], &["--event", "accepted is"]),
         (&["send", "--user", "ann", "--event", "click", "--id", ""], &["--id", "accepted is"]),

@@ -129,6 +129,8 @@ async fn a_long_range_comes_in_pages() {
         next,
         "/analytics/periods?from=2012-09-26T22:00:00Z&to=2015-05-17T10:00:00Z&step=day&time_zone=Europe/Berlin"
     );
+    let of_etc = page(&daemon, "/analytics/periods?from=0&to=1431857103000&time_zone=Etc/GMT%2B2").await;
+    assert_eq!(page(&daemon, &of_etc.next.unwrap()).await.time_zone, "Etc/GMT+2");
     let last = page(&daemon, &next).await;
     assert_eq!((last.periods[0].start.as_str(), last.next), ("2012-09-27T00:00:00+02:00", None));
 }

@@ -11,6 +11,7 @@ use reqwest::{
     header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER},
     redirect, retry,
 };
+use serde::de::DeserializeOwned;
 
 use crate::{ClientError, LiveStream, ServerUrl};
 
@@ -134,6 +135,12 @@ impl Client {
         self.url.masked()
     }
 
+    /// The page that shows a range to people, whoever they are.
+    pub fn page(&self, first: Hour, last: Hour) -> String {
+        let (url, _) = self.url.split();
+        format!("{url}/?from={first}&to={last}{}", self.site_parameter('&'))
+    }
+
     pub async fn send(&self, event: &Event, key: Option<&IdempotencyKey>) -> Result<Delivery, ClientError> {
         let user = utf8_percent_encode(event.user.as_str(), NON_ALPHANUMERIC);
         let (user_name, kind_name) = (UserName::PARAMETER, EventKind::PARAMETER);
@@ -178,14 +185,22 @@ impl Client {
         let site = self.site_parameter('&');
         let mut next = Some(format!("{}?from={first}&to={last}&format=json{site}", wire::HOURS_PATH));
         while let Some(path) = next {
-            let (status, body) = self.text_of(self.http.get(format!("{}{path}", self.url))).await?;
-            let page = serde_json::from_str::<HoursPage>(&body).ok().filter(|page| !page.hours.is_empty());
-            // An empty page would let a server that is not analyticsd keep this client busy for ever.
-            let page = page.ok_or_else(|| ClientError::foreign(&self.url, status, &body))?;
+            let page: HoursPage = self.page_at(&path, |page: &HoursPage| page.hours.is_empty()).await?;
             hours.extend(page.hours);
             next = page.next;
         }
         Ok(hours)
+    }
+
+    /// A page of an answer. An empty one would let a server that is not analyticsd keep this client busy for ever.
+    pub(crate) async fn page_at<P: DeserializeOwned>(
+        &self,
+        path: &str,
+        is_empty: impl FnOnce(&P) -> bool,
+    ) -> Result<P, ClientError> {
+        let (status, body) = self.text_of(self.http.get(format!("{}{path}", self.url))).await?;
+        let page = serde_json::from_str(&body).ok().filter(|page| !is_empty(page));
+        page.ok_or_else(|| ClientError::foreign(&self.url, status, &body))
     }
 
     /// Reads the counts of the current hour as they change.
@@ -219,7 +234,7 @@ impl Client {
     }
 
     /// Behind the character that begins it; nothing without a site.
-    fn site_parameter(&self, begin: char) -> String {
+    pub(crate) fn site_parameter(&self, begin: char) -> String {
         // No character of a name means anything in a URL.
         self.site.as_ref().map(|site| format!("{begin}{}={site}", SiteName::PARAMETER)).unwrap_or_default()
     }

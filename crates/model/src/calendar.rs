@@ -2,7 +2,7 @@
 
 use std::{fmt, iter, ops::RangeInclusive, str::FromStr};
 
-use chrono::{DateTime, Datelike, Days, Months, NaiveDate, TimeDelta, TimeZone, Timelike};
+use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Timelike};
 use chrono_tz::{Tz, UTC};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use crate::{Hour, InvalidInput, Timestamp};
 
 /// How long the periods of a range are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Step {
     /// A UTC hour.
@@ -101,8 +101,24 @@ impl Calendar {
         iter::successors(Some(first), next).take(most).collect()
     }
 
+    /// When the step begins that is so many before the one that holds an hour; none where there are not as many.
+    ///
+    /// # Errors
+    /// As [`Calendar::periods`].
+    pub fn back(self, step: Step, at: Hour, count: usize) -> Result<Option<Hour>, InvalidInput> {
+        let mut first = *self.period(step, at)?.start();
+        for _ in 0..count {
+            let Some(last) = first.previous() else { return Ok(None) };
+            first = *self.period(step, last)?.start();
+        }
+        Ok(Some(first))
+    }
+
     /// The step that holds an hour.
-    fn period(self, step: Step, at: Hour) -> Result<RangeInclusive<Hour>, InvalidInput> {
+    ///
+    /// # Errors
+    /// As [`Calendar::periods`].
+    pub fn period(self, step: Step, at: Hour) -> Result<RangeInclusive<Hour>, InvalidInput> {
         let local = at.start().to_utc().with_timezone(&self.0);
         if step == Step::Hour {
             return if local.minute() == 0 && local.second() == 0 { Ok(at..=at) } else { Err(self.not_whole(local)) };
@@ -130,13 +146,24 @@ impl Calendar {
         Ok(first.unwrap_or(Hour::containing(Timestamp::MIN))..=last)
     }
 
-    /// The first hour of a day; none where that lies outside of what is counted. A day that begins later, because the
-    /// clocks go forward at midnight, begins then.
+    /// The day of an instant.
+    pub fn date(self, at: Timestamp) -> NaiveDate {
+        at.to_utc().with_timezone(&self.0).date_naive()
+    }
+
+    /// The first hour of a day; none where that lies outside of what is counted.
     fn midnight(self, day: NaiveDate) -> Result<Option<Hour>, InvalidInput> {
-        let midnight = day.and_hms_opt(0, 0, 0).expect("every day has a midnight, if not in each zone");
-        let begins = (0..=96).find_map(|quarters| {
-            self.0.from_local_datetime(&(midnight + TimeDelta::minutes(15 * quarters))).earliest()
-        });
+        self.hour_at(day.and_time(NaiveTime::MIN))
+    }
+
+    /// The hour that begins when the clocks show this; none where that lies outside of what is counted. Where the clocks go forward over it, it
+    /// begins then.
+    ///
+    /// # Errors
+    /// As [`Calendar::periods`].
+    pub fn hour_at(self, local: NaiveDateTime) -> Result<Option<Hour>, InvalidInput> {
+        let begins = (0..=96)
+            .find_map(|quarters| self.0.from_local_datetime(&(local + TimeDelta::minutes(15 * quarters))).earliest());
         let Some(begins) = begins else { return Ok(None) };
         if begins.timestamp().rem_euclid(3_600) != 0 {
             return Err(self.not_whole(begins));
@@ -225,6 +252,20 @@ mod tests {
         assert_eq!(weeks, pairs(&expected));
         let months = periods("Asia/Tokyo", Step::Month, "2016-02-29T15:00:00Z", "2016-02-29T15:00:00Z");
         assert_eq!(months, pairs(&[("2016-02-29T15:00:00Z", "2016-03-31T14:00:00Z")]));
+    }
+
+    #[test]
+    fn so_many_steps_back_are_whole_ones_also_where_the_clocks_change() {
+        let berlin: Calendar = "Europe/Berlin".parse().unwrap();
+        let back = |step, count| {
+            let first = berlin.back(step, hour("2015-03-30T12:00:00Z"), count).unwrap();
+            first.map(|first| berlin.local(first))
+        };
+        assert_eq!(back(Step::Day, 0).unwrap(), "2015-03-30T00:00:00+02:00");
+        assert_eq!(back(Step::Day, 2).unwrap(), "2015-03-28T00:00:00+01:00");
+        assert_eq!(back(Step::Hour, 40).unwrap(), "2015-03-28T21:00:00+01:00");
+        assert_eq!(back(Step::Month, 14).unwrap(), "2014-01-01T00:00:00+01:00");
+        assert_eq!(back(Step::Month, 600), None);
     }
 
     #[test]

@@ -96,8 +96,10 @@ fn next_page(asked: &PeriodsQuery, site: Option<&SiteName>) -> Option<String> {
     // No character of a name means anything in a URL.
     let site = site.map(|name| format!("&site={name}")).unwrap_or_default();
     let PeriodsQuery { step, calendar, to, .. } = asked;
+    // A plus, as in Etc/GMT+2, would be read as a blank.
+    let zone = calendar.to_string().replace('+', "%2B");
     let cut = if asked.is_cut { "&cut=true" } else { "" };
-    Some(format!("/analytics/periods?from={next}&to={to}&step={step}&time_zone={calendar}{cut}{site}"))
+    Some(format!("/analytics/periods?from={next}&to={to}&step={step}&time_zone={zone}{cut}{site}"))
 }
 
 fn answer(page: &PeriodsPage) -> Response {

@@ -1,0 +1,241 @@
+//! Which periods a command is for.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use clap::{
+    Args,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use model::{Calendar, Hour, InvalidInput, Step, Timestamp};
+
+use crate::{
+    failure::Failure,
+    time::{Clock, TimeArgument, parse_span},
+};
+
+/// The most periods of one command: as hours a little more than a year.
+const MAX_PERIODS: usize = 10_000;
+
+#[derive(Debug, Args)]
+pub(crate) struct RangeArgs {
+    /// Every period from the one that contains this time, at most 10,000.
+    ///
+    /// A time is RFC 3339, a day or hour of the time zone as in 2015-05-17 or 2015-05-17T10, today, yesterday, now, a
+    /// time before now as in -2h, or milliseconds since 1970.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    from: Option<TimeArgument>,
+
+    /// Every period up to the one that contains this time, which is included [default: now].
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, requires = "from")]
+    to: Option<TimeArgument>,
+
+    /// The last periods, up to the current one, that span this time, as in 24h or 30d.
+    #[arg(long, value_name = "DURATION", value_parser = parse_span, conflicts_with_all = ["from", "to"])]
+    last: Option<Duration>,
+
+    /// How long the periods are [default: hour]. A week begins on Monday.
+    #[arg(long, value_name = "STEP", value_parser = PossibleValuesParser::new(Step::NAMES).try_map(|name| name.parse::<Step>()))]
+    step: Option<Step>,
+
+    /// The time zone of days and of --from and --to: a name of the IANA database whose offset is whole hours.
+    #[arg(long, value_name = "ZONE", default_value_t = Calendar::UTC)]
+    time_zone: Calendar,
+}
+
+/// From when to when.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Span {
+    Between(Timestamp, Timestamp),
+    /// So long before now.
+    Last(Duration),
+}
+
+/// Periods that follow one another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Range {
+    pub(crate) step: Step,
+    pub(crate) calendar: Calendar,
+    /// From the first hour of the first period to the last of the last.
+    pub(crate) hours: RangeInclusive<Hour>,
+    /// How many periods.
+    pub(crate) count: usize,
+}
+
+impl RangeArgs {
+    pub(crate) fn clock(&self) -> Clock {
+        Clock::of(self.time_zone)
+    }
+
+    pub(crate) fn step(&self) -> Option<Step> {
+        self.step
+    }
+
+    /// None if no flag names one.
+    pub(crate) fn span(&self, clock: Clock) -> Result<Option<Span>, Failure> {
+        if let Some(from) = &self.from {
+            let last = self.to.as_ref().map_or(Ok(clock.now), |to| to.resolve_last("--to", clock))?;
+            return Ok(Some(Span::Between(from.resolve("--from", clock)?, last)));
+        }
+        Ok(self.last.map(Span::Last))
+    }
+}
+
+impl Span {
+    pub(crate) fn at(time: &TimeArgument, clock: Clock) -> Result<Self, Failure> {
+        let first = time.resolve("--at", clock)?;
+        Ok(Self::Between(first, if time.is_day() { time.resolve_last("--at", clock)? } else { first }))
+    }
+
+    /// The periods of this length.
+    pub(crate) fn range(self, step: Step, Clock { now, calendar }: Clock) -> Result<Range, Failure> {
+        let (first, last) = match self {
+            Self::Between(first, last) => (first, last),
+            Self::Last(span) => {
+                let before = usize::try_from(span.as_secs().div_ceil(seconds(step))).unwrap_or(usize::MAX).max(1) - 1;
+                let first = calendar
+                    .back(step, Hour::containing(now), before.min(MAX_PERIODS))
+                    .map_err(|invalid| refused(&invalid))?;
+                (first.map_or(Timestamp::MIN, Hour::start), now)
+            }
+        };
+        if first > last {
+            return Err(Failure::CannotRun("--from is later than --to; swap them".to_owned()));
+        }
+        Range::of(step, calendar, &(Hour::containing(first)..=Hour::containing(last)))
+    }
+}
+
+impl Range {
+    fn of(step: Step, calendar: Calendar, hours: &RangeInclusive<Hour>) -> Result<Self, Failure> {
+        let periods = calendar.periods(step, hours, MAX_PERIODS + 1).map_err(|invalid| refused(&invalid))?;
+        if periods.len() > MAX_PERIODS {
+            let (first, last) = (hours.start(), hours.end());
+            return Err(Failure::CannotRun(format!(
+                "{first} to {last} are more than {MAX_PERIODS} {step}s; take a longer --step, or parts with --from and --to"
+            )));
+        }
+        let hours = *periods[0].start()..=*periods[periods.len() - 1].end();
+        Ok(Self { step, calendar, hours, count: periods.len() })
+    }
+
+    /// As many periods before these.
+    pub(crate) fn before(&self) -> Result<Self, Failure> {
+        let Self { step, calendar, count, .. } = *self;
+        let first = *self.hours.start();
+        let earlier = calendar.back(step, first, count).map_err(|invalid| refused(&invalid))?;
+        let Some((earlier, last)) = earlier.zip(first.previous()) else {
+            return Err(Failure::CannotRun(format!(
+                "--compare needs {step}s before 1970, which do not exist; leave it out, or begin later"
+            )));
+        };
+        Self::of(step, calendar, &(earlier..=last))
+    }
+}
+
+/// Of a month as many as the unit of durations has.
+fn seconds(step: Step) -> u64 {
+    match step {
+        Step::Hour => 3_600,
+        Step::Day => 86_400,
+        Step::Week => 7 * 86_400,
+        Step::Month => 2_630_016,
+    }
+}
+
+fn refused(invalid: &InvalidInput) -> Failure {
+    Failure::CannotRun(format!("--time-zone: {invalid}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use model::{Step, Timestamp};
+
+    use super::{MAX_PERIODS, Range, Span};
+    use crate::{
+        failure::Failure,
+        time::{Clock, TimeArgument},
+    };
+
+    /// 10:05:03 UTC on May 17, 2015, a Sunday.
+    fn clock(zone: &str) -> Clock {
+        Clock { now: Timestamp::from_millis(1_431_857_103_000).unwrap(), calendar: zone.parse().unwrap() }
+    }
+
+    fn between(from: &str, to: &str, step: Step, zone: &str) -> Result<Range, Failure> {
+        let [from, to]: [TimeArgument; 2] = [from, to].map(|text| text.parse().unwrap());
+        let clock = clock(zone);
+        let (first, last) = (from.resolve("--from", clock)?, to.resolve_last("--to", clock)?);
+        Span::Between(first, last).range(step, clock)
+    }
+
+    fn last(span: &str, step: Step) -> (usize, String, String) {
+        let range = Span::Last(humantime::parse_duration(span).unwrap()).range(step, clock("UTC")).unwrap();
+        (range.count, range.hours.start().to_string(), range.hours.end().to_string())
+    }
+
+    #[test]
+    fn both_ends_of_a_range_are_included() {
+        let count = |from, to| between(from, to, Step::Hour, "UTC").unwrap().count;
+        assert_eq!(count("0", "0"), 1);
+        assert_eq!(count("0", "3599999"), 1);
+        assert_eq!(count("3599999", "3600000"), 2);
+        assert_eq!(count("2015-05-16", "yesterday"), 24);
+        assert_eq!(count("253402300799999", "253402300799999"), 1);
+        assert_eq!(between("2015-03-29", "2015-03-29", Step::Hour, "Europe/Berlin").unwrap().count, 23);
+    }
+
+    #[test]
+    fn the_last_periods_end_with_the_current_one_and_are_as_many_as_span_the_time() {
+        for (span, step, count, first, end) in [
+            ("1s", Step::Hour, 1, "2015-05-17T10:00:00Z", "2015-05-17T10:00:00Z"),
+            ("1h", Step::Hour, 1, "2015-05-17T10:00:00Z", "2015-05-17T10:00:00Z"),
+            ("90m", Step::Hour, 2, "2015-05-17T09:00:00Z", "2015-05-17T10:00:00Z"),
+            ("7d", Step::Hour, 168, "2015-05-10T11:00:00Z", "2015-05-17T10:00:00Z"),
+            ("30d", Step::Day, 30, "2015-04-18T00:00:00Z", "2015-05-17T23:00:00Z"),
+            ("2weeks", Step::Week, 2, "2015-05-04T00:00:00Z", "2015-05-17T23:00:00Z"),
+            ("365d", Step::Month, 12, "2014-06-01T00:00:00Z", "2015-05-31T23:00:00Z"),
+            ("60years", Step::Month, 545, "1970-01-01T00:00:00Z", "2015-05-31T23:00:00Z"),
+        ] {
+            assert_eq!(last(span, step), (count, first.to_owned(), end.to_owned()), "{span}");
+        }
+        assert!(Span::Last(Duration::MAX).range(Step::Hour, clock("UTC")).is_err());
+    }
+
+    #[test]
+    fn a_period_is_taken_as_a_whole_and_its_days_are_those_of_the_time_zone() {
+        let range = between("2015-05-17", "now", Step::Day, "Europe/Berlin").unwrap();
+        let (first, end) = (range.hours.start().to_string(), range.hours.end().to_string());
+        assert_eq!((range.count, first.as_str(), end.as_str()), (1, "2015-05-16T22:00:00Z", "2015-05-17T21:00:00Z"));
+        let refused = between("now", "now", Step::Day, "Asia/Kolkata").unwrap_err().to_string();
+        assert!(refused.contains("--time-zone") && refused.contains("+05:30"), "{refused}");
+    }
+
+    #[test]
+    fn as_many_periods_before_are_all_there_or_it_is_refused() {
+        let before = |from, to, step| {
+            let earlier = between(from, to, step, "UTC")?.before()?;
+            Ok::<_, Failure>((earlier.count, earlier.hours.start().to_string(), earlier.hours.end().to_string()))
+        };
+        let is = |count, first: &str, end: &str| (count, first.to_owned(), end.to_owned());
+        let hours = before("1970-01-01T05", "1970-01-01T09", Step::Hour).unwrap();
+        assert_eq!(hours, is(5, "1970-01-01T00:00:00Z", "1970-01-01T04:00:00Z"));
+        let months = before("2015-03-10", "2015-04-10", Step::Month).unwrap();
+        assert_eq!(months, is(2, "2015-01-01T00:00:00Z", "2015-02-28T23:00:00Z"));
+        for (from, to) in [("0", "0"), ("1970-01-01T03", "1970-01-01T07")] {
+            let error = before(from, to, Step::Hour).unwrap_err().to_string();
+            assert!(error.contains("hours before 1970"), "{from} to {to}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_range_of_too_many_periods_or_backwards_is_refused() {
+        let last = 3_600_000 * (MAX_PERIODS - 1);
+        assert_eq!(between("0", &last.to_string(), Step::Hour, "UTC").unwrap().count, MAX_PERIODS);
+        let error = between("0", &(last + 3_600_000).to_string(), Step::Hour, "UTC").unwrap_err().to_string();
+        assert!(error.contains("more than 10000 hours; take a longer --step"), "{error}");
+        let error = between("now", "-1h", Step::Hour, "UTC").unwrap_err().to_string();
+        assert!(error.contains("swap them"), "{error}");
+    }
+}
