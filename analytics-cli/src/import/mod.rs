@@ -116,6 +116,12 @@ pub(crate) async fn run(client: &Client, inputs: &[Input], options: Options) -> 
     tally.unreadable = rejects.total();
     let printed = output::print(&tally.summary(output::palette()));
     rejects.print();
+    if stopped.is_none() {
+        output::message(&tally.sentence());
+    }
+    if let Some((first, last)) = tally.range() {
+        output::message(&format!("the page shows them: {}", client.page(first, last)));
+    }
     if spooled > 0 {
         output::message(&format!(
             "{spooled} of these events are not stored yet: the server's database is away; they are stored when it is back"

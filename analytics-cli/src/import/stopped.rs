@@ -3,6 +3,7 @@ use std::{fmt, io};
 use super::{batch::Batch, fault::Fault};
 use crate::failure::{Failure, server_advice};
 use client::ClientError;
+use event_files::ReadError;
 use model::SourceName;
 
 /// An import that stopped early: why, and exactly what is stored.
@@ -132,6 +133,8 @@ impl fmt::Display for Stopped {
         let first = gaps.iter().map(|gap| gap.first).min().unwrap_or(1);
         if matches!(self.cause, Cause::Fault(Fault::Begun | Fault::Changed(_) | Fault::TooManyAlike)) {
             write!(f, "If it is to be counted as another file, give it a name of its own with --id NAME.")
+        } else if matches!(self.cause, Cause::Fault(Fault::Read(ReadError::Header(_) | ReadError::Format(_)))) {
+            f.write_str("Correct that, then run the command again.")
         } else if let Some(advice) = self.advice_on_conflict() {
             f.write_str(advice)
         } else if self.has_to_be_a_source() {

@@ -6,6 +6,7 @@ use model::Hour;
 
 use super::batch::{Batch, Kinds};
 use crate::output::{
+    counted,
     palette::Palette,
     table::{self, Side},
 };
@@ -21,7 +22,7 @@ pub(crate) struct Tally {
     pub(crate) repeated: Kinds,
     /// New events by hour, up to one more hour than are shown.
     hours: BTreeMap<Hour, Kinds>,
-    /// The first and the last hour.
+    /// The first and the last hour of all that the server acknowledged.
     range: Option<(Hour, Hour)>,
     /// Lines of logs that are no page views.
     left_out: BTreeMap<LeftOut, u64>,
@@ -39,6 +40,9 @@ impl Tally {
         let all = batch.kinds();
         let repeated = Kinds { clicks: repeated.clicks, impressions: repeated.impressions };
         self.repeated += repeated;
+        for &hour in batch.hours().keys() {
+            self.widen((hour, hour));
+        }
         if repeated == all {
             return;
         }
@@ -70,15 +74,17 @@ impl Tally {
         for (hour, kinds) in other.hours {
             self.add_hour(hour, kinds);
         }
-        if let Some((first, last)) = other.range {
-            let (own_first, own_last) = self.range.unwrap_or((first, last));
-            self.range = Some((own_first.min(first), own_last.max(last)));
+        if let Some(range) = other.range {
+            self.widen(range);
         }
     }
 
+    fn widen(&mut self, (first, last): (Hour, Hour)) {
+        let (own_first, own_last) = self.range.unwrap_or((first, last));
+        self.range = Some((own_first.min(first), own_last.max(last)));
+    }
+
     fn add_hour(&mut self, hour: Hour, kinds: Kinds) {
-        let (first, last) = self.range.unwrap_or((hour, hour));
-        self.range = Some((first.min(hour), last.max(hour)));
         if self.hours.len() <= MAX_HOURS || self.hours.contains_key(&hour) {
             *self.hours.entry(hour).or_default() += kinds;
         }
@@ -89,6 +95,17 @@ impl Tally {
         for (&reason, lines) in batch.left_out() {
             *self.left_out.entry(reason).or_default() += lines;
         }
+    }
+
+    /// The first and the last hour of all that the server acknowledged.
+    pub(crate) fn range(&self) -> Option<(Hour, Hour)> {
+        self.range
+    }
+
+    /// For people.
+    pub(crate) fn sentence(&self) -> String {
+        let (new, refused) = (counted(self.new.events(), "new event"), counted(self.unreadable, "refused line"));
+        format!("{new}, {} repeated, {refused}", self.repeated.events())
     }
 
     /// Lines of `name,number`, as in the server's answers, and a table of the hours.
@@ -104,10 +121,10 @@ impl Tally {
             repeated.events(),
             left_out.values().sum::<u64>()
         );
-        let Some((first, last)) = range else { return totals };
+        let Some((first, last)) = range.filter(|_| !hours.is_empty()) else { return totals };
         if hours.len() > MAX_HOURS {
             return format!(
-                "{totals}\nmore than {MAX_HOURS} hours, the first {first}, the last {last}; see `analytics-cli query --from {first} --to {last}`\n"
+                "{totals}\nmore than {MAX_HOURS} hours, the first {first}, the last {last}; see `analytics-cli query --from {first} --to {last} --step day`\n"
             );
         }
         let header = [("hour", Side::Left), ("clicks", Side::Right), ("impressions", Side::Right)];

@@ -36,7 +36,8 @@ fn every_line_is_sent_in_batches_of_the_size_asked_for() {
         "events,5\nclicks,5\nimpressions,0\nrepeated,0\nleft_out,0\nunreadable,0\nunfinished,0\n\n\
          hour                  clicks  impressions\n1970-01-01T00:00:00Z       5            0\n"
     );
-    assert_eq!(run.stderr, "");
+    let page = format!("{}/?from=1970-01-01T00:00:00Z&to=1970-01-01T00:00:00Z", server.url());
+    assert_eq!(run.stderr, format!("5 new events, 0 repeated, 0 refused lines\nthe page shows them: {page}\n"));
     assert_eq!(sizes(&server), [1, 2, 2]);
     let mut sent: Vec<String> = server.requests().iter().map(|request| request.body.clone()).collect();
     sent.sort();
@@ -182,7 +183,7 @@ fn lines_that_cannot_be_read_are_named_and_the_others_sent() {
     );
     assert_eq!(sizes(&server), [1, 30]);
     let lines: Vec<&str> = run.stderr.lines().collect();
-    assert_eq!(lines.len(), 22, "{}", run.stderr);
+    assert_eq!(lines.len(), 24, "{}", run.stderr);
     assert_eq!(lines[0], format!("{bad}:3: event is unknown; accepted is click or impression, in lower case"));
     assert_eq!(lines[20], format!("{bad}: and 10 more"));
     assert!(
@@ -190,6 +191,7 @@ fn lines_that_cannot_be_read_are_named_and_the_others_sent() {
         "{}",
         lines[21]
     );
+    assert_eq!(lines[22], "31 new events, 0 repeated, 30 refused lines");
     let written = fs::read_to_string(&rejects).unwrap();
     assert_eq!(written.lines().count(), 30);
     assert!(written.lines().last().unwrap().starts_with(&format!("{bad}:61: event is unknown")), "{written}");
@@ -305,7 +307,41 @@ fn a_csv_file_without_its_header_stops_the_import() {
     assert_eq!(run.code, 2);
     assert!(run.stderr.contains("the header lacks the column timestamp"), "{}", run.stderr);
     assert!(run.stderr.contains("Not stored of standard input: line 1 and all after it."), "{}", run.stderr);
+    assert!(run.stderr.ends_with("Correct that, then run the command again.\n"), "{}", run.stderr);
     assert_eq!(server.requests().len(), 0);
+}
+
+#[test]
+fn a_header_that_names_other_columns_is_answered_with_those_that_are_needed_and_no_other_advice() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.csv");
+    for (text, fault) in [
+        ("time,user,event\n1,ann,click\n", "lacks the column timestamp: it is \"time, user, event\""),
+        ("Timestamp;Visitor;Event\n1;ann;click\n", "lacks the column user: it is \"Timestamp, Visitor, Event\""),
+    ] {
+        fs::write(&file, text).unwrap();
+        for format in [&[][..], &["--format", "csv"]] {
+            let server = TestServer::answering(&[Answer::Stored]);
+            let run = run(&server, &[&["import", file.to_str().unwrap()], format].concat(), b"");
+            assert_eq!((run.code, run.stdout.as_str(), server.requests().len()), (2, "", 0), "{}", run.stderr);
+            let told = format!(
+                "error: {}: the header {fault}; accepted is a first line that names the columns timestamp, user and event, each once, \
+                 between commas, semicolons or tabs; nothing was imported\n",
+                file.display()
+            );
+            assert_eq!(run.stderr, told);
+        }
+    }
+}
+
+#[test]
+fn the_link_of_the_page_shows_the_hours_of_what_was_imported_at_its_site() {
+    let server = TestServer::answering(&[Answer::Stored]);
+    let rows = b"timestamp,user,event\n2015-05-17T10:05:03Z,ann,click\n2015-05-19T00:00:00Z,ann,click\nx,ann,click\n";
+    let run = run(&server, &["import", "--site", "shop", "--format", "csv", "-"], rows);
+    let page = format!("{}/?from=2015-05-17T10:00:00Z&to=2015-05-19T00:00:00Z&site=shop", server.url());
+    let told = format!("2 new events, 0 repeated, 1 refused line\nthe page shows them: {page}\n");
+    assert!(run.stderr.ends_with(&told), "{}", run.stderr);
 }
 
 #[test]
@@ -326,5 +362,5 @@ fn events_in_the_spool_are_reported() {
     let run = run(&server, &["import", "--format", "ndjson", "-"], events(3).as_bytes());
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert!(run.stdout.starts_with("events,3\n"));
-    assert!(run.stderr.starts_with("3 of these events are not stored yet"), "{}", run.stderr);
+    assert!(run.stderr.contains("3 of these events are not stored yet"), "{}", run.stderr);
 }

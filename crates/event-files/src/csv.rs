@@ -16,6 +16,9 @@ pub struct InvalidHeader {
     fault: String,
 }
 
+/// The most columns that an error names.
+const MAX_NAMED: usize = 9;
+
 /// Reads CSV line by line. A record may span lines where a quoted field does.
 pub(crate) struct Csv {
     parser: Reader,
@@ -122,13 +125,39 @@ fn parser(delimiter: u8) -> Reader {
     ReaderBuilder::new().delimiter(delimiter).terminator(Terminator::Any(b'\n')).build()
 }
 
-/// With which the header names the columns.
-fn delimiter_of(header: &[u8]) -> u8 {
-    let names_columns = |delimiter: &u8| {
-        let mut fields = Fields::default();
-        fields.extend(&mut parser(*delimiter), &[header, b"\n"].concat()) && Columns::named_in(&fields).is_ok()
+/// What is wrong with the header of a text, if it is a table: its first line names one of the columns, or its second has
+/// as many fields.
+pub(crate) fn fault_of_header(first: &[u8], second: Option<&[u8]>) -> Option<InvalidHeader> {
+    if first.first().is_none_or(|byte| b"{[<#".contains(byte)) {
+        return None;
+    }
+    let delimiter = delimiter_of(first);
+    let header = fields_of(first, delimiter)?;
+    let is_column = |name: &[u8]| {
+        [Timestamp::PARAMETER, UserName::PARAMETER, EventKind::PARAMETER].iter().any(|column| is_named(name, column))
     };
-    DELIMITERS.into_iter().find(names_columns).unwrap_or(DELIMITERS[0])
+    let is_header = header.count > 1 && header.names().any(is_column);
+    let is_table = || second.and_then(|line| fields_of(line, delimiter)).is_some_and(|row| row.count == header.count);
+    if is_header || header.count > 2 && is_table() { Columns::named_in(&header).err() } else { None }
+}
+
+fn is_named(field: &[u8], name: &str) -> bool {
+    field.trim_ascii().eq_ignore_ascii_case(name.as_bytes())
+}
+
+/// With which the header names the columns or, if none does, with which it has the most.
+fn delimiter_of(header: &[u8]) -> u8 {
+    let names_columns =
+        |delimiter: &u8| fields_of(header, *delimiter).is_some_and(|fields| Columns::named_in(&fields).is_ok());
+    let count = |delimiter: &u8| fields_of(header, *delimiter).map(|fields| fields.count);
+    let most = || DELIMITERS.into_iter().rev().max_by_key(count).unwrap_or(DELIMITERS[0]);
+    DELIMITERS.into_iter().find(names_columns).unwrap_or_else(most)
+}
+
+/// None for a line that ends within quotes.
+fn fields_of(line: &[u8], delimiter: u8) -> Option<Fields> {
+    let mut fields = Fields::default();
+    fields.extend(&mut parser(delimiter), &[line, b"\n"].concat()).then_some(fields)
 }
 
 /// The places of the columns, counted from 0.
@@ -144,15 +173,18 @@ struct Columns {
 impl Columns {
     fn named_in(header: &Fields) -> Result<Self, InvalidHeader> {
         let optional = |name: &str| {
-            let mut found =
-                (0..header.count).filter(|i| header.get(*i).trim_ascii().eq_ignore_ascii_case(name.as_bytes()));
+            let mut found = (0..header.count).filter(|i| is_named(header.get(*i), name));
             match (found.next(), found.next()) {
                 (found, None) => Ok(found),
                 (_, Some(_)) => Err(InvalidHeader { fault: format!("names the column {name} twice") }),
             }
         };
-        let position =
-            |name: &str| optional(name)?.ok_or_else(|| InvalidHeader { fault: format!("lacks the column {name}") });
+        let lacks = |name: &str| {
+            let names: Vec<_> = header.names().take(MAX_NAMED).map(String::from_utf8_lossy).collect();
+            let more = if header.count > names.len() { ", …" } else { "" };
+            InvalidHeader { fault: format!("lacks the column {name}: it is {:?}{more}", names.join(", ")) }
+        };
+        let position = |name: &str| optional(name)?.ok_or_else(|| lacks(name));
         Ok(Self {
             timestamp: position(Timestamp::PARAMETER)?,
             user: position(UserName::PARAMETER)?,
@@ -226,6 +258,10 @@ impl Fields {
     fn get(&self, position: usize) -> &[u8] {
         let start = position.checked_sub(1).map_or(0, |before| self.ends[before]);
         &self.text[start..self.ends[position]]
+    }
+
+    fn names(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.count).map(|position| self.get(position))
     }
 
     fn clear(&mut self) {

@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::{
     Format, LogFormat,
     access_log::{AccessLog, PageViewRules},
-    csv::is_csv_header,
+    csv::{fault_of_header, is_csv_header},
     record::{Content, LeftOut, Unreadable},
     records::{ReadError, read_wrapped},
     wrapping::unwrap,
@@ -60,7 +60,7 @@ pub(crate) fn detect(text: &mut dyn Read) -> Result<(Vec<u8>, Option<Format>), R
             }
         }
         if is_all {
-            return Err(unknown(&beginning).into());
+            return Err(unknown(&beginning));
         }
     }
 }
@@ -123,12 +123,18 @@ pub(crate) fn is_json_array(text: &[u8]) -> bool {
 }
 
 /// The error for a file of these first bytes.
-fn unknown(beginning: &[u8]) -> UnknownContent {
+fn unknown(beginning: &[u8]) -> ReadError {
     if is_json_array(beginning) {
-        return UnknownContent::Array;
+        return UnknownContent::Array.into();
     }
-    let line = beginning.split(|&byte| byte == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
-    UnknownContent::Unknown(String::from_utf8_lossy(line).chars().take(80).collect())
+    let lines = beginning.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let mut lines = lines.filter(|line| !line.trim_ascii().is_empty());
+    let line = lines.next().unwrap_or_default();
+    match fault_of_header(line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line), lines.next()) {
+        // No other format would read it.
+        Some(fault) => fault.into(),
+        None => UnknownContent::Unknown(String::from_utf8_lossy(line).chars().take(80).collect()).into(),
+    }
 }
 
 #[cfg(test)]
@@ -188,8 +194,25 @@ mod tests {
         ] {
             assert!(detected(array).contains("it is one JSON array"), "{array}");
         }
-        for text in ["hello\nworld\n", "timestamp,user\n1,a\n", "# a comment\n", "[1,2]"] {
+        for text in
+            ["hello\nworld\n", "# a comment\n", "[1,2]", "{\"a\":1,\"b\":2,\"c\":3}\n{\"a\":1,\"b\":2,\"c\":3}\n"]
+        {
             assert!(detected(text).contains("--format names it"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_table_with_another_header_is_told_what_its_header_lacks() {
+        for (text, fault) in [
+            ("timestamp,user\n1,a\n", "lacks the column event: it is \"timestamp, user\";"),
+            ("\u{feff}Time;User;Event\r\n1;a;click\r\n", "lacks the column timestamp: it is \"Time, User, Event\";"),
+            ("when|who|what\n1|a|click\n", "lacks the column timestamp: it is \"when, who, what\";"),
+            ("1,ann,click\n2,bob,click\n", "lacks the column timestamp: it is \"1, ann, click\";"),
+            ("timestamp,user,event,user\n", "names the column user twice;"),
+        ] {
+            let told = detected(text);
+            assert!(told.contains(fault), "{text} gave {told}");
+            assert!(told.contains("a first line that names the columns") && !told.contains("--format"), "{told}");
         }
     }
 
