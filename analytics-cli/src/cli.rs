@@ -1,6 +1,10 @@
-use std::{env, io::Write, process};
+use std::{env, ffi::OsString, io::Write, process};
 
-use clap::{ColorChoice, Parser};
+use clap::{
+    ColorChoice, Parser,
+    builder::StyledStr,
+    error::{ContextKind, ContextValue},
+};
 
 use crate::{
     commands::Command,
@@ -38,8 +42,22 @@ impl Cli {
     /// Reads the command line. If it asks for help or is wrong, this prints the help or the error and ends the process.
     pub fn read() -> Self {
         palette::choose(palette::asked_for(env::args_os()));
-        Self::try_parse().unwrap_or_else(|error| refuse(&error))
+        Self::try_parse().unwrap_or_else(|error| refuse(&hinted(error, env::args_os())))
     }
+}
+
+/// Says how a folder is given to --embedded, if it was refused behind a blank, where it would be taken for something else by some commands.
+fn hinted(mut error: clap::Error, arguments: impl IntoIterator<Item = OsString>) -> clap::Error {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let refused = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(refused)) => OsString::from(refused),
+        _ => return error,
+    };
+    if arguments.windows(2).any(|two| two[0] == "--embedded" && two[1] == refused) {
+        let tip = StyledStr::from("the folder follows an equals sign: --embedded=DIR");
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    }
+    error
 }
 
 /// Prints clap's text and ends the process. An error repeats parts of the command line, so passwords in it are masked.
@@ -102,6 +120,18 @@ mod tests {
             let parsed = Cli::try_parse_from(["analytics-cli"].iter().chain(arguments));
             assert_eq!(parsed.unwrap_err().kind(), kind, "{arguments:?}");
         }
+    }
+
+    #[test]
+    fn a_folder_behind_embedded_and_a_blank_is_refused_with_how_it_is_given() {
+        let refused = |arguments: [&'static str; 4]| {
+            let error = Cli::try_parse_from(arguments).unwrap_err();
+            super::hinted(error, arguments.map(Into::into)).render().to_string()
+        };
+        let folder = refused(["analytics-cli", "doctor", "--embedded", "trial"]);
+        assert!(folder.contains("--embedded=DIR"), "{folder}");
+        let other = refused(["analytics-cli", "doctor", "trial", "--embedded"]);
+        assert!(!other.contains("--embedded=DIR"), "{other}");
     }
 
     #[test]

@@ -9,7 +9,8 @@ use crate::{
 
 /// How to give a database to a command that has none.
 pub(crate) const HOW_TO_GIVE: &str = "add --database-url postgres://USER:PASSWORD@HOST:PORT/DATABASE, set DATABASE_URL, or write database_url in a \
-                                      profile; name several shards with --shard, ANALYTICSD_SHARDS or shards";
+                                      profile; add --embedded for the trial of `analyticsd --embedded`; name several shards with --shard, \
+                                      ANALYTICSD_SHARDS or shards";
 
 /// Which databases a command needs. All that answer are checked in any case: none may be another than the settings mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

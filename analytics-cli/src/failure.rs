@@ -98,7 +98,7 @@ pub(crate) fn server_advice(error: &ClientError) -> &'static str {
         ClientError::Refused { problem, .. } if problem.status == 401 => {
             " Give a token with --token, with ANALYTICS_TOKEN or in a profile; `analytics-cli token create` makes one."
         }
-        ClientError::Refused { .. } => "",
+        ClientError::Plain { .. } | ClientError::Refused { .. } => "",
     }
 }
 

@@ -57,6 +57,7 @@ fn judge_silence(error: &ClientError) -> Finding {
                 "see the certificate of the proxy in front of analyticsd, which itself speaks http://, or {CORRECT_THE_ADDRESS}"
             )
         }
+        ClientError::Plain { .. } => CORRECT_THE_ADDRESS.to_owned(),
         _ => format!("see the log of analyticsd, try a longer --timeout, or {CORRECT_THE_ADDRESS}"),
     };
     Finding::problem(LIVES, error.to_string(), advice)

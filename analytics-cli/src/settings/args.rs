@@ -89,6 +89,18 @@ pub(crate) struct DatabaseArgs {
         hide_env_values = true
     )]
     pub(super) shards: Vec<String>,
+
+    /// The trial database that `analyticsd --embedded=DIR` runs, in place of --database-url [default DIR: .analytics].
+    #[arg(
+        long,
+        global = true,
+        display_order = 99,
+        value_name = "DIR",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = ".analytics"
+    )]
+    pub(super) embedded: Option<PathBuf>,
 }
 
 /// Masks a password in its errors, where clap's own parsers repeat what was given.
@@ -101,7 +113,10 @@ impl TypedValueParser for ServerUrlParser {
     fn parse_ref(&self, command: &Command, flag: Option<&Arg>, value: &OsStr) -> Result<ServerUrl, clap::Error> {
         let text = value.to_string_lossy();
         text.parse().map_err(|error: InvalidServerUrl| {
-            let (flag, masked) = (flag.map(Arg::to_string).unwrap_or_default(), mask_password(&text));
+            let flag = flag.map(Arg::to_string).unwrap_or_default();
+            // A password is found behind a scheme.
+            let masked =
+                if text.contains("://") { mask_password(&text) } else { mask_password(&format!("http://{text}")) };
             let message = format!("invalid value '{masked}' for '{flag}': {error}\n");
             clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command)
         })

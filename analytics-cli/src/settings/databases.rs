@@ -2,7 +2,11 @@
 
 use std::fmt;
 
+use db::embedded::running_url;
+
 use super::{ChosenProfile, DatabaseArgs, ProfileError, Setting, Settings, Source, WithSources};
+
+const EMBEDDED: &str = "--embedded";
 
 /// The databases of a counter, shard 0 first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +35,7 @@ impl fmt::Display for Named {
         match (&self.source, self.as_shards) {
             (profile @ Source::Profile { .. }, false) => write!(f, "database_url of {profile}"),
             (profile @ Source::Profile { .. }, true) => write!(f, "shards of {profile}"),
+            (Source::Flag(flag @ EMBEDDED), _) => f.write_str(flag),
             (_, false) => f.write_str("--database-url (or DATABASE_URL)"),
             (_, true) => f.write_str("--shard (or ANALYTICSD_SHARDS)"),
         }
@@ -56,6 +61,14 @@ impl Settings {
         });
         let shards = shards
             .filter(|it: &Setting<Vec<String>>| !matches!(it.source, Source::Environment(_)) || !it.value.is_empty());
+        if let Some(dir) = &given.args.embedded {
+            let sources = url.as_ref().map(|it| &it.source).into_iter().chain(shards.as_ref().map(|it| &it.source));
+            if let Some(flag) = sources.into_iter().find(|source| matches!(source, Source::Flag(_))) {
+                return Err(ProfileError::Contradiction(format!("{EMBEDDED} and {flag}")));
+            }
+            let named = Named { as_shards: false, source: Source::Flag(EMBEDDED) };
+            return Ok(Some(Databases { urls: vec![running_url(dir)?], named }));
+        }
         let (url, shards) = match (url, shards) {
             (None, None) => (of_profile(true), of_profile(false)),
             given => given,

@@ -9,6 +9,7 @@ mod with_sources;
 use std::{fmt, path::PathBuf};
 
 use client::{Client, ServerUrl};
+use db::embedded::NotRunning;
 use model::BearerToken;
 use thiserror::Error;
 
@@ -58,6 +59,8 @@ pub(crate) enum ProfileError {
     NoFile { name: String, asked_by: Source, place: String },
     #[error("{0}: contradict each other; accepted is one of the two")]
     Contradiction(String),
+    #[error(transparent)]
+    NotRunning(#[from] NotRunning),
 }
 
 #[derive(Debug)]
@@ -238,6 +241,17 @@ mod tests {
                 FILE,
                 &["--shard", "postgres://a/db", "--database-url", "postgres://b/db"],
                 "http://here by profile here in FILE; --shard and --database-url: contradict each other; accepted is one of the two",
+            ),
+            (
+                FILE,
+                &["--embedded=/nowhere", "--database-url", "postgres://b/db"],
+                "http://here by profile here in FILE; --embedded and --database-url: contradict each other; accepted is one of the two",
+            ),
+            (
+                FILE,
+                &["--embedded=/nowhere"],
+                "http://here by profile here in FILE; no trial database runs in /nowhere; start it with `analyticsd --embedded=/nowhere`, or give \
+                 the folder of the one that runs with --embedded=DIR",
             ),
             ("", &[], "http://127.0.0.1:8080 by default; none"),
             ("[profiles.empty]", &["--profile", "empty"], "http://127.0.0.1:8080 by default; none"),

@@ -9,6 +9,7 @@ mod cases;
 mod color;
 mod config;
 mod doctor;
+mod embedded;
 mod follow;
 mod fuzz;
 mod import;
@@ -67,6 +68,7 @@ fn command(arguments: &[&str]) -> Command {
         "NO_COLOR",
         "CLICOLOR",
         "CLICOLOR_FORCE",
+        "COLUMNS",
     ] {
         command.env_remove(name);
     }

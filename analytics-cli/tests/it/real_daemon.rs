@@ -85,6 +85,21 @@ async fn a_server_that_is_not_there_is_named_with_what_to_do() {
 }
 
 #[tokio::test]
+async fn an_address_needs_no_scheme_and_https_is_told_that_the_port_speaks_http() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let plain = daemon.url().strip_prefix("http://").unwrap();
+    let seen = run(&daemon, &["query", "--server", plain]).await;
+    assert_eq!(seen.code, 0, "{}", seen.stderr);
+    let tls = format!("https://{plain}");
+    let advice = format!("no TLS connection to {tls}: as it seems, the port speaks http; write {}", daemon.url());
+    let refused = run(&daemon, &["query", "--server", &tls]).await;
+    assert_eq!((refused.code, refused.stderr), (2, format!("error: {advice}\n")));
+    let doctor = run(&daemon, &["doctor", "--server", &tls]).await;
+    assert!(doctor.stdout.contains(&advice), "{}", doctor.stdout);
+}
+
+#[tokio::test]
 async fn the_busiest_hours_come_first_and_a_range_is_drawn_and_compared() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;

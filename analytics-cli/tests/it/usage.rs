@@ -123,6 +123,7 @@ fn the_error_about_an_invalid_server_hides_its_password() {
     for url in [
         "ftp://ann:secret@counter",
         "http://ann:secret@counter/?a=b",
+        "ann:secret@counter/?a=b",
         "http://ann:#secret@counter",
     ] {
         for output in
@@ -168,7 +169,7 @@ fn every_error_names_the_flag_or_the_next_command() {
         (&["query", "--from", "0", "--to", "now"], &["--from and --to"]),
         (&["query", "--from", "0", "--to", "1h", "--compare"], &["--to", "accepted is"]),
         (&["query", "--from", "0", "--to", "3600000", "--compare"], &["analytics-cli config"]),
-        (&["query", "--server", "counter:8080"], &["--server", "accepted is http://HOST:PORT"]),
+        (&["query", "--server", "ftp://counter:8080"], &["--server", "accepted is http://HOST:PORT"]),
         (&["query", "--step", "year"], &["--step", "hour, day, week, month"]),
         (&["query", "--time-zone", "Berlin"], &["--time-zone", "like Europe/Berlin"]),
         (&["query", "--time-zone", "Asia/Kolkata"], &["--time-zone", "+05:30", "whole hours"]),

@@ -2,6 +2,7 @@ use std::{error::Error, io, time::Duration};
 
 use model::Problem;
 use reqwest::StatusCode;
+use rustls::InvalidMessage;
 use thiserror::Error;
 
 use crate::ServerUrl;
@@ -14,6 +15,9 @@ pub enum ClientError {
     /// There was a connection but no TLS on it, so nothing was sent.
     #[error("no TLS connection to {url}: {cause}")]
     Tls { url: ServerUrl, cause: String },
+    /// There was a connection, and what answered does not speak TLS, so nothing was sent.
+    #[error("no TLS connection to {url}: as it seems, the port speaks http; write {plain}", plain = url.without_tls())]
+    Plain { url: ServerUrl },
     /// The connection broke, or the time limit passed, after something was sent.
     #[error("{url} did not answer the request: {cause}")]
     NoAnswer { url: ServerUrl, cause: String },
@@ -35,7 +39,7 @@ impl ClientError {
         match self {
             Self::Refused { .. } => true,
             Self::Foreign { status, .. } => status.is_client_error() || status.is_server_error(),
-            Self::Unreachable { .. } | Self::Tls { .. } | Self::NoAnswer { .. } => false,
+            Self::Unreachable { .. } | Self::Tls { .. } | Self::Plain { .. } | Self::NoAnswer { .. } => false,
         }
     }
 
@@ -45,12 +49,14 @@ impl ClientError {
     }
 
     pub(crate) fn no_answer(url: &ServerUrl, error: reqwest::Error) -> Self {
-        let (url, is_connect, is_tls) = (url.masked(), error.is_connect(), is_of_tls(&error));
+        let (url, is_connect, of_tls) = (url.masked(), error.is_connect(), of_tls(&error).cloned());
         let cause = with_causes(&error.without_url());
-        match is_connect {
-            true if is_tls => Self::Tls { url, cause },
-            true => Self::Unreachable { url, cause },
-            false => Self::NoAnswer { url, cause },
+        match of_tls {
+            // The first byte of the answer begins nothing of TLS.
+            Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => Self::Plain { url },
+            Some(_) if is_connect => Self::Tls { url, cause },
+            None if is_connect => Self::Unreachable { url, cause },
+            _ => Self::NoAnswer { url, cause },
         }
     }
 
@@ -67,11 +73,16 @@ fn with_causes(error: &reqwest::Error) -> String {
 
 /// Whether the server was reached, and does not speak TLS as it should.
 pub fn is_of_tls(error: &(dyn Error + 'static)) -> bool {
+    of_tls(error).is_some()
+}
+
+fn of_tls<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     // An error of input and output does not name the one within it as its source.
     let within = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    error.is::<rustls::Error>()
-        || within.is_some_and(|within| is_of_tls(within))
-        || error.source().is_some_and(is_of_tls)
+    error
+        .downcast_ref()
+        .or_else(|| within.and_then(|within| of_tls(within)))
+        .or_else(|| error.source().and_then(|source| of_tls(source)))
 }
 
 fn describe_problem(problem: &Problem) -> String {

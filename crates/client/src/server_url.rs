@@ -12,14 +12,16 @@ pub struct ServerUrl(String);
 
 #[derive(Debug, Error)]
 #[error(
-    "this is not an address of analyticsd; accepted is http://HOST:PORT or https://HOST (analyticsd itself does not speak TLS, a proxy in front may)"
+    "this is not an address of analyticsd; accepted is http://HOST:PORT, HOST:PORT or https://HOST (analyticsd itself does not speak TLS, a proxy in front may)"
 )]
 pub struct InvalidServerUrl;
 
 impl FromStr for ServerUrl {
     type Err = InvalidServerUrl;
 
+    /// Without a scheme it is http, which is what analyticsd speaks.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         let url: Url = text.parse().map_err(|_| InvalidServerUrl)?;
         let usable = matches!(url.scheme(), "http" | "https")
             && url.has_host()
@@ -30,6 +32,11 @@ impl FromStr for ServerUrl {
 }
 
 impl ServerUrl {
+    /// The same by http.
+    pub(crate) fn without_tls(&self) -> String {
+        self.0.replacen("https://", "http://", 1)
+    }
+
     /// The same to be shown: a proxy may ask for a password.
     #[must_use]
     pub fn masked(&self) -> Self {
@@ -76,8 +83,11 @@ mod tests {
             ("http://[::1]:8080/prefix/", Some("http://[::1]:8080/prefix")),
             ("https://counter/", Some("https://counter")),
             ("ftp://counter", None),
-            ("counter:8080", None),
-            ("127.0.0.1:8080", None),
+            ("counter:8080", Some("http://counter:8080")),
+            ("127.0.0.1:8080/", Some("http://127.0.0.1:8080")),
+            ("[::1]:8080", Some("http://[::1]:8080")),
+            ("localhost", Some("http://localhost")),
+            ("counter:http", None),
             ("http://", None),
             ("http://counter/?a=b", None),
             ("", None),

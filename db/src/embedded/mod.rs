@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use thiserror::Error;
 
 pub use binaries::PostgresBinaries;
@@ -107,6 +107,21 @@ impl EmbeddedError {
     }
 }
 
+/// The file of the folder that holds the URL, for other programs.
+const URL_FILE: &str = "url";
+
+/// A folder whose database does not run.
+#[derive(Debug, Error)]
+#[error("no trial database runs in {}; start it with `analyticsd --embedded={}`, or give the folder of the one that runs with --embedded=DIR", .0.display(), .0.display())]
+pub struct NotRunning(PathBuf);
+
+/// Where the database of a folder is reached, while another program runs it.
+pub fn running_url(dir: &Path) -> Result<String, NotRunning> {
+    let url = fs::read_to_string(dir.join(URL_FILE)).unwrap_or_default();
+    let runs = socket_of(&url).is_some_and(|socket| socket.exists());
+    if runs { Ok(url) } else { Err(NotRunning(dir.to_owned())) }
+}
+
 /// A running database. Stops when [told to](Embedded::stop), or when this process ends in whatever way.
 pub struct Embedded {
     kind: EmbeddedKind,
@@ -130,7 +145,7 @@ impl Embedded {
         let chosen = options
             .kind
             .or_else(|| [EmbeddedKind::Native, EmbeddedKind::Wasm].into_iter().find(|&kind| has_data(kind)));
-        match chosen {
+        let embedded = match chosen {
             Some(EmbeddedKind::Native) => native::start(&dir, options, lock).await,
             Some(EmbeddedKind::Wasm) => wasm::start(&dir, options.wasm_server.as_deref(), lock).await,
             None => match native::prerequisites(&dir, options.postgres_bin.as_deref()) {
@@ -142,7 +157,10 @@ impl Embedded {
                         .map_err(|wasm| EmbeddedError::NoneRuns { native: Box::new(native), wasm: Box::new(wasm) })
                 }
             },
-        }
+        }?;
+        let url_file = dir.join(URL_FILE);
+        fs::write(&url_file, embedded.url()).map_err(EmbeddedError::folder(&url_file))?;
+        Ok(embedded)
     }
 
     /// Which server it is.
@@ -201,6 +219,12 @@ fn socket_dir(own: &Path) -> Result<(PathBuf, Option<tempfile::TempDir>), Embedd
     }
     let temporary = tempfile::Builder::new().prefix("analyticsd-").tempdir().map_err(EmbeddedError::folder(&inside))?;
     Ok((temporary.path().to_owned(), Some(temporary)))
+}
+
+/// The socket that such a URL names.
+fn socket_of(url: &str) -> Option<PathBuf> {
+    let (_, folder) = url.split_once("?host=")?;
+    Some(PathBuf::from(percent_decode_str(folder).decode_utf8().ok()?.as_ref()).join(".s.PGSQL.5432"))
 }
 
 /// Where a server is reached that listens on a Unix socket in a folder.
