@@ -17,7 +17,7 @@ pub(crate) fn comparison(step: Step, periods: &Periods, earlier: &Periods, palet
     };
     let users = |periods: &Periods| match periods.unique_users {
         UniqueUsers::Exactly(users) => Some(users),
-        UniqueUsers::Unknown | UniqueUsers::NotAsked => None,
+        UniqueUsers::Unknown => None,
     };
     let [now, before] = [periods, earlier].map(Periods::totals);
     let these = format!("these {step}s");

@@ -1,7 +1,7 @@
 //! What a range has in all.
 
 use client::{Periods, UniqueUsers};
-use model::{Calendar, PeriodsPage, Step, Timestamp};
+use model::{Calendar, Step, Timestamp};
 
 use super::label;
 
@@ -14,17 +14,13 @@ pub(crate) fn summary(periods: &Periods, step: Step, calendar: Calendar, now: Ti
     let (from, to) = (label(step, first), label(step, last));
     let range = if from == to { from } else { format!("{from} to {to}") };
     let so_far = if is_unfinished(periods, now) { " so far" } else { "" };
-    let (users, note) = match periods.unique_users {
-        UniqueUsers::Exactly(users) => (counted(users, "unique user") + ", ", String::new()),
-        UniqueUsers::Unknown => ("unknown unique users, ".to_owned(), String::new()),
-        UniqueUsers::NotAsked => {
-            let most = PeriodsPage::MAX_PERIODS;
-            (String::new(), format!(" (for unique users of more than {most} {step}s take a longer --step)"))
-        }
+    let users = match periods.unique_users {
+        UniqueUsers::Exactly(users) => counted(users, "unique user"),
+        UniqueUsers::Unknown => "unknown unique users".to_owned(),
     };
     let totals = periods.totals();
     let (clicks, impressions) = (counted(totals.clicks, "click"), counted(totals.impressions, "impression"));
-    format!("{range}{so_far}, {calendar}\n{users}{clicks}, {impressions}{note}\n")
+    format!("{range}{so_far}, {calendar}\n{users}, {clicks}, {impressions}\n")
 }
 
 /// Whether the unique users of a period are unknown.
@@ -94,7 +90,6 @@ mod tests {
             told(UniqueUsers::Unknown, "2015-05-17T23:59:59Z"),
             "2015-05-16 to 2015-05-17 so far, UTC\nunknown unique users, 2 clicks, 20 impressions\n"
         );
-        assert!(told(UniqueUsers::NotAsked, "2015-05-17T23:59:59Z").contains("take a longer --step"));
     }
 
     #[test]

@@ -31,14 +31,17 @@ fn a_range_is_read_at_once_and_printed_in_order() {
 }
 
 #[test]
-fn a_range_of_several_pages_is_read_to_its_end_and_has_no_unique_users_in_all() {
+fn a_range_of_several_pages_is_read_to_its_end_and_asked_once_more_for_its_unique_users() {
     let server = counting_server();
     let run = run(&server, &["query", "--from", "0", "--to", "1970-02-20"], b"");
     let (periods, rest) = periods_and_rest(&run);
     assert_eq!((periods.len(), periods[1223]), (51 * 24, "1970-02-20T23:00:00Z"));
-    assert_eq!(server.requests().len(), 2);
+    let requests = server.requests();
+    assert_eq!(requests.len(), 3);
+    let whole = "from=1970-01-01T00:00:00Z&to=1970-02-20T23:00:00Z&step=month&time_zone=UTC&cut=true";
+    assert!(requests[2].head.contains(whole), "{requests:?}");
     let sum: u64 = (0..51 * 24).sum();
-    let in_all = format!("{sum} clicks, 0 impressions (for unique users of more than 1000 hours take a longer --step)");
+    let in_all = format!("1 unique user, {sum} clicks, 0 impressions");
     assert_eq!(rest, ["1970-01-01T00:00:00Z to 1970-02-20T23:00:00Z, UTC", &in_all]);
 }
 

@@ -28,7 +28,8 @@ pub(crate) enum Answer {
 }
 
 impl Answer {
-    /// The answer to `GET /analytics/periods`, a page of it. Each period and all of them have one unique user, and so many clicks as its first hour says.
+    /// The answer to `GET /analytics/periods`, a page of it. Each period and all of them have one unique user, and so
+    /// many clicks as its first hour says.
     pub(crate) fn of_periods(request: &Request, clicks: impl Fn(Hour) -> u64) -> Self {
         let Some(query) = request.head.strip_prefix("GET /analytics/periods?") else { return Self::Foreign(404) };
         let parameters = Parameters::of(query);
@@ -62,6 +63,7 @@ impl Answer {
             periods,
             unique_users: Some(1),
             unique_users_unknown_in: Vec::new(),
+            stored: None,
             next: next.map(|query| format!("/analytics/periods?{query}")),
         };
         Self::Text(serde_json::to_string(&page).unwrap())

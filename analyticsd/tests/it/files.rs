@@ -48,11 +48,13 @@ async fn the_script_for_other_sites_may_be_cached_for_an_hour_and_used_anywhere(
     );
 }
 
+/// What browsers accept where they open an address.
+const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+
 #[tokio::test]
 async fn a_browser_gets_an_error_as_a_page_and_a_program_as_a_document() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
-    const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
     for (path, status, says) in [
         ("/nothing'here", StatusCode::NOT_FOUND, "There is nothing at /nothing&#39;here."),
         ("/analytics/hours?from=soon", StatusCode::BAD_REQUEST, "from is neither a time as RFC 3339 nor an integer"),

@@ -23,11 +23,16 @@ pub enum UniqueUsers {
     /// Nobody can tell.
     #[default]
     Unknown,
-    /// The server counts over the periods of a page, and the range has more. Those of pages do not add up.
-    NotAsked,
 }
 
 impl Periods {
+    /// Adds a page. Returns where the next one is.
+    fn add(&mut self, page: PeriodsPage) -> Option<String> {
+        self.periods.extend(page.periods);
+        self.unknown_in.extend(page.unique_users_unknown_in);
+        page.next
+    }
+
     /// Sums over all of them.
     pub fn totals(&self) -> Totals {
         Totals {
@@ -48,21 +53,23 @@ impl Client {
         let (first, last, site) = (range.start(), range.end(), self.site_parameter('&'));
         let (path, name) = (wire::PERIODS_PATH, calendar.to_string());
         let zone = utf8_percent_encode(&name, NON_ALPHANUMERIC);
-        let mut next = Some(format!("{path}?from={first}&to={last}&step={step}&time_zone={zone}{site}"));
+        let page_of = |from: &Hour, step: Step, cut: &str| {
+            format!("{path}?from={from}&to={last}&step={step}&time_zone={zone}{cut}{site}")
+        };
+        let is_empty = |page: &PeriodsPage| page.periods.is_empty();
+        let mut page = self.page_at(&page_of(first, step, ""), is_empty).await?;
+        let mut unique_users = page.unique_users;
         let mut all = Periods::default();
-        let mut pages = 0;
-        while let Some(path) = next {
-            let page: PeriodsPage = self.page_at(&path, |page: &PeriodsPage| page.periods.is_empty()).await?;
-            all.periods.extend(page.periods);
-            all.unknown_in.extend(page.unique_users_unknown_in);
-            pages += 1;
-            all.unique_users = match page.unique_users {
-                _ if pages > 1 || page.next.is_some() => UniqueUsers::NotAsked,
-                Some(users) => UniqueUsers::Exactly(users),
-                None => UniqueUsers::Unknown,
-            };
-            next = page.next;
+        while let Some(next) = all.add(page) {
+            page = self.page_at(&next, is_empty).await?;
+            unique_users = None;
         }
+        if unique_users.is_none() && all.periods.len() > PeriodsPage::MAX_PERIODS && all.unknown_in.is_empty() {
+            // Those of pages do not add up. There are few months, so that they are one page.
+            let months = self.page_at(&page_of(&all.periods[0].from, Step::Month, "&cut=true"), is_empty).await?;
+            unique_users = months.unique_users.filter(|_| months.next.is_none());
+        }
+        all.unique_users = unique_users.map_or(UniqueUsers::Unknown, UniqueUsers::Exactly);
         Ok(all)
     }
 }
