@@ -26,7 +26,7 @@ pub(crate) enum Contender {
     ImportWithoutSource,
     /// `COPY` by psql, without analyticsd.
     Copy,
-    /// A HyperLogLog for each hour, by the extension `hll`.
+    /// A `HyperLogLog` for each hour, by the extension `hll`.
     Sketches,
 }
 
