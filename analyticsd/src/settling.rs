@@ -63,7 +63,7 @@ async fn settle_while_elected(
     metrics: &ShardMetrics,
 ) -> StoreError {
     let mut mismatched = HashSet::new();
-    let mut forgets_next = Instant::now();
+    let (mut unites_next, mut forgets_next) = (Instant::now(), Instant::now());
     // The first shard may have been restored from a backup while nobody was the settler.
     if let Some(common) = &mut common {
         common.copied_changes = None;
@@ -129,12 +129,15 @@ async fn settle_while_elected(
                 }
             }
         }
-        if let Err(error) = settler.unite_days(DAYS_AT_A_TIME).await {
+        if unites_next <= Instant::now()
+            && let Err(error) = settler.unite_days(DAYS_AT_A_TIME).await
+        {
             if !settler.is_connected() {
                 return error;
             }
             metrics.settling.failures.add(1);
-            tracing::error!(%error, "cannot unite the visitors of a day; ranges are told from its hours");
+            unites_next = Instant::now() + SETBACK_PAUSE;
+            tracing::error!(%error, "cannot unite the visitors of a day; ranges are told from its hours, trying again in a minute");
         }
         // A day with each look, so that the hours of the sites that are left never wait long.
         if forgets_next <= Instant::now()
