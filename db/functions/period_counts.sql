@@ -1,11 +1,10 @@
--- The clicks and impressions of periods of a site, each from its first hour up to but not including the
--- hour behind it, and whether all its hours are settled. A row for each period with an event.
+-- The clicks and impressions of periods of a site that follow one another, each from its first hour up to but
+-- not including the hour behind it, and whether all its hours are settled. A row for each period with an event.
 
 create or replace function analytics.period_counts(firsts timestamptz[], behinds timestamptz[], site integer)
 returns table (period bigint, clicks bigint, impressions bigint, settled boolean)
 language sql stable as $$
-    select p.period, sum(h.clicks)::bigint, sum(h.impressions)::bigint, bool_and(h.settled)
-    from unnest(firsts, behinds) with ordinality as p (first, behind, period)
-    cross join lateral analytics.hours(p.first, p.behind - interval '1 hour', period_counts.site) as h
-    group by p.period
+    select width_bucket(h.hour, firsts)::bigint, sum(h.clicks)::bigint, sum(h.impressions)::bigint, bool_and(h.settled)
+    from analytics.hours(firsts[1], behinds[cardinality(behinds)] - interval '1 hour', period_counts.site) as h
+    group by 1
 $$;

@@ -173,13 +173,7 @@ impl Query<'_> {
         let step = parsed(Step::PARAMETER, Step::ACCEPTED)?.map_or(Ok(Step::Day), |name| name.parse())?;
         let zone = parsed(Calendar::PARAMETER, Calendar::ACCEPTED)?;
         let calendar = zone.map_or(Ok(Calendar::UTC), |name| name.parse::<Calendar>())?;
-        let usual = match step {
-            Step::Hour => USUAL_RANGE,
-            Step::Day => 30 * 24,
-            Step::Week => 12 * 7 * 24,
-            Step::Month => 365 * 24,
-        };
-        let range = self.range(usual, calendar)?;
+        let range = self.range(step, calendar)?;
         let is_cut = match self.0.optional("cut", "true or false")?.as_deref() {
             None | Some("false") => false,
             Some("true") => true,
@@ -194,11 +188,19 @@ impl Query<'_> {
         Ok(PeriodsQuery { periods, step, calendar, is_cut, to: *range.end() })
     }
 
-    /// From `from` to `to`, or so many hours. A date is its whole day.
-    fn range(&self, usual: i64, calendar: Calendar) -> Result<RangeInclusive<Hour>, InvalidInput> {
+    /// From `from` to `to`. A date is its whole day. Without `from` it is the last 24 hours, 30 days, 12 weeks or 12 months.
+    fn range(&self, step: Step, calendar: Calendar) -> Result<RangeInclusive<Hour>, InvalidInput> {
         let end = |parameter| self.end_of_range(parameter, calendar);
         let last = end("to")?.map_or_else(|| Hour::containing(Timestamp::now()), |hours| *hours.end());
-        let first = end("from")?.map_or_else(|| last.plus(1 - usual), |hours| *hours.start());
+        let usual = match step {
+            Step::Hour => 24,
+            Step::Day => 30,
+            Step::Week | Step::Month => 12,
+        };
+        let first = match end("from")? {
+            Some(hours) => *hours.start(),
+            None => calendar.earlier(step, last, usual - 1)?,
+        };
         if first > last {
             return Err(InvalidInput {
                 parameter: "from",
@@ -211,7 +213,7 @@ impl Query<'_> {
 
     /// The range of a `GET /analytics/hours`. The parameter `format` decides, otherwise the header `Accept`.
     pub(crate) fn hours(&self, headers: &HeaderMap) -> Result<HoursQuery, InvalidInput> {
-        let range = self.range(USUAL_RANGE, Calendar::UTC)?;
+        let range = self.range(Step::Hour, Calendar::UTC)?;
         let format = match self.0.optional("format", "json or csv")?.as_deref() {
             Some("json") => HoursFormat::Json,
             Some("csv") => HoursFormat::Csv,
@@ -325,9 +327,6 @@ pub(crate) enum HoursFormat {
     Json,
     Csv,
 }
-
-/// The length in hours of a range without `from`.
-const USUAL_RANGE: i64 = 24;
 
 fn unknown(parameter: &'static str, accepted: &'static str) -> InvalidInput {
     InvalidInput { parameter, fault: "is unknown".to_owned(), accepted }

@@ -136,6 +136,18 @@ async fn a_long_range_comes_in_pages() {
 }
 
 #[tokio::test]
+async fn without_a_range_it_is_the_last_periods_up_to_the_current_one() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    for (step, periods) in [("hour", 24), ("day", 30), ("week", 12), ("month", 12)] {
+        let before = Hour::containing(Timestamp::now());
+        let page = page(&daemon, &format!("/analytics/periods?step={step}&time_zone=America/New_York")).await;
+        assert_eq!(page.periods.len(), periods, "{step}");
+        assert!(page.to >= before, "{step}");
+    }
+}
+
+#[tokio::test]
 async fn an_error_names_the_parameter_and_the_accepted_values() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;

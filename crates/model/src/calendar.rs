@@ -127,6 +127,21 @@ impl Calendar {
         self.days(first, next)
     }
 
+    /// The first hour of the step that is so many steps before the one that holds an hour.
+    ///
+    /// # Errors
+    /// Where it would begin within a UTC hour.
+    pub fn earlier(self, step: Step, at: Hour, steps: u32) -> Result<Hour, InvalidInput> {
+        let (first, _) = step.bounds(at.start().to_utc().with_timezone(&self.0).date_naive());
+        let first = match step {
+            Step::Hour => return Ok(at.plus(-i64::from(steps))),
+            Step::Day => first - Days::new(steps.into()),
+            Step::Week => first - Days::new(7 * u64::from(steps)),
+            Step::Month => first - Months::new(steps),
+        };
+        Ok(self.midnight(first)?.unwrap_or(Hour::containing(Timestamp::MIN)))
+    }
+
     /// The hours of a day, from its midnight to the next; none if the zone has left the day out, or it lies outside of
     /// what is counted.
     ///
@@ -266,6 +281,19 @@ mod tests {
         assert_eq!(back(Step::Hour, 40).unwrap(), "2015-03-28T21:00:00+01:00");
         assert_eq!(back(Step::Month, 14).unwrap(), "2014-01-01T00:00:00+01:00");
         assert_eq!(back(Step::Month, 600), None);
+    }
+
+    #[test]
+    fn earlier_steps_are_counted_by_the_calendar() {
+        let earlier = |zone: &str, step, at: &str, steps| {
+            zone.parse::<Calendar>().unwrap().earlier(step, hour(at), steps).unwrap().to_string()
+        };
+        assert_eq!(earlier("UTC", Step::Hour, "2015-05-17T10:00:00Z", 23), "2015-05-16T11:00:00Z");
+        assert_eq!(earlier("Europe/Berlin", Step::Day, "2015-04-27T22:00:00Z", 29), "2015-03-29T22:00:00Z");
+        assert_eq!(earlier("Europe/Berlin", Step::Day, "2015-04-27T21:00:00Z", 29), "2015-03-28T23:00:00Z");
+        assert_eq!(earlier("UTC", Step::Week, "2015-05-17T10:00:00Z", 1), "2015-05-04T00:00:00Z");
+        assert_eq!(earlier("UTC", Step::Month, "2016-02-29T10:00:00Z", 11), "2015-03-01T00:00:00Z");
+        assert_eq!(earlier("UTC", Step::Month, "1970-01-01T00:00:00Z", 11), "1970-01-01T00:00:00Z");
     }
 
     #[test]

@@ -29,7 +29,7 @@ use crate::{
     params(
         openapi::Site,
         ("from" = Option<String>, Query, example = "2015-05-01",
-            description = "A day of the time zone or an instant, as RFC 3339 or in milliseconds since 1970, of the first period; 24 hours, 30 days, 12 weeks or 365 days before the last one if not given"),
+            description = "A day of the time zone or an instant, as RFC 3339 or in milliseconds since 1970, of the first period; if not given, the range has 24 hours, 30 days, 12 weeks or 12 months"),
         ("to" = Option<String>, Query, example = "2015-05-31",
             description = "The same of the last period, which is included; now if not given"),
         ("step" = Option<model::Step>, Query, description = "How long the periods are; a day if not given. A week begins on Monday"),

@@ -140,7 +140,7 @@ pub(crate) enum HoursFormat {
 #[allow(dead_code, reason = "it only stands in the document")]
 pub(crate) struct Site {
     /// The site that counts. Without it, the one that the token is for, or else the one without a name.
-    #[param(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$", example = "shop")]
+    #[param(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     site: Option<String>,
 }
 
