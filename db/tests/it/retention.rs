@@ -10,6 +10,7 @@ use crate::support::{
 };
 
 on_both_flavours!(
+    old_raw_events_go_also_once_the_planner_knows_how_many_tables_there_are,
     old_raw_events_go_and_their_counts_stay,
     raw_events_of_an_open_hour_are_never_deleted,
     what_retention_has_passed_takes_no_events_from_then_on_though_it_is_still_there,
@@ -39,6 +40,21 @@ async fn old_raw_events_go_and_their_counts_stay(flavour: Flavour) {
     let refused = Ingested::Blocked { settled: vec![], expired: vec![hour(OLD)], deleted: vec![] };
     assert_eq!(writer.ingest([&click(OLD, "carl")]).await.unwrap(), refused, "it could only be half-counted");
     assert_eq!(store.counts(&[hour(OLD)]).await.unwrap(), [counts(2, 1, 1)]);
+}
+
+/// With statistics it looks at the name of a table before it knows whether the table has events of a day.
+async fn old_raw_events_go_also_once_the_planner_knows_how_many_tables_there_are(flavour: Flavour) {
+    let database = TestDatabase::new(flavour).await;
+    let store = database.store();
+    for day in 10..22 {
+        let old = format!("2015-05-{day}T10:00:00Z");
+        store_all(&mut writer(store), &[click(&old, "anna")]).await;
+        settle(store, hour(&old)).await;
+    }
+    database.client().await.batch_execute("analyze").await.unwrap();
+    keep_30_days(store).await;
+    Retention::apply(store).await.unwrap();
+    assert_eq!(raw_events(&database).await, 0);
 }
 
 async fn raw_events_of_an_open_hour_are_never_deleted(flavour: Flavour) {
