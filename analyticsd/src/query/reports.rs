@@ -1,11 +1,15 @@
 //! Queries for ranges of hours. They have connections of their own, so that a long query never delays an event, and the
 //! number of waiting queries is limited.
 
-use std::{ops::RangeInclusive, sync::Arc, time::Instant};
+use std::{
+    ops::RangeInclusive,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use db::{PeriodCounts, RangeCounts, Shards, ShardsError, Store, StoreOptions};
 use model::{Hour, SiteId, SourceStanding};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
     query::counts::ReadError,
@@ -19,11 +23,14 @@ use crate::{
 const CONNECTIONS: usize = 2;
 /// The most reports that are read or wait.
 const PLACES: usize = 64;
+/// The longest that one waits.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Reads reports.
 pub(crate) struct Reports {
     shards: Shards,
     places: Semaphore,
+    turns: Semaphore,
     outage: Outage,
     metrics: Arc<Metrics>,
 }
@@ -39,6 +46,7 @@ impl Reports {
         Self {
             shards: shards.with_options(&options),
             places: Semaphore::new(PLACES),
+            turns: Semaphore::new(CONNECTIONS),
             outage: Outage::default(),
             metrics: Arc::clone(metrics),
         }
@@ -86,6 +94,8 @@ impl Reports {
 
     async fn read<T>(&self, query: impl Future<Output = Result<T, ShardsError>>) -> Result<T, ReadError> {
         let _place = self.places.try_acquire().map_err(|_| ReadError::QueueFull)?;
+        // Whoever waited for a connection instead would take a busy server for one that is away.
+        let _turn = timeout(PATIENCE, self.turns.acquire()).await.map_err(|_| ReadError::QueueFull)?;
         let began = Instant::now();
         let answer = query.await;
         self.metrics.reports.seconds.observe_since(began);

@@ -1,4 +1,5 @@
 use db::Flavour;
+use futures_util::future;
 use harness::{Daemon, TestDatabase, on_both_flavours, settle};
 use model::{Hour, HoursPage, Problem, Totals};
 use reqwest::{
@@ -145,5 +146,25 @@ async fn an_error_names_the_parameter_and_the_accepted_values() {
         let refused = daemon.get(&format!("/analytics/hours?{query}")).await;
         assert_eq!(refused.status(), StatusCode::BAD_REQUEST, "{query}");
         assert_eq!(refused.json::<Problem>().await.unwrap().parameter.as_deref(), Some(parameter), "{query}");
+    }
+}
+
+/// Two ranges are read at a time. Were the others to wait for a connection, they would take the database for one that
+/// is away.
+#[tokio::test]
+async fn many_ranges_at_once_wait_for_their_turn() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let client = database.client().await;
+    client.batch_execute("begin; lock analytics.settled_hours").await.unwrap();
+    let ranges = future::join_all((0..6).map(|_| daemon.get(RANGE)));
+    // Longer than anybody waits for a connection.
+    let release = async {
+        client.batch_execute("select pg_sleep(6)").await.unwrap();
+        client.batch_execute("rollback").await.unwrap();
+    };
+    let (answers, ()) = future::join(ranges, release).await;
+    for answer in answers {
+        assert_eq!(answer.status(), StatusCode::OK);
     }
 }
