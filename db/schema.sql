@@ -517,11 +517,11 @@ create function analytics.number_visitors(hour timestamptz, sites integer[], of_
 
 create function analytics.open_visitors(firsts timestamptz[], behinds timestamptz[], site integer)
     returns TABLE(period bigint, numbers integer[], unnumbered bigint) language sql stable
-        security definer set search_path=pg_catalog, pg_temp as body 642ad7f212eec30a;
+        security definer set search_path=pg_catalog, pg_temp as body a4688870efc87ac2;
 
 create function analytics.period_counts(firsts timestamptz[], behinds timestamptz[], site integer)
-    returns TABLE(period bigint, clicks bigint, impressions bigint, settled boolean) language sql
-        stable as body e0219362e624a9a1;
+    returns TABLE(period bigint, unique_users bigint, clicks bigint, impressions bigint,
+        settled boolean) language sql stable as body c8265819925acbe0;
 
 create function analytics.rebuild(hour timestamptz, sites integer[], least_users bigint[],
         least_clicks bigint[], least_impressions bigint[], writer bigint)
@@ -590,7 +590,7 @@ create function analytics.sources_elsewhere(source_sites integer[], source_names
     returns record language sql stable set search_path=pg_catalog, pg_temp as body 4f17c70f6ad11a57;
 
 create function analytics.stored_hours(site integer)
-    returns TABLE(first timestamptz, last timestamptz) language sql stable as body d6d5f1125f4a4767;
+    returns TABLE(first timestamptz, last timestamptz) language sql stable as body ef7da1a8d055edda;
 
 create function analytics.take_retention(retention interval, due_before timestamptz)
     returns void language sql security definer set search_path=pg_catalog, pg_temp
@@ -607,7 +607,7 @@ create function analytics.unite_day(site integer, day timestamptz, changes bigin
 
 create function analytics.visitor_sets(firsts timestamptz[], behinds timestamptz[], site integer)
     returns TABLE(period bigint, hour timestamptz, visitors bytea) language sql stable
-        as body d00687d6ca59592f;
+        as body 6cb6e673c7d600e7;
 
 -- ==== Only in the flavour timescale ====
 
@@ -723,7 +723,7 @@ create function analytics.drop_oldest_events_before(instant timestamptz)
         lock_timeout=100ms as body 9603b8f3a12cad95;
 
 create function analytics.event_days()
-    returns SETOF timestamptz language sql stable as body 454f9be6a03e6ddd;
+    returns SETOF timestamptz language sql stable as body c8505c273cb89e1f;
 
 create function analytics.has_room(hour timestamptz)
     returns boolean language sql stable as body d3a0b855ff954e08;

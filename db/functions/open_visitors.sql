@@ -5,9 +5,7 @@
 create or replace function analytics.open_visitors(firsts timestamptz[], behinds timestamptz[], site integer)
 returns table (period bigint, numbers integer[], unnumbered bigint)
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-    with periods as materialized (
-        select p.first, p.behind, p.period from unnest(firsts, behinds) with ordinality as p (first, behind, period)
-    ), seen as materialized (
+    with seen as materialized (
         -- Each is looked for once for all periods, and nobody of an hour before or behind them.
         select u.hour, u.user_name, v.number
         from analytics.hour_users as u
@@ -15,17 +13,18 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
             select v.number from analytics.visitors as v where v.site = open_visitors.site and v.name = u.user_name limit 1
         ) as v on true
         where u.site = open_visitors.site
-            and u.hour >= (select min(p.first) from periods as p) and u.hour < (select max(p.behind) from periods as p)
+            and u.hour >= (select min(f) from unnest(firsts) as f) and u.hour < (select max(b) from unnest(behinds) as b)
     ), hours as materialized (
         select s.hour, array_agg(s.number) filter (where s.number is not null) as numbers from seen as s group by s.hour
+    ), of_periods as materialized (
+        -- The hours are few. Without this step each period would be held against each visitor.
+        select p.period, h.hour, h.numbers
+        from unnest(firsts, behinds) with ordinality as p (first, behind, period)
+        join hours as h on h.hour >= p.first and h.hour < p.behind
     )
-    select p.period, h.numbers, 0
-    from periods as p join hours as h on h.hour >= p.first and h.hour < p.behind
-    where h.numbers is not null
+    select o.period, o.numbers, 0 from of_periods as o where o.numbers is not null
     union all
-    select p.period, null, count(distinct s.user_name)
-    from periods as p
-    join hours as h on h.hour >= p.first and h.hour < p.behind
-    join seen as s on s.hour = h.hour and s.number is null
-    group by p.period
+    select o.period, null, count(distinct s.user_name)
+    from of_periods as o join seen as s on s.hour = o.hour and s.number is null
+    group by o.period
 $$;

@@ -59,6 +59,11 @@ pub struct PeriodRow {
 }
 
 impl UniqueUsers {
+    /// Those that were counted, if the range is one hour: their number stays also where their set is not kept.
+    fn or_of_hour(self, range: &RangeInclusive<Hour>, counted: u64) -> Self {
+        if range.start() == range.end() { Self::Exactly(counted) } else { self }
+    }
+
     /// Those of two shards together, which have no visitor in common.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
@@ -109,6 +114,7 @@ impl Store {
         self.at_one_instant(async |transaction| {
             let hours = hours(transaction, site, range).await?;
             let (_, unique_users) = unique_users(transaction, site, slice::from_ref(range)).await?;
+            let unique_users = unique_users.or_of_hour(range, hours[0].counts.unique_users);
             Ok(RangeCounts { hours, unique_users })
         })
         .await
@@ -123,22 +129,13 @@ impl Store {
         self.at_one_instant(async |transaction| {
             let sums = sums(transaction, site, periods).await?;
             let (of_each, unique_users) = unique_users(transaction, site, periods).await?;
-            let row = |(unique_users, (clicks, impressions, settled))| PeriodRow {
-                unique_users,
-                clicks,
-                impressions,
-                settled,
+            let all = *periods[0].start()..=*periods[periods.len() - 1].end();
+            let unique_users = unique_users.or_of_hour(&all, sums[0].0.unique_users);
+            let row = |((hours, of_it), (sum, settled)): ((&RangeInclusive<Hour>, UniqueUsers), (HourCounts, bool))| {
+                let HourCounts { unique_users, clicks, impressions } = sum;
+                PeriodRow { unique_users: of_it.or_of_hour(hours, unique_users), clicks, impressions, settled }
             };
-            let mut rows: Vec<PeriodRow> = of_each.into_iter().zip(sums).map(row).collect();
-            let are_hours = periods.iter().all(|hours| hours.start() == hours.end());
-            let is_unknown = |row: &PeriodRow| matches!(row.unique_users, UniqueUsers::Unknown(_));
-            if are_hours && rows.iter().any(is_unknown) {
-                // How many visitors a single hour had stays also where its set is not kept.
-                let all = *periods[0].start()..=*periods[periods.len() - 1].end();
-                for (row, hour) in rows.iter_mut().zip(hours(transaction, site, &all).await?) {
-                    row.unique_users = UniqueUsers::Exactly(hour.counts.unique_users);
-                }
-            }
+            let rows = periods.iter().zip(of_each).zip(sums).map(row).collect();
             let stored = stored(transaction, site).await?;
             Ok(PeriodCounts { periods: rows, unique_users, stored })
         })
@@ -167,19 +164,18 @@ fn bounds_of<'a>(
     periods.into_iter().map(bounds).map(|(first, last)| (first, last + TimeDelta::hours(1))).unzip()
 }
 
-/// The clicks and impressions of each period, and whether it is settled.
+/// The sums over the hours of each period, and whether it is settled.
 async fn sums(
     transaction: &Transaction<'_>,
     site: SiteId,
     periods: &[RangeInclusive<Hour>],
-) -> Result<Vec<(u64, u64, bool)>, StoreError> {
+) -> Result<Vec<(HourCounts, bool)>, StoreError> {
     let (firsts, behinds) = bounds_of(periods);
-    let sum = "select period, clicks, impressions, settled from analytics.period_counts($1, $2, $3)";
+    let sum = "select period, unique_users, clicks, impressions, settled from analytics.period_counts($1, $2, $3)";
     let statement = transaction.prepare_cached(sum).await?;
-    let number = |row: &Row, column| u64::try_from(row.get::<_, i64>(column)).unwrap_or_default();
-    let mut sums = vec![(0, 0, false); periods.len()];
+    let mut sums = vec![(HourCounts::default(), false); periods.len()];
     for row in transaction.query(&statement, &[&firsts, &behinds, &site.number()]).await? {
-        sums[place_in(&row)] = (number(&row, 1), number(&row, 2), row.get(3));
+        sums[place_in(&row)] = (counts_in(&row, 1), row.get(4));
     }
     Ok(sums)
 }

@@ -47,7 +47,7 @@ pub(crate) fn why_unknown(periods: &Periods) -> Option<String> {
         (0, _) => return None,
         (1, _) => format!("the hour {named} was settled without its visitors"),
         (_, 0) => format!("the hours {named} were settled without their visitors"),
-        _ => format!("the hours {named} and {more} more were settled without their visitors"),
+        _ => format!("the hours {named} and others were settled without their visitors"),
     };
     let whose = if lacks_users(periods) { "" } else { " of the range" };
     Some(format!("unique users{whose} are unknown, because {which}: run `analytics-cli backfill`"))
@@ -104,6 +104,6 @@ mod tests {
             "unique users of the range are unknown, because the hour 2015-05-17T10:00:00Z was settled without its visitors: run `analytics-cli backfill`"
         );
         assert!(of(3).unwrap().contains("T10:00:00Z, 2015-05-17T11:00:00Z, 2015-05-17T12:00:00Z were settled"));
-        assert!(of(9).unwrap().contains("T12:00:00Z and 6 more were settled without their visitors"));
+        assert!(of(9).unwrap().contains("T12:00:00Z and others were settled without their visitors"));
     }
 }

@@ -1,4 +1,5 @@
-//! The addresses that the daemon listens on. It takes them before all else: one that could not serve starts no database and migrates none.
+//! The addresses that the daemon listens on. It takes them before all else: one that could not serve starts no database
+//! and migrates none.
 
 use std::{io, net::SocketAddr};
 
@@ -13,7 +14,8 @@ pub(super) struct Addresses {
     pub(super) admin: Option<Taken>,
 }
 
-/// An address that no other process can listen on.
+/// An address that no other process listened on when it was taken. One that starts at the same time is found by
+/// [`Taken::listen`].
 pub(super) struct Taken {
     flag: &'static str,
     address: SocketAddr,

@@ -233,12 +233,13 @@ impl Query<'_> {
         const ACCEPTED: &str = "a date like 2015-05-17, or an instant from 1970 to 9999, as RFC 3339 like \
                                 2015-05-17T10:00:00Z or as milliseconds since 1970";
         let Some(text) = self.0.optional(parameter, ACCEPTED)? else { return Ok(None) };
-        if let Ok(day) = NaiveDate::parse_from_str(&text, "%Y-%m-%d") {
+        if is_date(&text) {
             let none = || InvalidInput {
                 parameter,
                 accepted: ACCEPTED,
-                fault: "is a day that the time zone does not have, or outside of 1970 to 9999".to_owned(),
+                fault: "is no day of the time zone from 1970 to 9999".to_owned(),
             };
+            let day = NaiveDate::parse_from_str(&text, "%Y-%m-%d").map_err(|_| none())?;
             return calendar.day(day)?.map(Some).ok_or_else(none);
         }
         match Timestamp::parse_either(&text).map(Hour::containing) {
@@ -326,6 +327,15 @@ impl PeriodsQuery {
 pub(crate) enum HoursFormat {
     Json,
     Csv,
+}
+
+/// Whether a text has the form of a date.
+fn is_date(text: &str) -> bool {
+    text.len() == 10
+        && text
+            .bytes()
+            .enumerate()
+            .all(|(at, byte)| if matches!(at, 4 | 7) { byte == b'-' } else { byte.is_ascii_digit() })
 }
 
 fn unknown(parameter: &'static str, accepted: &'static str) -> InvalidInput {

@@ -1,6 +1,6 @@
 use db::Flavour;
 use harness::{Daemon, TestDatabase, on_both_flavours, settle};
-use model::{Hour, Period, PeriodsPage, Problem, StoredHours, Totals};
+use model::{Hour, Period, PeriodsPage, Problem, StoredHours, Timestamp, Totals};
 use reqwest::StatusCode;
 
 use crate::support::at;
@@ -161,6 +161,7 @@ async fn an_error_names_the_parameter_and_the_accepted_values() {
         ("from=7200000&to=0", "from"),
         ("from=2011-12-30&to=2011-12-31&time_zone=Pacific/Apia", "from"),
         ("to=1960-01-01", "to"),
+        ("from=2015-02-30", "from"),
     ] {
         let refused = daemon.get(&format!("/analytics/periods?{query}")).await;
         assert_eq!(refused.status(), StatusCode::BAD_REQUEST, "{query}");

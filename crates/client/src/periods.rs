@@ -53,11 +53,9 @@ impl Client {
         let (first, last, site) = (range.start(), range.end(), self.site_parameter('&'));
         let (path, name) = (wire::PERIODS_PATH, calendar.to_string());
         let zone = utf8_percent_encode(&name, NON_ALPHANUMERIC);
-        let page_of = |from: &Hour, to: &Hour, step: Step, cut: &str| {
-            format!("{path}?from={from}&to={to}&step={step}&time_zone={zone}{cut}{site}")
-        };
+        let first_page = format!("{path}?from={first}&to={last}&step={step}&time_zone={zone}{site}");
         let is_empty = |page: &PeriodsPage| page.periods.is_empty();
-        let mut page = self.page_at(&page_of(first, last, step, ""), is_empty).await?;
+        let mut page = self.page_at(&first_page, is_empty).await?;
         let mut unique_users = page.unique_users;
         let mut all = Periods::default();
         while let Some(next) = all.add(page) {
@@ -65,9 +63,10 @@ impl Client {
             unique_users = None;
         }
         if unique_users.is_none() && all.periods.len() > PeriodsPage::MAX_PERIODS && all.unknown_in.is_empty() {
-            // Those of pages do not add up. There are few months, so that they are one page.
+            // Those of pages do not add up. There are few months, so that they are one page, and their zone means nothing.
             let (from, to) = (all.periods[0].from, all.periods[all.periods.len() - 1].to);
-            let months = self.page_at(&page_of(&from, &to, Step::Month, "&cut=true"), is_empty).await?;
+            let months = format!("{path}?from={from}&to={to}&step=month&time_zone=UTC&cut=true{site}");
+            let months = self.page_at(&months, is_empty).await?;
             unique_users = months.unique_users.filter(|_| months.next.is_none());
         }
         all.unique_users = unique_users.map_or(UniqueUsers::Unknown, UniqueUsers::Exactly);

@@ -17,8 +17,8 @@ pub struct HoursPage {
     /// Distinct users over all hours of this page together; null if nobody can tell. It is not the sum of the hours,
     /// in which a user who comes again is counted again.
     pub unique_users: Option<u64>,
-    /// Why nobody can tell: hours that were settled before it was kept who was seen in them. `analytics-cli backfill`
-    /// finds that out for those that have raw events still.
+    /// Why nobody can tell: the hours that were settled without the set of their visitors. `analytics-cli backfill`
+    /// makes the sets of those that have raw events still.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unique_users_unknown_in: Vec<Hour>,
     /// Where the next page is, if the range goes on: a path with its query.

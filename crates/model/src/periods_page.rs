@@ -22,8 +22,8 @@ pub struct PeriodsPage {
     /// Distinct users over all periods of this page together; null if nobody can tell. It is not the sum of the
     /// periods, in which a user who comes again is counted again.
     pub unique_users: Option<u64>,
-    /// Why nobody can tell: hours that were settled before it was kept who was seen in them. `analytics-cli backfill`
-    /// finds that out for those that have raw events still.
+    /// Why nobody can tell: the hours that were settled without the set of their visitors, or the first 1,000 of them.
+    /// `analytics-cli backfill` makes the sets of those that have raw events still.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unique_users_unknown_in: Vec<Hour>,
     /// Where this site has events; null without one.

@@ -149,7 +149,8 @@ impl Model {
     fn users(&self, site: SiteId, range: &RangeInclusive<Hour>) -> UniqueUsers {
         let is_in = |at: &&SiteHour| at.site == site && range.contains(&at.hour);
         let unknown: Vec<Hour> = self.without_set.iter().filter(is_in).map(|at| at.hour).collect();
-        if !unknown.is_empty() {
+        // The number of a single hour stays without its set.
+        if !unknown.is_empty() && range.start() != range.end() {
             return UniqueUsers::Unknown(unknown);
         }
         let seen = self.seen.iter().filter(|(at, _)| is_in(at)).flat_map(|(_, seen)| seen);

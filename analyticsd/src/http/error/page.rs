@@ -13,7 +13,9 @@ use crate::http::accept::{HTML, JSON, prefers};
 
 /// Whether the client is a browser that opens an address, and so would show the answer to a person.
 pub(crate) fn is_wanted<B>(request: &Request<B>) -> bool {
-    *request.method() == Method::GET && names_html(request.headers()) && prefers(request.headers(), HTML, JSON)
+    matches!(*request.method(), Method::GET | Method::HEAD)
+        && names_html(request.headers())
+        && prefers(request.headers(), HTML, JSON)
 }
 
 /// Programs seldom name it, so that few requests are looked at more closely.

@@ -63,7 +63,8 @@ fn page(asked: &PeriodsQuery, site: Option<&SiteName>, counts: PeriodCounts) -> 
         UniqueUsers::Exactly(users) => (Some(users), Vec::new()),
         UniqueUsers::Unknown(hours) => (None, hours),
     };
-    let (unique_users, unique_users_unknown_in) = told(counts.unique_users);
+    let (unique_users, mut unique_users_unknown_in) = told(counts.unique_users);
+    unique_users_unknown_in.truncate(PeriodsPage::MAX_PERIODS);
     let period = |(hours, row): (&RangeInclusive<Hour>, db::PeriodRow)| Period {
         start: asked.calendar.local(*hours.start()),
         from: *hours.start(),
