@@ -1,11 +1,12 @@
 //! Which periods a command is for.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{iter, ops::RangeInclusive, time::Duration};
 
 use clap::{
     Args,
     builder::{PossibleValuesParser, TypedValueParser},
 };
+use client::{Client, Periods};
 use model::{Calendar, Hour, InvalidInput, Step, Timestamp};
 
 use crate::{
@@ -118,8 +119,29 @@ impl Range {
         Ok(Self { step, calendar, hours, count: periods.len() })
     }
 
-    /// As many periods before these.
-    pub(crate) fn before(&self) -> Result<Self, Failure> {
+    pub(crate) async fn read(&self, client: &Client) -> Result<Periods, Failure> {
+        self.read_in(self.step, client).await
+    }
+
+    /// The same hours in periods of another step.
+    pub(crate) async fn read_in(&self, step: Step, client: &Client) -> Result<Periods, Failure> {
+        Ok(client.periods(&self.hours, step, self.calendar).await?)
+    }
+
+    /// The shortest step, but not shorter than its own, of which so many periods hold these hours; else months.
+    pub(crate) fn step_of_at_most(&self, most: usize) -> Result<Step, Failure> {
+        let longer = [Step::Day, Step::Week].into_iter().filter(|step| *step > self.step);
+        for step in iter::once(self.step).chain(longer) {
+            let periods = self.calendar.periods(step, &self.hours, most + 1).map_err(|invalid| refused(&invalid))?;
+            if periods.len() <= most {
+                return Ok(step);
+            }
+        }
+        Ok(Step::Month)
+    }
+
+    /// As many periods before these. If these are not over, it ends after as many hours as have begun, and says so.
+    pub(crate) fn before(&self, now: Timestamp) -> Result<(Self, bool), Failure> {
         let Self { step, calendar, count, .. } = *self;
         let first = *self.hours.start();
         let earlier = calendar.back(step, first, count).map_err(|invalid| refused(&invalid))?;
@@ -128,7 +150,16 @@ impl Range {
                 "--compare needs {step}s before 1970, which do not exist; leave it out, or begin later"
             )));
         };
-        Self::of(step, calendar, &(earlier..=last))
+        let mut before = Self::of(step, calendar, &(earlier..=last))?;
+        let current = Hour::containing(now);
+        let begun = (current.start().millis() - first.start().millis()) / 3_600_000;
+        let end = earlier.plus(begun);
+        let is_cut = self.hours.contains(&current) && end < *before.hours.end();
+        if is_cut {
+            before.hours = earlier..=end;
+            before.count = calendar.periods(step, &before.hours, count).map_err(|invalid| refused(&invalid))?.len();
+        }
+        Ok((before, is_cut))
     }
 }
 
@@ -215,7 +246,7 @@ mod tests {
     #[test]
     fn as_many_periods_before_are_all_there_or_it_is_refused() {
         let before = |from, to, step| {
-            let earlier = between(from, to, step, "UTC")?.before()?;
+            let (earlier, _) = between(from, to, step, "UTC")?.before(clock("UTC").now)?;
             Ok::<_, Failure>((earlier.count, earlier.hours.start().to_string(), earlier.hours.end().to_string()))
         };
         let is = |count, first: &str, end: &str| (count, first.to_owned(), end.to_owned());
@@ -226,6 +257,33 @@ mod tests {
         for (from, to) in [("0", "0"), ("1970-01-01T03", "1970-01-01T07")] {
             let error = before(from, to, Step::Hour).unwrap_err().to_string();
             assert!(error.contains("hours before 1970"), "{from} to {to}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_range_that_is_not_over_is_compared_with_as_many_hours_as_have_begun() {
+        for (from, to, step, end, is_cut) in [
+            ("2015-05-17", "2015-05-17", Step::Day, "2015-05-16T10:00:00Z", true),
+            ("2015-05-16", "now", Step::Day, "2015-05-15T10:00:00Z", true),
+            ("2015-05-01", "now", Step::Month, "2015-04-17T10:00:00Z", true),
+            ("-2h", "now", Step::Hour, "2015-05-17T07:00:00Z", false),
+            ("2015-05-16", "2015-05-16", Step::Day, "2015-05-15T23:00:00Z", false),
+        ] {
+            let (before, was_cut) = between(from, to, step, "UTC").unwrap().before(clock("UTC").now).unwrap();
+            assert_eq!((before.hours.end().to_string().as_str(), was_cut), (end, is_cut), "{from} to {to}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_much_to_draw_is_drawn_in_the_shortest_longer_step_of_the_same_hours() {
+        for (step, most, drawn) in [
+            (Step::Hour, 24, Step::Hour),
+            (Step::Hour, 23, Step::Day),
+            (Step::Hour, 1, Step::Week),
+            (Step::Month, 1, Step::Month),
+        ] {
+            let range = between("2015-05-16T12", "2015-05-17T11", step, "UTC").unwrap();
+            assert_eq!(range.step_of_at_most(most).unwrap(), drawn, "at most {most}");
         }
     }
 

@@ -30,11 +30,11 @@ pub(crate) struct QueryArgs {
     format: PeriodFormat,
 
     /// Draw the periods instead: a line for each metric, and bars for this one. If they are more than fit beside each
-    /// other, days, weeks or months are drawn.
+    /// other, days, weeks or months of the same hours are drawn.
     #[arg(long, value_name = "METRIC", value_enum, num_args = 0..=1, default_missing_value = "impressions", conflicts_with = "format")]
     plot: Option<Metric>,
 
-    /// Also compare with as many periods before.
+    /// Also compare with as many periods before, and if these are not over, with as many of their hours as have begun.
     #[arg(long, conflicts_with = "format")]
     compare: bool,
 }
@@ -42,16 +42,12 @@ pub(crate) struct QueryArgs {
 /// Prints nothing unless all was answered.
 pub(crate) async fn run(args: QueryArgs, client: Client) -> Result<ExitCode, Failure> {
     let client = &client.at_site(args.site.site.clone());
-    let (clock, palette, width) = (args.range.clock(), output::palette(), output::width());
-    let (range, note) = args.range(clock, width)?;
-    let found = read(client, &range).await?;
+    let (clock, palette) = (args.range.clock(), output::palette());
+    let range = args.range(clock)?;
+    let found = range.read(client).await?;
     let (step, periods) = (range.step, found.periods.as_slice());
     let mut text = match args.plot {
-        Some(metric) => {
-            let is_drawn = periods.len() <= output::room_for_sparklines(width);
-            let lines = if is_drawn { output::sparklines(periods, width, palette) + "\n" } else { String::new() };
-            lines + &output::bars((step, periods), metric, &note, width, palette)
-        }
+        Some(metric) => plot(client, &range, &found, metric).await?,
         None => args.format.write(step, periods, palette),
     };
     // A single hour says all by itself.
@@ -60,10 +56,12 @@ pub(crate) async fn run(args: QueryArgs, client: Client) -> Result<ExitCode, Fai
         text = format!("{text}\n{}", output::summary(&found, step, clock.calendar, clock.now));
     }
     if args.compare {
-        let earlier = read(client, &range.before()?).await?;
-        text = format!("{text}\n{}", output::comparison(step, &found, &earlier, palette));
-        if output::is_unfinished(&found, clock.now) {
-            text.extend([format!("\nthe last {step} is not over, and is compared with a whole one\n")]);
+        let (before, is_cut) = range.before(clock.now)?;
+        text = format!("{text}\n{}", output::comparison(step, &found, &before.read(client).await?, palette));
+        if is_cut {
+            text.extend([format!("\nthe last {step} is not over, so before has only as many hours as have begun\n")]);
+        } else if output::is_unfinished(&found, clock.now) {
+            text.push_str("\nthe last hour is not over, and is compared with a whole one\n");
         }
     }
     output::print(&text)?;
@@ -73,28 +71,26 @@ pub(crate) async fn run(args: QueryArgs, client: Client) -> Result<ExitCode, Fai
     Ok(ExitCode::SUCCESS)
 }
 
-async fn read(client: &Client, range: &Range) -> Result<Periods, Failure> {
-    Ok(client.periods(&range.hours, range.step, range.calendar).await?)
+/// Draws the periods, or longer ones of the same hours if they are too many.
+async fn plot(client: &Client, range: &Range, found: &Periods, metric: Metric) -> Result<String, Failure> {
+    let (width, palette) = (output::width(), output::palette());
+    let room = output::room_for_sparklines(width);
+    let step = range.step_of_at_most(room)?;
+    let longer = if step == range.step { None } else { Some(range.read_in(step, client).await?) };
+    let periods = &longer.as_ref().unwrap_or(found).periods;
+    let (count, asked) = (range.count, range.step);
+    let note = format!("\n({count} {asked}s are more than fit beside each other)");
+    let note = if count > room { note } else { String::new() };
+    let is_drawn = periods.len() <= room;
+    let lines = if is_drawn { output::sparklines(periods, width, palette) + "\n" } else { String::new() };
+    Ok(lines + &output::bars((step, periods), metric, &note, width, palette))
 }
 
 impl QueryArgs {
-    /// What is asked for, in a step that fits a plot of this width. If that is longer than the step that was asked for, a note says so.
-    fn range(&self, clock: Clock, width: usize) -> Result<(Range, String), Failure> {
+    fn range(&self, clock: Clock) -> Result<Range, Failure> {
         let at = self.at.as_ref().unwrap_or(&TimeArgument::Now);
         let span = self.range.span(clock)?.map_or_else(|| Span::at(at, clock), Ok)?;
         let is_day = self.at.as_ref().is_some_and(TimeArgument::is_day);
-        let asked = self.range.step().unwrap_or(if is_day { Step::Day } else { Step::Hour });
-        let range = span.range(asked, clock)?;
-        if self.plot.is_none() || range.count <= output::room_for_sparklines(width) {
-            return Ok((range, String::new()));
-        }
-        let note = format!("\n({} {asked}s are more than fit beside each other)", range.count);
-        let mut fitting = range;
-        for step in [Step::Day, Step::Week, Step::Month] {
-            if fitting.count > output::room_for_sparklines(width) && step > fitting.step {
-                fitting = span.range(step, clock)?;
-            }
-        }
-        Ok((fitting, note))
+        span.range(self.range.step().unwrap_or(if is_day { Step::Day } else { Step::Hour }), clock)
     }
 }

@@ -41,7 +41,7 @@ pub(crate) async fn run(args: TopArgs, client: Client) -> Result<ExitCode, Failu
     let step = args.range.step().unwrap_or(Step::Hour);
     let clock = args.range.clock();
     let range = args.range.span(clock)?.unwrap_or(USUAL).range(step, clock)?;
-    let mut found = client.periods(&range.hours, step, range.calendar).await?;
+    let mut found = range.read(client).await?;
     let are_missing = args.by == Metric::UniqueUsers && output::lacks_users(&found);
     let why = output::why_unknown(&found).filter(|_| are_missing);
     let periods = &mut found.periods;

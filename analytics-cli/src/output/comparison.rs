@@ -20,13 +20,9 @@ pub(crate) fn comparison(step: Step, periods: &Periods, earlier: &Periods, palet
         UniqueUsers::Unknown => None,
     };
     let [now, before] = [periods, earlier].map(Periods::totals);
-    let these = format!("these {step}s");
-    let header = [
-        ("in all", Side::Left),
-        (these.as_str(), Side::Right),
-        ("as many before", Side::Right),
-        ("change", Side::Right),
-    ];
+    let these = if periods.periods.len() == 1 { format!("this {step}") } else { format!("these {step}s") };
+    let header =
+        [(these.as_str(), Side::Left), ("in all", Side::Right), ("before", Side::Right), ("change", Side::Right)];
     let rows = [
         row("unique_users", users(periods), users(earlier)),
         row("clicks", Some(now.clicks), Some(before.clicks)),
@@ -76,13 +72,16 @@ mod tests {
         let now = of([(1, 1_000), (2, 200)], UniqueUsers::Exactly(2));
         let before = |users| of([(4, 1_000), (0, 0)], users);
         insta::assert_snapshot!(comparison(Step::Hour, &now, &before(UniqueUsers::Exactly(1)), Palette::PLAIN), @"
-        in all        these hours  as many before    change
-        unique_users            2               1  +100.0 %
-        clicks                  3               4   -25.0 %
-        impressions          1200            1000   +20.0 %
+        these hours   in all  before    change
+        unique_users       2       1  +100.0 %
+        clicks             3       4   -25.0 %
+        impressions     1200    1000   +20.0 %
         ");
         let unknown = comparison(Step::Day, &now, &before(UniqueUsers::Unknown), Palette::PLAIN);
         assert!(unknown.contains("these days") && unknown.contains("unknown"), "{unknown}");
+        let day = Periods { periods: now.periods[..1].to_vec(), ..now.clone() };
+        let day = comparison(Step::Day, &day, &before(UniqueUsers::Exactly(1)), Palette::PLAIN);
+        assert!(day.starts_with("this day "), "{day}");
     }
 
     #[test]

@@ -8,10 +8,11 @@ use super::label;
 /// The most hours that a warning names.
 const MAX_NAMED: usize = 3;
 
-/// The range and its time zone, and in the next line what all of its periods have together.
+/// The range and its time zone, of weeks up to their last day, and in the next line what all of its periods have together.
 pub(crate) fn summary(periods: &Periods, step: Step, calendar: Calendar, now: Timestamp) -> String {
     let [Some(first), Some(last)] = [periods.periods.first(), periods.periods.last()] else { return String::new() };
-    let (from, to) = (label(step, first), label(step, last));
+    let from = label(step, first);
+    let to = if step == Step::Week { calendar.date(last.to.start()).to_string() } else { label(step, last) };
     let range = if from == to { from } else { format!("{from} to {to}") };
     let so_far = if is_unfinished(periods, now) { " so far" } else { "" };
     let users = match periods.unique_users {
@@ -90,6 +91,17 @@ mod tests {
             told(UniqueUsers::Unknown, "2015-05-17T23:59:59Z"),
             "2015-05-16 to 2015-05-17 so far, UTC\nunknown unique users, 2 clicks, 20 impressions\n"
         );
+    }
+
+    #[test]
+    fn weeks_are_told_up_to_the_last_day_of_the_last_one() {
+        let mut week = periods(UniqueUsers::Exactly(3));
+        week.periods.truncate(1);
+        week.periods[0].start = "2015-05-18T00:00:00+02:00".to_owned();
+        week.periods[0].to = hour("2015-05-24T21:00:00Z");
+        let berlin: Calendar = "Europe/Berlin".parse().unwrap();
+        let told = summary(&week, Step::Week, berlin, Timestamp::MAX);
+        assert!(told.starts_with("2015-05-18 to 2015-05-24, Europe/Berlin\n"), "{told}");
     }
 
     #[test]

@@ -55,7 +55,7 @@ fn days_weeks_and_months_are_those_of_the_time_zone() {
             &["2015-05-16", "2015-05-17", "2015-05-18"],
             "2015-05-16 to 2015-05-18, Europe/Berlin",
         ),
-        ("week", "UTC", &["2015-05-11", "2015-05-18"], "2015-05-11 to 2015-05-18, UTC"),
+        ("week", "UTC", &["2015-05-11", "2015-05-18"], "2015-05-11 to 2015-05-24, UTC"),
         ("month", "America/New_York", &["2015-05"], "2015-05, America/New_York"),
     ] {
         let server = counting_server();
@@ -121,19 +121,38 @@ fn a_plot_fits_the_width_and_says_what_it_groups() {
 }
 
 #[test]
-fn a_comparison_says_that_the_last_period_is_not_over() {
+fn a_narrow_plot_has_longer_steps_but_the_same_range() {
+    let at = |columns: &str| {
+        let server = counting_server();
+        let range = ["query", "--from", "2015-05-17T10", "--to", "2015-05-18T09", "--plot", "--compare"];
+        let mut command = command(&range);
+        let drawn: Run = command.env("ANALYTICS_SERVER", server.url()).env("COLUMNS", columns).output().unwrap().into();
+        let (plot, rest) = drawn.stdout.split_once("\n2015-05-17T10:00:00Z to").unwrap();
+        let asked: Vec<String> = server.requests().into_iter().map(|request| request.head).collect();
+        (plot.to_owned(), rest.to_owned(), asked)
+    };
+    let ((wide, asked, _), (narrow, asked_narrow, requests)) = (at("80"), at("50"));
+    assert!(wide.contains("each hour") && narrow.contains("each day"), "{wide}{narrow}");
+    assert_eq!(asked, asked_narrow);
+    let drawn = "from=2015-05-17T10:00:00Z&to=2015-05-18T09:00:00Z&step=day&time_zone=UTC&cut=true";
+    assert!(requests.iter().any(|request| request.contains(drawn)), "{requests:?}");
+}
+
+#[test]
+fn a_comparison_is_of_like_with_like_and_says_that_the_last_period_is_not_over() {
     let server = counting_server();
     let compare =
         |range: &[&str]| run(&server, &[&["query", "--compare", "--step", "day"], range].concat(), b"").stdout;
-    let note = "the last day is not over, and is compared with a whole one\n";
-    assert!(compare(&["--last", "2d"]).ends_with(note));
-    let whole = compare(&["--from", "2015-05-16", "--to", "2015-05-17"]);
-    assert!(
-        whole.contains(
-            "in all        these days  as many before  change\nunique_users           1               1  +0.0 %"
-        ),
-        "{whole}"
+    let note = "is not over, ";
+    let unfinished = compare(&["--last", "2d"]);
+    let (cut, whole) = (
+        "the last day is not over, so before has only as many hours as have begun\n",
+        "the last hour is not over, and is compared with a whole one\n",
     );
+    // In the last hour of a day as many hours have begun as a day has.
+    assert!(unfinished.ends_with(cut) || unfinished.ends_with(whole), "{unfinished}");
+    let whole = compare(&["--from", "2015-05-16", "--to", "2015-05-17"]);
+    assert!(whole.contains("these days    in all  before  change\nunique_users       1       1  +0.0 %"), "{whole}");
     assert!(!whole.contains(note), "{whole}");
 }
 

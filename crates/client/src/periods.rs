@@ -1,4 +1,4 @@
-use std::ops::RangeInclusive;
+use std::{fmt, ops::RangeInclusive};
 
 use model::{Calendar, Hour, Period, PeriodsPage, Step, Totals, wire};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -43,7 +43,8 @@ impl Periods {
 }
 
 impl Client {
-    /// The periods from the one that holds the first hour to the one that holds the last, each as a whole.
+    /// The periods from the one that holds the first hour to the one that holds the last. The first and the last have
+    /// only their hours of the range.
     pub async fn periods(
         &self,
         range: &RangeInclusive<Hour>,
@@ -53,9 +54,11 @@ impl Client {
         let (first, last, site) = (range.start(), range.end(), self.site_parameter('&'));
         let (path, name) = (wire::PERIODS_PATH, calendar.to_string());
         let zone = utf8_percent_encode(&name, NON_ALPHANUMERIC);
-        let first_page = format!("{path}?from={first}&to={last}&step={step}&time_zone={zone}{site}");
+        let page_of = |from: &Hour, to: &Hour, step: Step, zone: &dyn fmt::Display| {
+            format!("{path}?from={from}&to={to}&step={step}&time_zone={zone}&cut=true{site}")
+        };
         let is_empty = |page: &PeriodsPage| page.periods.is_empty();
-        let mut page = self.page_at(&first_page, is_empty).await?;
+        let mut page = self.page_at(&page_of(first, last, step, &zone), is_empty).await?;
         let mut unique_users = page.unique_users;
         let mut all = Periods::default();
         while let Some(next) = all.add(page) {
@@ -65,8 +68,7 @@ impl Client {
         if unique_users.is_none() && all.periods.len() > PeriodsPage::MAX_PERIODS && all.unknown_in.is_empty() {
             // Those of pages do not add up. There are few months, so that they are one page, and their zone means nothing.
             let (from, to) = (all.periods[0].from, all.periods[all.periods.len() - 1].to);
-            let months = format!("{path}?from={from}&to={to}&step=month&time_zone=UTC&cut=true{site}");
-            let months = self.page_at(&months, is_empty).await?;
+            let months = self.page_at(&page_of(&from, &to, Step::Month, &Calendar::UTC), is_empty).await?;
             unique_users = months.unique_users.filter(|_| months.next.is_none());
         }
         all.unique_users = unique_users.map_or(UniqueUsers::Unknown, UniqueUsers::Exactly);
