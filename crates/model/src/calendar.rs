@@ -3,7 +3,7 @@
 use std::{fmt, iter, ops::RangeInclusive, str::FromStr};
 
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Timelike};
-use chrono_tz::{Tz, UTC};
+use chrono_tz::{TZ_VARIANTS, Tz, UTC};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -204,14 +204,14 @@ impl Calendar {
 impl FromStr for Calendar {
     type Err = InvalidInput;
 
+    /// Small letters are as good as capitals.
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        let fault = || "is unknown".to_owned();
-        let zone: Tz = name.parse().map_err(|_| InvalidInput {
+        let alike = || TZ_VARIANTS.into_iter().find(|zone| zone.name().eq_ignore_ascii_case(name));
+        name.parse().ok().or_else(alike).map(Self).ok_or_else(|| InvalidInput {
             parameter: Self::PARAMETER,
-            fault: fault(),
+            fault: "is unknown".to_owned(),
             accepted: Self::ACCEPTED,
-        })?;
-        Ok(Self(zone))
+        })
     }
 }
 
@@ -307,6 +307,13 @@ mod tests {
             }
         }
         assert!("Mars/Olympus".parse::<Calendar>().is_err());
+    }
+
+    #[test]
+    fn a_zone_is_known_in_small_letters_too() {
+        for name in ["Europe/Berlin", "europe/berlin", "Europe/berlin"] {
+            assert_eq!(name.parse::<Calendar>().unwrap().to_string(), "Europe/Berlin");
+        }
     }
 
     #[test]
