@@ -17,12 +17,15 @@ use crate::{
 /// The most periods of one command: as hours a little more than a year.
 const MAX_PERIODS: usize = 10_000;
 
+/// In hours, how long the ranges are that are shown in hours (with the hour that comes twice in autumn), days and weeks.
+const LONGEST: [(Step, u64); 3] = [(Step::Hour, 7 * 24 + 1), (Step::Day, 93 * 24), (Step::Week, 732 * 24)];
+
 #[derive(Debug, Args)]
 pub(crate) struct RangeArgs {
     /// Every period from the one that contains this time, at most 10,000.
     ///
-    /// A time is RFC 3339, a day or hour of the time zone as in 2015-05-17 or 2015-05-17T10, today, yesterday, now, a
-    /// time before now as in -2h, or milliseconds since 1970.
+    /// A time is RFC 3339, a month, day or hour of the time zone as in 2015-05, 2015-05-17 or 2015-05-17T10, today,
+    /// yesterday, now, a time before now as in -2h, or milliseconds since 1970.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     from: Option<TimeArgument>,
 
@@ -30,17 +33,32 @@ pub(crate) struct RangeArgs {
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, requires = "from")]
     to: Option<TimeArgument>,
 
-    /// The last periods, up to the current one, that span this time, as in 24h or 30d.
-    #[arg(long, value_name = "DURATION", value_parser = parse_span, conflicts_with_all = ["from", "to"])]
-    last: Option<Duration>,
+    /// The last periods, up to the current one, that span this time, as in 24h or 30d; or all, from the first event on.
+    #[arg(long, value_name = "DURATION", value_parser = parse_last, conflicts_with_all = ["from", "to"])]
+    last: Option<Last>,
 
-    /// How long the periods are [default: hour]. A week begins on Monday.
+    /// How long the periods are. A week begins on Monday. By default top takes hours, and query hours for up to 7 days,
+    /// days for up to 93, weeks for up to two years, and else months.
     #[arg(long, value_name = "STEP", value_parser = PossibleValuesParser::new(Step::NAMES).try_map(|name| name.parse::<Step>()))]
     step: Option<Step>,
 
     /// The time zone of days and of --from and --to: a name of the IANA database whose offset is whole hours.
     #[arg(long, value_name = "ZONE", default_value_t = Calendar::UTC)]
     time_zone: Calendar,
+}
+
+/// How much of the past.
+#[derive(Debug, Clone, Copy)]
+enum Last {
+    All,
+    Span(Duration),
+}
+
+fn parse_last(text: &str) -> Result<Last, String> {
+    if text == "all" {
+        return Ok(Last::All);
+    }
+    parse_span(text).map(Last::Span).map_err(|invalid| format!("{invalid}, or all"))
 }
 
 /// From when to when.
@@ -72,19 +90,47 @@ impl RangeArgs {
     }
 
     /// None if no flag names one.
-    pub(crate) fn span(&self, clock: Clock) -> Result<Option<Span>, Failure> {
+    pub(crate) async fn span(&self, clock: Clock, client: &Client) -> Result<Option<Span>, Failure> {
         if let Some(from) = &self.from {
             let last = self.to.as_ref().map_or(Ok(clock.now), |to| to.resolve_last("--to", clock))?;
             return Ok(Some(Span::Between(from.resolve("--from", clock)?, last)));
         }
-        Ok(self.last.map(Span::Last))
+        Ok(match self.last {
+            None => None,
+            Some(Last::Span(span)) => Some(Span::Last(span)),
+            Some(Last::All) => {
+                let first = client.stored().await?.map_or(clock.now, |stored| stored.first.start().min(clock.now));
+                Some(Span::Between(first, clock.now))
+            }
+        })
     }
 }
 
 impl Span {
     pub(crate) fn at(time: &TimeArgument, clock: Clock) -> Result<Self, Failure> {
         let first = time.resolve("--at", clock)?;
-        Ok(Self::Between(first, if time.is_day() { time.resolve_last("--at", clock)? } else { first }))
+        Ok(Self::Between(first, if time.whole().is_some() { time.resolve_last("--at", clock)? } else { first }))
+    }
+
+    fn hours(self) -> u64 {
+        match self {
+            Self::Between(first, last) => {
+                let [first, last] = [first, last].map(|at| Hour::containing(at).start().millis() / 3_600_000);
+                (last - first + 1).try_into().unwrap_or_default()
+            }
+            Self::Last(span) => span.as_secs().div_ceil(3_600),
+        }
+    }
+
+    /// The step that shows it well, as on the page.
+    pub(crate) fn usual_step(self) -> Step {
+        let fits = LONGEST.into_iter().find(|(_, longest)| self.hours() <= *longest);
+        fits.map_or(Step::Month, |(step, _)| step)
+    }
+
+    /// Hours, or days if these would be too many.
+    pub(crate) fn short_step(self) -> Step {
+        if self.hours() <= MAX_PERIODS as u64 { Step::Hour } else { Step::Day }
     }
 
     /// The periods of this length.
@@ -232,6 +278,22 @@ mod tests {
             assert_eq!(last(span, step), (count, first.to_owned(), end.to_owned()), "{span}");
         }
         assert!(Span::Last(Duration::MAX).range(Step::Hour, clock("UTC")).is_err());
+    }
+
+    #[test]
+    fn a_long_range_has_long_steps_unless_one_is_asked_for() {
+        for (span, usual, short) in [
+            ("7d", Step::Hour, Step::Hour),
+            ("8d", Step::Day, Step::Hour),
+            ("93d", Step::Day, Step::Hour),
+            ("94d", Step::Week, Step::Hour),
+            ("733d", Step::Month, Step::Day),
+        ] {
+            let span = Span::Last(humantime::parse_duration(span).unwrap());
+            assert_eq!((span.usual_step(), span.short_step()), (usual, short), "{span:?}");
+        }
+        let [first, last] = [0, 168 * 3_600_000 - 1].map(|millis| Timestamp::from_millis(millis).unwrap());
+        assert_eq!(Span::Between(first, last).usual_step(), Step::Hour);
     }
 
     #[test]

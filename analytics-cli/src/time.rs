@@ -18,6 +18,8 @@ pub(crate) enum TimeArgument {
     Hour(NaiveDateTime),
     /// As in `2015-05-17`.
     Day(NaiveDate),
+    /// As in `2015-05`; its first day.
+    Month(NaiveDate),
     /// So many days before today.
     DaysAgo(u64),
 }
@@ -42,8 +44,8 @@ impl Clock {
 
 #[derive(Debug, Error)]
 #[error(
-    "{fault}; accepted is RFC 3339 as in 2015-05-17T10:05:03Z, a day or hour as in 2015-05-17 or 2015-05-17T10, today, yesterday, now, a time \
-     before now as in -2h, -90s or -1d, or milliseconds since 1970"
+    "{fault}; accepted is RFC 3339 as in 2015-05-17T10:05:03Z, a month, day or hour as in 2015-05, 2015-05-17 or 2015-05-17T10, today, \
+     yesterday, now, a time before now as in -2h, -90s or -1d, or milliseconds since 1970"
 )]
 pub(crate) struct InvalidTime {
     fault: String,
@@ -74,6 +76,8 @@ impl FromStr for TimeArgument {
             humantime::parse_duration(age).map(Self::Ago).map_err(|e| invalid(e.to_string()))
         } else if let Ok(day) = text.parse::<NaiveDate>() {
             in_range(day.and_time(NaiveTime::MIN)).map(|()| Self::Day(day)).map_err(|e| invalid(e.to_string()))
+        } else if let Ok(month) = format!("{text}-01").parse::<NaiveDate>() {
+            in_range(month.and_time(NaiveTime::MIN)).map(|()| Self::Month(month)).map_err(|e| invalid(e.to_string()))
         } else if let Ok(hour) = NaiveDateTime::parse_from_str(&format!("{text}:00"), "%Y-%m-%dT%H:%M") {
             in_range(hour).map(|()| Self::Hour(hour)).map_err(|e| invalid(e.to_string()))
         } else {
@@ -94,26 +98,28 @@ impl TimeArgument {
         self.instant(clock).map_err(|invalid| Failure::CannotRun(format!("{flag}: {invalid}")))
     }
 
-    /// The same where the time is the last of a range: of a day its last hour.
+    /// The same where the time is the last of a range: of a day or month its last hour.
     pub(crate) fn resolve_last(&self, flag: &str, clock: Clock) -> Result<Timestamp, Failure> {
         let first = self.resolve(flag, clock)?;
-        if !self.is_day() {
-            return Ok(first);
-        }
-        let day = clock.calendar.period(Step::Day, Hour::containing(first));
-        day.map(|day| day.end().start()).map_err(|invalid| Failure::CannotRun(format!("{flag}: {invalid}")))
+        let Some(step) = self.whole() else { return Ok(first) };
+        let whole = clock.calendar.period(step, Hour::containing(first));
+        whole.map(|whole| whole.end().start()).map_err(|invalid| Failure::CannotRun(format!("{flag}: {invalid}")))
     }
 
-    /// Whether it is a whole day.
-    pub(crate) fn is_day(&self) -> bool {
-        matches!(self, Self::Day(_) | Self::DaysAgo(_))
+    /// The step that it is as a whole, if it is a day or a month.
+    pub(crate) fn whole(&self) -> Option<Step> {
+        match self {
+            Self::Day(_) | Self::DaysAgo(_) => Some(Step::Day),
+            Self::Month(_) => Some(Step::Month),
+            _ => None,
+        }
     }
 
     fn instant(&self, Clock { now, calendar }: Clock) -> Result<Timestamp, InvalidInput> {
         let begin = |local| Ok(calendar.hour_at(local)?.map_or(Timestamp::MIN, Hour::start));
         match self {
             Self::Hour(hour) => begin(*hour),
-            Self::Day(day) => begin(day.and_time(NaiveTime::MIN)),
+            Self::Day(day) | Self::Month(day) => begin(day.and_time(NaiveTime::MIN)),
             Self::DaysAgo(days) => {
                 let day = calendar.date(now).checked_sub_days(Days::new(*days)).unwrap_or(NaiveDate::MIN);
                 begin(day.and_time(NaiveTime::MIN))
@@ -179,6 +185,7 @@ mod tests {
             ("2015-05-17T12:05:03.25+02:00", 1_431_857_103_250),
             ("1970-01-01T00:00:00Z", 0),
             ("2015-05-17", 1_431_820_800_000),
+            ("2015-05", 1_430_438_400_000),
             ("2015-05-17T10", 1_431_856_800_000),
             ("today", 1_431_820_800_000),
             ("yesterday", 1_431_734_400_000),
@@ -195,6 +202,7 @@ mod tests {
             ("", "this is not a time"),
             ("tomorrow", "this is not a time"),
             ("2015-05-32", "this is not a time"),
+            ("2015-13", "this is not a time"),
             ("2015-05-17T24", "this is not a time"),
             ("1969-12-31", "is negative"),
             ("2015-05-17T25:00:00Z", "this is not a time"),
@@ -213,9 +221,10 @@ mod tests {
     }
 
     #[test]
-    fn a_day_that_ends_a_range_is_in_it_as_a_whole() {
+    fn a_day_or_month_that_ends_a_range_is_in_it_as_a_whole() {
         for (text, zone, millis) in [
             ("2015-05-16", "UTC", 1_431_817_200_000),
+            ("2015-04", "UTC", 1_430_434_800_000),
             ("yesterday", "UTC", 1_431_817_200_000),
             ("2015-05-17T10", "UTC", 1_431_856_800_000),
             ("now", "UTC", 1_431_857_103_000),

@@ -17,8 +17,8 @@ pub(crate) struct QueryArgs {
     #[command(flatten)]
     site: SiteOption,
 
-    /// The period that contains this time [default: the current one]. Of a day, as in 2015-05-17 or yesterday, it is
-    /// the day, unless --step is given.
+    /// The period that contains this time [default: the current one]. Of a day or month, as in 2015-05-17, yesterday or
+    /// 2015-05, it is the day or month, unless --step is given.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, conflicts_with_all = ["from", "to", "last"])]
     at: Option<TimeArgument>,
 
@@ -43,7 +43,7 @@ pub(crate) struct QueryArgs {
 pub(crate) async fn run(args: QueryArgs, client: Client) -> Result<ExitCode, Failure> {
     let client = &client.at_site(args.site.site.clone());
     let (clock, palette) = (args.range.clock(), output::palette());
-    let range = args.range(clock)?;
+    let range = args.range(clock, client).await?;
     let found = range.read(client).await?;
     let (step, periods) = (range.step, found.periods.as_slice());
     let mut text = match args.plot {
@@ -87,10 +87,12 @@ async fn plot(client: &Client, range: &Range, found: &Periods, metric: Metric) -
 }
 
 impl QueryArgs {
-    fn range(&self, clock: Clock) -> Result<Range, Failure> {
+    async fn range(&self, clock: Clock, client: &Client) -> Result<Range, Failure> {
         let at = self.at.as_ref().unwrap_or(&TimeArgument::Now);
-        let span = self.range.span(clock)?.map_or_else(|| Span::at(at, clock), Ok)?;
-        let is_day = self.at.as_ref().is_some_and(TimeArgument::is_day);
-        span.range(self.range.step().unwrap_or(if is_day { Step::Day } else { Step::Hour }), clock)
+        let (span, usual) = match self.range.span(clock, client).await? {
+            Some(span) => (span, span.usual_step()),
+            None => (Span::at(at, clock)?, at.whole().unwrap_or(Step::Hour)),
+        };
+        span.range(self.range.step().unwrap_or(usual), clock)
     }
 }

@@ -2,7 +2,7 @@ use std::{cmp::Reverse, process::ExitCode, time::Duration};
 
 use clap::{Args, value_parser};
 use client::Client;
-use model::{Period, Step};
+use model::Period;
 
 use crate::{
     failure::Failure,
@@ -35,20 +35,24 @@ pub(crate) struct TopArgs {
     format: PeriodFormat,
 }
 
-/// Prints the busiest period first, and the latest of equal ones first.
+/// Prints the busiest period first, and the latest of equal ones first, and below what all of the range have.
 pub(crate) async fn run(args: TopArgs, client: Client) -> Result<ExitCode, Failure> {
     let client = &client.at_site(args.site.site.clone());
-    let step = args.range.step().unwrap_or(Step::Hour);
     let clock = args.range.clock();
-    let range = args.range.span(clock)?.unwrap_or(USUAL).range(step, clock)?;
+    let span = args.range.span(clock, client).await?.unwrap_or(USUAL);
+    let step = args.range.step().unwrap_or(span.short_step());
+    let range = span.range(step, clock)?;
     let mut found = range.read(client).await?;
     let are_missing = args.by == Metric::UniqueUsers && output::lacks_users(&found);
-    let why = output::why_unknown(&found).filter(|_| are_missing);
+    let is_table = args.format == PeriodFormat::Table;
+    let why = output::why_unknown(&found).filter(|_| is_table || are_missing);
+    let summary = format!("\n{}", output::summary(&found, step, clock.calendar, clock.now));
     let periods = &mut found.periods;
     periods.retain(|period| args.by.of(period).is_some_and(|number| number > 0));
     periods.sort_by_key(|period: &Period| Reverse((args.by.of(period), period.from)));
     periods.truncate(args.count.into());
-    output::print(&args.format.write(step, periods, output::palette()))?;
+    let table = args.format.write(step, periods, output::palette());
+    output::print(&if is_table { table + &summary } else { table })?;
     if let Some(why) = why {
         output::warn(&why);
     }

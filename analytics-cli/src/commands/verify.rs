@@ -68,9 +68,8 @@ pub(crate) async fn run(args: VerifyArgs, shards: &Shards) -> Result<ExitCode, F
     let hours = span(args.from.as_ref(), args.to.as_ref())?;
     let mut lost = HashSet::new();
     for time in &args.accept_loss {
-        if time.is_day() {
-            let advice =
-                "--accept-loss: a day is many hours; name each hour whose loss you accept, as in 2015-05-17T10";
+        if time.whole().is_some() {
+            let advice = "--accept-loss: a day or month is many hours; name each hour whose loss you accept, as in 2015-05-17T10";
             return Err(Failure::CannotRun(advice.to_owned()));
         }
         lost.insert(Hour::containing(time.resolve("--accept-loss", Clock::utc())?));

@@ -33,7 +33,7 @@ fn a_range_is_read_at_once_and_printed_in_order() {
 #[test]
 fn a_range_of_several_pages_is_read_to_its_end_and_asked_once_more_for_its_unique_users() {
     let server = counting_server();
-    let run = run(&server, &["query", "--from", "0", "--to", "1970-02-20"], b"");
+    let run = run(&server, &["query", "--from", "0", "--to", "1970-02-20", "--step", "hour"], b"");
     let (periods, rest) = periods_and_rest(&run);
     assert_eq!((periods.len(), periods[1223]), (51 * 24, "1970-02-20T23:00:00Z"));
     let requests = server.requests();
@@ -70,6 +70,26 @@ fn days_weeks_and_months_are_those_of_the_time_zone() {
 }
 
 #[test]
+fn a_range_without_a_step_has_one_that_fits_its_length() {
+    for (range, step, first) in [
+        (&["--from", "2015-05-11", "--to", "2015-05-17"][..], "hour", "2015-05-11T00:00:00Z"),
+        (&["--from", "2015-05", "--to", "2015-05"], "day", "2015-05-01"),
+        (&["--from", "2014-05-19", "--to", "2015-05-17"], "week", "2014-05-19"),
+        (&["--from", "2000-01-01"], "month", "2000-01"),
+        (&["--last", "all"], "month", "2015-05"),
+        (&["--last", "all", "--step", "day"], "day", "2015-05-17"),
+        (&["--at", "2015-05"], "month", "2015-05"),
+        (&["--at", "2015-05", "--step", "week"], "week", "2015-04-27"),
+    ] {
+        let run = run(&counting_server(), &[&["query"], range].concat(), b"");
+        assert_eq!(periods_and_rest(&run).0[0], first, "{range:?}");
+        assert!(run.stdout.starts_with(step), "{range:?}: {}", run.stdout);
+    }
+    let top = run(&counting_server(), &["top", "--last", "all", "--by", "clicks"], b"");
+    assert!(top.stdout.starts_with("day "), "hours would be too many: {}", top.stdout);
+}
+
+#[test]
 fn the_last_thirty_days_are_thirty_days_and_yesterday_is_one() {
     let server = counting_server();
     let days = run(&server, &["query", "--last", "30d", "--step", "day"], b"");
@@ -90,12 +110,12 @@ fn a_plot_fits_the_width_and_says_what_it_groups() {
     for (range, columns, shown) in [
         (&["--from", "2015-05-17", "--to", "2015-05-17"][..], "80", "clicks each hour"),
         (
-            &["--from", "2015-05-01", "--to", "2015-05-17"],
+            &["--from", "2015-05-01", "--to", "2015-05-17", "--step", "hour"],
             "80",
             "clicks each day\n(408 hours are more than fit beside each other)",
         ),
         (
-            &["--from", "2015-01-01", "--to", "2015-05-17"],
+            &["--from", "2015-01-01", "--to", "2015-05-17", "--step", "hour"],
             "80",
             "clicks each week\n(3288 hours are more than fit beside each other)",
         ),
@@ -191,7 +211,7 @@ fn what_nobody_knows_is_told_with_what_finds_it_out() {
 }
 
 #[test]
-fn the_busiest_are_searched_in_any_range() {
+fn the_busiest_are_searched_in_any_range_which_is_told() {
     let server = counting_server();
     for (range, busiest) in [
         (&["--from", "2015-05-16", "--to", "2015-05-17"][..], "2015-05-17T23:00:00Z"),
@@ -201,6 +221,10 @@ fn the_busiest_are_searched_in_any_range() {
         let top = run(&server, &[&["top", "--by", "clicks", "-n", "1"], range].concat(), b"");
         assert_eq!(periods_and_rest(&top).0, [busiest], "{range:?}");
     }
+    let none = run(&server, &["top", "--from", "2015-05-16", "--to", "2015-05-17", "--step", "day"], b"");
+    let (periods, rest) = periods_and_rest(&none);
+    assert_eq!((periods.len(), rest[0]), (0, "2015-05-16 to 2015-05-17, UTC"), "none has impressions");
+    assert!(rest[1].starts_with("1 unique user, ") && rest[1].ends_with(", 0 impressions"), "{rest:?}");
     let contradiction = run(&server, &["top", "--from", "yesterday", "--last", "1d"], b"");
     assert_eq!(contradiction.code, 2);
 }

@@ -6,7 +6,7 @@ use std::{
     thread,
 };
 
-use model::{Calendar, Hour, Period, PeriodsPage, Timestamp, query_string::Parameters};
+use model::{Calendar, Hour, Period, PeriodsPage, StoredHours, Timestamp, query_string::Parameters};
 
 /// What the server does with a request.
 #[derive(Debug, Clone)]
@@ -29,7 +29,7 @@ pub(crate) enum Answer {
 
 impl Answer {
     /// The answer to `GET /analytics/periods`, a page of it. Each period and all of them have one unique user, and so
-    /// many clicks as its first hour says.
+    /// many clicks as its first hour says. The first event is of May 17, 2015.
     pub(crate) fn of_periods(request: &Request, clicks: impl Fn(Hour) -> u64) -> Self {
         let Some(query) = request.head.strip_prefix("GET /analytics/periods?") else { return Self::Foreign(404) };
         let parameters = Parameters::of(query);
@@ -51,6 +51,7 @@ impl Answer {
         let (from, to) = (periods[0].from, periods[periods.len() - 1].to);
         let next = to.next().filter(|next| next <= range.end());
         let next = next.map(|next| query.replacen(&*value("from").unwrap(), &next.to_string(), 1));
+        let stored = "2015-05-17T10:00:00Z".parse().unwrap();
         let page = PeriodsPage {
             from,
             to,
@@ -63,7 +64,7 @@ impl Answer {
             periods,
             unique_users: Some(1),
             unique_users_unknown_in: Vec::new(),
-            stored: None,
+            stored: Some(StoredHours { first: stored, last: stored }),
             next: next.map(|query| format!("/analytics/periods?{query}")),
         };
         Self::Text(serde_json::to_string(&page).unwrap())

@@ -77,7 +77,7 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
 fn what_contradicts_itself_exits_2() {
     for arguments in [
         &["query", "--from", "now", "--to", "-1h"][..],
-        &["query", "--from", "0", "--to", "now"],
+        &["query", "--from", "0", "--to", "now", "--step", "hour"],
         &["query", "--at", "tomorrow"],
         &["send", "--user", "", "--event", "click"],
         &["send", "--user", "ann", "--event", "click", "--at", "-9000years"],
@@ -164,9 +164,9 @@ fn every_shell_gets_its_completions_and_every_command_its_manual_page() {
 fn every_error_names_the_flag_or_the_next_command() {
     for (arguments, expected) in [
         (&["query", "--last", "a day"][..], &["--last", "accepted is", "24h"][..]),
-        (&["top", "--last", "5"], &["--last", "accepted is"]),
+        (&["top", "--last", "5"], &["--last", "accepted is", "or all"]),
         (&["query", "--at", "tomorrow"], &["--at", "accepted is RFC 3339"]),
-        (&["query", "--from", "0", "--to", "now"], &["--from and --to"]),
+        (&["query", "--from", "0", "--to", "now", "--step", "hour"], &["--from and --to"]),
         (&["query", "--from", "0", "--to", "1h", "--compare"], &["--to", "accepted is"]),
         (&["query", "--from", "0", "--to", "3600000", "--compare"], &["analytics-cli config"]),
         (&["query", "--server", "ftp://counter:8080"], &["--server", "accepted is http://HOST:PORT"]),

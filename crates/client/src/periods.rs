@@ -1,6 +1,6 @@
 use std::{fmt, ops::RangeInclusive};
 
-use model::{Calendar, Hour, Period, PeriodsPage, Step, Totals, wire};
+use model::{Calendar, Hour, Period, PeriodsPage, Step, StoredHours, Totals, wire};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::{Client, ClientError};
@@ -73,5 +73,13 @@ impl Client {
         }
         all.unique_users = unique_users.map_or(UniqueUsers::Unknown, UniqueUsers::Exactly);
         Ok(all)
+    }
+
+    /// The first and the last hour that have an event; none without one.
+    pub async fn stored(&self) -> Result<Option<StoredHours>, ClientError> {
+        // Every page says it, also one of a single period.
+        let path = format!("{}?from=0&to=0&step=hour&time_zone=UTC{}", wire::PERIODS_PATH, self.site_parameter('&'));
+        let page: PeriodsPage = self.page_at(&path, |page: &PeriodsPage| page.periods.is_empty()).await?;
+        Ok(page.stored)
     }
 }
