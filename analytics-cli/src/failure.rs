@@ -96,7 +96,7 @@ pub(crate) fn server_advice(error: &ClientError) -> &'static str {
             " Try again, or run `analytics-cli doctor` to find the cause."
         }
         ClientError::Refused { problem, .. } if problem.status == 401 => {
-            " Give a token with --token, with ANALYTICS_TOKEN or in a profile; `analytics-cli token create` makes one."
+            " Give it with --token, with ANALYTICS_TOKEN or in a profile."
         }
         ClientError::Plain { .. } | ClientError::Refused { .. } => "",
     }

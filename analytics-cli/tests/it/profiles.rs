@@ -103,7 +103,7 @@ fn a_missing_token_is_an_error_with_advice_and_no_token_is_shown() {
     let home = ConfigHome::with("");
     let run = home.run(&["query", "--server", &server.url(), "--token", "an_secret"], &[]);
     assert_eq!(run.code, 1);
-    assert!(run.stderr.contains("This server asks for a token. Give a token with --token"), "{}", run.stderr);
+    assert!(run.stderr.contains("This server asks for a token. Give it with --token"), "{}", run.stderr);
     assert!(!run.stderr.contains("an_secret"), "{}", run.stderr);
     let run = home.run(&["query", "--token", "an odd secret"], &[]);
     assert_eq!(run.code, 2);

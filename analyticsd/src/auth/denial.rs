@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use model::{InvalidInput, access::Scope};
 
-use crate::telemetry::metrics::Listener;
+use super::Policy;
 
 /// Why the gate refuses a request.
 #[derive(Debug)]
@@ -37,8 +37,8 @@ impl From<Denial> for Refusal {
 /// Why a request is denied.
 #[derive(Debug)]
 pub(crate) enum Denial {
-    /// The request has no token, at this listener.
-    Missing(Listener),
+    /// The request has no token, which this requires.
+    Missing(Policy),
     /// Its token is not valid.
     Invalid,
     /// Its token is that of a share link, and this server accepts none.

@@ -251,7 +251,7 @@ impl Gate {
     fn identify<'a>(
         &self,
         known: Option<&'a KnownTokens>,
-        Asked { at, uri, headers, .. }: Asked<'_>,
+        Asked { at, policy, uri, headers, .. }: Asked<'_>,
     ) -> Result<Option<Holder<'a>>, Denial> {
         let freshness = self.tokens.freshness();
         let mut key = String::new();
@@ -260,7 +260,7 @@ impl Gate {
             Credentials::None => {
                 let known = known.ok_or(Denial::NotKnownYet)?;
                 if !self.is_open_at_first || known.ever {
-                    return Err(Denial::Missing(self.listener));
+                    return Err(Denial::Missing(policy));
                 }
                 local::check(uri, headers, &self.cors)?;
                 // A first token may exist by now.

@@ -2,22 +2,24 @@ use warp::http::{HeaderValue, header::WWW_AUTHENTICATE};
 
 use super::Answer;
 use crate::{
-    auth::Denial,
-    telemetry::metrics::{Listener, Reason},
+    auth::{Denial, Policy},
+    telemetry::metrics::Reason,
 };
 
 /// The answer to a request that the gate refused. It never repeats the credentials.
 #[expect(clippy::too_many_lines, reason = "one exhaustive match maps every refusal")]
 pub(super) fn answer(denial: Denial) -> Answer {
     match denial {
-        Denial::Missing(Listener::Admin) => challenge(
+        Denial::Missing(Policy::Token(scope)) => challenge(
             401,
             "Token missing",
-            "This needs a token with the scope admin, in a header `Authorization: Bearer TOKEN`. The operator of this \
-             server makes one with `analytics-cli token create NAME --scope admin`.",
+            &format!(
+                "This needs a token with the scope {scope}, in a header `Authorization: Bearer TOKEN`. The operator of \
+                 this server makes one with `analytics-cli token create NAME --scope {scope}`."
+            ),
             "",
         ),
-        Denial::Missing(Listener::Public) => challenge(
+        Denial::Missing(_) => challenge(
             401,
             "Token missing",
             "This needs a token, in a header `Authorization: Bearer TOKEN`. The pages of a web site send a public key \
@@ -133,4 +135,23 @@ fn challenge(status: u16, title: &str, detail: &str, parameters: &str) -> Answer
     let value = format!(r#"Bearer realm="analytics"{parameters}"#);
     let value = HeaderValue::try_from(value).expect("words of ASCII are a value");
     Answer::new(reason, status, title, detail).with(WWW_AUTHENTICATE, value)
+}
+
+#[cfg(test)]
+mod tests {
+    use model::access::Scope;
+
+    use super::answer;
+    use crate::auth::{Denial, Policy};
+
+    #[test]
+    fn a_missing_token_is_told_with_its_scope_and_only_who_sends_an_event_hears_of_public_keys() {
+        let told = |policy| answer(Denial::Missing(policy)).problem.detail;
+        for scope in [Scope::Read, Scope::Admin] {
+            let detail = told(Policy::Token(scope));
+            assert!(detail.contains(&format!("--scope {scope}`")) && !detail.contains("public key"), "{detail}");
+        }
+        let event = told(Policy::TokenOrPublicKey(Scope::Write));
+        assert!(event.contains("public key"), "{event}");
+    }
 }
