@@ -246,8 +246,8 @@ impl Import<'_> {
                 }
                 Some(Message::Format(format)) => self.progress.message(&format!("{name}: read as {format}")),
                 Some(Message::StandsAt(position)) => self.ends.compared = position,
-                Some(Message::Stored(events)) if is_first && how.rotated_from.is_none() => {
-                    self.tally.repeated += events;
+                Some(Message::Stored(stored)) if is_first && how.rotated_from.is_none() => {
+                    self.tally.join(stored);
                 }
                 Some(Message::Stored(_)) => {}
                 Some(Message::Unreadable(line, reason)) => {

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    batch::{Batch, Kinds},
+    batch::Batch,
     beginning::Beginning,
     collecting::{Collecting, Place},
     delivery::{Patience, Pauses, Stops},
@@ -27,6 +27,7 @@ use super::{
     input::Input,
     progress::Progress,
     standing::{Kept, Standing, standing_of},
+    tally::Tally,
 };
 
 /// The most messages that wait to be taken.
@@ -39,7 +40,7 @@ pub(crate) enum Message {
     /// Where the source stands.
     StandsAt(u64),
     /// Events that are stored from an earlier time.
-    Stored(Kinds),
+    Stored(Tally),
     Unreadable(u64, Unreadable),
     Batch(Batch),
     End(Result<End, Fault>),
@@ -271,7 +272,7 @@ impl Reader {
         if let (FormatChoice::Auto, Some(format)) = (&self.how.reading.format, records.format()) {
             self.send(Message::Format(format.to_string()))?;
         }
-        let (mut position, mut stored, mut was_event) = (0, Kinds::default(), false);
+        let (mut position, mut stored, mut was_event) = (0, Tally::default(), false);
         loop {
             let record = records.next()?;
             let before = std::mem::replace(&mut position, records.position());
@@ -290,7 +291,7 @@ impl Reader {
                 // Of one that was imported without its end, only the end is new.
                 Content::Event(event) if is_begun && text.trim_ascii().is_empty() => {
                     was_event = true;
-                    stored.count(event.kind);
+                    stored.add_stored(event.hour(), event.kind);
                     self.pass(text)?;
                 }
                 Content::Event(_) if is_begun => {

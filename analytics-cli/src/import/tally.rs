@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use client::Repeated;
 use event_files::LeftOut;
-use model::Hour;
+use model::{EventKind, Hour};
 
 use super::batch::{Batch, Kinds};
 use crate::output::{
@@ -11,8 +11,8 @@ use crate::output::{
     table::{self, Side},
 };
 
-/// The most hours that are counted separately, which bounds memory and the length of the summary.
-const MAX_HOURS: usize = 1_000;
+/// The most hours that are listed: more would push the totals off the screen.
+const MAX_HOURS: usize = 24;
 
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Tally {
@@ -79,6 +79,12 @@ impl Tally {
         }
     }
 
+    /// Adds an event that an earlier import stored.
+    pub(crate) fn add_stored(&mut self, hour: Hour, kind: EventKind) {
+        self.repeated.count(kind);
+        self.widen((hour, hour));
+    }
+
     fn widen(&mut self, (first, last): (Hour, Hour)) {
         let (own_first, own_last) = self.range.unwrap_or((first, last));
         self.range = Some((own_first.min(first), own_last.max(last)));
@@ -124,7 +130,7 @@ impl Tally {
         let Some((first, last)) = range.filter(|_| !hours.is_empty()) else { return totals };
         if hours.len() > MAX_HOURS {
             return format!(
-                "{totals}\nmore than {MAX_HOURS} hours, the first {first}, the last {last}; see `analytics-cli query --from {first} --to {last} --step day`\n"
+                "{totals}\nmore than {MAX_HOURS} hours, the first {first}, the last {last}; see `analytics-cli query --from {first} --to {last}`\n"
             );
         }
         let header = [("hour", Side::Left), ("clicks", Side::Right), ("impressions", Side::Right)];
@@ -179,10 +185,10 @@ mod tests {
     }
 
     #[test]
-    fn up_to_a_thousand_hours_are_listed_and_of_more_only_the_first_and_the_last() {
+    fn the_hours_of_a_day_are_listed_and_of_more_only_the_first_and_the_last() {
         assert_eq!(tally(MAX_HOURS).lines().count(), 7 + 2 + MAX_HOURS);
         let many = tally(MAX_HOURS + 9);
         assert_eq!(many.lines().count(), 9);
-        assert!(many.starts_with("events,6054\n") && many.contains("the last 1970-02-12T00:00:00Z;"), "{many}");
+        assert!(many.starts_with("events,198\n") && many.contains("the last 1970-01-02T08:00:00Z;"), "{many}");
     }
 }

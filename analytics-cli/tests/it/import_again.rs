@@ -108,6 +108,8 @@ async fn an_import_that_was_killed_is_given_again_and_counts_nothing_twice() {
     for file in [&renamed, &packed] {
         let again = run(import(daemon.url(), file, &[])).await;
         assert_eq!(["events", "repeated"].map(|name| number(&again, name)), [0, EVENTS + 1_000], "{}", again.stderr);
+        let page = format!("{}/?from=1970-01-01T00:00:00Z&to=1970-01-01T01:00:00Z\n", daemon.url());
+        assert!(again.stderr.ends_with(&page), "the page has what was imported before: {}", again.stderr);
     }
     let mut piped = import(daemon.url(), Path::new("-"), &[]);
     let again = run({
