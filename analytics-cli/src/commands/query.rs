@@ -48,7 +48,7 @@ pub(crate) async fn run(args: QueryArgs, client: Client) -> Result<ExitCode, Fai
     let (step, periods) = (range.step, found.periods.as_slice());
     let mut text = match args.plot {
         Some(metric) => plot(client, &range, &found, metric).await?,
-        None => args.format.write(step, periods, palette),
+        None => args.format.write(step, periods, palette, output::width()),
     };
     // A single hour says all by itself.
     let has_summary = args.format == PeriodFormat::Table && (range.count > 1 || step != Step::Hour);
@@ -79,7 +79,7 @@ async fn plot(client: &Client, range: &Range, found: &Periods, metric: Metric) -
     let longer = if step == range.step { None } else { Some(range.read_in(step, client).await?) };
     let periods = &longer.as_ref().unwrap_or(found).periods;
     let (count, asked) = (range.count, range.step);
-    let note = format!("\n({count} {asked}s are more than fit beside each other)");
+    let note = format!("\n({count} {asked}s do not fit in a line)");
     let note = if count > room { note } else { String::new() };
     let is_drawn = periods.len() <= room;
     let lines = if is_drawn { output::sparklines(periods, width, palette) + "\n" } else { String::new() };

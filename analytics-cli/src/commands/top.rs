@@ -51,7 +51,7 @@ pub(crate) async fn run(args: TopArgs, client: Client) -> Result<ExitCode, Failu
     periods.retain(|period| args.by.of(period).is_some_and(|number| number > 0));
     periods.sort_by_key(|period: &Period| Reverse((args.by.of(period), period.from)));
     periods.truncate(args.count.into());
-    let table = args.format.write(step, periods, output::palette());
+    let table = args.format.write(step, periods, output::palette(), output::width());
     output::print(&if is_table { table + &summary } else { table })?;
     if let Some(why) = why {
         output::warn(&why);

@@ -38,21 +38,13 @@ impl Serialize for Written<'_> {
 }
 
 impl PeriodFormat {
-    pub(crate) fn write(self, step: Step, periods: &[Period], palette: Palette) -> String {
+    /// A table that is wider than the terminal is shortened.
+    pub(crate) fn write(self, step: Step, periods: &[Period], palette: Palette, width: usize) -> String {
         match self {
             Self::Table => {
-                let step_name = step.to_string();
-                let header = [
-                    (step_name.as_str(), Side::Left),
-                    ("unique_users", Side::Right),
-                    ("clicks", Side::Right),
-                    ("impressions", Side::Right),
-                ];
-                let row = |period: &Period| {
-                    let users = period.unique_users.map_or("unknown".to_owned(), |users| users.to_string());
-                    [label(step, period), users, period.clicks.to_string(), period.impressions.to_string()]
-                };
-                table::layout(header, &periods.iter().map(row).collect::<Vec<_>>(), palette)
+                let whole = table("unique_users", label, step, periods, palette);
+                let fits = whole.lines().last().is_none_or(|line| line.chars().count() <= width);
+                if fits { whole } else { table("users", short_label, step, periods, palette) }
             }
             Self::Csv => {
                 let mut text = format!("{step},unique_users,clicks,impressions\n");
@@ -66,6 +58,23 @@ impl PeriodFormat {
             Self::Json => pretty_json(&periods.iter().map(|period| Written(step, period)).collect::<Vec<_>>()),
         }
     }
+}
+
+fn table(users: &str, label: fn(Step, &Period) -> String, step: Step, periods: &[Period], palette: Palette) -> String {
+    let step_name = step.to_string();
+    let header =
+        [(step_name.as_str(), Side::Left), (users, Side::Right), ("clicks", Side::Right), ("impressions", Side::Right)];
+    let row = |period: &Period| {
+        let users = period.unique_users.map_or("unknown".to_owned(), |users| users.to_string());
+        [label(step, period), users, period.clicks.to_string(), period.impressions.to_string()]
+    };
+    table::layout(header, &periods.iter().map(row).collect::<Vec<_>>(), palette)
+}
+
+/// The hour without its year and its offset from UTC, or as [`label`].
+fn short_label(step: Step, period: &Period) -> String {
+    let short = period.start.get("2015-".len().."2015-05-17T10:00".len());
+    short.filter(|_| step == Step::Hour).map_or_else(|| label(step, period), str::to_owned)
 }
 
 /// The hour as RFC 3339, the day, the Monday of the week, or the month.
@@ -100,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_table_has_its_numbers_under_one_another() {
-        insta::assert_snapshot!(PeriodFormat::Table.write(Step::Hour, &rows(), Palette::PLAIN), @r#"
+        insta::assert_snapshot!(PeriodFormat::Table.write(Step::Hour, &rows(), Palette::PLAIN, 80), @r#"
         hour                  unique_users  clicks    impressions
         2015-05-17T10:00:00Z             3      12  1234567890123
         2015-05-17T11:00:00Z       unknown       0              0
@@ -108,8 +117,19 @@ mod tests {
     }
 
     #[test]
+    fn a_narrow_terminal_has_a_shorter_table() {
+        let rows = [period("2015-05-17T10:00:00+00:00", Some(3), 12, 1_234_567)];
+        insta::assert_snapshot!(PeriodFormat::Table.write(Step::Hour, &rows, Palette::PLAIN, 40), @r#"
+        hour         users  clicks  impressions
+        05-17T10:00      3      12      1234567
+        "#);
+        let days = PeriodFormat::Table.write(Step::Day, &rows, Palette::PLAIN, 40);
+        assert!(days.starts_with("day         users") && days.contains("\n2015-05-17 "), "{days}");
+    }
+
+    #[test]
     fn csv_has_a_header_and_leaves_out_what_nobody_knows() {
-        insta::assert_snapshot!(PeriodFormat::Csv.write(Step::Hour, &rows(), Palette::PLAIN), @r#"
+        insta::assert_snapshot!(PeriodFormat::Csv.write(Step::Hour, &rows(), Palette::PLAIN, 40), @r#"
         hour,unique_users,clicks,impressions
         2015-05-17T10:00:00Z,3,12,1234567890123
         2015-05-17T11:00:00Z,,0,0
@@ -118,7 +138,7 @@ mod tests {
 
     #[test]
     fn json_is_an_array_of_objects() {
-        insta::assert_snapshot!(PeriodFormat::Json.write(Step::Day, &rows(), Palette::PLAIN), @r#"
+        insta::assert_snapshot!(PeriodFormat::Json.write(Step::Day, &rows(), Palette::PLAIN, 40), @r#"
         [
           {
             "day": "2015-05-17",

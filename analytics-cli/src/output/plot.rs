@@ -11,8 +11,8 @@ use super::{
 const HEIGHTS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 /// An eighth, two eighths and so on of a character's width.
 const WIDTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
-/// What a line of sparklines has beside them: the name, and the largest number if it is below a million.
-const BESIDE_SPARKLINES: usize = "unique_users  ".len() + "  at most 999999".len();
+/// What a line of sparklines begins with. The largest number is in the next line where it does not fit behind them.
+const BESIDE_SPARKLINES: usize = "unique_users  ".len();
 
 /// How many periods can be drawn beside each other.
 pub(crate) fn room_for_sparklines(width: usize) -> usize {
@@ -99,7 +99,7 @@ mod tests {
         let many: Vec<Period> = periods.into_iter().cycle().take(room_for_sparklines(width)).collect();
         let drawn = sparklines(&many, width, Palette::PLAIN);
         assert!(drawn.lines().all(|line| line.chars().count() <= width), "{drawn}");
-        assert_eq!(drawn.lines().count(), 4, "{drawn}");
+        assert_eq!(drawn.lines().count(), 6, "{drawn}");
     }
 
     #[test]

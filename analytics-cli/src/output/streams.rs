@@ -9,7 +9,7 @@ use thiserror::Error;
 use super::palette::{self, Palette};
 
 /// In a narrower terminal lines are broken: nothing readable fits.
-const NARROWEST: usize = 50;
+const NARROWEST: usize = 40;
 
 #[derive(Debug, Error)]
 #[error("cannot write to standard output: {0}")]

@@ -112,23 +112,23 @@ fn a_plot_fits_the_width_and_says_what_it_groups() {
         (
             &["--from", "2015-05-01", "--to", "2015-05-17", "--step", "hour"],
             "80",
-            "clicks each day\n(408 hours are more than fit beside each other)",
+            "clicks each day\n(408 hours do not fit in a line)",
         ),
         (
             &["--from", "2015-01-01", "--to", "2015-05-17", "--step", "hour"],
             "80",
-            "clicks each week\n(3288 hours are more than fit beside each other)",
+            "clicks each week\n(3288 hours do not fit in a line)",
         ),
         (
             &["--from", "2013-01-01", "--to", "2015-05-17", "--step", "day"],
             "60",
-            "clicks each month\n(867 days are more than fit beside each other)",
+            "clicks each month\n(867 days do not fit in a line)",
         ),
         (&["--from", "2013-01-01", "--to", "2015-05-17", "--step", "day"], "1000", "clicks each day"),
         (
             &["--from", "1970-01-01", "--to", "2015-05-17", "--step", "month"],
             "80",
-            "clicks each month\n(545 months are more than fit beside each other)",
+            "clicks each month\n(545 months do not fit in a line)",
         ),
     ] {
         let mut command = command(&[&["query", "--plot", "clicks"], range].concat());
@@ -144,17 +144,18 @@ fn a_plot_fits_the_width_and_says_what_it_groups() {
 fn a_narrow_plot_has_longer_steps_but_the_same_range() {
     let at = |columns: &str| {
         let server = counting_server();
-        let range = ["query", "--from", "2015-05-17T10", "--to", "2015-05-18T09", "--plot", "--compare"];
+        let range = ["query", "--from", "2015-05-17T10", "--to", "2015-05-18T21", "--plot", "--compare"];
         let mut command = command(&range);
         let drawn: Run = command.env("ANALYTICS_SERVER", server.url()).env("COLUMNS", columns).output().unwrap().into();
         let (plot, rest) = drawn.stdout.split_once("\n2015-05-17T10:00:00Z to").unwrap();
         let asked: Vec<String> = server.requests().into_iter().map(|request| request.head).collect();
         (plot.to_owned(), rest.to_owned(), asked)
     };
-    let ((wide, asked, _), (narrow, asked_narrow, requests)) = (at("80"), at("50"));
+    let ((wide, asked, _), (narrow, asked_narrow, requests)) = (at("80"), at("40"));
     assert!(wide.contains("each hour") && narrow.contains("each day"), "{wide}{narrow}");
     assert_eq!(asked, asked_narrow);
-    let drawn = "from=2015-05-17T10:00:00Z&to=2015-05-18T09:00:00Z&step=day&time_zone=UTC&cut=true";
+    assert!(narrow.lines().all(|line| line.chars().count() <= 40), "{narrow}");
+    let drawn = "from=2015-05-17T10:00:00Z&to=2015-05-18T21:00:00Z&step=day&time_zone=UTC&cut=true";
     assert!(requests.iter().any(|request| request.contains(drawn)), "{requests:?}");
 }
 
