@@ -22,6 +22,21 @@ const LABELS = {
 /** What Page Up and Page Down pass, in periods. */
 const PAGE = { hour: 24, day: 7, week: 4, month: 12 };
 
+/** The places of values without a neighbour. */
+const lonely = (values) => values.flatMap((value, at) => (value !== null && (values[at - 1] ?? null) === null && (values[at + 1] ?? null) === null ? [at] : []));
+
+/** Bars as wide as their slots, to the pixel, so that they neither overlap nor leave gaps. */
+function wholeSlots(plot, series, first, last) {
+  const fill = new Path2D();
+  const x = (place) => Math.round(plot.valToPos(place, "x", true));
+  const bottom = plot.valToPos(0, "y", true);
+  for (let at = first; at <= last; at++) {
+    const top = plot.valToPos(plot.data[series][at] ?? 0, "y", true);
+    fill.rect(x(at - 0.5), top, x(at + 0.5) - x(at - 0.5), bottom - top);
+  }
+  return { fill };
+}
+
 const heightOf = (series) => HEIGHT[series] + (series === SERIES.at(-1) ? AXIS_HEIGHT : 0);
 
 /**
@@ -97,8 +112,14 @@ export function createCharts(element, { onCursor, onSelect }) {
     const stroke = color(`--${series.replace("_", "-")}`);
     const faded = color(`--${series.replace("_", "-")}-faded`);
     const axis = { font: `11px ${style.fontFamily}`, stroke: color("--quiet"), ticks: { show: false } };
-    const points = { show: isRate && count() <= 60, size: 4, width: 1, stroke, fill: stroke };
-    const bars = (size) => ({ width: 0, points: { show: false }, paths: uPlot.paths.bars({ size: [size, size * 96], radius: count() > 60 ? 0 : 0.1, ...(size < 1 && fillOfEach) }) });
+    // A line needs two values: one without a neighbour is a point.
+    const line = (stroke, isDotted) => ({
+      stroke,
+      width: 1.5,
+      spanGaps: false,
+      points: { show: isDotted, size: 4, width: 1, stroke, fill: stroke, filter: (plot, index) => (isDotted ? null : lonely(plot.data[index])) },
+    });
+    const bars = { width: 0, points: { show: false } };
     // A period that is not over cannot be compared with the others yet.
     const fillOfEach = { disp: { fill: { unit: 3, values: () => drawn.periods.map((period) => (isCurrent(period) ? faded : stroke)) } } };
     return {
@@ -140,8 +161,8 @@ export function createCharts(element, { onCursor, onSelect }) {
       ],
       series: [
         {},
-        areBars ? { ...bars(1), fill: color("--before") } : { stroke: color("--before-line"), width: 1.5, points: { show: false } },
-        areBars ? { ...bars(0.66), fill: stroke } : { stroke, width: 1.5, fill: isRate ? undefined : faded, spanGaps: false, points },
+        areBars ? { ...bars, paths: wholeSlots, fill: color("--before") } : line(color("--before-line"), false),
+        areBars ? { ...bars, paths: uPlot.paths.bars({ size: [0.66, 64], radius: count() > 60 ? 0 : 0.1, ...fillOfEach }), fill: stroke } : { ...line(stroke, isRate && count() <= 60), fill: isRate ? undefined : faded },
       ],
       hooks: {
         setCursor: [(plot) => !isMoving && plot === panels[0].plot && point(plot.cursor.idx ?? null)],

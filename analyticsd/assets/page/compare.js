@@ -17,7 +17,7 @@ export function bounds(series, { over, whole }) {
   return most === null ? null : [over.clicks / whole.impressions, most];
 }
 
-/** A direction (1, 0 or -1), by how much at least, and what it was; null where there is nothing to compare. */
+/** A direction (1, 0 or -1), by how much at least, and from what; null where there is nothing to compare. */
 export function change(series, before, totals) {
   const between = bounds(series, before);
   const now = valueOf(series, totals);
@@ -26,13 +26,15 @@ export function change(series, before, totals) {
   const isExact = least === most;
   const near = Math.min(Math.max(now, least), most);
   const direction = Math.sign(now - near);
-  const [from, to] = between.map((bound) => write(series, bound));
-  return { direction, text: textOf(series, near, now, direction, isExact), was: from === to ? `was ${to}` : `was ${from} to ${to}` };
+  const [low, high] = between.map((bound) => write(series, bound));
+  const was = low === high ? high : `${low}–${high}`;
+  return { direction, text: textOf(series, near, now, direction, isExact), from: direction === 0 && !isExact ? `as ${was}` : `from ${was}` };
 }
 
 function textOf(series, near, now, direction, isExact) {
   if (direction === 0) return isExact ? "unchanged" : "about the same";
-  if (near === 0 && series !== "rate") return "from none";
+  // Nothing has no per cent.
+  if (near === 0 && series !== "rate") return "";
   const by = series === "rate" ? `${writePoints(Math.abs(now - near) * 100)} points` : writeShare(Math.abs(now - near) / near);
-  return isExact ? by : `${by} or more`;
+  return isExact ? by : `at least ${by}`;
 }

@@ -7,6 +7,7 @@ const PILL = {
   database: "Database away",
   daemon: "Daemon away",
   crowded: "Not live",
+  refused: "Not live",
   locked: "Locked",
 };
 

@@ -13,11 +13,11 @@ const MARGIN = 24;
 const LINE = 20;
 const GAP = 14;
 
-/** A picture of the charts, with a description above them. */
-export async function pngOf({ charts, element, title, subtitle, figures }) {
+/** A picture of the charts, with a description above them. `behind` says what is grey, or is null. */
+export async function pngOf({ charts, element, title, subtitle, figures, behind }) {
   const scale = charts[0].canvas.width / charts[0].canvas.clientWidth;
   const width = charts[0].canvas.clientWidth + 2 * MARGIN;
-  const head = MARGIN + LINE * 3 + GAP;
+  const head = MARGIN + LINE * (behind === null ? 3 : 4) + GAP;
   const height = charts.reduce((sum, { canvas }) => sum + LINE + canvas.clientHeight + GAP, head) + MARGIN - GAP;
 
   const picture = document.createElement("canvas");
@@ -27,10 +27,16 @@ export async function pngOf({ charts, element, title, subtitle, figures }) {
   paint.scale(scale, scale);
   const style = getComputedStyle(element);
   const color = (name) => style.getPropertyValue(name).trim();
-  const write = (text, y, font, ink) => {
+  const write = (text, y, font, ink, indent = 0) => {
     paint.font = `${font} ${style.fontFamily}`;
     paint.fillStyle = ink;
-    paint.fillText(text, MARGIN, y, width - 2 * MARGIN);
+    paint.fillText(text, MARGIN + indent, y, width - 2 * MARGIN - indent);
+  };
+  /** A line with a mark in the colour that it is about. */
+  const explain = (text, y, font, ink, mark) => {
+    paint.fillStyle = mark;
+    paint.fillRect(MARGIN, y + 2, 8, 8);
+    write(text, y, font, ink, 14);
   };
 
   paint.fillStyle = color("--card");
@@ -39,13 +45,10 @@ export async function pngOf({ charts, element, title, subtitle, figures }) {
   write(title, MARGIN, "600 16px", color("--ink"));
   write(subtitle, MARGIN + LINE + 2, "13px", color("--quiet"));
   write(figures, MARGIN + 2 * LINE + 2, "13px", color("--ink"));
+  if (behind !== null) explain(behind, MARGIN + 3 * LINE + 2, "12px", color("--quiet"), color("--before"));
   let y = head;
   for (const { series, name, canvas } of charts) {
-    paint.fillStyle = color(`--${series.replace("_", "-")}`);
-    paint.fillRect(MARGIN, y + 2, 8, 8);
-    paint.font = `600 12px ${style.fontFamily}`;
-    paint.fillStyle = color("--ink");
-    paint.fillText(name, MARGIN + 14, y);
+    explain(name, y, "600 12px", color("--ink"), color(`--${series.replace("_", "-")}`));
     y += LINE;
     paint.drawImage(canvas, MARGIN, y, canvas.clientWidth, canvas.clientHeight);
     y += canvas.clientHeight + GAP;

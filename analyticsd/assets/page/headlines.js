@@ -13,6 +13,14 @@ const element = (name, properties, ...children) => {
   return made;
 };
 
+/** The time before ends at the minute of its last hour that it is now. */
+const endOf = ({ to }) => to + (Date.now() % HOUR);
+
+/** What the numbers are compared with, as the beginning of a sentence. */
+export function comparedWith(before, calendar) {
+  return `Compared with ${before.isOpen ? `${calendar.moment(before.from)} – ${calendar.moment(endOf(before))}` : calendar.range(before)}`;
+}
+
 /** Hours that follow one another as ranges. */
 function ranges(hours) {
   const found = [];
@@ -23,7 +31,7 @@ function ranges(hours) {
   return found;
 }
 
-export function createHeadlines({ list, comparison, unknown, highRate }) {
+export function createHeadlines({ list, comparison, unknown }) {
   const changes = list.querySelectorAll("[data-change]");
 
   function writeChange(place, series, before, totals) {
@@ -35,17 +43,14 @@ export function createHeadlines({ list, comparison, unknown, highRate }) {
     const [mark, word] = DIRECTIONS[changed.direction + 1];
     const sign = element("span", {}, mark);
     sign.setAttribute("aria-hidden", "true");
-    place.append(element("span", { className: "by" }, sign, element("span", { className: "hidden" }, word), changed.text), " ", element("small", {}, changed.was));
+    place.append(element("span", { className: "by" }, sign, element("span", { className: "hidden" }, word), changed.text), " ", element("small", {}, changed.from));
   }
 
   function sayCompared({ before, calendar }) {
-    comparison.hidden = before === null;
-    if (before === null) return;
-    const { from, to, isOpen } = before;
-    const end = to + (Date.now() % HOUR);
-    comparison.querySelector("span").textContent = isOpen
-      ? `Compared with ${calendar.moment(from)} – ${calendar.moment(end)}. Whole hours are counted, so what came by ${calendar.time(end)} lies between two numbers.`
-      : `Compared with ${calendar.range({ from, to })}.`;
+    comparison.hidden = !before;
+    if (!before) return;
+    const why = before.isOpen ? ` Counts are kept by the hour, so the number at ${calendar.time(endOf(before))} is known only as a range.` : "";
+    comparison.querySelector("span").textContent = `${comparedWith(before, calendar)}.${why}`;
   }
 
   function sayUnknown({ unknownIn, calendar }) {
@@ -63,18 +68,19 @@ export function createHeadlines({ list, comparison, unknown, highRate }) {
   }
 
   return {
-    /** `before` is null while or where there is nothing to compare with: { from, to, over, whole: totals as for compare.js, isOpen }. */
-    show({ totals, periods, unknownIn, before, calendar }) {
+    /** `before` is undefined while it is not known, and null where there is nothing to compare with: { from, to, over, whole: totals as for compare.js, isOpen }. */
+    show({ totals, unknownIn, before, calendar }) {
+      list.classList.toggle("is-alone", before === null);
       for (const place of list.querySelectorAll("[data-total]")) place.textContent = write(place.dataset.total, valueOf(place.dataset.total, totals));
       for (const place of changes) writeChange(place, place.dataset.change, before, totals);
       sayCompared({ before, calendar });
       sayUnknown({ unknownIn, calendar });
-      highRate.hidden = ![totals, ...periods].some((counts) => rateOf(counts) > 1);
     },
     clear() {
       for (const place of list.querySelectorAll("[data-total]")) place.textContent = NOTHING;
       for (const place of changes) place.replaceChildren();
-      comparison.hidden = unknown.hidden = highRate.hidden = true;
+      list.classList.add("is-alone");
+      comparison.hidden = unknown.hidden = true;
     },
   };
 }

@@ -15,6 +15,7 @@ const PATIENCE = [1, 2, 4, 8];
  *   database      the daemon answers, its database does not
  *   daemon        the daemon does not answer
  *   crowded       the daemon answers, but not with a stream
+ *   refused       the daemon does not tell these numbers, nor will it tell the range, which shows why
  *   locked        the daemon wants a token, or another one
  */
 export function listen({ pathOf, onCounts, onConnection }) {
@@ -62,7 +63,7 @@ export function listen({ pathOf, onCounts, onConnection }) {
     const retryAt = Date.now() + wait;
     timer = setTimeout(connect, wait);
     if (failures === 1 && connection.state === "live") become("reconnecting", { retryAt });
-    const cause = await findCause();
+    const cause = isRefused(status) ? "refused" : await findCause();
     if (mine !== current || (cause === "crowded" && failures === 1)) return;
     become(cause, { retryAt });
   }
@@ -71,6 +72,9 @@ export function listen({ pathOf, onCounts, onConnection }) {
   connect();
   return { retry: connect };
 }
+
+/** Whether the request itself is at fault. */
+const isRefused = (status) => status >= 400 && status < 500 && status !== 429;
 
 /** Finds out without a token whether the daemon and its database answer. */
 async function findCause() {

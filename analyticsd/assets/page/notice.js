@@ -3,16 +3,19 @@
 import { parameterOf } from "./periods.js";
 import { nameOf } from "./range.js";
 
+/** The daemon marks names in its sentences as Markdown does. */
+const marked = (sentences) => sentences.split("`").map((part, index) => (index % 2 ? Object.assign(document.createElement("code"), { textContent: part }) : part));
+
 export function createNotice({ card, notice, title, text, retry, goThere, firstEvent, curl, snippet }) {
   /** The state of the card decides what else of it is seen. */
   function say(state, ...[heading, ...sentences]) {
     card.dataset.state = state;
     notice.hidden = false;
     title.textContent = heading;
-    text.textContent = sentences.filter(Boolean).join(" ");
+    text.replaceChildren(...marked(sentences.filter(Boolean).join(" ")));
     firstEvent.hidden = state !== "new";
     goThere.hidden = state !== "empty";
-    retry.hidden = state !== "error";
+    retry.hidden = true;
   }
 
   return {
@@ -21,7 +24,10 @@ export function createNotice({ card, notice, title, text, retry, goThere, firstE
       notice.hidden = true;
     },
     sayLoading: (range) => say("loading", `Loading ${nameOf(range)}…`),
-    sayFailure: ({ title, detail, status }) => say("error", title, detail, status === 429 || status >= 500 ? "Trying again every few seconds." : ""),
+    sayFailure({ title, detail, canPass }) {
+      say("error", title, detail, canPass ? "Trying again every few seconds." : "");
+      retry.hidden = !canPass;
+    },
     /** Nothing in the range, but elsewhere. */
     sayEmpty: (range, newest) => say("empty", `No events in ${nameOf(range)}`, `The newest events are of ${newest}.`),
     /** Nothing at all. */

@@ -7,10 +7,11 @@ import { readView, writeView } from "./address.js";
 import { isLocked } from "./daemon.js";
 import { Failure, parameterOf, readPeriods } from "./periods.js";
 import { listen } from "./live.js";
+import { rateOf } from "./numbers.js";
 import { createCharts } from "./chart.js";
 import { createChooser, createComparison, readSites } from "./sites.js";
 import { createConnection } from "./connection.js";
-import { createHeadlines, sentenceOf } from "./headlines.js";
+import { comparedWith, createHeadlines, sentenceOf } from "./headlines.js";
 import { createNotice } from "./notice.js";
 import { createNow } from "./now.js";
 import { createTable } from "./table.js";
@@ -42,14 +43,16 @@ let reading = null;
 let retryTimer = 0;
 let soonTimer = 0;
 let lastRead = { end: 0, took: 0 };
+/** The numbers that the stream told last. */
+let heard = null;
 
 const announce = (text) => (at("announcer").textContent = text);
 
 const charts = createCharts(at("charts"), {
   onCursor: (pointed) => announce(pointed === null ? "No period" : `${pointed.label}: ${sentenceOf(pointed.period)}`),
-  onSelect: (range) => look({ ...view, range }),
+  onSelect: lookAt,
 });
-const headlines = createHeadlines({ list: at("totals"), comparison: at("comparison"), unknown: at("unknown"), highRate: at("high-rate") });
+const headlines = createHeadlines({ list: at("totals"), comparison: at("comparison"), unknown: at("unknown") });
 const now = createNow({ card: at("now"), span: at("now-span"), elapsed: at("now-elapsed"), progress: at("now-progress") });
 const table = createTable({ details: at("numbers"), body: at("rows"), column: at("period-column") });
 const notice = createNotice({
@@ -98,7 +101,11 @@ const stream = listen({
   onCounts(counts) {
     connection.seen(Date.now());
     now.show(counts);
-    if (counts.hour === currentHour) return readSoon();
+    heard = counts;
+    if (counts.hour === currentHour) {
+      if (shown?.key === keyOf(view, calendar) && catchUp(shown)) show();
+      return readSoon();
+    }
     currentHour = counts.hour;
     now.tick(currentHour, calendar);
     read();
@@ -125,11 +132,16 @@ function look(next, { isNew = true, isChosen = true } = {}) {
   if (isOtherSite) {
     // Numbers of one site must not stand under the name of another.
     forget();
+    heard = null;
     now.clear();
     stream.retry();
   }
   writeControls();
   read();
+}
+
+function lookAt(range) {
+  look({ ...view, range, isMisread: false });
 }
 
 function useZone() {
@@ -160,11 +172,13 @@ async function read() {
   try {
     const stored = view.range === "all" ? (await readRange({ from: currentHour, to: currentHour }, { signal })).stored : null;
     const range = hoursOf(view.range, currentHour, calendar, stored);
+    if (range.to < range.from) throw new Failure(400, { title: "The range ends before it begins" });
     const answer = await readRange(range, { signal });
     const isSameSpan = !isOther && shown.from === answer.from && shown.to === answer.to && shown.step === answer.step;
     shown = { ...answer, key, range: view.range, earlier: isSameSpan ? shown.earlier : undefined };
     lastRead = { end: Date.now(), took: Date.now() - began };
     connection.seen(Date.now());
+    catchUp(shown);
     showHourIfUnheard(answer);
     show();
     if (isOther) announce(`${nameOf(view.range)}: ${sentenceOf(answer.totals)}`);
@@ -201,6 +215,7 @@ async function readBefore(range, { step, stored }, signal) {
 function fail(failure, key) {
   if (failure.parameter === "time_zone" && !isLocalRefused && view.zone === "local") {
     isLocalRefused = true;
+    view = readView(location.search, isLocalRefused);
     useZone();
     writeControls();
     return read();
@@ -213,7 +228,7 @@ function fail(failure, key) {
   }
   if (isLocked(failure.status)) lock(failure.status);
   if (failure.status === 0 && connection.state === "live") stream.retry();
-  if (failure.status === 0 || failure.status === 429 || failure.status >= 500) retryTimer = setTimeout(read, PATIENCE);
+  if (failure.canPass) retryTimer = setTimeout(read, PATIENCE);
 }
 
 /** Until a token is given, whatever needs one is hidden; numbers that were read with an earlier one stay. */
@@ -225,6 +240,20 @@ function lock(status) {
 function forget() {
   shown = null;
   headlines.clear();
+}
+
+/**
+ * The stream is ahead of an answer. Where that is by the hour, this raises its numbers of the current hour to what the stream told,
+ * and returns whether they were lower.
+ */
+function catchUp({ step, periods, totals }) {
+  const current = step === "hour" && periods.find(({ from }) => from === heard?.hour);
+  if (!current || heard.clicks + heard.impressions <= current.clicks + current.impressions) return false;
+  for (const series of ["clicks", "impressions"]) totals[series] += heard[series] - current[series];
+  if (totals.unique_users !== null) totals.unique_users = Math.max(totals.unique_users, heard.unique_users);
+  const { unique_users, clicks, impressions } = heard;
+  Object.assign(current, { unique_users, clicks, impressions });
+  return true;
 }
 
 /** After a change that the stream told. Pages that are open all day must not keep the database busy with a long range. */
@@ -253,7 +282,9 @@ function show() {
   else if (totals.clicks + totals.impressions === 0) notice.sayEmpty(shown.range, calendar.hour(stored.last));
   else notice.hide();
   if (card.dataset.state === "ready") charts.show({ periods, earlier: earlier?.periods ?? [], step, currentHour, calendar });
-  headlines.show({ totals, periods, unknownIn, before: earlier ?? null, calendar });
+  headlines.show({ totals, unknownIn, before: earlier, calendar });
+  const behind = earlier ? [earlier.over, earlier.whole, ...earlier.periods] : [];
+  at("high-rate").hidden = ![totals, ...periods, ...behind].some((counts) => rateOf(counts) > 1);
   table.show(periods, step, calendar);
   comparison.show(sites, shown);
   at("readout").textContent = spanOf(shown);
@@ -277,7 +308,9 @@ function writeControls() {
   document.querySelector("#zone label:last-child").title = localZone();
   at("zone").hidden = isLocalRefused || localZone() === "UTC";
   at("zone-note").hidden = !isLocalRefused;
-  at("zone-note").textContent = `Times are in UTC: hours and days of ${localZone()} do not begin with an hour of UTC, and those are what is counted.`;
+  const off = Math.abs(new Date().getTimezoneOffset() % 60) === 30 ? "half an hour" : "part of an hour";
+  at("zone-note").textContent = `Times are in UTC: events are counted by UTC hours, and ${localZone()} is ${off} off.`;
+  at("misread").hidden = !view.isMisread;
   at("chosen").hidden = isPreset;
   const { from, to } = hoursOf(view.range, currentHour, calendar, shown?.stored);
   at("chosen-from").value = calendar.toInput(from);
@@ -287,7 +320,7 @@ function writeControls() {
 // --- actions of the reader ---
 
 at("range").addEventListener("change", ({ target }) => {
-  if (target.value in PRESETS) return look({ ...view, range: target.value });
+  if (target.value in PRESETS) return lookAt(target.value);
   at("chosen").hidden = false;
 });
 
@@ -297,10 +330,10 @@ at("chosen").addEventListener("submit", (event) => {
   event.preventDefault();
   const [from, to] = ["chosen-from", "chosen-to"].map((id) => hourOf(calendar.fromInput(at(id).value)));
   if (Number.isNaN(from) || Number.isNaN(to)) return;
-  look({ ...view, range: { from, to } });
+  lookAt({ from, to });
 });
 
-at("go-there").addEventListener("click", () => look({ ...view, range: newest(shown.stored, calendar) }));
+at("go-there").addEventListener("click", () => lookAt(newest(shown.stored, calendar)));
 
 at("export-csv").addEventListener("click", () => {
   save(fileName(view.site, shown, "csv"), new Blob([csvOf(shown.step, shown.periods)], { type: "text/csv" }));
@@ -314,6 +347,7 @@ at("export-png").addEventListener("click", async () => {
     title: `Analytics of ${view.site ?? location.host}`,
     subtitle: spanOf(shown),
     figures: sentenceOf(shown.totals),
+    behind: shown.earlier ? comparedWith(shown.earlier, calendar) : null,
   });
   save(fileName(view.site, shown, "png"), picture);
   announce("Saved as PNG");
@@ -322,7 +356,7 @@ at("export-png").addEventListener("click", async () => {
 at("banner-retry").addEventListener("click", () => stream.retry());
 at("notice-retry").addEventListener("click", read);
 addEventListener("online", () => stream.retry());
-addEventListener("popstate", () => look(readView(location.search), { isNew: false }));
+addEventListener("popstate", () => look(readView(location.search, isLocalRefused), { isNew: false }));
 addEventListener("pageshow", ({ persisted }) => persisted && stream.retry());
 // Other bars may be wide enough now.
 addEventListener("resize", () => shown !== null && stepOf(shown, charts.width()) !== shown.step && read());

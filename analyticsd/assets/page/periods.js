@@ -3,11 +3,16 @@
 import { ask as request } from "./daemon.js";
 import { asApi } from "./time.js";
 
-/** Why there are no numbers. Its status is 0 if the daemon did not answer. */
+/** Why there are no numbers. Its status is 0 if the daemon did not answer, and 400 if it is not worth asking. */
 export class Failure extends Error {
   constructor(status, { title, detail = "", parameter = null }) {
     super(detail || title);
     Object.assign(this, { status, title, detail, parameter });
+  }
+
+  /** Whether the same request may be answered later. */
+  get canPass() {
+    return this.status === 0 || this.status === 429 || this.status >= 500;
   }
 }
 

@@ -15,7 +15,7 @@ export function createTable({ details, body, column }) {
     line.dataset.from = asApi(period.from);
     const head = document.createElement("th");
     head.scope = "row";
-    head.textContent = shown.calendar.period(shown.step, period);
+    head.textContent = shown.calendar.row(shown.step, period);
     line.append(head);
     for (const text of cells(period)) line.append(Object.assign(document.createElement("td"), { textContent: text }));
     return line;
@@ -24,7 +24,8 @@ export function createTable({ details, body, column }) {
   function render() {
     if (!details.open || shown === null) return;
     const { step, calendar } = shown;
-    column.textContent = `${HEADS[step]} (${calendar.zoneName})`;
+    // A long name of a zone may break where it has parts.
+    column.textContent = `${HEADS[step]} (${calendar.zoneName.replaceAll("/", "/\u200b").replaceAll("_", " ")})`;
     const wanted = [...shown.periods].reverse();
     const shape = `${step} ${calendar.zoneName} ${wanted.map(({ from, to }) => `${from}-${to}`)}`;
     if (body.shape === shape) {

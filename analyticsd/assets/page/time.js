@@ -29,6 +29,7 @@ export function calendar(zone) {
   };
   const time = format({ hour: "2-digit", minute: "2-digit" });
   const clock = format({ hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  const dayWithoutYear = format({ weekday: "short", day: "numeric", month: "short" });
   const days = formatter({ weekday: "short", day: "numeric", month: "short", year: "numeric" });
   const day = (instant) => days.format(instant);
   const month = format({ month: "long", year: "numeric" });
@@ -75,6 +76,13 @@ export function calendar(zone) {
     range,
     /** A period by its step: an hour, a day, the days of a week, or a month. What is cut is named by its hours. */
     period: (step, { from, to }) => (step === "month" && startOf("month", from) === from && startOf("month", to + HOUR) === to + HOUR ? month(from) : range({ from, to })),
+    /** The same where the column says the zone; a line breaks before its times. An hour that the clock shows twice still needs its offset. */
+    row(step, period) {
+      const { from } = period;
+      if (step !== "hour") return this.period(step, period);
+      const isTwice = [-HOUR, HOUR].some((shift) => time(from + shift) === time(from));
+      return `${dayWithoutYear(from)}, ${time(from)}–\u2060${end(from)}${isTwice ? ` ${name(from)}` : ""}`;
+    },
     /** The value of a date-time input. */
     toInput: (instant) => {
       const shift = isUtc ? 0 : new Date(instant).getTimezoneOffset() * 60_000;

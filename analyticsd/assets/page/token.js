@@ -21,8 +21,8 @@ export function createTokenForm({ form, text, input, announce, onToken }) {
     ask(status) {
       const isNew = form.hidden;
       form.hidden = false;
-      const why = !hasToken() ? "" : status === 403 ? "The token that was given may not read this. " : "The token that was given is not valid, or no longer. ";
-      text.textContent = `${why}Enter a token with scope read. ${KEPT}`;
+      const why = !hasToken() ? "" : status === 403 ? "That token may not read this. " : "That token is not valid, or no longer valid. ";
+      text.textContent = `${why}Enter a token with scope read: whoever runs this counter has one. ${KEPT}`;
       if (!isNew) return;
       input.focus();
       announce("This counter asks for a token.");

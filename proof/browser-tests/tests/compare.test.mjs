@@ -14,18 +14,18 @@ test("a range that is over is compared exactly", () => {
   const earlier = { over: totals(8, 10, 100), whole: undefined };
   earlier.whole = earlier.over;
   const of = (series, now) => change(series, earlier, now);
-  assert.deepEqual(of("clicks", totals(0, 15, 0)), { direction: 1, text: "50.0%", was: "was 10" });
-  assert.deepEqual(of("clicks", totals(0, 5, 0)), { direction: -1, text: "50.0%", was: "was 10" });
-  assert.deepEqual(of("clicks", totals(0, 10, 0)), { direction: 0, text: "unchanged", was: "was 10" });
-  assert.deepEqual(of("rate", totals(0, 15, 100)), { direction: 1, text: "5.0 points", was: "was 10.0%" });
+  assert.deepEqual(of("clicks", totals(0, 15, 0)), { direction: 1, text: "50.0%", from: "from 10" });
+  assert.deepEqual(of("clicks", totals(0, 5, 0)), { direction: -1, text: "50.0%", from: "from 10" });
+  assert.deepEqual(of("clicks", totals(0, 10, 0)), { direction: 0, text: "unchanged", from: "from 10" });
+  assert.deepEqual(of("rate", totals(0, 15, 100)), { direction: 1, text: "5.0 points", from: "from 10.0%" });
 });
 
 test("within an hour an arrow shows only what is so at every instant of that hour of the time before", () => {
   const earlier = { over: totals(80, 100, 1_000), whole: totals(90, 120, 1_100) };
   const of = (series, now) => change(series, earlier, now);
-  assert.deepEqual(of("clicks", totals(0, 132, 0)), { direction: 1, text: "10.0% or more", was: "was 100 to 120" });
-  assert.deepEqual(of("clicks", totals(0, 90, 0)), { direction: -1, text: "10.0% or more", was: "was 100 to 120" });
-  for (const clicks of [100, 110, 120]) assert.deepEqual(of("clicks", totals(0, clicks, 0)), { direction: 0, text: "about the same", was: "was 100 to 120" });
+  assert.deepEqual(of("clicks", totals(0, 132, 0)), { direction: 1, text: "at least 10.0%", from: "from 100–120" });
+  assert.deepEqual(of("clicks", totals(0, 90, 0)), { direction: -1, text: "at least 10.0%", from: "from 100–120" });
+  for (const clicks of [100, 110, 120]) assert.deepEqual(of("clicks", totals(0, clicks, 0)), { direction: 0, text: "about the same", from: "as 100–120" });
   const [least, most] = bounds("rate", earlier);
   assert.ok(least < 100 / 1_000 && most > 120 / 1_100, "whatever came first in that hour");
 });
@@ -34,7 +34,7 @@ test("what is not known is not compared, and what was nothing has no per cent", 
   const unknown = { over: totals(null, 1, 1), whole: totals(null, 1, 1) };
   assert.equal(change("unique_users", unknown, totals(3, 1, 1)), null);
   const nothing = { over: totals(0, 0, 0), whole: totals(0, 0, 0) };
-  assert.deepEqual(change("clicks", nothing, totals(1, 1, 0)), { direction: 1, text: "from none", was: "was 0" });
+  assert.deepEqual(change("clicks", nothing, totals(1, 1, 0)), { direction: 1, text: "", from: "from 0" });
   assert.equal(change("rate", nothing, totals(1, 1, 0)), null);
   assert.equal(change("clicks", nothing, totals(0, 0, 0)), null);
 });
@@ -82,9 +82,9 @@ test("traffic that rises in this hour is not shown as falling", async () => {
   await ready(page);
   const text = (selector) => page.locator(selector).textContent();
   assert.equal(await text("[data-total=clicks]"), "32");
-  assert.equal(await text("[data-change=clicks]"), "▲ up 166.7% or more was 10 to 12");
-  assert.equal(await text("[data-change=unique_users]"), "▲ up 200.0% was 10");
-  assert.match(await text("#comparison"), /^Compared with .*Whole hours are counted, so what came by \d\d:\d\d lies between two numbers\.$/);
+  assert.equal(await text("[data-change=clicks]"), "▲ up at least 166.7% from 10–12");
+  assert.equal(await text("[data-change=unique_users]"), "▲ up 200.0% from 10");
+  assert.match(await text("#comparison"), /^Compared with .*\. Counts are kept by the hour, so the number at \d\d:\d\d is known only as a range\.$/);
   // The hours behind the bars are those that are compared.
   const behind = await page.evaluate(() => [...document.querySelector("#charts [data-series=clicks]").plot.data[1]]);
   const { periods } = await daemon.periods(hour - 47 * HOUR, hour - 24 * HOUR, "hour");
@@ -96,6 +96,7 @@ test("a range that is over is compared with all of the time before, and a rate a
   page = await openPage(browser, `${daemon.origin}/?from=${asApi(hour - 5 * HOUR)}&to=${asApi(hour - 5 * HOUR)}`);
   await ready(page);
   assert.ok(await page.locator("#comparison").isHidden(), "the hour before it had no events");
+  assert.ok(await page.locator("[data-change=clicks]").isHidden(), "and no empty line keeps its place");
   assert.ok(await page.locator("#high-rate").isHidden(), "there is no rate without impressions");
   await daemon.post("impression", { timestamp: hour - 5 * HOUR });
   await daemon.post("click", { timestamp: hour - 6 * HOUR });
@@ -103,6 +104,13 @@ test("a range that is over is compared with all of the time before, and a rate a
   await ready(page);
   assert.equal(await page.locator("[data-total=rate]").textContent(), "200.0%");
   assert.match(await page.locator("#high-rate").innerText(), /^A rate above 100 % means more clicks than impressions\./);
-  assert.equal(await page.locator("[data-change=clicks]").textContent(), "▲ up 100.0% was 1");
+  assert.equal(await page.locator("[data-change=clicks]").textContent(), "▲ up 100.0% from 1");
   assert.ok((await page.locator("#comparison").innerText()).startsWith("Compared with "));
+  // Only the hour behind is above 100 % here: a click of each of two, and an impression of one.
+  await daemon.post("impression", { timestamp: hour - 4 * HOUR });
+  await page.goto(`${daemon.origin}/?from=${asApi(hour - 4 * HOUR)}&to=${asApi(hour - 4 * HOUR)}`);
+  await page.locator("[data-change=rate] small").waitFor();
+  assert.equal(await page.locator("[data-total=rate]").textContent(), "0.0%");
+  assert.equal(await page.locator("[data-change=rate] small").textContent(), "from 200.0%");
+  assert.ok(await page.locator("#high-rate").isVisible(), "the grey rate is explained too");
 });

@@ -249,8 +249,8 @@ test("the PNG is a picture of all four charts", async () => {
   for (const [index, count] of counted.entries()) assert.ok(count > 200, `colour ${index} has ${count} pixels`);
 });
 
-test("when an hour ends the page goes on to the next by itself", async () => {
-  // The stream is told by hand here, since no test can wait for an hour to end.
+/** Opens the page with a stream that the test tells by hand: no test can wait for an hour to end. */
+async function openTold() {
   page = await openPage(browser, "about:blank");
   await page.addInitScript(() => {
     const real = window.fetch;
@@ -266,6 +266,68 @@ test("when an hour ends the page goes on to the next by itself", async () => {
   });
   await page.goto(daemon.origin);
   await ready(page);
+}
+
+test("what the stream tells of the current hour is in the range at once, before that is read again", async () => {
+  await openTold();
+  await page.locator("[data-change=clicks] small").waitFor();
+  await page.route(/\/analytics\/periods\?/, () => {});
+  const { unique_users: users, clicks, impressions } = await daemon.counts();
+  const total = number(await text(page, "[data-total=clicks]"));
+  await page.evaluate((counts) => window.tell(counts), { hour: asApi(hourOf(Date.now())), unique_users: users + 1, clicks: clicks + 5, impressions });
+  await page.waitForFunction((expected) => document.querySelector("[data-now=clicks]").textContent === expected, String(clicks + 5));
+  assert.equal(number(await text(page, "[data-total=clicks]")), total + 5);
+  const charts = await until(() => drawn(page), (charts) => assert.equal(charts.clicks[2].at(-1), clicks + 5));
+  assert.equal(charts.unique_users[2].at(-1), users + 1);
+});
+
+test("a rate without neighbours is a point, where a line has none", async () => {
+  const lone = hourOf(Date.now()) - 1_600 * HOUR;
+  await daemon.post("impression", { timestamp: lone });
+  await daemon.post("click", { timestamp: lone });
+  await open(`/?from=${asApi(lone - 50 * HOUR)}&to=${asApi(lone + 50 * HOUR)}`);
+  const color = await page.evaluate(() => {
+    const { plot } = document.querySelector("#charts [data-series=rate]");
+    const [x, y] = [plot.valToPos(50, "x", true), plot.valToPos(1, "y", true)];
+    return [...plot.ctx.getImageData(Math.round(x), Math.round(y), 1, 1).data];
+  });
+  assert.deepEqual(color, [0xa3, 0x19, 0x5b, 255]);
+});
+
+test("the bars behind fill their places to the pixel", async () => {
+  await open();
+  await page.locator("[data-change=clicks] small").waitFor();
+  const colors = await page.evaluate(() => {
+    const { plot } = document.querySelector("#charts [data-series=impressions]");
+    const behind = plot.data[1];
+    const found = [];
+    // Where the lower of two meets the other, just below its top: there is none in front, and it is as grey as elsewhere.
+    for (let at = 1; at < behind.length; at++) {
+      const top = Math.ceil(plot.valToPos(Math.min(behind[at - 1], behind[at]), "y", true));
+      if (top + 4 > plot.valToPos(0, "y", true)) continue;
+      const [x, y] = [Math.round(plot.valToPos(at - 0.5, "x", true)), top + 1];
+      for (const shift of [-1, 0]) found.push([...plot.ctx.getImageData(x + shift, y, 1, 1).data].join());
+    }
+    return found;
+  });
+  assert.ok(colors.length > 10, `${colors.length} places`);
+  assert.deepEqual([...new Set(colors)], [[0xd5, 0xd5, 0xde, 255].join()]);
+});
+
+test("at 360 pixels the table shows all of its numbers, and a finger is not told to drag", async () => {
+  await open("/", { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true, timezoneId: "Africa/Abidjan" });
+  await table(page);
+  const [content, room] = await page.locator("#numbers .scroll").evaluate(({ scrollWidth, clientWidth }) => [scrollWidth, clientWidth]);
+  assert.ok(content <= room, `the table is ${content} px wide, its place ${room}`);
+  const hour = hourOf(Date.now());
+  const day = new Intl.DateTimeFormat("en-GB", { weekday: "short", day: "numeric", month: "short", timeZone: "UTC" }).format(hour);
+  assert.ok((await page.locator("#rows th").first().innerText()).startsWith(`${day}, ${asApi(hour).slice(11, 16)}–`));
+  await page.getByLabel("Choose…").check();
+  assert.equal(await text(page, "#chosen-hint"), "Whole hours, the last one included.");
+});
+
+test("when an hour ends the page goes on to the next by itself", async () => {
+  await openTold();
   const hour = hourOf(Date.now());
   const next = asApi(hour + HOUR);
   for (let step = 0; step < 3; step++) await page.locator("#charts").press("ArrowLeft");

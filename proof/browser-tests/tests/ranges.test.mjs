@@ -81,6 +81,39 @@ test("a day of the reader's place is one of the chart", async () => {
   await assertShows(midnight(-29), now(), "day");
 });
 
+const dateOf = (instant) => asApi(instant).slice(0, 10);
+
+test("dates in the address are whole days of the page's zone, as in the command line", async () => {
+  const [first, last] = [dateOf(midnight(-5)), dateOf(midnight(-3))];
+  const open = async (query, timezoneId) => {
+    await page?.context().close();
+    page = await openPage(browser, daemon.origin + query, { timezoneId });
+    await ready(page);
+    assert.ok(await page.locator("#misread").isHidden());
+  };
+  const { periods } = await daemon.periods(midnight(-6), midnight(), "day", "Asia/Tokyo");
+  const [{ from }, , { to }] = periods.filter(({ start }) => start.slice(0, 10) >= first && start.slice(0, 10) <= last);
+  await open(`/?from=${first}&to=${last}`, "Asia/Tokyo");
+  await assertShows(Date.parse(from), Date.parse(to), "hour", "Asia/Tokyo");
+  for (const [query, zone] of [["&zone=utc", "Asia/Tokyo"], ["", "UTC"], ["", "Asia/Kolkata"]]) {
+    await open(`/?from=${first}&to=${last}${query}`, zone);
+    await assertShows(midnight(-5), midnight(-2) - HOUR, "hour");
+  }
+  await open(`/?from=${first}`, "UTC");
+  await assertShows(midnight(-5), now(), "hour");
+});
+
+test("an address that names no range is answered with the last 24 hours, and the page says so", async () => {
+  for (const query of ["from=garbage&to=garbage", "from=2026-02-40&to=2026-03-01", "to=2026-11-01", "range=nosuch"]) {
+    await open(`/?${query}`);
+    assert.equal(await text("#misread"), "The address names no range that this page understands. These are the last 24 hours.", query);
+    await assertShows(now() - 23 * HOUR, now(), "hour");
+    await page.getByLabel("7 days").check();
+    await page.locator("#misread").waitFor({ state: "hidden" });
+    await page.context().close();
+  }
+});
+
 const LONG = [
   ["a week", 7, "hour", "day"],
   ["60 days", 60, "day", "day"],
@@ -124,7 +157,7 @@ test("times are of the reader's place or of UTC", async () => {
 
 test("where hours are not those of UTC the page is in UTC, and says why", async () => {
   await open("/", { timezoneId: "Asia/Kolkata" });
-  assert.match(await text("#zone-note"), /^Times are in UTC: hours and days of Asia\/(Kolkata|Calcutta) do not begin with an hour of UTC/);
+  assert.match(await text("#zone-note"), /^Times are in UTC: events are counted by UTC hours, and Asia\/(Kolkata|Calcutta) is half an hour off\.$/);
   assert.ok(await page.locator("#zone").isHidden());
   assert.match(await text("#now-span"), /UTC$/);
   await assertShows(now() - 23 * HOUR, now(), "hour");

@@ -174,12 +174,12 @@ test("a counter that asks for a token is opened with one, which the tab remember
   await form.waitFor();
   await connection("locked").waitFor();
   const prompt = page.locator("#locked-text");
-  assert.equal(await prompt.innerText(), "Enter a token with scope read. It is kept until this tab closes.");
+  assert.equal(await prompt.innerText(), "Enter a token with scope read: whoever runs this counter has one. It is kept until this tab closes.");
   for (const control of ["#banner", "#now", "#range-card", "#zone"]) assert.ok(await page.locator(control).isHidden(), control);
   assert.equal((await page.locator("main").innerText()).match(/token with scope/g).length, 1, "it asks once");
   await page.getByRole("textbox", { name: "Token" }).fill("an_wrong");
   await page.getByRole("textbox", { name: "Token" }).press("Enter");
-  await until(() => prompt.innerText(), (text) => assert.match(text, /^The token that was given is not valid, or no longer\. Enter/));
+  await until(() => prompt.innerText(), (text) => assert.match(text, /^That token is not valid, or no longer valid\. Enter/));
   await page.getByRole("textbox", { name: "Token" }).fill("an_right");
   await page.getByRole("button", { name: "Open" }).click();
   await ready(page);
@@ -197,13 +197,32 @@ test("a counter that asks for a token is opened with one, which the tab remember
   await connection("live").waitFor();
 });
 
-test("a range that the API refuses is answered with what it says, and another range works", async () => {
-  const now = hourOf(Date.now());
-  page = await openPage(browser, `${daemon.origin}/?from=${asApi(now)}&to=${asApi(now - HOUR)}`);
+test("what the API refuses is answered with what it says, once, and without a button that would not help", async () => {
+  const now = asApi(hourOf(Date.now()));
+  page = await openPage(browser, `${daemon.origin}/?site=nosuch`);
   await state("error").waitFor();
-  const { title, detail } = await (await fetch(`${daemon.origin}/analytics/periods?from=${asApi(now)}&to=${asApi(now - HOUR)}`)).json();
+  await connection("refused").waitFor();
+  assert.ok(await banner().isHidden());
+  const { title, detail } = await (await fetch(`${daemon.origin}/analytics/periods?from=${now}&to=${now}&step=hour&site=nosuch`)).json();
   assert.equal(await page.locator("#notice-title").innerText(), title);
-  assert.ok((await page.locator("#notice-text").innerText()).startsWith(detail));
+  assert.equal(await page.locator("#notice-text").innerText(), detail.replaceAll("`", ""));
+  assert.equal(await page.locator("#notice-text code").first().innerText(), detail.split("`")[1]);
+  assert.ok(await page.getByRole("button", { name: "Try again" }).isHidden());
+});
+
+test("a range that ends before it begins is not asked for, and another range works", async () => {
+  const now = hourOf(Date.now());
+  page = await openPage(browser, daemon.origin);
+  await ready(page);
+  const asked = [];
+  page.on("request", (request) => asked.push(request.url()));
+  await page.getByLabel("Choose…").check();
+  await page.getByLabel("From").fill(asApi(now).slice(0, 16));
+  await page.getByLabel("To", { exact: true }).fill(asApi(now - HOUR).slice(0, 16));
+  await page.getByRole("button", { name: "Show" }).click();
+  await state("error").waitFor();
+  assert.equal(await page.locator("#notice").innerText(), "The range ends before it begins");
+  assert.deepEqual(asked.filter((url) => new URL(url).searchParams.get("from") === asApi(now)), []);
   await page.getByLabel("24 hours").check();
   await ready(page);
 });
