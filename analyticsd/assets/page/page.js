@@ -80,6 +80,9 @@ const tokenForm = createTokenForm({
   input: at("token"),
   announce,
   onToken() {
+    // It may be for another site.
+    forget();
+    now.clear();
     stream.retry();
     read();
     findSites();
@@ -174,8 +177,9 @@ async function read() {
     const range = hoursOf(view.range, currentHour, calendar, stored);
     if (range.to < range.from) throw new Failure(400, { title: "The range ends before it begins" });
     const answer = await readRange(range, { signal });
-    const isSameSpan = !isOther && shown.from === answer.from && shown.to === answer.to && shown.step === answer.step;
-    shown = { ...answer, key, range: view.range, earlier: isSameSpan ? shown.earlier : undefined };
+    // The time before ends where the range has got to, so that it is another one with each hour.
+    const span = JSON.stringify([answer.from, Math.min(range.to, currentHour), currentHour <= range.to, answer.step]);
+    shown = { ...answer, key, span, range: view.range, earlier: !isOther && shown.span === span ? shown.earlier : undefined };
     lastRead = { end: Date.now(), took: Date.now() - began };
     connection.seen(Date.now());
     catchUp(shown);
@@ -206,7 +210,7 @@ async function readBefore(range, { step, stored }, signal) {
   const untilHour = { from: earlier.from, to: earlier.to - HOUR };
   const [whole, over] = await Promise.all([
     readRange(earlier, { step, signal }),
-    isOpen && untilHour.to >= untilHour.from ? readRange(untilHour, { step, signal }).then(({ totals }) => totals) : nothing,
+    isOpen && untilHour.to >= untilHour.from ? readRange(untilHour, { step: "month", signal }).then(({ totals }) => totals) : nothing,
   ]);
   if (whole.totals.clicks + whole.totals.impressions === 0) return null;
   return { ...earlier, isOpen, periods: whole.periods, whole: whole.totals, over: isOpen ? over : whole.totals };
@@ -261,11 +265,14 @@ function readSoon() {
   clearTimeout(soonTimer);
   if (shown !== null && shown.to < currentHour) return;
   const pause = Math.max(PAUSE, SHARE * lastRead.took) - (Date.now() - lastRead.end);
-  soonTimer = setTimeout(() => (reading ? readSoon() : read()), Math.max(0, pause));
+  soonTimer = setTimeout(() => (reading ? readSoon() : read()), Math.max(reading ? PAUSE : 0, pause));
 }
 
 function refresh() {
-  if (!document.hidden && !reading && shown !== null) read();
+  if (document.hidden || reading || shown === null) return;
+  // Without the stream nobody else tells that an hour has passed.
+  if (connection.state !== "live") currentHour = Math.max(currentHour, hourOf(Date.now()));
+  read();
 }
 
 /** Where something between cuts the stream off, a read tells the current hour. */

@@ -38,7 +38,7 @@ export const parameterOf = (site) => (site === null ? "" : `&site=${encodeURICom
  * Unique users are null where nobody can tell them, because of the hours unknownIn.
  */
 export async function readPeriods({ from, to }, { step, zoneName, site, signal }) {
-  const path = `/analytics/periods?from=${asApi(from)}&to=${asApi(to)}&step=${step}&time_zone=${zoneName}&cut=true${parameterOf(site)}`;
+  const path = `/analytics/periods?from=${asApi(from)}&to=${asApi(to)}&step=${step}&time_zone=${encodeURIComponent(zoneName)}&cut=true${parameterOf(site)}`;
   const answer = await ask(path, signal);
   return {
     step,
