@@ -42,7 +42,7 @@ test("a counter without events says so and how to send the first, and shows it w
   const [, url] = command.match(/^curl -X POST "(.*)"$/);
   const response = await fetch(url.replace("$(date +%s)", String(Math.floor(Date.now() / 1_000))), { method: "POST" });
   assert.equal(response.status, 204);
-  await state("ready").waitFor({ timeout: 2_000 });
+  await state("ready").waitFor();
   await page.locator("#charts canvas").first().waitFor();
   assert.equal(await page.locator("[data-now=impressions]").innerText(), "1");
 });
@@ -95,7 +95,7 @@ test("when the daemon stops the page says so, keeps what it knows, and goes on w
   const expected = Number(clicks.replaceAll(",", "")) + 1;
   await page.waitForFunction((expected) => Number(document.querySelector("[data-total=clicks]").textContent.replaceAll(",", "")) >= expected, expected);
   await daemon.post("click", { user: "afterwards" });
-  await page.waitForFunction((expected) => Number(document.querySelector("[data-total=clicks]").textContent.replaceAll(",", "")) >= expected, expected + 1, { timeout: 2_000 });
+  await page.waitForFunction((expected) => Number(document.querySelector("[data-total=clicks]").textContent.replaceAll(",", "")) >= expected, expected + 1);
   assert.ok(await page.evaluate(() => window.isSamePage), "it is the same page");
 });
 
