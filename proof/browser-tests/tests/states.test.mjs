@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { afterEach, after, before, test } from "node:test";
 import { openPage, ready, startBrowser } from "../support/browser.mjs";
-import { HOUR, asApi, hourOf, startDaemon } from "../support/daemon.mjs";
+import { HOUR, asApi, awayFromTheEndOfTheHour, hourOf, startDaemon } from "../support/daemon.mjs";
 import { startFaultyFront } from "../support/faulty-front.mjs";
 import { traffic } from "../support/traffic.mjs";
 import { until } from "../support/until.mjs";
@@ -48,7 +48,9 @@ test("a counter without events says so and how to send the first, and shows it w
 });
 
 test("a range without events says when the newest are, and goes there with one click", async () => {
+  await awayFromTheEndOfTheHour();
   const last = hourOf(Date.now());
+  await daemon.post("impression", { user: "newest" });
   page = await openPage(browser, `${daemon.origin}/?from=1990-05-01T00:00Z&to=1990-05-02T00:00Z`);
   await state("empty").waitFor();
   assert.equal(await page.locator("#notice-title").innerText(), "No events in this range");
