@@ -59,6 +59,15 @@ pub struct PeriodRow {
 }
 
 impl UniqueUsers {
+    /// How many, and the hours without which nobody can tell.
+    #[must_use]
+    pub fn told(self) -> (Option<u64>, Vec<Hour>) {
+        match self {
+            Self::Exactly(users) => (Some(users), Vec::new()),
+            Self::Unknown(hours) => (None, hours),
+        }
+    }
+
     /// Those that were counted, if the range is one hour: their number stays also where their set is not kept.
     fn or_of_hour(self, range: &RangeInclusive<Hour>, counted: u64) -> Self {
         if range.start() == range.end() { Self::Exactly(counted) } else { self }

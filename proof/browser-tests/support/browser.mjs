@@ -1,5 +1,6 @@
 // Chromium without a window.
 
+import assert from "node:assert/strict";
 import { chromium } from "playwright-core";
 
 const ARGUMENTS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
@@ -26,6 +27,13 @@ export async function openPage(browser, url, options = {}) {
   });
   await page.goto(url);
   return page;
+}
+
+/** Closes a page, if there is one, that must not have complained. */
+export async function closePage(page) {
+  const complaints = page?.complaints ?? [];
+  await page?.context().close();
+  assert.deepEqual(complaints, [], "what the browser complained about");
 }
 
 /** The page shows a range, and knows the period before it. */

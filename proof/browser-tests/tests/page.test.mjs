@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { after, afterEach, before, beforeEach, test } from "node:test";
-import { openPage, ready, startBrowser } from "../support/browser.mjs";
+import { closePage, openPage, ready, startBrowser } from "../support/browser.mjs";
 import { HOUR, asApi, awayFromTheEndOfTheHour, hourOf, startDaemon } from "../support/daemon.mjs";
 import { traffic } from "../support/traffic.mjs";
 import { until } from "../support/until.mjs";
@@ -14,10 +14,9 @@ before(async () => {
 });
 after(() => Promise.all([daemon?.close(), browser?.close()]));
 afterEach(async () => {
-  const complaints = page?.complaints;
-  await page?.context().close();
+  const closing = closePage(page);
   page = undefined;
-  assert.deepEqual(complaints ?? [], [], "what the browser complained about");
+  await closing;
 });
 
 /** What a test asks the API for must be of the same hours as what the page shows. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, test } from "node:test";
-import { openPage, ready, startBrowser } from "../support/browser.mjs";
+import { closePage, openPage, ready, startBrowser } from "../support/browser.mjs";
 import { awayFromTheEndOfTheHour, startDaemon } from "../support/daemon.mjs";
 import { until } from "../support/until.mjs";
 
@@ -17,10 +17,9 @@ before(async () => {
 after(() => Promise.all([daemon?.close(), browser?.close()]));
 beforeEach(() => awayFromTheEndOfTheHour());
 afterEach(async () => {
-  const complaints = page?.complaints;
-  await page?.context().close();
+  const closing = closePage(page);
   page = undefined;
-  assert.deepEqual(complaints ?? [], [], "what the browser complained about");
+  await closing;
 });
 
 async function open(query) {

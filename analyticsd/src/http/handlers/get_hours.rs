@@ -1,6 +1,6 @@
 use std::{fmt::Write, ops::RangeInclusive, sync::Arc};
 
-use db::{RangeCounts, UniqueUsers};
+use db::RangeCounts;
 use hyper::body::Bytes;
 use model::{Hour, HourCounts, HourRow, HoursPage, SiteId, SiteName, Timestamp};
 use warp::{
@@ -71,10 +71,7 @@ async fn page(
 ) -> Result<HoursPage, ReadError> {
     let range = first_page(&asked.range);
     let RangeCounts { hours, unique_users } = reports.range_counts(site, &range).await?;
-    let (unique_users, unique_users_unknown_in) = match unique_users {
-        UniqueUsers::Exactly(users) => (Some(users), Vec::new()),
-        UniqueUsers::Unknown(hours) => (None, hours),
-    };
+    let (unique_users, unique_users_unknown_in) = unique_users.told();
     Ok(HoursPage {
         from: *range.start(),
         to: *range.end(),

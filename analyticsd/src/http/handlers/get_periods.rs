@@ -1,6 +1,6 @@
 use std::{ops::RangeInclusive, sync::Arc};
 
-use db::{PeriodCounts, UniqueUsers};
+use db::PeriodCounts;
 use model::{Hour, Period, PeriodsPage, SiteName, StoredHours, Totals};
 use warp::{
     http::{
@@ -59,17 +59,13 @@ pub(crate) async fn get_periods(
 }
 
 fn page(asked: &PeriodsQuery, site: Option<&SiteName>, counts: PeriodCounts) -> PeriodsPage {
-    let told = |users: UniqueUsers| match users {
-        UniqueUsers::Exactly(users) => (Some(users), Vec::new()),
-        UniqueUsers::Unknown(hours) => (None, hours),
-    };
-    let (unique_users, mut unique_users_unknown_in) = told(counts.unique_users);
+    let (unique_users, mut unique_users_unknown_in) = counts.unique_users.told();
     unique_users_unknown_in.truncate(PeriodsPage::MAX_PERIODS);
     let period = |(hours, row): (&RangeInclusive<Hour>, db::PeriodRow)| Period {
         start: asked.calendar.local(*hours.start()),
         from: *hours.start(),
         to: *hours.end(),
-        unique_users: told(row.unique_users).0,
+        unique_users: row.unique_users.told().0,
         clicks: row.clicks,
         impressions: row.impressions,
         settled: row.settled,
