@@ -69,7 +69,7 @@ pub(crate) struct Judged {
 }
 
 pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
-    if let Some(dir) = &settings.report_dir {
+    if let Some(dir) = &settings.outputs.report_dir {
         report::prepare(dir).map_err(|error| RunError::ReportDir(dir.clone(), error))?;
     }
     let authorization = settings.authorization.as_deref().map(authorization);
@@ -184,7 +184,7 @@ fn around(current: Hour, past: u32, run_time: Duration) -> Vec<Hour> {
 
 /// Goose's own settings; this program's flags decide the rest.
 fn configuration(settings: &Settings, longest: Duration) -> GooseConfiguration {
-    let report = settings.report_dir.as_ref().map(|dir| dir.join(report::GOOSE).display().to_string());
+    let report = settings.outputs.report_dir.as_ref().map(|dir| dir.join(report::GOOSE).display().to_string());
     let mut configuration = GooseConfiguration::default();
     configuration.host = Some(settings.host.clone());
     configuration.users = Some(settings.users as usize);

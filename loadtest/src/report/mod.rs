@@ -118,7 +118,7 @@ impl Report {
     }
 
     pub(crate) fn dir(&self) -> Option<&Path> {
-        self.settings.report_dir.as_deref()
+        self.settings.outputs.report_dir.as_deref()
     }
 
     /// The folder must exist.

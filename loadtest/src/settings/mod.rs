@@ -1,0 +1,172 @@
+//! The command line, and how it becomes checked [`Settings`]: `values` reads numbers and times, the others what their
+//! names say.
+
+mod gates;
+mod mix;
+mod outputs;
+mod replay;
+mod values;
+
+use std::time::Duration;
+
+use clap::Parser;
+use client::ServerUrl;
+use model::{BearerTokenParser, GivenToken};
+use serde::{Serialize, Serializer};
+
+#[cfg(test)]
+pub(crate) use self::mix::contract_mix;
+use self::{gates::GateArgs, mix::MixArgs, replay::ReplayArgs, values::run_time};
+pub(crate) use self::{
+    gates::{Gate, Gates},
+    outputs::Outputs,
+};
+use crate::workload::{mix::MixSettings, replay::ReplaySettings};
+
+/// Loads a running analyticsd with realistic traffic, and checks whether every acknowledged event was counted, once,
+/// and seen by every later read.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Exit codes: 0 if everything was counted and every gate was met; 1 if not; 2 if there was no run, or its reports could not be \
+                  written. Ctrl-C or SIGTERM ends a run early: the requests in flight get up to a minute to finish, and the verdict is on what was \
+                  done. A second Ctrl-C ends the run at once, without a verdict, with exit code 1.\n\n\
+                  A gate is a number for all requests together, or KIND=NUMBER for some of them: post, get, batch, current, past, or a \
+                  combination as in post-past."
+)]
+pub(crate) struct Args {
+    /// Where analyticsd listens: http://HOST:PORT, or with https where a proxy in front of it speaks TLS. A name and a
+    /// password in it are for that proxy; --token takes their place.
+    #[arg(long, default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    host: ServerUrl,
+
+    /// The token for a daemon that requires one, with the scopes write and read. Other users of this machine can see
+    /// flags in the process list: prefer the variable.
+    #[arg(long, env = "ANALYTICS_TOKEN", hide_env_values = true, value_name = "TOKEN", value_parser = BearerTokenParser)]
+    token: Option<GivenToken>,
+
+    /// The number of simulated users. Each makes its next request when the last one is answered.
+    #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    users: u32,
+
+    /// The longest run time, such as 20s or 5min, up to 24h [default: 20s; a replay: to the end of its file].
+    #[arg(long, value_name = "DURATION", value_parser = run_time)]
+    run_time: Option<Duration>,
+
+    /// Make requests at this rate per second, whatever the answers take. Latency counts from the time at which a
+    /// request was due. If all users are busy, requests are late; a run that made fewer than 99 % of them fails.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), conflicts_with = "replay")]
+    rate: Option<u32>,
+
+    /// Repeat the choices of a run with this seed: with --rate those of each request, otherwise those of each user.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+
+    /// Other clients write to the same hours: check only that no acknowledged event is missing, not that there are no
+    /// others.
+    #[arg(long)]
+    shared: bool,
+
+    /// After one POST in this many, get its hour at once and measure how long it takes until the event is seen; 0 for
+    /// never.
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    freshness_every: u32,
+
+    /// Retry a request up to this many times if its connection broke or the answer was 502, 503 or 504. Events then
+    /// have idempotency keys. Only a request that fails in the end is an error, and latency counts from the first
+    /// try.
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=10))]
+    retries: u32,
+
+    #[command(flatten, next_help_heading = "The mix")]
+    mix: MixArgs,
+
+    #[command(flatten, next_help_heading = "Replay of a file")]
+    replay: ReplayArgs,
+
+    #[command(flatten, next_help_heading = "Gates")]
+    gates: GateArgs,
+
+    #[command(flatten, next_help_heading = "Reports")]
+    outputs: Outputs,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Settings {
+    /// Without a slash at the end, and without name and password.
+    pub(crate) host: String,
+    /// The value of the header.
+    #[serde(skip)]
+    pub(crate) authorization: Option<String>,
+    pub(crate) users: u32,
+    #[serde(rename = "run_time_seconds", serialize_with = "seconds")]
+    pub(crate) run_time: Option<Duration>,
+    /// Requests a second.
+    pub(crate) rate: Option<u32>,
+    pub(crate) seed: u64,
+    pub(crate) shared: bool,
+    /// One POST in this many is followed by a GET; 0: none.
+    pub(crate) freshness_every: u32,
+    pub(crate) retries: u32,
+    pub(crate) mix: MixSettings,
+    pub(crate) replay: Option<ReplaySettings>,
+    #[serde(skip)]
+    pub(crate) gates: Gates,
+    #[serde(skip)]
+    pub(crate) outputs: Outputs,
+}
+
+impl Args {
+    pub(crate) fn into_settings(self) -> Settings {
+        let (host, of_host) = self.host.split();
+        Settings {
+            host: host.to_string(),
+            authorization: self.token.and_then(|given| given.0).map(|token| token.authorization()).or(of_host),
+            users: self.users,
+            run_time: self.run_time,
+            rate: self.rate,
+            seed: self.seed.unwrap_or_else(rand::random),
+            shared: self.shared,
+            freshness_every: self.freshness_every,
+            retries: self.retries,
+            mix: self.mix.into(),
+            replay: self.replay.into_settings(),
+            gates: self.gates.into(),
+            outputs: self.outputs,
+        }
+    }
+}
+
+#[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
+fn seconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    duration.map(|duration| duration.as_secs_f64()).serialize(serializer)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::Args;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_refused_with_what_is_accepted() {
+        let table = [
+            (["--post-share", "1.5"], "a number from 0 to 1"),
+            (["--run-time", "0s"], "a duration from 1s to 24h"),
+            (["--max-p99-ms", "put=3"], "KIND=NUMBER"),
+            (["--max-error-rate=-1", "--shared"], "KIND=NUMBER"),
+            (["--rate", "0"], "1..=1000000"),
+            (["--speed-up", "2"], "--replay"),
+            (["--replay=x", "--speed-up=1e-300"], "a number from 0.001 up"),
+        ];
+        for (arguments, expected) in table {
+            let error = Args::try_parse_from(["loadtest"].iter().chain(&arguments)).unwrap_err().to_string();
+            assert!(error.contains(expected), "{arguments:?}: {error}");
+        }
+    }
+}
