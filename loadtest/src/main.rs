@@ -4,7 +4,7 @@
 //! - `run` puts these together, `progress` reports meanwhile, `report` writes the results;
 //! - `traffic` makes the requests through goose and checks each answer;
 //! - `checks` decides whether the run was right;
-//! - `recorder` measures;
+//! - `recorder` takes down what is `measured`, and `generator` what that costs; all of it is the `record` of a run;
 //! - `settings` reads the command line;
 //! - `workload` decides which requests are made, and when;
 //! - `logging` keeps goose's log apart.
@@ -13,8 +13,11 @@
 //! could not be written.
 
 mod checks;
+mod generator;
 mod logging;
+mod measured;
 mod progress;
+mod record;
 mod recorder;
 mod report;
 mod run;

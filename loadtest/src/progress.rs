@@ -35,8 +35,10 @@ pub(crate) fn clear() {
 
 fn line(traffic: &Traffic, run_time: Duration) -> String {
     let lasted = traffic.schedule.elapsed();
-    let all = traffic.recorder.of(Selection::default(), lasted);
-    let wrong = traffic.recorder.reads().wrong;
+    let (all, wrong) = {
+        let measured = traffic.recorder.lock();
+        (measured.of(None, Selection::default()).summary(lasted), measured.reads().wrong)
+    };
     format!(
         "{} of {} s: {:.0} answered/s, p99 {:.1} ms, {} errors, {wrong} wrong reads",
         lasted.as_secs(),

@@ -9,22 +9,31 @@ use goose::{config::GooseConfiguration, prelude::*};
 use model::{Hour, Timestamp};
 use reqwest::header::HeaderValue;
 use thiserror::Error;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+    time::{interval, sleep, timeout},
+};
 
 use crate::{
     checks::{
+        gates::Gates,
         ledger::{Ledger, Strangers},
+        outlook::why_hopeless,
         verdict::{AskError, Daemon},
     },
+    generator::Watch,
     logging, progress,
+    record::Record,
     recorder::Recorder,
     report::{self, Report},
     settings::Settings,
     traffic::{Choices, Retries, Source, Traffic, scenario},
     workload::{
         mix::{Mix, PlannedEvent},
+        plan::{Load, Side, Step},
         replay::{Replay, ReplayError},
-        schedule::{Pace, Schedule},
+        schedule::Schedule,
         visitors::Names,
     },
 };
@@ -32,6 +41,11 @@ use crate::{
 const DEFAULT_RUN_TIME: Duration = Duration::from_secs(20);
 /// How long a replay continues after its last event is due.
 const AFTER_THE_LAST: Duration = Duration::from_secs(1);
+/// How often it is looked whether the run can still pass.
+const LOOK_AHEAD: Duration = Duration::from_secs(1);
+/// How often it is looked whether requests are still in flight, and how long at most.
+const IN_FLIGHT: Duration = Duration::from_millis(20);
+const LONGEST_REQUEST: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Error)]
 pub(crate) enum RunError {
@@ -74,14 +88,16 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
     }
     let authorization = settings.authorization.as_deref().map(authorization);
     let daemon = Daemon::new(&settings.host, authorization.clone())?;
-    let Prepared { source, names, pace, run_time, hours } = prepare(&settings)?;
-    let longest = run_time.saturating_add(pace.launch());
+    let Prepared { source, names, plan, hours } = prepare(&settings)?;
+    let schedule = Schedule::new(plan);
+    let run_time = schedule.lasts();
+    let longest = run_time.saturating_add(schedule.launch());
     let strangers = if matches!(names, Names::Own(_)) { Strangers::All } else { Strangers::Perhaps };
     let traffic = Arc::new(Traffic {
         source,
         retries: Retries::new(settings.retries, authorization),
         names,
-        schedule: Schedule::new(pace, run_time),
+        schedule,
         ledger: Ledger::new(daemon.counts_of(&hours).await?, strangers, settings.shared),
         recorder: Recorder::new(run_time),
         freshness_every: settings.freshness_every,
@@ -98,13 +114,19 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
     ));
     let began_at = Utc::now();
     let ending = tokio::spawn(end_as_by_interrupt());
+    let (early, ended_early) = oneshot::channel();
+    let looking_ahead = tokio::spawn(end_if_hopeless(Arc::clone(&traffic), settings.gates.clone(), early));
     let showing = tokio::spawn(progress::show(Arc::clone(&traffic), run_time));
     let attack = GooseAttack::initialize_with_config(configuration(&settings, longest)).map_err(Box::new)?;
+    let watch = Watch::begin();
     let apart = logging::StandardOutputApart::begin();
     let outcome = Box::pin(attack.register_scenario(scenario(&traffic)).execute()).await;
     let lasted = traffic.schedule.elapsed().min(run_time);
+    let plan = traffic.schedule.done();
+    let generator = watch.end().await;
     showing.abort();
     ending.abort();
+    looking_ahead.abort();
     drop(apart);
     progress::clear();
     let goose_failed = match outcome.map_err(Box::new) {
@@ -114,10 +136,50 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
     };
 
     let ledger = daemon.verify(&traffic.ledger).await;
-    let report = Report::new(settings, &traffic, ledger, began_at, lasted);
+    let record = Record {
+        began_at,
+        ended_early: ended_early.await.ok(),
+        lasted_seconds: lasted.as_secs_f64(),
+        plan,
+        measured: traffic.recorder.lock().clone(),
+        retries_made: traffic.retries.made(),
+        ledger,
+        generator,
+    };
+    let report = Report::new(settings, record);
     let write = |dir: &Path| report.write(dir).map_err(|error| RunError::ReportDir(dir.to_owned(), error)).err();
     let unwritten = goose_failed.or(report.dir().and_then(write));
     Ok(Judged { report, unwritten })
+}
+
+/// Ends a run that cannot pass any more, if it is to be ended then, and tells why.
+async fn end_if_hopeless(traffic: Arc<Traffic>, gates: Gates, tell: oneshot::Sender<String>) {
+    if !gates.abort_on_fail {
+        return;
+    }
+    let mut ticks = interval(LOOK_AHEAD);
+    loop {
+        ticks.tick().await;
+        let plan = traffic.schedule.planned();
+        let why = why_hopeless(&gates, &traffic.recorder.lock(), &plan);
+        if let Some(why) = why {
+            logging::message(&format!("the run ends early, since it cannot pass any more: {why}"));
+            let _ = tell.send(why);
+            return end(&traffic).await;
+        }
+    }
+}
+
+/// Lets the requests in flight finish, and ends the run.
+async fn end(traffic: &Traffic) {
+    traffic.schedule.end();
+    let finished = async {
+        while traffic.schedule.in_flight() > 0 {
+            sleep(IN_FLIGHT).await;
+        }
+    };
+    let _ = timeout(LONGEST_REQUEST, finished).await;
+    let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGINT);
 }
 
 /// A service manager and CI end a program by SIGTERM. Goose knows only Ctrl-C, so one becomes the other.
@@ -137,8 +199,7 @@ fn authorization(value: &str) -> HeaderValue {
 struct Prepared {
     source: Source,
     names: Names,
-    pace: Pace,
-    run_time: Duration,
+    plan: Vec<Step>,
     hours: Vec<Hour>,
 }
 
@@ -157,21 +218,32 @@ fn prepare(settings: &Settings) -> Result<Prepared, RunError> {
         return Ok(Prepared {
             source: Source::Events(events),
             names,
-            pace: Pace::Times(times),
-            run_time: settings.run_time.unwrap_or(span + AFTER_THE_LAST),
+            plan: vec![Step {
+                lasts: settings.run_time.unwrap_or(span + AFTER_THE_LAST),
+                load: Load::Times { after: times },
+                side: Side::New,
+            }],
             hours,
         });
     }
-    let run_time = settings.run_time.unwrap_or(DEFAULT_RUN_TIME);
+    let plan = plan(settings);
+    let run_time = plan.iter().map(|step| step.lasts).sum();
     // Names that only this run uses make the number of users exact.
     let names = Names::Own(format!("load-{:016x}", rand::random::<u64>()));
     Ok(Prepared {
         source: Source::Mix(Mix::new(settings.mix.clone())),
         names,
-        pace: settings.rate.map_or(Pace::Closed, Pace::Rate),
-        run_time,
+        plan,
         hours: around(Hour::containing(now), settings.mix.past_hours, run_time),
     })
+}
+
+fn plan(settings: &Settings) -> Vec<Step> {
+    if !settings.stages.is_empty() {
+        return settings.stages.clone();
+    }
+    let run_time = settings.run_time.unwrap_or(DEFAULT_RUN_TIME);
+    vec![settings.rate.map_or_else(|| Step::of_users(run_time, settings.users), |rate| Step::of_rate(run_time, rate))]
 }
 
 /// The past hours of a mix, the current one, and those that may begin before the run ends.

@@ -1,94 +1,231 @@
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use serde::Serialize;
 
 use crate::{
-    recorder::{Recorder, Summary},
-    settings::{Gate, Gates},
+    measured::{Measured, series::Series},
+    workload::kind::Selection,
 };
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Gates {
+    pub(crate) all: Vec<Gate>,
+    /// End the run as soon as it cannot pass any more.
+    pub(crate) abort_on_fail: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Gate {
+    pub(crate) figure: Figure,
+    pub(crate) part: Part,
+    pub(crate) bound: Bound,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Bound {
+    /// In the unit of the figure.
+    Number(f64),
+    /// Of the figure to that of another run.
+    Ratio(f64),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Figure {
+    P50,
+    P90,
+    P95,
+    P99,
+    P999,
+    Max,
+    /// From sending an event to reading it in a count.
+    SeenP99,
+    /// Answers a second.
+    Rate,
+    /// Of requests, those that were refused or not answered.
+    ErrorRate,
+}
+
+/// Some kinds of requests, of one step of the plan or of all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) selection: Selection,
+    /// Its place in the plan.
+    pub(crate) step: Option<usize>,
+}
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Judged {
-    /// The metric, and the requests that it is for.
+    /// The figure, and the requests that it is of.
     pub(crate) gate: String,
     pub(crate) bound: f64,
     /// None if too few requests were answered; then the gate is missed.
     pub(crate) measured: Option<f64>,
     pub(crate) met: bool,
+    /// Why what was measured does not decide it.
+    pub(crate) note: Option<String>,
+    #[serde(skip)]
+    is_of_latency: bool,
 }
 
-pub(crate) fn judge(gates: &Gates, recorder: &Recorder, lasted: Duration) -> Vec<Judged> {
-    let judge = |what: &'static str, measure: fn(&Summary) -> Option<f64>, is_met: fn(f64, f64) -> bool| {
-        move |gate: &Gate| {
-            let summary = recorder.of(gate.selection, lasted);
-            let measured = if summary.requests > 0 { measure(&summary) } else { None };
-            let met = measured.is_some_and(|measured| is_met(measured, gate.bound));
-            Judged { gate: format!("{what} of {}", gate.selection), bound: gate.bound, measured, met }
+impl Judged {
+    /// A latency proves nothing if the generator was the bottleneck.
+    pub(crate) fn doubt(&mut self, why: &str) {
+        if self.is_of_latency && self.met {
+            self.met = false;
+            self.note = Some(format!("which proves nothing, since the generator was the bottleneck: {why}"));
         }
+    }
+}
+
+impl Figure {
+    /// None if too few requests were answered. `lasted` is how long they were made.
+    pub(crate) fn of(self, series: &Series, lasted: Duration) -> Option<f64> {
+        match self {
+            _ if series.requests() == 0 => None,
+            Self::SeenP99 => None,
+            Self::Rate => Some(series.answered_per_second(lasted)),
+            Self::ErrorRate => Some(series.error_rate()),
+            latency => series.kept_ms(latency.quantile().unwrap_or(1.0)),
+        }
+    }
+
+    /// None if it is not a latency of requests, or that of the slowest.
+    pub(crate) fn quantile(self) -> Option<f64> {
+        match self {
+            Self::P50 => Some(0.5),
+            Self::P90 => Some(0.9),
+            Self::P95 => Some(0.95),
+            Self::P99 => Some(0.99),
+            Self::P999 => Some(0.999),
+            Self::Max | Self::SeenP99 | Self::Rate | Self::ErrorRate => None,
+        }
+    }
+
+    fn is_of_latency(self) -> bool {
+        !matches!(self, Self::Rate | Self::ErrorRate)
+    }
+
+    /// Whether more of it is better.
+    pub(crate) fn is_rate(self) -> bool {
+        self == Self::Rate
+    }
+
+    pub(crate) fn keeps(self, measured: f64, bound: f64) -> bool {
+        if self.is_rate() { measured >= bound } else { measured <= bound }
+    }
+}
+
+impl Gate {
+    pub(crate) fn measure(&self, measured: &Measured, lasted: impl Fn(Option<usize>) -> Duration) -> Option<f64> {
+        let Part { selection, step } = self.part;
+        if self.figure == Figure::SeenP99 {
+            let reads = measured.reads();
+            return (reads.pairs > 0).then_some(reads.seen_p99_ms);
+        }
+        self.figure.of(&measured.of(step, selection), lasted(step))
+    }
+}
+
+/// Judges the gates with a number as their bound. `lasted` tells how long a step, or all of them, took.
+pub(crate) fn judge(gates: &Gates, measured: &Measured, lasted: impl Fn(Option<usize>) -> Duration) -> Vec<Judged> {
+    let judge = |gate: &Gate| {
+        let Bound::Number(bound) = gate.bound else { return None };
+        Some(judge_one(gate, bound, measured, &lasted))
     };
-    let p99 = judge("p99, ms,", |summary| summary.p99_kept_ms, |measured, bound| measured <= bound);
-    let rps =
-        judge("answers a second", |summary| Some(summary.answered_per_second), |measured, bound| measured >= bound);
-    let errors = judge("error rate", |summary| Some(summary.error_rate()), |measured, bound| measured <= bound);
-    let Gates { max_p99_ms, min_rps, max_error_rate } = gates;
-    max_p99_ms.iter().map(p99).chain(min_rps.iter().map(rps)).chain(max_error_rate.iter().map(errors)).collect()
+    gates.all.iter().filter_map(judge).collect()
+}
+
+pub(crate) fn judge_one(
+    gate: &Gate,
+    bound: f64,
+    measured: &Measured,
+    lasted: impl Fn(Option<usize>) -> Duration,
+) -> Judged {
+    let measured = gate.measure(measured, lasted);
+    let met = measured.is_some_and(|measured| gate.figure.keeps(measured, bound));
+    Judged { gate: gate.to_string(), bound, measured, met, note: None, is_of_latency: gate.figure.is_of_latency() }
+}
+
+impl fmt::Display for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.figure == Figure::SeenP99 {
+            return f.write_str("p99, ms, from sending an event to reading it");
+        }
+        let of = match self.bound {
+            Bound::Number(_) => "",
+            Bound::Ratio(_) => "ratio of ",
+        };
+        write!(f, "{of}{} of {}", self.figure, self.part)
+    }
+}
+
+impl fmt::Display for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::P50 => "p50, ms,",
+            Self::P90 => "p90, ms,",
+            Self::P95 => "p95, ms,",
+            Self::P99 => "p99, ms,",
+            Self::P999 => "p99.9, ms,",
+            Self::Max => "the longest latency, ms,",
+            Self::SeenP99 => "p99 until seen, ms,",
+            Self::Rate => "answers a second",
+            Self::ErrorRate => "error rate",
+        })
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.step {
+            None => self.selection.fmt(f),
+            Some(step) if self.selection == Selection::default() => write!(f, "step {}", step + 1),
+            Some(step) => write!(f, "{} of step {}", self.selection, step + 1),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use clap::Parser;
+
     use super::judge;
     use crate::{
-        recorder::{Outcome, Recorder},
-        settings::Gates,
+        measured::{Measured, series::Outcome},
+        settings::Args,
         workload::kind::Kind,
     };
 
     #[test]
     fn a_gate_is_met_or_missed_by_what_it_selects_and_missed_if_there_was_no_such_request() {
         let second = Duration::from_secs(1);
-        let recorder = Recorder::new(second);
-        for _ in 0..9 {
-            recorder.add(Kind::ALL[0], Outcome::Answered, Duration::from_millis(20), Duration::ZERO);
+        let mut measured = Measured::new(second);
+        for step in 0..9 {
+            let latency = Duration::from_millis(if step == 0 { 10 } else { 20 });
+            measured.record(usize::from(step > 0), Kind::ALL[0], Outcome::Answered, latency, Duration::ZERO);
         }
-        recorder.add(Kind::ALL[2], Outcome::Refused, Duration::from_millis(1), Duration::ZERO);
-        let gates = Gates {
-            max_p99_ms: vec!["post=21".parse().unwrap(), "post=19".parse().unwrap(), "batch=1".parse().unwrap()],
-            min_rps: vec!["9".parse().unwrap(), "get=1".parse().unwrap()],
-            max_error_rate: vec!["0.1".parse().unwrap(), "get=0.99".parse().unwrap(), "post=0".parse().unwrap()],
-        };
-        let met: Vec<(String, bool)> =
-            judge(&gates, &recorder, second).into_iter().map(|judged| (judged.gate, judged.met)).collect();
-        let expected = [
-            ("p99, ms, of POST", true),
-            ("p99, ms, of POST", false),
-            ("p99, ms, of BATCH", false),
-            ("answers a second of all requests", true),
-            ("answers a second of GET", false),
-            ("error rate of all requests", true),
-            ("error rate of GET", false),
-            ("error rate of POST", true),
+        measured.record(1, Kind::ALL[2], Outcome::Refused, Duration::from_millis(1), Duration::ZERO);
+        let table = [
+            ("--max-p99-ms=post=21", true),
+            ("--max-p99-ms=post=19", false),
+            ("--max-p99-ms=batch=1", false),
+            ("--max-p50-ms=@1=11", true),
+            ("--max-p50-ms=@2=11", false),
+            ("--max-ms=@3=11", false),
+            ("--max-ms=post@2=21", true),
+            ("--min-rps=9", true),
+            ("--min-rps=@1=2", false),
+            ("--min-rps=get=1", false),
+            ("--max-error-rate=0.1", true),
+            ("--max-error-rate=get=0.99", false),
+            ("--max-error-rate=post=0", true),
+            ("--max-seen-p99-ms=1", false),
         ];
-        assert_eq!(met, expected.map(|(gate, met)| (gate.to_owned(), met)));
-    }
-
-    #[test]
-    fn requests_without_an_answer_count_as_slow() {
-        let p99_is_met = |outcomes: &[(Outcome, u32)]| {
-            let recorder = Recorder::new(Duration::from_secs(1));
-            for &(outcome, times) in outcomes {
-                for _ in 0..times {
-                    recorder.add(Kind::ALL[0], outcome, Duration::from_millis(20), Duration::ZERO);
-                }
-            }
-            let gates = Gates { max_p99_ms: vec!["21".parse().unwrap()], ..Gates::default() };
-            judge(&gates, &recorder, Duration::from_secs(1))[0].met
-        };
-        assert!(p99_is_met(&[(Outcome::Answered, 99), (Outcome::Unanswered, 1)]));
-        assert!(!p99_is_met(&[(Outcome::Answered, 98), (Outcome::Unanswered, 2)]));
-        assert!(p99_is_met(&[(Outcome::Answered, 1), (Outcome::Refused, 99)]));
-        assert!(!p99_is_met(&[(Outcome::Refused, 100)]));
-        assert!(!p99_is_met(&[(Outcome::Unanswered, 100)]));
+        for (gate, met) in table {
+            let gates = Args::parse_from(["loadtest", gate]).into_settings().gates;
+            assert_eq!(judge(&gates, &measured, |_| second)[0].met, met, "{gate}");
+        }
     }
 }

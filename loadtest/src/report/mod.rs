@@ -3,9 +3,8 @@
 mod plot;
 mod table;
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{fs, io, path::Path};
 
-use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::{
@@ -13,17 +12,18 @@ use crate::{
         gates::{Judged, judge},
         verdict::Verdict,
     },
-    recorder::{Reads, Summary},
+    generator::Generator,
+    measured::{Reads, series::Summary},
+    record::Record,
     settings::Settings,
-    traffic::Traffic,
     workload::{
         kind::{Kind, Selection},
-        schedule::Offered,
+        schedule::Done,
     },
 };
 
 /// The version of report.json, which docs/load-testing.md describes. It grows with every incompatible change.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 const JSON: &str = "report.json";
 const THROUGHPUT: &str = "throughput.svg";
@@ -48,18 +48,16 @@ pub(crate) fn prepare(dir: &Path) -> io::Result<()> {
 pub(crate) struct Report {
     format: u32,
     passed: bool,
-    began_at: DateTime<Utc>,
-    lasted_seconds: f64,
     settings: Settings,
-    offered: Option<Offered>,
+    steps: Vec<StepSummary>,
     all: Summary,
-    retries_made: u64,
     kinds: Vec<KindSummary>,
     reads: Reads,
-    ledger: Verdict,
     gates: Vec<Judged>,
-    complaints: Vec<String>,
+    /// Why the run says more of the generator than of the server.
+    generator_was_the_bottleneck: Option<String>,
     over_time: OverTime,
+    record: Record,
 }
 
 #[derive(Debug, Serialize)]
@@ -70,47 +68,68 @@ struct KindSummary {
 }
 
 #[derive(Debug, Serialize)]
+struct StepSummary {
+    #[serde(flatten)]
+    done: Done,
+    offered: bool,
+    #[serde(flatten)]
+    summary: Summary,
+}
+
+#[derive(Debug, Serialize)]
 struct OverTime {
-    step_seconds: u64,
-    steps: Vec<Summary>,
+    span_seconds: u64,
+    spans: Vec<Summary>,
 }
 
 impl Report {
-    pub(crate) fn new(
-        settings: Settings,
-        traffic: &Traffic,
-        ledger: Verdict,
-        began_at: DateTime<Utc>,
-        lasted: Duration,
-    ) -> Self {
-        let recorder = &traffic.recorder;
-        let offered = traffic.schedule.offered(lasted);
-        let gates = judge(&settings.gates, recorder, lasted);
-        let reads = recorder.reads();
-        let all = recorder.of(Selection::default(), lasted);
+    pub(crate) fn new(settings: Settings, record: Record) -> Self {
+        let (measured, lasted) = (&record.measured, record.lasted());
+        let summary = |selection| measured.of(None, selection).summary(lasted);
+        let all = summary(Selection::default());
+        let bottleneck = record.generator.is_bottleneck(all.p99_ms);
+        let mut gates = judge(&settings.gates, measured, |step| record.lasted_of(step));
+        if let Some(why) = &bottleneck {
+            for judged in &mut gates {
+                judged.doubt(why);
+            }
+        }
+        let reads = measured.reads();
+        let steps = record.plan.iter().enumerate().map(|(place, done)| StepSummary {
+            done: done.clone(),
+            offered: done.is_offered(),
+            summary: measured.of(Some(place), Selection::default()).summary(done.lasted()),
+        });
+        let steps: Vec<StepSummary> = steps.collect();
         // A run without an answer proves nothing.
         let passed = all.answered() > 0
-            && ledger.is_right()
+            && record.ledger.is_right()
             && reads.wrong == 0
-            && offered.is_none_or(|offered| offered.met)
+            && steps.iter().all(|step| step.offered)
             && gates.iter().all(|judged| judged.met);
-        let kinds = Kind::ALL.into_iter().map(|kind| KindSummary { kind, summary: recorder.of(kind.into(), lasted) });
+        let kinds = Kind::ALL.into_iter().map(|kind| KindSummary { kind, summary: summary(kind.into()) });
+        let over_time = &measured.over_time;
         Self {
             format: FORMAT,
             passed,
-            began_at,
-            lasted_seconds: lasted.as_secs_f64(),
             settings,
-            offered,
-            all,
-            retries_made: traffic.retries.made(),
+            steps,
             kinds: kinds.filter(|kind| kind.summary.requests > 0).collect(),
+            all,
             reads,
-            ledger,
             gates,
-            complaints: recorder.complaints(),
-            over_time: OverTime { step_seconds: recorder.step().as_secs(), steps: recorder.over_time() },
+            generator_was_the_bottleneck: bottleneck,
+            over_time: OverTime { span_seconds: over_time.span().as_secs(), spans: over_time.summaries() },
+            record,
         }
+    }
+
+    pub(crate) fn ledger(&self) -> &Verdict {
+        &self.record.ledger
+    }
+
+    pub(crate) fn generator(&self) -> &Generator {
+        &self.record.generator
     }
 
     pub(crate) fn passed(&self) -> bool {
@@ -124,19 +143,19 @@ impl Report {
     /// The folder must exist.
     pub(crate) fn write(&self, dir: &Path) -> io::Result<()> {
         fs::write(dir.join(JSON), serde_json::to_vec_pretty(self).map_err(io::Error::other)?)?;
-        let OverTime { step_seconds, steps } = &self.over_time;
-        // The last step is shorter than the others, so its rate means nothing.
-        let whole = &steps[..steps.len().saturating_sub(1).max(steps.len().min(1))];
+        let OverTime { span_seconds, spans } = &self.over_time;
+        // The last span is shorter than the others, so its rate means nothing.
+        let whole = &spans[..spans.len().saturating_sub(1).max(spans.len().min(1))];
         let series =
             |name, of: fn(&Summary) -> Option<f64>| plot::Series { name, values: whole.iter().map(of).collect() };
         let throughput = plot::Plot {
             title: "Requests answered a second",
-            step_seconds: *step_seconds,
+            step_seconds: *span_seconds,
             series: vec![series("answered", |step| Some(step.answered_per_second))],
         };
         let latency = plot::Plot {
             title: "Latency in milliseconds",
-            step_seconds: *step_seconds,
+            step_seconds: *span_seconds,
             series: vec![
                 series("p50", |step| latency_of(step, step.p50_ms)),
                 series("p90", |step| latency_of(step, step.p90_ms)),

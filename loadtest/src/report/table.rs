@@ -1,7 +1,7 @@
 use std::fmt;
 
 use super::Report;
-use crate::{checks::gates::Judged, recorder::Summary};
+use crate::{checks::gates::Judged, generator::Generator, measured::series::Summary};
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -15,24 +15,27 @@ impl fmt::Display for Report {
         }
         row(f, "all", &self.all)?;
         writeln!(f)?;
-        if self.retries_made > 0 {
-            writeln!(f, "  {} retries were made", self.retries_made)?;
+        if self.record.retries_made > 0 {
+            writeln!(f, "  {} retries were made", self.record.retries_made)?;
         }
-        for complaint in &self.complaints {
+        for complaint in &self.record.measured.complaints {
             writeln!(f, "  {complaint}")?;
         }
         self.judgements(f)?;
         if self.all.answered() == 0 {
             writeln!(f, "{} no request was answered", mark(false))?;
         }
+        if let Some(why) = &self.record.ended_early {
+            writeln!(f, "{} it ended early, since it could not pass any more: {why}", mark(false))?;
+        }
         let verdict = if self.passed { "passed" } else { "FAILED" };
-        writeln!(f, "{verdict} after {:.1} s; seed {}", self.lasted_seconds, self.settings.seed)
+        writeln!(f, "{verdict} after {:.1} s; seed {}", self.record.lasted_seconds, self.settings.seed)
     }
 }
 
 impl Report {
     fn judgements(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ledger = &self.ledger;
+        let ledger = self.ledger();
         let wrong = ledger.hours.iter().filter(|hour| !hour.faults.is_empty()).count();
         writeln!(
             f,
@@ -65,17 +68,34 @@ impl Report {
         for example in &reads.examples {
             writeln!(f, "       {example}")?;
         }
-        if let Some(offered) = self.offered {
-            write!(f, "{} rate: {} of {} requests were made", mark(offered.met), offered.begun, offered.due)?;
+        let due: u64 = self.steps.iter().filter_map(|step| step.done.due).sum();
+        if due > 0 {
+            let open = self.steps.iter().filter(|step| step.done.due.is_some());
+            let begun: u64 = open.map(|step| step.done.begun).sum();
+            let met = self.steps.iter().all(|step| step.offered);
+            write!(f, "{} rate: {begun} of {due} requests were made", mark(met))?;
             let advice = "; the server is too slow, or there are too few --users";
-            writeln!(f, "{}", if offered.met { "" } else { advice })?;
+            writeln!(f, "{}", if met { "" } else { advice })?;
         }
-        for Judged { gate, bound, measured, met } in &self.gates {
+        for Judged { gate, bound, measured, met, note, .. } in &self.gates {
             let measured = measured.map_or_else(
                 || "too few requests were answered to measure it".to_owned(),
                 |measured| format!("it is {measured:.4}"),
             );
-            writeln!(f, "{} gate: {gate} is bounded by {bound}, {measured}", mark(*met))?;
+            let note = note.as_ref().map(|note| format!("; {note}")).unwrap_or_default();
+            writeln!(f, "{} gate: {gate} is bounded by {bound}, {measured}{note}", mark(*met))?;
+        }
+        let Generator { busy, processors, late_p99_ms, .. } = self.generator();
+        writeln!(
+            f,
+            "       generator: it used {:.0} % of {processors} processors and was {late_p99_ms:.1} ms late itself (p99)",
+            busy * 100.0
+        )?;
+        if self.generator_was_the_bottleneck.is_some() {
+            writeln!(
+                f,
+                "       THE GENERATOR WAS THE BOTTLENECK: the server may be faster. Use more machines, fewer users or a --rate"
+            )?;
         }
         Ok(())
     }

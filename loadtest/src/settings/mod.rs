@@ -5,6 +5,7 @@ mod gates;
 mod mix;
 mod outputs;
 mod replay;
+mod stages;
 mod values;
 
 use std::time::Duration;
@@ -16,12 +17,20 @@ use serde::{Serialize, Serializer};
 
 #[cfg(test)]
 pub(crate) use self::mix::contract_mix;
-use self::{gates::GateArgs, mix::MixArgs, replay::ReplayArgs, values::run_time};
-pub(crate) use self::{
-    gates::{Gate, Gates},
-    outputs::Outputs,
+pub(crate) use self::outputs::Outputs;
+use self::{
+    gates::{GateArgs, RatioArgs},
+    mix::MixArgs,
+    replay::ReplayArgs,
+    stages::{Stage, steps},
+    values::run_time,
 };
-use crate::workload::{mix::MixSettings, replay::ReplaySettings};
+use crate::checks::gates::Gates;
+use crate::workload::{
+    mix::MixSettings,
+    plan::{Load, Step},
+    replay::ReplaySettings,
+};
 
 /// Loads a running analyticsd with realistic traffic, and checks whether every acknowledged event was counted, once,
 /// and seen by every later read.
@@ -58,6 +67,15 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), conflicts_with = "replay")]
     rate: Option<u32>,
 
+    /// Change the rate in stages, each DURATION:RATE: within this time from the rate before to this one, evenly, which
+    /// is 0 at the beginning. 30s:500,2m:2000,30s:0 goes up to 500 a second, on to 2,000, and down again.
+    #[arg(long, value_name = "STAGES", value_delimiter = ',', conflicts_with_all = ["rate", "run_time", "replay"])]
+    stages: Vec<Stage>,
+
+    /// The same for users: each stage is DURATION:USERS. --users does not count then.
+    #[arg(long, value_name = "STAGES", value_delimiter = ',', conflicts_with_all = ["stages", "rate", "run_time", "replay", "users"])]
+    user_stages: Vec<Stage>,
+
     /// Repeat the choices of a run with this seed: with --rate those of each request, otherwise those of each user.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -87,6 +105,9 @@ pub(crate) struct Args {
     #[command(flatten, next_help_heading = "Gates")]
     gates: GateArgs,
 
+    #[command(flatten, next_help_heading = "Gates against another run")]
+    ratios: RatioArgs,
+
     #[command(flatten, next_help_heading = "Reports")]
     outputs: Outputs,
 }
@@ -103,6 +124,8 @@ pub(crate) struct Settings {
     pub(crate) run_time: Option<Duration>,
     /// Requests a second.
     pub(crate) rate: Option<u32>,
+    #[serde(skip)]
+    pub(crate) stages: Vec<Step>,
     pub(crate) seed: u64,
     pub(crate) shared: bool,
     /// One POST in this many is followed by a GET; 0: none.
@@ -122,7 +145,12 @@ impl Args {
         Settings {
             host: host.to_string(),
             authorization: self.token.and_then(|given| given.0).map(|token| token.authorization()).or(of_host),
-            users: self.users,
+            users: self.user_stages.iter().map(|stage| stage.to).max().unwrap_or(self.users).max(1),
+            stages: if self.user_stages.is_empty() {
+                steps(&self.stages, |from, to| Load::Rate { from, to })
+            } else {
+                steps(&self.user_stages, |from, to| Load::Users { from, to })
+            },
             run_time: self.run_time,
             rate: self.rate,
             seed: self.seed.unwrap_or_else(rand::random),
@@ -131,7 +159,7 @@ impl Args {
             retries: self.retries,
             mix: self.mix.into(),
             replay: self.replay.into_settings(),
-            gates: self.gates.into(),
+            gates: Gates::given(self.gates, self.ratios),
             outputs: self.outputs,
         }
     }

@@ -8,7 +8,6 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
-    time::Duration,
 };
 
 use goose::prelude::*;
@@ -19,7 +18,7 @@ use model::{
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rand::{SeedableRng, rngs::StdRng};
 use reqwest::StatusCode;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 pub(crate) use self::retries::Retries;
 use self::retries::{Asked, Exchanged};
@@ -28,17 +27,15 @@ use crate::{
         ledger::{Answer, Bounds, Ledger},
         verdict::causes,
     },
-    recorder::{Outcome, Recorder},
+    measured::series::Outcome,
+    recorder::Recorder,
     workload::{
         kind::{Age, Kind, Method},
         mix::{Mix, PlannedEvent, Request, Task},
-        schedule::{Schedule, Turn},
+        schedule::{Due, Schedule, Turn},
         visitors::Names,
     },
 };
-
-/// How long a user with nothing to do sleeps, until goose ends it.
-const REST: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 pub(crate) enum Source {
@@ -103,27 +100,32 @@ pub(crate) fn scenario(traffic: &Arc<Traffic>) -> Scenario {
 
 impl Traffic {
     async fn take_turn(&self, user: &mut GooseUser) -> TransactionResult {
-        let (number, due) = match self.schedule.turn() {
-            Turn::Now => (None, Instant::now()),
-            Turn::At(number, due) => {
-                sleep_until(due).await;
-                (Some(number), due)
-            }
-            Turn::Over => {
-                sleep(REST).await;
+        let due = match self.schedule.turn(user.weighted_users_index) {
+            Turn::Make(due) => due,
+            Turn::Rest(until) => {
+                sleep_until(until).await;
                 return Ok(());
             }
         };
+        sleep_until(due.at).await;
+        if !self.schedule.begin(due.step) {
+            return Ok(());
+        }
+        let outcome = self.make(user, due).await;
+        self.schedule.finish(due.step);
+        outcome
+    }
+
+    async fn make(&self, user: &mut GooseUser, due: Due) -> TransactionResult {
         let request = match &self.source {
-            Source::Mix(mix) => self.choices.choose(mix, user.weighted_users_index, number),
+            Source::Mix(mix) => self.choices.choose(mix, user.weighted_users_index, due.number),
             Source::Events(events) => {
-                let place = number.and_then(|number| usize::try_from(number).ok());
+                let place = due.number.and_then(|number| usize::try_from(number).ok());
                 let event = events[place.expect("each event has its own turn")];
                 let is_current = event.hour() == Hour::containing(Timestamp::now());
                 Request { age: if is_current { Age::Current } else { Age::Past }, task: Task::Post(event) }
             }
         };
-        self.schedule.begin();
         let kind = request.kind();
         match request.task {
             Task::Get(at) => self.ask(user, kind, Hour::containing(at), due).await.map(|_| ()),
@@ -133,7 +135,7 @@ impl Traffic {
     }
 
     /// Sends events, one or a batch, and now and then gets their hour at once.
-    async fn send(&self, user: &mut GooseUser, kind: Kind, events: &[PlannedEvent], due: Instant) -> TransactionResult {
+    async fn send(&self, user: &mut GooseUser, kind: Kind, events: &[PlannedEvent], due: Due) -> TransactionResult {
         self.ledger.open(events);
         let began = Instant::now();
         let path = if kind.method == Method::Batch { Cow::from(BATCH_PATH) } else { self.path(&events[0]).into() };
@@ -145,11 +147,11 @@ impl Traffic {
             // They are stored later, so they may be counted or not.
             Ok(response) if response.status() == StatusCode::ACCEPTED => (Answer::None, Outcome::Answered),
             Ok(response) => {
-                self.recorder.complain(|| format!("{kind} was answered {}", response.status()));
+                self.recorder.lock().complain(|| format!("{kind} was answered {}", response.status()));
                 (Answer::Refused, Outcome::Refused)
             }
             Err(error) => {
-                self.recorder.complain(|| format!("{kind} got no answer: {}", causes(error)));
+                self.recorder.lock().complain(|| format!("{kind} got no answer: {}", causes(error)));
                 // Without a connection, nothing was sent.
                 (if error.is_connect() { Answer::Refused } else { Answer::None }, Outcome::Unanswered)
             }
@@ -160,21 +162,15 @@ impl Traffic {
 
         if answer == Answer::Acknowledged && self.wants_freshness() {
             let kind = Kind { method: Method::Get, age: kind.age };
-            if self.ask(user, kind, events[0].hour(), Instant::now()).await? {
-                self.recorder.add_freshness(began.elapsed());
+            if self.ask(user, kind, events[0].hour(), Due { at: Instant::now(), ..due }).await? {
+                self.recorder.lock().record_seen(began.elapsed());
             }
         }
         Ok(())
     }
 
     /// Gets the counts of an hour. True if they are right.
-    async fn ask(
-        &self,
-        user: &mut GooseUser,
-        kind: Kind,
-        hour: Hour,
-        due: Instant,
-    ) -> Result<bool, Box<TransactionError>> {
+    async fn ask(&self, user: &mut GooseUser, kind: Kind, hour: Hour, due: Due) -> Result<bool, Box<TransactionError>> {
         let least = self.ledger.bounds(hour).least;
         let path = format!("{ANALYTICS_PATH}?{}={}", Timestamp::PARAMETER, hour.start().millis());
         let asked = Asked { kind, method: GooseMethod::Get, path: &path, body: Vec::new(), expected: 200 };
@@ -183,7 +179,7 @@ impl Traffic {
             Ok(response) if response.status() == StatusCode::OK => response.text().await,
             Ok(response) => {
                 self.record(kind, Outcome::Refused, due);
-                self.recorder.complain(|| format!("{kind} was answered {}", response.status()));
+                self.recorder.lock().complain(|| format!("{kind} was answered {}", response.status()));
                 return Ok(false);
             }
             Err(error) => Err(error),
@@ -192,7 +188,7 @@ impl Traffic {
             Ok(body) => body,
             Err(error) => {
                 self.record(kind, Outcome::Unanswered, due);
-                self.recorder.complain(|| format!("{kind} got no answer: {}", causes(&error)));
+                self.recorder.lock().complain(|| format!("{kind} got no answer: {}", causes(&error)));
                 return Ok(false);
             }
         };
@@ -207,12 +203,13 @@ impl Traffic {
         };
         self.record(kind, Outcome::Answered, due);
         let is_right = fault.is_none();
-        self.recorder.add_read(fault.map(|fault| format!("{hour}: {fault}")));
+        self.recorder.lock().record_read(fault.map(|fault| format!("{hour}: {fault}")));
         Ok(is_right)
     }
 
-    fn record(&self, kind: Kind, outcome: Outcome, due: Instant) {
-        self.recorder.add(kind, outcome, due.elapsed(), self.schedule.elapsed());
+    fn record(&self, kind: Kind, outcome: Outcome, due: Due) {
+        let (latency, ended) = (due.at.elapsed(), self.schedule.elapsed());
+        self.recorder.lock().record(due.step, kind, outcome, latency, ended);
     }
 
     fn wants_freshness(&self) -> bool {

@@ -1,68 +1,117 @@
+//! Tells each user when to make its next request.
+
 use std::{
     sync::{
-        OnceLock,
-        atomic::{AtomicU64, Ordering},
+        Arc, OnceLock, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::plan::Step;
+
 /// Of the requests that were due, the share that must have been made.
-const LEAST_OFFERED: f64 = 0.99;
+pub(crate) const LEAST_OFFERED: f64 = 0.99;
 
 /// How long goose takes to start all users.
 const LAUNCH: Duration = Duration::from_secs(1);
 
-/// The time of the run begins with the first user, or when all users are there.
+/// How long a user with nothing to do rests before it asks again.
+const REST: Duration = Duration::from_millis(50);
+
+/// Requests of a step are numbered from its place times this.
+const NUMBERS_OF_A_STEP: u64 = 1 << 40;
+
+/// A plan that goes on. Steps may be added while it does.
 #[derive(Debug)]
 pub(crate) struct Schedule {
-    pace: Pace,
-    run_time: Duration,
+    launch: Duration,
     start: OnceLock<Instant>,
-    next: AtomicU64,
-    begun: AtomicU64,
+    steps: RwLock<Vec<Arc<Running>>>,
+    has_ended: AtomicBool,
 }
 
 #[derive(Debug)]
-pub(crate) enum Pace {
-    /// Each user makes its next request when the last is answered.
-    Closed,
-    /// Requests a second, whatever the answers take.
-    Rate(u32),
-    /// Each at its own time after the start, in ascending order.
-    Times(Vec<Duration>),
+struct Running {
+    step: Step,
+    /// After the start.
+    begins: Duration,
+    /// The next number of a request that nobody has taken.
+    next: AtomicU64,
+    begun: AtomicU64,
+    finished: AtomicU64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// Make a request now.
-    Now,
-    /// Make the request of this number when it is due, or at once if it is late.
-    At(u64, Instant),
-    /// Make no more requests.
-    Over,
+    Make(Due),
+    /// There is nothing to do before this time.
+    Rest(Instant),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
-pub(crate) struct Offered {
-    pub(crate) due: u64,
+/// A request to make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Due {
+    /// The place of its step in the plan.
+    pub(crate) step: usize,
+    /// None if its user decides when it is made.
+    pub(crate) number: Option<u64>,
+    /// In the future, or past if it is late.
+    pub(crate) at: Instant,
+}
+
+/// A step as far as it was done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Done {
+    #[serde(flatten)]
+    pub(crate) step: Step,
+    pub(crate) lasted_seconds: f64,
+    /// None if its users decided when they made requests.
+    pub(crate) due: Option<u64>,
     pub(crate) begun: u64,
-    /// Whether nearly all that were due were begun.
-    pub(crate) met: bool,
 }
 
-impl Pace {
-    /// How long after the first user the run begins. Requests at a rate or at their own times begin when all users
-    /// are there: a request that is late because users are missing says nothing about the server.
-    pub(crate) fn launch(&self) -> Duration {
-        if matches!(self, Self::Closed) { Duration::ZERO } else { LAUNCH }
+/// A step that has begun, while the plan goes on.
+#[derive(Debug, Clone)]
+pub(crate) struct Planned {
+    pub(crate) done: Done,
+    /// How much of it is to come.
+    pub(crate) left: Duration,
+    /// How long ago it ended.
+    pub(crate) over_for: Duration,
+}
+
+impl Done {
+    /// Whether nearly all that were due were begun.
+    pub(crate) fn is_offered(&self) -> bool {
+        #[expect(clippy::cast_precision_loss, reason = "a share needs few digits")]
+        self.due.is_none_or(|due| self.begun as f64 >= due as f64 * LEAST_OFFERED)
+    }
+
+    pub(crate) fn lasted(&self) -> Duration {
+        Duration::try_from_secs_f64(self.lasted_seconds).unwrap_or_default()
     }
 }
 
 impl Schedule {
-    pub(crate) fn new(pace: Pace, run_time: Duration) -> Self {
-        Self { pace, run_time, start: OnceLock::new(), next: AtomicU64::new(0), begun: AtomicU64::new(0) }
+    pub(crate) fn new(plan: Vec<Step>) -> Self {
+        // Where requests are due at certain times, they are due when all users are there: a request that is late
+        // because users are missing says nothing about the server.
+        let launch = if plan.iter().any(|step| !step.is_steady()) { LAUNCH } else { Duration::ZERO };
+        let schedule =
+            Self { launch, start: OnceLock::new(), steps: RwLock::default(), has_ended: AtomicBool::new(false) };
+        for step in plan {
+            schedule.add(step);
+        }
+        schedule
+    }
+
+    /// How long after the first user the plan begins.
+    pub(crate) fn launch(&self) -> Duration {
+        self.launch
     }
 
     /// Zero before the run begins.
@@ -70,52 +119,131 @@ impl Schedule {
         self.start.get().map(Instant::elapsed).unwrap_or_default()
     }
 
-    pub(crate) fn turn(&self) -> Turn {
-        let start = *self.start.get_or_init(|| Instant::now() + self.pace.launch());
-        if start.elapsed() >= self.run_time {
-            return Turn::Over;
-        }
-        if matches!(self.pace, Pace::Closed) {
-            return Turn::Now;
-        }
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        match self.due(number) {
-            Some(due) if due < self.run_time => Turn::At(number, start + due),
-            _ => Turn::Over,
-        }
+    /// Adds a step that begins when the last one ends, or now. Returns its place.
+    pub(crate) fn add(&self, step: Step) -> usize {
+        let now = self.elapsed();
+        let mut steps = self.steps.write().unwrap_or_else(PoisonError::into_inner);
+        let begins = steps.last().map(|last| last.ends()).unwrap_or_default().max(now);
+        steps.push(Arc::new(Running {
+            step,
+            begins,
+            next: AtomicU64::new(0),
+            begun: AtomicU64::new(0),
+            finished: AtomicU64::new(0),
+        }));
+        steps.len() - 1
     }
 
-    pub(crate) fn begin(&self) {
-        self.begun.fetch_add(1, Ordering::Relaxed);
+    /// What this user, counted from 0, is to do next. What a step could not make before its end is never made.
+    pub(crate) fn turn(&self, user: usize) -> Turn {
+        let start = *self.start.get_or_init(|| Instant::now() + self.launch);
+        let now = start.elapsed();
+        let steps = self.steps.read().unwrap_or_else(PoisonError::into_inner);
+        let coming = steps.iter().enumerate().skip_while(|(_, running)| running.ends() <= now);
+        for (place, running) in coming.take_while(|_| !self.has_ended.load(Ordering::Relaxed)) {
+            if running.step.is_open() {
+                let number = running.next.fetch_add(1, Ordering::Relaxed);
+                if let Some(due) = running.step.due(number) {
+                    let number = Some(place as u64 * NUMBERS_OF_A_STEP + number);
+                    return Turn::Make(Due { step: place, number, at: start + running.begins + due });
+                }
+                // All of it is made, so the next one is looked at.
+            } else if now < running.begins {
+                return Turn::Rest(start + running.begins);
+            } else {
+                let users = running.step.users(now.saturating_sub(running.begins));
+                let may = users.is_some_and(|users| user < users as usize);
+                let rest = (now + REST).min(running.ends());
+                return if may {
+                    Turn::Make(Due { step: place, number: None, at: Instant::now() })
+                } else {
+                    Turn::Rest(start + rest)
+                };
+            }
+        }
+        Turn::Rest(Instant::now() + REST)
+    }
+
+    /// Counts the request, unless the run has ended meanwhile, so that it must not be made.
+    pub(crate) fn begin(&self, step: usize) -> bool {
+        let goes_on = !self.has_ended.load(Ordering::Relaxed);
+        if goes_on {
+            self.running(step).begun.fetch_add(1, Ordering::Relaxed);
+        }
+        goes_on
+    }
+
+    pub(crate) fn finish(&self, step: usize) {
+        self.running(step).finished.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// From now on, no request begins.
+    pub(crate) fn end(&self) {
+        self.has_ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Requests that were begun and are not finished.
+    pub(crate) fn in_flight(&self) -> u64 {
+        let count = |running: &Arc<Running>| {
+            let finished = running.finished.load(Ordering::Relaxed);
+            running.begun.load(Ordering::Relaxed).saturating_sub(finished)
+        };
+        self.steps.read().unwrap_or_else(PoisonError::into_inner).iter().map(count).sum()
     }
 
     pub(crate) fn has_begun(&self) -> bool {
-        self.begun.load(Ordering::Relaxed) > 0
+        self.planned().iter().any(|planned| planned.done.begun > 0)
     }
 
-    /// Compares the requests that were due with those that were begun. None for [`Pace::Closed`].
-    pub(crate) fn offered(&self, lasted: Duration) -> Option<Offered> {
-        let lasted = lasted.min(self.run_time);
-        let due = match &self.pace {
-            Pace::Closed => return None,
-            Pace::Rate(rate) => u64::try_from(lasted.as_micros() * u128::from(*rate) / 1_000_000).unwrap_or(u64::MAX),
-            Pace::Times(times) => times.partition_point(|time| *time < lasted) as u64,
-        };
-        let begun = self.begun.load(Ordering::Relaxed);
-        #[expect(clippy::cast_precision_loss, reason = "a share needs few digits")]
-        let met = begun as f64 >= due as f64 * LEAST_OFFERED;
-        Some(Offered { due, begun, met })
+    /// Every step that has begun, as far as it is done.
+    pub(crate) fn done(&self) -> Vec<Done> {
+        self.planned()
+            .into_iter()
+            .filter(|planned| planned.done.lasted_seconds > 0.0)
+            .map(|planned| planned.done)
+            .collect()
     }
 
-    fn due(&self, number: u64) -> Option<Duration> {
-        match &self.pace {
-            Pace::Closed => None,
-            Pace::Rate(rate) => {
-                let nanos = u128::from(number) * 1_000_000_000 / u128::from(*rate);
-                Some(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
+    /// Every step.
+    pub(crate) fn planned(&self) -> Vec<Planned> {
+        let now = self.elapsed();
+        let planned = |running: &Arc<Running>| {
+            let lasted = now.saturating_sub(running.begins).min(running.step.lasts);
+            let done = Done {
+                step: running.step.clone(),
+                lasted_seconds: lasted.as_secs_f64(),
+                due: running.step.is_open().then(|| running.step.due_before(lasted)),
+                begun: running.begun.load(Ordering::Relaxed),
+            };
+            Planned {
+                done,
+                left: running.step.lasts.saturating_sub(lasted),
+                over_for: now.saturating_sub(running.ends()),
             }
-            Pace::Times(times) => times.get(usize::try_from(number).unwrap_or(usize::MAX)).copied(),
-        }
+        };
+        self.steps.read().unwrap_or_else(PoisonError::into_inner).iter().map(planned).collect()
+    }
+
+    /// How long the steps last that are planned so far.
+    pub(crate) fn lasts(&self) -> Duration {
+        self.steps.read().unwrap_or_else(PoisonError::into_inner).last().map(|last| last.ends()).unwrap_or_default()
+    }
+
+    fn running(&self, step: usize) -> Arc<Running> {
+        Arc::clone(&self.steps.read().unwrap_or_else(PoisonError::into_inner)[step])
+    }
+}
+
+impl Running {
+    fn ends(&self) -> Duration {
+        self.begins.saturating_add(self.step.lasts)
+    }
+}
+
+impl Step {
+    /// Whether all users begin with the run.
+    fn is_steady(&self) -> bool {
+        matches!(self.load, super::plan::Load::Users { from, to } if from == to)
     }
 }
 
@@ -125,50 +253,67 @@ mod tests {
 
     use tokio::time::Instant;
 
-    use super::{LAUNCH, Pace, Schedule, Turn};
+    use super::{Due, LAUNCH, Schedule, Turn};
+    use crate::workload::plan::{Load, Side, Step};
 
     const MINUTE: Duration = Duration::from_mins(1);
 
-    #[test]
-    fn requests_of_a_rate_are_due_one_after_the_other() {
-        let schedule = Schedule::new(Pace::Rate(4), MINUTE);
-        let Turn::At(0, start) = schedule.turn() else { panic!("the first is due") };
-        for number in 1..8_u32 {
-            let due = start + Duration::from_millis(250) * number;
-            assert_eq!(schedule.turn(), Turn::At(number.into(), due));
-        }
+    fn turns(schedule: &Schedule, turns: usize) -> Vec<Option<u64>> {
+        let number = |turn| if let Turn::Make(Due { number, .. }) = turn { number } else { None };
+        (0..turns).map(|_| number(schedule.turn(0))).collect()
     }
 
     #[test]
     fn nothing_is_due_before_all_users_are_there() {
-        for pace in [Pace::Rate(4), Pace::Times(vec![Duration::ZERO])] {
-            let schedule = Schedule::new(pace, MINUTE);
+        let times = Step { lasts: MINUTE, load: Load::Times { after: vec![Duration::ZERO] }, side: Side::New };
+        for step in [Step::of_rate(MINUTE, 4), times] {
+            let schedule = Schedule::new(vec![step]);
             assert_eq!(schedule.elapsed(), Duration::ZERO);
             let before = Instant::now();
-            let Turn::At(0, due) = schedule.turn() else { panic!("the first is due") };
-            assert!(due >= before + LAUNCH && schedule.elapsed() < LAUNCH, "{:?}", due - before);
+            let Turn::Make(Due { at, .. }) = schedule.turn(0) else { panic!("the first is due") };
+            assert!(at >= before + LAUNCH && schedule.elapsed() < LAUNCH, "{:?}", at - before);
         }
     }
 
     #[test]
-    fn nothing_is_due_after_the_end() {
-        let schedule = Schedule::new(Pace::Rate(1), Duration::from_secs(2));
-        let turns: Vec<Turn> = (0..3).map(|_| schedule.turn()).collect();
-        assert!(matches!(turns[..], [Turn::At(0, _), Turn::At(1, _), Turn::Over]), "{turns:?}");
-        let schedule = Schedule::new(Pace::Times(vec![Duration::ZERO]), MINUTE);
-        assert!(matches!(schedule.turn(), Turn::At(0, _)));
-        assert_eq!(schedule.turn(), Turn::Over);
+    fn a_user_makes_its_next_request_at_once_if_the_step_is_for_so_many() {
+        let schedule = Schedule::new(vec![Step::of_users(MINUTE, 3)]);
+        let may: Vec<bool> = (0..5).map(|user| matches!(schedule.turn(user), Turn::Make(_))).collect();
+        assert_eq!(may, [true, true, true, false, false]);
     }
 
     #[test]
-    fn a_run_that_made_fewer_than_99_in_100_did_not_offer_its_rate() {
-        let schedule = Schedule::new(Pace::Rate(100), MINUTE);
-        for _ in 0..99 {
-            schedule.begin();
-        }
-        let offered = schedule.offered(Duration::from_secs(1)).unwrap();
-        assert_eq!((offered.due, offered.begun, offered.met), (100, 99, true));
-        assert!(!schedule.offered(Duration::from_millis(1_010)).unwrap().met);
-        assert_eq!(Schedule::new(Pace::Closed, MINUTE).offered(MINUTE), None);
+    fn steps_follow_each_other_and_after_the_last_there_is_nothing_to_do_until_one_is_added() {
+        let second = Duration::from_secs(1);
+        let schedule = Schedule::new(vec![Step::of_rate(second, 2), Step::of_rate(second, 1)]);
+        let numbers = [Some(0), Some(1), Some(1 << 40), None, None];
+        assert_eq!(turns(&schedule, 5), numbers);
+        assert_eq!(schedule.add(Step::of_rate(second, 1)), 2);
+        assert_eq!(turns(&schedule, 2), [Some(2 << 40), None]);
+        assert_eq!(schedule.lasts(), Duration::from_secs(3));
+    }
+
+    #[test]
+    fn what_a_step_could_not_make_before_its_end_is_not_made() {
+        let schedule = Schedule::new(vec![Step::of_rate(Duration::ZERO, 1_000), Step::of_rate(MINUTE, 1)]);
+        assert_eq!(turns(&schedule, 1), [Some(1 << 40)]);
+    }
+
+    #[test]
+    fn a_run_that_has_ended_begins_nothing() {
+        let schedule = Schedule::new(vec![Step::of_users(MINUTE, 1)]);
+        assert!(schedule.begin(0));
+        schedule.end();
+        assert!(matches!(schedule.turn(0), Turn::Rest(_)) && !schedule.begin(0));
+        assert_eq!((schedule.in_flight(), schedule.planned()[0].done.begun), (1, 1));
+        schedule.finish(0);
+        assert_eq!(schedule.in_flight(), 0);
+    }
+
+    #[test]
+    fn a_step_that_made_fewer_than_99_in_100_did_not_offer_its_rate() {
+        let done = |begun| super::Done { step: Step::of_rate(MINUTE, 100), lasted_seconds: 1.0, due: Some(100), begun };
+        assert!(done(99).is_offered() && !done(98).is_offered());
+        assert!(super::Done { due: None, ..done(0) }.is_offered());
     }
 }

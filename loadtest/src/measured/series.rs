@@ -1,0 +1,146 @@
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::latencies::{Latencies, Precision};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Answered,
+    /// Answered with an error.
+    Refused,
+    Unanswered,
+}
+
+/// What became of some requests, and how long those took that were answered as they should be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Series {
+    pub(crate) latencies: Latencies,
+    pub(crate) refused: u64,
+    pub(crate) unanswered: u64,
+}
+
+/// A series in figures, for people.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Summary {
+    pub(crate) requests: u64,
+    /// Answered with an error.
+    pub(crate) refused: u64,
+    pub(crate) unanswered: u64,
+    pub(crate) answered_per_second: f64,
+    pub(crate) p50_ms: f64,
+    pub(crate) p90_ms: f64,
+    pub(crate) p95_ms: f64,
+    pub(crate) p99_ms: f64,
+    pub(crate) p999_ms: f64,
+    pub(crate) max_ms: f64,
+}
+
+impl Summary {
+    pub(crate) fn answered(&self) -> u64 {
+        self.requests - self.refused - self.unanswered
+    }
+}
+
+impl Series {
+    pub(crate) fn new(precision: Precision) -> Self {
+        Self { latencies: Latencies::new(precision), refused: 0, unanswered: 0 }
+    }
+
+    pub(crate) fn record(&mut self, outcome: Outcome, latency: Duration) {
+        match outcome {
+            Outcome::Answered => self.latencies.record(latency),
+            Outcome::Refused => self.refused += 1,
+            Outcome::Unanswered => self.unanswered += 1,
+        }
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.latencies.add(&other.latencies);
+        self.refused += other.refused;
+        self.unanswered += other.unanswered;
+    }
+
+    pub(crate) fn requests(&self) -> u64 {
+        self.latencies.len() + self.refused + self.unanswered
+    }
+
+    pub(crate) fn answered(&self) -> u64 {
+        self.latencies.len()
+    }
+
+    /// The share of requests that were refused or not answered; 0 if there were none.
+    pub(crate) fn error_rate(&self) -> f64 {
+        ratio(self.refused + self.unanswered, self.requests().max(1))
+    }
+
+    /// `lasted` is how long the requests were made.
+    pub(crate) fn answered_per_second(&self, lasted: Duration) -> f64 {
+        if lasted.is_zero() { 0.0 } else { ratio(self.latencies.len(), 1) / lasted.as_secs_f64() }
+    }
+
+    /// The milliseconds within which this share of the requests had their answer: those without one count as slower
+    /// than all others, so there may be no such number. Those that were refused do not count, since a refusal may be
+    /// fast.
+    pub(crate) fn kept_ms(&self, quantile: f64) -> Option<f64> {
+        let answered = self.latencies.len();
+        let place = quantile * ratio(answered + self.unanswered, answered.max(1));
+        // Of a hundred with one that was not answered, rounding must not lose the ninety-ninth.
+        (answered > 0 && place <= 1.0 + f64::EPSILON).then(|| self.latencies.quantile_ms(place.min(1.0)))
+    }
+
+    pub(crate) fn summary(&self, lasted: Duration) -> Summary {
+        let Self { latencies, refused, unanswered } = self;
+        Summary {
+            requests: self.requests(),
+            refused: *refused,
+            unanswered: *unanswered,
+            answered_per_second: self.answered_per_second(lasted),
+            p50_ms: latencies.quantile_ms(0.5),
+            p90_ms: latencies.quantile_ms(0.9),
+            p95_ms: latencies.quantile_ms(0.95),
+            p99_ms: latencies.quantile_ms(0.99),
+            p999_ms: latencies.quantile_ms(0.999),
+            max_ms: latencies.max_ms(),
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a figure in a report has few digits")]
+fn ratio(part: u64, whole: u64) -> f64 {
+    part as f64 / whole as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Outcome, Series};
+    use crate::measured::latencies::Precision;
+
+    fn series(outcomes: &[(Outcome, u32)]) -> Series {
+        let mut series = Series::new(Precision::Fine);
+        for &(outcome, times) in outcomes {
+            (0..times).for_each(|_| series.record(outcome, Duration::from_millis(20)));
+        }
+        series
+    }
+
+    #[test]
+    fn requests_without_an_answer_count_as_slower_than_all_others() {
+        let keeps = |outcomes: &[(Outcome, u32)], quantile| series(outcomes).kept_ms(quantile).is_some();
+        assert!(keeps(&[(Outcome::Answered, 99), (Outcome::Unanswered, 1)], 0.99));
+        assert!(!keeps(&[(Outcome::Answered, 98), (Outcome::Unanswered, 2)], 0.99));
+        assert!(!keeps(&[(Outcome::Answered, 99), (Outcome::Unanswered, 1)], 1.0));
+        assert!(keeps(&[(Outcome::Answered, 1), (Outcome::Refused, 99)], 1.0));
+        assert!(!keeps(&[(Outcome::Refused, 100)], 0.5));
+        assert!(!keeps(&[(Outcome::Unanswered, 100)], 0.5));
+    }
+
+    #[test]
+    fn a_series_without_a_request_has_figures_too() {
+        let summary = series(&[]).summary(Duration::ZERO);
+        assert_eq!((summary.requests, summary.answered()), (0, 0));
+        assert!(summary.answered_per_second.abs() < f64::EPSILON && summary.max_ms.abs() < f64::EPSILON);
+    }
+}

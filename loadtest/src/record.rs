@@ -1,0 +1,33 @@
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::{checks::verdict::Verdict, generator::Generator, measured::Measured, workload::schedule::Done};
+
+/// All that was seen in a run. A report is made of it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Record {
+    pub(crate) began_at: DateTime<Utc>,
+    /// Why the run was ended before its time, if it was because it could not pass any more.
+    pub(crate) ended_early: Option<String>,
+    /// How long requests were made.
+    pub(crate) lasted_seconds: f64,
+    pub(crate) plan: Vec<Done>,
+    pub(crate) measured: Measured,
+    pub(crate) retries_made: u64,
+    pub(crate) ledger: Verdict,
+    pub(crate) generator: Generator,
+}
+
+impl Record {
+    pub(crate) fn lasted(&self) -> Duration {
+        Duration::try_from_secs_f64(self.lasted_seconds).unwrap_or_default()
+    }
+
+    /// How long a step lasted, or all of the run.
+    pub(crate) fn lasted_of(&self, step: Option<usize>) -> Duration {
+        let Some(step) = step else { return self.lasted() };
+        self.plan.get(step).map(Done::lasted).unwrap_or_default()
+    }
+}
