@@ -3,7 +3,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::{checks::verdict::Verdict, generator::Generator, measured::Measured, workload::schedule::Done};
+use crate::{
+    checks::verdict::Verdict, generator::Generator, measured::Measured, run::Capacity, workload::schedule::Done,
+};
 
 /// All that was seen in a run. A report is made of it.
 #[derive(Debug, Serialize)]
@@ -18,6 +20,8 @@ pub(crate) struct Record {
     pub(crate) retries_made: u64,
     pub(crate) ledger: Verdict,
     pub(crate) generator: Generator,
+    /// If it was looked for.
+    pub(crate) capacity: Option<Capacity>,
 }
 
 impl Record {

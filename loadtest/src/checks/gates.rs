@@ -68,6 +68,20 @@ pub(crate) struct Judged {
 }
 
 impl Judged {
+    pub(crate) fn new(gate: String, bound: f64, measured: Option<f64>, met: bool) -> Self {
+        Self { gate, bound, measured, met, note: None, is_of_latency: false }
+    }
+
+    pub(crate) fn in_words(&self) -> String {
+        let Self { gate, bound, measured, note, .. } = self;
+        let measured = measured.map_or_else(
+            || "too few requests were answered to measure it".to_owned(),
+            |measured| format!("it is {measured:.4}"),
+        );
+        let note = note.as_ref().map(|note| format!("; {note}")).unwrap_or_default();
+        format!("{gate} is bounded by {bound}, {measured}{note}")
+    }
+
     /// A latency proves nothing if the generator was the bottleneck.
     pub(crate) fn doubt(&mut self, why: &str) {
         if self.is_of_latency && self.met {
@@ -135,6 +149,16 @@ pub(crate) fn judge(gates: &Gates, measured: &Measured, lasted: impl Fn(Option<u
     gates.all.iter().filter_map(judge).collect()
 }
 
+/// Judges those gates that are not for a certain step for this one.
+pub(crate) fn judge_step(gates: &Gates, measured: &Measured, step: usize, lasted: Duration) -> Vec<Judged> {
+    let of_the_step = |gate: &Gate| {
+        let (Bound::Number(bound), None) = (gate.bound, gate.part.step) else { return None };
+        let of_the_step = Gate { part: Part { step: Some(step), ..gate.part }, ..*gate };
+        Some(Judged { gate: gate.to_string(), ..judge_one(&of_the_step, bound, measured, |_| lasted) })
+    };
+    gates.all.iter().filter_map(of_the_step).collect()
+}
+
 pub(crate) fn judge_one(
     gate: &Gate,
     bound: f64,
@@ -143,7 +167,7 @@ pub(crate) fn judge_one(
 ) -> Judged {
     let measured = gate.measure(measured, lasted);
     let met = measured.is_some_and(|measured| gate.figure.keeps(measured, bound));
-    Judged { gate: gate.to_string(), bound, measured, met, note: None, is_of_latency: gate.figure.is_of_latency() }
+    Judged { is_of_latency: gate.figure.is_of_latency(), ..Judged::new(gate.to_string(), bound, measured, met) }
 }
 
 impl fmt::Display for Gate {

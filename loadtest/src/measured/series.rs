@@ -21,7 +21,7 @@ pub(crate) struct Series {
 }
 
 /// A series in figures, for people.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Summary {
     pub(crate) requests: u64,
     /// Answered with an error.

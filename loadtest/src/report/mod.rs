@@ -57,6 +57,7 @@ pub(crate) struct Report {
     /// Why the run says more of the generator than of the server.
     generator_was_the_bottleneck: Option<String>,
     over_time: OverTime,
+    #[serde(flatten)]
     record: Record,
 }
 
@@ -88,7 +89,11 @@ impl Report {
         let summary = |selection| measured.of(None, selection).summary(lasted);
         let all = summary(Selection::default());
         let bottleneck = record.generator.is_bottleneck(all.p99_ms);
-        let mut gates = judge(&settings.gates, measured, |step| record.lasted_of(step));
+        let mut gates = match &record.capacity {
+            // The others decided about each rate.
+            Some(capacity) => settings.capacity.iter().filter_map(|asked| capacity.judge(asked)).collect(),
+            None => judge(&settings.gates, measured, |step| record.lasted_of(step)),
+        };
         if let Some(why) = &bottleneck {
             for judged in &mut gates {
                 judged.doubt(why);
@@ -105,7 +110,10 @@ impl Report {
         let passed = all.answered() > 0
             && record.ledger.is_right()
             && reads.wrong == 0
-            && steps.iter().all(|step| step.offered)
+            && record
+                .capacity
+                .as_ref()
+                .map_or_else(|| steps.iter().all(|step| step.offered), |capacity| capacity.rate.is_some())
             && gates.iter().all(|judged| judged.met);
         let kinds = Kind::ALL.into_iter().map(|kind| KindSummary { kind, summary: summary(kind.into()) });
         let over_time = &measured.over_time;

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use super::Report;
-use crate::{checks::gates::Judged, generator::Generator, measured::series::Summary};
+use crate::{generator::Generator, measured::series::Summary, run::Capacity};
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -21,7 +21,16 @@ impl fmt::Display for Report {
         for complaint in &self.record.measured.complaints {
             writeln!(f, "  {complaint}")?;
         }
-        self.judgements(f)?;
+        self.ledger_lines(f)?;
+        self.reads_lines(f)?;
+        match &self.record.capacity {
+            Some(capacity) => capacity_lines(f, capacity)?,
+            None => self.rate_line(f)?,
+        }
+        for judged in &self.gates {
+            writeln!(f, "{} gate: {}", mark(judged.met), judged.in_words())?;
+        }
+        self.generator_lines(f)?;
         if self.all.answered() == 0 {
             writeln!(f, "{} no request was answered", mark(false))?;
         }
@@ -34,7 +43,7 @@ impl fmt::Display for Report {
 }
 
 impl Report {
-    fn judgements(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn ledger_lines(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ledger = self.ledger();
         let wrong = ledger.hours.iter().filter(|hour| !hour.faults.is_empty()).count();
         writeln!(
@@ -51,9 +60,13 @@ impl Report {
                 writeln!(f, "       {} counts {fault}", hour.hour)?;
             }
         }
-        if let Some(reason) = &ledger.unverified {
-            writeln!(f, "       not all hours could be checked: {reason}")?;
+        match &ledger.unverified {
+            Some(reason) => writeln!(f, "       not all hours could be checked: {reason}"),
+            None => Ok(()),
         }
+    }
+
+    fn reads_lines(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let reads = &self.reads;
         writeln!(
             f,
@@ -65,40 +78,62 @@ impl Report {
             reads.seen_p50_ms,
             reads.seen_p99_ms
         )?;
-        for example in &reads.examples {
-            writeln!(f, "       {example}")?;
+        reads.examples.iter().try_for_each(|example| writeln!(f, "       {example}"))
+    }
+
+    /// Nothing if users decided when they made requests.
+    fn rate_line(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let open = || self.steps.iter().filter_map(|step| Some((step.done.due?, step.done.begun)));
+        let (due, begun) = open().fold((0, 0), |(due, begun), step| (due + step.0, begun + step.1));
+        if open().next().is_none() {
+            return Ok(());
         }
-        let due: u64 = self.steps.iter().filter_map(|step| step.done.due).sum();
-        if due > 0 {
-            let open = self.steps.iter().filter(|step| step.done.due.is_some());
-            let begun: u64 = open.map(|step| step.done.begun).sum();
-            let met = self.steps.iter().all(|step| step.offered);
-            write!(f, "{} rate: {begun} of {due} requests were made", mark(met))?;
-            let advice = "; the server is too slow, or there are too few --users";
-            writeln!(f, "{}", if met { "" } else { advice })?;
-        }
-        for Judged { gate, bound, measured, met, note, .. } in &self.gates {
-            let measured = measured.map_or_else(
-                || "too few requests were answered to measure it".to_owned(),
-                |measured| format!("it is {measured:.4}"),
-            );
-            let note = note.as_ref().map(|note| format!("; {note}")).unwrap_or_default();
-            writeln!(f, "{} gate: {gate} is bounded by {bound}, {measured}{note}", mark(*met))?;
-        }
+        let met = self.steps.iter().all(|step| step.offered);
+        let advice = if met { "" } else { "; the server is too slow, or there are too few --users" };
+        writeln!(f, "{} rate: {begun} of {due} requests were made{advice}", mark(met))
+    }
+
+    fn generator_lines(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Generator { busy, processors, late_p99_ms, .. } = self.generator();
         writeln!(
             f,
             "       generator: it used {:.0} % of {processors} processors and was {late_p99_ms:.1} ms late itself (p99)",
             busy * 100.0
         )?;
-        if self.generator_was_the_bottleneck.is_some() {
-            writeln!(
+        match &self.generator_was_the_bottleneck {
+            Some(why) => writeln!(
                 f,
-                "       THE GENERATOR WAS THE BOTTLENECK: the server may be faster. Use more machines, fewer users or a --rate"
-            )?;
+                "       THE GENERATOR WAS THE BOTTLENECK: {why}. The server may be faster: generate the load on other \
+                 machines, or less of it"
+            ),
+            None => Ok(()),
         }
-        Ok(())
     }
+}
+
+fn capacity_lines(f: &mut fmt::Formatter<'_>, capacity: &Capacity) -> fmt::Result {
+    for tried in &capacity.tried {
+        let Summary { answered_per_second, p50_ms, p99_ms, .. } = &tried.summary;
+        let missed = tried.missed.as_ref().map_or_else(|| "holds".to_owned(), |missed| format!("missed: {missed}"));
+        let error_percent = tried.error_rate * 100.0;
+        writeln!(
+            f,
+            "       {:>8}/s: {answered_per_second:>9.1}/s answered, p50 {p50_ms:>8.2} ms, p99 {p99_ms:>8.2} ms, {error_percent:.2} % errors; {missed}",
+            tried.rate
+        )?;
+    }
+    let found = match (capacity.rate, capacity.failed) {
+        (Some(rate), Some(failed)) => format!("the gates hold up to {rate} requests a second, and not at {failed}"),
+        (Some(rate), None) => format!("the gates hold up to {rate} requests a second, the most that was tried"),
+        (None, Some(failed)) => format!("the gates do not hold, not even at {failed} requests a second"),
+        (None, None) => "nothing was found before the end of the run".to_owned(),
+    };
+    let bottleneck = if capacity.is_of_the_generator {
+        "; the generator was the bottleneck there, so the server may keep up with more"
+    } else {
+        ""
+    };
+    writeln!(f, "{} capacity: {found}{bottleneck}", mark(capacity.rate.is_some()))
 }
 
 fn row(f: &mut fmt::Formatter<'_>, name: &str, summary: &Summary) -> fmt::Result {

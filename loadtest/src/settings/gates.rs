@@ -124,6 +124,15 @@ impl FromStr for Part {
 pub(crate) struct InvalidPart;
 
 impl Gates {
+    /// What must hold at a capacity, if nothing else is said.
+    pub(super) fn of_capacity(self) -> Self {
+        if self.all.is_empty() {
+            let gate = |figure, bound| Gate { figure, part: Part::default(), bound: Bound::Number(bound) };
+            return Self { all: vec![gate(Figure::P99, 100.0), gate(Figure::ErrorRate, 0.001)], ..self };
+        }
+        self
+    }
+
     pub(super) fn given(gates: GateArgs, ratios: RatioArgs) -> Self {
         let seen = gates.max_seen_p99_ms.map(|bound| (Part::default(), bound));
         let number = [

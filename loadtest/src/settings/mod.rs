@@ -1,6 +1,7 @@
 //! The command line, and how it becomes checked [`Settings`]: `values` reads numbers and times, the others what their
 //! names say.
 
+mod capacity;
 mod gates;
 mod mix;
 mod outputs;
@@ -19,17 +20,21 @@ use serde::{Serialize, Serializer};
 pub(crate) use self::mix::contract_mix;
 pub(crate) use self::outputs::Outputs;
 use self::{
+    capacity::CapacityArgs,
     gates::{GateArgs, RatioArgs},
     mix::MixArgs,
     replay::ReplayArgs,
     stages::{Stage, steps},
     values::run_time,
 };
-use crate::checks::gates::Gates;
-use crate::workload::{
-    mix::MixSettings,
-    plan::{Load, Step},
-    replay::ReplaySettings,
+use crate::{
+    checks::gates::Gates,
+    run::CapacitySettings,
+    workload::{
+        mix::MixSettings,
+        plan::{Load, Step},
+        replay::ReplaySettings,
+    },
 };
 
 /// Loads a running analyticsd with realistic traffic, and checks whether every acknowledged event was counted, once,
@@ -41,7 +46,7 @@ use crate::workload::{
                   written. Ctrl-C or SIGTERM ends a run early: the requests in flight get up to a minute to finish, and the verdict is on what was \
                   done. A second Ctrl-C ends the run at once, without a verdict, with exit code 1.\n\n\
                   A gate is a number for all requests together, or KIND=NUMBER for some of them: post, get, batch, current, past, or a \
-                  combination as in post-past."
+                  combination as in post-past. @STEP=NUMBER or KIND@STEP=NUMBER is for a step of --stages."
 )]
 pub(crate) struct Args {
     /// Where analyticsd listens: http://HOST:PORT, or with https where a proxy in front of it speaks TLS. A name and a
@@ -54,11 +59,13 @@ pub(crate) struct Args {
     #[arg(long, env = "ANALYTICS_TOKEN", hide_env_values = true, value_name = "TOKEN", value_parser = BearerTokenParser)]
     token: Option<GivenToken>,
 
-    /// The number of simulated users. Each makes its next request when the last one is answered.
-    #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    users: u32,
+    /// The number of simulated users. Each makes its next request when the last one is answered [default: 64; 500 with
+    /// --find-capacity].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    users: Option<u32>,
 
-    /// The longest run time, such as 20s or 5min, up to 24h [default: 20s; a replay: to the end of its file].
+    /// The longest run time, such as 20s or 5min, up to 24h [default: 20s; a replay: to the end of its file;
+    /// --find-capacity: 30min].
     #[arg(long, value_name = "DURATION", value_parser = run_time)]
     run_time: Option<Duration>,
 
@@ -102,6 +109,9 @@ pub(crate) struct Args {
     #[command(flatten, next_help_heading = "Replay of a file")]
     replay: ReplayArgs,
 
+    #[command(flatten, next_help_heading = "Capacity")]
+    capacity: CapacityArgs,
+
     #[command(flatten, next_help_heading = "Gates")]
     gates: GateArgs,
 
@@ -133,6 +143,7 @@ pub(crate) struct Settings {
     pub(crate) retries: u32,
     pub(crate) mix: MixSettings,
     pub(crate) replay: Option<ReplaySettings>,
+    pub(crate) capacity: Option<CapacitySettings>,
     #[serde(skip)]
     pub(crate) gates: Gates,
     #[serde(skip)]
@@ -142,15 +153,16 @@ pub(crate) struct Settings {
 impl Args {
     pub(crate) fn into_settings(self) -> Settings {
         let (host, of_host) = self.host.split();
+        let most_of_stages = self.user_stages.iter().map(|stage| stage.to).max();
+        let users = most_of_stages.or(self.users).unwrap_or(if self.capacity.find_capacity { 500 } else { 64 });
+        let mut stages = steps(&self.stages, |from, to| Load::Rate { from, to });
+        stages.extend(steps(&self.user_stages, |from, to| Load::Users { from, to }));
+        let gates = Gates::given(self.gates, self.ratios);
         Settings {
             host: host.to_string(),
             authorization: self.token.and_then(|given| given.0).map(|token| token.authorization()).or(of_host),
-            users: self.user_stages.iter().map(|stage| stage.to).max().unwrap_or(self.users).max(1),
-            stages: if self.user_stages.is_empty() {
-                steps(&self.stages, |from, to| Load::Rate { from, to })
-            } else {
-                steps(&self.user_stages, |from, to| Load::Users { from, to })
-            },
+            users: users.max(1),
+            stages,
             run_time: self.run_time,
             rate: self.rate,
             seed: self.seed.unwrap_or_else(rand::random),
@@ -159,10 +171,15 @@ impl Args {
             retries: self.retries,
             mix: self.mix.into(),
             replay: self.replay.into_settings(),
-            gates: Gates::given(self.gates, self.ratios),
+            gates: if self.capacity.find_capacity { gates.of_capacity() } else { gates },
+            capacity: self.capacity.into_settings(),
             outputs: self.outputs,
         }
     }
+}
+
+pub(crate) fn as_seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
 }
 
 #[expect(clippy::ref_option, reason = "serde passes a reference to the field")]

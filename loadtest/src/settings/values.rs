@@ -24,8 +24,15 @@ pub(super) fn speed_up(text: &str) -> Result<f64, String> {
 }
 
 pub(super) fn run_time(text: &str) -> Result<Duration, String> {
-    let accepted = || "accepted is a duration from 1s to 24h, such as 20s or 5min".to_owned();
-    let duration = humantime::parse_duration(text).map_err(|_| accepted())?;
-    let bounds = Duration::from_secs(1)..=Duration::from_hours(24);
-    if bounds.contains(&duration) { Ok(duration) } else { Err(accepted()) }
+    duration(text, Duration::from_hours(24), "a duration from 1s to 24h, such as 20s or 5min")
+}
+
+pub(super) fn step_time(text: &str) -> Result<Duration, String> {
+    duration(text, Duration::from_mins(10), "a duration from 1s to 10min, such as 5s or 1min")
+}
+
+fn duration(text: &str, longest: Duration, accepted: &'static str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).ok();
+    let accepted_one = duration.filter(|duration| (Duration::from_secs(1)..=longest).contains(duration));
+    accepted_one.ok_or_else(|| format!("accepted is {accepted}"))
 }

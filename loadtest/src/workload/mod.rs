@@ -5,4 +5,5 @@ pub(crate) mod mix;
 pub(crate) mod plan;
 pub(crate) mod replay;
 pub(crate) mod schedule;
+pub(crate) mod search;
 pub(crate) mod visitors;

@@ -48,6 +48,14 @@ impl Step {
         Self { lasts, load: Load::Rate { from: rate, to: rate }, side: Side::New }
     }
 
+    /// Requests a second, if they do not change.
+    pub(crate) fn rate(&self) -> Option<u32> {
+        match self.load {
+            Load::Rate { from, to } if from == to => Some(to),
+            _ => None,
+        }
+    }
+
     /// How many users may make requests then. None if all may, when requests are due.
     pub(crate) fn users(&self, at: Duration) -> Option<u32> {
         let Load::Users { from, to } = self.load else { return None };

@@ -100,7 +100,8 @@ impl Schedule {
     pub(crate) fn new(plan: Vec<Step>) -> Self {
         // Where requests are due at certain times, they are due when all users are there: a request that is late
         // because users are missing says nothing about the server.
-        let launch = if plan.iter().any(|step| !step.is_steady()) { LAUNCH } else { Duration::ZERO };
+        let is_steady = !plan.is_empty() && plan.iter().all(Step::is_steady);
+        let launch = if is_steady { Duration::ZERO } else { LAUNCH };
         let schedule =
             Self { launch, start: OnceLock::new(), steps: RwLock::default(), has_ended: AtomicBool::new(false) };
         for step in plan {
@@ -180,6 +181,16 @@ impl Schedule {
     /// From now on, no request begins.
     pub(crate) fn end(&self) {
         self.has_ended.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Relaxed)
+    }
+
+    /// How long it is until the end of a step, whether the plan has begun or not.
+    pub(crate) fn ends_in(&self, step: usize) -> Duration {
+        let ends = self.running(step).ends();
+        self.start.get().map_or(ends + self.launch, |&start| (start + ends).duration_since(Instant::now()))
     }
 
     /// Requests that were begun and are not finished.

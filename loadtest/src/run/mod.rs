@@ -1,25 +1,23 @@
+mod capacity;
+mod ending;
+
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicU32},
     time::Duration,
 };
 
+pub(crate) use self::capacity::{Capacity, CapacitySettings};
 use chrono::Utc;
 use goose::{config::GooseConfiguration, prelude::*};
 use model::{Hour, Timestamp};
 use reqwest::header::HeaderValue;
 use thiserror::Error;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::oneshot,
-    time::{interval, sleep, timeout},
-};
+use tokio::sync::oneshot;
 
 use crate::{
     checks::{
-        gates::Gates,
         ledger::{Ledger, Strangers},
-        outlook::why_hopeless,
         verdict::{AskError, Daemon},
     },
     generator::Watch,
@@ -39,14 +37,10 @@ use crate::{
 };
 
 const DEFAULT_RUN_TIME: Duration = Duration::from_secs(20);
+/// The longest search of a capacity.
+const DEFAULT_SEARCH_TIME: Duration = Duration::from_mins(30);
 /// How long a replay continues after its last event is due.
 const AFTER_THE_LAST: Duration = Duration::from_secs(1);
-/// How often it is looked whether the run can still pass.
-const LOOK_AHEAD: Duration = Duration::from_secs(1);
-/// How often it is looked whether requests are still in flight, and how long at most.
-const IN_FLIGHT: Duration = Duration::from_millis(20);
-const LONGEST_REQUEST: Duration = Duration::from_mins(1);
-
 #[derive(Debug, Error)]
 pub(crate) enum RunError {
     #[error("{error}{advice}", error = .0, advice = advice(.0))]
@@ -90,7 +84,8 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
     let daemon = Daemon::new(&settings.host, authorization.clone())?;
     let Prepared { source, names, plan, hours } = prepare(&settings)?;
     let schedule = Schedule::new(plan);
-    let run_time = schedule.lasts();
+    let run_time =
+        if settings.capacity.is_some() { settings.run_time.unwrap_or(DEFAULT_SEARCH_TIME) } else { schedule.lasts() };
     let longest = run_time.saturating_add(schedule.launch());
     let strangers = if matches!(names, Names::Own(_)) { Strangers::All } else { Strangers::Perhaps };
     let traffic = Arc::new(Traffic {
@@ -113,17 +108,26 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
         settings.seed
     ));
     let began_at = Utc::now();
-    let ending = tokio::spawn(end_as_by_interrupt());
+    let ending = tokio::spawn(ending::as_by_interrupt());
     let (early, ended_early) = oneshot::channel();
-    let looking_ahead = tokio::spawn(end_if_hopeless(Arc::clone(&traffic), settings.gates.clone(), early));
+    let looking_ahead = tokio::spawn(ending::if_hopeless(Arc::clone(&traffic), settings.gates.clone(), early));
     let showing = tokio::spawn(progress::show(Arc::clone(&traffic), run_time));
     let attack = GooseAttack::initialize_with_config(configuration(&settings, longest)).map_err(Box::new)?;
+    let search = settings
+        .capacity
+        .clone()
+        .map(|capacity| tokio::spawn(capacity::find(Arc::clone(&traffic), capacity, settings.gates.clone())));
     let watch = Watch::begin();
     let apart = logging::StandardOutputApart::begin();
     let outcome = Box::pin(attack.register_scenario(scenario(&traffic)).execute()).await;
     let lasted = traffic.schedule.elapsed().min(run_time);
     let plan = traffic.schedule.done();
     let generator = watch.end().await;
+    traffic.schedule.end();
+    let capacity = match search {
+        Some(search) => search.await.ok(),
+        None => None,
+    };
     showing.abort();
     ending.abort();
     looking_ahead.abort();
@@ -145,49 +149,12 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
         retries_made: traffic.retries.made(),
         ledger,
         generator,
+        capacity,
     };
     let report = Report::new(settings, record);
     let write = |dir: &Path| report.write(dir).map_err(|error| RunError::ReportDir(dir.to_owned(), error)).err();
     let unwritten = goose_failed.or(report.dir().and_then(write));
     Ok(Judged { report, unwritten })
-}
-
-/// Ends a run that cannot pass any more, if it is to be ended then, and tells why.
-async fn end_if_hopeless(traffic: Arc<Traffic>, gates: Gates, tell: oneshot::Sender<String>) {
-    if !gates.abort_on_fail {
-        return;
-    }
-    let mut ticks = interval(LOOK_AHEAD);
-    loop {
-        ticks.tick().await;
-        let plan = traffic.schedule.planned();
-        let why = why_hopeless(&gates, &traffic.recorder.lock(), &plan);
-        if let Some(why) = why {
-            logging::message(&format!("the run ends early, since it cannot pass any more: {why}"));
-            let _ = tell.send(why);
-            return end(&traffic).await;
-        }
-    }
-}
-
-/// Lets the requests in flight finish, and ends the run.
-async fn end(traffic: &Traffic) {
-    traffic.schedule.end();
-    let finished = async {
-        while traffic.schedule.in_flight() > 0 {
-            sleep(IN_FLIGHT).await;
-        }
-    };
-    let _ = timeout(LONGEST_REQUEST, finished).await;
-    let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGINT);
-}
-
-/// A service manager and CI end a program by SIGTERM. Goose knows only Ctrl-C, so one becomes the other.
-async fn end_as_by_interrupt() {
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
-    while terminate.recv().await.is_some() {
-        let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGINT);
-    }
 }
 
 fn authorization(value: &str) -> HeaderValue {
@@ -238,7 +205,11 @@ fn prepare(settings: &Settings) -> Result<Prepared, RunError> {
     })
 }
 
+/// Empty if steps are added while the run goes on.
 fn plan(settings: &Settings) -> Vec<Step> {
+    if settings.capacity.is_some() {
+        return Vec::new();
+    }
     if !settings.stages.is_empty() {
         return settings.stages.clone();
     }

@@ -1,0 +1,125 @@
+//! Finds the highest rate at which the gates still hold.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use tokio::time::{sleep, timeout};
+
+use super::ending;
+use crate::{
+    checks::gates::{Gates, Judged, judge_step},
+    generator::Watch,
+    logging,
+    measured::series::Summary,
+    traffic::Traffic,
+    workload::{kind::Selection, plan::Step, search::Search},
+};
+
+/// After a rate that was too much, the requests in flight have so long to finish before the next one begins.
+const RECOVERY: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(100);
+
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct CapacitySettings {
+    /// Of a step.
+    #[serde(rename = "step_seconds", serialize_with = "crate::settings::as_seconds")]
+    pub(crate) step: Duration,
+    /// The first rate that is tried, in requests a second.
+    pub(crate) first: u32,
+    /// How far the answer may be off, as a share of it.
+    pub(crate) precision: f64,
+    /// The lowest rate with which the run passes.
+    pub(crate) least: Option<u32>,
+}
+
+/// What a search found.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Capacity {
+    /// The highest rate at which the gates held, in requests a second. None if they held at no rate.
+    pub(crate) rate: Option<u32>,
+    /// The lowest rate at which they did not. None if they held at every rate.
+    pub(crate) failed: Option<u32>,
+    /// Whether the generator was the bottleneck at the lowest rate that did not hold: the server may keep up with more.
+    pub(crate) is_of_the_generator: bool,
+    /// Every rate that was tried, in that order.
+    pub(crate) tried: Vec<Tried>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Tried {
+    pub(crate) rate: u32,
+    /// The first gate that did not hold. None if all held.
+    pub(crate) missed: Option<String>,
+    /// Why it says more of the generator than of the server.
+    pub(crate) generator_was_the_bottleneck: Option<String>,
+    pub(crate) error_rate: f64,
+    #[serde(flatten)]
+    pub(crate) summary: Summary,
+}
+
+impl Capacity {
+    /// None if no lowest rate was asked for.
+    pub(crate) fn judge(&self, asked: &CapacitySettings) -> Option<Judged> {
+        let least = f64::from(asked.least?);
+        let measured = self.rate.map(f64::from);
+        let met = measured.is_some_and(|rate| rate >= least);
+        Some(Judged::new("capacity, requests a second,".to_owned(), least, measured, met))
+    }
+}
+
+/// Searches while the users of the run ask the schedule for requests, and ends the run.
+pub(super) async fn find(traffic: Arc<Traffic>, settings: CapacitySettings, gates: Gates) -> Capacity {
+    let mut search = Search::new(settings.first, settings.precision);
+    let mut tried: Vec<Tried> = Vec::new();
+    while !traffic.schedule.has_ended()
+        && let Some(rate) = search.next()
+    {
+        let one = attempt(&traffic, Step::of_rate(settings.step, rate), &gates).await;
+        let outcome =
+            one.missed.as_ref().map_or_else(|| "holds".to_owned(), |missed| format!("does not hold: {missed}"));
+        logging::message(&format!("{rate} requests a second: {outcome}"));
+        search.tell(rate, one.missed.is_none());
+        tried.push(one);
+    }
+    ending::end(&traffic).await;
+    let failed = search.failed();
+    let is_of_the_generator = tried
+        .iter()
+        .any(|one| Some(one.rate) == failed && one.missed.is_some() && one.generator_was_the_bottleneck.is_some());
+    Capacity { rate: search.held(), failed, is_of_the_generator, tried }
+}
+
+async fn attempt(traffic: &Traffic, step: Step, gates: &Gates) -> Tried {
+    let (rate, lasts) = (step.rate().unwrap_or_default(), step.lasts);
+    let watch = Watch::begin();
+    let place = traffic.schedule.add(step);
+    sleep(traffic.schedule.ends_in(place)).await;
+    let finished = async {
+        while traffic.schedule.in_flight() > 0 {
+            sleep(PAUSE).await;
+        }
+    };
+    let all_finished = timeout(RECOVERY, finished).await.is_ok();
+    let generator = watch.end().await;
+    let planned = traffic.schedule.planned().swap_remove(place).done;
+    let measured = traffic.recorder.lock();
+    let series = measured.of(Some(place), Selection::default());
+    let missed = if !planned.is_offered() {
+        Some(format!("{} of {} requests were made", planned.begun, planned.due.unwrap_or_default()))
+    } else if !all_finished {
+        Some(format!("requests were not answered within {} s", RECOVERY.as_secs()))
+    } else {
+        judge_step(gates, &measured, place, lasts)
+            .into_iter()
+            .find(|judged| !judged.met)
+            .map(|judged| judged.in_words())
+    };
+    let summary = series.summary(lasts);
+    Tried {
+        rate,
+        missed,
+        generator_was_the_bottleneck: generator.is_bottleneck(summary.p99_ms),
+        error_rate: series.error_rate(),
+        summary,
+    }
+}

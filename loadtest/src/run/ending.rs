@@ -1,0 +1,59 @@
+//! Ways in which a run ends before its time.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+    time::{interval, sleep, timeout},
+};
+
+use crate::{
+    checks::{gates::Gates, outlook::why_hopeless},
+    logging,
+    traffic::Traffic,
+};
+
+/// How often it is looked whether the run can still pass.
+const LOOK_AHEAD: Duration = Duration::from_secs(1);
+/// How often it is looked whether requests are still in flight, and how long at most.
+const IN_FLIGHT: Duration = Duration::from_millis(20);
+const LONGEST_REQUEST: Duration = Duration::from_mins(1);
+
+/// Ends a run that cannot pass any more, if it is to be ended then, and tells why.
+pub(super) async fn if_hopeless(traffic: Arc<Traffic>, gates: Gates, tell: oneshot::Sender<String>) {
+    if !gates.abort_on_fail {
+        return;
+    }
+    let mut ticks = interval(LOOK_AHEAD);
+    loop {
+        ticks.tick().await;
+        let plan = traffic.schedule.planned();
+        let why = why_hopeless(&gates, &traffic.recorder.lock(), &plan);
+        if let Some(why) = why {
+            logging::message(&format!("the run ends early, since it cannot pass any more: {why}"));
+            let _ = tell.send(why);
+            return end(&traffic).await;
+        }
+    }
+}
+
+/// Lets the requests in flight finish, and ends the run.
+pub(super) async fn end(traffic: &Traffic) {
+    traffic.schedule.end();
+    let finished = async {
+        while traffic.schedule.in_flight() > 0 {
+            sleep(IN_FLIGHT).await;
+        }
+    };
+    let _ = timeout(LONGEST_REQUEST, finished).await;
+    let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGINT);
+}
+
+/// A service manager and CI end a program by SIGTERM. Goose knows only Ctrl-C, so one becomes the other.
+pub(super) async fn as_by_interrupt() {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+    while terminate.recv().await.is_some() {
+        let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGINT);
+    }
+}
