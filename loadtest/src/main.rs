@@ -12,6 +12,7 @@
 //! Exit codes: 0 if everything was counted and every gate was met, 1 if not, 2 if there was no run or its reports
 //! could not be written.
 
+mod baseline;
 mod checks;
 mod generator;
 mod logging;

@@ -64,7 +64,7 @@ pub(crate) struct Judged {
     /// Why what was measured does not decide it.
     pub(crate) note: Option<String>,
     #[serde(skip)]
-    is_of_latency: bool,
+    pub(super) is_of_latency: bool,
 }
 
 impl Judged {

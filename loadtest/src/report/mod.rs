@@ -8,7 +8,9 @@ use std::{fs, io, path::Path};
 use serde::Serialize;
 
 use crate::{
+    baseline::Baseline,
     checks::{
+        comparison::Comparison,
         gates::{Judged, judge},
         verdict::Verdict,
     },
@@ -23,9 +25,9 @@ use crate::{
 };
 
 /// The version of report.json, which docs/load-testing.md describes. It grows with every incompatible change.
-const FORMAT: u32 = 3;
+pub(crate) const FORMAT: u32 = 3;
 
-const JSON: &str = "report.json";
+pub(crate) const JSON: &str = "report.json";
 const THROUGHPUT: &str = "throughput.svg";
 const LATENCY: &str = "latency.svg";
 pub(crate) const GOOSE: &str = "goose.html";
@@ -54,6 +56,7 @@ pub(crate) struct Report {
     kinds: Vec<KindSummary>,
     reads: Reads,
     gates: Vec<Judged>,
+    comparison: Option<Comparison>,
     /// Why the run says more of the generator than of the server.
     generator_was_the_bottleneck: Option<String>,
     over_time: OverTime,
@@ -84,7 +87,7 @@ struct OverTime {
 }
 
 impl Report {
-    pub(crate) fn new(settings: Settings, record: Record) -> Self {
+    pub(crate) fn new(settings: Settings, record: Record, baseline: Option<&Baseline>) -> Self {
         let (measured, lasted) = (&record.measured, record.lasted());
         let summary = |selection| measured.of(None, selection).summary(lasted);
         let all = summary(Selection::default());
@@ -94,6 +97,11 @@ impl Report {
             Some(capacity) => settings.capacity.iter().filter_map(|asked| capacity.judge(asked)).collect(),
             None => judge(&settings.gates, measured, |step| record.lasted_of(step)),
         };
+        let comparison = baseline.map(|baseline| baseline.compare(&record));
+        if let Some(comparison) = &comparison {
+            gates.extend(settings.gates.all.iter().filter_map(|gate| comparison.judge(gate)));
+        }
+        gates.extend(baseline.map(|baseline| baseline.judge_errors(measured)));
         if let Some(why) = &bottleneck {
             for judged in &mut gates {
                 judged.doubt(why);
@@ -126,6 +134,7 @@ impl Report {
             all,
             reads,
             gates,
+            comparison,
             generator_was_the_bottleneck: bottleneck,
             over_time: OverTime { span_seconds: over_time.span().as_secs(), spans: over_time.summaries() },
             record,

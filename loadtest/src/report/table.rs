@@ -1,7 +1,12 @@
 use std::fmt;
 
 use super::Report;
-use crate::{generator::Generator, measured::series::Summary, run::Capacity};
+use crate::{
+    checks::comparison::{Compared, Comparison, Ratio},
+    generator::Generator,
+    measured::series::Summary,
+    run::Capacity,
+};
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,6 +31,9 @@ impl fmt::Display for Report {
         match &self.record.capacity {
             Some(capacity) => capacity_lines(f, capacity)?,
             None => self.rate_line(f)?,
+        }
+        if let Some(comparison) = &self.comparison {
+            comparison_lines(f, comparison)?;
         }
         for judged in &self.gates {
             writeln!(f, "{} gate: {}", mark(judged.met), judged.in_words())?;
@@ -134,6 +142,17 @@ fn capacity_lines(f: &mut fmt::Formatter<'_>, capacity: &Capacity) -> fmt::Resul
         ""
     };
     writeln!(f, "{} capacity: {found}{bottleneck}", mark(capacity.rate.is_some()))
+}
+
+fn comparison_lines(f: &mut fmt::Formatter<'_>, comparison: &Comparison) -> fmt::Result {
+    writeln!(f, "       beside {}:", comparison.with)?;
+    writeln!(f, "       {:<32} {:>11} {:>11} {:>8}   99 % sure", "", "before", "now", "ratio")?;
+    for Compared { figure, requests, old, new, ratio } in &comparison.figures {
+        let Ratio { median, low, high, .. } = ratio;
+        let name = format!("{figure} of {requests}");
+        writeln!(f, "       {name:<32} {old:>11.2} {new:>11.2} {median:>8.3}   {low:.3} to {high:.3}")?;
+    }
+    Ok(())
 }
 
 fn row(f: &mut fmt::Formatter<'_>, name: &str, summary: &Summary) -> fmt::Result {

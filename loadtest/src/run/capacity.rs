@@ -71,6 +71,10 @@ impl Capacity {
 pub(super) async fn find(traffic: Arc<Traffic>, settings: CapacitySettings, gates: Gates) -> Capacity {
     let mut search = Search::new(settings.first, settings.precision);
     let mut tried: Vec<Tried> = Vec::new();
+    // Users must be there first, or the first rate would seem to be too much.
+    while !traffic.schedule.has_ended() && traffic.schedule.elapsed().is_zero() {
+        sleep(PAUSE).await;
+    }
     while !traffic.schedule.has_ended()
         && let Some(rate) = search.next()
     {

@@ -16,6 +16,7 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 use crate::{
+    baseline::{Baseline, BaselineError},
     checks::{
         ledger::{Ledger, Strangers},
         verdict::{AskError, Daemon},
@@ -47,6 +48,8 @@ pub(crate) enum RunError {
     NoDaemon(#[from] AskError),
     #[error(transparent)]
     Replay(#[from] ReplayError),
+    #[error(transparent)]
+    Baseline(#[from] BaselineError),
     #[error("cannot write to {0}: {1}; give a writable folder as --report-dir")]
     ReportDir(PathBuf, #[source] std::io::Error),
     #[error("the load generator could not start: {0:?}")]
@@ -80,6 +83,7 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
     if let Some(dir) = &settings.outputs.report_dir {
         report::prepare(dir).map_err(|error| RunError::ReportDir(dir.clone(), error))?;
     }
+    let baseline = settings.baseline.as_deref().map(Baseline::read).transpose()?;
     let authorization = settings.authorization.as_deref().map(authorization);
     let daemon = Daemon::new(&settings.host, authorization.clone())?;
     let Prepared { source, names, plan, hours } = prepare(&settings)?;
@@ -151,7 +155,7 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
         generator,
         capacity,
     };
-    let report = Report::new(settings, record);
+    let report = Report::new(settings, record, baseline.as_ref());
     let write = |dir: &Path| report.write(dir).map_err(|error| RunError::ReportDir(dir.to_owned(), error)).err();
     let unwritten = goose_failed.or(report.dir().and_then(write));
     Ok(Judged { report, unwritten })

@@ -63,27 +63,27 @@ const GATE_MS: &str = "[KIND][@STEP=]MS";
 pub(super) struct RatioArgs {
     /// The highest ratio of the median latency to that of the other run. For all of these gates, a ratio must be
     /// beyond the bound by more than the runs differ by themselves. Each may be given several times.
-    #[arg(long, value_name = GATE_RATIO, value_parser = given)]
+    #[arg(long, value_name = GATE_RATIO, value_parser = ratio, requires = "another_run")]
     max_p50_ratio: Vec<Given>,
 
     /// The highest ratio of the 90th percentile of latency.
-    #[arg(long, value_name = GATE_RATIO, value_parser = given)]
+    #[arg(long, value_name = GATE_RATIO, value_parser = ratio, requires = "another_run")]
     max_p90_ratio: Vec<Given>,
 
     /// The highest ratio of the 95th percentile of latency.
-    #[arg(long, value_name = GATE_RATIO, value_parser = given)]
+    #[arg(long, value_name = GATE_RATIO, value_parser = ratio, requires = "another_run")]
     max_p95_ratio: Vec<Given>,
 
     /// The highest ratio of the 99th percentile of latency.
-    #[arg(long, value_name = GATE_RATIO, value_parser = given)]
+    #[arg(long, value_name = GATE_RATIO, value_parser = ratio, requires = "another_run")]
     max_p99_ratio: Vec<Given>,
 
     /// The lowest ratio of the rate of answered requests.
-    #[arg(long, value_name = GATE_RATIO, value_parser = given)]
+    #[arg(long, value_name = GATE_RATIO, value_parser = ratio, requires = "another_run")]
     min_rps_ratio: Vec<Given>,
 }
 
-const GATE_RATIO: &str = "[KIND][@STEP=]RATIO";
+const GATE_RATIO: &str = "[KIND=]RATIO";
 
 #[derive(Debug, Error)]
 #[error(
@@ -97,6 +97,15 @@ fn given(text: &str) -> Result<Given, InvalidGate> {
     let part = if part.is_empty() && text.contains('=') { None } else { part.parse().ok() };
     part.zip(bound(number).ok()).ok_or(InvalidGate)
 }
+
+/// The steps of a run are the rounds of the two that are compared, so a ratio is of all of them.
+fn ratio(text: &str) -> Result<Given, InvalidRatio> {
+    given(text).ok().filter(|(part, _)| part.step.is_none()).ok_or(InvalidRatio)
+}
+
+#[derive(Debug, Error)]
+#[error("accepted is a number from 0 up, or KIND=NUMBER such as get=1.1 or post-past=1.3")]
+struct InvalidRatio;
 
 fn bound(text: &str) -> Result<f64, InvalidGate> {
     text.parse().ok().filter(|bound: &f64| bound.is_finite() && *bound >= 0.0).ok_or(InvalidGate)
@@ -123,12 +132,31 @@ impl FromStr for Part {
 #[error("accepted is a kind of requests, @ and the number of a step, or both")]
 pub(crate) struct InvalidPart;
 
+/// What a run is judged by, if nothing else is said.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Unless {
+    Capacity,
+    Baseline,
+    ComparedHost,
+}
+
+impl Unless {
+    fn gates(self) -> &'static [(Figure, Bound)] {
+        match self {
+            Self::Capacity => &[(Figure::P99, Bound::Number(100.0)), (Figure::ErrorRate, Bound::Number(0.001))],
+            Self::Baseline => &[(Figure::Rate, Bound::Ratio(0.5)), (Figure::P99, Bound::Ratio(2.0))],
+            Self::ComparedHost => &[(Figure::Rate, Bound::Ratio(0.9)), (Figure::P50, Bound::Ratio(1.1))],
+        }
+    }
+}
+
 impl Gates {
-    /// What must hold at a capacity, if nothing else is said.
-    pub(super) fn of_capacity(self) -> Self {
-        if self.all.is_empty() {
-            let gate = |figure, bound| Gate { figure, part: Part::default(), bound: Bound::Number(bound) };
-            return Self { all: vec![gate(Figure::P99, 100.0), gate(Figure::ErrorRate, 0.001)], ..self };
+    /// Adds the gates that are for this if no gate of their kind was given.
+    pub(super) fn unless_given(mut self, unless: Unless) -> Self {
+        let of_their_kind = |gate: &Gate| matches!(gate.bound, Bound::Number(_)) == matches!(unless, Unless::Capacity);
+        if !self.all.iter().any(of_their_kind) {
+            let gate = |&(figure, bound)| Gate { figure, part: Part::default(), bound };
+            self.all.extend(unless.gates().iter().map(gate));
         }
         self
     }
@@ -197,8 +225,22 @@ mod tests {
     }
 
     #[test]
+    fn a_ratio_is_for_all_rounds_and_needs_another_run() {
+        for (arguments, expected) in [
+            (["--max-p99-ratio=@1=2", "--baseline=x"], "KIND=NUMBER"),
+            (["--max-p99-ratio=2", "--shared"], "--baseline"),
+        ] {
+            let error = Args::try_parse_from(["loadtest"].iter().chain(&arguments)).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
     fn a_ratio_is_a_gate_too() {
-        let gates = Args::parse_from(["loadtest", "--max-p99-ratio", "1.2"]).into_settings().gates.all;
+        let gates = Args::parse_from(["loadtest", "--max-p99-ratio", "1.2", "--baseline", "report.json"])
+            .into_settings()
+            .gates
+            .all;
         assert_eq!((gates[0].figure, gates[0].bound), (Figure::P99, Bound::Ratio(1.2)));
     }
 }

@@ -2,6 +2,7 @@
 //! names say.
 
 mod capacity;
+mod comparing;
 mod gates;
 mod mix;
 mod outputs;
@@ -9,7 +10,7 @@ mod replay;
 mod stages;
 mod values;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Parser;
 use client::ServerUrl;
@@ -21,7 +22,8 @@ pub(crate) use self::mix::contract_mix;
 pub(crate) use self::outputs::Outputs;
 use self::{
     capacity::CapacityArgs,
-    gates::{GateArgs, RatioArgs},
+    comparing::ComparingArgs,
+    gates::{GateArgs, RatioArgs, Unless},
     mix::MixArgs,
     replay::ReplayArgs,
     stages::{Stage, steps},
@@ -112,6 +114,9 @@ pub(crate) struct Args {
     #[command(flatten, next_help_heading = "Capacity")]
     capacity: CapacityArgs,
 
+    #[command(flatten, next_help_heading = "Another run to compare with")]
+    comparing: ComparingArgs,
+
     #[command(flatten, next_help_heading = "Gates")]
     gates: GateArgs,
 
@@ -144,6 +149,8 @@ pub(crate) struct Settings {
     pub(crate) mix: MixSettings,
     pub(crate) replay: Option<ReplaySettings>,
     pub(crate) capacity: Option<CapacitySettings>,
+    /// An earlier report, or a folder of them.
+    pub(crate) baseline: Option<PathBuf>,
     #[serde(skip)]
     pub(crate) gates: Gates,
     #[serde(skip)]
@@ -157,7 +164,14 @@ impl Args {
         let users = most_of_stages.or(self.users).unwrap_or(if self.capacity.find_capacity { 500 } else { 64 });
         let mut stages = steps(&self.stages, |from, to| Load::Rate { from, to });
         stages.extend(steps(&self.user_stages, |from, to| Load::Users { from, to }));
-        let gates = Gates::given(self.gates, self.ratios);
+        let unless = [
+            (self.capacity.find_capacity, Unless::Capacity),
+            (self.comparing.baseline.is_some(), Unless::Baseline),
+            (self.comparing.compare_host.is_some(), Unless::ComparedHost),
+        ];
+        let given = Gates::given(self.gates, self.ratios);
+        let asked = unless.into_iter().filter(|(asked, _)| *asked);
+        let gates = asked.fold(given, |gates, (_, unless)| gates.unless_given(unless));
         Settings {
             host: host.to_string(),
             authorization: self.token.and_then(|given| given.0).map(|token| token.authorization()).or(of_host),
@@ -171,7 +185,8 @@ impl Args {
             retries: self.retries,
             mix: self.mix.into(),
             replay: self.replay.into_settings(),
-            gates: if self.capacity.find_capacity { gates.of_capacity() } else { gates },
+            gates,
+            baseline: self.comparing.baseline,
             capacity: self.capacity.into_settings(),
             outputs: self.outputs,
         }

@@ -1,0 +1,265 @@
+//! Another run beside this one: how many times as much each figure is, and whether that is beyond noise.
+
+use std::{fmt::Display, time::Duration};
+
+use serde::{Serialize, Serializer};
+
+use super::gates::{Bound, Figure, Gate, Judged};
+use crate::{
+    measured::{Measured, latencies::Precision, series::Series},
+    workload::kind::{Kind, Selection},
+};
+
+/// A single run does not say how much runs differ by themselves, and on shared machines they do. With fewer than so
+/// many to compare with, only a ratio beyond twice or half is a difference.
+const KNOWN_NOISE: usize = 5;
+const UNKNOWN_NOISE: f64 = 2.0;
+
+/// How sure it is that the true median of the ratios is between the two that are told.
+const CONFIDENCE: f64 = 0.99;
+
+/// The figures that are shown.
+const SHOWN: [Figure; 4] = [Figure::Rate, Figure::P50, Figure::P90, Figure::P99];
+
+/// The requests of a run, or of a round of one.
+#[derive(Debug, Clone)]
+pub(crate) struct Sample {
+    by_kind: Vec<(Kind, Series)>,
+    lasted: Duration,
+}
+
+/// A new sample and the old one that it is compared with.
+#[derive(Debug, Clone)]
+pub(crate) struct Pair {
+    pub(crate) old: Sample,
+    pub(crate) new: Sample,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Comparison {
+    /// What this run is compared with.
+    pub(crate) with: String,
+    pub(crate) figures: Vec<Compared>,
+    #[serde(skip)]
+    pairs: Vec<Pair>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Compared {
+    #[serde(serialize_with = "text")]
+    pub(crate) figure: Figure,
+    #[serde(serialize_with = "text")]
+    pub(crate) requests: Selection,
+    /// Medians.
+    pub(crate) old: f64,
+    pub(crate) new: f64,
+    pub(crate) ratio: Ratio,
+}
+
+/// How many times as much the new is as the old.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Ratio {
+    pub(crate) median: f64,
+    /// The true median lies between these with a confidence of 99 %. Of fewer than eleven pairs they are the smallest
+    /// and the largest.
+    pub(crate) low: f64,
+    pub(crate) high: f64,
+    /// Of each pair.
+    pub(crate) each: Vec<f64>,
+}
+
+impl Sample {
+    /// Of one step, or of all.
+    pub(crate) fn new(measured: &Measured, step: Option<usize>, lasted: Duration) -> Self {
+        let by_kind = Kind::ALL.into_iter().map(|kind| (kind, measured.of(step, kind.into())));
+        Self { by_kind: by_kind.filter(|(_, series)| series.requests() > 0).collect(), lasted }
+    }
+
+    fn figure(&self, figure: Figure, requests: Selection) -> Option<f64> {
+        let mut all = Series::new(Precision::Fine);
+        for (_, series) in self.by_kind.iter().filter(|(kind, _)| requests.holds(*kind)) {
+            all.add(series);
+        }
+        figure.of(&all, self.lasted)
+    }
+}
+
+impl Comparison {
+    pub(crate) fn new(with: String, pairs: Vec<Pair>) -> Self {
+        let in_both = |kind: &Kind| {
+            pairs.iter().any(|Pair { old, new }| {
+                [old, new].iter().all(|sample| sample.by_kind.iter().any(|(other, _)| other == kind))
+            })
+        };
+        let kinds = Kind::ALL.into_iter().filter(in_both).map(Selection::from);
+        let requests: Vec<Selection> = std::iter::once(Selection::default()).chain(kinds).collect();
+        let figures = requests.iter().flat_map(|&requests| SHOWN.map(|figure| (figure, requests)));
+        let figures = figures.filter_map(|(figure, requests)| compare(&pairs, figure, requests)).collect();
+        Self { with, figures, pairs }
+    }
+
+    /// Judges a gate whose bound is a ratio. None if it is not.
+    pub(crate) fn judge(&self, gate: &Gate) -> Option<Judged> {
+        let Bound::Ratio(asked) = gate.bound else { return None };
+        let compared = compare(&self.pairs, gate.figure, gate.part.selection);
+        // Of few runs the spread is not known.
+        let is_noise_known = self.pairs.len() >= KNOWN_NOISE;
+        let bound = match gate.figure.is_rate() {
+            _ if is_noise_known => asked,
+            true => asked.min(1.0 / UNKNOWN_NOISE),
+            false => asked.max(UNKNOWN_NOISE),
+        };
+        let met = compared.as_ref().is_some_and(|compared| compared.ratio.may_keep(gate.figure, bound));
+        let median = compared.as_ref().map(|compared| compared.ratio.median);
+        let is_near = median.is_some_and(|median| !gate.figure.keeps(median, asked));
+        let note = compared.filter(|_| met && is_near).map(|compared| {
+            if is_noise_known {
+                let Ratio { low, high, .. } = compared.ratio;
+                format!("which noise explains, since the ratio is between {low:.3} and {high:.3}")
+            } else {
+                format!(
+                    "which noise may explain: with fewer than {KNOWN_NOISE} runs to compare with, {bound} decides; \
+                     --compare-host tells smaller differences"
+                )
+            }
+        });
+        Some(Judged { note, ..Judged::new(gate.to_string(), asked, median, met) })
+    }
+}
+
+impl Ratio {
+    /// None without a ratio.
+    fn new(each: Vec<f64>) -> Option<Self> {
+        let mut sorted = each.clone();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let (first, last) = (*sorted.first()?, *sorted.last()?);
+        let outside = outside(sorted.len());
+        let (low, high) = match outside {
+            Some(outside) => (sorted[outside], sorted[sorted.len() - 1 - outside]),
+            None => (first, last),
+        };
+        Some(Self { median: median(&sorted), low, high, each })
+    }
+
+    /// Whether the bound may be kept, as far as it is known: a gate is missed only beyond noise.
+    fn may_keep(&self, figure: Figure, bound: f64) -> bool {
+        figure.keeps(if figure.is_rate() { self.high } else { self.low }, bound)
+    }
+}
+
+/// None if it is known of no pair. A new sample without the figure, because too few of its requests were answered, is
+/// infinitely worse.
+fn compare(pairs: &[Pair], figure: Figure, requests: Selection) -> Option<Compared> {
+    let worst = if figure.is_rate() { 0.0 } else { f64::INFINITY };
+    let (mut olds, mut news, mut each) = (Vec::new(), Vec::new(), Vec::new());
+    for Pair { old, new } in pairs {
+        let Some(old) = old.figure(figure, requests).filter(|old| *old > 0.0) else { continue };
+        let new = new.figure(figure, requests).unwrap_or(worst);
+        olds.push(old);
+        news.push(new);
+        each.push(new / old);
+    }
+    let ratio = Ratio::new(each)?;
+    for figures in [&mut olds, &mut news] {
+        figures.sort_unstable_by(f64::total_cmp);
+    }
+    Some(Compared { figure, requests, old: median(&olds), new: median(&news), ratio })
+}
+
+/// Of numbers in order.
+fn median(sorted: &[f64]) -> f64 {
+    let (low, high) = (sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
+    f64::midpoint(low, high)
+}
+
+/// How many of so many values may be left out at either end, so that the true median still lies between the others
+/// with the confidence. Half of the values are below it, so how many are is a binomial distribution: this is the
+/// interval of the sign test, which takes no distribution of the values for granted. None if there are too few values.
+fn outside(values: usize) -> Option<usize> {
+    let values = i32::try_from(values).ok()?;
+    let each_side = (1.0 - CONFIDENCE) / 2.0;
+    let (mut probability, mut below, mut outside) = (0.5_f64.powi(values), 0.0, None);
+    for left_out in 0..values / 2 {
+        below += probability;
+        if below > each_side {
+            break;
+        }
+        outside = usize::try_from(left_out).ok();
+        probability *= f64::from(values - left_out) / f64::from(left_out + 1);
+    }
+    outside
+}
+
+fn text<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Comparison, Pair, Ratio, Sample, outside};
+    use crate::{
+        checks::gates::{Bound, Figure, Gate, Judged, Part},
+        measured::{Measured, series::Outcome},
+        workload::kind::Kind,
+    };
+
+    fn sample(millis: u64) -> Sample {
+        let mut measured = Measured::new(Duration::from_secs(1));
+        for _ in 0..1_000 / millis {
+            measured.record(0, Kind::ALL[0], Outcome::Answered, Duration::from_millis(millis), Duration::ZERO);
+        }
+        Sample::new(&measured, None, Duration::from_secs(1))
+    }
+
+    /// Of servers whose answers take so many milliseconds, in each round.
+    fn judged(figure: Figure, bound: f64, rounds: &[(u64, u64)]) -> Judged {
+        let pairs = rounds.iter().map(|&(old, new)| Pair { old: sample(old), new: sample(new) });
+        let gate = Gate { figure, part: Part::default(), bound: Bound::Ratio(bound) };
+        Comparison::new("old".to_owned(), pairs.collect()).judge(&gate).unwrap()
+    }
+
+    #[test]
+    fn the_median_lies_between_those_that_the_sign_test_says() {
+        // The sums of binomial coefficients: of 20, 1 + 20 + 190 + 1,140 of 2^20 are 0.13 %, and with the next 0.59 %.
+        assert_eq!([7, 8, 10, 20, 40].map(outside), [None, Some(0), Some(0), Some(3), Some(11)]);
+    }
+
+    #[test]
+    fn a_gate_is_missed_only_beyond_the_spread() {
+        let slower = [(10, 12); 10];
+        assert!(!judged(Figure::P99, 1.1, &slower).met && !judged(Figure::Rate, 0.9, &slower).met);
+        let noisy =
+            [(10, 12), (10, 12), (10, 12), (10, 12), (10, 10), (10, 12), (10, 12), (10, 12), (10, 12), (10, 12)];
+        let judged = judged(Figure::P99, 1.1, &noisy);
+        assert!(judged.met && judged.note.unwrap().contains("noise"), "one of ten rounds was as fast as before");
+    }
+
+    #[test]
+    fn of_a_single_run_only_a_large_difference_is_one() {
+        for (new, met) in [(15, true), (19, true), (25, false)] {
+            assert_eq!(judged(Figure::P50, 1.2, &[(10, new)]).met, met, "{new}");
+            assert_eq!(judged(Figure::Rate, 0.9, &[(10, new)]).met, met, "{new}");
+        }
+        assert!(judged(Figure::P50, 1.2, &[(10, 15)]).note.unwrap().contains("--compare-host"));
+        assert_eq!(judged(Figure::P50, 1.2, &[(10, 11)]).note, None);
+    }
+
+    #[test]
+    fn a_server_that_answers_nothing_any_more_is_slower() {
+        let nothing = Sample { by_kind: Vec::new(), lasted: Duration::from_secs(1) };
+        let pairs = vec![Pair { old: sample(10), new: nothing }; 10];
+        for (figure, bound) in [(Figure::P99, 1e6), (Figure::Rate, 0.001)] {
+            let gate = Gate { figure, part: Part::default(), bound: Bound::Ratio(bound) };
+            assert!(!Comparison::new("old".to_owned(), pairs.clone()).judge(&gate).unwrap().met);
+        }
+    }
+
+    #[test]
+    fn the_median_is_between_its_bounds() {
+        let Ratio { median, low, high, .. } = Ratio::new((1..=20).map(f64::from).collect()).unwrap();
+        assert_eq!((median, low, high).partial_cmp(&(10.5, 4.0, 17.0)), Some(std::cmp::Ordering::Equal));
+        assert_eq!(Ratio::new(Vec::new()), None);
+    }
+}
