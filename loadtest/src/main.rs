@@ -2,6 +2,7 @@
 //! seen by every later read.
 //!
 //! - `run` puts these together, `progress` reports meanwhile, `report` writes the results;
+//! - `requests` writes the paths and bodies of requests;
 //! - `traffic` makes the requests through goose and checks each answer;
 //! - `checks` decides whether the run was right;
 //! - `recorder` takes down what is `measured`, and `generator` what that costs; all of it is the `record` of a run;
@@ -21,6 +22,7 @@ mod progress;
 mod record;
 mod recorder;
 mod report;
+mod requests;
 mod run;
 mod settings;
 mod traffic;

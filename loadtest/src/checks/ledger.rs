@@ -1,5 +1,5 @@
-//! The events that this run sent, and their answers, by hour: the least and the most that the counts of each hour may
-//! be.
+//! The events that this run sent, and their answers, by hour of a site: the least and the most that the
+//! counts of each may be.
 //!
 //! An event is open from before it is sent until it is answered. An acknowledged event must be counted, a refused one
 //! must not. An event without an answer stays open and may be counted or not. So at every moment `before +
@@ -11,10 +11,10 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use model::{EventKind, Hour, HourCounts};
+use model::{EventKind, HourCounts};
 use serde::{Serialize, Serializer};
 
-use crate::workload::{mix::PlannedEvent, visitors::Visitor};
+use crate::workload::{mix::PlannedEvent, sites::SiteHour, visitors::Visitor};
 
 /// Whether the hours counted this run's visitors before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub(crate) struct Ledger {
     strangers: Strangers,
     /// Whether other clients write too. Then there is no upper bound.
     shared: bool,
-    pages: Mutex<HashMap<Hour, Page>>,
+    pages: Mutex<HashMap<SiteHour, Page>>,
 }
 
 #[derive(Debug, Default)]
@@ -115,7 +115,7 @@ impl Serialize for Fault {
 
 impl Ledger {
     /// Begins with the counts of these hours. Other hours begin at zero.
-    pub(crate) fn new(before: HashMap<Hour, HourCounts>, strangers: Strangers, shared: bool) -> Self {
+    pub(crate) fn new(before: HashMap<SiteHour, HourCounts>, strangers: Strangers, shared: bool) -> Self {
         let pages = before.into_iter().map(|(hour, before)| (hour, Page { before, ..Page::default() })).collect();
         Self { strangers, shared, pages: Mutex::new(pages) }
     }
@@ -152,16 +152,16 @@ impl Ledger {
         }
     }
 
-    pub(crate) fn bounds(&self, hour: Hour) -> Bounds {
+    pub(crate) fn bounds(&self, hour: SiteHour) -> Bounds {
         self.pages().get(&hour).map_or_else(
             || Page::default().bounds(self.strangers, self.shared),
             |page| page.bounds(self.strangers, self.shared),
         )
     }
 
-    /// The hours that events were sent for, in ascending order.
-    pub(crate) fn touched(&self) -> Vec<Hour> {
-        let mut hours: Vec<Hour> =
+    /// The hours that events were sent for, site by site, in ascending order.
+    pub(crate) fn touched(&self) -> Vec<SiteHour> {
+        let mut hours: Vec<SiteHour> =
             self.pages().iter().filter(|(_, page)| page.touched).map(|(&hour, _)| hour).collect();
         hours.sort_unstable();
         hours
@@ -175,7 +175,7 @@ impl Ledger {
             .fold((0, 0), |(acknowledged, open), page| (acknowledged + sum(page.acknowledged), open + sum(page.open)))
     }
 
-    fn pages(&self) -> MutexGuard<'_, HashMap<Hour, Page>> {
+    fn pages(&self) -> MutexGuard<'_, HashMap<SiteHour, Page>> {
         // No code that holds the lock panics halfway.
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -216,16 +216,16 @@ impl Events {
 mod tests {
     use std::collections::HashMap;
 
-    use model::{EventKind, Hour, HourCounts, Timestamp};
+    use model::{EventKind, HourCounts, Timestamp};
 
     use super::{Answer, Ledger, Strangers};
-    use crate::workload::mix::PlannedEvent;
+    use crate::workload::{mix::PlannedEvent, sites::SiteHour};
 
     fn event(visitor: u64, kind: EventKind) -> PlannedEvent {
-        PlannedEvent { at: Timestamp::from_millis(5).unwrap(), visitor, kind }
+        PlannedEvent { site: 0, at: Timestamp::from_millis(5).unwrap(), visitor, kind }
     }
 
-    fn hour() -> Hour {
+    fn hour() -> SiteHour {
         event(0, EventKind::Click).hour()
     }
 
@@ -274,6 +274,18 @@ mod tests {
         ledger.close(&twice, Answer::Refused);
         assert_eq!(ledger.bounds(hour()).least, counts(11, 3, 31));
         assert_eq!(ledger.bounds(hour()).most, Some(counts(11, 3, 31)));
+    }
+
+    #[test]
+    fn each_site_counts_its_own_events_and_visitors() {
+        let ledger = ledger(Strangers::All, false);
+        let elsewhere = PlannedEvent { site: 1, ..event(1, EventKind::Click) };
+        let both = [event(1, EventKind::Click), elsewhere];
+        ledger.open(&both);
+        ledger.close(&both, Answer::Acknowledged);
+        assert_eq!(ledger.touched(), [hour(), elsewhere.hour()]);
+        assert_eq!(ledger.bounds(hour()).least, counts(11, 3, 30));
+        assert_eq!(ledger.bounds(elsewhere.hour()).least, counts(1, 1, 0));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! compares the measurements with the command line, `outlook` while the run goes on.
 
 pub(crate) mod comparison;
+pub(crate) mod daemon;
 pub(crate) mod gates;
 pub(crate) mod ledger;
 pub(crate) mod outlook;

@@ -65,7 +65,7 @@ impl Report {
         )?;
         for hour in ledger.hours.iter().filter(|hour| !hour.faults.is_empty()) {
             for fault in &hour.faults {
-                writeln!(f, "       {} counts {fault}", hour.hour)?;
+                writeln!(f, "       {} counts {fault}", hour.name())?;
             }
         }
         match &ledger.unverified {

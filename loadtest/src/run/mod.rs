@@ -18,14 +18,16 @@ use tokio::sync::oneshot;
 use crate::{
     baseline::{Baseline, BaselineError},
     checks::{
-        ledger::{Ledger, Strangers},
-        verdict::{AskError, Daemon},
+        daemon::{AskError, Daemon},
+        ledger::Strangers,
+        verdict::Verdict,
     },
     generator::Watch,
     logging, progress,
     record::Record,
     recorder::Recorder,
     report::{self, Report},
+    requests::Requests,
     settings::Settings,
     traffic::{Choices, Retries, Source, Traffic, scenario},
     workload::{
@@ -33,6 +35,7 @@ use crate::{
         plan::{Load, Side, Step},
         replay::{Replay, ReplayError},
         schedule::Schedule,
+        sites::{SiteHour, Sites},
         visitors::Names,
     },
 };
@@ -67,6 +70,9 @@ fn advice(error: &AskError) -> &'static str {
             "; https:// is for a server with a certificate that this machine trusts and that names this host; analyticsd \
              itself speaks http://"
         }
+        AskError::NoSite { .. } => {
+            ". Or start the daemon with --new-sites, and give a token that may write to all sites: then events make them"
+        }
         AskError::NoAnswer { .. } | AskError::NoCounts { .. } => {
             "; is analyticsd running? Start it with `analyticsd --embedded`, or point --host at it"
         }
@@ -86,18 +92,19 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
     let baseline = settings.baseline.as_deref().map(Baseline::read).transpose()?;
     let authorization = settings.authorization.as_deref().map(authorization);
     let daemon = Daemon::new(&settings.host, authorization.clone())?;
-    let Prepared { source, names, plan, hours } = prepare(&settings)?;
+    let Prepared { source, requests, plan, hours } = prepare(&settings)?;
     let schedule = Schedule::new(plan);
     let run_time =
         if settings.capacity.is_some() { settings.run_time.unwrap_or(DEFAULT_SEARCH_TIME) } else { schedule.lasts() };
     let longest = run_time.saturating_add(schedule.launch());
-    let strangers = if matches!(names, Names::Own(_)) { Strangers::All } else { Strangers::Perhaps };
+    let strangers = if matches!(requests.names, Names::Own(_)) { Strangers::All } else { Strangers::Perhaps };
+    let ledger = daemon.begin(&requests, hours, strangers, settings.shared).await?;
     let traffic = Arc::new(Traffic {
         source,
         retries: Retries::new(settings.retries, authorization),
-        names,
+        requests,
         schedule,
-        ledger: Ledger::new(daemon.counts_of(&hours).await?, strangers, settings.shared),
+        ledger,
         recorder: Recorder::new(run_time),
         freshness_every: settings.freshness_every,
         posts: AtomicU32::new(0),
@@ -143,7 +150,7 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
         Err(error) => return Err(error.into()),
     };
 
-    let ledger = daemon.verify(&traffic.ledger).await;
+    let ledger = Verdict::of(&daemon, &traffic.requests, &traffic.ledger).await;
     let record = Record {
         began_at,
         ended_early: ended_early.await.ok(),
@@ -169,26 +176,27 @@ fn authorization(value: &str) -> HeaderValue {
 
 struct Prepared {
     source: Source,
-    names: Names,
+    requests: Requests,
     plan: Vec<Step>,
-    hours: Vec<Hour>,
+    hours: Vec<SiteHour>,
 }
 
 fn prepare(settings: &Settings) -> Result<Prepared, RunError> {
     let now = Timestamp::now();
     if let Some(replay) = &settings.replay {
-        let Replay { events, times, names, skipped } = Replay::read(replay, now)?;
+        let Replay { events, times, names, sites, skipped } = Replay::read(replay, now)?;
         let span = times.last().copied().unwrap_or_default();
         logging::message(&format!(
             "replaying {} events within {} s; skipped {skipped} lines without an event",
             events.len(),
             span.as_secs()
         ));
-        let mut hours: Vec<Hour> = events.iter().map(PlannedEvent::hour).collect();
+        let mut hours: Vec<SiteHour> = events.iter().map(PlannedEvent::hour).collect();
+        hours.sort_unstable();
         hours.dedup();
         return Ok(Prepared {
             source: Source::Events(events),
-            names,
+            requests: Requests { names, sites },
             plan: vec![Step {
                 lasts: settings.run_time.unwrap_or(span + AFTER_THE_LAST),
                 load: Load::Times { after: times },
@@ -201,11 +209,18 @@ fn prepare(settings: &Settings) -> Result<Prepared, RunError> {
     let run_time = plan.iter().map(|step| step.lasts).sum();
     // Names that only this run uses make the number of users exact.
     let names = Names::Own(format!("load-{:016x}", rand::random::<u64>()));
+    let mut sites: Vec<_> = settings.mix.sites.iter().cloned().map(Some).collect();
+    if sites.is_empty() {
+        sites.push(None);
+    }
+    let sites = Sites::new(sites);
+    let hours = around(Hour::containing(now), settings.mix.past_hours, run_time);
+    let of_site = |site| hours.iter().map(move |&hour| SiteHour { site, hour });
     Ok(Prepared {
+        hours: sites.all().flat_map(of_site).collect(),
         source: Source::Mix(Mix::new(settings.mix.clone())),
-        names,
+        requests: Requests { names, sites },
         plan,
-        hours: around(Hour::containing(now), settings.mix.past_hours, run_time),
     })
 }
 

@@ -1,6 +1,9 @@
 use model::wire::MAX_BATCH_EVENTS;
 
-use super::values::{half_life, share, skew};
+use super::{
+    sites::SiteArgs,
+    values::{half_life, share, skew},
+};
 use crate::workload::mix::MixSettings;
 
 #[derive(Debug, clap::Args)]
@@ -44,6 +47,9 @@ pub(super) struct MixArgs {
     /// The number of events in a batch.
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_BATCH_EVENTS as i64))]
     batch_size: u32,
+
+    #[command(flatten)]
+    sites: SiteArgs,
 }
 
 impl From<MixArgs> for MixSettings {
@@ -59,6 +65,8 @@ impl From<MixArgs> for MixSettings {
             zipf: args.zipf,
             batch_share: args.batch_share,
             batch_size: args.batch_size as usize,
+            sites: args.sites.names(),
+            site_zipf: args.sites.site_zipf,
         }
     }
 }

@@ -7,6 +7,7 @@ mod gates;
 mod mix;
 mod outputs;
 mod replay;
+mod sites;
 mod stages;
 mod values;
 

@@ -1,9 +1,10 @@
-use model::{EventKind, Hour, Timestamp};
+use model::{EventKind, Hour, SiteName, Timestamp};
 use rand::{Rng, RngExt};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::workload::{
     kind::{Age, Kind, Method},
+    sites::{Site, SiteHour},
     visitors::{Visitor, Visitors},
 };
 
@@ -30,18 +31,28 @@ pub(crate) struct MixSettings {
     pub(crate) batch_share: f64,
     /// In events.
     pub(crate) batch_size: usize,
+    /// The first is the most frequent; none: all is for the site without a name.
+    #[serde(serialize_with = "names")]
+    pub(crate) sites: Vec<SiteName>,
+    /// The exponent of Zipf's law, by which some sites get more requests than others.
+    pub(crate) site_zipf: f64,
+}
+
+fn names<S: Serializer>(sites: &[SiteName], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(sites.iter().map(SiteName::as_str))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PlannedEvent {
+    pub(crate) site: Site,
     pub(crate) at: Timestamp,
     pub(crate) visitor: Visitor,
     pub(crate) kind: EventKind,
 }
 
 impl PlannedEvent {
-    pub(crate) fn hour(&self) -> Hour {
-        Hour::containing(self.at)
+    pub(crate) fn hour(&self) -> SiteHour {
+        SiteHour { site: self.site, hour: Hour::containing(self.at) }
     }
 }
 
@@ -49,8 +60,8 @@ impl PlannedEvent {
 pub(crate) enum Task {
     Post(PlannedEvent),
     Batch(Vec<PlannedEvent>),
-    /// The counts of the hour that contains this time.
-    Get(Timestamp),
+    /// The counts of an hour.
+    Get(SiteHour),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +86,8 @@ impl Request {
 pub(crate) struct Mix {
     settings: MixSettings,
     visitors: Visitors,
+    /// None if there is only one.
+    sites: Option<Visitors>,
     /// How likely a past hour is, relative to the one after it; below 1.
     decay: f64,
 }
@@ -82,15 +95,18 @@ pub(crate) struct Mix {
 impl Mix {
     pub(crate) fn new(settings: MixSettings) -> Self {
         let visitors = Visitors::new(settings.visitors, settings.zipf);
+        let sites = u32::try_from(settings.sites.len()).expect("the command line accepts fewer");
+        let sites = (sites > 1).then(|| Visitors::new(sites, settings.site_zipf));
         let decay = (-settings.past_half_life_hours.recip()).exp2();
-        Self { settings, visitors, decay }
+        Self { settings, visitors, sites, decay }
     }
 
     pub(crate) fn choose(&self, rng: &mut impl Rng, now: Timestamp) -> Request {
         let MixSettings { post_share, post_current, get_current, batch_share, batch_size, .. } = self.settings;
         if !rng.random_bool(post_share) {
             let age = choose_age(rng, get_current);
-            return Request { age, task: Task::Get(self.choose_instant(rng, age, now)) };
+            let (site, at) = (self.choose_site(rng), self.choose_instant(rng, age, now));
+            return Request { age, task: Task::Get(SiteHour { site, hour: Hour::containing(at) }) };
         }
         let is_batch = rng.random_bool(batch_share);
         let age = choose_age(rng, post_current);
@@ -103,10 +119,16 @@ impl Mix {
     }
 
     fn choose_event(&self, rng: &mut impl Rng, age: Age, now: Timestamp) -> PlannedEvent {
+        let site = self.choose_site(rng);
         let at = self.choose_instant(rng, age, now);
         let visitor = self.visitors.choose(rng);
         let click = rng.random_bool(self.settings.click_share);
-        PlannedEvent { at, visitor, kind: if click { EventKind::Click } else { EventKind::Impression } }
+        PlannedEvent { site, at, visitor, kind: if click { EventKind::Click } else { EventKind::Impression } }
+    }
+
+    fn choose_site(&self, rng: &mut impl Rng) -> Site {
+        let site = self.sites.as_ref().map_or(0, |sites| sites.choose(rng));
+        Site::try_from(site).expect("there are fewer")
     }
 
     /// The present, or any instant of a past hour.
@@ -144,7 +166,10 @@ mod tests {
     use rand::{SeedableRng, rngs::StdRng};
 
     use super::{Mix, MixSettings, PlannedEvent, Request, Task};
-    use crate::{settings::contract_mix, workload::kind::Age};
+    use crate::{
+        settings::contract_mix,
+        workload::{kind::Age, sites::Site},
+    };
 
     const DRAWS: usize = 100_000;
 
@@ -170,7 +195,7 @@ mod tests {
         match &request.task {
             Task::Post(event) => vec![event.at],
             Task::Batch(events) => events.iter().map(|event| event.at).collect(),
-            Task::Get(at) => vec![*at],
+            Task::Get(asked) => vec![asked.hour.start()],
         }
     }
 
@@ -221,9 +246,11 @@ mod tests {
     #[test]
     fn the_present_is_asked_for_as_it_is_and_the_past_never_lies_in_the_current_hour() {
         for (now, request) in requests(contract_mix(), 3) {
+            // Counts are those of an hour, whatever the instant.
+            let present = if matches!(request.task, Task::Get(_)) { Hour::containing(now).start() } else { now };
             for at in instants(&request) {
                 match request.age {
-                    Age::Current => assert_eq!(at, now),
+                    Age::Current => assert_eq!(at, present),
                     Age::Past => {
                         let hours = (Hour::containing(now).start().millis() - Hour::containing(at).start().millis())
                             / 3_600_000;
@@ -245,14 +272,33 @@ mod tests {
         };
         let mut turns: HashMap<i64, usize> = HashMap::new();
         for (now, request) in requests(settings, 4) {
-            let Task::Get(at) = request.task else { panic!("only counts are asked for") };
-            let back = Hour::containing(now).start().millis() - Hour::containing(at).start().millis();
+            let Task::Get(asked) = request.task else { panic!("only counts are asked for") };
+            let back = Hour::containing(now).start().millis() - asked.hour.start().millis();
             *turns.entry(back / 3_600_000).or_default() += 1;
         }
         for (back, share) in [(1, 8.0 / 15.0), (2, 4.0 / 15.0), (3, 2.0 / 15.0), (4, 1.0 / 15.0)] {
             assert!(is_about(turns[&back], DRAWS, share), "{turns:?}");
         }
         assert_eq!(turns.len(), 4, "{turns:?}");
+    }
+
+    #[test]
+    fn sites_are_chosen_for_events_and_counts_by_zipfs_law() {
+        let sites = ["shop", "blog", "wiki"].map(|name| name.parse().unwrap()).to_vec();
+        let settings = MixSettings { batch_share: 0.5, batch_size: 2, sites, site_zipf: 1.0, ..contract_mix() };
+        let requests = requests(settings, 8);
+        let events: Vec<Site> = events(&requests).iter().map(|event| event.site).collect();
+        let gets = requests.iter().filter_map(|(_, request)| match request.task {
+            Task::Get(asked) => Some(asked.site),
+            _ => None,
+        });
+        for chosen in [events, gets.collect()] {
+            for (site, share) in [(0, 6.0 / 11.0), (1, 3.0 / 11.0), (2, 2.0 / 11.0)] {
+                let seen = chosen.iter().filter(|&&chosen| chosen == site).count();
+                assert!(is_about(seen, chosen.len(), share), "{site}: {seen} of {}", chosen.len());
+            }
+        }
+        assert_eq!(Mix::new(contract_mix()).sites.map(|_| ()), None, "there is one without a name");
     }
 
     #[test]

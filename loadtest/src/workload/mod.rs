@@ -6,4 +6,5 @@ pub(crate) mod plan;
 pub(crate) mod replay;
 pub(crate) mod schedule;
 pub(crate) mod search;
+pub(crate) mod sites;
 pub(crate) mod visitors;

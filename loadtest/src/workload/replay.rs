@@ -1,10 +1,10 @@
 //! Reads a file of events to send again.
 
-use std::{collections::HashMap, fs::File, path::PathBuf, time::Duration};
+use std::{collections::HashMap, fs::File, hash::Hash, path::PathBuf, time::Duration};
 
 use event_files::{Content, ReadError, Reading, Records};
 use model::{
-    Timestamp, UserName,
+    SiteName, Timestamp, UserName,
     wire::{SentEvent, SentVisitor},
 };
 use serde::Serialize;
@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use super::{
     mix::PlannedEvent,
+    sites::{Site, Sites},
     visitors::{Names, Visitor},
 };
 
@@ -34,6 +35,7 @@ pub(crate) struct Replay {
     /// When each event is due after the start.
     pub(crate) times: Vec<Duration>,
     pub(crate) names: Names,
+    pub(crate) sites: Sites,
     /// Lines without an event.
     pub(crate) skipped: u64,
 }
@@ -59,16 +61,19 @@ impl Replay {
         let mut records = Records::open(file, &settings.reading).map_err(unreadable)?;
         let (mut events, mut skipped) = (Vec::new(), 0);
         let mut visitors: HashMap<UserName, Visitor> = HashMap::new();
+        let mut sites: HashMap<Option<SiteName>, Site> = HashMap::new();
         while let Some(record) = records.next().map_err(unreadable)? {
-            let Content::Event(SentEvent { at, kind, visitor: SentVisitor::Named(user), .. }) = record.content else {
+            let Content::Event(SentEvent { at, kind, visitor: SentVisitor::Named(user), site, .. }) = record.content
+            else {
                 skipped += 1;
                 continue;
             };
             if events.len() == MOST_EVENTS {
                 return Err(ReplayError::TooLong(name));
             }
-            let next = visitors.len() as Visitor;
-            events.push(PlannedEvent { at, visitor: *visitors.entry(user).or_insert(next), kind });
+            let visitor = place(&mut visitors, user);
+            let site = place(&mut sites, site);
+            events.push(PlannedEvent { site, at, visitor, kind });
         }
         events.sort_by_key(|event| event.at);
         let (Some(first), Some(last)) = (events.first().map(|e| e.at), events.last().map(|e| e.at)) else {
@@ -79,11 +84,22 @@ impl Replay {
         for event in &mut events {
             event.at = Timestamp::from_millis(event.at.millis() + shift).unwrap_or(Timestamp::MIN);
         }
-        let mut names: Vec<(UserName, Visitor)> = visitors.into_iter().collect();
-        names.sort_unstable_by_key(|(_, visitor)| *visitor);
-        let names = Names::Listed(names.into_iter().map(|(name, _)| name).collect());
-        Ok(Self { events, times, names, skipped })
+        let names = Names::Listed(in_order(visitors));
+        let sites = Sites::new(in_order(sites));
+        Ok(Self { events, times, names, sites, skipped })
     }
+}
+
+/// The place of a name among those that came before, or the next one.
+fn place<K: Eq + Hash, P: Copy + TryFrom<usize>>(places: &mut HashMap<K, P>, name: K) -> P {
+    let next = P::try_from(places.len()).ok().expect("there are no more names than events");
+    *places.entry(name).or_insert(next)
+}
+
+fn in_order<K, P: Ord>(places: HashMap<K, P>) -> Vec<K> {
+    let mut names: Vec<(K, P)> = places.into_iter().collect();
+    names.sort_unstable_by(|(_, one), (_, other)| one.cmp(other));
+    names.into_iter().map(|(name, _)| name).collect()
 }
 
 fn passed(from: Timestamp, to: Timestamp) -> Duration {
@@ -95,7 +111,7 @@ mod tests {
     use std::{io::Write, time::Duration};
 
     use event_files::Reading;
-    use model::{EventKind, Timestamp};
+    use model::{EventKind, SiteName, Timestamp};
 
     use super::{Replay, ReplayError, ReplaySettings};
 
@@ -115,7 +131,7 @@ mod tests {
         let lines = "\
 {\"timestamp\":1431857163000,\"user\":\"ann\",\"event\":\"click\"}
 no event
-{\"timestamp\":1431857103000,\"user\":\"bob\",\"event\":\"impression\"}
+{\"timestamp\":1431857103000,\"user\":\"bob\",\"event\":\"impression\",\"site\":\"shop\"}
 {\"timestamp\":1431857223000,\"user\":\"ann\",\"event\":\"impression\"}
 ";
         let replay = replay(lines, 60.0).unwrap();
@@ -125,6 +141,8 @@ no event
         let names: Vec<_> = replay.events.iter().map(|event| replay.names.of(event.visitor).into_owned()).collect();
         assert_eq!(names, ["bob", "ann", "ann"]);
         assert_eq!(replay.events[1].kind, EventKind::Click);
+        let sites = replay.events.iter().map(|event| replay.sites.name(event.site).map(SiteName::as_str));
+        assert_eq!(sites.collect::<Vec<_>>(), [Some("shop"), None, None]);
         assert_eq!(replay.skipped, 1);
     }
 

@@ -1,131 +1,38 @@
 //! Servers that answer as analyticsd does and break a promise: a verdict that cannot fail says nothing.
 
-use std::{
-    collections::{HashMap, HashSet},
-    net::Ipv4Addr,
-    sync::{Arc, Mutex},
-    time::Duration,
+use std::{net::Ipv4Addr, process::Stdio, time::Duration};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    time::{sleep, timeout},
 };
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use warp::{Filter, http::StatusCode};
+use crate::{
+    liar::{Liar, Lie},
+    load, loadtest, result_of,
+};
 
-use crate::{load, result_of};
+/// What one wrong event is among.
+const MANY: u64 = 100_000;
 
-/// What a liar does wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lie {
-    /// Nothing: the test of the tests.
-    None,
-    /// Acknowledges one event in ten without counting it.
-    Loses,
-    /// Counts one event in ten twice.
-    CountsTwice,
-    /// Forgets one new user in ten.
-    MissesUsers,
-    /// Answers reads from what it counted a while ago.
-    ReadsLate,
-    /// Refuses one event in ten, and counts it all the same.
-    KeepsWhatItRefuses,
-    /// Refuses one event in three: no lie, as long as it says so.
-    RefusesSome,
-    /// Refuses every event.
-    RefusesAll,
-    /// Answers some reads 200, but with other words.
-    Babbles,
-    /// Takes a tenth of a second for each answer.
-    IsSlow,
-}
-
-#[derive(Debug, Default, Clone)]
-struct Counted {
-    users: HashSet<String>,
-    clicks: u64,
-    impressions: u64,
-}
-
-#[derive(Debug, Default)]
-struct Memory {
-    events: u64,
-    reads: u64,
-    hours: HashMap<i64, Counted>,
-    /// What late reads are answered from.
-    old: HashMap<i64, Counted>,
-}
-
-impl Memory {
-    fn post(&mut self, hour: i64, query: &HashMap<String, String>, lie: Lie) -> StatusCode {
-        if lie == Lie::RefusesAll {
-            return StatusCode::SERVICE_UNAVAILABLE;
+/// Loads a liar until many events came, and ends the run.
+async fn run_until_many(liar: &Liar, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = loadtest();
+    command.args(["--host", &liar.url, "--users", "4", "--run-time", "10min"]).args(arguments);
+    let run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let came = async {
+        while liar.memory().events < MANY + 10_000 {
+            sleep(Duration::from_millis(20)).await;
         }
-        self.events += 1;
-        if lie == Lie::RefusesSome && self.events.is_multiple_of(3) {
-            return StatusCode::SERVICE_UNAVAILABLE;
-        }
-        let tenth = self.events.is_multiple_of(10);
-        if tenth && lie == Lie::Loses {
-            return StatusCode::NO_CONTENT;
-        }
-        let counted = self.hours.entry(hour).or_default();
-        let weight = if tenth && lie == Lie::CountsTwice { 2 } else { 1 };
-        if query["event"] == "click" {
-            counted.clicks += weight;
-        } else {
-            counted.impressions += weight;
-        }
-        if !(tenth && lie == Lie::MissesUsers) {
-            counted.users.insert(query["user"].clone());
-        }
-        if tenth && lie == Lie::KeepsWhatItRefuses { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::NO_CONTENT }
-    }
-
-    fn get(&mut self, hour: i64, lie: Lie) -> String {
-        self.reads += 1;
-        // Only while the load goes on, since there is no run where the first reads are not answered.
-        if lie == Lie::Babbles && self.events > 0 && self.reads.is_multiple_of(50) {
-            return "moment, please".to_owned();
-        }
-        // Only while the load goes on: at the end all is counted, so that the verdict on the hours alone would find
-        // nothing.
-        let late = lie == Lie::ReadsLate && self.reads % 50 == 49;
-        if self.reads.is_multiple_of(50) {
-            self.old = self.hours.clone();
-        }
-        let Counted { users, clicks, impressions } =
-            if late { &self.old } else { &self.hours }.get(&hour).cloned().unwrap_or_default();
-        format!("unique_users,{}\nclicks,{clicks}\nimpressions,{impressions}\n", users.len())
-    }
-}
-
-/// Starts a server that lies, and returns where it listens. It ends with the test.
-async fn liar(lie: Lie) -> String {
-    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let memory = Arc::new(Mutex::new(Memory::default()));
-    let route = warp::path!("analytics").and(warp::method()).and(warp::query::<HashMap<String, String>>()).then(
-        move |method: warp::http::Method, query: HashMap<String, String>| {
-            let memory = Arc::clone(&memory);
-            async move {
-                if lie == Lie::IsSlow {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-                let hour = query["timestamp"].parse::<i64>().unwrap().div_euclid(3_600_000);
-                let mut memory = memory.lock().unwrap();
-                if method == warp::http::Method::POST {
-                    warp::reply::with_status(String::new(), memory.post(hour, &query, lie))
-                } else {
-                    warp::reply::with_status(memory.get(hour, lie), StatusCode::OK)
-                }
-            }
-        },
-    );
-    tokio::spawn(warp::serve(route).incoming(listener).run());
-    format!("http://{address}")
+    };
+    timeout(Duration::from_mins(2), came).await.expect("many events come");
+    harness::signal(run.id().unwrap(), "INT").await.unwrap();
+    result_of(&timeout(Duration::from_mins(1), run.wait_with_output()).await.expect("the run ends").unwrap())
 }
 
 async fn run_against(lie: Lie, arguments: &[&str]) -> (Option<i32>, String) {
-    let host = liar(lie).await;
-    result_of(&load(&host, &[&["--run-time", "2s"], arguments].concat()).await)
+    let liar = Liar::start(lie).await;
+    result_of(&load(&liar.url, &[&["--run-time", "2s"], arguments].concat()).await)
 }
 
 #[tokio::test]
@@ -150,6 +57,18 @@ async fn a_server_that_loses_counts_twice_or_misses_users_fails_and_the_hour_is_
 }
 
 #[tokio::test]
+async fn one_lost_event_in_a_hundred_thousand_is_found_and_its_site_is_named() {
+    let batches =
+        ["--batch-share", "0.2", "--batch-size", "1000", "--site-names", "shop,blog,wiki", "--site-zipf", "0"];
+    let (code, printed) = run_until_many(&Liar::start(Lie::None).await, &batches).await;
+    assert_eq!(code, Some(0), "{printed}");
+    let (code, printed) = run_until_many(&Liar::start(Lie::LosesOne(MANY)).await, &batches).await;
+    assert_eq!(code, Some(1), "{printed}");
+    let is_named = ["shop", "blog", "wiki"].iter().any(|site| printed.contains(&format!("       {site} 20")));
+    assert!(printed.contains("FAILED ledger") && printed.contains(": 1 missing") && is_named, "{printed}");
+}
+
+#[tokio::test]
 async fn a_server_whose_reads_are_late_fails_though_all_is_counted_in_the_end() {
     let (code, printed) = run_against(Lie::ReadsLate, &[]).await;
     assert_eq!(code, Some(1), "{printed}");
@@ -167,7 +86,7 @@ async fn a_server_that_answers_reads_with_anything_but_counts_fails() {
 async fn writes_are_looked_for_however_many_users_make_them() {
     // Each of the four makes no more than five.
     let arguments = ["--rate", "20", "--run-time", "1s", "--post-share", "1", "--freshness-every", "10"];
-    let (code, printed) = result_of(&load(&liar(Lie::None).await, &arguments).await);
+    let (code, printed) = result_of(&load(&Liar::start(Lie::None).await.url, &arguments).await);
     assert_eq!(code, Some(0), "{printed}");
     assert!(printed.contains("2 writes were read back"), "{printed}");
 }

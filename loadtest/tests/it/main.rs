@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod liar;
 mod liars;
 mod proxy;
 mod real_daemon;
 mod rolling;
+mod sites;
 mod usage;
 
 use std::process::Output;

@@ -1,0 +1,61 @@
+//! Reads counts, and checks them against the ledger.
+
+use goose::prelude::*;
+use model::HourCounts;
+use reqwest::StatusCode;
+
+use super::{
+    Traffic,
+    retries::{Asked, Exchanged},
+};
+use crate::{
+    checks::{daemon::causes, ledger::Bounds},
+    measured::series::Outcome,
+    workload::{kind::Kind, schedule::Due, sites::SiteHour},
+};
+
+impl Traffic {
+    /// Gets the counts of an hour. True if they are right.
+    pub(super) async fn ask(
+        &self,
+        user: &mut GooseUser,
+        kind: Kind,
+        hour: SiteHour,
+        due: Due,
+    ) -> Result<bool, Box<TransactionError>> {
+        let least = self.ledger.bounds(hour).least;
+        let path = self.requests.counts(hour);
+        let asked = Asked { kind, method: GooseMethod::Get, path: &path, body: Vec::new(), expected: 200 };
+        let Exchanged { answer, .. } = self.retries.exchange(user, &asked).await?;
+        let body = match answer {
+            Ok(response) if response.status() == StatusCode::OK => response.text().await,
+            Ok(response) => {
+                self.record(kind, Outcome::Refused, due);
+                self.recorder.lock().complain(|| format!("{kind} was answered {}", response.status()));
+                return Ok(false);
+            }
+            Err(error) => Err(error),
+        };
+        let body = match body {
+            Ok(body) => body,
+            Err(error) => {
+                self.record(kind, Outcome::Unanswered, due);
+                self.recorder.lock().complain(|| format!("{kind} got no answer: {}", causes(&error)));
+                return Ok(false);
+            }
+        };
+        let fault = match body.parse::<HourCounts>() {
+            Ok(counts) => {
+                let bounds = Bounds { least, most: self.ledger.bounds(hour).most };
+                let faults: Vec<String> = bounds.faults(counts).iter().map(ToString::to_string).collect();
+                (!faults.is_empty()).then(|| faults.join("; "))
+            }
+            // The status is 200, so a client would believe the answer.
+            Err(error) => Some(error.to_string()),
+        };
+        self.record(kind, Outcome::Answered, due);
+        let is_right = fault.is_none();
+        self.recorder.lock().record_read(fault.map(|fault| format!("{}: {fault}", self.requests.sites.describe(hour))));
+        Ok(is_right)
+    }
+}

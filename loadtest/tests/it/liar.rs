@@ -1,0 +1,182 @@
+//! A server that answers as analyticsd does, and breaks a promise.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::Ipv4Addr,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use model::{
+    EventKind, TimeUnit,
+    wire::{self, SentVisitor},
+};
+use warp::{
+    Filter,
+    http::{Method, StatusCode},
+    hyper::body::Bytes,
+};
+
+/// What a liar does wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lie {
+    /// Nothing: the test of the tests.
+    None,
+    /// Acknowledges one event in ten without counting it.
+    Loses,
+    /// Counts one event in ten twice.
+    CountsTwice,
+    /// Forgets one new user in ten.
+    MissesUsers,
+    /// Answers reads from what it counted a while ago.
+    ReadsLate,
+    /// Refuses one event in ten, and counts it all the same.
+    KeepsWhatItRefuses,
+    /// Refuses one event in three: no lie, as long as it says so.
+    RefusesSome,
+    /// Refuses every event.
+    RefusesAll,
+    /// Answers some reads 200, but with other words.
+    Babbles,
+    /// Takes a tenth of a second for each answer.
+    IsSlow,
+    /// Acknowledges the event of this number without counting it.
+    LosesOne(u64),
+}
+
+#[derive(Debug, Default, Clone)]
+struct Counted {
+    users: HashSet<String>,
+    clicks: u64,
+    impressions: u64,
+}
+
+/// A site, which is empty if it has no name, and an hour since 1970.
+type SiteHour = (String, i64);
+
+struct Event {
+    hour: SiteHour,
+    user: String,
+    is_click: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    /// Those that came.
+    pub(crate) events: u64,
+    reads: u64,
+    hours: HashMap<SiteHour, Counted>,
+    /// What late reads are answered from.
+    old: HashMap<SiteHour, Counted>,
+}
+
+/// Listens until the test ends.
+pub(crate) struct Liar {
+    pub(crate) url: String,
+    memory: Arc<Mutex<Memory>>,
+}
+
+impl Liar {
+    pub(crate) async fn start(lie: Lie) -> Self {
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let memory = Arc::new(Mutex::new(Memory::default()));
+        let shared = Arc::clone(&memory);
+        let route = warp::method()
+            .and(warp::path::full())
+            .and(warp::query::<HashMap<String, String>>())
+            .and(warp::body::bytes())
+            .then(move |method: Method, path: warp::path::FullPath, query, body: Bytes| {
+                let memory = Arc::clone(&shared);
+                async move {
+                    if lie == Lie::IsSlow {
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                    let mut memory = memory.lock().unwrap();
+                    let (status, text) = match (method, path.as_str()) {
+                        (Method::GET, "/analytics") => (StatusCode::OK, memory.get(&hour_of(&query), lie)),
+                        (Method::POST, "/analytics") => (memory.store(vec![event_of(&query)], lie), String::new()),
+                        (Method::POST, "/analytics/batch") => (memory.store(events_of(&body), lie), String::new()),
+                        _ => (StatusCode::NOT_FOUND, String::new()),
+                    };
+                    warp::reply::with_status(text, status)
+                }
+            });
+        tokio::spawn(warp::serve(route).incoming(listener).run());
+        Self { url, memory }
+    }
+
+    pub(crate) fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap()
+    }
+}
+
+impl Memory {
+    fn store(&mut self, events: Vec<Event>, lie: Lie) -> StatusCode {
+        if lie == Lie::RefusesAll {
+            return StatusCode::SERVICE_UNAVAILABLE;
+        }
+        let mut status = StatusCode::NO_CONTENT;
+        for event in events {
+            self.events += 1;
+            if lie == Lie::RefusesSome && self.events.is_multiple_of(3) {
+                return StatusCode::SERVICE_UNAVAILABLE;
+            }
+            let is_tenth = self.events.is_multiple_of(10);
+            if (is_tenth && lie == Lie::Loses) || lie == Lie::LosesOne(self.events) {
+                continue;
+            }
+            let counted = self.hours.entry(event.hour).or_default();
+            let weight = if is_tenth && lie == Lie::CountsTwice { 2 } else { 1 };
+            *(if event.is_click { &mut counted.clicks } else { &mut counted.impressions }) += weight;
+            if !(is_tenth && lie == Lie::MissesUsers) {
+                counted.users.insert(event.user);
+            }
+            if is_tenth && lie == Lie::KeepsWhatItRefuses {
+                status = StatusCode::SERVICE_UNAVAILABLE;
+            }
+        }
+        status
+    }
+
+    fn get(&mut self, hour: &SiteHour, lie: Lie) -> String {
+        self.reads += 1;
+        // Only while the load goes on, since there is no run where the first reads are not answered.
+        if lie == Lie::Babbles && self.events > 0 && self.reads.is_multiple_of(50) {
+            return "moment, please".to_owned();
+        }
+        // Only while the load goes on: at the end all is counted, so that the verdict on the hours alone would find
+        // nothing.
+        let late = lie == Lie::ReadsLate && self.reads % 50 == 49;
+        if self.reads.is_multiple_of(50) {
+            self.old = self.hours.clone();
+        }
+        let Counted { users, clicks, impressions } =
+            if late { &self.old } else { &self.hours }.get(hour).cloned().unwrap_or_default();
+        format!("unique_users,{}\nclicks,{clicks}\nimpressions,{impressions}\n", users.len())
+    }
+}
+
+fn hour_of(query: &HashMap<String, String>) -> SiteHour {
+    let millis: i64 = query["timestamp"].parse().unwrap();
+    (query.get("site").cloned().unwrap_or_default(), millis.div_euclid(3_600_000))
+}
+
+fn event_of(query: &HashMap<String, String>) -> Event {
+    Event { hour: hour_of(query), user: query["user"].clone(), is_click: query["event"] == "click" }
+}
+
+fn events_of(body: &[u8]) -> Vec<Event> {
+    let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let event = |line| {
+        let event = wire::parse_line(line, TimeUnit::default()).unwrap();
+        let SentVisitor::Named(user) = &event.visitor else { panic!("a visitor has a name") };
+        let site = event.site.as_ref().map(ToString::to_string).unwrap_or_default();
+        Event {
+            hour: (site, event.at.millis().div_euclid(3_600_000)),
+            user: user.as_str().to_owned(),
+            is_click: event.kind == EventKind::Click,
+        }
+    };
+    lines.map(event).collect()
+}
