@@ -4,7 +4,12 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::{
-    checks::verdict::Verdict, generator::Generator, measured::Measured, run::Capacity, workload::schedule::Done,
+    checks::comparison::{Comparison, Pair, Sample},
+    checks::verdict::Verdict,
+    generator::Generator,
+    measured::Measured,
+    run::Capacity,
+    workload::{plan::Side, schedule::Done},
 };
 
 /// All that was seen in a run. A report is made of it.
@@ -27,6 +32,18 @@ pub(crate) struct Record {
 impl Record {
     pub(crate) fn lasted(&self) -> Duration {
         Duration::try_from_secs_f64(self.lasted_seconds).unwrap_or_default()
+    }
+
+    /// Of a run in which two hosts took turns, in pairs of rounds.
+    pub(crate) fn compare_sides(&self, old: &str) -> Comparison {
+        let sample = |place: usize| Sample::new(&self.measured, Some(place), self.plan[place].lasted());
+        let rounds: Vec<(usize, &Done)> = self.plan.iter().enumerate().collect();
+        let pairs = rounds.chunks_exact(2).filter_map(|pair| {
+            let place = |side| pair.iter().find(|(_, round)| round.step.side == side).map(|(place, _)| *place);
+            Some(Pair { old: sample(place(Side::Old)?), new: sample(place(Side::New)?) })
+        });
+        // In the first rounds, connections are made.
+        Comparison::new(old.to_owned(), pairs.skip(1).collect())
     }
 
     /// How long a step lasted, or all of the run.

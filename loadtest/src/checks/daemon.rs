@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures_util::{Stream, StreamExt, stream};
-use model::{EventKind, HourCounts, Problem, SiteName, Timestamp};
+use model::{EventKind, Hour, HourCounts, Problem, SiteName, Timestamp};
 use reqwest::{
     Client, RequestBuilder, StatusCode,
     header::{AUTHORIZATION, HeaderValue},
@@ -83,6 +83,11 @@ impl Daemon {
 
     /// Makes a site by an event, and returns once it can be read.
     async fn make(&self, site: Site, requests: &Requests, ledger: &Ledger) -> Result<(), AskError> {
+        let event = self.send_one(site, requests, ledger).await?;
+        self.patiently(requests, event.hour()).await.map(|_| ())
+    }
+
+    async fn send_one(&self, site: Site, requests: &Requests, ledger: &Ledger) -> Result<PlannedEvent, AskError> {
         let event = PlannedEvent { site, at: Timestamp::now(), visitor: 0, kind: EventKind::Impression };
         let url = format!("{}{}", self.host, requests.event(&event));
         ledger.open(&[event]);
@@ -95,7 +100,30 @@ impl Daemon {
             }
         }
         ledger.close(&[event], Answer::Acknowledged);
-        self.patiently(requests, event.hour()).await.map(|_| ())
+        Ok(event)
+    }
+
+    /// Whether the other daemon counts in the same database: sends an event to this one, and asks the other one for it.
+    /// Nobody else may send events meanwhile.
+    pub(crate) async fn counts_with(
+        &self,
+        other: &Self,
+        requests: &Requests,
+        ledger: &Ledger,
+    ) -> Result<bool, AskError> {
+        let site = requests.sites.all().next().unwrap_or_default();
+        let mut before = HashMap::new();
+        let now = Hour::containing(Timestamp::now());
+        // The event may be the first of the next hour.
+        for hour in std::iter::once(now).chain(now.next()).map(|hour| SiteHour { site, hour }) {
+            match other.counts(requests, hour).await {
+                Ok(counts) => drop(before.insert(hour, counts)),
+                Err(AskError::NoSite { .. }) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        let hour = self.send_one(site, requests, ledger).await?.hour();
+        Ok(before.get(&hour) != Some(&other.counts(requests, hour).await?))
     }
 
     /// What these hours count, in their order.

@@ -39,10 +39,15 @@ impl HourVerdict {
 }
 
 impl Verdict {
-    /// Compares the counts of every hour with the ledger.
-    pub(crate) async fn of(daemon: &Daemon, requests: &Requests, ledger: &Ledger) -> Self {
-        let (acknowledged, open) = ledger.totals();
-        let mut verdict = Self { acknowledged, open, hours: Vec::new(), unverified: None };
+    /// Of ledgers whose hours are still to be checked.
+    pub(crate) fn of<'a>(ledgers: impl Iterator<Item = &'a Ledger>) -> Self {
+        let totals = ledgers.map(Ledger::totals);
+        let (acknowledged, open) = totals.fold((0, 0), |sum, totals| (sum.0 + totals.0, sum.1 + totals.1));
+        Self { acknowledged, open, hours: Vec::new(), unverified: None }
+    }
+
+    /// Compares what the daemon counts in every hour with the ledger.
+    pub(crate) async fn check(&mut self, daemon: &Daemon, requests: &Requests, ledger: &Ledger) {
         let mut counts = Box::pin(daemon.counts_of(requests, ledger.touched(), true));
         while let Some((hour, counts)) = counts.next().await {
             match counts {
@@ -50,15 +55,14 @@ impl Verdict {
                     let bounds = ledger.bounds(hour);
                     let faults = bounds.faults(counts);
                     let site = requests.sites.name(hour.site).map(SiteName::to_string);
-                    verdict.hours.push(HourVerdict { site, hour: hour.hour.to_string(), counts, bounds, faults });
+                    self.hours.push(HourVerdict { site, hour: hour.hour.to_string(), counts, bounds, faults });
                 }
                 Err(error) => {
-                    verdict.unverified = Some(error.to_string());
+                    self.unverified = Some(error.to_string());
                     break;
                 }
             }
         }
-        verdict
     }
 
     pub(crate) fn is_right(&self) -> bool {

@@ -87,7 +87,12 @@ struct OverTime {
 }
 
 impl Report {
-    pub(crate) fn new(settings: Settings, record: Record, baseline: Option<&Baseline>) -> Self {
+    pub(crate) fn new(
+        settings: Settings,
+        record: Record,
+        baseline: Option<&Baseline>,
+        comparison: Option<Comparison>,
+    ) -> Self {
         let (measured, lasted) = (&record.measured, record.lasted());
         let summary = |selection| measured.of(None, selection).summary(lasted);
         let all = summary(Selection::default());
@@ -97,7 +102,6 @@ impl Report {
             Some(capacity) => settings.capacity.iter().filter_map(|asked| capacity.judge(asked)).collect(),
             None => judge(&settings.gates, measured, |step| record.lasted_of(step)),
         };
-        let comparison = baseline.map(|baseline| baseline.compare(&record));
         if let Some(comparison) = &comparison {
             gates.extend(settings.gates.all.iter().filter_map(|gate| comparison.judge(gate)));
         }

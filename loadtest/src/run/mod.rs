@@ -29,7 +29,7 @@ use crate::{
     report::{self, Report},
     requests::Requests,
     settings::Settings,
-    traffic::{Choices, Retries, Source, Traffic, scenario},
+    traffic::{Choices, Counter, Counters, Retries, Source, Traffic, scenario},
     workload::{
         mix::{Mix, PlannedEvent},
         plan::{Load, Side, Step},
@@ -41,6 +41,7 @@ use crate::{
 };
 
 const DEFAULT_RUN_TIME: Duration = Duration::from_secs(20);
+const DEFAULT_COMPARISON_TIME: Duration = Duration::from_mins(1);
 /// The longest search of a capacity.
 const DEFAULT_SEARCH_TIME: Duration = Duration::from_mins(30);
 /// How long a replay continues after its last event is due.
@@ -91,20 +92,20 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
     }
     let baseline = settings.baseline.as_deref().map(Baseline::read).transpose()?;
     let authorization = settings.authorization.as_deref().map(authorization);
-    let daemon = Daemon::new(&settings.host, authorization.clone())?;
     let Prepared { source, requests, plan, hours } = prepare(&settings)?;
     let schedule = Schedule::new(plan);
     let run_time =
         if settings.capacity.is_some() { settings.run_time.unwrap_or(DEFAULT_SEARCH_TIME) } else { schedule.lasts() };
     let longest = run_time.saturating_add(schedule.launch());
     let strangers = if matches!(requests.names, Names::Own(_)) { Strangers::All } else { Strangers::Perhaps };
-    let ledger = daemon.begin(&requests, hours, strangers, settings.shared).await?;
+    let begin = Begin { authorization: authorization.clone(), strangers, shared: settings.shared };
+    let counters = begin.counters(&settings, &requests, hours).await?;
     let traffic = Arc::new(Traffic {
         source,
         retries: Retries::new(settings.retries, authorization),
         requests,
         schedule,
-        ledger,
+        counters,
         recorder: Recorder::new(run_time),
         freshness_every: settings.freshness_every,
         posts: AtomicU32::new(0),
@@ -150,7 +151,10 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
         Err(error) => return Err(error.into()),
     };
 
-    let ledger = Verdict::of(&daemon, &traffic.requests, &traffic.ledger).await;
+    let mut ledger = Verdict::of(traffic.counters.ledgers());
+    for Counter { host, ledger: own } in traffic.counters.all() {
+        ledger.check(&Daemon::new(host, begin.authorization.clone())?, &traffic.requests, own).await;
+    }
     let record = Record {
         began_at,
         ended_early: ended_early.await.ok(),
@@ -162,7 +166,12 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
         generator,
         capacity,
     };
-    let report = Report::new(settings, record, baseline.as_ref());
+    let comparison = match (&baseline, &settings.compare_host) {
+        (Some(baseline), _) => Some(baseline.compare(&record)),
+        (None, Some(host)) => Some(record.compare_sides(host)),
+        (None, None) => None,
+    };
+    let report = Report::new(settings, record, baseline.as_ref(), comparison);
     let write = |dir: &Path| report.write(dir).map_err(|error| RunError::ReportDir(dir.to_owned(), error)).err();
     let unwritten = goose_failed.or(report.dir().and_then(write));
     Ok(Judged { report, unwritten })
@@ -172,6 +181,35 @@ fn authorization(value: &str) -> HeaderValue {
     let mut value = HeaderValue::try_from(value).expect("a token, and Base64, are visible ASCII");
     value.set_sensitive(true);
     value
+}
+
+/// How counters are begun with.
+struct Begin {
+    authorization: Option<HeaderValue>,
+    strangers: Strangers,
+    shared: bool,
+}
+
+impl Begin {
+    async fn counters(
+        &self,
+        settings: &Settings,
+        requests: &Requests,
+        hours: Vec<SiteHour>,
+    ) -> Result<Counters, RunError> {
+        let daemon = |host: &str| Daemon::new(host, self.authorization.clone());
+        let ledger = async |daemon: &Daemon, hours| {
+            daemon.begin(requests, hours, self.strangers, self.shared).await.map(Arc::new)
+        };
+        let first = daemon(&settings.host)?;
+        let new = Counter { host: settings.host.clone(), ledger: ledger(&first, hours.clone()).await? };
+        let Some(host) = settings.compare_host.clone() else { return Ok(Counters { new, old: None }) };
+        let other = daemon(&host)?;
+        // What others write is no sign. Each of two ledgers without an upper bound is right whatever the other does.
+        let is_one = !self.shared && first.counts_with(&other, requests, &new.ledger).await?;
+        let ledger = if is_one { Arc::clone(&new.ledger) } else { ledger(&other, hours).await? };
+        Ok(Counters { new, old: Some(Counter { host, ledger }) })
+    }
 }
 
 struct Prepared {
@@ -232,8 +270,23 @@ fn plan(settings: &Settings) -> Vec<Step> {
     if !settings.stages.is_empty() {
         return settings.stages.clone();
     }
+    if settings.compare_host.is_some() {
+        return rounds(settings);
+    }
     let run_time = settings.run_time.unwrap_or(DEFAULT_RUN_TIME);
-    vec![settings.rate.map_or_else(|| Step::of_users(run_time, settings.users), |rate| Step::of_rate(run_time, rate))]
+    vec![steady(settings, run_time)]
+}
+
+/// The two hosts take turns. Each pair of rounds begins with the other one, so that neither is always first.
+fn rounds(settings: &Settings) -> Vec<Step> {
+    let lasts = settings.run_time.unwrap_or(DEFAULT_COMPARISON_TIME) / (2 * settings.rounds);
+    let round = |side| Step { side, ..steady(settings, lasts) };
+    let pair = |number: u32| if number.is_multiple_of(2) { [Side::Old, Side::New] } else { [Side::New, Side::Old] };
+    (0..settings.rounds).flat_map(pair).map(round).collect()
+}
+
+fn steady(settings: &Settings, lasts: Duration) -> Step {
+    settings.rate.map_or_else(|| Step::of_users(lasts, settings.users), |rate| Step::of_rate(lasts, rate))
 }
 
 /// The past hours of a mix, the current one, and those that may begin before the run ends.

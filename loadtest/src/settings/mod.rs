@@ -152,6 +152,10 @@ pub(crate) struct Settings {
     pub(crate) capacity: Option<CapacitySettings>,
     /// An earlier report, or a folder of them.
     pub(crate) baseline: Option<PathBuf>,
+    /// Without a slash at the end, and without name and password.
+    pub(crate) compare_host: Option<String>,
+    /// Of each of the two hosts that are compared.
+    pub(crate) rounds: u32,
     #[serde(skip)]
     pub(crate) gates: Gates,
     #[serde(skip)]
@@ -188,6 +192,8 @@ impl Args {
             replay: self.replay.into_settings(),
             gates,
             baseline: self.comparing.baseline,
+            rounds: self.comparing.rounds,
+            compare_host: self.comparing.compare_host.map(|host| host.split().0.to_string()),
             capacity: self.capacity.into_settings(),
             outputs: self.outputs,
         }

@@ -1,6 +1,7 @@
 //! Makes the requests through goose and checks the answers: every read against the ledger.
 
 mod choices;
+mod counters;
 mod reads;
 mod retries;
 mod writes;
@@ -11,9 +12,12 @@ use goose::prelude::*;
 use model::{Hour, Timestamp};
 use tokio::time::sleep_until;
 
-pub(crate) use self::{choices::Choices, retries::Retries};
+pub(crate) use self::{
+    choices::Choices,
+    counters::{Counter, Counters},
+    retries::Retries,
+};
 use crate::{
-    checks::ledger::Ledger,
     measured::series::Outcome,
     recorder::Recorder,
     requests::Requests,
@@ -37,7 +41,7 @@ pub(crate) struct Traffic {
     pub(crate) retries: Retries,
     pub(crate) requests: Requests,
     pub(crate) schedule: Schedule,
-    pub(crate) ledger: Ledger,
+    pub(crate) counters: Counters,
     pub(crate) recorder: Recorder,
     /// One POST in this many is followed by a GET; 0: none.
     pub(crate) freshness_every: u32,

@@ -5,7 +5,7 @@ use model::HourCounts;
 use reqwest::StatusCode;
 
 use super::{
-    Traffic,
+    Counter, Traffic,
     retries::{Asked, Exchanged},
 };
 use crate::{
@@ -23,9 +23,10 @@ impl Traffic {
         hour: SiteHour,
         due: Due,
     ) -> Result<bool, Box<TransactionError>> {
-        let least = self.ledger.bounds(hour).least;
-        let path = self.requests.counts(hour);
-        let asked = Asked { kind, method: GooseMethod::Get, path: &path, body: Vec::new(), expected: 200 };
+        let Counter { host, ledger } = self.counters.of(due.side);
+        let least = ledger.bounds(hour).least;
+        let url = format!("{host}{}", self.requests.counts(hour));
+        let asked = Asked { kind, method: GooseMethod::Get, url: &url, body: Vec::new(), expected: 200 };
         let Exchanged { answer, .. } = self.retries.exchange(user, &asked).await?;
         let body = match answer {
             Ok(response) if response.status() == StatusCode::OK => response.text().await,
@@ -46,7 +47,7 @@ impl Traffic {
         };
         let fault = match body.parse::<HourCounts>() {
             Ok(counts) => {
-                let bounds = Bounds { least, most: self.ledger.bounds(hour).most };
+                let bounds = Bounds { least, most: ledger.bounds(hour).most };
                 let faults: Vec<String> = bounds.faults(counts).iter().map(ToString::to_string).collect();
                 (!faults.is_empty()).then(|| faults.join("; "))
             }

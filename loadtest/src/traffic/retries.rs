@@ -31,7 +31,7 @@ pub(crate) struct Retries {
 pub(crate) struct Asked<'a> {
     pub(crate) kind: Kind,
     pub(crate) method: GooseMethod,
-    pub(crate) path: &'a str,
+    pub(crate) url: &'a str,
     pub(crate) body: Vec<u8>,
     /// The status of success, for goose's report.
     pub(crate) expected: u16,
@@ -72,7 +72,7 @@ impl Retries {
             let builder = self.builder(user, asked, key.as_deref())?;
             let request = GooseRequest::builder()
                 .method(asked.method)
-                .path(asked.path)
+                .path(asked.url)
                 .name(asked.kind.goose_name())
                 .expect_status_code(asked.expected)
                 .set_request_builder(builder);
@@ -95,7 +95,7 @@ impl Retries {
         asked: &Asked<'_>,
         key: Option<&str>,
     ) -> Result<RequestBuilder, Box<TransactionError>> {
-        let mut builder = user.get_request_builder(&asked.method, asked.path)?;
+        let mut builder = user.get_request_builder(&asked.method, asked.url)?;
         if let Some(authorization) = &self.authorization {
             builder = builder.header(AUTHORIZATION, authorization);
         }

@@ -8,7 +8,7 @@ use reqwest::StatusCode;
 use tokio::time::Instant;
 
 use super::{
-    Traffic,
+    Counter, Traffic,
     retries::{Asked, Exchanged},
 };
 use crate::{
@@ -30,12 +30,14 @@ impl Traffic {
         events: &[PlannedEvent],
         due: Due,
     ) -> TransactionResult {
-        self.ledger.open(events);
+        let Counter { host, ledger } = self.counters.of(due.side);
+        ledger.open(events);
         let began = Instant::now();
         let path =
             if kind.method == Method::Batch { Cow::from(BATCH_PATH) } else { self.requests.event(&events[0]).into() };
+        let url = format!("{host}{path}");
         let body = if kind.method == Method::Batch { self.requests.batch(events) } else { Vec::new() };
-        let asked = Asked { kind, method: GooseMethod::Post, path: &path, body, expected: 204 };
+        let asked = Asked { kind, method: GooseMethod::Post, url: &url, body, expected: 204 };
         let Exchanged { answer, may_be_stored } = self.retries.exchange(user, &asked).await?;
         let (answer, outcome) = match &answer {
             Ok(response) if response.status() == StatusCode::NO_CONTENT => (Answer::Acknowledged, Outcome::Answered),
@@ -52,7 +54,7 @@ impl Traffic {
             }
         };
         let answer = if may_be_stored && answer == Answer::Refused { Answer::None } else { answer };
-        self.ledger.close(events, answer);
+        ledger.close(events, answer);
         self.record(kind, outcome, due);
 
         if answer == Answer::Acknowledged && self.wants_freshness() {

@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::plan::Step;
+use super::plan::{Side, Step};
 
 /// Of the requests that were due, the share that must have been made.
 pub(crate) const LEAST_OFFERED: f64 = 0.99;
@@ -57,6 +57,7 @@ pub(crate) enum Turn {
 pub(crate) struct Due {
     /// The place of its step in the plan.
     pub(crate) step: usize,
+    pub(crate) side: Side,
     /// None if its user decides when it is made.
     pub(crate) number: Option<u64>,
     /// In the future, or past if it is late.
@@ -146,7 +147,12 @@ impl Schedule {
                 let number = running.next.fetch_add(1, Ordering::Relaxed);
                 if let Some(due) = running.step.due(number) {
                     let number = Some(place as u64 * NUMBERS_OF_A_STEP + number);
-                    return Turn::Make(Due { step: place, number, at: start + running.begins + due });
+                    return Turn::Make(Due {
+                        step: place,
+                        side: running.step.side,
+                        number,
+                        at: start + running.begins + due,
+                    });
                 }
                 // All of it is made, so the next one is looked at.
             } else if now < running.begins {
@@ -156,7 +162,7 @@ impl Schedule {
                 let may = users.is_some_and(|users| user < users as usize);
                 let rest = (now + REST).min(running.ends());
                 return if may {
-                    Turn::Make(Due { step: place, number: None, at: Instant::now() })
+                    Turn::Make(Due { step: place, side: running.step.side, number: None, at: Instant::now() })
                 } else {
                     Turn::Rest(start + rest)
                 };

@@ -1,0 +1,40 @@
+//! The counters that are loaded: one, or two that are compared.
+
+use std::sync::Arc;
+
+use crate::{checks::ledger::Ledger, workload::plan::Side};
+
+/// A counter, and what it must count.
+#[derive(Debug, Clone)]
+pub(crate) struct Counter {
+    /// Where its daemon listens, without a slash at the end.
+    pub(crate) host: String,
+    /// Daemons of one database have one ledger.
+    pub(crate) ledger: Arc<Ledger>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Counters {
+    pub(crate) new: Counter,
+    /// The one that it is compared with, if there is one.
+    pub(crate) old: Option<Counter>,
+}
+
+impl Counters {
+    pub(crate) fn of(&self, side: Side) -> &Counter {
+        match (side, &self.old) {
+            (Side::Old, Some(old)) => old,
+            _ => &self.new,
+        }
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Counter> {
+        std::iter::once(&self.new).chain(&self.old)
+    }
+
+    /// Each once, though several counters may have it.
+    pub(crate) fn ledgers(&self) -> impl Iterator<Item = &Ledger> {
+        let old = self.old.iter().filter(|old| !Arc::ptr_eq(&old.ledger, &self.new.ledger));
+        std::iter::once(&self.new).chain(old).map(|counter| &*counter.ledger)
+    }
+}
