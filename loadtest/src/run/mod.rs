@@ -41,7 +41,7 @@ use crate::{
 };
 
 const DEFAULT_RUN_TIME: Duration = Duration::from_secs(20);
-const DEFAULT_COMPARISON_TIME: Duration = Duration::from_mins(1);
+const DEFAULT_COMPARISON_TIME: Duration = Duration::from_mins(2);
 /// The longest search of a capacity.
 const DEFAULT_SEARCH_TIME: Duration = Duration::from_mins(30);
 /// How long a replay continues after its last event is due.

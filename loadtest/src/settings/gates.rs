@@ -145,7 +145,7 @@ impl Unless {
         match self {
             Self::Capacity => &[(Figure::P99, Bound::Number(100.0)), (Figure::ErrorRate, Bound::Number(0.001))],
             Self::Baseline => &[(Figure::Rate, Bound::Ratio(0.5)), (Figure::P99, Bound::Ratio(2.0))],
-            Self::ComparedHost => &[(Figure::Rate, Bound::Ratio(0.9)), (Figure::P50, Bound::Ratio(1.1))],
+            Self::ComparedHost => &[(Figure::Rate, Bound::Ratio(0.95)), (Figure::P50, Bound::Ratio(1.05))],
         }
     }
 }
