@@ -1,6 +1,8 @@
-//! The results of a run: `table` is printed, `plot` draws them over time, the JSON holds everything.
+//! The results of a run: `table` is printed, `pictures` draws them by `charts`, the JSON holds
+//! everything.
 
-mod plot;
+mod charts;
+mod pictures;
 mod table;
 
 use std::{fs, io, path::Path};
@@ -28,14 +30,12 @@ use crate::{
 pub(crate) const FORMAT: u32 = 3;
 
 pub(crate) const JSON: &str = "report.json";
-const THROUGHPUT: &str = "throughput.svg";
-const LATENCY: &str = "latency.svg";
 pub(crate) const GOOSE: &str = "goose.html";
 
 /// Makes the folder, and checks that the files can be written: otherwise a long run would fail at its end.
 pub(crate) fn prepare(dir: &Path) -> io::Result<()> {
     fs::create_dir_all(dir)?;
-    for name in [JSON, THROUGHPUT, LATENCY, GOOSE] {
+    for name in [JSON, GOOSE].into_iter().chain(pictures::NAMES) {
         let path = dir.join(name);
         let is_new = !path.exists();
         fs::File::options().append(true).create(true).open(&path)?;
@@ -164,31 +164,9 @@ impl Report {
     /// The folder must exist.
     pub(crate) fn write(&self, dir: &Path) -> io::Result<()> {
         fs::write(dir.join(JSON), serde_json::to_vec_pretty(self).map_err(io::Error::other)?)?;
-        let OverTime { span_seconds, spans } = &self.over_time;
-        // The last span is shorter than the others, so its rate means nothing.
-        let whole = &spans[..spans.len().saturating_sub(1).max(spans.len().min(1))];
-        let series =
-            |name, of: fn(&Summary) -> Option<f64>| plot::Series { name, values: whole.iter().map(of).collect() };
-        let throughput = plot::Plot {
-            title: "Requests answered a second",
-            step_seconds: *span_seconds,
-            series: vec![series("answered", |step| Some(step.answered_per_second))],
-        };
-        let latency = plot::Plot {
-            title: "Latency in milliseconds",
-            step_seconds: *span_seconds,
-            series: vec![
-                series("p50", |step| latency_of(step, step.p50_ms)),
-                series("p90", |step| latency_of(step, step.p90_ms)),
-                series("p99", |step| latency_of(step, step.p99_ms)),
-            ],
-        };
-        fs::write(dir.join(THROUGHPUT), throughput.to_string())?;
-        fs::write(dir.join(LATENCY), latency.to_string())
+        for (name, picture) in pictures::of(&self.record.measured) {
+            fs::write(dir.join(name), picture)?;
+        }
+        Ok(())
     }
-}
-
-/// Without an answer there is no latency, rather than a short one.
-fn latency_of(step: &Summary, latency: f64) -> Option<f64> {
-    (step.answered() > 0).then_some(latency)
 }

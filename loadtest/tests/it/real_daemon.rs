@@ -36,7 +36,7 @@ async fn a_run_against_the_daemon_passes_and_all_that_it_acknowledged_is_in_the_
         assert!(least <= counts && counts <= most, "{hour}");
     }
     assert_eq!(report["settings"]["run_time_seconds"], 2.0);
-    for plot in ["throughput.svg", "latency.svg"] {
+    for plot in ["throughput.svg", "latency.svg", "percentiles.svg", "heat-map.svg"] {
         assert!(std::fs::read_to_string(dir.join(plot)).unwrap().ends_with("</svg>\n"));
     }
     assert!(std::fs::read_to_string(dir.join("goose.html")).unwrap().contains("<html"));
