@@ -37,22 +37,30 @@ use crate::{run::Judged, settings::Args};
 #[tokio::main]
 async fn main() -> ExitCode {
     let settings = Args::parse().into_settings();
+    let pipeline = settings.pipeline.clone();
     logging::install();
     match run::run(settings).await {
         Ok(Judged { report, unwritten }) => {
             // The reader may be gone. That does not change the verdict.
             let _ = write!(std::io::stdout(), "{report}");
-            if let Some(error) = &unwritten {
+            for error in &unwritten {
                 logging::message(&format!("error: {error}"));
             }
-            match unwritten {
+            match &unwritten[..] {
                 _ if !report.passed() => ExitCode::FAILURE,
-                Some(_) => ExitCode::from(2),
-                None => ExitCode::SUCCESS,
+                [] => ExitCode::SUCCESS,
+                _ => ExitCode::from(2),
             }
         }
         Err(error) => {
+            let error = error.to_string();
             logging::message(&format!("error: {error}"));
+            for unwritten in pipeline.write_no_run(&error).iter().map(ToString::to_string) {
+                // It may be why there was no run.
+                if unwritten != error {
+                    logging::message(&format!("error: {unwritten}"));
+                }
+            }
             ExitCode::from(2)
         }
     }

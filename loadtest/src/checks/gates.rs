@@ -72,14 +72,18 @@ impl Judged {
         Self { gate, bound, measured, met, note: None, is_of_latency: false }
     }
 
-    pub(crate) fn in_words(&self) -> String {
-        let Self { gate, bound, measured, note, .. } = self;
-        let measured = measured.map_or_else(
+    /// What is asked.
+    pub(crate) fn name(&self) -> String {
+        format!("{} is bounded by {}", self.gate, self.bound)
+    }
+
+    pub(crate) fn finding(&self) -> String {
+        let measured = self.measured.map_or_else(
             || "too few requests were answered to measure it".to_owned(),
             |measured| format!("it is {measured:.4}"),
         );
-        let note = note.as_ref().map(|note| format!("; {note}")).unwrap_or_default();
-        format!("{gate} is bounded by {bound}, {measured}{note}")
+        let note = self.note.as_ref().map(|note| format!("; {note}")).unwrap_or_default();
+        format!("{measured}{note}")
     }
 
     /// A latency proves nothing if the generator was the bottleneck.

@@ -1,25 +1,30 @@
-//! The results of a run: `table` is printed, `pictures` draws them by `charts`, the JSON holds
-//! everything.
+//! The results of a run: `findings` says them in words, `table` is printed, `pictures` draws them by `charts`, the JSON
+//! holds everything. `pipeline` writes what a pipeline reads: `junit`, `summary` and `annotations`.
 
+mod annotations;
 mod charts;
+mod findings;
+mod junit;
 mod pictures;
+mod pipeline;
+mod summary;
 mod table;
 
 use std::{fs, io, path::Path};
 
 use serde::Serialize;
 
+pub(crate) use self::pipeline::Unwritable;
+
 use crate::{
     baseline::Baseline,
     checks::{
         comparison::Comparison,
         gates::{Judged, judge},
-        verdict::Verdict,
     },
-    generator::Generator,
     measured::{Reads, series::Summary},
     record::Record,
-    settings::Settings,
+    settings::{Pipeline, Settings},
     workload::{
         kind::{Kind, Selection},
         schedule::Done,
@@ -35,15 +40,19 @@ pub(crate) const GOOSE: &str = "goose.html";
 /// Makes the folder, and checks that the files can be written: otherwise a long run would fail at its end.
 pub(crate) fn prepare(dir: &Path) -> io::Result<()> {
     fs::create_dir_all(dir)?;
-    for name in [JSON, GOOSE].into_iter().chain(pictures::NAMES) {
-        let path = dir.join(name);
-        let is_new = !path.exists();
-        fs::File::options().append(true).create(true).open(&path)?;
-        if is_new {
-            fs::remove_file(path)?;
-        }
-    }
-    Ok(())
+    files().try_for_each(|name| can_be_written(&dir.join(name)))
+}
+
+/// The names of what a run writes to the folder of its reports.
+fn files() -> impl Iterator<Item = &'static str> {
+    [JSON, GOOSE].into_iter().chain(pictures::NAMES)
+}
+
+/// Leaves no file behind that was not there.
+fn can_be_written(path: &Path) -> io::Result<()> {
+    let is_new = !path.exists();
+    fs::File::options().append(true).create(true).open(path)?;
+    if is_new { fs::remove_file(path) } else { Ok(()) }
 }
 
 #[derive(Debug, Serialize)]
@@ -145,16 +154,12 @@ impl Report {
         }
     }
 
-    pub(crate) fn ledger(&self) -> &Verdict {
-        &self.record.ledger
-    }
-
-    pub(crate) fn generator(&self) -> &Generator {
-        &self.record.generator
-    }
-
     pub(crate) fn passed(&self) -> bool {
         self.passed
+    }
+
+    pub(crate) fn pipeline(&self) -> &Pipeline {
+        &self.settings.pipeline
     }
 
     pub(crate) fn dir(&self) -> Option<&Path> {

@@ -116,7 +116,7 @@ async fn attempt(traffic: &Traffic, step: Step, gates: &Gates) -> Tried {
         judge_step(gates, &measured, place, lasts)
             .into_iter()
             .find(|judged| !judged.met)
-            .map(|judged| judged.in_words())
+            .map(|judged| format!("{}, {}", judged.name(), judged.finding()))
     };
     let summary = series.summary(lasts);
     Tried {

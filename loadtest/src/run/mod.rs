@@ -56,6 +56,8 @@ pub(crate) enum RunError {
     Baseline(#[from] BaselineError),
     #[error("cannot write to {0}: {1}; give a writable folder as --report-dir")]
     ReportDir(PathBuf, #[source] std::io::Error),
+    #[error(transparent)]
+    Pipeline(#[from] report::Unwritable),
     #[error("the load generator could not start: {0:?}")]
     Goose(#[from] Box<GooseError>),
     /// It had made requests by then.
@@ -82,8 +84,8 @@ fn advice(error: &AskError) -> &'static str {
 
 pub(crate) struct Judged {
     pub(crate) report: Report,
-    /// Why a report could not be written. The verdict holds all the same.
-    pub(crate) unwritten: Option<RunError>,
+    /// Why reports could not be written. The verdict holds all the same.
+    pub(crate) unwritten: Vec<RunError>,
 }
 
 pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
@@ -91,6 +93,7 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
         report::prepare(dir).map_err(|error| RunError::ReportDir(dir.clone(), error))?;
     }
     let baseline = settings.baseline.as_deref().map(Baseline::read).transpose()?;
+    settings.pipeline.prepare()?;
     let authorization = settings.authorization.as_deref().map(authorization);
     let Prepared { source, requests, plan, hours } = prepare(&settings)?;
     let schedule = Schedule::new(plan);
@@ -173,7 +176,9 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
     };
     let report = Report::new(settings, record, baseline.as_ref(), comparison);
     let write = |dir: &Path| report.write(dir).map_err(|error| RunError::ReportDir(dir.to_owned(), error)).err();
-    let unwritten = goose_failed.or(report.dir().and_then(write));
+    let of_the_dir = report.dir().and_then(write);
+    let of_the_pipeline = report.pipeline().write(&report).into_iter().map(RunError::Pipeline);
+    let unwritten = goose_failed.into_iter().chain(of_the_dir).chain(of_the_pipeline).collect();
     Ok(Judged { report, unwritten })
 }
 

@@ -6,6 +6,7 @@ mod comparing;
 mod gates;
 mod mix;
 mod outputs;
+mod pipeline;
 mod replay;
 mod sites;
 mod stages;
@@ -20,16 +21,17 @@ use serde::{Serialize, Serializer};
 
 #[cfg(test)]
 pub(crate) use self::mix::contract_mix;
-pub(crate) use self::outputs::Outputs;
 use self::{
     capacity::CapacityArgs,
     comparing::ComparingArgs,
     gates::{GateArgs, RatioArgs, Unless},
     mix::MixArgs,
+    pipeline::PipelineArgs,
     replay::ReplayArgs,
     stages::{Stage, steps},
     values::run_time,
 };
+pub(crate) use self::{outputs::Outputs, pipeline::Pipeline};
 use crate::{
     checks::gates::Gates,
     run::CapacitySettings,
@@ -126,6 +128,9 @@ pub(crate) struct Args {
 
     #[command(flatten, next_help_heading = "Reports")]
     outputs: Outputs,
+
+    #[command(flatten)]
+    pipeline: PipelineArgs,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -160,6 +165,8 @@ pub(crate) struct Settings {
     pub(crate) gates: Gates,
     #[serde(skip)]
     pub(crate) outputs: Outputs,
+    #[serde(skip)]
+    pub(crate) pipeline: Pipeline,
 }
 
 impl Args {
@@ -196,6 +203,7 @@ impl Args {
             compare_host: self.comparing.compare_host.map(|host| host.split().0.to_string()),
             capacity: self.capacity.into_settings(),
             outputs: self.outputs,
+            pipeline: self.pipeline.into(),
         }
     }
 }

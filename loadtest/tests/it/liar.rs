@@ -36,7 +36,7 @@ pub(crate) enum Lie {
     RefusesSome,
     /// Refuses every event.
     RefusesAll,
-    /// Answers some reads 200, but with other words.
+    /// Answers some reads 200, but with other words, of which a terminal would obey some.
     Babbles,
     /// Takes a tenth of a second for each answer.
     IsSlow,
@@ -143,7 +143,7 @@ impl Memory {
         self.reads += 1;
         // Only while the load goes on, since there is no run where the first reads are not answered.
         if lie == Lie::Babbles && self.events > 0 && self.reads.is_multiple_of(50) {
-            return "moment, please".to_owned();
+            return "moment,\r\n\u{1b}[31mplease".to_owned();
         }
         // Only while the load goes on: at the end all is counted, so that the verdict on the hours alone would find
         // nothing.

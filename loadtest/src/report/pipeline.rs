@@ -1,0 +1,79 @@
+//! Writes what a pipeline reads, whatever the verdict is.
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+
+use super::{Report, annotations::annotations, can_be_written, findings::Findings, junit::junit, summary::summary};
+use crate::{logging, settings::Pipeline};
+
+#[derive(Debug, Error)]
+#[error("cannot write to {path}: {cause}; give a file that can be written as {of}")]
+pub(crate) struct Unwritable {
+    /// The flag or the variable that names the file.
+    of: &'static str,
+    path: PathBuf,
+    cause: io::Error,
+}
+
+const JUNIT: &str = "--junit";
+const SUMMARY: &str = "--summary";
+const STEP_SUMMARY: &str = "GITHUB_STEP_SUMMARY";
+
+impl Pipeline {
+    /// Checks that the files can be written: otherwise a long run would fail at its end.
+    pub(crate) fn prepare(&self) -> Result<(), Unwritable> {
+        let Self { junit, summary, step_summary, .. } = self;
+        for (of, path) in [(JUNIT, junit), (SUMMARY, summary), (STEP_SUMMARY, step_summary)] {
+            if let Some(path) = path {
+                std::fs::create_dir_all(folder(path))
+                    .and_then(|()| can_be_written(path))
+                    .map_err(|cause| Unwritable { of, path: path.clone(), cause })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns which files could not be written.
+    pub(crate) fn write(&self, report: &Report) -> Vec<Unwritable> {
+        self.write_findings(&report.findings())
+    }
+
+    /// There was no run, for this reason.
+    pub(crate) fn write_no_run(&self, reason: &str) -> Vec<Unwritable> {
+        self.write_findings(&Findings::no_run(reason.to_owned()))
+    }
+
+    fn write_findings(&self, findings: &Findings) -> Vec<Unwritable> {
+        let Self { junit: xml, summary: markdown, step_summary, annotations: annotates } = self;
+        if *annotates {
+            // Standard output is the report's, and the runner reads both.
+            for line in annotations(findings) {
+                logging::message(&line);
+            }
+        }
+        let write = |of, path: &Option<PathBuf>, write: &dyn Fn(&Path) -> io::Result<()>| {
+            let path = path.as_ref()?;
+            write(path).map_err(|cause| Unwritable { of, path: path.clone(), cause }).err()
+        };
+        [
+            write(JUNIT, xml, &|path| std::fs::write(path, junit(findings)?)),
+            write(SUMMARY, markdown, &|path| std::fs::write(path, summary(findings, Some(folder(path))))),
+            write(STEP_SUMMARY, step_summary, &|path| {
+                let mut file = File::options().append(true).create(true).open(path)?;
+                file.write_all(summary(findings, None).as_bytes())
+            }),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}

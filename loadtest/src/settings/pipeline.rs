@@ -1,0 +1,37 @@
+use std::{env, path::PathBuf};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct PipelineArgs {
+    /// Write the verdict as JUnit XML to this file: a case for each promise, each gate and each kind of request.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+
+    /// Write the verdict as Markdown to this file: gates, requests, and the first faults in words. Where
+    /// `GITHUB_STEP_SUMMARY` is set, the same is appended to that file.
+    #[arg(long, value_name = "FILE")]
+    summary: Option<PathBuf>,
+}
+
+/// What is written for a pipeline to read, beside the reports.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pipeline {
+    pub(crate) junit: Option<PathBuf>,
+    pub(crate) summary: Option<PathBuf>,
+    /// GitHub shows what a step appends to this file.
+    pub(crate) step_summary: Option<PathBuf>,
+    /// Whether GitHub's runner reads annotations from the output.
+    pub(crate) annotations: bool,
+}
+
+impl From<PipelineArgs> for Pipeline {
+    fn from(PipelineArgs { junit, summary }: PipelineArgs) -> Self {
+        let step_summary = env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()).map(PathBuf::from);
+        Self {
+            junit,
+            // It is not written twice if both are the same file.
+            summary: summary.filter(|path| step_summary.as_ref() != Some(path)),
+            step_summary,
+            annotations: env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true"),
+        }
+    }
+}
