@@ -4,6 +4,7 @@
 
 mod liar;
 mod liars;
+mod load_gate;
 mod pipeline;
 mod proxy;
 mod real_daemon;

@@ -1,0 +1,185 @@
+//! scripts/load-gate, which is all that action.yml runs, as far as it goes without an engine for containers.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use db::Flavour;
+use harness::{Daemon, TestDatabase};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::{
+    liar::{Liar, Lie},
+    result_of,
+};
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
+}
+
+/// A pipeline's machine: a folder to work in, and programs that take the place of others.
+struct Machine(TempDir);
+
+impl Machine {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("bin")).unwrap();
+        Self(dir)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    fn add_program(&self, path: &Path, script: &str) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn gate(&self) -> Command {
+        let mut command = Command::new(repository().join("scripts/load-gate"));
+        let path = format!("{}:{}", self.path("bin").display(), std::env::var("PATH").unwrap());
+        command.current_dir(self.0.path()).stdin(Stdio::null()).kill_on_drop(true).env("PATH", path);
+        command.env_remove("ANALYTICS_TOKEN").env_remove("GITHUB_ACTIONS").env_remove("LOADTEST").env_remove("DOCKER");
+        command.env("GITHUB_STEP_SUMMARY", self.path("step")).env("LOADTEST_ROOT", self.path("root"));
+        command.env("INPUT_RUN_TIME", "1s").env("INPUT_USERS", "4");
+        command
+    }
+
+    async fn run(&self, command: &mut Command) -> (Option<i32>, String) {
+        result_of(&command.output().await.unwrap())
+    }
+}
+
+#[tokio::test]
+async fn a_host_is_loaded_and_the_verdict_is_the_exit_code() {
+    for (lie, expected) in [(Lie::None, 0), (Lie::Loses, 1)] {
+        let machine = Machine::new();
+        let (mut gate, liar) = (machine.gate(), Liar::start(lie).await);
+        gate.env("INPUT_HOST", &liar.url).env("LOADTEST", env!("CARGO_BIN_EXE_loadtest"));
+        gate.env("INPUT_MAX_ERROR_RATE", "0").env("INPUT_ARGUMENTS", "--seed 7\n --batch-share 0");
+        let (code, printed) = machine.run(&mut gate).await;
+        assert_eq!(code, Some(expected), "{printed}");
+        assert!(printed.contains("seed 7") && printed.contains("gate: error rate"), "{printed}");
+        for name in ["report.json", "junit.xml", "summary.md", "latency.svg"] {
+            assert!(machine.path("loadtest-report").join(name).exists(), "{name}");
+        }
+        assert!(machine.read("step").starts_with("## loadtest "));
+    }
+}
+
+#[tokio::test]
+async fn what_compose_starts_is_waited_for_loaded_and_ended() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let machine = Machine::new();
+    let asked = machine.path("asked");
+    machine.add_program(&machine.path("bin/engine"), &format!("echo \"$*\" >>{}", asked.display()));
+    let mut gate = machine.gate();
+    gate.env("DOCKER", "engine").env("INPUT_COMPOSE_FILE", "mine.yml").env("INPUT_HOST", daemon.url());
+    let (code, printed) = machine.run(gate.env("LOADTEST", env!("CARGO_BIN_EXE_loadtest"))).await;
+    assert_eq!(code, Some(0), "{printed}");
+    let compose = |arguments: &str| format!("compose --file mine.yml {arguments}\n");
+    let expected = ["up --detach --build", "logs --no-color", "down --volumes"].map(compose).concat();
+    assert_eq!(machine.read("asked"), expected);
+    assert!(machine.path("loadtest-report/compose.log").exists());
+}
+
+#[tokio::test]
+async fn what_compose_cannot_start_is_ended_and_nothing_is_loaded() {
+    let machine = Machine::new();
+    let engine = "echo \"$4\" >>asked; echo 'the log of the daemon'; [ \"$4\" != up ]";
+    machine.add_program(&machine.path("bin/docker"), engine);
+    let (code, printed) = machine.run(machine.gate().env("LOADTEST", "/bin/false")).await;
+    assert_eq!(code, Some(2), "{printed}");
+    assert!(printed.contains("docker-compose.yml does not start"), "{printed}");
+    assert_eq!(machine.read("asked"), "up\nlogs\ndown\n");
+    assert_eq!(machine.read("loadtest-report/compose.log"), "the log of the daemon\n");
+}
+
+#[tokio::test]
+async fn the_program_of_a_release_is_taken_if_its_sum_is_right_and_kept() {
+    let machine = Machine::new();
+    let release = machine.path("releases/v9.8.7");
+    let name = "analytics-9.8.7-x86_64-linux-gnu";
+    machine.add_program(&release.join(name).join("bin/loadtest"), "echo \"released: $*\"");
+    machine.add_program(&machine.path("bin/cargo"), "echo cargo was asked >&2; exit 1");
+    let pack = format!("tar czf {name}.tar.gz {name} && sha256sum {name}.tar.gz >SHA256SUMS");
+    assert!(Command::new("sh").args(["-ec", &pack]).current_dir(&release).status().await.unwrap().success());
+    let gate = || {
+        let mut gate = machine.gate();
+        let releases = format!("file://{}", machine.path("releases").display());
+        gate.env("INPUT_HOST", "http://127.0.0.1:1").env("INPUT_RELEASES", releases).env("INPUT_RELEASE", "v9.8.7");
+        gate
+    };
+    // Where no host answers it would wait for one.
+    machine.add_program(&machine.path("bin/sleep"), "");
+    let is_supported = cfg!(all(target_os = "linux", target_arch = "x86_64"));
+    if is_supported {
+        for _ in 0..2 {
+            let (code, printed) = machine.run(&mut gate()).await;
+            assert_eq!(code, Some(0), "{printed}");
+            assert!(printed.contains("released: --host http://127.0.0.1:1 --report-dir loadtest-report"), "{printed}");
+            assert!(!printed.contains("cargo was asked"), "{printed}");
+            let _ = fs::remove_dir_all(&release);
+        }
+    }
+    fs::remove_dir_all(machine.path("root")).unwrap();
+    let (code, printed) = machine.run(&mut gate()).await;
+    assert_eq!(code, Some(1), "{printed}");
+    assert!(printed.contains("cargo was asked"), "{printed}");
+}
+
+#[tokio::test]
+async fn a_released_program_with_another_sum_is_not_run() {
+    let machine = Machine::new();
+    let release = machine.path("releases/v9.8.7");
+    let name = "analytics-9.8.7-x86_64-linux-gnu.tar.gz";
+    fs::create_dir_all(&release).unwrap();
+    fs::write(release.join(name), "another").unwrap();
+    fs::write(release.join("SHA256SUMS"), format!("{}  {name}\n", "0".repeat(64))).unwrap();
+    machine.add_program(&machine.path("bin/cargo"), "echo cargo was asked >&2; exit 1");
+    let releases = format!("file://{}", machine.path("releases").display());
+    let mut gate = machine.gate();
+    gate.env("INPUT_RELEASES", releases).env("INPUT_RELEASE", "v9.8.7").env("INPUT_HOST", "http://127.0.0.1:1");
+    let (code, printed) = machine.run(&mut gate).await;
+    assert_eq!(code, Some(1), "{printed}");
+    assert!(printed.contains("cargo was asked"), "{printed}");
+}
+
+#[tokio::test]
+async fn the_sum_of_the_sources_stays_the_same() {
+    let machine = Machine::new();
+    let (_, first) = machine.run(machine.gate().arg("--sum")).await;
+    let (_, second) = machine.run(machine.gate().arg("--sum")).await;
+    assert!(first.starts_with("sum=") && first.len() == "sum=".len() + 64 + 1, "{first}");
+    assert_eq!(first, second);
+}
+
+#[test]
+fn each_input_of_the_action_is_handed_to_the_script() {
+    let read = |name| fs::read_to_string(repository().join(name)).unwrap();
+    let (action, script) = (read("action.yml"), read("scripts/load-gate"));
+    let inputs = action.split("\ninputs:\n").nth(1).unwrap().split("\noutputs:\n").next().unwrap();
+    let names: Vec<&str> = inputs
+        .lines()
+        .filter_map(|line| line.strip_prefix("  ")?.strip_suffix(':'))
+        .filter(|n| !n.starts_with(' '))
+        .collect();
+    assert!(names.contains(&"host") && names.len() > 10, "{names:?}");
+    // Only the step that keeps the files needs it.
+    for name in names.into_iter().filter(|name| *name != "artifact") {
+        let variable = format!("INPUT_{}", name.replace('-', "_").to_uppercase());
+        assert!(action.contains(&format!("{variable}: ${{{{ inputs.{name} }}}}\n")), "{name}");
+        assert!(script.contains(&format!("${{{variable}:-")), "{variable}");
+    }
+}
