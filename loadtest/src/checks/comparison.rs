@@ -100,18 +100,29 @@ impl Comparison {
         Self { with, figures, pairs }
     }
 
+    pub(crate) fn keeps(&self, compared: &Compared, bound: f64) -> bool {
+        compared.ratio.may_keep(compared.figure, self.bound(compared.figure, bound))
+    }
+
+    fn is_noise_known(&self) -> bool {
+        self.pairs.len() >= KNOWN_NOISE
+    }
+
+    /// The bound that decides. Of few runs the spread is not known.
+    fn bound(&self, figure: Figure, asked: f64) -> f64 {
+        match figure.is_rate() {
+            _ if self.is_noise_known() => asked,
+            true => asked.min(1.0 / UNKNOWN_NOISE),
+            false => asked.max(UNKNOWN_NOISE),
+        }
+    }
+
     /// Judges a gate whose bound is a ratio. None if it is not.
     pub(crate) fn judge(&self, gate: &Gate) -> Option<Judged> {
         let Bound::Ratio(asked) = gate.bound else { return None };
         let compared = compare(&self.pairs, gate.figure, gate.part.selection);
-        // Of few runs the spread is not known.
-        let is_noise_known = self.pairs.len() >= KNOWN_NOISE;
-        let bound = match gate.figure.is_rate() {
-            _ if is_noise_known => asked,
-            true => asked.min(1.0 / UNKNOWN_NOISE),
-            false => asked.max(UNKNOWN_NOISE),
-        };
-        let met = compared.as_ref().is_some_and(|compared| compared.ratio.may_keep(gate.figure, bound));
+        let (is_noise_known, bound) = (self.is_noise_known(), self.bound(gate.figure, asked));
+        let met = compared.as_ref().is_some_and(|compared| self.keeps(compared, asked));
         let median = compared.as_ref().map(|compared| compared.ratio.median);
         let is_near = median.is_some_and(|median| !gate.figure.keeps(median, asked));
         let note = compared.filter(|_| met && is_near).map(|compared| {

@@ -14,6 +14,16 @@ pub(crate) struct Gates {
     pub(crate) abort_on_fail: bool,
 }
 
+impl Gates {
+    /// The bound of a figure of all requests.
+    pub(crate) fn number(&self, figure: Figure) -> Option<f64> {
+        self.all.iter().find_map(|gate| match gate.bound {
+            Bound::Number(bound) if gate.figure == figure && gate.part == Part::default() => Some(bound),
+            _ => None,
+        })
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Gate {
     pub(crate) figure: Figure,
@@ -119,6 +129,21 @@ impl Figure {
         }
     }
 
+    /// Without its unit.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::P50 => "p50",
+            Self::P90 => "p90",
+            Self::P95 => "p95",
+            Self::P99 => "p99",
+            Self::P999 => "p99.9",
+            Self::Max => "the longest latency",
+            Self::SeenP99 => "p99 until seen",
+            Self::Rate => "answers a second",
+            Self::ErrorRate => "error rate",
+        }
+    }
+
     fn is_of_latency(self) -> bool {
         !matches!(self, Self::Rate | Self::ErrorRate)
     }
@@ -189,17 +214,8 @@ impl fmt::Display for Gate {
 
 impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::P50 => "p50, ms,",
-            Self::P90 => "p90, ms,",
-            Self::P95 => "p95, ms,",
-            Self::P99 => "p99, ms,",
-            Self::P999 => "p99.9, ms,",
-            Self::Max => "the longest latency, ms,",
-            Self::SeenP99 => "p99 until seen, ms,",
-            Self::Rate => "answers a second",
-            Self::ErrorRate => "error rate",
-        })
+        f.write_str(self.name())?;
+        if self.is_of_latency() { f.write_str(", ms,") } else { Ok(()) }
     }
 }
 

@@ -123,7 +123,7 @@ impl Report {
             gates: self.judged_gates(),
             requests: kinds.chain([("all".to_owned(), self.all.clone())]).collect(),
             complaints: self.record.measured.complaints.clone(),
-            files: self.dir().map(|dir| (dir.to_owned(), super::files().collect())),
+            files: self.dir().map(|dir| (dir.to_owned(), self.files())),
         }
     }
 

@@ -40,12 +40,8 @@ pub(crate) const GOOSE: &str = "goose.html";
 /// Makes the folder, and checks that the files can be written: otherwise a long run would fail at its end.
 pub(crate) fn prepare(dir: &Path) -> io::Result<()> {
     fs::create_dir_all(dir)?;
-    files().try_for_each(|name| can_be_written(&dir.join(name)))
-}
-
-/// The names of what a run writes to the folder of its reports.
-fn files() -> impl Iterator<Item = &'static str> {
-    [JSON, GOOSE].into_iter().chain(pictures::NAMES)
+    let names = [JSON, GOOSE].into_iter().chain(pictures::ALWAYS).chain(pictures::SOMETIMES);
+    names.into_iter().try_for_each(|name| can_be_written(&dir.join(name)))
 }
 
 /// Leaves no file behind that was not there.
@@ -169,9 +165,24 @@ impl Report {
     /// The folder must exist.
     pub(crate) fn write(&self, dir: &Path) -> io::Result<()> {
         fs::write(dir.join(JSON), serde_json::to_vec_pretty(self).map_err(io::Error::other)?)?;
-        for (name, picture) in pictures::of(&self.record.measured) {
+        for (name, picture) in self.pictures() {
             fs::write(dir.join(name), picture)?;
         }
         Ok(())
+    }
+
+    fn pictures(&self) -> Vec<(&'static str, String)> {
+        let gates = &self.settings.gates;
+        let mut pictures = pictures::of(&self.record.measured).to_vec();
+        pictures.extend(self.record.capacity.as_ref().map(|capacity| pictures::of_capacity(capacity, gates)));
+        pictures.extend(self.comparison.as_ref().map(|comparison| pictures::of_comparison(comparison, gates)));
+        pictures
+    }
+
+    /// The names of what a run writes to the folder of its reports.
+    fn files(&self) -> Vec<&'static str> {
+        let capacity = self.record.capacity.as_ref().map(|_| pictures::CAPACITY);
+        let comparison = self.comparison.as_ref().map(|_| pictures::COMPARISON);
+        [JSON, GOOSE].into_iter().chain(pictures::ALWAYS).chain(capacity).chain(comparison).collect()
     }
 }

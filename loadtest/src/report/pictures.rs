@@ -2,38 +2,91 @@
 
 use super::charts::{
     by_percentile::ByPercentile,
+    capacity,
+    comparison::{self, Row},
     heat_map::HeatMap,
     over_time::{Line, OverTime, Unit},
 };
 use crate::{
+    checks::{
+        comparison::Comparison,
+        gates::{Bound, Figure, Gates, Part},
+    },
     measured::{
         Measured,
         series::{Series, Summary},
     },
+    run::Capacity,
     workload::kind::{Kind, Selection},
 };
 
-pub(super) const NAMES: [&str; 4] = ["throughput.svg", "latency.svg", "percentiles.svg", "heat-map.svg"];
+const THROUGHPUT: &str = "throughput.svg";
+const LATENCY: &str = "latency.svg";
+const PERCENTILES: &str = "percentiles.svg";
+const HEAT_MAP: &str = "heat-map.svg";
+pub(super) const CAPACITY: &str = "capacity.svg";
+pub(super) const COMPARISON: &str = "comparison.svg";
 
-pub(super) fn of(measured: &Measured) -> [(&'static str, String); NAMES.len()] {
-    let [throughput, latencies, by_percentile, heat_map] = NAMES;
-    let rate: Figure = |span| Some(span.answered_per_second);
-    let percentiles: [(&str, Figure); 3] = [
+/// Those of every run.
+pub(super) const ALWAYS: [&str; 4] = [THROUGHPUT, LATENCY, PERCENTILES, HEAT_MAP];
+/// Those of some runs.
+pub(super) const SOMETIMES: [&str; 2] = [CAPACITY, COMPARISON];
+
+pub(super) fn of(measured: &Measured) -> [(&'static str, String); ALWAYS.len()] {
+    let rate: FigureOf = |span| Some(span.answered_per_second);
+    let percentiles: [(&str, FigureOf); 3] = [
         ("p50", |span| latency(span, span.p50_ms)),
         ("p90", |span| latency(span, span.p90_ms)),
         ("p99", |span| latency(span, span.p99_ms)),
     ];
     [
-        (throughput, over_time(measured, "Requests answered a second", Unit::Number, &[("answered", rate)])),
-        (latencies, over_time(measured, "Latency over time", Unit::Millis, &percentiles)),
-        (by_percentile, by_percentile_of(measured)),
-        (heat_map, heat_map_of(measured)),
+        (THROUGHPUT, over_time(measured, "Requests answered a second", Unit::Number, &[("answered", rate)])),
+        (LATENCY, over_time(measured, "Latency over time", Unit::Millis, &percentiles)),
+        (PERCENTILES, by_percentile_of(measured)),
+        (HEAT_MAP, heat_map_of(measured)),
     ]
 }
 
-type Figure = fn(&Summary) -> Option<f64>;
+pub(super) fn of_capacity(capacity: &Capacity, gates: &Gates) -> (&'static str, String) {
+    let steps = capacity.tried.iter().map(|tried| capacity::Step {
+        rate: tried.rate.into(),
+        p50_ms: latency(&tried.summary, tried.summary.p50_ms),
+        p99_ms: latency(&tried.summary, tried.summary.p99_ms),
+        errors: tried.error_rate,
+        held: tried.missed.is_none(),
+    });
+    let found = capacity.rate.map(|rate| capacity::Found {
+        rate: rate.into(),
+        error: capacity.failed.map_or(0.0, |failed| f64::from(failed - rate)),
+    });
+    let picture = capacity::Capacity { steps: steps.collect(), found, p99_bound_ms: gates.number(Figure::P99) };
+    (CAPACITY, picture.draw())
+}
 
-fn over_time(measured: &Measured, title: &str, unit: Unit, figures: &[(&str, Figure)]) -> String {
+/// Those figures that are of all requests, and those that have a bound.
+pub(super) fn of_comparison(comparison: &Comparison, gates: &Gates) -> (&'static str, String) {
+    let rows = comparison.figures.iter().filter_map(|compared| {
+        let part = Part { selection: compared.requests, step: None };
+        let bound = gates.all.iter().find_map(|gate| match gate.bound {
+            Bound::Ratio(bound) if (gate.figure, gate.part) == (compared.figure, part) => Some(bound),
+            _ => None,
+        });
+        let is_rate = compared.figure.is_rate();
+        (bound.is_some() || part == Part::default()).then(|| Row {
+            name: format!("{} {}", compared.figure.name(), compared.requests),
+            ratios: compared.ratio.each.clone(),
+            median: compared.ratio.median,
+            interval: (compared.ratio.low, compared.ratio.high),
+            bound: bound.map(if is_rate { comparison::Bound::AtLeast } else { comparison::Bound::AtMost }),
+            met: bound.is_none_or(|bound| comparison.keeps(compared, bound)),
+        })
+    });
+    (COMPARISON, comparison::Comparison { rows: rows.collect() }.draw())
+}
+
+type FigureOf = fn(&Summary) -> Option<f64>;
+
+fn over_time(measured: &Measured, title: &str, unit: Unit, figures: &[(&str, FigureOf)]) -> String {
     let spans = measured.over_time.summaries();
     // The last span is shorter than the others, so its rate means nothing.
     let whole = &spans[..spans.len().saturating_sub(1).max(spans.len().min(1))];

@@ -7,12 +7,12 @@ use super::{
 const ROW: f64 = 58.0;
 
 /// The ratios of new figures to old ones.
-pub(crate) struct Comparison<'a> {
-    pub(crate) rows: Vec<Row<'a>>,
+pub(crate) struct Comparison {
+    pub(crate) rows: Vec<Row>,
 }
 
-pub(crate) struct Row<'a> {
-    pub(crate) name: &'a str,
+pub(crate) struct Row {
+    pub(crate) name: String,
     /// One for each round, in their order.
     pub(crate) ratios: Vec<f64>,
     pub(crate) median: f64,
@@ -28,7 +28,7 @@ pub(crate) enum Bound {
     AtLeast(f64),
 }
 
-impl Comparison<'_> {
+impl Comparison {
     pub(crate) fn draw(&self) -> String {
         let all = self.rows.iter().flat_map(|row| {
             let bound = row.bound.map(Bound::value);
@@ -65,7 +65,7 @@ impl Comparison<'_> {
     }
 }
 
-impl Row<'_> {
+impl Row {
     fn caption(&self) -> String {
         let [median, low, high] = [self.median, self.interval.0, self.interval.1].map(label::number);
         let bound = match self.bound {
@@ -94,7 +94,7 @@ mod tests {
     fn a_row_has_its_rounds_its_median_with_its_interval_and_its_bound() {
         let rows = vec![
             Row {
-                name: "p99",
+                name: "p99".to_owned(),
                 ratios: vec![1.31, 1.18, 1.24],
                 median: 1.24,
                 interval: (1.18, 1.31),
@@ -102,14 +102,21 @@ mod tests {
                 met: false,
             },
             Row {
-                name: "answered a second",
+                name: "answered a second".to_owned(),
                 ratios: vec![0.97, 1.01],
                 median: 0.99,
                 interval: (0.97, 1.01),
                 bound: Some(Bound::AtLeast(0.9)),
                 met: true,
             },
-            Row { name: "p50", ratios: vec![1.0], median: 1.0, interval: (1.0, 1.0), bound: None, met: true },
+            Row {
+                name: "p50".to_owned(),
+                ratios: vec![1.0],
+                median: 1.0,
+                interval: (1.0, 1.0),
+                bound: None,
+                met: true,
+            },
         ];
         insta::assert_snapshot!(body(&Comparison { rows }.draw()));
     }

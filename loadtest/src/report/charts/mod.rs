@@ -3,9 +3,7 @@
 
 mod axis;
 pub(crate) mod by_percentile;
-#[cfg_attr(not(test), expect(dead_code, reason = "nothing looks for the capacity yet"))]
 pub(crate) mod capacity;
-#[cfg_attr(not(test), expect(dead_code, reason = "nothing compares runs yet"))]
 pub(crate) mod comparison;
 mod frame;
 pub(crate) mod heat_map;

@@ -132,9 +132,9 @@ fn capacity() -> Pictures {
 }
 
 fn comparison() -> Pictures {
-    let row = |name, ratios, (low, median, high), bound| {
+    let row = |name: &str, ratios, (low, median, high), bound| {
         let met = !matches!(bound, Some(Bound::AtMost(bound)) if low > bound);
-        Row { name, ratios, median, interval: (low, high), bound, met }
+        Row { name: name.to_owned(), ratios, median, interval: (low, high), bound, met }
     };
     let rounds = |around: f64| (0..10).map(|round| around + 0.012 * f64::from(round * 7 % 5)).collect();
     let name = "a long & <odd> name of a figure that somebody gave to it".repeat(2);
