@@ -15,7 +15,10 @@ use thiserror::Error;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    checks::ledger::{Answer, Ledger, Strangers},
+    checks::{
+        bounds::Strangers,
+        ledger::{Answer, Ledger},
+    },
     requests::Requests,
     workload::{
         mix::PlannedEvent,

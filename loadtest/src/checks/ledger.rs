@@ -7,23 +7,13 @@
 
 use std::{
     collections::HashMap,
-    fmt,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use model::{EventKind, HourCounts};
-use serde::{Serialize, Serializer};
+use model::HourCounts;
 
+use super::bounds::{Bounds, Events, Sent, Strangers};
 use crate::workload::{mix::PlannedEvent, sites::SiteHour, visitors::Visitor};
-
-/// Whether the hours counted this run's visitors before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Strangers {
-    /// They counted none of them.
-    All,
-    /// They may have counted any of them.
-    Perhaps,
-}
 
 /// Takes some 30 bytes for each visitor of each hour.
 #[derive(Debug)]
@@ -44,12 +34,6 @@ struct Page {
     touched: bool,
 }
 
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
-struct Events {
-    clicks: u64,
-    impressions: u64,
-}
-
 #[derive(Debug, Default)]
 struct Visits {
     acknowledged: bool,
@@ -64,53 +48,6 @@ pub(crate) enum Answer {
     Refused,
     /// There was no answer.
     None,
-}
-
-/// The least and the most that the counts of an hour may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(crate) struct Bounds {
-    pub(crate) least: HourCounts,
-    /// None if other clients write too.
-    pub(crate) most: Option<HourCounts>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Fault {
-    pub(crate) what: &'static str,
-    pub(crate) counted: u64,
-    pub(crate) least: u64,
-    pub(crate) most: Option<u64>,
-}
-
-impl Bounds {
-    pub(crate) fn faults(&self, counts: HourCounts) -> Vec<Fault> {
-        let of = |counts: HourCounts| [counts.unique_users, counts.clicks, counts.impressions];
-        let most = self.most.map(of);
-        let checks = ["unique users", "clicks", "impressions"].into_iter().zip(of(counts)).zip(of(self.least));
-        checks
-            .enumerate()
-            .map(|(place, ((what, counted), least))| Fault { what, counted, least, most: most.map(|most| most[place]) })
-            .filter(|fault| fault.counted < fault.least || fault.most.is_some_and(|most| fault.counted > most))
-            .collect()
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { what, counted, least, most } = self;
-        write!(f, "{counted} {what}, ")?;
-        match most {
-            _ if counted < least => write!(f, "at least {least} were acknowledged: {} missing", least - counted),
-            Some(most) => write!(f, "at most {most} were sent: {} too many", counted.saturating_sub(*most)),
-            None => write!(f, "which is right"),
-        }
-    }
-}
-
-impl Serialize for Fault {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
 }
 
 impl Ledger {
@@ -153,10 +90,12 @@ impl Ledger {
     }
 
     pub(crate) fn bounds(&self, hour: SiteHour) -> Bounds {
-        self.pages().get(&hour).map_or_else(
-            || Page::default().bounds(self.strangers, self.shared),
-            |page| page.bounds(self.strangers, self.shared),
-        )
+        self.sent(hour).bounds(self.strangers, self.shared)
+    }
+
+    /// What was sent for an hour until now.
+    pub(crate) fn sent(&self, hour: SiteHour) -> Sent {
+        self.pages().get(&hour).map(Page::sent).unwrap_or_default()
     }
 
     /// The hours that events were sent for, site by site, in ascending order.
@@ -169,10 +108,9 @@ impl Ledger {
 
     /// The number of acknowledged events, and of open ones.
     pub(crate) fn totals(&self) -> (u64, u64) {
-        let sum = |events: Events| events.clicks + events.impressions;
         self.pages()
             .values()
-            .fold((0, 0), |(acknowledged, open), page| (acknowledged + sum(page.acknowledged), open + sum(page.open)))
+            .fold((0, 0), |(acknowledged, open), page| (acknowledged + page.acknowledged.sum(), open + page.open.sum()))
     }
 
     fn pages(&self) -> MutexGuard<'_, HashMap<SiteHour, Page>> {
@@ -182,32 +120,13 @@ impl Ledger {
 }
 
 impl Page {
-    fn bounds(&self, strangers: Strangers, shared: bool) -> Bounds {
-        let Self { before, acknowledged, open, .. } = self;
-        let seen = self.visitors.len() as u64;
-        let least_users = match strangers {
-            Strangers::All => before.unique_users + self.acknowledged_visitors,
-            Strangers::Perhaps => before.unique_users.max(self.acknowledged_visitors),
-        };
-        let least = HourCounts {
-            unique_users: least_users,
-            clicks: before.clicks + acknowledged.clicks,
-            impressions: before.impressions + acknowledged.impressions,
-        };
-        let most = HourCounts {
-            unique_users: before.unique_users + seen,
-            clicks: least.clicks + open.clicks,
-            impressions: least.impressions + open.impressions,
-        };
-        Bounds { least, most: (!shared).then_some(most) }
-    }
-}
-
-impl Events {
-    fn of(&mut self, kind: EventKind) -> &mut u64 {
-        match kind {
-            EventKind::Click => &mut self.clicks,
-            EventKind::Impression => &mut self.impressions,
+    fn sent(&self) -> Sent {
+        Sent {
+            before: self.before,
+            acknowledged: self.acknowledged,
+            acknowledged_visitors: self.acknowledged_visitors,
+            open: self.open,
+            visitors: self.visitors.len() as u64,
         }
     }
 }
@@ -218,8 +137,11 @@ mod tests {
 
     use model::{EventKind, HourCounts, Timestamp};
 
-    use super::{Answer, Ledger, Strangers};
-    use crate::workload::{mix::PlannedEvent, sites::SiteHour};
+    use super::{Answer, Ledger};
+    use crate::{
+        checks::bounds::Strangers,
+        workload::{mix::PlannedEvent, sites::SiteHour},
+    };
 
     fn event(visitor: u64, kind: EventKind) -> PlannedEvent {
         PlannedEvent { site: 0, at: Timestamp::from_millis(5).unwrap(), visitor, kind }

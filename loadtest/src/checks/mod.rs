@@ -1,6 +1,7 @@
-//! Whether the run was right: `ledger` knows what must be counted, `verdict` compares it with the daemon, `gates`
+//! Whether the run was right: `ledger` knows what must be counted, within `bounds`, `verdict` compares it with the daemon, `gates`
 //! compares the measurements with the command line, `outlook` while the run goes on.
 
+pub(crate) mod bounds;
 pub(crate) mod comparison;
 pub(crate) mod daemon;
 pub(crate) mod gates;

@@ -4,8 +4,9 @@ use serde::Serialize;
 
 use crate::{
     checks::{
+        bounds::{Bounds, Fault},
         daemon::Daemon,
-        ledger::{Bounds, Fault, Ledger},
+        ledger::Ledger,
     },
     requests::Requests,
 };

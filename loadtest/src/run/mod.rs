@@ -18,8 +18,8 @@ use tokio::sync::oneshot;
 use crate::{
     baseline::{Baseline, BaselineError},
     checks::{
+        bounds::Strangers,
         daemon::{AskError, Daemon},
-        ledger::Strangers,
         verdict::Verdict,
     },
     generator::Watch,

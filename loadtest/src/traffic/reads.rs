@@ -9,7 +9,7 @@ use super::{
     retries::{Asked, Exchanged},
 };
 use crate::{
-    checks::{daemon::causes, ledger::Bounds},
+    checks::{bounds::Bounds, daemon::causes},
     measured::series::Outcome,
     workload::{kind::Kind, schedule::Due, sites::SiteHour},
 };

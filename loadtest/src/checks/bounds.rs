@@ -1,0 +1,165 @@
+//! The least and the most that an hour may count, from what was sent for it.
+
+use std::fmt;
+
+use model::{EventKind, HourCounts};
+use serde::{Deserialize, Serialize, Serializer};
+
+/// Whether the hours counted this run's visitors before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Strangers {
+    /// They counted none of them.
+    All,
+    /// They may have counted any of them.
+    Perhaps,
+}
+
+/// What a run sent for an hour of a site.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sent {
+    /// What the hour counted before the run.
+    pub(crate) before: HourCounts,
+    pub(crate) acknowledged: Events,
+    /// Those of an acknowledged event.
+    pub(crate) acknowledged_visitors: u64,
+    /// Events whose fate is not known.
+    pub(crate) open: Events,
+    /// Those of an acknowledged or open event.
+    pub(crate) visitors: u64,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Events {
+    pub(crate) clicks: u64,
+    pub(crate) impressions: u64,
+}
+
+/// The least and the most that the counts of an hour may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Bounds {
+    pub(crate) least: HourCounts,
+    /// None if other clients write too.
+    pub(crate) most: Option<HourCounts>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) what: &'static str,
+    pub(crate) counted: u64,
+    pub(crate) least: u64,
+    pub(crate) most: Option<u64>,
+}
+
+impl Sent {
+    /// `shared` is whether other clients write too. Then there is no upper bound.
+    pub(crate) fn bounds(&self, strangers: Strangers, shared: bool) -> Bounds {
+        let Self { before, acknowledged, acknowledged_visitors, open, visitors } = self;
+        let least_users = match strangers {
+            Strangers::All => before.unique_users + acknowledged_visitors,
+            Strangers::Perhaps => before.unique_users.max(*acknowledged_visitors),
+        };
+        let least = HourCounts {
+            unique_users: least_users,
+            clicks: before.clicks + acknowledged.clicks,
+            impressions: before.impressions + acknowledged.impressions,
+        };
+        let most = HourCounts {
+            unique_users: before.unique_users + visitors,
+            clicks: least.clicks + open.clicks,
+            impressions: least.impressions + open.impressions,
+        };
+        Bounds { least, most: (!shared).then_some(most) }
+    }
+
+    /// Adds what another run sent for the same hour at the same time, by other visitors. Each run asked for the counts
+    /// before it sent its first event, and a count never falls: so the lower of the two is the one before both.
+    pub(crate) fn add(&mut self, other: &Self) {
+        let before = &mut self.before;
+        before.unique_users = before.unique_users.min(other.before.unique_users);
+        before.clicks = before.clicks.min(other.before.clicks);
+        before.impressions = before.impressions.min(other.before.impressions);
+        self.acknowledged.add(other.acknowledged);
+        self.acknowledged_visitors += other.acknowledged_visitors;
+        self.open.add(other.open);
+        self.visitors += other.visitors;
+    }
+}
+
+impl Bounds {
+    pub(crate) fn faults(&self, counts: HourCounts) -> Vec<Fault> {
+        let of = |counts: HourCounts| [counts.unique_users, counts.clicks, counts.impressions];
+        let most = self.most.map(of);
+        let checks = ["unique users", "clicks", "impressions"].into_iter().zip(of(counts)).zip(of(self.least));
+        checks
+            .enumerate()
+            .map(|(place, ((what, counted), least))| Fault { what, counted, least, most: most.map(|most| most[place]) })
+            .filter(|fault| fault.counted < fault.least || fault.most.is_some_and(|most| fault.counted > most))
+            .collect()
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, counted, least, most } = self;
+        write!(f, "{counted} {what}, ")?;
+        match most {
+            _ if counted < least => write!(f, "at least {least} were acknowledged: {} missing", least - counted),
+            Some(most) => write!(f, "at most {most} were sent: {} too many", counted.saturating_sub(*most)),
+            None => write!(f, "which is right"),
+        }
+    }
+}
+
+impl Serialize for Fault {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Events {
+    pub(crate) fn of(&mut self, kind: EventKind) -> &mut u64 {
+        match kind {
+            EventKind::Click => &mut self.clicks,
+            EventKind::Impression => &mut self.impressions,
+        }
+    }
+
+    pub(crate) fn sum(self) -> u64 {
+        self.clicks + self.impressions
+    }
+
+    fn add(&mut self, other: Self) {
+        self.clicks += other.clicks;
+        self.impressions += other.impressions;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::HourCounts;
+
+    use super::{Events, Sent, Strangers};
+
+    fn counts(unique_users: u64, clicks: u64, impressions: u64) -> HourCounts {
+        HourCounts { unique_users, clicks, impressions }
+    }
+
+    #[test]
+    fn runs_at_the_same_time_count_together_from_what_was_before_the_first() {
+        let first = Sent {
+            before: counts(10, 5, 50),
+            acknowledged: Events { clicks: 1, impressions: 2 },
+            acknowledged_visitors: 2,
+            open: Events { clicks: 0, impressions: 1 },
+            visitors: 3,
+        };
+        // It asked when the first had sent a click already.
+        let second = Sent { before: counts(11, 6, 50), open: Events::default(), visitors: 2, ..first };
+        for (mut one, other) in [(first, &second), (second, &first)] {
+            one.add(other);
+            let bounds = one.bounds(Strangers::All, false);
+            assert_eq!((bounds.least, bounds.most), (counts(14, 7, 54), Some(counts(15, 7, 55))));
+        }
+    }
+}
