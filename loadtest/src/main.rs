@@ -37,7 +37,7 @@ use crate::{run::Judged, settings::Args};
 #[tokio::main]
 async fn main() -> ExitCode {
     let settings = Args::parse().into_settings();
-    let pipeline = settings.pipeline.clone();
+    let pipeline = settings.judging.pipeline.clone();
     logging::install();
     match run::run(settings).await {
         Ok(Judged { report, unwritten }) => {

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     checks::comparison::{Comparison, Pair, Sample},
@@ -9,12 +9,15 @@ use crate::{
     generator::Generator,
     measured::Measured,
     run::Capacity,
+    settings::Settings,
     workload::{plan::Side, schedule::Done},
 };
 
 /// All that was seen in a run. A report is made of it.
 #[derive(Debug, Serialize)]
 pub(crate) struct Record {
+    /// Of each generator.
+    pub(crate) runs: Vec<RunSettings>,
     pub(crate) began_at: DateTime<Utc>,
     /// Why the run was ended before its time, if it was because it could not pass any more.
     pub(crate) ended_early: Option<String>,
@@ -29,7 +32,40 @@ pub(crate) struct Record {
     pub(crate) capacity: Option<Capacity>,
 }
 
+/// What a run was asked to do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct RunSettings {
+    /// No other run has it.
+    pub(crate) id: String,
+    pub(crate) host: String,
+    pub(crate) seed: u64,
+    /// For people.
+    settings: serde_json::Value,
+}
+
+impl RunSettings {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self {
+            id: format!("{:016x}", rand::random::<u64>()),
+            host: settings.host.clone(),
+            seed: settings.seed,
+            settings: serde_json::to_value(settings).unwrap_or_default(),
+        }
+    }
+}
+
 impl Record {
+    /// Where the server listens, as the first generator knows it.
+    pub(crate) fn host(&self) -> &str {
+        self.runs.first().map_or("", |run| &run.host)
+    }
+
+    /// What repeats the choices of the run.
+    pub(crate) fn seeds(&self) -> String {
+        let seeds: Vec<String> = self.runs.iter().map(|run| run.seed.to_string()).collect();
+        format!("seed {}", seeds.join(", "))
+    }
+
     pub(crate) fn lasted(&self) -> Duration {
         Duration::try_from_secs_f64(self.lasted_seconds).unwrap_or_default()
     }

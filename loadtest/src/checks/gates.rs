@@ -12,6 +12,8 @@ pub(crate) struct Gates {
     pub(crate) all: Vec<Gate>,
     /// End the run as soon as it cannot pass any more.
     pub(crate) abort_on_fail: bool,
+    /// The lowest capacity, in requests a second.
+    pub(crate) min_capacity: Option<u32>,
 }
 
 impl Gates {
@@ -268,7 +270,7 @@ mod tests {
             ("--max-seen-p99-ms=1", false),
         ];
         for (gate, met) in table {
-            let gates = Args::parse_from(["loadtest", gate]).into_settings().gates;
+            let gates = Args::parse_from(["loadtest", gate]).into_settings().judging.gates;
             assert_eq!(judge(&gates, &measured, |_| second)[0].met, met, "{gate}");
         }
     }

@@ -112,7 +112,7 @@ mod tests {
     }
 
     fn is_hopeless(gate: &str, (measured, plan): &(Measured, Vec<Planned>)) -> bool {
-        let gates = Args::parse_from(["loadtest", gate]).into_settings().gates;
+        let gates = Args::parse_from(["loadtest", gate]).into_settings().judging.gates;
         why_hopeless(&gates, measured, plan).is_some()
     }
 

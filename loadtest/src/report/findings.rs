@@ -118,7 +118,7 @@ impl Report {
             verdict: if self.passed { "passed" } else { "FAILED" },
             began_at: self.record.began_at,
             lasted: self.record.lasted(),
-            run: format!("{:.1} s on {}; seed {}.", self.record.lasted_seconds, self.settings.host, self.settings.seed),
+            run: format!("{:.1} s on {}; {}.", self.record.lasted_seconds, self.record.host(), self.record.seeds()),
             promises: self.promises(),
             gates: self.judged_gates(),
             requests: kinds.chain([("all".to_owned(), self.all.clone())]).collect(),

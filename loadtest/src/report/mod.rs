@@ -10,11 +10,13 @@ mod pipeline;
 mod summary;
 mod table;
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use serde::Serialize;
-
-pub(crate) use self::pipeline::Unwritable;
+use thiserror::Error;
 
 use crate::{
     baseline::Baseline,
@@ -24,7 +26,7 @@ use crate::{
     },
     measured::{Reads, series::Summary},
     record::Record,
-    settings::{Pipeline, Settings},
+    settings::Judging,
     workload::{
         kind::{Kind, Selection},
         schedule::Done,
@@ -37,11 +39,35 @@ pub(crate) const FORMAT: u32 = 3;
 pub(crate) const JSON: &str = "report.json";
 pub(crate) const GOOSE: &str = "goose.html";
 
-/// Makes the folder, and checks that the files can be written: otherwise a long run would fail at its end.
-pub(crate) fn prepare(dir: &Path) -> io::Result<()> {
-    fs::create_dir_all(dir)?;
-    let names = [JSON, GOOSE].into_iter().chain(pictures::ALWAYS).chain(pictures::SOMETIMES);
-    names.into_iter().try_for_each(|name| can_be_written(&dir.join(name)))
+#[derive(Debug, Error)]
+#[error("cannot write to {path}: {cause}; give a {kind} that can be written as {of}")]
+pub(crate) struct Unwritable {
+    /// The flag or the variable that names the file or the folder.
+    of: &'static str,
+    kind: &'static str,
+    path: PathBuf,
+    cause: io::Error,
+}
+
+impl Unwritable {
+    fn file(of: &'static str, path: &Path, cause: io::Error) -> Self {
+        Self { of, kind: "file", path: path.to_owned(), cause }
+    }
+
+    fn folder(path: &Path, cause: io::Error) -> Self {
+        Self { of: "--report-dir", kind: "folder", path: path.to_owned(), cause }
+    }
+}
+
+/// Makes the folder, and checks that all files can be written: otherwise a long run would fail at its end.
+pub(crate) fn prepare(judging: &Judging) -> Result<(), Unwritable> {
+    if let Some(dir) = &judging.outputs.report_dir {
+        let names = [JSON, GOOSE].into_iter().chain(pictures::ALWAYS).chain(pictures::SOMETIMES);
+        fs::create_dir_all(dir)
+            .and_then(|()| names.into_iter().try_for_each(|name| can_be_written(&dir.join(name))))
+            .map_err(|cause| Unwritable::folder(dir, cause))?;
+    }
+    judging.pipeline.prepare()
 }
 
 /// Leaves no file behind that was not there.
@@ -55,7 +81,8 @@ fn can_be_written(path: &Path) -> io::Result<()> {
 pub(crate) struct Report {
     format: u32,
     passed: bool,
-    settings: Settings,
+    #[serde(skip)]
+    judging: Judging,
     steps: Vec<StepSummary>,
     all: Summary,
     kinds: Vec<KindSummary>,
@@ -93,22 +120,23 @@ struct OverTime {
 
 impl Report {
     pub(crate) fn new(
-        settings: Settings,
+        judging: Judging,
         record: Record,
         baseline: Option<&Baseline>,
         comparison: Option<Comparison>,
     ) -> Self {
+        let comparison = comparison.or_else(|| baseline.map(|baseline| baseline.compare(&record)));
         let (measured, lasted) = (&record.measured, record.lasted());
         let summary = |selection| measured.of(None, selection).summary(lasted);
         let all = summary(Selection::default());
         let bottleneck = record.generator.is_bottleneck(all.p99_ms);
         let mut gates = match &record.capacity {
             // The others decided about each rate.
-            Some(capacity) => settings.capacity.iter().filter_map(|asked| capacity.judge(asked)).collect(),
-            None => judge(&settings.gates, measured, |step| record.lasted_of(step)),
+            Some(capacity) => judging.gates.min_capacity.map(|least| capacity.judge(least)).into_iter().collect(),
+            None => judge(&judging.gates, measured, |step| record.lasted_of(step)),
         };
         if let Some(comparison) = &comparison {
-            gates.extend(settings.gates.all.iter().filter_map(|gate| comparison.judge(gate)));
+            gates.extend(judging.gates.all.iter().filter_map(|gate| comparison.judge(gate)));
         }
         gates.extend(baseline.map(|baseline| baseline.judge_errors(measured)));
         if let Some(why) = &bottleneck {
@@ -137,7 +165,7 @@ impl Report {
         Self {
             format: FORMAT,
             passed,
-            settings,
+            judging,
             steps,
             kinds: kinds.filter(|kind| kind.summary.requests > 0).collect(),
             all,
@@ -154,16 +182,18 @@ impl Report {
         self.passed
     }
 
-    pub(crate) fn pipeline(&self) -> &Pipeline {
-        &self.settings.pipeline
+    /// Writes all files that were asked for, and returns which could not be written. The folder must exist.
+    pub(crate) fn write_all(&self) -> Vec<Unwritable> {
+        let of_the_folder =
+            self.dir().and_then(|dir| self.write(dir).map_err(|cause| Unwritable::folder(dir, cause)).err());
+        of_the_folder.into_iter().chain(self.judging.pipeline.write(self)).collect()
     }
 
-    pub(crate) fn dir(&self) -> Option<&Path> {
-        self.settings.outputs.report_dir.as_deref()
+    fn dir(&self) -> Option<&Path> {
+        self.judging.outputs.report_dir.as_deref()
     }
 
-    /// The folder must exist.
-    pub(crate) fn write(&self, dir: &Path) -> io::Result<()> {
+    fn write(&self, dir: &Path) -> io::Result<()> {
         fs::write(dir.join(JSON), serde_json::to_vec_pretty(self).map_err(io::Error::other)?)?;
         for (name, picture) in self.pictures() {
             fs::write(dir.join(name), picture)?;
@@ -172,7 +202,7 @@ impl Report {
     }
 
     fn pictures(&self) -> Vec<(&'static str, String)> {
-        let gates = &self.settings.gates;
+        let gates = &self.judging.gates;
         let mut pictures = pictures::of(&self.record.measured).to_vec();
         pictures.extend(self.record.capacity.as_ref().map(|capacity| pictures::of_capacity(capacity, gates)));
         pictures.extend(self.comparison.as_ref().map(|comparison| pictures::of_comparison(comparison, gates)));

@@ -6,19 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use thiserror::Error;
-
-use super::{Report, annotations::annotations, can_be_written, findings::Findings, junit::junit, summary::summary};
+use super::{
+    Report, Unwritable, annotations::annotations, can_be_written, findings::Findings, junit::junit, summary::summary,
+};
 use crate::{logging, settings::Pipeline};
-
-#[derive(Debug, Error)]
-#[error("cannot write to {path}: {cause}; give a file that can be written as {of}")]
-pub(crate) struct Unwritable {
-    /// The flag or the variable that names the file.
-    of: &'static str,
-    path: PathBuf,
-    cause: io::Error,
-}
 
 const JUNIT: &str = "--junit";
 const SUMMARY: &str = "--summary";
@@ -32,7 +23,7 @@ impl Pipeline {
             if let Some(path) = path {
                 std::fs::create_dir_all(folder(path))
                     .and_then(|()| can_be_written(path))
-                    .map_err(|cause| Unwritable { of, path: path.clone(), cause })?;
+                    .map_err(|cause| Unwritable::file(of, path, cause))?;
             }
         }
         Ok(())
@@ -58,7 +49,7 @@ impl Pipeline {
         }
         let write = |of, path: &Option<PathBuf>, write: &dyn Fn(&Path) -> io::Result<()>| {
             let path = path.as_ref()?;
-            write(path).map_err(|cause| Unwritable { of, path: path.clone(), cause }).err()
+            write(path).map_err(|cause| Unwritable::file(of, path, cause)).err()
         };
         [
             write(JUNIT, xml, &|path| std::fs::write(path, junit(findings)?)),

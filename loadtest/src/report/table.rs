@@ -31,7 +31,7 @@ impl fmt::Display for Report {
             judged(f, "gate: ", &judgement)?;
         }
         let verdict = if self.passed { "passed" } else { "FAILED" };
-        writeln!(f, "{verdict} after {:.1} s; seed {}", self.record.lasted_seconds, self.settings.seed)
+        writeln!(f, "{verdict} after {:.1} s; {}", self.record.lasted_seconds, self.record.seeds())
     }
 }
 

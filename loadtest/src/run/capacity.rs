@@ -28,8 +28,6 @@ pub(crate) struct CapacitySettings {
     pub(crate) first: u32,
     /// How far the answer may be off, as a share of it.
     pub(crate) precision: f64,
-    /// The lowest rate with which the run passes.
-    pub(crate) least: Option<u32>,
 }
 
 /// What a search found.
@@ -58,12 +56,10 @@ pub(crate) struct Tried {
 }
 
 impl Capacity {
-    /// None if no lowest rate was asked for.
-    pub(crate) fn judge(&self, asked: &CapacitySettings) -> Option<Judged> {
-        let least = f64::from(asked.least?);
-        let measured = self.rate.map(f64::from);
-        let met = measured.is_some_and(|rate| rate >= least);
-        Some(Judged::new("capacity, requests a second,".to_owned(), least, measured, met))
+    /// `least` is in requests a second.
+    pub(crate) fn judge(&self, least: u32) -> Judged {
+        let met = self.rate.is_some_and(|rate| rate >= least);
+        Judged::new("capacity, requests a second,".to_owned(), least.into(), self.rate.map(f64::from), met)
     }
 }
 

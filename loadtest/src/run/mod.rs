@@ -2,7 +2,6 @@ mod capacity;
 mod ending;
 
 use std::{
-    path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicU32},
     time::Duration,
 };
@@ -24,7 +23,7 @@ use crate::{
     },
     generator::Watch,
     logging, progress,
-    record::Record,
+    record::{Record, RunSettings},
     recorder::Recorder,
     report::{self, Report},
     requests::Requests,
@@ -54,10 +53,8 @@ pub(crate) enum RunError {
     Replay(#[from] ReplayError),
     #[error(transparent)]
     Baseline(#[from] BaselineError),
-    #[error("cannot write to {0}: {1}; give a writable folder as --report-dir")]
-    ReportDir(PathBuf, #[source] std::io::Error),
     #[error(transparent)]
-    Pipeline(#[from] report::Unwritable),
+    Unwritable(#[from] report::Unwritable),
     #[error("the load generator could not start: {0:?}")]
     Goose(#[from] Box<GooseError>),
     /// It had made requests by then.
@@ -89,11 +86,8 @@ pub(crate) struct Judged {
 }
 
 pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
-    if let Some(dir) = &settings.outputs.report_dir {
-        report::prepare(dir).map_err(|error| RunError::ReportDir(dir.clone(), error))?;
-    }
-    let baseline = settings.baseline.as_deref().map(Baseline::read).transpose()?;
-    settings.pipeline.prepare()?;
+    report::prepare(&settings.judging)?;
+    let baseline = settings.judging.baseline.as_deref().map(Baseline::read).transpose()?;
     let authorization = settings.authorization.as_deref().map(authorization);
     let Prepared { source, requests, plan, hours } = prepare(&settings)?;
     let schedule = Schedule::new(plan);
@@ -125,13 +119,13 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
     let began_at = Utc::now();
     let ending = tokio::spawn(ending::as_by_interrupt());
     let (early, ended_early) = oneshot::channel();
-    let looking_ahead = tokio::spawn(ending::if_hopeless(Arc::clone(&traffic), settings.gates.clone(), early));
+    let looking_ahead = tokio::spawn(ending::if_hopeless(Arc::clone(&traffic), settings.judging.gates.clone(), early));
     let showing = tokio::spawn(progress::show(Arc::clone(&traffic), run_time));
     let attack = GooseAttack::initialize_with_config(configuration(&settings, longest)).map_err(Box::new)?;
     let search = settings
         .capacity
         .clone()
-        .map(|capacity| tokio::spawn(capacity::find(Arc::clone(&traffic), capacity, settings.gates.clone())));
+        .map(|capacity| tokio::spawn(capacity::find(Arc::clone(&traffic), capacity, settings.judging.gates.clone())));
     let watch = Watch::begin();
     let apart = logging::StandardOutputApart::begin();
     let outcome = Box::pin(attack.register_scenario(scenario(&traffic)).execute()).await;
@@ -159,6 +153,7 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
         ledger.check(&Daemon::new(host, begin.authorization.clone())?, &traffic.requests, own).await;
     }
     let record = Record {
+        runs: vec![RunSettings::new(&settings)],
         began_at,
         ended_early: ended_early.await.ok(),
         lasted_seconds: lasted.as_secs_f64(),
@@ -169,16 +164,10 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
         generator,
         capacity,
     };
-    let comparison = match (&baseline, &settings.compare_host) {
-        (Some(baseline), _) => Some(baseline.compare(&record)),
-        (None, Some(host)) => Some(record.compare_sides(host)),
-        (None, None) => None,
-    };
-    let report = Report::new(settings, record, baseline.as_ref(), comparison);
-    let write = |dir: &Path| report.write(dir).map_err(|error| RunError::ReportDir(dir.to_owned(), error)).err();
-    let of_the_dir = report.dir().and_then(write);
-    let of_the_pipeline = report.pipeline().write(&report).into_iter().map(RunError::Pipeline);
-    let unwritten = goose_failed.into_iter().chain(of_the_dir).chain(of_the_pipeline).collect();
+    let comparison = settings.compare_host.as_ref().map(|host| record.compare_sides(host));
+    let report = Report::new(settings.judging, record, baseline.as_ref(), comparison);
+    let mut unwritten: Vec<RunError> = goose_failed.into_iter().collect();
+    unwritten.extend(report.write_all().into_iter().map(RunError::from));
     Ok(Judged { report, unwritten })
 }
 
@@ -304,7 +293,7 @@ fn around(current: Hour, past: u32, run_time: Duration) -> Vec<Hour> {
 
 /// Goose's own settings; this program's flags decide the rest.
 fn configuration(settings: &Settings, longest: Duration) -> GooseConfiguration {
-    let report = settings.outputs.report_dir.as_ref().map(|dir| dir.join(report::GOOSE).display().to_string());
+    let report = settings.judging.outputs.report_dir.as_ref().map(|dir| dir.join(report::GOOSE).display().to_string());
     let mut configuration = GooseConfiguration::default();
     configuration.host = Some(settings.host.clone());
     configuration.users = Some(settings.users as usize);

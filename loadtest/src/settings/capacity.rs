@@ -7,7 +7,7 @@ use crate::run::CapacitySettings;
 pub(super) struct CapacityArgs {
     /// Find the highest rate at which the gates hold, in a search that doubles the rate and then bisects it. Without
     /// gates: a p99 latency of 100 ms, and errors of 0.1 %. A rate holds if two of three tries say so.
-    #[arg(long, conflicts_with_all = ["rate", "stages", "user_stages", "replay", "abort_on_fail"])]
+    #[arg(long, conflicts_with_all = ["rate", "stages", "user_stages", "replay", "abort_on_fail", "baseline"])]
     pub(super) find_capacity: bool,
 
     /// How long each rate is tried.
@@ -25,18 +25,17 @@ pub(super) struct CapacityArgs {
 
     /// The lowest rate that must hold, in requests a second; otherwise the run fails.
     #[arg(long, value_name = "N", requires = "find_capacity")]
-    min_capacity: Option<u32>,
+    pub(super) min_capacity: Option<u32>,
 }
 
 impl CapacityArgs {
     /// None if no capacity is to be found.
     pub(super) fn into_settings(self) -> Option<CapacitySettings> {
-        let Self { find_capacity, capacity_step, capacity_from, capacity_precision, min_capacity } = self;
+        let Self { find_capacity, capacity_step, capacity_from, capacity_precision, .. } = self;
         find_capacity.then_some(CapacitySettings {
             step: capacity_step,
             first: capacity_from,
             precision: capacity_precision,
-            least: min_capacity,
         })
     }
 }

@@ -1,16 +1,8 @@
-use std::path::PathBuf;
-
 use client::ServerUrl;
 
-/// What a run is compared with.
+/// Another server that takes turns with the one that is tested.
 #[derive(Debug, clap::Args)]
 pub(super) struct ComparingArgs {
-    /// An earlier report.json, or a folder with those of the last runs. Figures are told beside the earlier ones; the
-    /// run fails if its share of errors is higher, or if a figure is more than twice as bad. With a folder of five or
-    /// more, the gates below decide, beyond the spread of these.
-    #[arg(long, value_name = "PATH", group = "another_run", conflicts_with = "find_capacity")]
-    pub(super) baseline: Option<PathBuf>,
-
     /// Another analyticsd, of an earlier version perhaps, that takes turns with --host in short rounds: both have the
     /// same conditions, so that small differences are seen on a shared machine too. Without gates below, the run fails
     /// if --host is slower by more than 5 %.

@@ -187,7 +187,7 @@ impl Gates {
             }
         };
         let all = number.into_iter().flat_map(of(Bound::Number)).chain(ratio.into_iter().flat_map(of(Bound::Ratio)));
-        Self { all: all.collect(), abort_on_fail: gates.abort_on_fail }
+        Self { all: all.collect(), abort_on_fail: gates.abort_on_fail, min_capacity: None }
     }
 }
 
@@ -204,7 +204,7 @@ mod tests {
     fn a_gate_is_a_number_with_a_kind_a_step_or_both() {
         let arguments =
             ["loadtest", "--max-p99-ms=15", "--max-p99-ms=post-past=50", "--max-ms=@2=7", "--min-rps=get@1=9"];
-        let gates = Args::parse_from(arguments).into_settings().gates.all;
+        let gates = Args::parse_from(arguments).into_settings().judging.gates.all;
         let read: Vec<String> =
             gates.iter().map(|gate| format!("{:?} {} {:?}", gate.figure, gate.part, gate.bound)).collect();
         let expected = [
@@ -239,6 +239,7 @@ mod tests {
     fn a_ratio_is_a_gate_too() {
         let gates = Args::parse_from(["loadtest", "--max-p99-ratio", "1.2", "--baseline", "report.json"])
             .into_settings()
+            .judging
             .gates
             .all;
         assert_eq!((gates[0].figure, gates[0].bound), (Figure::P99, Bound::Ratio(1.2)));

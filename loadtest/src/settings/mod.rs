@@ -4,6 +4,7 @@
 mod capacity;
 mod comparing;
 mod gates;
+mod judging;
 mod mix;
 mod outputs;
 mod pipeline;
@@ -12,7 +13,7 @@ mod sites;
 mod stages;
 mod values;
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use clap::Parser;
 use client::ServerUrl;
@@ -24,16 +25,15 @@ pub(crate) use self::mix::contract_mix;
 use self::{
     capacity::CapacityArgs,
     comparing::ComparingArgs,
-    gates::{GateArgs, RatioArgs, Unless},
+    gates::Unless,
+    judging::JudgingArgs,
     mix::MixArgs,
-    pipeline::PipelineArgs,
     replay::ReplayArgs,
     stages::{Stage, steps},
     values::run_time,
 };
-pub(crate) use self::{outputs::Outputs, pipeline::Pipeline};
+pub(crate) use self::{judging::Judging, pipeline::Pipeline};
 use crate::{
-    checks::gates::Gates,
     run::CapacitySettings,
     workload::{
         mix::MixSettings,
@@ -120,17 +120,8 @@ pub(crate) struct Args {
     #[command(flatten, next_help_heading = "Another run to compare with")]
     comparing: ComparingArgs,
 
-    #[command(flatten, next_help_heading = "Gates")]
-    gates: GateArgs,
-
-    #[command(flatten, next_help_heading = "Gates against another run")]
-    ratios: RatioArgs,
-
-    #[command(flatten, next_help_heading = "Reports")]
-    outputs: Outputs,
-
     #[command(flatten)]
-    pipeline: PipelineArgs,
+    judging: JudgingArgs,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -155,18 +146,12 @@ pub(crate) struct Settings {
     pub(crate) mix: MixSettings,
     pub(crate) replay: Option<ReplaySettings>,
     pub(crate) capacity: Option<CapacitySettings>,
-    /// An earlier report, or a folder of them.
-    pub(crate) baseline: Option<PathBuf>,
     /// Without a slash at the end, and without name and password.
     pub(crate) compare_host: Option<String>,
     /// Of each of the two hosts that are compared.
     pub(crate) rounds: u32,
     #[serde(skip)]
-    pub(crate) gates: Gates,
-    #[serde(skip)]
-    pub(crate) outputs: Outputs,
-    #[serde(skip)]
-    pub(crate) pipeline: Pipeline,
+    pub(crate) judging: Judging,
 }
 
 impl Args {
@@ -176,14 +161,13 @@ impl Args {
         let users = most_of_stages.or(self.users).unwrap_or(if self.capacity.find_capacity { 500 } else { 64 });
         let mut stages = steps(&self.stages, |from, to| Load::Rate { from, to });
         stages.extend(steps(&self.user_stages, |from, to| Load::Users { from, to }));
-        let unless = [
-            (self.capacity.find_capacity, Unless::Capacity),
-            (self.comparing.baseline.is_some(), Unless::Baseline),
-            (self.comparing.compare_host.is_some(), Unless::ComparedHost),
-        ];
-        let given = Gates::given(self.gates, self.ratios);
-        let asked = unless.into_iter().filter(|(asked, _)| *asked);
-        let gates = asked.fold(given, |gates, (_, unless)| gates.unless_given(unless));
+        let unless = match (self.capacity.find_capacity, &self.comparing.compare_host) {
+            (true, _) => Some(Unless::Capacity),
+            (false, Some(_)) => Some(Unless::ComparedHost),
+            (false, None) => None,
+        };
+        let mut judging = self.judging.into_settings(unless);
+        judging.gates.min_capacity = self.capacity.min_capacity;
         Settings {
             host: host.to_string(),
             authorization: self.token.and_then(|given| given.0).map(|token| token.authorization()).or(of_host),
@@ -197,13 +181,10 @@ impl Args {
             retries: self.retries,
             mix: self.mix.into(),
             replay: self.replay.into_settings(),
-            gates,
-            baseline: self.comparing.baseline,
             rounds: self.comparing.rounds,
             compare_host: self.comparing.compare_host.map(|host| host.split().0.to_string()),
             capacity: self.capacity.into_settings(),
-            outputs: self.outputs,
-            pipeline: self.pipeline.into(),
+            judging,
         }
     }
 }
