@@ -7,6 +7,7 @@
 //! - `checks` decides whether the run was right;
 //! - `recorder` takes down what is `measured`, and `generator` what that costs; all of it is the `record` of a run;
 //! - `settings` reads the command line;
+//! - `hosts` knows where requests go;
 //! - `workload` decides which requests are made, and when;
 //! - `logging` keeps goose's log apart.
 //!
@@ -16,6 +17,7 @@
 mod baseline;
 mod checks;
 mod generator;
+mod hosts;
 mod logging;
 mod measured;
 mod progress;

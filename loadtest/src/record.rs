@@ -47,7 +47,7 @@ impl RunSettings {
     pub(crate) fn new(settings: &Settings) -> Self {
         Self {
             id: format!("{:016x}", rand::random::<u64>()),
-            host: settings.host.clone(),
+            host: settings.told_hosts(),
             seed: settings.seed,
             settings: serde_json::to_value(settings).unwrap_or_default(),
         }

@@ -1,36 +1,22 @@
-//! Asks the daemon outside of the load: what it counted before, and what it counts in the end.
+//! Asks a daemon outside of the load.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    time::Duration,
-};
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
-use model::{EventKind, Hour, HourCounts, Problem, SiteName, Timestamp};
-use reqwest::{
-    Client, RequestBuilder, StatusCode,
-    header::{AUTHORIZATION, HeaderValue},
-};
+use model::{HourCounts, Problem, SiteName};
+use reqwest::{Client, RequestBuilder, StatusCode, header::AUTHORIZATION};
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    checks::{
-        bounds::Strangers,
-        ledger::{Answer, Ledger},
-    },
+    hosts::Host,
     requests::Requests,
-    workload::{
-        mix::PlannedEvent,
-        sites::{Site, SiteHour},
-    },
+    workload::{mix::PlannedEvent, sites::SiteHour},
 };
 
 /// How long the daemon may fail to answer after a load.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// A daemon knows within a second of a site that was just made elsewhere.
-const UNTIL_KNOWN: Duration = Duration::from_secs(2);
-const PAUSE: Duration = Duration::from_millis(200);
+pub(crate) const PAUSE: Duration = Duration::from_millis(200);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Hours that are asked for at the same time.
 const AT_ONCE: usize = 16;
@@ -47,86 +33,30 @@ pub(crate) enum AskError {
     NoSite { url: String, detail: String },
 }
 
+/// One host.
 pub(crate) struct Daemon {
     host: String,
     http: Client,
 }
 
 impl Daemon {
-    pub(crate) fn new(host: &str, authorization: Option<HeaderValue>) -> Result<Self, reqwest::Error> {
-        let headers = authorization.map(|value| (AUTHORIZATION, value)).into_iter().collect();
+    pub(crate) fn new(Host { url, authorization }: &Host) -> Result<Self, reqwest::Error> {
+        let headers = authorization.iter().map(|value| (AUTHORIZATION, value.clone())).collect();
         let http = Client::builder().default_headers(headers).timeout(REQUEST_TIMEOUT).no_proxy().build()?;
-        Ok(Self { host: host.to_owned(), http })
+        Ok(Self { host: url.clone(), http })
     }
 
-    /// A ledger that begins with what these hours count. Makes the sites that the daemon does not know, each by an event.
-    pub(crate) async fn begin(
-        &self,
-        requests: &Requests,
-        hours: Vec<SiteHour>,
-        strangers: Strangers,
-        shared: bool,
-    ) -> Result<Ledger, AskError> {
-        let mut before = HashMap::with_capacity(hours.len());
-        let mut unknown = BTreeSet::new();
-        let mut counts = Box::pin(self.counts_of(requests, hours, false));
-        while let Some((hour, counts)) = counts.next().await {
-            match counts {
-                Ok(counts) => drop(before.insert(hour, counts)),
-                Err(AskError::NoSite { .. }) => drop(unknown.insert(hour.site)),
-                Err(error) => return Err(error),
-            }
-        }
-        let ledger = Ledger::new(before, strangers, shared);
-        for site in unknown {
-            self.make(site, requests, &ledger).await?;
-        }
-        Ok(ledger)
+    pub(crate) fn host(&self) -> &str {
+        &self.host
     }
 
-    /// Makes a site by an event, and returns once it can be read.
-    async fn make(&self, site: Site, requests: &Requests, ledger: &Ledger) -> Result<(), AskError> {
-        let event = self.send_one(site, requests, ledger).await?;
-        self.patiently(requests, event.hour()).await.map(|_| ())
-    }
-
-    async fn send_one(&self, site: Site, requests: &Requests, ledger: &Ledger) -> Result<PlannedEvent, AskError> {
-        let event = PlannedEvent { site, at: Timestamp::now(), visitor: 0, kind: EventKind::Impression };
-        let url = format!("{}{}", self.host, requests.event(&event));
-        ledger.open(&[event]);
-        let began = Instant::now();
-        loop {
-            match self.exchange(self.http.post(&url), &url).await? {
-                (StatusCode::NO_CONTENT, _) => break,
-                _ if began.elapsed() < UNTIL_KNOWN => sleep(PAUSE).await,
-                (status, body) => return Err(AskError::unexpected(url, status, &body)),
-            }
+    /// Records an event that must be acknowledged.
+    pub(crate) async fn record(&self, requests: &Requests, event: &PlannedEvent) -> Result<(), AskError> {
+        let url = format!("{}{}", self.host, requests.event(event));
+        match self.exchange(self.http.post(&url), &url).await? {
+            (StatusCode::NO_CONTENT, _) => Ok(()),
+            (status, body) => Err(AskError::unexpected(url, status, &body)),
         }
-        ledger.close(&[event], Answer::Acknowledged);
-        Ok(event)
-    }
-
-    /// Whether the other daemon counts in the same database: sends an event to this one, and asks the other one for it.
-    /// Nobody else may send events meanwhile.
-    pub(crate) async fn counts_with(
-        &self,
-        other: &Self,
-        requests: &Requests,
-        ledger: &Ledger,
-    ) -> Result<bool, AskError> {
-        let site = requests.sites.all().next().unwrap_or_default();
-        let mut before = HashMap::new();
-        let now = Hour::containing(Timestamp::now());
-        // The event may be the first of the next hour.
-        for hour in std::iter::once(now).chain(now.next()).map(|hour| SiteHour { site, hour }) {
-            match other.counts(requests, hour).await {
-                Ok(counts) => drop(before.insert(hour, counts)),
-                Err(AskError::NoSite { .. }) => return Ok(false),
-                Err(error) => return Err(error),
-            }
-        }
-        let hour = self.send_one(site, requests, ledger).await?.hour();
-        Ok(before.get(&hour) != Some(&other.counts(requests, hour).await?))
     }
 
     /// What these hours count, in their order.
@@ -154,7 +84,7 @@ impl Daemon {
         }
     }
 
-    async fn counts(&self, requests: &Requests, hour: SiteHour) -> Result<HourCounts, AskError> {
+    pub(crate) async fn counts(&self, requests: &Requests, hour: SiteHour) -> Result<HourCounts, AskError> {
         let url = format!("{}{}", self.host, requests.counts(hour));
         let (status, body) = self.exchange(self.http.get(&url), &url).await?;
         match body.parse() {

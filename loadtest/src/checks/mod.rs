@@ -1,6 +1,8 @@
-//! Whether the run was right: `ledger` knows what must be counted, within `bounds`, `verdict` compares it with the daemon, `gates`
-//! compares the measurements with the command line, `outlook` while the run goes on.
+//! Whether the run was right: `before` looks what there is, `daemon` asks for it, `ledger` knows what must be counted,
+//! within `bounds`, `verdict` compares it with the daemon, `gates` compares the measurements with the command line,
+//! `outlook` while the run goes on.
 
+pub(crate) mod before;
 pub(crate) mod bounds;
 pub(crate) mod comparison;
 pub(crate) mod daemon;

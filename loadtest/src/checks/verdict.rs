@@ -23,6 +23,8 @@ pub(crate) struct Verdict {
 
 #[derive(Debug, Serialize)]
 pub(crate) struct HourVerdict {
+    /// Who counted it. None if there is only one.
+    pub(crate) host: Option<String>,
     /// None for the one without a name.
     pub(crate) site: Option<String>,
     pub(crate) hour: String,
@@ -34,8 +36,10 @@ pub(crate) struct HourVerdict {
 
 impl HourVerdict {
     pub(crate) fn name(&self) -> String {
-        let Self { site, hour, .. } = self;
-        site.as_ref().map_or_else(|| hour.clone(), |site| format!("{site} {hour}"))
+        let Self { host, site, hour, .. } = self;
+        let site = site.iter().map(|site| format!("{site} "));
+        let host = host.iter().map(|host| format!(" at {host}"));
+        site.chain([hour.clone()]).chain(host).collect()
     }
 }
 
@@ -47,20 +51,24 @@ impl Verdict {
         Self { acknowledged, open, hours: Vec::new(), unverified: None }
     }
 
-    /// Compares what the daemon counts in every hour with the ledger.
-    pub(crate) async fn check(&mut self, daemon: &Daemon, requests: &Requests, ledger: &Ledger) {
-        let mut counts = Box::pin(daemon.counts_of(requests, ledger.touched(), true));
-        while let Some((hour, counts)) = counts.next().await {
-            match counts {
-                Ok(counts) => {
-                    let bounds = ledger.bounds(hour);
-                    let faults = bounds.faults(counts);
-                    let site = requests.sites.name(hour.site).map(SiteName::to_string);
-                    self.hours.push(HourVerdict { site, hour: hour.hour.to_string(), counts, bounds, faults });
-                }
-                Err(error) => {
-                    self.unverified = Some(error.to_string());
-                    break;
+    /// Compares what each host counts in every hour with the ledger.
+    pub(crate) async fn check(&mut self, daemons: &[Daemon], requests: &Requests, ledger: &Ledger) {
+        for daemon in daemons {
+            let host = (daemons.len() > 1).then(|| daemon.host().to_owned());
+            let mut counts = Box::pin(daemon.counts_of(requests, ledger.touched(), true));
+            while let Some((hour, counts)) = counts.next().await {
+                match counts {
+                    Ok(counts) => {
+                        let bounds = ledger.bounds(hour);
+                        let faults = bounds.faults(counts);
+                        let (host, hour, site) = (host.clone(), hour.hour.to_string(), requests.sites.name(hour.site));
+                        let site = site.map(SiteName::to_string);
+                        self.hours.push(HourVerdict { host, site, hour, counts, bounds, faults });
+                    }
+                    Err(error) => {
+                        self.unverified = Some(error.to_string());
+                        return;
+                    }
                 }
             }
         }

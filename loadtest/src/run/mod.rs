@@ -10,18 +10,19 @@ pub(crate) use self::capacity::{Capacity, CapacitySettings};
 use chrono::Utc;
 use goose::{config::GooseConfiguration, prelude::*};
 use model::{Hour, Timestamp};
-use reqwest::header::HeaderValue;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
 use crate::{
     baseline::{Baseline, BaselineError},
     checks::{
+        before::Begin,
         bounds::Strangers,
         daemon::{AskError, Daemon},
         verdict::Verdict,
     },
     generator::Watch,
+    hosts::{Host, Hosts},
     logging, progress,
     record::{Record, RunSettings},
     recorder::Recorder,
@@ -88,18 +89,17 @@ pub(crate) struct Judged {
 pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
     report::prepare(&settings.judging)?;
     let baseline = settings.judging.baseline.as_deref().map(Baseline::read).transpose()?;
-    let authorization = settings.authorization.as_deref().map(authorization);
     let Prepared { source, requests, plan, hours } = prepare(&settings)?;
     let schedule = Schedule::new(plan);
     let run_time =
         if settings.capacity.is_some() { settings.run_time.unwrap_or(DEFAULT_SEARCH_TIME) } else { schedule.lasts() };
     let longest = run_time.saturating_add(schedule.launch());
     let strangers = if matches!(requests.names, Names::Own(_)) { Strangers::All } else { Strangers::Perhaps };
-    let begin = Begin { authorization: authorization.clone(), strangers, shared: settings.shared };
-    let counters = begin.counters(&settings, &requests, hours).await?;
+    let begin = Begin { requests: &requests, strangers, shared: settings.shared };
+    let counters = counters(&begin, &settings, hours).await?;
     let traffic = Arc::new(Traffic {
         source,
-        retries: Retries::new(settings.retries, authorization),
+        retries: Retries::new(settings.retries),
         requests,
         schedule,
         counters,
@@ -112,7 +112,7 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
     logging::message(&format!(
         "{} users on {} for at most {} s; seed {}",
         settings.users,
-        settings.host,
+        settings.told_hosts(),
         run_time.as_secs(),
         settings.seed
     ));
@@ -149,8 +149,8 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
     };
 
     let mut ledger = Verdict::of(traffic.counters.ledgers());
-    for Counter { host, ledger: own } in traffic.counters.all() {
-        ledger.check(&Daemon::new(host, begin.authorization.clone())?, &traffic.requests, own).await;
+    for Counter { hosts, ledger: own } in traffic.counters.all() {
+        ledger.check(&daemons(hosts.all())?, &traffic.requests, own).await;
     }
     let record = Record {
         runs: vec![RunSettings::new(&settings)],
@@ -164,46 +164,31 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
         generator,
         capacity,
     };
-    let comparison = settings.compare_host.as_ref().map(|host| record.compare_sides(host));
+    let comparison = settings.compare_host.as_ref().map(|host| record.compare_sides(&host.url));
     let report = Report::new(settings.judging, record, baseline.as_ref(), comparison);
     let mut unwritten: Vec<RunError> = goose_failed.into_iter().collect();
     unwritten.extend(report.write_all().into_iter().map(RunError::from));
     Ok(Judged { report, unwritten })
 }
 
-fn authorization(value: &str) -> HeaderValue {
-    let mut value = HeaderValue::try_from(value).expect("a token, and Base64, are visible ASCII");
-    value.set_sensitive(true);
-    value
-}
-
-/// How counters are begun with.
-struct Begin {
-    authorization: Option<HeaderValue>,
-    strangers: Strangers,
-    shared: bool,
-}
-
-impl Begin {
-    async fn counters(
-        &self,
-        settings: &Settings,
-        requests: &Requests,
-        hours: Vec<SiteHour>,
-    ) -> Result<Counters, RunError> {
-        let daemon = |host: &str| Daemon::new(host, self.authorization.clone());
-        let ledger = async |daemon: &Daemon, hours| {
-            daemon.begin(requests, hours, self.strangers, self.shared).await.map(Arc::new)
-        };
-        let first = daemon(&settings.host)?;
-        let new = Counter { host: settings.host.clone(), ledger: ledger(&first, hours.clone()).await? };
-        let Some(host) = settings.compare_host.clone() else { return Ok(Counters { new, old: None }) };
-        let other = daemon(&host)?;
+/// Makes a ledger of each counter.
+async fn counters(begin: &Begin<'_>, settings: &Settings, hours: Vec<SiteHour>) -> Result<Counters, RunError> {
+    let new = daemons(&settings.hosts)?;
+    let ledger = Arc::new(begin.ledger(&new, hours.clone()).await?);
+    let counter = |hosts, ledger| Counter { hosts: Hosts::new(hosts), ledger };
+    let mut counters = Counters { new: counter(settings.hosts.clone(), Arc::clone(&ledger)), old: None };
+    if let Some(host) = &settings.compare_host {
+        let old = daemons(std::slice::from_ref(host))?;
         // What others write is no sign. Each of two ledgers without an upper bound is right whatever the other does.
-        let is_one = !self.shared && first.counts_with(&other, requests, &new.ledger).await?;
-        let ledger = if is_one { Arc::clone(&new.ledger) } else { ledger(&other, hours).await? };
-        Ok(Counters { new, old: Some(Counter { host, ledger }) })
+        let is_one = !settings.shared && begin.is_one_counter(&new[0], &old[0], &ledger).await?;
+        let ledger = if is_one { ledger } else { Arc::new(begin.ledger(&old, hours).await?) };
+        counters.old = Some(counter(vec![host.clone()], ledger));
     }
+    Ok(counters)
+}
+
+fn daemons(hosts: &[Host]) -> Result<Vec<Daemon>, RunError> {
+    Ok(hosts.iter().map(Daemon::new).collect::<Result<_, _>>()?)
 }
 
 struct Prepared {
@@ -295,7 +280,7 @@ fn around(current: Hour, past: u32, run_time: Duration) -> Vec<Hour> {
 fn configuration(settings: &Settings, longest: Duration) -> GooseConfiguration {
     let report = settings.judging.outputs.report_dir.as_ref().map(|dir| dir.join(report::GOOSE).display().to_string());
     let mut configuration = GooseConfiguration::default();
-    configuration.host = Some(settings.host.clone());
+    configuration.host = Some(settings.hosts[0].url.clone());
     configuration.users = Some(settings.users as usize);
     // All users within a second.
     configuration.increase_rate = Some(settings.users.to_string());

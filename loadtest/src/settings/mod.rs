@@ -11,13 +11,12 @@ mod pipeline;
 mod replay;
 mod sites;
 mod stages;
+mod target;
 mod values;
 
 use std::time::Duration;
 
 use clap::Parser;
-use client::ServerUrl;
-use model::{BearerTokenParser, GivenToken};
 use serde::{Serialize, Serializer};
 
 #[cfg(test)]
@@ -30,10 +29,12 @@ use self::{
     mix::MixArgs,
     replay::ReplayArgs,
     stages::{Stage, steps},
+    target::TargetArgs,
     values::run_time,
 };
 pub(crate) use self::{judging::Judging, pipeline::Pipeline};
 use crate::{
+    hosts::Host,
     run::CapacitySettings,
     workload::{
         mix::MixSettings,
@@ -54,15 +55,8 @@ use crate::{
                   combination as in post-past. @STEP=NUMBER or KIND@STEP=NUMBER is for a step of --stages."
 )]
 pub(crate) struct Args {
-    /// Where analyticsd listens: http://HOST:PORT, or with https where a proxy in front of it speaks TLS. A name and a
-    /// password in it are for that proxy; --token takes their place.
-    #[arg(long, default_value = "http://127.0.0.1:8080", value_name = "URL")]
-    host: ServerUrl,
-
-    /// The token for a daemon that requires one, with the scopes write and read. Other users of this machine can see
-    /// flags in the process list: prefer the variable.
-    #[arg(long, env = "ANALYTICS_TOKEN", hide_env_values = true, value_name = "TOKEN", value_parser = BearerTokenParser)]
-    token: Option<GivenToken>,
+    #[command(flatten)]
+    target: TargetArgs,
 
     /// The number of simulated users. Each makes its next request when the last one is answered [default: 64; 500 with
     /// --find-capacity].
@@ -126,11 +120,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Settings {
-    /// Without a slash at the end, and without name and password.
-    pub(crate) host: String,
-    /// The value of the header.
-    #[serde(skip)]
-    pub(crate) authorization: Option<String>,
+    pub(crate) hosts: Vec<Host>,
     pub(crate) users: u32,
     #[serde(rename = "run_time_seconds", serialize_with = "seconds")]
     pub(crate) run_time: Option<Duration>,
@@ -146,17 +136,22 @@ pub(crate) struct Settings {
     pub(crate) mix: MixSettings,
     pub(crate) replay: Option<ReplaySettings>,
     pub(crate) capacity: Option<CapacitySettings>,
-    /// Without a slash at the end, and without name and password.
-    pub(crate) compare_host: Option<String>,
+    pub(crate) compare_host: Option<Host>,
     /// Of each of the two hosts that are compared.
     pub(crate) rounds: u32,
     #[serde(skip)]
     pub(crate) judging: Judging,
 }
 
+impl Settings {
+    /// The hosts, in words.
+    pub(crate) fn told_hosts(&self) -> String {
+        self.hosts.iter().map(|host| &*host.url).collect::<Vec<_>>().join(" and ")
+    }
+}
+
 impl Args {
     pub(crate) fn into_settings(self) -> Settings {
-        let (host, of_host) = self.host.split();
         let most_of_stages = self.user_stages.iter().map(|stage| stage.to).max();
         let users = most_of_stages.or(self.users).unwrap_or(if self.capacity.find_capacity { 500 } else { 64 });
         let mut stages = steps(&self.stages, |from, to| Load::Rate { from, to });
@@ -169,8 +164,7 @@ impl Args {
         let mut judging = self.judging.into_settings(unless);
         judging.gates.min_capacity = self.capacity.min_capacity;
         Settings {
-            host: host.to_string(),
-            authorization: self.token.and_then(|given| given.0).map(|token| token.authorization()).or(of_host),
+            hosts: self.target.hosts(),
             users: users.max(1),
             stages,
             run_time: self.run_time,
@@ -182,7 +176,7 @@ impl Args {
             mix: self.mix.into(),
             replay: self.replay.into_settings(),
             rounds: self.comparing.rounds,
-            compare_host: self.comparing.compare_host.map(|host| host.split().0.to_string()),
+            compare_host: self.comparing.compare_host.map(|url| self.target.host(&url)),
             capacity: self.capacity.into_settings(),
             judging,
         }

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::{checks::ledger::Ledger, workload::plan::Side};
+use crate::{checks::ledger::Ledger, hosts::Hosts, workload::plan::Side};
 
 /// A counter, and what it must count.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Counter {
-    /// Where its daemon listens, without a slash at the end.
-    pub(crate) host: String,
+    pub(crate) hosts: Hosts,
     /// Daemons of one database have one ledger.
     pub(crate) ledger: Arc<Ledger>,
 }

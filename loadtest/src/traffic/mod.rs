@@ -90,7 +90,7 @@ impl Traffic {
         };
         let kind = request.kind();
         match request.task {
-            Task::Get(hour) => self.ask(user, kind, hour, due).await.map(|_| ()),
+            Task::Get(hour) => self.ask(user, kind, hour, due, None).await.map(|_| ()),
             Task::Post(event) => self.send(user, kind, &[event], due).await,
             Task::Batch(events) => self.send(user, kind, &events, due).await,
         }

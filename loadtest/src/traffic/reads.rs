@@ -22,12 +22,14 @@ impl Traffic {
         kind: Kind,
         hour: SiteHour,
         due: Due,
+        other_than: Option<usize>,
     ) -> Result<bool, Box<TransactionError>> {
-        let Counter { host, ledger } = self.counters.of(due.side);
+        let Counter { hosts, ledger } = self.counters.of(due.side);
         let least = ledger.bounds(hour).least;
-        let url = format!("{host}{}", self.requests.counts(hour));
-        let asked = Asked { kind, method: GooseMethod::Get, url: &url, body: Vec::new(), expected: 200 };
-        let Exchanged { answer, .. } = self.retries.exchange(user, &asked).await?;
+        let path = self.requests.counts(hour);
+        let body = Vec::new();
+        let asked = Asked { kind, hosts, method: GooseMethod::Get, path: &path, body, expected: 200, other_than };
+        let Exchanged { answer, host, .. } = self.retries.exchange(user, &asked).await?;
         let body = match answer {
             Ok(response) if response.status() == StatusCode::OK => response.text().await,
             Ok(response) => {
@@ -56,7 +58,8 @@ impl Traffic {
         };
         self.record(kind, Outcome::Answered, due);
         let is_right = fault.is_none();
-        self.recorder.lock().record_read(fault.map(|fault| format!("{}: {fault}", self.requests.sites.describe(hour))));
+        let told = || format!("{}{}", self.requests.sites.describe(hour), hosts.told(host));
+        self.recorder.lock().record_read(fault.map(|fault| format!("{}: {fault}", told())));
         Ok(is_right)
     }
 }

@@ -6,13 +6,13 @@ use std::{
 };
 
 use goose::prelude::*;
-use reqwest::{
-    RequestBuilder, Response, StatusCode,
-    header::{AUTHORIZATION, HeaderValue},
-};
+use reqwest::{Response, StatusCode, header::AUTHORIZATION};
 use tokio::time::sleep;
 
-use crate::workload::kind::Kind;
+use crate::{
+    hosts::{Host, Hosts},
+    workload::kind::Kind,
+};
 
 /// Doubled after each retry.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -21,7 +21,6 @@ const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 #[derive(Debug)]
 pub(crate) struct Retries {
     most: u32,
-    authorization: Option<HeaderValue>,
     /// A random number that makes this run's keys unique.
     run: u64,
     keys: AtomicU64,
@@ -31,10 +30,13 @@ pub(crate) struct Retries {
 pub(crate) struct Asked<'a> {
     pub(crate) kind: Kind,
     pub(crate) method: GooseMethod,
-    pub(crate) url: &'a str,
+    pub(crate) hosts: &'a Hosts,
+    pub(crate) path: &'a str,
     pub(crate) body: Vec<u8>,
     /// The status of success, for goose's report.
     pub(crate) expected: u16,
+    /// A host that is not to be asked, if there are others.
+    pub(crate) other_than: Option<usize>,
 }
 
 pub(crate) struct Exchanged {
@@ -42,12 +44,14 @@ pub(crate) struct Exchanged {
     pub(crate) answer: Result<Response, reqwest::Error>,
     /// Whether an earlier try was sent and not answered, so that its events may be stored.
     pub(crate) may_be_stored: bool,
+    /// Who was asked last.
+    pub(crate) host: usize,
 }
 
 impl Retries {
     /// `most` is for each request.
-    pub(crate) fn new(most: u32, authorization: Option<HeaderValue>) -> Self {
-        Self { most, authorization, run: rand::random(), keys: AtomicU64::default(), made: AtomicU64::default() }
+    pub(crate) fn new(most: u32) -> Self {
+        Self { most, run: rand::random(), keys: AtomicU64::default(), made: AtomicU64::default() }
     }
 
     pub(crate) fn made(&self) -> u64 {
@@ -59,8 +63,8 @@ impl Retries {
         (self.most > 0).then(|| format!("loadtest-{:016x}-{}", self.run, self.keys.fetch_add(1, Ordering::Relaxed)))
     }
 
-    /// Makes a request, and retries it if there was no answer or the answer was 502, 503 or 504.
-    pub(crate) async fn exchange(
+    /// Makes a request, and retries it at the next host if there was no answer or the answer was 502, 503 or 504.
+    pub(super) async fn exchange(
         &self,
         user: &mut GooseUser,
         asked: &Asked<'_>,
@@ -69,16 +73,26 @@ impl Retries {
         let mut may_be_stored = false;
         let mut pause = FIRST_PAUSE;
         for left in (0..=self.most).rev() {
-            let builder = self.builder(user, asked, key.as_deref())?;
+            let (host, Host { url, authorization }) = asked.hosts.next(asked.other_than);
+            let mut builder = user.get_request_builder(&asked.method, &format!("{url}{}", asked.path))?;
+            if let Some(authorization) = authorization {
+                builder = builder.header(AUTHORIZATION, authorization);
+            }
+            if let Some(key) = &key {
+                builder = builder.header(IDEMPOTENCY_KEY, key);
+            }
+            if !asked.body.is_empty() {
+                builder = builder.body(asked.body.clone());
+            }
             let request = GooseRequest::builder()
                 .method(asked.method)
-                .path(asked.url)
+                .path(asked.path)
                 .name(asked.kind.goose_name())
                 .expect_status_code(asked.expected)
                 .set_request_builder(builder);
             let answer = user.request(request.build()).await?.response;
             if left == 0 || !is_worth_another_try(&answer) {
-                return Ok(Exchanged { answer, may_be_stored });
+                return Ok(Exchanged { answer, may_be_stored, host });
             }
             // Without a connection, nothing was sent.
             may_be_stored |= answer.is_err_and(|error| !error.is_connect());
@@ -87,22 +101,6 @@ impl Retries {
             pause *= 2;
         }
         unreachable!("the last try returns")
-    }
-
-    fn builder(
-        &self,
-        user: &GooseUser,
-        asked: &Asked<'_>,
-        key: Option<&str>,
-    ) -> Result<RequestBuilder, Box<TransactionError>> {
-        let mut builder = user.get_request_builder(&asked.method, asked.url)?;
-        if let Some(authorization) = &self.authorization {
-            builder = builder.header(AUTHORIZATION, authorization);
-        }
-        if let Some(key) = key {
-            builder = builder.header(IDEMPOTENCY_KEY, key);
-        }
-        Ok(if asked.body.is_empty() { builder } else { builder.body(asked.body.clone()) })
     }
 }
 

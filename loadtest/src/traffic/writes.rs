@@ -22,7 +22,7 @@ use crate::{
 };
 
 impl Traffic {
-    /// Sends events, one or a batch, and now and then gets their hour at once.
+    /// Sends events, one or a batch, and now and then gets their hour at once, from another host.
     pub(super) async fn send(
         &self,
         user: &mut GooseUser,
@@ -30,15 +30,15 @@ impl Traffic {
         events: &[PlannedEvent],
         due: Due,
     ) -> TransactionResult {
-        let Counter { host, ledger } = self.counters.of(due.side);
+        let Counter { hosts, ledger } = self.counters.of(due.side);
         ledger.open(events);
         let began = Instant::now();
         let path =
             if kind.method == Method::Batch { Cow::from(BATCH_PATH) } else { self.requests.event(&events[0]).into() };
-        let url = format!("{host}{path}");
         let body = if kind.method == Method::Batch { self.requests.batch(events) } else { Vec::new() };
-        let asked = Asked { kind, method: GooseMethod::Post, url: &url, body, expected: 204 };
-        let Exchanged { answer, may_be_stored } = self.retries.exchange(user, &asked).await?;
+        let method = GooseMethod::Post;
+        let asked = Asked { kind, hosts, method, path: &path, body, expected: 204, other_than: None };
+        let Exchanged { answer, may_be_stored, host } = self.retries.exchange(user, &asked).await?;
         let (answer, outcome) = match &answer {
             Ok(response) if response.status() == StatusCode::NO_CONTENT => (Answer::Acknowledged, Outcome::Answered),
             // They are stored later, so they may be counted or not.
@@ -59,7 +59,8 @@ impl Traffic {
 
         if answer == Answer::Acknowledged && self.wants_freshness() {
             let kind = Kind { method: Method::Get, age: kind.age };
-            if self.ask(user, kind, events[0].hour(), Due { at: Instant::now(), ..due }).await? {
+            let due = Due { at: Instant::now(), ..due };
+            if self.ask(user, kind, events[0].hour(), due, Some(host)).await? {
                 self.recorder.lock().record_seen(began.elapsed());
             }
         }

@@ -42,7 +42,12 @@ pub(crate) enum Lie {
     IsSlow,
     /// Acknowledges the event of this number without counting it.
     LosesOne(u64),
+    /// Does not count the event of this number in its first answers after it.
+    ShowsOneLate(u64),
 }
+
+/// How many answers lack an event that is shown late.
+const LATE: u32 = 20;
 
 #[derive(Debug, Default, Clone)]
 struct Counted {
@@ -54,6 +59,7 @@ struct Counted {
 /// A site, which is empty if it has no name, and an hour since 1970.
 type SiteHour = (String, i64);
 
+#[derive(Debug, Clone)]
 struct Event {
     hour: SiteHour,
     user: String,
@@ -65,9 +71,13 @@ pub(crate) struct Memory {
     /// Those that came.
     pub(crate) events: u64,
     reads: u64,
+    /// The number of the event that one of the replicas shows late.
+    late_one: Option<u64>,
     hours: HashMap<SiteHour, Counted>,
     /// What late reads are answered from.
     old: HashMap<SiteHour, Counted>,
+    /// The event that is shown late, and how many answers will lack it.
+    late: Option<(Event, u32)>,
 }
 
 /// Listens until the test ends.
@@ -78,9 +88,20 @@ pub(crate) struct Liar {
 
 impl Liar {
     pub(crate) async fn start(lie: Lie) -> Self {
+        Self::with(lie, Arc::default()).await
+    }
+
+    /// Another one that has counted the same.
+    pub(crate) async fn replica(&self, lie: Lie) -> Self {
+        Self::with(lie, Arc::clone(&self.memory)).await
+    }
+
+    async fn with(lie: Lie, memory: Arc<Mutex<Memory>>) -> Self {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let memory = Arc::new(Mutex::new(Memory::default()));
+        if let Lie::ShowsOneLate(event) = lie {
+            memory.lock().unwrap().late_one = Some(event);
+        }
         let shared = Arc::clone(&memory);
         let route = warp::method()
             .and(warp::path::full())
@@ -126,6 +147,9 @@ impl Memory {
             if (is_tenth && lie == Lie::Loses) || lie == Lie::LosesOne(self.events) {
                 continue;
             }
+            if self.late_one == Some(self.events) {
+                self.late = Some((event.clone(), LATE));
+            }
             let counted = self.hours.entry(event.hour).or_default();
             let weight = if is_tenth && lie == Lie::CountsTwice { 2 } else { 1 };
             *(if event.is_click { &mut counted.clicks } else { &mut counted.impressions }) += weight;
@@ -151,8 +175,15 @@ impl Memory {
         if self.reads.is_multiple_of(50) {
             self.old = self.hours.clone();
         }
-        let Counted { users, clicks, impressions } =
-            if late { &self.old } else { &self.hours }.get(hour).cloned().unwrap_or_default();
+        let mut counted = if late { &self.old } else { &self.hours }.get(hour).cloned().unwrap_or_default();
+        if let (Lie::ShowsOneLate(_), Some((event, answers))) = (lie, &mut self.late)
+            && event.hour == *hour
+            && *answers > 0
+        {
+            *answers -= 1;
+            *(if event.is_click { &mut counted.clicks } else { &mut counted.impressions }) -= 1;
+        }
+        let Counted { users, clicks, impressions } = counted;
         format!("unique_users,{}\nclicks,{clicks}\nimpressions,{impressions}\n", users.len())
     }
 }

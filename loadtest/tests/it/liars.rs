@@ -13,12 +13,12 @@ use crate::{
 };
 
 /// What one wrong event is among.
-const MANY: u64 = 100_000;
+pub(crate) const MANY: u64 = 100_000;
 
 /// Loads a liar until many events came, and ends the run.
-async fn run_until_many(liar: &Liar, arguments: &[&str]) -> (Option<i32>, String) {
+pub(crate) async fn run_until_many(liar: &Liar, arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = loadtest();
-    command.args(["--host", &liar.url, "--users", "4", "--run-time", "10min"]).args(arguments);
+    command.args(["--host", &liar.url, "--users", "4", "--run-time", "10min", "--batch-size", "1000"]).args(arguments);
     let run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let came = async {
         while liar.memory().events < MANY + 10_000 {
@@ -58,8 +58,7 @@ async fn a_server_that_loses_counts_twice_or_misses_users_fails_and_the_hour_is_
 
 #[tokio::test]
 async fn one_lost_event_in_a_hundred_thousand_is_found_and_its_site_is_named() {
-    let batches =
-        ["--batch-share", "0.2", "--batch-size", "1000", "--site-names", "shop,blog,wiki", "--site-zipf", "0"];
+    let batches = ["--batch-share", "0.2", "--site-names", "shop,blog,wiki", "--site-zipf", "0"];
     let (code, printed) = run_until_many(&Liar::start(Lie::None).await, &batches).await;
     assert_eq!(code, Some(0), "{printed}");
     let (code, printed) = run_until_many(&Liar::start(Lie::LosesOne(MANY)).await, &batches).await;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod hosts;
 mod liar;
 mod liars;
 mod load_gate;

@@ -1,0 +1,37 @@
+use client::ServerUrl;
+use model::{BearerToken, BearerTokenParser, GivenToken};
+use reqwest::header::HeaderValue;
+
+use crate::hosts::Host;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct TargetArgs {
+    /// Where analyticsd listens: http://HOST:PORT, or with https where a proxy in front of it speaks TLS. A name and a
+    /// password in it are for that proxy; --token takes their place. Given several times, these are replicas: requests
+    /// go to them in turn, and each must count what any of them acknowledged.
+    #[arg(long = "host", default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    hosts: Vec<ServerUrl>,
+
+    /// The token for a daemon that requires one, with the scopes write and read. Other users of this machine can see
+    /// flags in the process list: prefer the variable.
+    #[arg(long, env = "ANALYTICS_TOKEN", hide_env_values = true, value_name = "TOKEN", value_parser = BearerTokenParser)]
+    token: Option<GivenToken>,
+}
+
+impl TargetArgs {
+    pub(super) fn hosts(&self) -> Vec<Host> {
+        self.hosts.iter().map(|url| self.host(url)).collect()
+    }
+
+    pub(super) fn host(&self, url: &ServerUrl) -> Host {
+        let (url, of_host) = url.split();
+        let of_token = self.token.as_ref().and_then(|given| given.0.as_ref()).map(BearerToken::authorization);
+        Host { url: url.to_string(), authorization: of_token.or(of_host).as_deref().map(authorization) }
+    }
+}
+
+fn authorization(value: &str) -> HeaderValue {
+    let mut value = HeaderValue::try_from(value).expect("a token, and Base64, are visible ASCII");
+    value.set_sensitive(true);
+    value
+}
