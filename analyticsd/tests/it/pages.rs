@@ -148,6 +148,7 @@ async fn run(page: &str) {
     let path = env::join_paths([programs].into_iter().chain(env::split_paths(&env::var_os("PATH").unwrap())));
     let mut shell = Command::new("bash");
     shell.arg("-c").arg(script).current_dir(folder.path()).stdin(Stdio::null()).kill_on_drop(true);
+    shell.env_remove("GITHUB_ACTIONS").env_remove("GITHUB_STEP_SUMMARY");
     shell.env_remove("DATABASE_URL").env_remove("XDG_CONFIG_HOME").env("ANALYTICS_SERVER", daemon.url());
     shell.env("HOME", folder.path()).env("CURL_HOME", folder.path()).env("PATH", path.unwrap());
     let output = timeout(PATIENCE, shell.output()).await.expect("the blocks end").unwrap();
