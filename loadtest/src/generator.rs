@@ -39,6 +39,17 @@ pub(crate) struct Generator {
 }
 
 impl Generator {
+    /// Adds one that ran at the same time on another machine. The busiest and the latest of them tell what is known of
+    /// all.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.cpu_seconds += other.cpu_seconds;
+        self.processors += other.processors;
+        self.busy = self.busy.max(other.busy);
+        self.late_p50_ms = self.late_p50_ms.max(other.late_p50_ms);
+        self.late_p99_ms = self.late_p99_ms.max(other.late_p99_ms);
+        self.late_max_ms = self.late_max_ms.max(other.late_max_ms);
+    }
+
     /// Why the run says more of the generator than of the server. `p99_ms` is the latency that was measured.
     pub(crate) fn is_bottleneck(&self, p99_ms: f64) -> Option<String> {
         let Self { busy, late_p99_ms, processors, .. } = self;

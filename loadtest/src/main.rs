@@ -1,7 +1,7 @@
 //! Loads a running analyticsd as its users do, and checks whether every acknowledged event was counted, once, and
 //! seen by every later read.
 //!
-//! - `run` puts these together, `progress` reports meanwhile, `report` writes the results;
+//! - `run` puts these together, `merge` judges several runs together, `baseline` reads earlier ones, `progress` reports meanwhile, `report` writes the results;
 //! - `requests` writes the paths and bodies of requests;
 //! - `traffic` makes the requests through goose and checks each answer;
 //! - `checks` decides whether the run was right;
@@ -20,6 +20,7 @@ mod generator;
 mod hosts;
 mod logging;
 mod measured;
+mod merge;
 mod progress;
 mod record;
 mod recorder;
@@ -30,27 +31,36 @@ mod settings;
 mod traffic;
 mod workload;
 
-use std::{io::Write, process::ExitCode};
+use std::{error::Error, io::Write, process::ExitCode};
 
 use clap::Parser;
 
-use crate::{run::Judged, settings::Args};
+use crate::{
+    run::Judged,
+    settings::{Args, Asked},
+};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let settings = Args::parse().into_settings();
-    let pipeline = settings.judging.pipeline.clone();
+    let asked = Args::parse().into_asked();
+    let pipeline = asked.judging().pipeline.clone();
     logging::install();
-    match run::run(settings).await {
-        Ok(Judged { report, unwritten }) => {
+    let outcome = match asked {
+        Asked::Run(settings) => Box::pin(run::run(*settings)).await.map_err(Box::<dyn Error>::from),
+        Asked::Merge(settings) => merge::merge(*settings).await.map(Judged::from).map_err(Box::from),
+    };
+    match outcome {
+        Ok(Judged { report, failed }) => {
             // The reader may be gone. That does not change the verdict.
             let _ = write!(std::io::stdout(), "{report}");
-            for error in &unwritten {
+            let unwritten = report.write_all();
+            let errors = failed.iter().map(ToString::to_string).chain(unwritten.iter().map(ToString::to_string));
+            for error in errors {
                 logging::message(&format!("error: {error}"));
             }
-            match &unwritten[..] {
+            match failed {
                 _ if !report.passed() => ExitCode::FAILURE,
-                [] => ExitCode::SUCCESS,
+                None if unwritten.is_empty() => ExitCode::SUCCESS,
                 _ => ExitCode::from(2),
             }
         }

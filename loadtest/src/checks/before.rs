@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     checks::{
-        bounds::Strangers,
+        bounds::Rules,
         daemon::{AskError, Daemon, PAUSE},
         ledger::{Answer, Ledger},
     },
@@ -28,8 +28,7 @@ const UNTIL_KNOWN: Duration = Duration::from_secs(2);
 /// How ledgers are begun with.
 pub(crate) struct Begin<'a> {
     pub(crate) requests: &'a Requests,
-    pub(crate) strangers: Strangers,
-    pub(crate) shared: bool,
+    pub(crate) rules: Rules,
 }
 
 impl Begin<'_> {
@@ -47,7 +46,7 @@ impl Begin<'_> {
                 Err(error) => return Err(error),
             }
         }
-        let ledger = Ledger::new(before, self.strangers, self.shared);
+        let ledger = Ledger::new(before, self.rules);
         for site in unknown {
             self.send_one(site, first, &ledger).await?;
         }

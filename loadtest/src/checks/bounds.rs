@@ -3,7 +3,7 @@
 use std::fmt;
 
 use model::{EventKind, HourCounts};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 /// Whether the hours counted this run's visitors before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +13,16 @@ pub(crate) enum Strangers {
     All,
     /// They may have counted any of them.
     Perhaps,
+}
+
+/// What is known of others who write to the same hours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Rules {
+    pub(crate) strangers: Strangers,
+    /// Whether other clients write too, of which nothing is known.
+    pub(crate) shared: bool,
+    /// Whether other runs write at the same time, whose reports are merged with that of this one.
+    pub(crate) part: bool,
 }
 
 /// What a run sent for an hour of a site.
@@ -36,7 +46,7 @@ pub(crate) struct Events {
 }
 
 /// The least and the most that the counts of an hour may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Bounds {
     pub(crate) least: HourCounts,
     /// None if other clients write too.
@@ -52,10 +62,10 @@ pub(crate) struct Fault {
 }
 
 impl Sent {
-    /// `shared` is whether other clients write too. Then there is no upper bound.
-    pub(crate) fn bounds(&self, strangers: Strangers, shared: bool) -> Bounds {
+    /// There is no upper bound where others write.
+    pub(crate) fn bounds(&self, rules: Rules) -> Bounds {
         let Self { before, acknowledged, acknowledged_visitors, open, visitors } = self;
-        let least_users = match strangers {
+        let least_users = match rules.strangers {
             Strangers::All => before.unique_users + acknowledged_visitors,
             Strangers::Perhaps => before.unique_users.max(*acknowledged_visitors),
         };
@@ -69,7 +79,7 @@ impl Sent {
             clicks: least.clicks + open.clicks,
             impressions: least.impressions + open.impressions,
         };
-        Bounds { least, most: (!shared).then_some(most) }
+        Bounds { least, most: (!rules.shared && !rules.part).then_some(most) }
     }
 
     /// Adds what another run sent for the same hour at the same time, by other visitors. Each run asked for the counts
@@ -111,12 +121,6 @@ impl fmt::Display for Fault {
     }
 }
 
-impl Serialize for Fault {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
 impl Events {
     pub(crate) fn of(&mut self, kind: EventKind) -> &mut u64 {
         match kind {
@@ -139,7 +143,7 @@ impl Events {
 mod tests {
     use model::HourCounts;
 
-    use super::{Events, Sent, Strangers};
+    use super::{Events, Rules, Sent, Strangers};
 
     fn counts(unique_users: u64, clicks: u64, impressions: u64) -> HourCounts {
         HourCounts { unique_users, clicks, impressions }
@@ -158,7 +162,7 @@ mod tests {
         let second = Sent { before: counts(11, 6, 50), open: Events::default(), visitors: 2, ..first };
         for (mut one, other) in [(first, &second), (second, &first)] {
             one.add(other);
-            let bounds = one.bounds(Strangers::All, false);
+            let bounds = one.bounds(Rules { strangers: Strangers::All, shared: false, part: false });
             assert_eq!((bounds.least, bounds.most), (counts(14, 7, 54), Some(counts(15, 7, 55))));
         }
     }

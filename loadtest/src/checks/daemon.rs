@@ -46,10 +46,6 @@ impl Daemon {
         Ok(Self { host: url.clone(), http })
     }
 
-    pub(crate) fn host(&self) -> &str {
-        &self.host
-    }
-
     /// Records an event that must be acknowledged.
     pub(crate) async fn record(&self, requests: &Requests, event: &PlannedEvent) -> Result<(), AskError> {
         let url = format!("{}{}", self.host, requests.event(event));

@@ -12,15 +12,13 @@ use std::{
 
 use model::HourCounts;
 
-use super::bounds::{Bounds, Events, Sent, Strangers};
+use super::bounds::{Bounds, Events, Rules, Sent};
 use crate::workload::{mix::PlannedEvent, sites::SiteHour, visitors::Visitor};
 
 /// Takes some 30 bytes for each visitor of each hour.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    strangers: Strangers,
-    /// Whether other clients write too. Then there is no upper bound.
-    shared: bool,
+    rules: Rules,
     pages: Mutex<HashMap<SiteHour, Page>>,
 }
 
@@ -31,7 +29,6 @@ struct Page {
     open: Events,
     visitors: HashMap<Visitor, Visits>,
     acknowledged_visitors: u64,
-    touched: bool,
 }
 
 #[derive(Debug, Default)]
@@ -52,9 +49,9 @@ pub(crate) enum Answer {
 
 impl Ledger {
     /// Begins with the counts of these hours. Other hours begin at zero.
-    pub(crate) fn new(before: HashMap<SiteHour, HourCounts>, strangers: Strangers, shared: bool) -> Self {
+    pub(crate) fn new(before: HashMap<SiteHour, HourCounts>, rules: Rules) -> Self {
         let pages = before.into_iter().map(|(hour, before)| (hour, Page { before, ..Page::default() })).collect();
-        Self { strangers, shared, pages: Mutex::new(pages) }
+        Self { rules, pages: Mutex::new(pages) }
     }
 
     /// To be called before events are sent.
@@ -62,7 +59,6 @@ impl Ledger {
         let mut pages = self.pages();
         for event in events {
             let page = pages.entry(event.hour()).or_default();
-            page.touched = true;
             *page.open.of(event.kind) += 1;
             page.visitors.entry(event.visitor).or_default().open += 1;
         }
@@ -90,20 +86,19 @@ impl Ledger {
     }
 
     pub(crate) fn bounds(&self, hour: SiteHour) -> Bounds {
-        self.sent(hour).bounds(self.strangers, self.shared)
+        self.sent(hour).bounds(self.rules)
     }
 
-    /// What was sent for an hour until now.
-    pub(crate) fn sent(&self, hour: SiteHour) -> Sent {
+    /// What was sent until now for every hour that is known, site by site, in ascending order: for hours without an event
+    /// too, since nothing may be counted there.
+    pub(crate) fn all_sent(&self) -> Vec<(SiteHour, Sent)> {
+        let mut sent: Vec<_> = self.pages().iter().map(|(&hour, page)| (hour, page.sent())).collect();
+        sent.sort_unstable_by_key(|(hour, _)| *hour);
+        sent
+    }
+
+    fn sent(&self, hour: SiteHour) -> Sent {
         self.pages().get(&hour).map(Page::sent).unwrap_or_default()
-    }
-
-    /// The hours that events were sent for, site by site, in ascending order.
-    pub(crate) fn touched(&self) -> Vec<SiteHour> {
-        let mut hours: Vec<SiteHour> =
-            self.pages().iter().filter(|(_, page)| page.touched).map(|(&hour, _)| hour).collect();
-        hours.sort_unstable();
-        hours
     }
 
     /// The number of acknowledged events, and of open ones.
@@ -139,7 +134,7 @@ mod tests {
 
     use super::{Answer, Ledger};
     use crate::{
-        checks::bounds::Strangers,
+        checks::bounds::{Rules, Strangers},
         workload::{mix::PlannedEvent, sites::SiteHour},
     };
 
@@ -156,7 +151,7 @@ mod tests {
     }
 
     fn ledger(strangers: Strangers, shared: bool) -> Ledger {
-        Ledger::new(HashMap::from([(hour(), counts(10, 2, 30))]), strangers, shared)
+        Ledger::new(HashMap::from([(hour(), counts(10, 2, 30))]), Rules { strangers, shared, part: false })
     }
 
     #[test]
@@ -170,7 +165,6 @@ mod tests {
         let bounds = ledger.bounds(hour());
         assert_eq!((bounds.least, bounds.most), (counts(11, 3, 30), Some(counts(12, 4, 30))));
         assert_eq!(ledger.totals(), (1, 1));
-        assert_eq!(ledger.touched(), [hour()]);
         assert!(bounds.faults(counts(11, 3, 30)).is_empty());
         assert!(bounds.faults(counts(12, 4, 30)).is_empty());
     }
@@ -205,7 +199,7 @@ mod tests {
         let both = [event(1, EventKind::Click), elsewhere];
         ledger.open(&both);
         ledger.close(&both, Answer::Acknowledged);
-        assert_eq!(ledger.touched(), [hour(), elsewhere.hour()]);
+        assert_eq!(ledger.all_sent().into_iter().map(|(hour, _)| hour).collect::<Vec<_>>(), [hour(), elsewhere.hour()]);
         assert_eq!(ledger.bounds(hour()).least, counts(11, 3, 30));
         assert_eq!(ledger.bounds(elsewhere.hour()).least, counts(1, 1, 0));
     }

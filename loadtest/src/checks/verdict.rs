@@ -1,18 +1,23 @@
+use std::collections::BTreeMap;
+
 use futures_util::StreamExt;
-use model::{HourCounts, SiteName};
-use serde::Serialize;
+use model::{Hour, HourCounts, SiteName};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use crate::{
     checks::{
-        bounds::{Bounds, Fault},
+        bounds::{Bounds, Rules, Sent},
         daemon::Daemon,
         ledger::Ledger,
     },
     requests::Requests,
+    workload::sites::{SiteHour, Sites},
 };
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Verdict {
+    rules: Rules,
     pub(crate) acknowledged: u64,
     /// Events that were not answered, which may be stored or not.
     pub(crate) open: u64,
@@ -21,17 +26,27 @@ pub(crate) struct Verdict {
     pub(crate) unverified: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct HourVerdict {
     /// Who counted it. None if there is only one.
-    pub(crate) host: Option<String>,
+    host: Option<String>,
     /// None for the one without a name.
-    pub(crate) site: Option<String>,
-    pub(crate) hour: String,
-    pub(crate) counts: HourCounts,
+    site: Option<String>,
+    hour: Hour,
+    sent: Sent,
+    counts: HourCounts,
     #[serde(flatten)]
-    pub(crate) bounds: Bounds,
-    pub(crate) faults: Vec<Fault>,
+    bounds: Bounds,
+    /// In words.
+    pub(crate) faults: Vec<String>,
+}
+
+#[derive(Debug, PartialEq, Eq, Error)]
+pub(crate) enum NotTogether {
+    #[error("one replays a file and the other does not")]
+    OtherRules,
+    #[error("it was made without --part, so it takes the events of the other runs for faults")]
+    NoPart,
 }
 
 impl HourVerdict {
@@ -39,42 +54,186 @@ impl HourVerdict {
         let Self { host, site, hour, .. } = self;
         let site = site.iter().map(|site| format!("{site} "));
         let host = host.iter().map(|host| format!(" at {host}"));
-        site.chain([hour.clone()]).chain(host).collect()
+        site.chain([hour.to_string()]).chain(host).collect()
     }
 }
 
 impl Verdict {
     /// Of ledgers whose hours are still to be checked.
-    pub(crate) fn of<'a>(ledgers: impl Iterator<Item = &'a Ledger>) -> Self {
+    pub(crate) fn of<'a>(rules: Rules, ledgers: impl Iterator<Item = &'a Ledger>) -> Self {
         let totals = ledgers.map(Ledger::totals);
         let (acknowledged, open) = totals.fold((0, 0), |sum, totals| (sum.0 + totals.0, sum.1 + totals.1));
-        Self { acknowledged, open, hours: Vec::new(), unverified: None }
+        Self { rules, acknowledged, open, hours: Vec::new(), unverified: None }
     }
 
-    /// Compares what each host counts in every hour with the ledger.
-    pub(crate) async fn check(&mut self, daemons: &[Daemon], requests: &Requests, ledger: &Ledger) {
-        for daemon in daemons {
-            let host = (daemons.len() > 1).then(|| daemon.host().to_owned());
-            let mut counts = Box::pin(daemon.counts_of(requests, ledger.touched(), true));
-            while let Some((hour, counts)) = counts.next().await {
-                match counts {
-                    Ok(counts) => {
-                        let bounds = ledger.bounds(hour);
-                        let faults = bounds.faults(counts);
-                        let (host, hour, site) = (host.clone(), hour.hour.to_string(), requests.sites.name(hour.site));
-                        let site = site.map(SiteName::to_string);
-                        self.hours.push(HourVerdict { host, site, hour, counts, bounds, faults });
-                    }
-                    Err(error) => {
-                        self.unverified = Some(error.to_string());
-                        return;
-                    }
+    /// Compares what a host counts in every hour with what was sent. `name` tells the host from others.
+    pub(crate) async fn check(
+        &mut self,
+        daemon: &Daemon,
+        name: Option<&str>,
+        requests: &Requests,
+        sent: &[(SiteHour, Sent)],
+    ) {
+        let hours = sent.iter().map(|(hour, _)| *hour).collect();
+        let mut counts = Box::pin(daemon.counts_of(requests, hours, true));
+        for (hour, sent) in sent {
+            match counts.next().await {
+                Some((_, Ok(counts))) => {
+                    let site = requests.sites.name(hour.site).map(SiteName::to_string);
+                    self.add(name.map(str::to_owned), site, hour.hour, *sent, counts);
                 }
+                Some((_, Err(error))) => {
+                    self.unverified = Some(error.to_string());
+                    return;
+                }
+                None => return,
             }
         }
     }
 
+    fn add(&mut self, host: Option<String>, site: Option<String>, hour: Hour, sent: Sent, counts: HourCounts) {
+        let bounds = sent.bounds(self.rules);
+        let faults = bounds.faults(counts).iter().map(ToString::to_string).collect();
+        self.hours.push(HourVerdict { host, site, hour, sent, counts, bounds, faults });
+    }
+
     pub(crate) fn is_right(&self) -> bool {
         self.unverified.is_none() && self.hours.iter().all(|hour| hour.faults.is_empty())
+    }
+
+    /// Adds that of another run at the same time. Of the counts that the two read at their ends the higher ones are
+    /// taken: the last run to end read after both had sent everything, and a count never falls.
+    pub(crate) fn merge(&mut self, other: &Self) -> Result<(), NotTogether> {
+        if !self.rules.part || !other.rules.part {
+            return Err(NotTogether::NoPart);
+        }
+        if self.rules.strangers != other.rules.strangers {
+            return Err(NotTogether::OtherRules);
+        }
+        let mut others: BTreeMap<_, &HourVerdict> = other.hours.iter().map(|hour| (hour.key(), hour)).collect();
+        for hour in &mut self.hours {
+            if let Some(other) = others.remove(&hour.key()) {
+                hour.sent.add(&other.sent);
+                hour.counts = higher(hour.counts, other.counts);
+                hour.faults.extend(other.faults.iter().cloned());
+            }
+        }
+        self.hours.extend(others.into_values().cloned());
+        self.rules.shared |= other.rules.shared;
+        self.acknowledged += other.acknowledged;
+        self.open += other.open;
+        self.unverified = self.unverified.take().or_else(|| other.unverified.clone());
+        Ok(())
+    }
+
+    /// Judges parts that were merged. No other part is missing, so that there is an upper bound.
+    pub(crate) fn conclude(&mut self) {
+        self.rules.part = false;
+        for hour in &mut self.hours {
+            hour.bounds = hour.sent.bounds(self.rules);
+            hour.faults.extend(hour.bounds.faults(hour.counts).iter().map(ToString::to_string));
+        }
+    }
+
+    /// What was sent for every hour, and the sites of these.
+    pub(crate) fn sent(&self) -> (Sites, Vec<(SiteHour, Sent)>) {
+        let mut sites: Vec<Option<String>> = Vec::new();
+        let mut sent: BTreeMap<SiteHour, Sent> = BTreeMap::new();
+        for hour in &self.hours {
+            let known = sites.iter().position(|site| *site == hour.site);
+            let place = known.unwrap_or_else(|| {
+                sites.push(hour.site.clone());
+                sites.len() - 1
+            });
+            let site = u32::try_from(place).expect("sites are few");
+            // Each host has the same.
+            sent.insert(SiteHour { site, hour: hour.hour }, hour.sent);
+        }
+        // Those of a report were names before.
+        let sites = sites.into_iter().map(|site| site.and_then(|site| SiteName::new(site).ok())).collect();
+        (Sites::new(sites), sent.into_iter().collect())
+    }
+
+    /// Forgets what was read, so that it can be read again.
+    pub(crate) fn reopen(&mut self) {
+        self.hours.clear();
+        self.unverified = None;
+    }
+}
+
+impl HourVerdict {
+    fn key(&self) -> (Option<String>, Option<String>, Hour) {
+        (self.host.clone(), self.site.clone(), self.hour)
+    }
+}
+
+fn higher(one: HourCounts, other: HourCounts) -> HourCounts {
+    HourCounts {
+        unique_users: one.unique_users.max(other.unique_users),
+        clicks: one.clicks.max(other.clicks),
+        impressions: one.impressions.max(other.impressions),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use model::{Hour, HourCounts, Timestamp};
+
+    use super::{NotTogether, Verdict};
+    use crate::checks::bounds::{Events, Rules, Sent, Strangers};
+
+    /// Of a run that is a part of several or not, before an hour is read.
+    pub(crate) fn verdict(part: bool) -> Verdict {
+        let rules = Rules { strangers: Strangers::All, shared: false, part };
+        Verdict { rules, acknowledged: 0, open: 0, hours: Vec::new(), unverified: None }
+    }
+
+    /// Of a part that sent so many clicks by as many visitors, and counted so many when it ended.
+    fn part(sent: u64, before: u64, counted: u64) -> Verdict {
+        let counts = |number| HourCounts { unique_users: number, clicks: number, impressions: 0 };
+        let sent = Sent {
+            before: counts(before),
+            acknowledged: Events { clicks: sent, impressions: 0 },
+            acknowledged_visitors: sent,
+            open: Events::default(),
+            visitors: sent,
+        };
+        let mut part = Verdict { acknowledged: sent.acknowledged.clicks, ..verdict(true) };
+        part.add(None, None, Hour::containing(Timestamp::now()), sent, counts(counted));
+        part
+    }
+
+    fn merged(parts: [Verdict; 3]) -> Verdict {
+        let mut parts = parts.into_iter();
+        let mut merged = parts.next().unwrap();
+        parts.for_each(|part| merged.merge(&part).unwrap());
+        merged.conclude();
+        merged
+    }
+
+    #[test]
+    fn parts_count_together_from_what_was_before_the_first_to_what_the_last_read() {
+        let merged = merged([part(10, 5, 36), part(20, 5, 36), part(6, 7, 41)]);
+        assert!(merged.is_right(), "{:?}", merged.hours);
+        assert_eq!(merged.acknowledged, 36);
+    }
+
+    #[test]
+    fn one_event_too_many_or_too_few_of_all_parts_is_a_fault() {
+        for (last, fault) in [(40, "1 missing"), (42, "1 too many")] {
+            let merged = merged([part(10, 5, 36), part(20, 5, 36), part(6, 7, last)]);
+            assert!(merged.hours[0].faults.iter().any(|text| text.contains(fault)), "{:?}", merged.hours);
+        }
+    }
+
+    #[test]
+    fn what_a_part_alone_saw_to_be_wrong_stays_wrong() {
+        // It had acknowledged ten, and counted nine when it ended.
+        assert!(!merged([part(10, 0, 9), part(20, 0, 36), part(6, 0, 36)]).is_right());
+    }
+
+    #[test]
+    fn a_run_that_is_no_part_is_not_merged() {
+        assert_eq!(part(1, 0, 1).merge(&verdict(false)), Err(NotTogether::NoPart));
     }
 }

@@ -65,10 +65,6 @@ impl Series {
         self.latencies.len() + self.refused + self.unanswered
     }
 
-    pub(crate) fn answered(&self) -> u64 {
-        self.latencies.len()
-    }
-
     /// The share of requests that were refused or not answered; 0 if there were none.
     pub(crate) fn error_rate(&self) -> f64 {
         ratio(self.refused + self.unanswered, self.requests().max(1))

@@ -17,8 +17,9 @@ use crate::{
     baseline::{Baseline, BaselineError},
     checks::{
         before::Begin,
-        bounds::Strangers,
+        bounds::{Rules, Strangers},
         daemon::{AskError, Daemon},
+        ledger::Ledger,
         verdict::Verdict,
     },
     generator::Watch,
@@ -82,8 +83,14 @@ fn advice(error: &AskError) -> &'static str {
 
 pub(crate) struct Judged {
     pub(crate) report: Report,
-    /// Why reports could not be written. The verdict holds all the same.
-    pub(crate) unwritten: Vec<RunError>,
+    /// What failed after the run. The verdict holds all the same.
+    pub(crate) failed: Option<RunError>,
+}
+
+impl From<Report> for Judged {
+    fn from(report: Report) -> Self {
+        Self { report, failed: None }
+    }
 }
 
 pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
@@ -95,7 +102,8 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
         if settings.capacity.is_some() { settings.run_time.unwrap_or(DEFAULT_SEARCH_TIME) } else { schedule.lasts() };
     let longest = run_time.saturating_add(schedule.launch());
     let strangers = if matches!(requests.names, Names::Own(_)) { Strangers::All } else { Strangers::Perhaps };
-    let begin = Begin { requests: &requests, strangers, shared: settings.shared };
+    let rules = Rules { strangers, shared: settings.shared, part: settings.part };
+    let begin = Begin { requests: &requests, rules };
     let counters = counters(&begin, &settings, hours).await?;
     let traffic = Arc::new(Traffic {
         source,
@@ -148,9 +156,11 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
         Err(error) => return Err(error.into()),
     };
 
-    let mut ledger = Verdict::of(traffic.counters.ledgers());
-    for Counter { hosts, ledger: own } in traffic.counters.all() {
-        ledger.check(&daemons(hosts.all())?, &traffic.requests, own).await;
+    let mut ledger = Verdict::of(rules, traffic.counters.ledgers());
+    let hosts: Vec<(&Host, &Ledger)> = traffic.counters.hosts().collect();
+    for (host, of_its_counter) in &hosts {
+        let name = (hosts.len() > 1).then_some(&*host.url);
+        ledger.check(&Daemon::new(host)?, name, &traffic.requests, &of_its_counter.all_sent()).await;
     }
     let record = Record {
         runs: vec![RunSettings::new(&settings)],
@@ -166,9 +176,7 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
     };
     let comparison = settings.compare_host.as_ref().map(|host| record.compare_sides(&host.url));
     let report = Report::new(settings.judging, record, baseline.as_ref(), comparison);
-    let mut unwritten: Vec<RunError> = goose_failed.into_iter().collect();
-    unwritten.extend(report.write_all().into_iter().map(RunError::from));
-    Ok(Judged { report, unwritten })
+    Ok(Judged { report, failed: goose_failed })
 }
 
 /// Makes a ledger of each counter.

@@ -5,6 +5,7 @@ mod capacity;
 mod comparing;
 mod gates;
 mod judging;
+mod merging;
 mod mix;
 mod outputs;
 mod pipeline;
@@ -16,7 +17,7 @@ mod values;
 
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use serde::{Serialize, Serializer};
 
 #[cfg(test)]
@@ -26,13 +27,14 @@ use self::{
     comparing::ComparingArgs,
     gates::Unless,
     judging::JudgingArgs,
+    merging::MergeArgs,
     mix::MixArgs,
     replay::ReplayArgs,
     stages::{Stage, steps},
     target::TargetArgs,
     values::run_time,
 };
-pub(crate) use self::{judging::Judging, pipeline::Pipeline};
+pub(crate) use self::{judging::Judging, merging::MergeSettings, pipeline::Pipeline};
 use crate::{
     hosts::Host,
     run::CapacitySettings,
@@ -43,18 +45,24 @@ use crate::{
     },
 };
 
+const EXIT_CODES: &str = "Exit codes: 0 if everything was counted and every gate was met; 1 if not; 2 if there was no run, or its reports could not be \
+                  written. Ctrl-C or SIGTERM ends a run early: the requests in flight get up to a minute to finish, and the verdict is on what was \
+                  done. A second Ctrl-C ends the run at once, without a verdict, with exit code 1.\n\n\
+                  A gate is a number for all requests together, or KIND=NUMBER for some of them: post, get, batch, current, past, or a \
+                  combination as in post-past. @STEP=NUMBER or KIND@STEP=NUMBER is for a step of --stages.";
+
 /// Loads a running analyticsd with realistic traffic, and checks whether every acknowledged event was counted, once,
 /// and seen by every later read.
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Exit codes: 0 if everything was counted and every gate was met; 1 if not; 2 if there was no run, or its reports could not be \
-                  written. Ctrl-C or SIGTERM ends a run early: the requests in flight get up to a minute to finish, and the verdict is on what was \
-                  done. A second Ctrl-C ends the run at once, without a verdict, with exit code 1.\n\n\
-                  A gate is a number for all requests together, or KIND=NUMBER for some of them: post, get, batch, current, past, or a \
-                  combination as in post-past. @STEP=NUMBER or KIND@STEP=NUMBER is for a step of --stages."
+    args_conflicts_with_subcommands = true,
+    after_help = EXIT_CODES
 )]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+
     #[command(flatten)]
     target: TargetArgs,
 
@@ -91,6 +99,11 @@ pub(crate) struct Args {
     #[arg(long)]
     shared: bool,
 
+    /// Other runs send events at the same time, such as from other machines. Each must have this flag, and `loadtest
+    /// merge` judges their reports together: alone, a run cannot know whether there are too many events.
+    #[arg(long, requires = "report_dir", conflicts_with_all = ["find_capacity", "compare_host"])]
+    part: bool,
+
     /// After one POST in this many, get its hour at once and measure how long it takes until the event is seen; 0 for
     /// never.
     #[arg(long, default_value_t = 100, value_name = "N")]
@@ -118,6 +131,27 @@ pub(crate) struct Args {
     judging: JudgingArgs,
 }
 
+#[derive(Debug, Subcommand)]
+enum Command {
+    Merge(MergeArgs),
+}
+
+/// What this program is asked to do.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    Run(Box<Settings>),
+    Merge(Box<MergeSettings>),
+}
+
+impl Asked {
+    pub(crate) fn judging(&self) -> &Judging {
+        match self {
+            Self::Run(settings) => &settings.judging,
+            Self::Merge(settings) => &settings.judging,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Settings {
     pub(crate) hosts: Vec<Host>,
@@ -130,6 +164,7 @@ pub(crate) struct Settings {
     pub(crate) stages: Vec<Step>,
     pub(crate) seed: u64,
     pub(crate) shared: bool,
+    pub(crate) part: bool,
     /// One POST in this many is followed by a GET; 0: none.
     pub(crate) freshness_every: u32,
     pub(crate) retries: u32,
@@ -151,6 +186,13 @@ impl Settings {
 }
 
 impl Args {
+    pub(crate) fn into_asked(mut self) -> Asked {
+        match self.command.take() {
+            Some(Command::Merge(merging)) => Asked::Merge(Box::new(merging.into_settings())),
+            None => Asked::Run(Box::new(self.into_settings())),
+        }
+    }
+
     pub(crate) fn into_settings(self) -> Settings {
         let most_of_stages = self.user_stages.iter().map(|stage| stage.to).max();
         let users = most_of_stages.or(self.users).unwrap_or(if self.capacity.find_capacity { 500 } else { 64 });
@@ -171,6 +213,7 @@ impl Args {
             rate: self.rate,
             seed: self.seed.unwrap_or_else(rand::random),
             shared: self.shared,
+            part: self.part,
             freshness_every: self.freshness_every,
             retries: self.retries,
             mix: self.mix.into(),

@@ -4,12 +4,15 @@ use reqwest::header::HeaderValue;
 
 use crate::hosts::Host;
 
+const DEFAULT_HOST: &str = "http://127.0.0.1:8080";
+
 #[derive(Debug, clap::Args)]
 pub(super) struct TargetArgs {
     /// Where analyticsd listens: http://HOST:PORT, or with https where a proxy in front of it speaks TLS. A name and a
     /// password in it are for that proxy; --token takes their place. Given several times, these are replicas: requests
-    /// go to them in turn, and each must count what any of them acknowledged.
-    #[arg(long = "host", default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    /// go to them in turn, and each must count what any of them acknowledged [default: port 8080 of this machine; merge:
+    /// the counts that the runs read at their ends].
+    #[arg(long = "host", value_name = "URL")]
     hosts: Vec<ServerUrl>,
 
     /// The token for a daemon that requires one, with the scopes write and read. Other users of this machine can see
@@ -19,7 +22,13 @@ pub(super) struct TargetArgs {
 }
 
 impl TargetArgs {
+    /// At least one.
     pub(super) fn hosts(&self) -> Vec<Host> {
+        let given = self.given();
+        if given.is_empty() { vec![self.host(&DEFAULT_HOST.parse().expect("it is valid"))] } else { given }
+    }
+
+    pub(super) fn given(&self) -> Vec<Host> {
         self.hosts.iter().map(|url| self.host(url)).collect()
     }
 

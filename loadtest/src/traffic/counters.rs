@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::{checks::ledger::Ledger, hosts::Hosts, workload::plan::Side};
+use crate::{
+    checks::ledger::Ledger,
+    hosts::{Host, Hosts},
+    workload::plan::Side,
+};
 
 /// A counter, and what it must count.
 #[derive(Debug)]
@@ -27,8 +31,10 @@ impl Counters {
         }
     }
 
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Counter> {
-        std::iter::once(&self.new).chain(&self.old)
+    /// Each with what it must count.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = (&Host, &Ledger)> {
+        let counters = std::iter::once(&self.new).chain(&self.old);
+        counters.flat_map(|counter| counter.hosts.all().iter().map(|host| (host, &*counter.ledger)))
     }
 
     /// Each once, though several counters may have it.

@@ -39,6 +39,22 @@ pub(crate) enum Load {
     },
 }
 
+impl Load {
+    /// Adds the load of another generator. False if it is of another kind.
+    pub(super) fn add(&mut self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Users { from, to }, Self::Users { from: other_from, to: other_to })
+            | (Self::Rate { from, to }, Self::Rate { from: other_from, to: other_to }) => {
+                *from += other_from;
+                *to += other_to;
+                true
+            }
+            (Self::Times { .. }, Self::Times { .. }) => true,
+            _ => false,
+        }
+    }
+}
+
 impl Step {
     pub(crate) fn of_users(lasts: Duration, users: u32) -> Self {
         Self { lasts, load: Load::Users { from: users, to: users }, side: Side::New }

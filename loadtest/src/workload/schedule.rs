@@ -92,6 +92,14 @@ impl Done {
         self.due.is_none_or(|due| self.begun as f64 >= due as f64 * LEAST_OFFERED)
     }
 
+    /// Adds the same step of another generator. False if it is another one.
+    pub(crate) fn add(&mut self, other: &Self) -> bool {
+        self.lasted_seconds = self.lasted_seconds.max(other.lasted_seconds);
+        self.due = self.due.zip(other.due).map(|(one, other)| one + other);
+        self.begun += other.begun;
+        self.step.lasts == other.step.lasts && self.step.load.add(&other.step.load)
+    }
+
     pub(crate) fn lasted(&self) -> Duration {
         Duration::try_from_secs_f64(self.lasted_seconds).unwrap_or_default()
     }

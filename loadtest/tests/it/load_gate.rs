@@ -24,6 +24,13 @@ fn repository() -> PathBuf {
 /// A pipeline's machine: a folder to work in, and programs that take the place of others.
 struct Machine(TempDir);
 
+/// A program that is a script.
+fn add_program(path: &Path, script: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
 impl Machine {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -37,12 +44,6 @@ impl Machine {
 
     fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap()
-    }
-
-    fn add_program(&self, path: &Path, script: &str) {
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     fn gate(&self) -> Command {
@@ -83,7 +84,7 @@ async fn what_compose_starts_is_waited_for_loaded_and_ended() {
     let daemon = Daemon::start(database.url()).await;
     let machine = Machine::new();
     let asked = machine.path("asked");
-    machine.add_program(&machine.path("bin/engine"), &format!("echo \"$*\" >>{}", asked.display()));
+    add_program(&machine.path("bin/engine"), &format!("echo \"$*\" >>{}", asked.display()));
     let mut gate = machine.gate();
     gate.env("DOCKER", "engine").env("INPUT_COMPOSE_FILE", "mine.yml").env("INPUT_HOST", daemon.url());
     let (code, printed) = machine.run(gate.env("LOADTEST", env!("CARGO_BIN_EXE_loadtest"))).await;
@@ -98,7 +99,7 @@ async fn what_compose_starts_is_waited_for_loaded_and_ended() {
 async fn what_compose_cannot_start_is_ended_and_nothing_is_loaded() {
     let machine = Machine::new();
     let engine = "echo \"$4\" >>asked; echo 'the log of the daemon'; [ \"$4\" != up ]";
-    machine.add_program(&machine.path("bin/docker"), engine);
+    add_program(&machine.path("bin/docker"), engine);
     let (code, printed) = machine.run(machine.gate().env("LOADTEST", "/bin/false")).await;
     assert_eq!(code, Some(2), "{printed}");
     assert!(printed.contains("docker-compose.yml does not start"), "{printed}");
@@ -111,8 +112,8 @@ async fn the_program_of_a_release_is_taken_if_its_sum_is_right_and_kept() {
     let machine = Machine::new();
     let release = machine.path("releases/v9.8.7");
     let name = "analytics-9.8.7-x86_64-linux-gnu";
-    machine.add_program(&release.join(name).join("bin/loadtest"), "echo \"released: $*\"");
-    machine.add_program(&machine.path("bin/cargo"), "echo cargo was asked >&2; exit 1");
+    add_program(&release.join(name).join("bin/loadtest"), "echo \"released: $*\"");
+    add_program(&machine.path("bin/cargo"), "echo cargo was asked >&2; exit 1");
     let pack = format!("tar czf {name}.tar.gz {name} && sha256sum {name}.tar.gz >SHA256SUMS");
     assert!(Command::new("sh").args(["-ec", &pack]).current_dir(&release).status().await.unwrap().success());
     let gate = || {
@@ -122,7 +123,7 @@ async fn the_program_of_a_release_is_taken_if_its_sum_is_right_and_kept() {
         gate
     };
     // Where no host answers it would wait for one.
-    machine.add_program(&machine.path("bin/sleep"), "");
+    add_program(&machine.path("bin/sleep"), "");
     let is_supported = cfg!(all(target_os = "linux", target_arch = "x86_64"));
     if is_supported {
         for _ in 0..2 {
@@ -147,7 +148,7 @@ async fn a_released_program_with_another_sum_is_not_run() {
     fs::create_dir_all(&release).unwrap();
     fs::write(release.join(name), "another").unwrap();
     fs::write(release.join("SHA256SUMS"), format!("{}  {name}\n", "0".repeat(64))).unwrap();
-    machine.add_program(&machine.path("bin/cargo"), "echo cargo was asked >&2; exit 1");
+    add_program(&machine.path("bin/cargo"), "echo cargo was asked >&2; exit 1");
     let releases = format!("file://{}", machine.path("releases").display());
     let mut gate = machine.gate();
     gate.env("INPUT_RELEASES", releases).env("INPUT_RELEASE", "v9.8.7").env("INPUT_HOST", "http://127.0.0.1:1");

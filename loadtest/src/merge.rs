@@ -1,0 +1,55 @@
+//! Judges runs together that were made at the same time, such as from several machines.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::{
+    baseline::{Baseline, BaselineError},
+    checks::daemon::Daemon,
+    logging,
+    record::{NotMerged, ReadError, Record},
+    report::{self, Report, Unwritable},
+    requests::Requests,
+    settings::MergeSettings,
+    workload::visitors::Names,
+};
+
+#[derive(Debug, Error)]
+pub(crate) enum MergeError {
+    #[error(transparent)]
+    Unwritable(#[from] Unwritable),
+    #[error(transparent)]
+    Baseline(#[from] BaselineError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("{0} cannot be merged with {1}: {2}")]
+    NotMerged(PathBuf, PathBuf, #[source] NotMerged),
+    #[error("cannot make HTTP requests: {0}")]
+    Client(#[from] reqwest::Error),
+}
+
+pub(crate) async fn merge(settings: MergeSettings) -> Result<Report, MergeError> {
+    let MergeSettings { reports, hosts, judging } = settings;
+    report::prepare(&judging)?;
+    let baseline = judging.baseline.as_deref().map(Baseline::read).transpose()?;
+    let mut reports = reports.into_iter();
+    let first = reports.next().expect("the command line asks for two or more");
+    let mut record = Record::read(&first)?;
+    for path in reports {
+        let other = Record::read(&path)?;
+        record.merge(&other).map_err(|error| MergeError::NotMerged(path.clone(), first.clone(), error))?;
+    }
+    record.ledger.conclude();
+    if !hosts.is_empty() {
+        let (sites, sent) = record.ledger.sent();
+        let requests = Requests { names: Names::Own(String::new()), sites };
+        record.ledger.reopen();
+        for host in &hosts {
+            logging::message(&format!("reading the counts of {} hours at {}", sent.len(), host.url));
+            let name = (hosts.len() > 1).then_some(&*host.url);
+            record.ledger.check(&Daemon::new(host)?, name, &requests, &sent).await;
+        }
+    }
+    Ok(Report::new(judging, record, baseline.as_ref(), None))
+}

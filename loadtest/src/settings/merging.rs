@@ -1,0 +1,34 @@
+use std::path::PathBuf;
+
+use super::{Judging, judging::JudgingArgs, target::TargetArgs};
+use crate::hosts::Host;
+
+/// Judges runs together that were made at the same time, such as from several machines.
+#[derive(Debug, clap::Args)]
+#[command(after_help = super::EXIT_CODES)]
+pub(crate) struct MergeArgs {
+    /// The report.json of each run. Each must have been made with --part.
+    #[arg(required = true, num_args = 2.., value_name = "REPORT")]
+    reports: Vec<PathBuf>,
+
+    #[command(flatten)]
+    target: TargetArgs,
+
+    #[command(flatten)]
+    judging: JudgingArgs,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct MergeSettings {
+    pub(crate) reports: Vec<PathBuf>,
+    /// Whose counts are read once more; none if those that the runs read are taken.
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) judging: Judging,
+}
+
+impl MergeArgs {
+    pub(crate) fn into_settings(self) -> MergeSettings {
+        let Self { reports, target, judging } = self;
+        MergeSettings { reports, hosts: target.given(), judging: judging.into_settings(None) }
+    }
+}
