@@ -38,10 +38,12 @@ pub(crate) enum Lie {
     RefusesAll,
     /// Answers some reads 200, but with other words, of which a terminal would obey some.
     Babbles,
-    /// Takes a tenth of a second for each answer.
-    IsSlow,
+    /// Takes so many milliseconds for each answer.
+    Takes(u64),
     /// Acknowledges the event of this number without counting it.
     LosesOne(u64),
+    /// Counts the event of this number twice.
+    CountsOneTwice(u64),
     /// Does not count the event of this number in its first answers after it.
     ShowsOneLate(u64),
 }
@@ -110,8 +112,8 @@ impl Liar {
             .then(move |method: Method, path: warp::path::FullPath, query, body: Bytes| {
                 let memory = Arc::clone(&shared);
                 async move {
-                    if lie == Lie::IsSlow {
-                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    if let Lie::Takes(millis) = lie {
+                        tokio::time::sleep(Duration::from_millis(millis)).await;
                     }
                     let mut memory = memory.lock().unwrap();
                     let (status, text) = match (method, path.as_str()) {
@@ -151,7 +153,8 @@ impl Memory {
                 self.late = Some((event.clone(), LATE));
             }
             let counted = self.hours.entry(event.hour).or_default();
-            let weight = if is_tenth && lie == Lie::CountsTwice { 2 } else { 1 };
+            let is_twice = (is_tenth && lie == Lie::CountsTwice) || lie == Lie::CountsOneTwice(self.events);
+            let weight = if is_twice { 2 } else { 1 };
             *(if event.is_click { &mut counted.clicks } else { &mut counted.impressions }) += weight;
             if !(is_tenth && lie == Lie::MissesUsers) {
                 counted.users.insert(event.user);

@@ -100,7 +100,7 @@ async fn with_shared_the_events_of_other_clients_are_no_fault() {
 
 #[tokio::test]
 async fn a_rate_that_the_server_is_too_slow_for_fails_and_so_do_gates() {
-    let (code, printed) = run_against(Lie::IsSlow, &["--rate", "500", "--max-p99-ms", "50"]).await;
+    let (code, printed) = run_against(Lie::Takes(100), &["--rate", "500", "--max-p99-ms", "50"]).await;
     assert_eq!(code, Some(1), "{printed}");
     assert!(printed.contains("FAILED rate") && printed.contains("FAILED gate: p99, ms, of all requests"), "{printed}");
     assert!(printed.contains("ok     ledger"), "{printed}");

@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod comparing;
 mod hosts;
 mod liar;
 mod liars;
 mod load_gate;
+mod merging;
 mod pipeline;
+mod plans;
 mod proxy;
 mod real_daemon;
 mod rolling;

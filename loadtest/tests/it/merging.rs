@@ -1,0 +1,78 @@
+//! Several generators at the same time, whose reports are judged together.
+
+use std::path::{Path, PathBuf};
+
+use db::Flavour;
+use harness::{Daemon, TestDatabase};
+use serde_json::Value;
+
+use crate::{
+    liar::{Liar, Lie},
+    loadtest, result_of,
+};
+
+/// Makes three runs at the same time, and returns their reports.
+async fn three_runs(host: &str, dir: &Path) -> Vec<PathBuf> {
+    let run = async |name: &str| {
+        let report_dir = dir.join(name);
+        let mut command = loadtest();
+        command.args(["--host", host, "--users", "4", "--run-time", "2s", "--part", "--report-dir"]).arg(&report_dir);
+        let (code, printed) = result_of(&command.output().await.unwrap());
+        // An event for a past hour may be one that only one of them knows of.
+        assert!(code == Some(0) || printed.contains("FAILED ledger"), "{printed}");
+        report_dir.join("report.json")
+    };
+    let (one, two, three) = tokio::join!(run("one"), run("two"), run("three"));
+    vec![one, two, three]
+}
+
+async fn merge(reports: &[PathBuf], arguments: &[&str]) -> (Option<i32>, String) {
+    result_of(&loadtest().arg("merge").args(reports).args(arguments).output().await.unwrap())
+}
+
+#[tokio::test]
+async fn three_generators_at_the_same_time_are_proven_together() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let daemon = Daemon::start(database.url()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let reports = three_runs(daemon.url(), dir.path()).await;
+    let merged = dir.path().join("merged");
+    for host in [&["--host", daemon.url()][..], &[]] {
+        let arguments = [host, &["--max-error-rate", "0", "--report-dir", merged.to_str().unwrap()]].concat();
+        let (code, printed) = merge(&reports, &arguments).await;
+        assert_eq!(code, Some(0), "{printed}");
+        let hours = database.store().brute_force_counts().await.unwrap();
+        let stored: u64 = hours.iter().map(|(_, counts)| counts.clicks + counts.impressions).sum();
+        let report: Value = serde_json::from_slice(&std::fs::read(merged.join("report.json")).unwrap()).unwrap();
+        assert_eq!(report["ledger"]["acknowledged"], stored);
+        assert_eq!(report["runs"].as_array().unwrap().len(), 3);
+        assert_eq!(report["plan"][0]["load"]["users"]["to"], 12);
+    }
+}
+
+#[tokio::test]
+async fn one_event_that_is_lost_or_counted_twice_is_found_though_each_alone_cannot_know() {
+    for (lie, fault) in [(Lie::LosesOne(500), "1 missing"), (Lie::CountsOneTwice(500), "1 too many")] {
+        let liar = Liar::start(lie).await;
+        let dir = tempfile::tempdir().unwrap();
+        let reports = three_runs(&liar.url, dir.path()).await;
+        for host in [&["--host", &*liar.url][..], &[]] {
+            let (code, printed) = merge(&reports, host).await;
+            assert_eq!(code, Some(1), "{printed}");
+            assert!(printed.contains(fault), "{printed}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn reports_that_do_not_belong_together_are_refused() {
+    let liar = Liar::start(Lie::None).await;
+    let dir = tempfile::tempdir().unwrap();
+    let reports = three_runs(&liar.url, dir.path()).await;
+    let (code, printed) = merge(&[reports[0].clone(), reports[0].clone()], &[]).await;
+    assert_eq!(code, Some(2), "{printed}");
+    assert!(printed.contains("same run"), "{printed}");
+    let (code, printed) = merge(&[reports[0].clone(), dir.path().join("none.json")], &[]).await;
+    assert_eq!(code, Some(2), "{printed}");
+    assert!(printed.contains("none.json") && printed.contains("give a report.json"), "{printed}");
+}
