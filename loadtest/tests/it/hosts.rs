@@ -20,7 +20,7 @@ async fn two_replicas_are_asked_in_turn_and_both_have_counted_everything() {
     let (code, printed) = result_of(&load(daemons[0].url(), &[&arguments[..], &more].concat()).await);
     assert_eq!(code, Some(0), "{printed}");
     let report: Value = serde_json::from_slice(&std::fs::read(reports.path().join("report.json")).unwrap()).unwrap();
-    assert_eq!(report["settings"]["hosts"], serde_json::json!([daemons[0].url(), daemons[1].url()]));
+    assert_eq!(report["runs"][0]["settings"]["hosts"], serde_json::json!([daemons[0].url(), daemons[1].url()]));
     assert!(report["reads"]["pairs"].as_u64() > Some(0), "{report}");
     for daemon in &daemons {
         let hours = report["ledger"]["hours"].as_array().unwrap().iter().filter(|hour| hour["host"] == daemon.url());

@@ -22,7 +22,7 @@ async fn each_site_is_counted_by_itself_and_the_report_names_it() {
     let (code, printed) = result_of(&load(daemon.url(), &[&ARGUMENTS[..], &more].concat()).await);
     assert_eq!(code, Some(0), "{printed}");
     let report: Value = serde_json::from_slice(&std::fs::read(reports.path().join("report.json")).unwrap()).unwrap();
-    assert_eq!(report["settings"]["mix"]["sites"], serde_json::json!(["shop", "blog"]));
+    assert_eq!(report["runs"][0]["settings"]["mix"]["sites"], serde_json::json!(["shop", "blog"]));
     let hours = report["ledger"]["hours"].as_array().unwrap();
     for site in ["shop", "blog"] {
         assert!(hours.iter().any(|hour| hour["site"] == site), "{report}");
