@@ -7,7 +7,7 @@
 //! - `checks` decides whether the run was right;
 //! - `recorder` takes down what is `measured`, and `generator` what that costs; all of it is the `record` of a run;
 //! - `settings` reads the command line;
-//! - `hosts` knows where requests go;
+//! - `hosts` knows where requests go, `trust` whose certificates are believed;
 //! - `workload` decides which requests are made, and when;
 //! - `logging` keeps goose's log apart.
 //!
@@ -29,6 +29,7 @@ mod requests;
 mod run;
 mod settings;
 mod traffic;
+mod trust;
 mod workload;
 
 use std::{error::Error, io::Write, process::ExitCode};

@@ -12,6 +12,7 @@ use crate::{
     report::{self, Report, Unwritable},
     requests::Requests,
     settings::MergeSettings,
+    trust::{Trust, TrustError},
     workload::visitors::Names,
 };
 
@@ -25,12 +26,15 @@ pub(crate) enum MergeError {
     Read(#[from] ReadError),
     #[error("{0} cannot be merged with {1}: {2}")]
     NotMerged(PathBuf, PathBuf, #[source] NotMerged),
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     #[error("cannot make HTTP requests: {0}")]
     Client(#[from] reqwest::Error),
 }
 
 pub(crate) async fn merge(settings: MergeSettings) -> Result<Report, MergeError> {
-    let MergeSettings { reports, hosts, judging } = settings;
+    let MergeSettings { reports, hosts, ca_file, judging } = settings;
+    let trust = Trust::read(ca_file.as_deref())?;
     report::prepare(&judging)?;
     let baseline = judging.baseline.as_deref().map(Baseline::read).transpose()?;
     let mut reports = reports.into_iter();
@@ -48,7 +52,7 @@ pub(crate) async fn merge(settings: MergeSettings) -> Result<Report, MergeError>
         for host in &hosts {
             logging::message(&format!("reading the counts of {} hours at {}", sent.len(), host.url));
             let name = (hosts.len() > 1).then_some(&*host.url);
-            record.ledger.check(&Daemon::new(host)?, name, &requests, &sent).await;
+            record.ledger.check(&Daemon::new(host, &trust)?, name, &requests, &sent).await;
         }
     }
     Ok(Report::new(judging, record, baseline.as_ref(), None))

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     hosts::Host,
     requests::Requests,
+    trust::Trust,
     workload::{mix::PlannedEvent, sites::SiteHour},
 };
 
@@ -40,9 +41,9 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    pub(crate) fn new(Host { url, authorization }: &Host) -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(Host { url, authorization }: &Host, trust: &Trust) -> Result<Self, reqwest::Error> {
         let headers = authorization.iter().map(|value| (AUTHORIZATION, value.clone())).collect();
-        let http = Client::builder().default_headers(headers).timeout(REQUEST_TIMEOUT).no_proxy().build()?;
+        let http = trust.client().default_headers(headers).timeout(REQUEST_TIMEOUT).no_proxy().build()?;
         Ok(Self { host: url.clone(), http })
     }
 

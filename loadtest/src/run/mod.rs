@@ -31,6 +31,7 @@ use crate::{
     requests::Requests,
     settings::Settings,
     traffic::{Choices, Counter, Counters, Retries, Source, Traffic, scenario},
+    trust::{Trust, TrustError},
     workload::{
         mix::{Mix, PlannedEvent},
         plan::{Load, Side, Step},
@@ -57,6 +58,8 @@ pub(crate) enum RunError {
     Baseline(#[from] BaselineError),
     #[error(transparent)]
     Unwritable(#[from] report::Unwritable),
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     #[error("the load generator could not start: {0:?}")]
     Goose(#[from] Box<GooseError>),
     /// It had made requests by then.
@@ -69,8 +72,8 @@ pub(crate) enum RunError {
 fn advice(error: &AskError) -> &'static str {
     match error {
         AskError::Tls { .. } => {
-            "; https:// is for a server with a certificate that this machine trusts and that names this host; analyticsd \
-             itself speaks http://"
+            "; https:// is for a server with a certificate that names this host, and that this machine trusts or an \
+             authority in --ca-file vouches for; analyticsd itself speaks http://"
         }
         AskError::NoSite { .. } => {
             ". Or start the daemon with --new-sites, and give a token that may write to all sites: then events make them"
@@ -96,6 +99,7 @@ impl From<Report> for Judged {
 pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
     report::prepare(&settings.judging)?;
     let baseline = settings.judging.baseline.as_deref().map(Baseline::read).transpose()?;
+    let trust = Trust::read(settings.ca_file.as_deref())?;
     let Prepared { source, requests, plan, hours } = prepare(&settings)?;
     let schedule = Schedule::new(plan);
     let run_time =
@@ -104,7 +108,7 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
     let strangers = if matches!(requests.names, Names::Own(_)) { Strangers::All } else { Strangers::Perhaps };
     let rules = Rules { strangers, shared: settings.shared, part: settings.part };
     let begin = Begin { requests: &requests, rules };
-    let counters = counters(&begin, &settings, hours).await?;
+    let counters = counters(&begin, &settings, &trust, hours).await?;
     let traffic = Arc::new(Traffic {
         source,
         retries: Retries::new(settings.retries),
@@ -136,7 +140,7 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
         .map(|capacity| tokio::spawn(capacity::find(Arc::clone(&traffic), capacity, settings.judging.gates.clone())));
     let watch = Watch::begin();
     let apart = logging::StandardOutputApart::begin();
-    let outcome = Box::pin(attack.register_scenario(scenario(&traffic)).execute()).await;
+    let outcome = Box::pin(attack.register_scenario(scenario(&traffic, &trust)).execute()).await;
     let lasted = traffic.schedule.elapsed().min(run_time);
     let plan = traffic.schedule.done();
     let generator = watch.end().await;
@@ -160,7 +164,7 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
     let hosts: Vec<(&Host, &Ledger)> = traffic.counters.hosts().collect();
     for (host, of_its_counter) in &hosts {
         let name = (hosts.len() > 1).then_some(&*host.url);
-        ledger.check(&Daemon::new(host)?, name, &traffic.requests, &of_its_counter.all_sent()).await;
+        ledger.check(&Daemon::new(host, &trust)?, name, &traffic.requests, &of_its_counter.all_sent()).await;
     }
     let record = Record {
         runs: vec![RunSettings::new(&settings)],
@@ -180,13 +184,18 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
 }
 
 /// Makes a ledger of each counter.
-async fn counters(begin: &Begin<'_>, settings: &Settings, hours: Vec<SiteHour>) -> Result<Counters, RunError> {
-    let new = daemons(&settings.hosts)?;
+async fn counters(
+    begin: &Begin<'_>,
+    settings: &Settings,
+    trust: &Trust,
+    hours: Vec<SiteHour>,
+) -> Result<Counters, RunError> {
+    let new = daemons(&settings.hosts, trust)?;
     let ledger = Arc::new(begin.ledger(&new, hours.clone()).await?);
     let counter = |hosts, ledger| Counter { hosts: Hosts::new(hosts), ledger };
     let mut counters = Counters { new: counter(settings.hosts.clone(), Arc::clone(&ledger)), old: None };
     if let Some(host) = &settings.compare_host {
-        let old = daemons(std::slice::from_ref(host))?;
+        let old = daemons(std::slice::from_ref(host), trust)?;
         // What others write is no sign. Each of two ledgers without an upper bound is right whatever the other does.
         let is_one = !settings.shared && begin.is_one_counter(&new[0], &old[0], &ledger).await?;
         let ledger = if is_one { ledger } else { Arc::new(begin.ledger(&old, hours).await?) };
@@ -195,8 +204,8 @@ async fn counters(begin: &Begin<'_>, settings: &Settings, hours: Vec<SiteHour>) 
     Ok(counters)
 }
 
-fn daemons(hosts: &[Host]) -> Result<Vec<Daemon>, RunError> {
-    Ok(hosts.iter().map(Daemon::new).collect::<Result<_, _>>()?)
+fn daemons(hosts: &[Host], trust: &Trust) -> Result<Vec<Daemon>, RunError> {
+    Ok(hosts.iter().map(|host| Daemon::new(host, trust)).collect::<Result<_, _>>()?)
 }
 
 struct Prepared {

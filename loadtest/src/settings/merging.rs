@@ -23,12 +23,13 @@ pub(crate) struct MergeSettings {
     pub(crate) reports: Vec<PathBuf>,
     /// Whose counts are read once more; none if those that the runs read are taken.
     pub(crate) hosts: Vec<Host>,
+    pub(crate) ca_file: Option<PathBuf>,
     pub(crate) judging: Judging,
 }
 
 impl MergeArgs {
     pub(crate) fn into_settings(self) -> MergeSettings {
         let Self { reports, target, judging } = self;
-        MergeSettings { reports, hosts: target.given(), judging: judging.into_settings(None) }
+        MergeSettings { reports, hosts: target.given(), ca_file: target.ca_file, judging: judging.into_settings(None) }
     }
 }

@@ -15,7 +15,7 @@ mod stages;
 mod target;
 mod values;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
 use serde::{Serialize, Serializer};
@@ -155,6 +155,7 @@ impl Asked {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Settings {
     pub(crate) hosts: Vec<Host>,
+    pub(crate) ca_file: Option<PathBuf>,
     pub(crate) users: u32,
     #[serde(rename = "run_time_seconds", serialize_with = "seconds")]
     pub(crate) run_time: Option<Duration>,
@@ -205,8 +206,10 @@ impl Args {
         };
         let mut judging = self.judging.into_settings(unless);
         judging.gates.min_capacity = self.capacity.min_capacity;
+        let compare_host = self.comparing.compare_host.map(|url| self.target.host(&url));
         Settings {
             hosts: self.target.hosts(),
+            ca_file: self.target.ca_file,
             users: users.max(1),
             stages,
             run_time: self.run_time,
@@ -219,7 +222,7 @@ impl Args {
             mix: self.mix.into(),
             replay: self.replay.into_settings(),
             rounds: self.comparing.rounds,
-            compare_host: self.comparing.compare_host.map(|url| self.target.host(&url)),
+            compare_host,
             capacity: self.capacity.into_settings(),
             judging,
         }

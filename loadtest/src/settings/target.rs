@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use client::ServerUrl;
 use model::{BearerToken, BearerTokenParser, GivenToken};
 use reqwest::header::HeaderValue;
@@ -19,6 +21,11 @@ pub(super) struct TargetArgs {
     /// flags in the process list: prefer the variable.
     #[arg(long, env = "ANALYTICS_TOKEN", hide_env_values = true, value_name = "TOKEN", value_parser = BearerTokenParser)]
     token: Option<GivenToken>,
+
+    /// For https: trust certificates of this authority too, besides those that this machine trusts. The file has one or
+    /// more certificates in PEM.
+    #[arg(long, value_name = "FILE")]
+    pub(super) ca_file: Option<PathBuf>,
 }
 
 impl TargetArgs {

@@ -6,7 +6,10 @@ mod reads;
 mod retries;
 mod writes;
 
-use std::sync::{Arc, atomic::AtomicU32};
+use std::{
+    sync::{Arc, atomic::AtomicU32},
+    time::Duration,
+};
 
 use goose::prelude::*;
 use model::{Hour, Timestamp};
@@ -21,12 +24,16 @@ use crate::{
     measured::series::Outcome,
     recorder::Recorder,
     requests::Requests,
+    trust::Trust,
     workload::{
         kind::{Age, Kind},
         mix::{Mix, PlannedEvent, Request, Task},
         schedule::{Due, Schedule, Turn},
     },
 };
+
+/// How long a request may take, as goose has it.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[derive(Debug)]
 pub(crate) enum Source {
@@ -51,13 +58,25 @@ pub(crate) struct Traffic {
 }
 
 /// What every user of goose does.
-pub(crate) fn scenario(traffic: &Arc<Traffic>) -> Scenario {
+pub(crate) fn scenario(traffic: &Arc<Traffic>, trust: &Trust) -> Scenario {
     let traffic = Arc::clone(traffic);
+    let scenario = scenario!("Analytics");
+    let scenario = if trust.is_the_machines() { scenario } else { scenario.register_transaction(trusting(trust)) };
     let turn = Transaction::new(Arc::new(move |user: &mut GooseUser| {
         let traffic = Arc::clone(&traffic);
         Box::pin(async move { traffic.take_turn(user).await })
     }));
-    scenario!("Analytics").register_transaction(turn.set_name("request"))
+    scenario.register_transaction(turn.set_name("request"))
+}
+
+/// Gives a user a client that trusts further authorities.
+fn trusting(trust: &Trust) -> Transaction {
+    let trust = trust.clone();
+    let set = Transaction::new(Arc::new(move |user: &mut GooseUser| {
+        let client = trust.client().timeout(PATIENCE);
+        Box::pin(async move { user.set_client_builder(client).await.map_err(Box::new) })
+    }));
+    set.set_on_start().set_name("trust")
 }
 
 impl Traffic {

@@ -14,6 +14,7 @@ mod proxy;
 mod real_daemon;
 mod rolling;
 mod sites;
+mod tls;
 mod usage;
 
 use std::process::Output;

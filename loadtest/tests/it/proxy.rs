@@ -1,9 +1,10 @@
-//! The documented nginx in front of several daemons, without its TLS, whose certificate the harness does not know.
+//! The documented nginx in front of daemons, with its TLS or without.
 
 use std::{
     collections::HashSet, fs, net::Ipv4Addr, os::unix::fs::MetadataExt, path::Path, process::Stdio, time::Duration,
 };
 
+use harness::{Authority, Validity};
 use tempfile::TempDir;
 use tokio::{
     net::TcpStream,
@@ -23,13 +24,26 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// In front of the daemons of these URLs.
+    /// In front of the daemons of these URLs, without its TLS.
     pub(crate) async fn start(daemons: &[&str]) -> Self {
+        Self::start_with(daemons, None).await
+    }
+
+    /// With a certificate of this authority.
+    pub(crate) async fn start_tls(daemons: &[&str], authority: &Authority) -> Self {
+        Self::start_with(daemons, Some(authority)).await
+    }
+
+    async fn start_with(daemons: &[&str], authority: Option<&Authority>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         // The port of a daemon is its own, so an address made of it is too.
         let port: u16 = daemons[0].rsplit(':').next().unwrap().parse().unwrap();
         let [high, low] = port.to_be_bytes();
-        let address = format!("{}:8080", Ipv4Addr::new(127, 99, high, low));
+        let ip = Ipv4Addr::new(127, 99, high, low);
+        let address = format!("{ip}:8080");
+        if let Some(authority) = authority {
+            authority.server(&[&ip.to_string()], Validity::Now).write(dir.path(), "server");
+        }
         let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
         let user = if fs::metadata("/proc/self").unwrap().uid() == 0 { "user root;" } else { "" };
         let folders: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -42,7 +56,9 @@ impl Proxy {
             path("site.conf")
         );
         fs::write(path("nginx.conf"), main).unwrap();
-        fs::write(path("site.conf"), site(&address, daemons)).unwrap();
+        let scheme = if authority.is_some() { "https" } else { "http" };
+        let certificate = authority.is_some().then(|| dir.path());
+        fs::write(path("site.conf"), site(&address, daemons, certificate)).unwrap();
         // Debian has it where a user's PATH does not look.
         let program = ["/usr/sbin/nginx", "/usr/local/sbin/nginx"].into_iter().find(|path| Path::new(path).exists());
         let process = Command::new(program.unwrap_or("nginx"))
@@ -51,7 +67,7 @@ impl Proxy {
             .kill_on_drop(true)
             .spawn()
             .expect("nginx can be run: `scripts/prerequisites tests` installs it");
-        let proxy = Self { url: format!("http://{address}"), process, dir, address };
+        let proxy = Self { url: format!("{scheme}://{address}"), process, dir, address };
         let serves = async {
             while TcpStream::connect(&proxy.address).await.is_err() {
                 sleep(Duration::from_millis(20)).await;
@@ -68,7 +84,7 @@ impl Proxy {
     /// Sends what comes from now on to these daemons, and returns when everything that was sent to others before is
     /// answered.
     pub(crate) async fn point_at(&self, daemons: &[&str]) {
-        fs::write(self.dir.path().join("site.conf"), site(&self.address, daemons)).unwrap();
+        fs::write(self.dir.path().join("site.conf"), site(&self.address, daemons, None)).unwrap();
         let before = self.workers();
         self.signal("HUP").await;
         let replaced = async {
@@ -107,20 +123,27 @@ impl Proxy {
     }
 }
 
-/// What the documentation says, for these daemons and without TLS.
-fn site(address: &str, daemons: &[&str]) -> String {
+/// What the documentation says, for these daemons, with a certificate in a folder or without TLS.
+fn site(address: &str, daemons: &[&str], certificate: Option<&Path>) -> String {
     let one = "server 127.0.0.1:8080;";
     let tls = "listen 443 ssl http2;";
-    assert!(CONFIGURATION.contains(one) && CONFIGURATION.contains(tls));
+    let folder = "/etc/ssl/counter.example/";
+    assert!(CONFIGURATION.contains(one) && CONFIGURATION.contains(tls) && CONFIGURATION.contains(folder));
     let servers: Vec<String> =
         daemons.iter().map(|url| format!("server {};", url.strip_prefix("http://").unwrap())).collect();
-    let plain = CONFIGURATION.replace(one, &servers.concat()).replace(tls, &format!("listen {address};"));
+    let listen = format!("listen {address}{};", if certificate.is_some() { " ssl http2" } else { "" });
+    let mut text = CONFIGURATION.replace(one, &servers.concat()).replace(tls, &listen);
+    if let Some(certificate) = certificate {
+        let file = |name: &str| certificate.join(name).display().to_string();
+        text = text.replace("/etc/ssl/counter.example/fullchain.pem", &file("server.pem"));
+        text = text.replace("/etc/ssl/counter.example/key.pem", &file("server.key"));
+    }
+    let (upstream, servers) = text.split_once("server {\n").expect("the first server sends to the second");
+    let (_, second) = servers.split_once("server {\n").expect("there are two");
     let is_left = |line: &&str| {
         let line = line.trim_start();
-        !line.starts_with("ssl_") && !line.starts_with("listen 80") && !line.starts_with("listen [::]")
+        (certificate.is_some() || !line.starts_with("ssl_")) && !line.starts_with("listen [::]")
     };
-    let (upstream, servers) = plain.split_once("server {\n").expect("the first server sends to the second");
-    let (_, second) = servers.split_once("server {\n").expect("there are two");
     let lines = upstream.lines().chain(["server {"]).chain(second.lines());
     lines.filter(is_left).collect::<Vec<_>>().join("\n")
 }
