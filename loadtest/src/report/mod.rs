@@ -195,6 +195,10 @@ impl Report {
 
     fn write(&self, dir: &Path) -> io::Result<()> {
         fs::write(dir.join(JSON), serde_json::to_vec_pretty(self).map_err(io::Error::other)?)?;
+        // A picture of an earlier run would be taken for one of this.
+        for name in pictures::SOMETIMES.map(|name| dir.join(name)).iter().filter(|name| name.exists()) {
+            fs::remove_file(name)?;
+        }
         for (name, picture) in self.pictures() {
             fs::write(dir.join(name), picture)?;
         }

@@ -55,11 +55,13 @@ pub(super) fn of_capacity(capacity: &Capacity, gates: &Gates) -> (&'static str, 
         errors: tried.error_rate,
         held: tried.missed.is_none(),
     });
-    let found = capacity.rate.map(|rate| capacity::Found {
-        rate: rate.into(),
-        error: capacity.failed.map_or(0.0, |failed| f64::from(failed - rate)),
-    });
-    let picture = capacity::Capacity { steps: steps.collect(), found, p99_bound_ms: gates.number(Figure::P99) };
+    let found = capacity.rate.map(|held| capacity::Found { held: held.into(), failed: capacity.failed.map(f64::from) });
+    let picture = capacity::Capacity {
+        steps: steps.collect(),
+        found,
+        p50_bound_ms: gates.number(Figure::P50),
+        p99_bound_ms: gates.number(Figure::P99),
+    };
     (CAPACITY, picture.draw())
 }
 

@@ -70,14 +70,19 @@ async fn a_daemon_that_requires_a_token_is_loaded_with_one_and_refuses_requests_
 }
 
 #[tokio::test]
-async fn a_second_run_into_the_same_hours_is_judged_by_its_own_events_alone() {
+async fn a_second_run_into_the_same_hours_and_the_same_folder_is_judged_by_its_own_events_alone() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemon = Daemon::start(database.url()).await;
+    let reports = tempfile::tempdir().unwrap();
+    let dir = reports.path().to_str().unwrap();
+    std::fs::write(reports.path().join("capacity.svg"), "of an earlier run").unwrap();
     for _ in 0..2 {
-        let (code, printed) = result_of(&load(daemon.url(), &["--run-time", "1s", "--seed", "7"]).await);
+        let (code, printed) =
+            result_of(&load(daemon.url(), &["--run-time", "1s", "--seed", "7", "--report-dir", dir]).await);
         assert_eq!(code, Some(0), "{printed}");
         assert!(printed.contains("seed 7"), "{printed}");
     }
+    assert!(!reports.path().join("capacity.svg").exists(), "this run did not look for the capacity");
 }
 
 #[tokio::test]

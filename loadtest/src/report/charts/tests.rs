@@ -120,13 +120,14 @@ fn capacity() -> Pictures {
     let rates = [100.0, 200.0, 400.0, 800.0, 1_600.0, 3_200.0, 6_400.0, 4_800.0, 5_600.0, 5_200.0, 5_400.0];
     let unanswered = Step { rate: 9.0, p50_ms: None, p99_ms: None, errors: 1.0, held: false };
     let unknown = Step { rate: f64::NAN, p50_ms: Some(f64::NAN), p99_ms: None, errors: f64::NAN, held: true };
-    let draw = |steps, found: Option<(f64, f64)>, p99_bound_ms| {
-        Capacity { steps, found: found.map(|(rate, error)| Found { rate, error }), p99_bound_ms }.draw()
+    let draw = |steps, found: Option<(f64, Option<f64>)>, p99_bound_ms| {
+        let found = found.map(|(held, failed)| Found { held, failed });
+        Capacity { steps, found, p50_bound_ms: None, p99_bound_ms }.draw()
     };
     vec![
-        ("capacity".to_owned(), draw(rates.map(step).into(), Some((5_300.0, 100.0)), Some(20.0))),
+        ("capacity".to_owned(), draw(rates.map(step).into(), Some((5_200.0, Some(5_400.0))), Some(20.0))),
         ("capacity-nothing".to_owned(), draw(vec![], None, None)),
-        ("capacity-one".to_owned(), draw(vec![step(50.0)], Some((50.0, 0.0)), Some(0.0))),
+        ("capacity-one".to_owned(), draw(vec![step(50.0)], Some((50.0, None)), Some(0.0))),
         ("capacity-unanswered".to_owned(), draw(vec![unanswered, unknown], None, None)),
     ]
 }
