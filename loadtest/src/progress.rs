@@ -1,6 +1,7 @@
 //! Shows the progress of a run on standard error: in place on a terminal, otherwise as a line now and then.
 
 use std::{
+    env,
     io::{self, IsTerminal, Write},
     sync::Arc,
     time::Duration,
@@ -15,7 +16,7 @@ const ELSEWHERE: Duration = Duration::from_secs(10);
 
 /// Runs until it is aborted.
 pub(crate) async fn show(traffic: Arc<Traffic>, run_time: Duration) {
-    let is_terminal = io::stderr().is_terminal();
+    let is_terminal = is_terminal();
     let mut ticks = interval(if is_terminal { ON_A_TERMINAL } else { ELSEWHERE });
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     ticks.tick().await;
@@ -27,8 +28,13 @@ pub(crate) async fn show(traffic: Arc<Traffic>, run_time: Duration) {
     }
 }
 
+/// Whether a line can be written anew in its place.
+fn is_terminal() -> bool {
+    io::stderr().is_terminal() && env::var_os("TERM").is_none_or(|kind| kind != "dumb")
+}
+
 pub(crate) fn clear() {
-    if io::stderr().is_terminal() {
+    if is_terminal() {
         let _ = write!(io::stderr(), "\r\x1b[K");
     }
 }

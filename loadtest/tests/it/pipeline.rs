@@ -1,4 +1,10 @@
-use std::{fs, path::Path, process::Output};
+use std::{
+    fs,
+    path::Path,
+    process::{Output, Stdio},
+};
+
+use tokio::process::Command;
 
 use crate::{
     liar::{Liar, Lie},
@@ -112,5 +118,21 @@ async fn nothing_needs_a_terminal_and_no_control_character_is_printed() {
             let control = stream.iter().find(|&&byte| byte < b' ' && byte != b'\n' || byte == 0x7f);
             assert_eq!(control, None, "{lie:?}, {name}: {:?}", String::from_utf8_lossy(stream));
         }
+    }
+}
+
+#[tokio::test]
+async fn a_terminal_that_obeys_nothing_gets_no_control_character() {
+    let liar = Liar::start(Lie::None).await;
+    let load = format!("{} --host {} --users 4 --run-time 2s", env!("CARGO_BIN_EXE_loadtest"), liar.url);
+    for (kind, obeys) in [("dumb", false), ("xterm", true)] {
+        let mut on_a_terminal = Command::new("script");
+        on_a_terminal.args(["--quiet", "--return", "--command", &load, "/dev/null"]).stdin(Stdio::null());
+        let output = on_a_terminal.kill_on_drop(true).env("TERM", kind).output().await.unwrap();
+        let (code, printed) = result_of(&output);
+        assert_eq!(code, Some(0), "{printed}");
+        // The terminal itself ends lines by \r\n.
+        let is_control = |c: char| c.is_control() && c != '\n';
+        assert_eq!(printed.replace("\r\n", "\n").contains(is_control), obeys, "{kind}: {printed:?}");
     }
 }
