@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod bottleneck;
 mod comparing;
 mod hosts;
 mod liar;
