@@ -47,7 +47,7 @@ pub(super) async fn end(traffic: &Traffic) {
         }
     };
     let _ = timeout(LONGEST_REQUEST, finished).await;
-    let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGINT);
+    goose::trigger_killswitch("the run is over");
 }
 
 /// A service manager and CI end a program by SIGTERM. Goose knows only Ctrl-C, so one becomes the other.

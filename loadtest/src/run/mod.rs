@@ -1,4 +1,5 @@
 mod capacity;
+mod dashboard;
 mod ending;
 
 use std::{
@@ -6,13 +7,14 @@ use std::{
     time::Duration,
 };
 
-pub(crate) use self::capacity::{Capacity, CapacitySettings};
 use chrono::Utc;
 use goose::{config::GooseConfiguration, prelude::*};
 use model::{Hour, Timestamp};
 use thiserror::Error;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, task::JoinHandle};
 
+pub(crate) use self::capacity::{Capacity, CapacitySettings};
+use self::dashboard::{Dashboard, DashboardError};
 use crate::{
     baseline::{Baseline, BaselineError},
     checks::{
@@ -60,6 +62,7 @@ pub(crate) enum RunError {
     Unwritable(#[from] report::Unwritable),
     #[error(transparent)]
     Trust(#[from] TrustError),
+    Dashboard(#[from] DashboardError),
     #[error("the load generator could not start: {0:?}")]
     Goose(#[from] Box<GooseError>),
     /// It had made requests by then.
@@ -128,16 +131,24 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
         run_time.as_secs(),
         settings.seed
     ));
+    let mut configuration = configuration(&settings, longest);
+    let dashboard = settings.dashboard.map(Dashboard::new).transpose()?;
+    if let Some(dashboard) = &dashboard {
+        dashboard.configure(&mut configuration);
+        logging::message(&format!("dashboard: {}", dashboard.link()));
+    }
     let began_at = Utc::now();
     let ending = tokio::spawn(ending::as_by_interrupt());
     let (early, ended_early) = oneshot::channel();
     let looking_ahead = tokio::spawn(ending::if_hopeless(Arc::clone(&traffic), settings.judging.gates.clone(), early));
     let showing = tokio::spawn(progress::show(Arc::clone(&traffic), run_time));
-    let attack = GooseAttack::initialize_with_config(configuration(&settings, longest)).map_err(Box::new)?;
+    let attack = GooseAttack::initialize_with_config(configuration).map_err(Box::new)?;
     let search = settings
         .capacity
         .clone()
         .map(|capacity| tokio::spawn(capacity::find(Arc::clone(&traffic), capacity, settings.judging.gates.clone())));
+    let closing =
+        dashboard.is_some().then(|| tokio::spawn(dashboard::end_without_waiting(Arc::clone(&traffic), run_time)));
     let watch = Watch::begin();
     let apart = logging::StandardOutputApart::begin();
     let outcome = Box::pin(attack.register_scenario(scenario(&traffic, &trust)).execute()).await;
@@ -152,6 +163,7 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
     showing.abort();
     ending.abort();
     looking_ahead.abort();
+    closing.iter().for_each(JoinHandle::abort);
     drop(apart);
     progress::clear();
     let goose_failed = match outcome.map_err(Box::new) {

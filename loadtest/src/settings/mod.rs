@@ -3,6 +3,7 @@
 
 mod capacity;
 mod comparing;
+mod dashboard;
 mod gates;
 mod judging;
 mod merging;
@@ -15,7 +16,7 @@ mod stages;
 mod target;
 mod values;
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
 use serde::{Serialize, Serializer};
@@ -25,6 +26,7 @@ pub(crate) use self::mix::contract_mix;
 use self::{
     capacity::CapacityArgs,
     comparing::ComparingArgs,
+    dashboard::DashboardArgs,
     gates::Unless,
     judging::JudgingArgs,
     merging::MergeArgs,
@@ -115,6 +117,9 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=10))]
     retries: u32,
 
+    #[command(flatten)]
+    dashboard: DashboardArgs,
+
     #[command(flatten, next_help_heading = "The mix")]
     mix: MixArgs,
 
@@ -175,6 +180,9 @@ pub(crate) struct Settings {
     pub(crate) compare_host: Option<Host>,
     /// Of each of the two hosts that are compared.
     pub(crate) rounds: u32,
+    /// Where the dashboard listens. None without one.
+    #[serde(skip)]
+    pub(crate) dashboard: Option<SocketAddr>,
     #[serde(skip)]
     pub(crate) judging: Judging,
 }
@@ -214,6 +222,7 @@ impl Args {
             stages,
             run_time: self.run_time,
             rate: self.rate,
+            dashboard: self.dashboard.dashboard,
             seed: self.seed.unwrap_or_else(rand::random),
             shared: self.shared,
             part: self.part,

@@ -4,6 +4,7 @@
 
 mod bottleneck;
 mod comparing;
+mod dashboard;
 mod hosts;
 mod liar;
 mod liars;
