@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::{
     baseline::{Baseline, BaselineError},
-    checks::daemon::Daemon,
+    checks::daemon::{Daemon, causes},
     logging,
     record::{NotMerged, ReadError, Record},
     report::{self, Report, Unwritable},
@@ -28,7 +28,7 @@ pub(crate) enum MergeError {
     NotMerged(PathBuf, PathBuf, #[source] NotMerged),
     #[error(transparent)]
     Trust(#[from] TrustError),
-    #[error("cannot make HTTP requests: {0}")]
+    #[error("cannot make HTTP requests: {cause}", cause = causes(.0))]
     Client(#[from] reqwest::Error),
 }
 

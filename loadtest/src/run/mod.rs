@@ -20,7 +20,7 @@ use crate::{
     checks::{
         before::Begin,
         bounds::{Rules, Strangers},
-        daemon::{AskError, Daemon},
+        daemon::{AskError, Daemon, causes},
         ledger::Ledger,
         verdict::Verdict,
     },
@@ -68,7 +68,7 @@ pub(crate) enum RunError {
     /// It had made requests by then.
     #[error("the load generator failed at its end: {0:?}")]
     GooseEnd(Box<GooseError>),
-    #[error("cannot make HTTP requests: {0}")]
+    #[error("cannot make HTTP requests: {cause}", cause = causes(.0))]
     Client(#[from] reqwest::Error),
 }
 

@@ -80,3 +80,13 @@ async fn an_unwritable_report_folder_is_an_error_before_the_run() {
     assert_eq!(code, Some(2), "{printed}");
     assert!(printed.contains("--report-dir") && !printed.contains("is analyticsd running?"), "{printed}");
 }
+
+#[tokio::test]
+async fn a_machine_without_certificates_of_authorities_is_told_what_it_lacks() {
+    let mut command = loadtest();
+    command.args(["--host", "http://127.0.0.1:1", "--run-time", "1s"]);
+    command.env("SSL_CERT_FILE", "/nowhere").env("SSL_CERT_DIR", "/nowhere");
+    let (code, printed) = result_of(&command.output().await.unwrap());
+    assert_eq!(code, Some(2), "{printed}");
+    assert!(printed.contains("No CA certificates"), "{printed}");
+}
