@@ -88,7 +88,7 @@ bare-test: ## run README's two commands on a bare Debian 12 in a container (as r
 kubernetes-test: ## run the Jobs and the daemon as the manifests for Kubernetes say, on PostgreSQL with TLS (as root)
 	@scripts/prerequisites lint
 	@scripts/prerequisites package
-	$(CARGO) build --package analyticsd --package analytics-cli $(FEATURES)
+	$(CARGO) build --package analyticsd --package analytics-cli --package loadtest $(FEATURES)
 	scripts/kubernetes-test debug
 
 fmt: ## format the code
