@@ -50,6 +50,7 @@ const DEFAULT_COMPARISON_TIME: Duration = Duration::from_mins(2);
 const DEFAULT_SEARCH_TIME: Duration = Duration::from_mins(30);
 /// How long a replay continues after its last event is due.
 const AFTER_THE_LAST: Duration = Duration::from_secs(1);
+
 #[derive(Debug, Error)]
 pub(crate) enum RunError {
     #[error("{error}{advice}", error = .0, advice = advice(.0))]
@@ -62,6 +63,7 @@ pub(crate) enum RunError {
     Unwritable(#[from] report::Unwritable),
     #[error(transparent)]
     Trust(#[from] TrustError),
+    #[error(transparent)]
     Dashboard(#[from] DashboardError),
     #[error("the load generator could not start: {0:?}")]
     Goose(#[from] Box<GooseError>),
