@@ -11,7 +11,7 @@ FEATURES = --features analyticsd/kafka
 # The same, with the faults of topics.
 ALL_FEATURES = $(FEATURES),reliability/kafka
 
-.PHONY: help run build test smoke soak nightly screenshots lint fmt bench bench-check bench-chunks instructions package package-test bare-test kubernetes-test prerequisites lint-prerequisites test-prerequisites smoke-prerequisites soak-prerequisites
+.PHONY: help run build test smoke soak nightly screenshots load-pictures lint fmt bench bench-check bench-chunks instructions package package-test bare-test kubernetes-test prerequisites lint-prerequisites test-prerequisites smoke-prerequisites soak-prerequisites
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -59,6 +59,10 @@ nightly: soak-prerequisites ## the soak for an hour, which has to try 10 million
 screenshots: test-prerequisites ## take the pictures of the documentation anew
 	$(CARGO) build --package analyticsd $(FEATURES)
 	scripts/browser-tests debug screenshots
+
+load-pictures: smoke-prerequisites ## run the recipes of docs/load-testing.md, and keep their pictures (takes some minutes)
+	$(CARGO) build --release --package analyticsd --package loadtest
+	scripts/load-pictures release
 
 lint: lint-prerequisites ## what must be clean: formatting, clippy, documentation, the rules for Prometheus, and what ships
 	$(CARGO) fmt --all --check
