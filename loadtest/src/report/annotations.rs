@@ -9,9 +9,8 @@ const DETAILS: usize = 3;
 
 /// Lines, none if all is well.
 pub(super) fn annotations(findings: &Findings) -> Vec<String> {
-    // What failed comes first.
-    let of = |mark| findings.judgements().filter(move |judgement| judgement.mark == mark).map(of_a_judgement);
-    let mut lines: Vec<String> = of(Mark::Missed).chain(of(Mark::Doubtful)).collect();
+    let judgements = findings.judgements_worst_first().into_iter();
+    let mut lines: Vec<String> = judgements.take_while(|it| it.mark <= Mark::Doubtful).map(of_a_judgement).collect();
     if lines.len() > MOST {
         let more = lines.len() - (MOST - 1);
         lines.truncate(MOST - 1);

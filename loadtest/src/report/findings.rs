@@ -48,12 +48,13 @@ pub(super) struct Judgement {
     pub(super) details: Vec<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The worst comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Mark {
-    Met,
     Missed,
     /// It fails nothing, but what was measured proves little.
     Doubtful,
+    Met,
     /// Nothing was asked.
     None,
 }
@@ -106,8 +107,10 @@ impl Findings {
         }
     }
 
-    pub(super) fn judgements(&self) -> impl Iterator<Item = &Judgement> {
-        self.promises.iter().chain(&self.gates)
+    pub(super) fn judgements_worst_first(&self) -> Vec<&Judgement> {
+        let mut judgements: Vec<&Judgement> = self.promises.iter().chain(&self.gates).collect();
+        judgements.sort_by_key(|judgement| judgement.mark);
+        judgements
     }
 }
 

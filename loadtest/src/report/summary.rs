@@ -20,7 +20,8 @@ pub(super) fn summary(findings: &Findings, folder: Option<&Path>) -> String {
 fn write(text: &mut String, findings: &Findings, folder: Option<&Path>) -> std::fmt::Result {
     writeln!(text, "## loadtest {}\n\n{}\n", findings.verdict, escaped(&findings.run))?;
     writeln!(text, "| | | |\n| --- | --- | --- |")?;
-    for Judgement { name, mark, finding, .. } in findings.judgements() {
+    let judgements = findings.judgements_worst_first();
+    for Judgement { name, mark, finding, .. } in &judgements {
         let mark = match mark {
             Mark::Met => "ok",
             Mark::Missed => "**FAILED**",
@@ -29,7 +30,7 @@ fn write(text: &mut String, findings: &Findings, folder: Option<&Path>) -> std::
         };
         writeln!(text, "| {mark} | {} | {} |", escaped(name), escaped(finding))?;
     }
-    for judgement in findings.judgements().filter(|judgement| !judgement.details.is_empty()) {
+    for judgement in judgements.iter().filter(|judgement| !judgement.details.is_empty()) {
         writeln!(text, "\n{}:\n\n{}", escaped(&judgement.name), block(&judgement.first_details()))?;
     }
     if !findings.requests.is_empty() {
