@@ -41,7 +41,7 @@ impl Requests {
     }
 
     /// Behind other parameters. A name of a site needs no encoding.
-    fn site(&self, site: Site) -> String {
+    pub(crate) fn site(&self, site: Site) -> String {
         self.sites.name(site).map(|name| format!("&{}={name}", SiteName::PARAMETER)).unwrap_or_default()
     }
 

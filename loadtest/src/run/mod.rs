@@ -32,7 +32,7 @@ use crate::{
     report::{self, Report},
     requests::Requests,
     settings::Settings,
-    traffic::{Choices, Counter, Counters, Retries, Source, Traffic, scenario},
+    traffic::{Choices, Counter, Counters, Messages, Retries, Source, Sources, Traffic, scenario},
     trust::{Trust, TrustError},
     workload::{
         mix::{Mix, PlannedEvent},
@@ -116,7 +116,9 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
     let counters = counters(&begin, &settings, &trust, hours).await?;
     let traffic = Arc::new(Traffic {
         source,
+        messages: Messages::new(&settings.sending, settings.retries > 0),
         retries: Retries::new(settings.retries),
+        sources: Sources::new(settings.users),
         requests,
         schedule,
         counters,

@@ -48,6 +48,10 @@ pub(super) struct MixArgs {
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_BATCH_EVENTS as i64))]
     batch_size: u32,
 
+    /// The share of batches that are of a source. Each user has a source of its own, whose batches follow one another.
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE", value_parser = share)]
+    source_share: f64,
+
     #[command(flatten)]
     sites: SiteArgs,
 }
@@ -65,6 +69,7 @@ impl From<MixArgs> for MixSettings {
             zipf: args.zipf,
             batch_share: args.batch_share,
             batch_size: args.batch_size as usize,
+            source_share: args.source_share,
             sites: args.sites.names(),
             site_zipf: args.sites.site_zipf,
         }

@@ -11,6 +11,7 @@ mod mix;
 mod outputs;
 mod pipeline;
 mod replay;
+mod sending;
 mod sites;
 mod stages;
 mod target;
@@ -36,7 +37,7 @@ use self::{
     target::TargetArgs,
     values::run_time,
 };
-pub(crate) use self::{judging::Judging, merging::MergeSettings, pipeline::Pipeline};
+pub(crate) use self::{judging::Judging, merging::MergeSettings, pipeline::Pipeline, sending::Sending};
 use crate::{
     hosts::Host,
     run::CapacitySettings,
@@ -50,7 +51,7 @@ use crate::{
 const EXIT_CODES: &str = "Exit codes: 0 if everything was counted and every gate was met; 1 if not; 2 if there was no run, or its reports could not be \
                   written. Ctrl-C or SIGTERM ends a run early: the requests in flight get up to a minute to finish, and the verdict is on what was \
                   done. A second Ctrl-C ends the run at once, without a verdict, with exit code 1.\n\n\
-                  A gate is a number for all requests together, or KIND=NUMBER for some of them: post, get, batch, current, past, or a \
+                  A gate is a number for all requests together, or KIND=NUMBER for some of them: post, get, batch, source, current, past, or a \
                   combination as in post-past. @STEP=NUMBER or KIND@STEP=NUMBER is for a step of --stages.";
 
 /// Loads a running analyticsd with realistic traffic, and checks whether every acknowledged event was counted, once,
@@ -123,6 +124,9 @@ pub(crate) struct Args {
     #[command(flatten, next_help_heading = "The mix")]
     mix: MixArgs,
 
+    #[command(flatten, next_help_heading = "How events are sent")]
+    sending: Sending,
+
     #[command(flatten, next_help_heading = "Replay of a file")]
     replay: ReplayArgs,
 
@@ -174,6 +178,7 @@ pub(crate) struct Settings {
     /// One POST in this many is followed by a GET; 0: none.
     pub(crate) freshness_every: u32,
     pub(crate) retries: u32,
+    pub(crate) sending: Sending,
     pub(crate) mix: MixSettings,
     pub(crate) replay: Option<ReplaySettings>,
     pub(crate) capacity: Option<CapacitySettings>,
@@ -228,6 +233,7 @@ impl Args {
             part: self.part,
             freshness_every: self.freshness_every,
             retries: self.retries,
+            sending: self.sending,
             mix: self.mix.into(),
             replay: self.replay.into_settings(),
             rounds: self.comparing.rounds,

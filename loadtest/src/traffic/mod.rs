@@ -1,9 +1,16 @@
 //! Makes the requests through goose and checks the answers: every read against the ledger.
+//!
+//! - `writes` sends events, `sources` those of sources, `reads` asks for counts;
+//! - `messages` writes what is sent, `retries` sends it, `replies` is what comes back;
+//! - `choices` repeats the choices of a seed, `counters` knows who is loaded.
 
 mod choices;
 mod counters;
+mod messages;
 mod reads;
+mod replies;
 mod retries;
+mod sources;
 mod writes;
 
 use std::{
@@ -18,7 +25,9 @@ use tokio::time::sleep_until;
 pub(crate) use self::{
     choices::Choices,
     counters::{Counter, Counters},
+    messages::{Encoding, Messages},
     retries::Retries,
+    sources::Sources,
 };
 use crate::{
     measured::series::Outcome,
@@ -45,7 +54,9 @@ pub(crate) enum Source {
 #[derive(Debug)]
 pub(crate) struct Traffic {
     pub(crate) source: Source,
+    pub(crate) messages: Messages,
     pub(crate) retries: Retries,
+    pub(crate) sources: Sources,
     pub(crate) requests: Requests,
     pub(crate) schedule: Schedule,
     pub(crate) counters: Counters,
@@ -98,6 +109,9 @@ impl Traffic {
     }
 
     async fn make(&self, user: &mut GooseUser, due: Due) -> TransactionResult {
+        if let Some(part) = self.sources.unresolved(user.weighted_users_index, due.side) {
+            return self.send_part(user, part, due).await;
+        }
         let request = match &self.source {
             Source::Mix(mix) => self.choices.choose(mix, user.weighted_users_index, due.number),
             Source::Events(events) => {
@@ -112,6 +126,11 @@ impl Traffic {
             Task::Get(hour) => self.ask(user, kind, hour, due, None).await.map(|_| ()),
             Task::Post(event) => self.send(user, kind, &[event], due).await,
             Task::Batch(events) => self.send(user, kind, &events, due).await,
+            Task::Source(events) => {
+                let part = self.sources.next(user.weighted_users_index, due.side, kind, events);
+                self.counters.of(due.side).ledger.open(part.events());
+                self.send_part(user, part, due).await
+            }
         }
     }
 

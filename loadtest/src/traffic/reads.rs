@@ -4,10 +4,7 @@ use goose::prelude::*;
 use model::HourCounts;
 use reqwest::StatusCode;
 
-use super::{
-    Counter, Traffic,
-    retries::{Asked, Exchanged},
-};
+use super::{Counter, Traffic, messages::Message, replies::Reply, retries::Exchanged};
 use crate::{
     checks::{bounds::Bounds, daemon::causes},
     measured::series::Outcome,
@@ -26,21 +23,15 @@ impl Traffic {
     ) -> Result<bool, Box<TransactionError>> {
         let Counter { hosts, ledger } = self.counters.of(due.side);
         let least = ledger.bounds(hour).least;
-        let path = self.requests.counts(hour);
-        let body = Vec::new();
-        let asked = Asked { kind, hosts, method: GooseMethod::Get, path: &path, body, expected: 200, other_than };
-        let Exchanged { answer, host, .. } = self.retries.exchange(user, &asked).await?;
+        let message = Message::get(kind, self.requests.counts(hour));
+        let Exchanged { answer, host, .. } = self.retries.exchange(user, hosts, &message, other_than).await?;
         let body = match answer {
-            Ok(response) if response.status() == StatusCode::OK => response.text().await,
-            Ok(response) => {
+            Ok(Reply { status: StatusCode::OK, body }) => body,
+            Ok(reply) => {
                 self.record(kind, Outcome::Refused, due);
-                self.recorder.lock().complain(|| format!("{kind} was answered {}", response.status()));
+                self.recorder.lock().complain(|| format!("{kind} was answered {}", reply.told()));
                 return Ok(false);
             }
-            Err(error) => Err(error),
-        };
-        let body = match body {
-            Ok(body) => body,
             Err(error) => {
                 self.record(kind, Outcome::Unanswered, due);
                 self.recorder.lock().complain(|| format!("{kind} got no answer: {}", causes(&error)));

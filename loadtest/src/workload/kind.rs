@@ -8,6 +8,8 @@ pub(crate) enum Method {
     Post,
     Get,
     Batch,
+    /// A batch of a source.
+    Source,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,11 +25,15 @@ pub(crate) struct Kind {
 }
 
 impl Method {
+    /// In the order of reports.
+    const ALL: [Self; 4] = [Self::Post, Self::Get, Self::Batch, Self::Source];
+
     fn as_str(self) -> &'static str {
         match self {
             Self::Post => "POST",
             Self::Get => "GET",
             Self::Batch => "BATCH",
+            Self::Source => "SOURCE",
         }
     }
 }
@@ -43,31 +49,30 @@ impl Age {
 
 impl Kind {
     /// Every kind, in the order of reports.
-    pub(crate) const ALL: [Self; 6] = [
-        Self { method: Method::Post, age: Age::Current },
-        Self { method: Method::Post, age: Age::Past },
-        Self { method: Method::Get, age: Age::Current },
-        Self { method: Method::Get, age: Age::Past },
-        Self { method: Method::Batch, age: Age::Current },
-        Self { method: Method::Batch, age: Age::Past },
-    ];
+    pub(crate) const ALL: [Self; 2 * Method::ALL.len()] = {
+        let mut all = [Self { method: Method::Post, age: Age::Current }; 2 * Method::ALL.len()];
+        let mut place = 0;
+        while place < all.len() {
+            let age = if place.is_multiple_of(2) { Age::Current } else { Age::Past };
+            all[place] = Self { method: Method::ALL[place / 2], age };
+            place += 1;
+        }
+        all
+    };
 
     /// Its place in [`Kind::ALL`].
     pub(crate) fn index(self) -> usize {
-        let age = usize::from(self.age == Age::Past);
-        age + match self.method {
-            Method::Post => 0,
-            Method::Get => 2,
-            Method::Batch => 4,
-        }
+        2 * self.method as usize + self.age as usize
     }
 
     /// For goose's report, which puts the HTTP method before it.
     pub(crate) fn goose_name(self) -> &'static str {
         match (self.method, self.age) {
+            (Method::Post | Method::Get, age) => age.as_str(),
             (Method::Batch, Age::Current) => "batch current",
             (Method::Batch, Age::Past) => "batch past",
-            (_, age) => age.as_str(),
+            (Method::Source, Age::Current) => "source current",
+            (Method::Source, Age::Past) => "source past",
         }
     }
 }
@@ -115,7 +120,9 @@ impl fmt::Display for Selection {
 }
 
 #[derive(Debug, PartialEq, Eq, Error)]
-#[error("{0:?} is not a kind of request; accepted is post, get or batch, current or past, or both as in post-past")]
+#[error(
+    "{0:?} is not a kind of request; accepted is post, get, batch or source, current or past, or both as in post-past"
+)]
 pub(crate) struct InvalidSelection(String);
 
 impl FromStr for Selection {
@@ -125,13 +132,13 @@ impl FromStr for Selection {
         let invalid = || InvalidSelection(text.to_owned());
         let mut selection = Self::default();
         for word in text.split([' ', '-']).filter(|word| !word.is_empty()) {
-            let taken = match word.to_ascii_lowercase().as_str() {
-                "post" => selection.method.replace(Method::Post).is_some(),
-                "get" => selection.method.replace(Method::Get).is_some(),
-                "batch" => selection.method.replace(Method::Batch).is_some(),
-                "current" => selection.age.replace(Age::Current).is_some(),
-                "past" => selection.age.replace(Age::Past).is_some(),
-                _ => return Err(invalid()),
+            let is_word = |name: &str| name.eq_ignore_ascii_case(word);
+            let method = Method::ALL.into_iter().find(|method| is_word(method.as_str()));
+            let age = [Age::Current, Age::Past].into_iter().find(|age| is_word(age.as_str()));
+            let taken = match (method, age) {
+                (Some(method), _) => selection.method.replace(method).is_some(),
+                (None, Some(age)) => selection.age.replace(age).is_some(),
+                (None, None) => return Err(invalid()),
             };
             if taken {
                 return Err(invalid());
@@ -157,7 +164,7 @@ mod tests {
         let table = [
             ("post", "POST current, POST past"),
             ("GET", "GET current, GET past"),
-            ("past", "POST past, GET past, BATCH past"),
+            ("past", "POST past, GET past, BATCH past, SOURCE past"),
             ("POST past", "POST past"),
             ("post-past", "POST past"),
             ("past-post", "POST past"),

@@ -31,6 +31,8 @@ pub(crate) struct MixSettings {
     pub(crate) batch_share: f64,
     /// In events.
     pub(crate) batch_size: usize,
+    /// Of batches, the share of those that are of a source.
+    pub(crate) source_share: f64,
     /// The first is the most frequent; none: all is for the site without a name.
     #[serde(serialize_with = "names")]
     pub(crate) sites: Vec<SiteName>,
@@ -60,6 +62,8 @@ impl PlannedEvent {
 pub(crate) enum Task {
     Post(PlannedEvent),
     Batch(Vec<PlannedEvent>),
+    /// A batch of the user's source.
+    Source(Vec<PlannedEvent>),
     /// The counts of an hour.
     Get(SiteHour),
 }
@@ -75,6 +79,7 @@ impl Request {
         let method = match &self.task {
             Task::Post(_) => Method::Post,
             Task::Batch(_) => Method::Batch,
+            Task::Source(_) => Method::Source,
             Task::Get(_) => Method::Get,
         };
         Kind { method, age: self.age }
@@ -102,7 +107,8 @@ impl Mix {
     }
 
     pub(crate) fn choose(&self, rng: &mut impl Rng, now: Timestamp) -> Request {
-        let MixSettings { post_share, post_current, get_current, batch_share, batch_size, .. } = self.settings;
+        let MixSettings { post_share, post_current, get_current, batch_share, batch_size, source_share, .. } =
+            self.settings;
         if !rng.random_bool(post_share) {
             let age = choose_age(rng, get_current);
             let (site, at) = (self.choose_site(rng), self.choose_instant(rng, age, now));
@@ -111,7 +117,9 @@ impl Mix {
         let is_batch = rng.random_bool(batch_share);
         let age = choose_age(rng, post_current);
         let task = if is_batch {
-            Task::Batch((0..batch_size).map(|_| self.choose_event(rng, age, now)).collect())
+            let is_of_source = source_share > 0.0 && rng.random_bool(source_share);
+            let events = (0..batch_size).map(|_| self.choose_event(rng, age, now)).collect();
+            if is_of_source { Task::Source(events) } else { Task::Batch(events) }
         } else {
             Task::Post(self.choose_event(rng, age, now))
         };
@@ -185,7 +193,7 @@ mod tests {
     fn events(requests: &[(Timestamp, Request)]) -> Vec<PlannedEvent> {
         let events = requests.iter().flat_map(|(_, request)| match &request.task {
             Task::Post(event) => std::slice::from_ref(event),
-            Task::Batch(events) => events,
+            Task::Batch(events) | Task::Source(events) => events,
             Task::Get(_) => &[],
         });
         events.copied().collect()
@@ -194,7 +202,7 @@ mod tests {
     fn instants(request: &Request) -> Vec<Timestamp> {
         match &request.task {
             Task::Post(event) => vec![event.at],
-            Task::Batch(events) => events.iter().map(|event| event.at).collect(),
+            Task::Batch(events) | Task::Source(events) => events.iter().map(|event| event.at).collect(),
             Task::Get(asked) => vec![asked.hour.start()],
         }
     }
@@ -225,13 +233,17 @@ mod tests {
             click_share: 0.3,
             batch_share: 0.25,
             batch_size: 3,
+            source_share: 0.4,
             ..contract_mix()
         };
         let requests = requests(settings, 2);
         let posts: Vec<_> = requests.iter().filter(|(_, request)| !matches!(request.task, Task::Get(_))).collect();
         assert!(is_about(posts.len(), DRAWS, 0.8));
-        let batches = posts.iter().filter(|(_, request)| matches!(request.task, Task::Batch(_))).count();
+        let batches = posts.iter().filter(|(_, request)| matches!(request.task, Task::Batch(_) | Task::Source(_)));
+        let of_sources = batches.clone().filter(|(_, request)| matches!(request.task, Task::Source(_))).count();
+        let batches = batches.count();
         assert!(is_about(batches, posts.len(), 0.25), "{batches}");
+        assert!(is_about(of_sources, batches, 0.4), "{of_sources}");
         let current = posts.iter().filter(|(_, request)| request.age == Age::Current).count();
         assert!(is_about(current, posts.len(), 0.7), "{current}");
         let gets = requests.iter().filter(|(_, request)| matches!(request.task, Task::Get(_)));

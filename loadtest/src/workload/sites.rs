@@ -20,7 +20,7 @@ impl Sites {
         Self(names)
     }
 
-    pub(crate) fn all(&self) -> impl Iterator<Item = Site> + use<> {
+    pub(crate) fn all(&self) -> std::ops::Range<Site> {
         0..Site::try_from(self.0.len()).unwrap_or(Site::MAX)
     }
 

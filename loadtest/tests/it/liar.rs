@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    io::Read,
     net::Ipv4Addr,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -13,7 +14,7 @@ use model::{
 };
 use warp::{
     Filter,
-    http::{Method, StatusCode},
+    http::{HeaderMap, HeaderValue, Method, StatusCode},
     hyper::body::Bytes,
 };
 
@@ -46,6 +47,13 @@ pub(crate) enum Lie {
     CountsOneTwice(u64),
     /// Does not count the event of this number in its first answers after it.
     ShowsOneLate(u64),
+    /// Stores the batch of a source that has the event of this number, answers as if it had not, and stores it again.
+    StoresAgain(u64),
+    /// The same, but it knows the batch again: no lie.
+    LosesAnswer(u64),
+    /// Stores the first half of the batch that has the event of this number, and says that a part is stored. Under the
+    /// same key it stores the rest: no lie.
+    StoresInPart(u64),
 }
 
 /// How many answers lack an event that is shown late.
@@ -78,6 +86,10 @@ pub(crate) struct Memory {
     hours: HashMap<SiteHour, Counted>,
     /// What late reads are answered from.
     old: HashMap<SiteHour, Counted>,
+    /// Where the sources stand.
+    sources: HashMap<String, u64>,
+    /// How many events of the batch under this key are stored.
+    parts: HashMap<String, usize>,
     /// The event that is shown late, and how many answers will lack it.
     late: Option<(Event, u32)>,
 }
@@ -108,8 +120,9 @@ impl Liar {
         let route = warp::method()
             .and(warp::path::full())
             .and(warp::query::<HashMap<String, String>>())
+            .and(warp::header::headers_cloned())
             .and(warp::body::bytes())
-            .then(move |method: Method, path: warp::path::FullPath, query, body: Bytes| {
+            .then(move |method: Method, path: warp::path::FullPath, query, headers: HeaderMap, body: Bytes| {
                 let memory = Arc::clone(&shared);
                 async move {
                     if let Lie::Takes(millis) = lie {
@@ -119,7 +132,10 @@ impl Liar {
                     let (status, text) = match (method, path.as_str()) {
                         (Method::GET, "/analytics") => (StatusCode::OK, memory.get(&hour_of(&query), lie)),
                         (Method::POST, "/analytics") => (memory.store(vec![event_of(&query)], lie), String::new()),
-                        (Method::POST, "/analytics/batch") => (memory.store(events_of(&body), lie), String::new()),
+                        (Method::POST, "/analytics/batch") => {
+                            let events = events_of(&decoded(&headers, &body));
+                            memory.store_batch(events, &query, headers.get("idempotency-key"), lie)
+                        }
                         _ => (StatusCode::NOT_FOUND, String::new()),
                     };
                     warp::reply::with_status(text, status)
@@ -135,6 +151,45 @@ impl Liar {
 }
 
 impl Memory {
+    fn store_batch(
+        &mut self,
+        mut events: Vec<Event>,
+        query: &HashMap<String, String>,
+        key: Option<&HeaderValue>,
+        lie: Lie,
+    ) -> (StatusCode, String) {
+        let count = events.len() as u64;
+        let has = |number: u64| (self.events..self.events + count).contains(&number);
+        if let (Some(key), Lie::StoresInPart(number)) = (key, lie) {
+            let key = key.to_str().unwrap().to_owned();
+            if has(number) && self.parts.is_empty() {
+                let half = events.len() / 2;
+                events.truncate(half);
+                self.parts.insert(key, half);
+                self.store(events, lie);
+                return (StatusCode::SERVICE_UNAVAILABLE, problem(503, "Stored in part", ""));
+            }
+            events.drain(..self.parts.get(&key).copied().unwrap_or_default());
+        }
+        let Some(source) = query.get("source") else { return (self.store(events, lie), String::new()) };
+        let [from, to] = ["from", "to"].map(|name| query[name].parse::<u64>().unwrap());
+        let site = query.get("site").cloned().unwrap_or_default();
+        let stands = self.sources.entry(format!("{site}/{source}")).or_default();
+        if *stands >= to {
+            return (StatusCode::NO_CONTENT, String::new());
+        }
+        if *stands != from {
+            return (StatusCode::CONFLICT, problem(409, "Elsewhere", &format!(r#","position":{stands}"#)));
+        }
+        let again = matches!(lie, Lie::StoresAgain(number) if has(number));
+        let lost = matches!(lie, Lie::LosesAnswer(number) if has(number));
+        if !again {
+            *stands = to;
+        }
+        let status = self.store(events, lie);
+        if again || lost { (StatusCode::SERVICE_UNAVAILABLE, String::new()) } else { (status, String::new()) }
+    }
+
     fn store(&mut self, events: Vec<Event>, lie: Lie) -> StatusCode {
         if lie == Lie::RefusesAll {
             return StatusCode::SERVICE_UNAVAILABLE;
@@ -198,6 +253,21 @@ fn hour_of(query: &HashMap<String, String>) -> SiteHour {
 
 fn event_of(query: &HashMap<String, String>) -> Event {
     Event { hour: hour_of(query), user: query["user"].clone(), is_click: query["event"] == "click" }
+}
+
+fn problem(status: u16, title: &str, more: &str) -> String {
+    format!(r#"{{"status":{status},"title":"{title}","detail":"A liar says so."{more}}}"#)
+}
+
+fn decoded(headers: &HeaderMap, body: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::new();
+    match headers.get("content-encoding").map(HeaderValue::as_bytes) {
+        None => decoded.extend_from_slice(body),
+        Some(b"gzip") => drop(flate2::read::GzDecoder::new(body).read_to_end(&mut decoded).unwrap()),
+        Some(b"zstd") => decoded = zstd::decode_all(body).unwrap(),
+        Some(other) => panic!("{other:?} is not known"),
+    }
+    decoded
 }
 
 fn events_of(body: &[u8]) -> Vec<Event> {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod batches;
 mod bottleneck;
 mod comparing;
 mod dashboard;

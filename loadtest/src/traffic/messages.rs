@@ -1,0 +1,125 @@
+//! Requests that record events, as they are sent: paths, headers and bodies.
+
+use std::{
+    io::Write,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use clap::ValueEnum;
+use flate2::{Compression, write::GzEncoder};
+use goose::prelude::GooseMethod;
+use model::wire::{BATCH_PATH, NDJSON};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use serde::Serialize;
+
+use crate::{
+    requests::Requests,
+    settings::Sending,
+    workload::{
+        kind::{Kind, Method},
+        mix::PlannedEvent,
+    },
+};
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// How the bodies of batches are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Encoding {
+    None,
+    Gzip,
+    Zstd,
+}
+
+/// A request but for the host that it goes to.
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) kind: Kind,
+    pub(crate) method: GooseMethod,
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+    /// The status of success, for goose's report.
+    pub(crate) expected: u16,
+}
+
+#[derive(Debug)]
+pub(crate) struct Messages {
+    /// A random number that makes this run's keys unique.
+    run: u64,
+    keys: AtomicU64,
+    /// Whether events are sent under keys, so that they count once however often they are sent.
+    is_keyed: bool,
+    encoding: Encoding,
+}
+
+impl Message {
+    pub(crate) fn get(kind: Kind, path: String) -> Self {
+        Self { kind, method: GooseMethod::Get, path, headers: HeaderMap::new(), body: Vec::new(), expected: 200 }
+    }
+
+    fn post(kind: Kind, path: String) -> Self {
+        Self { kind, method: GooseMethod::Post, path, headers: HeaderMap::new(), body: Vec::new(), expected: 204 }
+    }
+}
+
+impl Messages {
+    /// What is retried has keys.
+    pub(crate) fn new(sending: &Sending, are_retried: bool) -> Self {
+        let is_keyed = sending.keys || are_retried;
+        Self { run: rand::random(), keys: AtomicU64::default(), is_keyed, encoding: sending.batch_encoding }
+    }
+
+    /// Sends these events, of which there are several only in a batch.
+    pub(crate) fn of(&self, kind: Kind, events: &[PlannedEvent], requests: &Requests) -> Message {
+        let mut message = match kind.method {
+            Method::Batch | Method::Source => self.batch(kind, BATCH_PATH.to_owned(), events, requests),
+            Method::Post | Method::Get => Message::post(kind, requests.event(&events[0])),
+        };
+        if self.is_keyed {
+            message.headers.insert(IDEMPOTENCY_KEY, self.key());
+        }
+        message
+    }
+
+    /// To this path.
+    pub(super) fn batch(&self, kind: Kind, path: String, events: &[PlannedEvent], requests: &Requests) -> Message {
+        let mut message = Message::post(kind, path);
+        message.headers.insert(CONTENT_TYPE, HeaderValue::from_static(NDJSON));
+        message.body = self.encoding.encode(requests.batch(events));
+        if let Some(name) = self.encoding.name() {
+            message.headers.insert(CONTENT_ENCODING, HeaderValue::from_static(name));
+        }
+        message
+    }
+
+    fn key(&self) -> HeaderValue {
+        let key = format!("loadtest-{:016x}-{}", self.run, self.keys.fetch_add(1, Ordering::Relaxed));
+        HeaderValue::try_from(key).expect("it is ASCII")
+    }
+}
+
+impl Encoding {
+    fn name(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Gzip => Some("gzip"),
+            Self::Zstd => Some("zstd"),
+        }
+    }
+
+    /// As fast as it goes: the generator shares its machine.
+    fn encode(self, body: Vec<u8>) -> Vec<u8> {
+        const WHY: &str = "memory takes every byte";
+        match self {
+            Self::None => body,
+            Self::Gzip => {
+                let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
+                encoder.write_all(&body).expect(WHY);
+                encoder.finish().expect(WHY)
+            }
+            Self::Zstd => zstd::encode_all(&*body, 1).expect(WHY),
+        }
+    }
+}
