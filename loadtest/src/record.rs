@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    checks::comparison::{Comparison, Pair, Sample},
+    checks::comparison::{Comparison, pairs_of_rounds},
     checks::verdict::{NotTogether, Verdict},
     generator::Generator,
     measured::{Measured, OtherSpans},
     report::FORMAT,
     run::Capacity,
     settings::Settings,
-    workload::{plan::Side, schedule::Done},
+    workload::schedule::Done,
 };
 
 /// All that was seen in a run. A report is made of it.
@@ -145,14 +145,7 @@ impl Record {
 
     /// Of a run in which two hosts took turns, in pairs of rounds.
     pub(crate) fn compare_sides(&self, old: &str) -> Comparison {
-        let sample = |place: usize| Sample::new(&self.measured, Some(place), self.plan[place].lasted());
-        let rounds: Vec<(usize, &Done)> = self.plan.iter().enumerate().collect();
-        let pairs = rounds.chunks_exact(2).filter_map(|pair| {
-            let place = |side| pair.iter().find(|(_, round)| round.step.side == side).map(|(place, _)| *place);
-            Some(Pair { old: sample(place(Side::Old)?), new: sample(place(Side::New)?) })
-        });
-        // In the first rounds, connections are made.
-        Comparison::new(old.to_owned(), pairs.skip(1).collect())
+        Comparison::new(old.to_owned(), pairs_of_rounds(&self.measured, &self.plan))
     }
 
     /// How long a step lasted, or all of the run.

@@ -5,14 +5,14 @@ use std::{
     time::Duration,
 };
 
-use crate::measured::Measured;
+use crate::measured::{Measured, latencies::Precision};
 
 #[derive(Debug)]
 pub(crate) struct Recorder(Mutex<Measured>);
 
 impl Recorder {
-    pub(crate) fn new(longest: Duration) -> Self {
-        Self(Mutex::new(Measured::new(longest)))
+    pub(crate) fn new(longest: Duration, precision: Precision) -> Self {
+        Self(Mutex::new(Measured::with_precision(longest, precision)))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Measured> {

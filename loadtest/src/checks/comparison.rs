@@ -4,10 +4,14 @@ use std::{fmt::Display, time::Duration};
 
 use serde::{Serialize, Serializer};
 
-use super::gates::{Bound, Figure, Gate, Judged};
+use super::gates::{Bound, Figure, Gate, Gates, Judged};
 use crate::{
     measured::{Measured, latencies::Precision, series::Series},
-    workload::kind::{Kind, Selection},
+    workload::{
+        kind::{Kind, Selection},
+        plan::Side,
+        schedule::Done,
+    },
 };
 
 /// A single run does not say how much runs differ by themselves, and on shared machines they do. With fewer than so
@@ -86,6 +90,21 @@ impl Sample {
     }
 }
 
+/// The whole rounds of a run in which two servers took turns.
+pub(crate) fn pairs_of_rounds(measured: &Measured, plan: &[Done]) -> Vec<Pair> {
+    let is_whole = |round: &Done| round.lasted() >= round.step.lasts;
+    let pairs = (0..plan.len() / 2).filter_map(|pair| {
+        let of = |side| {
+            let place = [2 * pair, 2 * pair + 1].into_iter().find(|place| plan[*place].step.side == side)?;
+            let round = plan.get(place).filter(|round| is_whole(round))?;
+            Some(Sample::new(measured, Some(place), round.lasted()))
+        };
+        Some(Pair { old: of(Side::Old)?, new: of(Side::New)? })
+    });
+    // In the first rounds, connections are made.
+    pairs.skip(1).collect()
+}
+
 impl Comparison {
     pub(crate) fn new(with: String, pairs: Vec<Pair>) -> Self {
         let in_both = |kind: &Kind| {
@@ -102,6 +121,19 @@ impl Comparison {
 
     pub(crate) fn keeps(&self, compared: &Compared, bound: f64) -> bool {
         compared.ratio.may_keep(compared.figure, self.bound(compared.figure, bound))
+    }
+
+    /// Whether more rounds would not change what the gates say: each ratio is beyond its bound or within it, or it is
+    /// known as precisely as asked.
+    pub(crate) fn is_clear(&self, gates: &Gates, precision: f64) -> bool {
+        gates.all.iter().all(|gate| {
+            let Bound::Ratio(bound) = gate.bound else { return true };
+            let compared = compare(&self.pairs, gate.figure, gate.part.selection);
+            compared.is_some_and(|Compared { figure, ratio: Ratio { low, high, .. }, .. }| {
+                let is_on_one_side = figure.keeps(low, bound) == figure.keeps(high, bound);
+                is_on_one_side || high <= low * (1.0 + precision).powi(2)
+            })
+        })
     }
 
     fn is_noise_known(&self) -> bool {

@@ -19,8 +19,9 @@ const LONGEST: Duration = Duration::from_secs(90);
 pub(crate) struct Latencies(Histogram<u64>);
 
 /// With how many decimal digits latencies are told apart.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) enum Precision {
+    #[default]
     Fine = 3,
     /// Takes a tenth of the memory.
     Coarse = 2,

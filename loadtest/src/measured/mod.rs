@@ -24,6 +24,8 @@ const MOST_KEPT: usize = 10;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Measured {
+    #[serde(skip)]
+    precision: Precision,
     /// By step of the plan.
     steps: Vec<ByKind>,
     pub(crate) over_time: OverTime,
@@ -68,10 +70,11 @@ pub(crate) struct Reads {
 }
 
 impl Measured {
-    /// For a run that lasts at most so long.
-    pub(crate) fn new(longest: Duration) -> Self {
+    /// For a run that lasts at most so long. The precision is that of each step.
+    pub(crate) fn with_precision(longest: Duration, precision: Precision) -> Self {
         let span_seconds = longest.as_secs().div_ceil(MOST_SPANS).max(1);
         Self {
+            precision,
             steps: Vec::new(),
             over_time: OverTime { began_at: Utc::now(), span_seconds, spans: Vec::new() },
             reads: ReadsMeasured { checked: 0, wrong: 0, examples: Vec::new(), seen: Latencies::new(Precision::Fine) },
@@ -79,9 +82,15 @@ impl Measured {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn new(longest: Duration) -> Self {
+        Self::with_precision(longest, Precision::Fine)
+    }
+
     /// `ended` is how long after the start of the run the request did.
     pub(crate) fn record(&mut self, step: usize, kind: Kind, outcome: Outcome, latency: Duration, ended: Duration) {
-        self.step(step).of(kind).record(outcome, latency);
+        let precision = self.precision;
+        self.step(step).of(kind, precision).record(outcome, latency);
         self.over_time.record(outcome, latency, ended);
     }
 
@@ -137,7 +146,10 @@ impl Measured {
     pub(crate) fn add(&mut self, other: &Self) -> Result<(), OtherSpans> {
         self.over_time.add(&other.over_time)?;
         for (place, by_kind) in other.steps.iter().enumerate() {
-            Kind::ALL.into_iter().zip(&by_kind.0).for_each(|(kind, series)| self.step(place).of(kind).add(series));
+            Kind::ALL
+                .into_iter()
+                .zip(&by_kind.0)
+                .for_each(|(kind, series)| self.step(place).of(kind, Precision::Fine).add(series));
         }
         self.reads.checked += other.reads.checked;
         self.reads.seen.add(&other.reads.seen);
@@ -157,10 +169,11 @@ impl Measured {
 }
 
 impl ByKind {
-    fn of(&mut self, kind: Kind) -> &mut Series {
+    /// The precision is for what is new.
+    fn of(&mut self, kind: Kind, precision: Precision) -> &mut Series {
         let place = kind.index();
         if self.0.len() <= place {
-            self.0.resize(place + 1, Series::new(Precision::Fine));
+            self.0.resize(place + 1, Series::new(precision));
         }
         &mut self.0[place]
     }
@@ -178,8 +191,8 @@ impl<'de> Deserialize<'de> for ByKind {
         let mut by_kind = Self::default();
         for (kind, series) in std::collections::BTreeMap::<String, Series>::deserialize(deserializer)? {
             let known = Kind::ALL.into_iter().find(|known| known.to_string() == kind);
-            *by_kind.of(known.ok_or_else(|| serde::de::Error::custom(format!("{kind:?} is no kind of request")))?) =
-                series;
+            let known = known.ok_or_else(|| serde::de::Error::custom(format!("{kind:?} is no kind of request")))?;
+            *by_kind.of(known, Precision::Fine) = series;
         }
         Ok(by_kind)
     }

@@ -15,6 +15,9 @@ use crate::{
     workload::{kind::Selection, plan::Step, search::Search},
 };
 
+/// How long a search goes on.
+pub(super) const LONGEST: Duration = Duration::from_mins(30);
+
 /// After a rate that was too much, the requests in flight have so long to finish before the next one begins.
 const RECOVERY: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
@@ -67,10 +70,8 @@ impl Capacity {
 pub(super) async fn find(traffic: Arc<Traffic>, settings: CapacitySettings, gates: Gates) -> Capacity {
     let mut search = Search::new(settings.first, settings.precision);
     let mut tried: Vec<Tried> = Vec::new();
-    // Users must be there first, or the first rate would seem to be too much.
-    while !traffic.schedule.has_ended() && traffic.schedule.elapsed().is_zero() {
-        sleep(PAUSE).await;
-    }
+    // Or the first rate would seem to be too much.
+    ending::until_begun(&traffic).await;
     while !traffic.schedule.has_ended()
         && let Some(rate) = search.next()
     {

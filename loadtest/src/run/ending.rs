@@ -38,6 +38,13 @@ pub(super) async fn if_hopeless(traffic: Arc<Traffic>, gates: Gates, tell: onesh
     }
 }
 
+/// Waits until all users are there, and requests are made.
+pub(super) async fn until_begun(traffic: &Traffic) {
+    while !traffic.schedule.has_ended() && traffic.schedule.elapsed().is_zero() {
+        sleep(IN_FLIGHT).await;
+    }
+}
+
 /// Lets the requests in flight finish, and ends the run.
 pub(super) async fn end(traffic: &Traffic) {
     traffic.schedule.end();

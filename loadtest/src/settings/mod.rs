@@ -37,7 +37,9 @@ use self::{
     target::TargetArgs,
     values::run_time,
 };
-pub(crate) use self::{judging::Judging, merging::MergeSettings, pipeline::Pipeline, sending::Sending};
+pub(crate) use self::{
+    comparing::Comparing, judging::Judging, merging::MergeSettings, pipeline::Pipeline, sending::Sending,
+};
 use crate::{
     hosts::Host,
     run::CapacitySettings,
@@ -182,9 +184,7 @@ pub(crate) struct Settings {
     pub(crate) mix: MixSettings,
     pub(crate) replay: Option<ReplaySettings>,
     pub(crate) capacity: Option<CapacitySettings>,
-    pub(crate) compare_host: Option<Host>,
-    /// Of each of the two hosts that are compared.
-    pub(crate) rounds: u32,
+    pub(crate) comparing: Option<Comparing>,
     /// Where the dashboard listens. None without one.
     #[serde(skip)]
     pub(crate) dashboard: Option<SocketAddr>,
@@ -219,7 +219,7 @@ impl Args {
         };
         let mut judging = self.judging.into_settings(unless);
         judging.gates.min_capacity = self.capacity.min_capacity;
-        let compare_host = self.comparing.compare_host.map(|url| self.target.host(&url));
+        let comparing = self.comparing.into_settings(|url| self.target.host(url));
         Settings {
             hosts: self.target.hosts(),
             ca_file: self.target.ca_file,
@@ -236,8 +236,7 @@ impl Args {
             sending: self.sending,
             mix: self.mix.into(),
             replay: self.replay.into_settings(),
-            rounds: self.comparing.rounds,
-            compare_host,
+            comparing,
             capacity: self.capacity.into_settings(),
             judging,
         }

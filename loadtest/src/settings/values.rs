@@ -1,6 +1,8 @@
 //! Values of flags, each with what is accepted.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
+
+const SECOND: Duration = Duration::from_secs(1);
 
 fn number(text: &str, accepted: &'static str, is_accepted: impl Fn(f64) -> bool) -> Result<f64, String> {
     let number = text.parse::<f64>().ok().filter(|number| number.is_finite() && is_accepted(*number));
@@ -24,15 +26,19 @@ pub(super) fn speed_up(text: &str) -> Result<f64, String> {
 }
 
 pub(super) fn run_time(text: &str) -> Result<Duration, String> {
-    duration(text, Duration::from_hours(24), "a duration from 1s to 24h, such as 20s or 5min")
+    duration(text, SECOND..=Duration::from_hours(24), "a duration from 1s to 24h, such as 20s or 5min")
 }
 
 pub(super) fn step_time(text: &str) -> Result<Duration, String> {
-    duration(text, Duration::from_mins(10), "a duration from 1s to 10min, such as 5s or 1min")
+    duration(text, SECOND..=Duration::from_mins(10), "a duration from 1s to 10min, such as 5s or 1min")
 }
 
-fn duration(text: &str, longest: Duration, accepted: &'static str) -> Result<Duration, String> {
+pub(super) fn round_time(text: &str) -> Result<Duration, String> {
+    duration(text, Duration::from_millis(50)..=Duration::from_mins(1), "a duration from 50ms to 1min, such as 500ms")
+}
+
+fn duration(text: &str, bounds: RangeInclusive<Duration>, accepted: &'static str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text).ok();
-    let accepted_one = duration.filter(|duration| (Duration::from_secs(1)..=longest).contains(duration));
+    let accepted_one = duration.filter(|duration| bounds.contains(duration));
     accepted_one.ok_or_else(|| format!("accepted is {accepted}"))
 }

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 use super::plan::{Side, Step};
 
-/// Of the requests that were due, the share that must have been made.
-pub(crate) const LEAST_OFFERED: f64 = 0.99;
+/// Of so many requests that were due, one may be missing.
+const MOST_MISSING: u64 = 100;
 
 /// How long goose takes to start all users.
 const LAUNCH: Duration = Duration::from_secs(1);
@@ -86,10 +86,12 @@ pub(crate) struct Planned {
 }
 
 impl Done {
-    /// Whether nearly all that were due were begun.
+    /// Whether nearly all that were due were begun. Of a step that was cut short those of a second count.
     pub(crate) fn is_offered(&self) -> bool {
-        #[expect(clippy::cast_precision_loss, reason = "a share needs few digits")]
-        self.due.is_none_or(|due| self.begun as f64 >= due as f64 * LEAST_OFFERED)
+        self.due.is_none_or(|due| {
+            let missing = due.saturating_sub(self.begun);
+            missing * MOST_MISSING <= due.max(self.step.due_before(Duration::from_secs(1)))
+        })
     }
 
     /// Adds the same step of another generator. False if it is another one.

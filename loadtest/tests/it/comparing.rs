@@ -13,7 +13,7 @@ use crate::{
 /// Of servers that take so many milliseconds for each answer.
 async fn compare(old: u64, new: u64, gates: &[&str]) -> (Option<i32>, String) {
     let (old, new) = (Liar::start(Lie::Takes(old)).await, Liar::start(Lie::Takes(new)).await);
-    let arguments = ["--compare-host", &old.url, "--run-time", "8s", "--rounds", "20"];
+    let arguments = ["--compare-host", &old.url, "--round-time", "200ms", "--rounds", "20"];
     result_of(&load(&new.url, &[&arguments[..], gates].concat()).await)
 }
 
@@ -32,7 +32,8 @@ async fn a_server_that_is_slower_by_a_fifth_is_told_from_one_that_is_not() {
 async fn of_two_servers_that_are_compared_each_must_count_its_own_events() {
     for (old, new) in [(Lie::LosesOne(300), Lie::None), (Lie::None, Lie::CountsOneTwice(300))] {
         let (old, new) = (Liar::start(old).await, Liar::start(new).await);
-        let arguments = ["--compare-host", &old.url, "--run-time", "2s", "--rounds", "5", "--max-p50-ratio", "100"];
+        let arguments =
+            ["--compare-host", &old.url, "--round-time", "200ms", "--rounds", "5", "--max-p50-ratio", "100"];
         let (code, printed) = result_of(&load(&new.url, &arguments).await);
         assert_eq!(code, Some(1), "{printed}");
         assert!(printed.contains("FAILED ledger"), "{printed}");
@@ -43,7 +44,7 @@ async fn of_two_servers_that_are_compared_each_must_count_its_own_events() {
 async fn two_daemons_of_one_database_have_one_ledger() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let (old, new) = (Daemon::start(database.url()).await, Daemon::start(database.url()).await);
-    let arguments = ["--compare-host", old.url(), "--run-time", "2s", "--rounds", "5", "--max-p50-ratio", "100"];
+    let arguments = ["--compare-host", old.url(), "--round-time", "200ms", "--rounds", "5", "--max-p50-ratio", "100"];
     let (code, printed) = result_of(&load(new.url(), &arguments).await);
     assert_eq!(code, Some(0), "{printed}");
 }
