@@ -27,11 +27,16 @@ impl Requests {
     }
 
     /// The path that records an event.
-    pub(crate) fn event(&self, &PlannedEvent { site, at, visitor, kind }: &PlannedEvent) -> String {
+    pub(crate) fn event(&self, event: &PlannedEvent) -> String {
+        format!("{ANALYTICS_PATH}?{}", self.query(event))
+    }
+
+    /// The parameters that record an event.
+    pub(crate) fn query(&self, &PlannedEvent { site, at, visitor, kind }: &PlannedEvent) -> String {
         let name = self.names.of(visitor);
         let user: Cow<'_, str> = utf8_percent_encode(&name, NON_ALPHANUMERIC).into();
         format!(
-            "{ANALYTICS_PATH}?{}={}&{}={user}&{}={kind}{}",
+            "{}={}&{}={user}&{}={kind}{}",
             Timestamp::PARAMETER,
             at.millis(),
             UserName::PARAMETER,

@@ -52,6 +52,14 @@ pub(super) struct MixArgs {
     #[arg(long, default_value_t = 0.0, value_name = "SHARE", value_parser = share)]
     source_share: f64,
 
+    /// The share of single events that pixels send: GET /analytics.gif.
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE", value_parser = share)]
+    pixel_share: f64,
+
+    /// The share of the other single events that are sent as the script for web pages does.
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE", value_parser = share)]
+    script_share: f64,
+
     #[command(flatten)]
     sites: SiteArgs,
 }
@@ -70,6 +78,8 @@ impl From<MixArgs> for MixSettings {
             batch_share: args.batch_share,
             batch_size: args.batch_size as usize,
             source_share: args.source_share,
+            pixel_share: args.pixel_share,
+            script_share: args.script_share,
             sites: args.sites.names(),
             site_zipf: args.sites.site_zipf,
         }

@@ -38,7 +38,11 @@ use self::{
     values::run_time,
 };
 pub(crate) use self::{
-    comparing::Comparing, judging::Judging, merging::MergeSettings, pipeline::Pipeline, sending::Sending,
+    comparing::Comparing,
+    judging::Judging,
+    merging::MergeSettings,
+    pipeline::Pipeline,
+    sending::{PublicKey, Sending},
 };
 use crate::{
     hosts::Host,
@@ -53,7 +57,7 @@ use crate::{
 const EXIT_CODES: &str = "Exit codes: 0 if everything was counted and every gate was met; 1 if not; 2 if there was no run, or its reports could not be \
                   written. Ctrl-C or SIGTERM ends a run early: the requests in flight get up to a minute to finish, and the verdict is on what was \
                   done. A second Ctrl-C ends the run at once, without a verdict, with exit code 1.\n\n\
-                  A gate is a number for all requests together, or KIND=NUMBER for some of them: post, get, batch, source, current, past, or a \
+                  A gate is a number for all requests together, or KIND=NUMBER for some of them: post, get, batch, source, pixel, script, current, past, or a \
                   combination as in post-past. @STEP=NUMBER or KIND@STEP=NUMBER is for a step of --stages.";
 
 /// Loads a running analyticsd with realistic traffic, and checks whether every acknowledged event was counted, once,

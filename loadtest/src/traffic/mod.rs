@@ -124,7 +124,7 @@ impl Traffic {
         let kind = request.kind();
         match request.task {
             Task::Get(hour) => self.ask(user, kind, hour, due, None).await.map(|_| ()),
-            Task::Post(event) => self.send(user, kind, &[event], due).await,
+            Task::Post(event) | Task::Pixel(event) | Task::Script(event) => self.send(user, kind, &[event], due).await,
             Task::Batch(events) => self.send(user, kind, &events, due).await,
             Task::Source(events) => {
                 let part = self.sources.next(user.weighted_users_index, due.side, kind, events);

@@ -73,10 +73,10 @@ impl Retries {
 async fn once(
     user: &mut GooseUser,
     Host { url, authorization }: &Host,
-    Message { kind, method, path, headers, body, expected }: &Message,
+    Message { kind, method, path, headers, body, is_anonymous, expected }: &Message,
 ) -> Result<Result<reqwest::Response, reqwest::Error>, Box<TransactionError>> {
     let mut builder = user.get_request_builder(method, &format!("{url}{path}"))?.headers(headers.clone());
-    if let Some(authorization) = authorization {
+    if let Some(authorization) = authorization.as_ref().filter(|_| !is_anonymous) {
         builder = builder.header(AUTHORIZATION, authorization);
     }
     if !body.is_empty() {

@@ -44,6 +44,9 @@ impl Traffic {
     pub(super) fn judge(&self, kind: Kind, answer: &Result<Reply, reqwest::Error>) -> (Answer, Outcome) {
         match answer {
             Ok(Reply { status: StatusCode::NO_CONTENT, .. }) => (Answer::Acknowledged, Outcome::Answered),
+            Ok(Reply { status: StatusCode::OK, .. }) if kind.method == Method::Pixel => {
+                (Answer::Acknowledged, Outcome::Answered)
+            }
             // They are stored later, so they may be counted or not.
             Ok(Reply { status: StatusCode::ACCEPTED, .. }) => (Answer::None, Outcome::Answered),
             Ok(reply) => {

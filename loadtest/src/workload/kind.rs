@@ -10,6 +10,10 @@ pub(crate) enum Method {
     Batch,
     /// A batch of a source.
     Source,
+    /// An event by the image for pages without scripts.
+    Pixel,
+    /// An event as the script for web pages sends it.
+    Script,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +30,7 @@ pub(crate) struct Kind {
 
 impl Method {
     /// In the order of reports.
-    const ALL: [Self; 4] = [Self::Post, Self::Get, Self::Batch, Self::Source];
+    const ALL: [Self; 6] = [Self::Post, Self::Get, Self::Batch, Self::Source, Self::Pixel, Self::Script];
 
     fn as_str(self) -> &'static str {
         match self {
@@ -34,6 +38,8 @@ impl Method {
             Self::Get => "GET",
             Self::Batch => "BATCH",
             Self::Source => "SOURCE",
+            Self::Pixel => "PIXEL",
+            Self::Script => "SCRIPT",
         }
     }
 }
@@ -73,6 +79,10 @@ impl Kind {
             (Method::Batch, Age::Past) => "batch past",
             (Method::Source, Age::Current) => "source current",
             (Method::Source, Age::Past) => "source past",
+            (Method::Pixel, Age::Current) => "pixel current",
+            (Method::Pixel, Age::Past) => "pixel past",
+            (Method::Script, Age::Current) => "script current",
+            (Method::Script, Age::Past) => "script past",
         }
     }
 }
@@ -121,7 +131,7 @@ impl fmt::Display for Selection {
 
 #[derive(Debug, PartialEq, Eq, Error)]
 #[error(
-    "{0:?} is not a kind of request; accepted is post, get, batch or source, current or past, or both as in post-past"
+    "{0:?} is not a kind of request; accepted is post, get, batch, source, pixel or script, current or past, or both as in post-past"
 )]
 pub(crate) struct InvalidSelection(String);
 
@@ -164,11 +174,12 @@ mod tests {
         let table = [
             ("post", "POST current, POST past"),
             ("GET", "GET current, GET past"),
-            ("past", "POST past, GET past, BATCH past, SOURCE past"),
+            ("past", "POST past, GET past, BATCH past, SOURCE past, PIXEL past, SCRIPT past"),
             ("POST past", "POST past"),
             ("post-past", "POST past"),
             ("past-post", "POST past"),
             ("batch", "BATCH current, BATCH past"),
+            ("pixel-current", "PIXEL current"),
         ];
         for (text, expected) in table {
             let selection: Selection = text.parse().unwrap();

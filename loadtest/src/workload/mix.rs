@@ -33,6 +33,10 @@ pub(crate) struct MixSettings {
     pub(crate) batch_size: usize,
     /// Of batches, the share of those that are of a source.
     pub(crate) source_share: f64,
+    /// Of single events, the share that pixels send.
+    pub(crate) pixel_share: f64,
+    /// Of the other single events, the share that scripts send.
+    pub(crate) script_share: f64,
     /// The first is the most frequent; none: all is for the site without a name.
     #[serde(serialize_with = "names")]
     pub(crate) sites: Vec<SiteName>,
@@ -61,6 +65,8 @@ impl PlannedEvent {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Task {
     Post(PlannedEvent),
+    Pixel(PlannedEvent),
+    Script(PlannedEvent),
     Batch(Vec<PlannedEvent>),
     /// A batch of the user's source.
     Source(Vec<PlannedEvent>),
@@ -78,6 +84,8 @@ impl Request {
     pub(crate) fn kind(&self) -> Kind {
         let method = match &self.task {
             Task::Post(_) => Method::Post,
+            Task::Pixel(_) => Method::Pixel,
+            Task::Script(_) => Method::Script,
             Task::Batch(_) => Method::Batch,
             Task::Source(_) => Method::Source,
             Task::Get(_) => Method::Get,
@@ -121,7 +129,7 @@ impl Mix {
             let events = (0..batch_size).map(|_| self.choose_event(rng, age, now)).collect();
             if is_of_source { Task::Source(events) } else { Task::Batch(events) }
         } else {
-            Task::Post(self.choose_event(rng, age, now))
+            self.choose_sender(rng)(self.choose_event(rng, age, now))
         };
         Request { age, task }
     }
@@ -132,6 +140,17 @@ impl Mix {
         let visitor = self.visitors.choose(rng);
         let click = rng.random_bool(self.settings.click_share);
         PlannedEvent { site, at, visitor, kind: if click { EventKind::Click } else { EventKind::Impression } }
+    }
+
+    fn choose_sender(&self, rng: &mut impl Rng) -> fn(PlannedEvent) -> Task {
+        let MixSettings { pixel_share, script_share, .. } = self.settings;
+        if pixel_share > 0.0 && rng.random_bool(pixel_share) {
+            Task::Pixel
+        } else if script_share > 0.0 && rng.random_bool(script_share) {
+            Task::Script
+        } else {
+            Task::Post
+        }
     }
 
     fn choose_site(&self, rng: &mut impl Rng) -> Site {
@@ -192,7 +211,7 @@ mod tests {
 
     fn events(requests: &[(Timestamp, Request)]) -> Vec<PlannedEvent> {
         let events = requests.iter().flat_map(|(_, request)| match &request.task {
-            Task::Post(event) => std::slice::from_ref(event),
+            Task::Post(event) | Task::Pixel(event) | Task::Script(event) => std::slice::from_ref(event),
             Task::Batch(events) | Task::Source(events) => events,
             Task::Get(_) => &[],
         });
@@ -201,7 +220,7 @@ mod tests {
 
     fn instants(request: &Request) -> Vec<Timestamp> {
         match &request.task {
-            Task::Post(event) => vec![event.at],
+            Task::Post(event) | Task::Pixel(event) | Task::Script(event) => vec![event.at],
             Task::Batch(events) | Task::Source(events) => events.iter().map(|event| event.at).collect(),
             Task::Get(asked) => vec![asked.hour.start()],
         }
@@ -234,6 +253,8 @@ mod tests {
             batch_share: 0.25,
             batch_size: 3,
             source_share: 0.4,
+            pixel_share: 0.2,
+            script_share: 0.5,
             ..contract_mix()
         };
         let requests = requests(settings, 2);
@@ -244,6 +265,10 @@ mod tests {
         let batches = batches.count();
         assert!(is_about(batches, posts.len(), 0.25), "{batches}");
         assert!(is_about(of_sources, batches, 0.4), "{of_sources}");
+        let pixels = posts.iter().filter(|(_, request)| matches!(request.task, Task::Pixel(_))).count();
+        let scripts = posts.iter().filter(|(_, request)| matches!(request.task, Task::Script(_))).count();
+        assert!(is_about(pixels, posts.len() - batches, 0.2), "{pixels}");
+        assert!(is_about(scripts, posts.len() - batches, 0.4), "{scripts}");
         let current = posts.iter().filter(|(_, request)| request.age == Age::Current).count();
         assert!(is_about(current, posts.len(), 0.7), "{current}");
         let gets = requests.iter().filter(|(_, request)| matches!(request.task, Task::Get(_)));

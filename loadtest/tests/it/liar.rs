@@ -131,6 +131,10 @@ impl Liar {
                     let mut memory = memory.lock().unwrap();
                     let (status, text) = match (method, path.as_str()) {
                         (Method::GET, "/analytics") => (StatusCode::OK, memory.get(&hour_of(&query), lie)),
+                        (Method::GET, "/analytics.gif") => match memory.store(vec![event_of(&query)], lie) {
+                            StatusCode::NO_CONTENT => (StatusCode::OK, String::new()),
+                            refused => (refused, String::new()),
+                        },
                         (Method::POST, "/analytics") => (memory.store(vec![event_of(&query)], lie), String::new()),
                         (Method::POST, "/analytics/batch") => {
                             let events = events_of(&decoded(&headers, &body));

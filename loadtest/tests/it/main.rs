@@ -11,6 +11,7 @@ mod liar;
 mod liars;
 mod load_gate;
 mod merging;
+mod pages;
 mod pipeline;
 mod plans;
 mod proxy;
