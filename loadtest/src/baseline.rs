@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::{
     checks::{
-        comparison::{Comparison, Pair, Sample},
+        comparison::{Comparison, Pair, Sample, Spread},
         gates::Judged,
     },
     measured::Measured,
@@ -74,7 +74,7 @@ impl Baseline {
             1 => path.to_string(),
             runs => format!("{runs} runs in {path}"),
         };
-        Comparison::new(with, pairs.collect())
+        Comparison::new(with, pairs.collect(), Spread::Extremes)
     }
 
     /// A run has no more errors than the earlier ones had.

@@ -13,7 +13,10 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
-use crate::measured::latencies::{Latencies, Precision};
+use crate::measured::{
+    latencies::{Latencies, Precision},
+    series::Summary,
+};
 
 /// How often it is looked whether this program comes to its turn in time.
 const EVERY: Duration = Duration::from_millis(10);
@@ -23,6 +26,9 @@ const BUSY: f64 = 0.9;
 
 /// From this lateness on, and from half of the latency that was measured, latencies are those of the generator.
 const LATE_MS: f64 = 20.0;
+
+/// So few requests make no bottleneck, however late they were.
+const FEW: u64 = 100;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Generator {
@@ -50,13 +56,18 @@ impl Generator {
         self.late_max_ms = self.late_max_ms.max(other.late_max_ms);
     }
 
-    /// Why the run says more of the generator than of the server. `p99_ms` is the latency that was measured.
-    pub(crate) fn is_bottleneck(&self, p99_ms: f64) -> Option<String> {
+    /// Whether it could make no more requests.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy >= BUSY
+    }
+
+    /// Why the run says more of the generator than of the server. `measured` is of all requests.
+    pub(crate) fn is_bottleneck(&self, measured: &Summary) -> Option<String> {
         let Self { busy, late_p99_ms, processors, .. } = self;
-        if *busy >= BUSY {
+        if self.is_busy() {
             return Some(format!("it used {:.0} % of its {processors} processors", busy * 100.0));
         }
-        let is_late = *late_p99_ms >= LATE_MS && *late_p99_ms >= p99_ms / 2.0;
+        let is_late = measured.requests >= FEW && *late_p99_ms >= LATE_MS && *late_p99_ms >= measured.p99_ms / 2.0;
         is_late.then(|| format!("it was {late_p99_ms:.0} ms late itself (p99)"))
     }
 }
@@ -116,18 +127,31 @@ fn cpu() -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use super::{Generator, Watch};
+    use std::time::Duration;
 
-    fn generator(busy: f64, late_p99_ms: f64) -> Generator {
-        Generator { cpu_seconds: 1.0, processors: 2, busy, late_p50_ms: 0.0, late_p99_ms, late_max_ms: 0.0 }
+    use super::{Generator, Watch};
+    use crate::measured::{
+        latencies::Precision,
+        series::{Outcome, Series},
+    };
+
+    fn is_bottleneck(busy: f64, late_p99_ms: f64, requests: u64, p99_ms: u64) -> bool {
+        let mut series = Series::new(Precision::Fine);
+        for _ in 0..requests {
+            series.record(Outcome::Answered, Duration::from_millis(p99_ms));
+        }
+        let generator =
+            Generator { cpu_seconds: 1.0, processors: 2, busy, late_p50_ms: 0.0, late_p99_ms, late_max_ms: 0.0 };
+        generator.is_bottleneck(&series.summary(Duration::from_secs(1))).is_some()
     }
 
     #[test]
     fn a_generator_is_the_bottleneck_if_it_is_busy_or_later_than_half_of_what_it_measures() {
-        assert!(generator(0.95, 1.0).is_bottleneck(100.0).is_some());
-        assert!(generator(0.5, 60.0).is_bottleneck(100.0).is_some());
-        assert!(generator(0.5, 60.0).is_bottleneck(1_000.0).is_none());
-        assert!(generator(0.5, 3.0).is_bottleneck(1.0).is_none(), "a timer is not more precise");
+        assert!(is_bottleneck(0.95, 1.0, 1_000, 100));
+        assert!(is_bottleneck(0.5, 60.0, 1_000, 100));
+        assert!(!is_bottleneck(0.5, 60.0, 1_000, 1_000));
+        assert!(!is_bottleneck(0.5, 3.0, 1_000, 1), "a timer is not more precise");
+        assert!(!is_bottleneck(0.5, 60.0, 3, 100), "three requests are no load");
     }
 
     #[tokio::test]

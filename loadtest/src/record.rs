@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    checks::comparison::{Comparison, pairs_of_rounds},
+    checks::comparison::{Comparison, Spread, pairs_of_rounds},
     checks::verdict::{NotTogether, Verdict},
     generator::Generator,
     measured::{Measured, OtherSpans},
@@ -145,7 +145,7 @@ impl Record {
 
     /// Of a run in which two hosts took turns, in pairs of rounds.
     pub(crate) fn compare_sides(&self, old: &str) -> Comparison {
-        Comparison::new(old.to_owned(), pairs_of_rounds(&self.measured, &self.plan))
+        Comparison::new(old.to_owned(), pairs_of_rounds(&self.measured, &self.plan), Spread::Confidence)
     }
 
     /// How long a step lasted, or all of the run.

@@ -82,15 +82,19 @@ impl Sent {
         Bounds { least, most: (!rules.shared && !rules.part).then_some(most) }
     }
 
-    /// Adds what another run sent for the same hour at the same time, by other visitors. Each run asked for the counts
-    /// before it sent its first event, and a count never falls: so the lower of the two is the one before both.
-    pub(crate) fn add(&mut self, other: &Self) {
+    /// Adds what another run sent for the same hour at the same time. Each run asked for the counts before it sent its
+    /// first event, and a count never falls: so the lower of the two is the one before both.
+    pub(crate) fn add(&mut self, other: &Self, rules: Rules) {
         let before = &mut self.before;
         before.unique_users = before.unique_users.min(other.before.unique_users);
         before.clicks = before.clicks.min(other.before.clicks);
         before.impressions = before.impressions.min(other.before.impressions);
         self.acknowledged.add(other.acknowledged);
-        self.acknowledged_visitors += other.acknowledged_visitors;
+        self.acknowledged_visitors = match rules.strangers {
+            Strangers::All => self.acknowledged_visitors + other.acknowledged_visitors,
+            // Both may have sent the same ones.
+            Strangers::Perhaps => self.acknowledged_visitors.max(other.acknowledged_visitors),
+        };
         self.open.add(other.open);
         self.visitors += other.visitors;
     }
@@ -161,9 +165,20 @@ mod tests {
         // It asked when the first had sent a click already.
         let second = Sent { before: counts(11, 6, 50), open: Events::default(), visitors: 2, ..first };
         for (mut one, other) in [(first, &second), (second, &first)] {
-            one.add(other);
-            let bounds = one.bounds(Rules { strangers: Strangers::All, shared: false, part: false });
+            let rules = Rules { strangers: Strangers::All, shared: false, part: false };
+            one.add(other, rules);
+            let bounds = one.bounds(rules);
             assert_eq!((bounds.least, bounds.most), (counts(14, 7, 54), Some(counts(15, 7, 55))));
         }
+    }
+
+    #[test]
+    fn replays_at_the_same_time_may_have_the_same_visitors() {
+        let rules = Rules { strangers: Strangers::Perhaps, shared: false, part: false };
+        let sent = Sent { acknowledged_visitors: 3, visitors: 3, ..Sent::default() };
+        let mut both = sent;
+        both.add(&sent, rules);
+        let bounds = both.bounds(rules);
+        assert_eq!((bounds.least.unique_users, bounds.most.unwrap().unique_users), (3, 6));
     }
 }

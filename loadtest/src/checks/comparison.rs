@@ -40,10 +40,22 @@ pub(crate) struct Pair {
     pub(crate) new: Sample,
 }
 
+/// What the numbers to either side of a ratio are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Spread {
+    /// Of rounds in turn: the true ratio lies between them with a confidence of 99 %.
+    Confidence,
+    /// Of reports of the past: the lowest and the highest ratio. One new run beside many old ones is one sample, however
+    /// many these are.
+    Extremes,
+}
+
 #[derive(Debug, Serialize)]
 pub(crate) struct Comparison {
     /// What this run is compared with.
     pub(crate) with: String,
+    pub(crate) spread: Spread,
     pub(crate) figures: Vec<Compared>,
     #[serde(skip)]
     pairs: Vec<Pair>,
@@ -66,8 +78,7 @@ pub(crate) struct Compared {
 pub(crate) struct Ratio {
     /// Hodges and Lehmann's estimate of the median.
     pub(crate) median: f64,
-    /// The true one lies between these with a confidence of 99 %. Of fewer than eight pairs they are the smallest and
-    /// the largest.
+    /// See [`Spread`]. Of fewer than eight pairs they are the lowest and the highest.
     pub(crate) low: f64,
     pub(crate) high: f64,
     /// Of each pair.
@@ -79,6 +90,10 @@ impl Sample {
     pub(crate) fn new(measured: &Measured, step: Option<usize>, lasted: Duration) -> Self {
         let by_kind = Kind::ALL.into_iter().map(|kind| (kind, measured.of(step, kind.into())));
         Self { by_kind: by_kind.filter(|(_, series)| series.requests() > 0).collect(), lasted }
+    }
+
+    fn requests(&self, requests: Selection) -> u64 {
+        self.by_kind.iter().filter(|(kind, _)| requests.holds(*kind)).map(|(_, series)| series.requests()).sum()
     }
 
     fn figure(&self, figure: Figure, requests: Selection) -> Option<f64> {
@@ -106,7 +121,7 @@ pub(crate) fn pairs_of_rounds(measured: &Measured, plan: &[Done]) -> Vec<Pair> {
 }
 
 impl Comparison {
-    pub(crate) fn new(with: String, pairs: Vec<Pair>) -> Self {
+    pub(crate) fn new(with: String, pairs: Vec<Pair>, spread: Spread) -> Self {
         let in_both = |kind: &Kind| {
             pairs.iter().any(|Pair { old, new }| {
                 [old, new].iter().all(|sample| sample.by_kind.iter().any(|(other, _)| other == kind))
@@ -115,12 +130,8 @@ impl Comparison {
         let kinds = Kind::ALL.into_iter().filter(in_both).map(Selection::from);
         let requests: Vec<Selection> = std::iter::once(Selection::default()).chain(kinds).collect();
         let figures = requests.iter().flat_map(|&requests| SHOWN.map(|figure| (figure, requests)));
-        let figures = figures.filter_map(|(figure, requests)| compare(&pairs, figure, requests)).collect();
-        Self { with, figures, pairs }
-    }
-
-    pub(crate) fn keeps(&self, compared: &Compared, bound: f64) -> bool {
-        compared.ratio.may_keep(compared.figure, self.bound(compared.figure, bound))
+        let figures = figures.filter_map(|(figure, requests)| compare(&pairs, figure, requests, spread)).collect();
+        Self { with, spread, figures, pairs }
     }
 
     /// Whether more rounds would not change what the gates say: each ratio is beyond its bound or within it, or it is
@@ -128,7 +139,7 @@ impl Comparison {
     pub(crate) fn is_clear(&self, gates: &Gates, precision: f64) -> bool {
         gates.all.iter().all(|gate| {
             let Bound::Ratio(bound) = gate.bound else { return true };
-            let compared = compare(&self.pairs, gate.figure, gate.part.selection);
+            let compared = compare(&self.pairs, gate.figure, gate.part.selection, self.spread);
             compared.is_some_and(|Compared { figure, ratio: Ratio { low, high, .. }, .. }| {
                 let is_on_one_side = figure.keeps(low, bound) == figure.keeps(high, bound);
                 is_on_one_side || high <= low * (1.0 + precision).powi(2)
@@ -136,49 +147,55 @@ impl Comparison {
         })
     }
 
-    fn is_noise_known(&self) -> bool {
-        self.pairs.len() >= KNOWN_NOISE
+    /// Judges a gate whose bound is a ratio. None if it is not.
+    pub(crate) fn judge(&self, gate: &Gate) -> Option<Judged> {
+        let Bound::Ratio(asked) = gate.bound else { return None };
+        let compared = compare(&self.pairs, gate.figure, gate.part.selection, self.spread);
+        let met = compared.as_ref().is_some_and(|compared| compared.may_keep(asked));
+        let median = compared.as_ref().map(|compared| compared.ratio.median);
+        let is_near = median.is_some_and(|median| !gate.figure.keeps(median, asked));
+        let note = compared.filter(|_| met && is_near).map(|compared| {
+            let (Ratio { low, high, .. }, bound) = (&compared.ratio, compared.bound(asked));
+            if compared.is_noise_known() {
+                format!("which noise explains, since the ratio is between {low:.3} and {high:.3}")
+            } else {
+                format!("which noise may explain: of fewer than {KNOWN_NOISE} pairs, {bound} decides")
+            }
+        });
+        Some(Judged { note, ..Judged::of_ratio(gate.to_string(), asked, median, met) })
+    }
+}
+
+impl Compared {
+    /// Whether a gate with this bound is not missed beyond noise.
+    pub(crate) fn may_keep(&self, bound: f64) -> bool {
+        self.ratio.may_keep(self.figure, self.bound(bound))
     }
 
-    /// The bound that decides. Of few runs the spread is not known.
-    fn bound(&self, figure: Figure, asked: f64) -> f64 {
-        match figure.is_rate() {
+    fn is_noise_known(&self) -> bool {
+        self.ratio.each.len() >= KNOWN_NOISE
+    }
+
+    /// The bound that decides. Of few pairs the spread is not known.
+    fn bound(&self, asked: f64) -> f64 {
+        match self.figure.is_rate() {
             _ if self.is_noise_known() => asked,
             true => asked.min(1.0 / UNKNOWN_NOISE),
             false => asked.max(UNKNOWN_NOISE),
         }
     }
-
-    /// Judges a gate whose bound is a ratio. None if it is not.
-    pub(crate) fn judge(&self, gate: &Gate) -> Option<Judged> {
-        let Bound::Ratio(asked) = gate.bound else { return None };
-        let compared = compare(&self.pairs, gate.figure, gate.part.selection);
-        let (is_noise_known, bound) = (self.is_noise_known(), self.bound(gate.figure, asked));
-        let met = compared.as_ref().is_some_and(|compared| self.keeps(compared, asked));
-        let median = compared.as_ref().map(|compared| compared.ratio.median);
-        let is_near = median.is_some_and(|median| !gate.figure.keeps(median, asked));
-        let note = compared.filter(|_| met && is_near).map(|compared| {
-            if is_noise_known {
-                let Ratio { low, high, .. } = compared.ratio;
-                format!("which noise explains, since the ratio is between {low:.3} and {high:.3}")
-            } else {
-                format!(
-                    "which noise may explain: with fewer than {KNOWN_NOISE} runs to compare with, {bound} decides; \
-                     --compare-host tells smaller differences"
-                )
-            }
-        });
-        Some(Judged { note, ..Judged::new(gate.to_string(), asked, median, met) })
-    }
 }
 
 impl Ratio {
     /// None without a ratio.
-    fn new(each: Vec<f64>) -> Option<Self> {
+    fn new(each: Vec<f64>, spread: Spread) -> Option<Self> {
         let mut middles = middles(&each);
         middles.sort_unstable_by(f64::total_cmp);
         let last = middles.len().checked_sub(1)?;
-        let outside = outside(each.len()).min(last / 2);
+        let outside = match spread {
+            Spread::Confidence => outside(each.len()).min(last / 2),
+            Spread::Extremes => 0,
+        };
         let [low, median, high] = [middles[outside], median(&middles), middles[last - outside]].map(f64::exp);
         Some(Self { median, low, high, each })
     }
@@ -191,17 +208,22 @@ impl Ratio {
 
 /// None if it is known of no pair. A new sample without the figure, because too few of its requests were answered, is
 /// infinitely worse.
-fn compare(pairs: &[Pair], figure: Figure, requests: Selection) -> Option<Compared> {
+fn compare(pairs: &[Pair], figure: Figure, requests: Selection, spread: Spread) -> Option<Compared> {
     let worst = if figure.is_rate() { 0.0 } else { f64::INFINITY };
     let (mut olds, mut news, mut each) = (Vec::new(), Vec::new(), Vec::new());
     for Pair { old, new } in pairs {
         let Some(old) = old.figure(figure, requests).filter(|old| *old > 0.0) else { continue };
-        let new = new.figure(figure, requests).unwrap_or(worst);
+        let new = match new.figure(figure, requests) {
+            Some(new) => new,
+            // Of a rare kind there may have been none.
+            None if new.requests(requests) == 0 => continue,
+            None => worst,
+        };
         olds.push(old);
         news.push(new);
         each.push(new / old);
     }
-    let ratio = Ratio::new(each)?;
+    let ratio = Ratio::new(each, spread)?;
     for figures in [&mut olds, &mut news] {
         figures.sort_unstable_by(f64::total_cmp);
     }
@@ -249,7 +271,7 @@ mod tests {
     use rand::{SeedableRng, rngs::StdRng};
     use rand_distr::{Distribution, Normal};
 
-    use super::{Comparison, Pair, Ratio, Sample, outside};
+    use super::{Comparison, Pair, Ratio, Sample, Spread, outside};
     use crate::{
         checks::gates::{Bound, Figure, Gate, Judged, Part},
         measured::{Measured, series::Outcome},
@@ -268,7 +290,7 @@ mod tests {
     fn judged(figure: Figure, bound: f64, rounds: &[(u64, u64)]) -> Judged {
         let pairs = rounds.iter().map(|&(old, new)| Pair { old: sample(old), new: sample(new) });
         let gate = Gate { figure, part: Part::default(), bound: Bound::Ratio(bound) };
-        Comparison::new("old".to_owned(), pairs.collect()).judge(&gate).unwrap()
+        Comparison::new("old".to_owned(), pairs.collect(), Spread::Confidence).judge(&gate).unwrap()
     }
 
     #[test]
@@ -295,27 +317,50 @@ mod tests {
             assert_eq!(judged(Figure::P50, 1.2, &[(10, new)]).met, met, "{new}");
             assert_eq!(judged(Figure::Rate, 0.9, &[(10, new)]).met, met, "{new}");
         }
-        assert!(judged(Figure::P50, 1.2, &[(10, 15)]).note.unwrap().contains("--compare-host"));
+        assert!(judged(Figure::P50, 1.2, &[(10, 15)]).note.unwrap().contains("2 decides"));
         assert_eq!(judged(Figure::P50, 1.2, &[(10, 11)]).note, None);
     }
 
     #[test]
     fn a_server_that_answers_nothing_any_more_is_slower() {
-        let nothing = Sample { by_kind: Vec::new(), lasted: Duration::from_secs(1) };
+        let mut measured = Measured::new(Duration::from_secs(1));
+        measured.record(0, Kind::ALL[0], Outcome::Unanswered, Duration::ZERO, Duration::ZERO);
+        let nothing = Sample::new(&measured, None, Duration::from_secs(1));
         let pairs = vec![Pair { old: sample(10), new: nothing }; 10];
         for (figure, bound) in [(Figure::P99, 1e6), (Figure::Rate, 0.001)] {
             let gate = Gate { figure, part: Part::default(), bound: Bound::Ratio(bound) };
-            assert!(!Comparison::new("old".to_owned(), pairs.clone()).judge(&gate).unwrap().met);
+            assert!(!Comparison::new("old".to_owned(), pairs.clone(), Spread::Confidence).judge(&gate).unwrap().met);
+        }
+    }
+
+    #[test]
+    fn rounds_without_such_a_request_say_nothing_of_it() {
+        let none = Sample { by_kind: Vec::new(), lasted: Duration::from_secs(1) };
+        let mut pairs = vec![Pair { old: sample(10), new: none }; 10];
+        pairs.extend(vec![Pair { old: sample(10), new: sample(10) }; 5]);
+        let gate = Gate { figure: Figure::P99, part: Part::default(), bound: Bound::Ratio(1.05) };
+        let judged = Comparison::new("old".to_owned(), pairs, Spread::Confidence).judge(&gate).unwrap();
+        assert!(judged.met && judged.measured.unwrap() < 1.01, "{judged:?}");
+    }
+
+    #[test]
+    fn a_run_is_worse_than_earlier_ones_only_beyond_all_of_them() {
+        for (new, met) in [(13, true), (16, false)] {
+            let pairs: Vec<Pair> =
+                (8..=12).map(|old| Pair { old: sample(old), new: sample(new) }).cycle().take(20).collect();
+            let gate = Gate { figure: Figure::P50, part: Part::default(), bound: Bound::Ratio(1.1) };
+            let comparison = Comparison::new("old".to_owned(), pairs, Spread::Extremes);
+            assert_eq!(comparison.judge(&gate).unwrap().met, met, "{new}");
         }
     }
 
     #[test]
     fn the_ratio_of_few_is_between_the_smallest_and_the_largest() {
-        let Ratio { median, low, high, .. } = Ratio::new(vec![2.0, 0.5, 1.0]).unwrap();
+        let Ratio { median, low, high, .. } = Ratio::new(vec![2.0, 0.5, 1.0], Spread::Confidence).unwrap();
         for (figure, expected) in [(median, 1.0), (low, 0.5), (high, 2.0)] {
             assert!((figure - expected).abs() < 1e-9, "{figure} {expected}");
         }
-        assert_eq!(Ratio::new(Vec::new()), None);
+        assert_eq!(Ratio::new(Vec::new(), Spread::Confidence), None);
     }
 
     proptest! {
@@ -325,7 +370,7 @@ mod tests {
             let mut rng = StdRng::seed_from_u64(seed);
             let noise = Normal::<f64>::new(0.0, 0.2).unwrap();
             let mut ratio = |slower: f64| {
-                Ratio::new((0..120).map(|_| slower * noise.sample(&mut rng).exp()).collect()).unwrap()
+                Ratio::new((0..120).map(|_| slower * noise.sample(&mut rng).exp()).collect(), Spread::Confidence).unwrap()
             };
             prop_assert!(ratio(1.0).may_keep(Figure::P50, 1.05));
             prop_assert!(!ratio(1.2).may_keep(Figure::P50, 1.05));

@@ -3,6 +3,7 @@ use std::{fmt, time::Duration};
 use serde::Serialize;
 
 use crate::{
+    generator::Generator,
     measured::{Measured, series::Series},
     workload::kind::Selection,
 };
@@ -76,12 +77,12 @@ pub(crate) struct Judged {
     /// Why what was measured does not decide it.
     pub(crate) note: Option<String>,
     #[serde(skip)]
-    pub(super) is_of_latency: bool,
+    pub(super) proof: Proof,
 }
 
 impl Judged {
     pub(crate) fn new(gate: String, bound: f64, measured: Option<f64>, met: bool) -> Self {
-        Self { gate, bound, measured, met, note: None, is_of_latency: false }
+        Self { gate, bound, measured, met, note: None, proof: Proof::Itself }
     }
 
     /// What is asked.
@@ -98,13 +99,34 @@ impl Judged {
         format!("{measured}{note}")
     }
 
-    /// A latency proves nothing if the generator was the bottleneck.
-    pub(crate) fn doubt(&mut self, why: &str) {
-        if self.is_of_latency && self.met {
+    pub(super) fn of_ratio(gate: String, bound: f64, measured: Option<f64>, met: bool) -> Self {
+        Self { proof: Proof::Ratio, ..Self::new(gate, bound, measured, met) }
+    }
+
+    /// A gate that is met proves nothing if a slower generator would have met it too. What it is late makes latencies
+    /// longer, so those within a bound by more than that are.
+    pub(crate) fn doubt(&mut self, generator: &Generator, why: &str) {
+        let is_proven = match self.proof {
+            Proof::Itself => true,
+            Proof::Ratio => !generator.is_busy(),
+            Proof::Latency => {
+                let most = self.measured.map(|measured| measured + generator.late_p99_ms);
+                !generator.is_busy() && most.is_some_and(|most| most <= self.bound)
+            }
+        };
+        if self.met && !is_proven {
             self.met = false;
             self.note = Some(format!("which proves nothing, since the generator was the bottleneck: {why}"));
         }
     }
+}
+
+/// What a gate that is met takes for granted of the generator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proof {
+    Itself,
+    Latency,
+    Ratio,
 }
 
 impl Figure {
@@ -198,7 +220,8 @@ pub(crate) fn judge_one(
 ) -> Judged {
     let measured = gate.measure(measured, lasted);
     let met = measured.is_some_and(|measured| gate.figure.keeps(measured, bound));
-    Judged { is_of_latency: gate.figure.is_of_latency(), ..Judged::new(gate.to_string(), bound, measured, met) }
+    let proof = if gate.figure.is_of_latency() { Proof::Latency } else { Proof::Itself };
+    Judged { proof, ..Judged::new(gate.to_string(), bound, measured, met) }
 }
 
 impl fmt::Display for Gate {

@@ -113,7 +113,7 @@ impl Verdict {
         let mut others: BTreeMap<_, &HourVerdict> = other.hours.iter().map(|hour| (hour.key(), hour)).collect();
         for hour in &mut self.hours {
             if let Some(other) = others.remove(&hour.key()) {
-                hour.sent.add(&other.sent);
+                hour.sent.add(&other.sent, self.rules);
                 hour.counts = higher(hour.counts, other.counts);
                 hour.faults.extend(other.faults.iter().cloned());
             }

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use super::Report;
 use crate::{
     checks::{
-        comparison::{Compared, Comparison, Ratio},
+        comparison::{Compared, Comparison, Ratio, Spread},
         gates::Judged,
     },
     generator::Generator,
@@ -191,7 +191,10 @@ impl Report {
 
     fn of_the_end(&self) -> Option<Judgement> {
         let why = self.record.ended_early.as_ref()?;
-        Some(Judgement::new("end", false, format!("it ended early, since it could not pass any more: {why}")))
+        // What was done before a signal is judged as any other run.
+        let mark = if self.passed { Mark::Doubtful } else { Mark::Missed };
+        let finding = format!("it ended early, after {:.1} s, since {why}", self.record.lasted_seconds);
+        Some(Judgement { mark, ..Judgement::new("end", false, finding) })
     }
 
     fn of_the_generator(&self) -> Judgement {
@@ -241,8 +244,12 @@ fn of_a_capacity(capacity: &Capacity) -> Judgement {
 }
 
 /// Its gates are judged by themselves.
-fn of_a_comparison(Comparison { with, figures, .. }: &Comparison) -> Judgement {
-    let head = format!("{:<32} {:>11} {:>11} {:>8}   99 % sure", "", "before", "now", "ratio");
+fn of_a_comparison(Comparison { with, spread, figures, .. }: &Comparison) -> Judgement {
+    let between = match spread {
+        Spread::Confidence => "99 % sure",
+        Spread::Extremes => "lowest to highest",
+    };
+    let head = format!("{:<32} {:>11} {:>11} {:>8}   {between}", "", "before", "now", "ratio");
     let rows = figures.iter().map(|Compared { figure, requests, old, new, ratio }| {
         let Ratio { median, low, high, .. } = ratio;
         let name = format!("{figure} of {requests}");

@@ -129,7 +129,7 @@ impl Report {
         let (measured, lasted) = (&record.measured, record.lasted());
         let summary = |selection| measured.of(None, selection).summary(lasted);
         let all = summary(Selection::default());
-        let bottleneck = record.generator.is_bottleneck(all.p99_ms);
+        let bottleneck = record.generator.is_bottleneck(&all);
         let mut gates = match &record.capacity {
             // The others decided about each rate.
             Some(capacity) => judging.gates.min_capacity.map(|least| capacity.judge(least)).into_iter().collect(),
@@ -141,7 +141,7 @@ impl Report {
         gates.extend(baseline.map(|baseline| baseline.judge_errors(measured)));
         if let Some(why) = &bottleneck {
             for judged in &mut gates {
-                judged.doubt(why);
+                judged.doubt(&record.generator, why);
             }
         }
         let reads = measured.reads();

@@ -80,7 +80,7 @@ pub(super) fn of_comparison(comparison: &Comparison, gates: &Gates) -> (&'static
             median: compared.ratio.median,
             interval: (compared.ratio.low, compared.ratio.high),
             bound: bound.map(if is_rate { comparison::Bound::AtLeast } else { comparison::Bound::AtMost }),
-            met: bound.is_none_or(|bound| comparison.keeps(compared, bound)),
+            met: bound.is_none_or(|bound| compared.may_keep(bound)),
         })
     });
     (COMPARISON, comparison::Comparison { rows: rows.collect() }.draw())

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::ending;
 use crate::{
@@ -76,6 +76,10 @@ pub(super) async fn find(traffic: Arc<Traffic>, settings: CapacitySettings, gate
         && let Some(rate) = search.next()
     {
         let one = attempt(&traffic, Step::of_rate(settings.step, rate), &gates).await;
+        if traffic.schedule.has_ended() {
+            logging::message(&format!("{rate} requests a second: cut short, which decides nothing"));
+            break;
+        }
         let outcome =
             one.missed.as_ref().map_or_else(|| "holds".to_owned(), |missed| format!("does not hold: {missed}"));
         logging::message(&format!("{rate} requests a second: {outcome}"));
@@ -87,14 +91,14 @@ pub(super) async fn find(traffic: Arc<Traffic>, settings: CapacitySettings, gate
     let is_of_the_generator = tried
         .iter()
         .any(|one| Some(one.rate) == failed && one.missed.is_some() && one.generator_was_the_bottleneck.is_some());
-    Capacity { rate: search.held(), failed, is_of_the_generator, tried }
+    Capacity { rate: search.best(), failed, is_of_the_generator, tried }
 }
 
 async fn attempt(traffic: &Traffic, step: Step, gates: &Gates) -> Tried {
     let (rate, lasts) = (step.rate().unwrap_or_default(), step.lasts);
     let watch = Watch::begin();
     let place = traffic.schedule.add(step);
-    sleep(traffic.schedule.ends_in(place)).await;
+    traffic.schedule.sleep_until(Instant::now() + traffic.schedule.ends_in(place)).await;
     let finished = async {
         while traffic.schedule.in_flight() > 0 {
             sleep(PAUSE).await;
@@ -119,7 +123,7 @@ async fn attempt(traffic: &Traffic, step: Step, gates: &Gates) -> Tried {
     Tried {
         rate,
         missed,
-        generator_was_the_bottleneck: generator.is_bottleneck(summary.p99_ms),
+        generator_was_the_bottleneck: generator.is_bottleneck(&summary),
         error_rate: series.error_rate(),
         summary,
     }

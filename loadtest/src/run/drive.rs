@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use goose::{config::GooseConfiguration, prelude::*};
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::task::JoinHandle;
 
 use super::{
     Capacity, RunError, capacity,
@@ -59,10 +59,9 @@ pub(super) async fn drive(
     let attack = GooseAttack::initialize_with_config(configuration).map_err(Box::new)?;
     let began_at = Utc::now();
     let gates = &settings.judging.gates;
-    let (early, ended_early) = oneshot::channel();
     let mut meanwhile = vec![
-        tokio::spawn(ending::as_by_interrupt()),
-        tokio::spawn(ending::if_hopeless(Arc::clone(traffic), gates.clone(), early)),
+        tokio::spawn(ending::by_a_signal(Arc::clone(traffic))),
+        tokio::spawn(ending::if_hopeless(Arc::clone(traffic), gates.clone())),
         tokio::spawn(progress::show(Arc::clone(traffic), run_time)),
     ];
     if dashboard.is_some() {
@@ -79,10 +78,10 @@ pub(super) async fn drive(
     let watch = Watch::begin();
     let apart = logging::StandardOutputApart::begin();
     let outcome = Box::pin(attack.register_scenario(scenario(traffic, trust)).execute()).await;
+    traffic.schedule.end();
     let lasted = traffic.schedule.elapsed().min(run_time);
     let plan = traffic.schedule.done();
     let generator = watch.end().await;
-    traffic.schedule.end();
     let capacity = match search {
         Some(search) => search.await.ok(),
         None => None,
@@ -95,7 +94,8 @@ pub(super) async fn drive(
         Err(error) if traffic.schedule.has_begun() => Some(RunError::GooseEnd(error)),
         Err(error) => return Err(error.into()),
     };
-    Ok(Driven { began_at, ended_early: ended_early.await.ok(), lasted, plan, generator, capacity, failed })
+    let ended_early = traffic.schedule.ended_early().map(str::to_owned);
+    Ok(Driven { began_at, ended_early, lasted, plan, generator, capacity, failed })
 }
 
 /// Goose's own settings; this program's flags decide the rest.

@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::oneshot,
     time::{interval, sleep, timeout},
 };
 
@@ -20,8 +19,8 @@ const LOOK_AHEAD: Duration = Duration::from_secs(1);
 const IN_FLIGHT: Duration = Duration::from_millis(20);
 const LONGEST_REQUEST: Duration = Duration::from_mins(1);
 
-/// Ends a run that cannot pass any more, if it is to be ended then, and tells why.
-pub(super) async fn if_hopeless(traffic: Arc<Traffic>, gates: Gates, tell: oneshot::Sender<String>) {
+/// Ends a run that cannot pass any more, if it is to be ended then.
+pub(super) async fn if_hopeless(traffic: Arc<Traffic>, gates: Gates) {
     if !gates.abort_on_fail {
         return;
     }
@@ -31,8 +30,9 @@ pub(super) async fn if_hopeless(traffic: Arc<Traffic>, gates: Gates, tell: onesh
         let plan = traffic.schedule.planned();
         let why = why_hopeless(&gates, &traffic.recorder.lock(), &plan);
         if let Some(why) = why {
-            logging::message(&format!("the run ends early, since it cannot pass any more: {why}"));
-            let _ = tell.send(why);
+            let why = format!("it cannot pass any more: {why}");
+            logging::message(&format!("the run ends early, since {why}"));
+            traffic.schedule.end_early(why);
             return end(&traffic).await;
         }
     }
@@ -57,10 +57,23 @@ pub(super) async fn end(traffic: &Traffic) {
     goose::trigger_killswitch("the run is over");
 }
 
-/// A service manager and CI end a program by SIGTERM. Goose knows only Ctrl-C, so one becomes the other.
-pub(super) async fn as_by_interrupt() {
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
-    while terminate.recv().await.is_some() {
-        let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGINT);
+/// Ends the run by SIGTERM, by which a service manager and CI end a program, and by Ctrl-C, which goose looks after.
+pub(super) async fn by_a_signal(traffic: Arc<Traffic>) {
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => drop(terminate.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    let interrupted = async {
+        while !goose::is_killswitch_triggered() {
+            sleep(IN_FLIGHT).await;
+        }
+    };
+    tokio::select! {
+        () = terminated => (),
+        () = interrupted => (),
     }
+    traffic.schedule.end_early("a signal ended it".to_owned());
+    end(&traffic).await;
 }

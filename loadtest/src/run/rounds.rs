@@ -2,12 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::sleep;
+use tokio::time::Instant;
 
 use super::ending;
 use crate::{
     checks::{
-        comparison::{Comparison, pairs_of_rounds},
+        comparison::{Comparison, Spread, pairs_of_rounds},
         gates::Gates,
     },
     settings::Comparing,
@@ -32,14 +32,14 @@ pub(super) async fn take_turns(traffic: Arc<Traffic>, settings: Comparing, round
     for pair in 1.. {
         // The next pair is there before this one ends, so that no user has to wait for it.
         let next = add_pair(&traffic, &round, pair);
-        sleep(traffic.schedule.ends_in(last)).await;
+        traffic.schedule.sleep_until(Instant::now() + traffic.schedule.ends_in(last)).await;
         last = next;
         let is_time = pair >= settings.least_rounds && (pair - settings.least_rounds).is_multiple_of(LOOK_AFTER);
         if traffic.schedule.has_ended() || (is_time && is_clear(&traffic, &gates, settings.precision)) {
             break;
         }
     }
-    sleep(traffic.schedule.ends_in(last)).await;
+    traffic.schedule.sleep_until(Instant::now() + traffic.schedule.ends_in(last)).await;
     ending::end(&traffic).await;
 }
 
@@ -52,6 +52,8 @@ fn add_pair(traffic: &Traffic, round: &Step, pair: u32) -> usize {
 
 fn is_clear(traffic: &Traffic, gates: &Gates, precision: f64) -> bool {
     let plan: Vec<Done> = traffic.schedule.done();
-    let pairs = pairs_of_rounds(&traffic.recorder.lock(), &plan);
-    Comparison::new(String::new(), pairs).is_clear(gates, precision)
+    // No request waits for the recorder while ratios are made.
+    let measured = traffic.recorder.lock().clone();
+    let pairs = pairs_of_rounds(&measured, &plan);
+    Comparison::new(String::new(), pairs, Spread::Confidence).is_clear(gates, precision)
 }

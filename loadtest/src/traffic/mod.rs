@@ -20,7 +20,6 @@ use std::{
 
 use goose::prelude::*;
 use model::{Hour, Timestamp};
-use tokio::time::sleep_until;
 
 pub(crate) use self::{
     choices::Choices,
@@ -95,11 +94,11 @@ impl Traffic {
         let due = match self.schedule.turn(user.weighted_users_index) {
             Turn::Make(due) => due,
             Turn::Rest(until) => {
-                sleep_until(until).await;
+                self.schedule.sleep_until(until).await;
                 return Ok(());
             }
         };
-        sleep_until(due.at).await;
+        self.schedule.sleep_until(due.at).await;
         if !self.schedule.begin(due.step) {
             return Ok(());
         }

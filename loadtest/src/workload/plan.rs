@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+/// What a product of a rate and a time may be off.
+const ROUNDING: f64 = 1e-6;
+
 /// A part of a run with a load of its own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Step {
@@ -113,7 +116,7 @@ impl Step {
                 let (from, to) = (f64::from(*from), f64::from(*to));
                 let mean = from + (to - from) * self.share(at) / 2.0;
                 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is not negative")]
-                let due = (mean * at.as_secs_f64()).round() as u64;
+                let due = (mean * at.as_secs_f64() - ROUNDING).ceil() as u64;
                 due
             }
         }

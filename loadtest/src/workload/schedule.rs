@@ -3,13 +3,14 @@
 use std::{
     sync::{
         Arc, OnceLock, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use super::plan::{Side, Step};
 
@@ -31,7 +32,10 @@ pub(crate) struct Schedule {
     launch: Duration,
     start: OnceLock<Instant>,
     steps: RwLock<Vec<Arc<Running>>>,
-    has_ended: AtomicBool,
+    /// From when on no request begins, whatever the plan says.
+    ended: CancellationToken,
+    ended_at: OnceLock<Instant>,
+    ended_early: OnceLock<String>,
 }
 
 #[derive(Debug)]
@@ -83,6 +87,8 @@ pub(crate) struct Planned {
     pub(crate) left: Duration,
     /// How long ago it ended.
     pub(crate) over_for: Duration,
+    /// Requests that were begun and are not finished.
+    pub(crate) in_flight: u64,
 }
 
 impl Done {
@@ -113,8 +119,14 @@ impl Schedule {
         // because users are missing says nothing about the server.
         let is_steady = !plan.is_empty() && plan.iter().all(Step::is_steady);
         let launch = if is_steady { Duration::ZERO } else { LAUNCH };
-        let schedule =
-            Self { launch, start: OnceLock::new(), steps: RwLock::default(), has_ended: AtomicBool::new(false) };
+        let schedule = Self {
+            launch,
+            start: OnceLock::new(),
+            steps: RwLock::default(),
+            ended: CancellationToken::new(),
+            ended_at: OnceLock::new(),
+            ended_early: OnceLock::new(),
+        };
         for step in plan {
             schedule.add(step);
         }
@@ -126,9 +138,10 @@ impl Schedule {
         self.launch
     }
 
-    /// Zero before the run begins.
+    /// Zero before the run begins. It stops when the run ends.
     pub(crate) fn elapsed(&self) -> Duration {
-        self.start.get().map(Instant::elapsed).unwrap_or_default()
+        let until = self.ended_at.get().copied().unwrap_or_else(Instant::now);
+        self.start.get().map(|start| until.duration_since(*start)).unwrap_or_default()
     }
 
     /// Adds a step that begins when the last one ends, or now. Returns its place.
@@ -152,7 +165,7 @@ impl Schedule {
         let now = start.elapsed();
         let steps = self.steps.read().unwrap_or_else(PoisonError::into_inner);
         let coming = steps.iter().enumerate().skip_while(|(_, running)| running.ends() <= now);
-        for (place, running) in coming.take_while(|_| !self.has_ended.load(Ordering::Relaxed)) {
+        for (place, running) in coming.take_while(|_| !self.has_ended()) {
             if running.step.is_open() {
                 let number = running.next.fetch_add(1, Ordering::Relaxed);
                 if let Some(due) = running.step.due(number) {
@@ -183,7 +196,7 @@ impl Schedule {
 
     /// Counts the request, unless the run has ended meanwhile, so that it must not be made.
     pub(crate) fn begin(&self, step: usize) -> bool {
-        let goes_on = !self.has_ended.load(Ordering::Relaxed);
+        let goes_on = !self.has_ended();
         if goes_on {
             self.running(step).begun.fetch_add(1, Ordering::Relaxed);
         }
@@ -196,11 +209,31 @@ impl Schedule {
 
     /// From now on, no request begins.
     pub(crate) fn end(&self) {
-        self.has_ended.store(true, Ordering::Relaxed);
+        let _ = self.ended_at.set(Instant::now());
+        self.ended.cancel();
+    }
+
+    /// The same before the plan is done, for this reason. False if it has ended already.
+    pub(crate) fn end_early(&self, why: String) -> bool {
+        let is_early = !self.has_ended() && self.ended_early.set(why).is_ok();
+        self.end();
+        is_early
     }
 
     pub(crate) fn has_ended(&self) -> bool {
-        self.has_ended.load(Ordering::Relaxed)
+        self.ended.is_cancelled()
+    }
+
+    pub(crate) fn ended_early(&self) -> Option<&str> {
+        self.ended_early.get().map(String::as_str)
+    }
+
+    /// Sleeps until this time, or until the run ends.
+    pub(crate) async fn sleep_until(&self, time: Instant) {
+        tokio::select! {
+            () = sleep_until(time) => (),
+            () = self.ended.cancelled() => (),
+        }
     }
 
     /// How long it is until the end of a step, whether the plan has begun or not.
@@ -211,11 +244,7 @@ impl Schedule {
 
     /// Requests that were begun and are not finished.
     pub(crate) fn in_flight(&self) -> u64 {
-        let count = |running: &Arc<Running>| {
-            let finished = running.finished.load(Ordering::Relaxed);
-            running.begun.load(Ordering::Relaxed).saturating_sub(finished)
-        };
-        self.steps.read().unwrap_or_else(PoisonError::into_inner).iter().map(count).sum()
+        self.steps.read().unwrap_or_else(PoisonError::into_inner).iter().map(|running| running.in_flight()).sum()
     }
 
     pub(crate) fn has_begun(&self) -> bool {
@@ -246,6 +275,7 @@ impl Schedule {
                 done,
                 left: running.step.lasts.saturating_sub(lasted),
                 over_for: now.saturating_sub(running.ends()),
+                in_flight: running.in_flight(),
             }
         };
         self.steps.read().unwrap_or_else(PoisonError::into_inner).iter().map(planned).collect()
@@ -264,6 +294,10 @@ impl Schedule {
 impl Running {
     fn ends(&self) -> Duration {
         self.begins.saturating_add(self.step.lasts)
+    }
+
+    fn in_flight(&self) -> u64 {
+        self.begun.load(Ordering::Relaxed).saturating_sub(self.finished.load(Ordering::Relaxed))
     }
 }
 

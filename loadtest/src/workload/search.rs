@@ -55,6 +55,13 @@ impl Search {
         self.rates().filter(|&rate| rate < failed && self.decided(rate) == Some(true)).max()
     }
 
+    /// The answer so far: the highest rate that held at all, below all that did not, if none is certain.
+    pub(crate) fn best(&self) -> Option<u32> {
+        let failed = self.failed().unwrap_or(u32::MAX);
+        let never_failed = |rate: u32| !self.tried.iter().any(|outcome| outcome.rate == rate && !outcome.held);
+        self.held().or_else(|| self.rates().filter(|&rate| rate < failed && never_failed(rate)).max())
+    }
+
     /// The lowest rate that did not hold.
     pub(crate) fn failed(&self) -> Option<u32> {
         self.rates().filter(|&rate| self.decided(rate) == Some(false)).min()
@@ -114,6 +121,15 @@ mod tests {
             let (held, disturbed) = (held.unwrap(), disturbed.unwrap());
             prop_assert!(disturbed.abs_diff(held) * 10 <= held, "{held} {disturbed}");
         }
+    }
+
+    #[test]
+    fn a_search_that_is_cut_short_knows_what_held() {
+        let mut search = Search::new(100, 0.05);
+        for (rate, held) in [(100, true), (200, true), (400, false)] {
+            search.tell(rate, held);
+        }
+        assert_eq!((search.best(), search.failed()), (Some(200), None));
     }
 
     #[test]

@@ -15,7 +15,20 @@ use crate::{
 async fn a_run_in_which_the_generator_was_late_says_so_and_its_latencies_prove_nothing() {
     let liar = Liar::start(Lie::None).await;
     let mut run = loadtest()
-        .args(["--host", &liar.url, "--users", "4", "--run-time", "3s", "--max-p50-ms", "1000", "--min-rps", "1"])
+        .args([
+            "--host",
+            &liar.url,
+            "--users",
+            "4",
+            "--run-time",
+            "3s",
+            "--max-p50-ms",
+            "100",
+            "--max-p90-ms",
+            "5000",
+            "--min-rps",
+            "1",
+        ])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -36,4 +49,6 @@ async fn a_run_in_which_the_generator_was_late_says_so_and_its_latencies_prove_n
         "{printed}"
     );
     assert!(printed.contains("ok     gate: answers a second"), "{printed}");
+    // By more than the generator was late.
+    assert!(printed.contains("ok     gate: p90"), "{printed}");
 }

@@ -63,7 +63,7 @@ async fn a_run_is_told_beside_an_earlier_one_and_fails_if_it_is_twice_as_slow_or
     let report = earlier.join("report.json");
     for (lie, expected, said) in [
         (Lie::Takes(25), 0, "noise may explain"),
-        (Lie::Takes(60), 1, "FAILED gate: ratio of p99"),
+        (Lie::Takes(100), 1, "FAILED gate: ratio of p50"),
         (Lie::RefusesSome, 1, "FAILED gate: error rate, against"),
     ] {
         let arguments = ["--baseline", report.to_str().unwrap(), "--max-p50-ratio", "1.1", "--max-p99-ratio", "1.5"];
