@@ -8,6 +8,8 @@ use std::{
 
 use log::{Level, Log, Metadata, Record};
 
+use crate::progress;
+
 /// The module of goose that logs about requests.
 const REQUESTS: &str = "goose::goose";
 
@@ -20,6 +22,7 @@ pub(crate) fn install() {
 
 /// Writes a line to standard error. If it cannot be written, the run goes on.
 pub(crate) fn message(line: &str) {
+    progress::clear();
     let _ = writeln!(io::stderr(), "{line}");
 }
 

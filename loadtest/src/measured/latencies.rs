@@ -41,6 +41,13 @@ impl Latencies {
         self.0.add(&other.0).expect("the histogram makes room");
     }
 
+    /// What was added since these were like the earlier ones.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        let mut added = self.0.clone();
+        added.subtract(&earlier.0).expect("the earlier ones are among them");
+        Self(added)
+    }
+
     pub(crate) fn len(&self) -> u64 {
         self.0.len()
     }

@@ -61,6 +61,15 @@ impl Series {
         self.unanswered += other.unanswered;
     }
 
+    /// What was added since this was like the earlier one.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        Self {
+            latencies: self.latencies.since(&earlier.latencies),
+            refused: self.refused - earlier.refused,
+            unanswered: self.unanswered - earlier.unanswered,
+        }
+    }
+
     pub(crate) fn requests(&self) -> u64 {
         self.latencies.len() + self.refused + self.unanswered
     }

@@ -124,7 +124,7 @@ async fn nothing_needs_a_terminal_and_no_control_character_is_printed() {
 #[tokio::test]
 async fn a_terminal_that_obeys_nothing_gets_no_control_character() {
     let liar = Liar::start(Lie::None).await;
-    let load = format!("{} --host {} --users 4 --run-time 2s", env!("CARGO_BIN_EXE_loadtest"), liar.url);
+    let load = format!("{} --host {} --users 4 --run-time 3s", env!("CARGO_BIN_EXE_loadtest"), liar.url);
     for (kind, obeys) in [("dumb", false), ("xterm", true)] {
         let mut on_a_terminal = Command::new("script");
         on_a_terminal.args(["--quiet", "--return", "--command", &load, "/dev/null"]).stdin(Stdio::null());
@@ -134,5 +134,23 @@ async fn a_terminal_that_obeys_nothing_gets_no_control_character() {
         // The terminal itself ends lines by \r\n.
         let is_control = |c: char| c.is_control() && c != '\n';
         assert_eq!(printed.replace("\r\n", "\n").contains(is_control), obeys, "{kind}: {printed:?}");
+    }
+}
+
+#[tokio::test]
+async fn progress_is_as_wide_as_its_terminal_at_most() {
+    let liar = Liar::start(Lie::None).await;
+    let load = format!("{} --host {} --users 4 --run-time 4s", env!("CARGO_BIN_EXE_loadtest"), liar.url);
+    for columns in [30, 200] {
+        let mut on_a_terminal = Command::new("script");
+        let load = format!("stty columns {columns} rows 20; {load}");
+        on_a_terminal.args(["--quiet", "--return", "--command", &load, "/dev/null"]).stdin(Stdio::null());
+        let output = on_a_terminal.kill_on_drop(true).env("TERM", "xterm").output().await.unwrap();
+        let (code, printed) = result_of(&output);
+        assert_eq!(code, Some(0), "{printed}");
+        let in_place = printed.split("\r\x1b[K").filter_map(|text| text.lines().next());
+        let lines: Vec<&str> = in_place.filter(|line| line.contains(" of 4 s")).collect();
+        assert!(lines.len() > 1 && lines.iter().all(|line| line.len() < columns), "{lines:?}");
+        assert_eq!(lines.iter().any(|line| line.ends_with(" open")), columns == 200, "{lines:?}");
     }
 }
