@@ -48,7 +48,7 @@ pub(crate) async fn merge(settings: MergeSettings) -> Result<Report, MergeError>
     if !hosts.is_empty() {
         let (sites, sent) = record.ledger.sent();
         let requests = Requests { names: Names::Own(String::new()), sites };
-        record.ledger.reopen();
+        record.ledger.read_again();
         for host in &hosts {
             logging::message(&format!("reading the counts of {} hours at {}", sent.len(), host.url));
             let name = (hosts.len() > 1).then_some(&*host.url);

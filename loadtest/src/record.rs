@@ -19,6 +19,9 @@ use crate::{
     workload::schedule::Done,
 };
 
+/// A run lasts at most a day, and its last requests a little longer.
+const LONGEST: Duration = Duration::from_hours(25);
+
 /// All that was seen in a run. A report is made of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Record {
@@ -44,6 +47,10 @@ pub(crate) enum ReadError {
     Unreadable(PathBuf, #[source] io::Error),
     #[error("{0} is no report of loadtest: {1}; give a report.json")]
     NoReport(PathBuf, #[source] serde_json::Error),
+    #[error(
+        "{0} is no report of loadtest: its times or its counts are impossible; give a report.json as it was written"
+    )]
+    Impossible(PathBuf),
     #[error("{0} is a report in format {1}, and this version reads {FORMAT}; make it anew")]
     OtherFormat(PathBuf, u32),
 }
@@ -94,9 +101,21 @@ impl Record {
         let bytes = fs::read(path).map_err(|error| ReadError::Unreadable(path.to_owned(), error))?;
         let no_report = |error| ReadError::NoReport(path.to_owned(), error);
         match serde_json::from_slice(&bytes).map_err(no_report)? {
-            Format { format: FORMAT } => serde_json::from_slice(&bytes).map_err(no_report),
+            Format { format: FORMAT } => {
+                let record: Self = serde_json::from_slice(&bytes).map_err(no_report)?;
+                if record.is_possible() { Ok(record) } else { Err(ReadError::Impossible(path.to_owned())) }
+            }
             Format { format } => Err(ReadError::OtherFormat(path.to_owned(), format)),
         }
+    }
+
+    /// Whether a run could have written it: a file may hold anything.
+    fn is_possible(&self) -> bool {
+        let lasted = 0.0..=LONGEST.as_secs_f64();
+        lasted.contains(&self.lasted_seconds)
+            && self.plan.iter().all(|step| lasted.contains(&step.lasted_seconds) && step.step.lasts <= LONGEST)
+            && self.measured.over_time.is_possible()
+            && self.ledger.is_possible()
     }
 
     /// Adds a run that was made at the same time.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures_util::StreamExt;
-use model::{EventKind, Hour, Timestamp};
+use model::{EventKind, Hour, HourCounts, Timestamp};
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -42,7 +42,11 @@ impl Begin<'_> {
         while let Some((hour, counts)) = counts.next().await {
             match counts {
                 Ok(counts) => drop(before.insert(hour, counts)),
-                Err(AskError::NoSite { .. }) => drop(unknown.insert(hour.site)),
+                // A site that is not there has counted nothing.
+                Err(AskError::NoSite { .. }) => {
+                    before.insert(hour, HourCounts::default());
+                    unknown.insert(hour.site);
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -62,6 +62,14 @@ pub(crate) struct Fault {
 }
 
 impl Sent {
+    /// The greatest of its numbers.
+    pub(crate) fn most(&self) -> u64 {
+        let Self { before, acknowledged, acknowledged_visitors, open, visitors } = self;
+        let counts = [before.unique_users, before.clicks, before.impressions];
+        let sent = [acknowledged.clicks, acknowledged.impressions, open.clicks, open.impressions];
+        counts.into_iter().chain(sent).chain([*acknowledged_visitors, *visitors]).max().unwrap_or_default()
+    }
+
     /// There is no upper bound where others write.
     pub(crate) fn bounds(&self, rules: Rules) -> Bounds {
         let Self { before, acknowledged, acknowledged_visitors, open, visitors } = self;

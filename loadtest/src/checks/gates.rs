@@ -183,6 +183,14 @@ impl Figure {
 }
 
 impl Gate {
+    /// None if it bounds something else.
+    pub(crate) fn latency_bound_ms(&self) -> Option<f64> {
+        match self.bound {
+            Bound::Number(bound) if self.figure.quantile().is_some() || self.figure == Figure::Max => Some(bound),
+            _ => None,
+        }
+    }
+
     pub(crate) fn measure(&self, measured: &Measured, lasted: impl Fn(Option<usize>) -> Duration) -> Option<f64> {
         let Part { selection, step } = self.part;
         if self.figure == Figure::SeenP99 {

@@ -41,6 +41,9 @@ pub(crate) struct HourVerdict {
     pub(crate) faults: Vec<String>,
 }
 
+/// More events than any run sends, or any counter has counted.
+const MOST: u64 = 1 << 53;
+
 #[derive(Debug, PartialEq, Eq, Error)]
 pub(crate) enum NotTogether {
     #[error("one replays a file and the other does not")]
@@ -101,6 +104,11 @@ impl Verdict {
         self.unverified.is_none() && self.hours.iter().all(|hour| hour.faults.is_empty())
     }
 
+    /// Whether the numbers are so small that those of many runs can be added.
+    pub(crate) fn is_possible(&self) -> bool {
+        self.acknowledged <= MOST && self.open <= MOST && self.hours.iter().all(|hour| hour.sent.most() <= MOST)
+    }
+
     /// Adds that of another run at the same time. Of the counts that the two read at their ends the higher ones are
     /// taken: the last run to end read after both had sent everything, and a count never falls.
     pub(crate) fn merge(&mut self, other: &Self) -> Result<(), NotTogether> {
@@ -154,9 +162,9 @@ impl Verdict {
         (Sites::new(sites), sent.into_iter().collect())
     }
 
-    /// Forgets what was read, so that it can be read again.
-    pub(crate) fn reopen(&mut self) {
-        self.hours.clear();
+    /// Forgets what was read and is right, so that it can be read again. What was wrong when the runs ended stays wrong.
+    pub(crate) fn read_again(&mut self) {
+        self.hours.retain(|hour| !hour.faults.is_empty());
         self.unverified = None;
     }
 }

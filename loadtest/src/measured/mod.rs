@@ -94,6 +94,13 @@ impl Measured {
         self.over_time.record(outcome, latency, ended);
     }
 
+    /// The same for a request that was answered when its step was over.
+    pub(crate) fn record_late(&mut self, step: usize, kind: Kind, latency: Duration, ended: Duration) {
+        self.record(step, kind, Outcome::Answered, latency, ended);
+        let precision = self.precision;
+        self.step(step).of(kind, precision).record_late();
+    }
+
     pub(crate) fn record_read(&mut self, fault: Option<String>) {
         self.reads.checked += 1;
         if let Some(fault) = fault {
@@ -245,6 +252,10 @@ impl OverTime {
         }
         (self.began_at, self.spans) = (earlier, spans);
         Ok(())
+    }
+
+    pub(crate) fn is_possible(&self) -> bool {
+        (1..=MOST_SPANS).contains(&self.span_seconds) && self.spans.len() as u64 <= 2 * MOST_SPANS + 1
     }
 
     fn make_room(&mut self, spans: usize) {

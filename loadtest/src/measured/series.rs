@@ -16,6 +16,8 @@ pub(crate) enum Outcome {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Series {
     pub(crate) latencies: Latencies,
+    /// Of those that were answered, the ones whose answer came when requests were made no more.
+    late: u64,
     pub(crate) refused: u64,
     pub(crate) unanswered: u64,
 }
@@ -44,7 +46,7 @@ impl Summary {
 
 impl Series {
     pub(crate) fn new(precision: Precision) -> Self {
-        Self { latencies: Latencies::new(precision), refused: 0, unanswered: 0 }
+        Self { latencies: Latencies::new(precision), late: 0, refused: 0, unanswered: 0 }
     }
 
     pub(crate) fn record(&mut self, outcome: Outcome, latency: Duration) {
@@ -57,6 +59,7 @@ impl Series {
 
     pub(crate) fn add(&mut self, other: &Self) {
         self.latencies.add(&other.latencies);
+        self.late += other.late;
         self.refused += other.refused;
         self.unanswered += other.unanswered;
     }
@@ -65,6 +68,7 @@ impl Series {
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         Self {
             latencies: self.latencies.since(&earlier.latencies),
+            late: self.late - earlier.late,
             refused: self.refused - earlier.refused,
             unanswered: self.unanswered - earlier.unanswered,
         }
@@ -79,9 +83,14 @@ impl Series {
         ratio(self.refused + self.unanswered, self.requests().max(1))
     }
 
-    /// `lasted` is how long the requests were made.
+    /// Tells that the request that was recorded last was answered late.
+    pub(crate) fn record_late(&mut self) {
+        self.late += 1;
+    }
+
+    /// `lasted` is how long the requests were made. What a server answers later it could not answer in that time.
     pub(crate) fn answered_per_second(&self, lasted: Duration) -> f64 {
-        if lasted.is_zero() { 0.0 } else { ratio(self.latencies.len(), 1) / lasted.as_secs_f64() }
+        if lasted.is_zero() { 0.0 } else { ratio(self.latencies.len() - self.late, 1) / lasted.as_secs_f64() }
     }
 
     /// The milliseconds within which this share of the requests had their answer: those without one count as slower
@@ -95,7 +104,7 @@ impl Series {
     }
 
     pub(crate) fn summary(&self, lasted: Duration) -> Summary {
-        let Self { latencies, refused, unanswered } = self;
+        let Self { latencies, refused, unanswered, .. } = self;
         Summary {
             requests: self.requests(),
             refused: *refused,

@@ -59,21 +59,27 @@ pub(super) async fn end(traffic: &Traffic) {
 
 /// Ends the run by SIGTERM, by which a service manager and CI end a program, and by Ctrl-C, which goose looks after.
 pub(super) async fn by_a_signal(traffic: Arc<Traffic>) {
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => drop(terminate.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
     let interrupted = async {
         while !goose::is_killswitch_triggered() {
             sleep(IN_FLIGHT).await;
         }
     };
     tokio::select! {
-        () = terminated => (),
+        () = terminated() => (),
         () = interrupted => (),
     }
     traffic.schedule.end_early("a signal ended it".to_owned());
-    end(&traffic).await;
+    // Goose forgets it if it was about to begin.
+    loop {
+        end(&traffic).await;
+        sleep(LOOK_AHEAD).await;
+    }
+}
+
+/// Returns at SIGTERM.
+pub(super) async fn terminated() {
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => drop(terminate.recv().await),
+        Err(_) => std::future::pending().await,
+    }
 }

@@ -46,6 +46,8 @@ pub(crate) enum RunError {
     Trust(#[from] TrustError),
     #[error(transparent)]
     Dashboard(#[from] DashboardError),
+    #[error("a signal ended the run before its first request")]
+    Ended,
     #[error("the load generator could not start: {0:?}")]
     Goose(#[from] Box<GooseError>),
     /// It had made requests by then.
@@ -86,7 +88,10 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
     report::prepare(&settings.judging)?;
     let baseline = settings.judging.baseline.as_deref().map(Baseline::read).transpose()?;
     let trust = Trust::read(settings.ca_file.as_deref())?;
-    let prepared = prepare(&settings, &trust).await?;
+    let prepared = tokio::select! {
+        prepared = prepare(&settings, &trust) => prepared?,
+        () = ending::terminated() => return Err(RunError::Ended),
+    };
     let traffic = Arc::new(prepared.traffic);
     let Driven { began_at, ended_early, lasted, plan, generator, capacity, failed } =
         drive(&settings, &traffic, &trust, prepared.run_time).await?;

@@ -116,7 +116,7 @@ fn what_to_send(settings: &Settings) -> Result<Sending, RunError> {
             events.len(),
             span.as_secs()
         ));
-        let mut hours: Vec<SiteHour> = events.iter().map(PlannedEvent::hour).collect();
+        let mut hours: Vec<SiteHour> = events.iter().map(PlannedEvent::hour).flat_map(with_neighbours).collect();
         hours.sort_unstable();
         hours.dedup();
         return Ok(Sending {
@@ -132,8 +132,7 @@ fn what_to_send(settings: &Settings) -> Result<Sending, RunError> {
     }
     let plan = plan(settings);
     let run_time = plan.iter().map(|step| step.lasts).sum();
-    // Names that only this run uses make the number of users exact.
-    let names = Names::Own(format!("load-{:016x}", rand::random::<u64>()));
+    let names = Names::of_a_run();
     let mut sites: Vec<_> = settings.mix.sites.iter().cloned().map(Some).collect();
     if sites.is_empty() {
         sites.push(None);
@@ -147,6 +146,12 @@ fn what_to_send(settings: &Settings) -> Result<Sending, RunError> {
         requests: Requests { names, sites },
         plan,
     })
+}
+
+/// An event in the hour before or after would be in the wrong one.
+fn with_neighbours(SiteHour { site, hour }: SiteHour) -> impl Iterator<Item = SiteHour> {
+    let hours = hour.previous().into_iter().chain([hour]).chain(hour.next());
+    hours.map(move |hour| SiteHour { site, hour })
 }
 
 /// Empty if steps are added while the run goes on.

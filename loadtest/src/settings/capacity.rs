@@ -10,7 +10,8 @@ pub(super) struct CapacityArgs {
     #[arg(long, conflicts_with_all = ["rate", "stages", "user_stages", "replay", "abort_on_fail", "baseline"])]
     pub(super) find_capacity: bool,
 
-    /// How long each rate is tried.
+    /// How long each rate is tried. A queue that grows reaches a bound on latency only after a while, so it must be the
+    /// lowest of these bounds divided by the precision, or longer.
     #[arg(long, default_value = "5s", value_name = "DURATION", value_parser = step_time, requires = "find_capacity")]
     capacity_step: Duration,
 

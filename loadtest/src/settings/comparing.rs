@@ -12,7 +12,7 @@ pub(super) struct ComparingArgs {
     /// same conditions, so that small differences are seen on a shared machine too. The run ends when it is clear what
     /// the gates below say, within --run-time [default: 10min]. Without such gates, it fails if --host is slower by more
     /// than 5 %.
-    #[arg(long, value_name = "URL", group = "another_run", conflicts_with_all = ["find_capacity", "stages", "user_stages", "replay"])]
+    #[arg(long, value_name = "URL", group = "another_run", conflicts_with_all = ["find_capacity", "stages", "user_stages", "replay", "shared"])]
     pub(super) compare_host: Option<ServerUrl>,
 
     /// How many rounds each of the two has at least.

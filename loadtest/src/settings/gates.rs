@@ -48,7 +48,7 @@ pub(super) struct GateArgs {
     min_rps: Vec<Given>,
 
     /// The highest share of requests, from 0 to 1, that are refused or not answered.
-    #[arg(long, value_name = "[KIND][@STEP=]SHARE", value_parser = given)]
+    #[arg(long, value_name = "[KIND][@STEP=]SHARE", value_parser = given_share)]
     max_error_rate: Vec<Given>,
 
     /// End the run as soon as it cannot pass any more.
@@ -97,6 +97,14 @@ fn given(text: &str) -> Result<Given, InvalidGate> {
     let part = if part.is_empty() && text.contains('=') { None } else { part.parse().ok() };
     part.zip(bound(number).ok()).ok_or(InvalidGate)
 }
+
+fn given_share(text: &str) -> Result<Given, InvalidShare> {
+    given(text).ok().filter(|(_, share)| *share <= 1.0).ok_or(InvalidShare)
+}
+
+#[derive(Debug, Error)]
+#[error("accepted is a share from 0 to 1, of which 0.05 is 5 %, or KIND=SHARE, @STEP=SHARE or KIND@STEP=SHARE")]
+struct InvalidShare;
 
 /// The steps of a run are the rounds of the two that are compared, so a ratio is of all of them.
 fn ratio(text: &str) -> Result<Given, InvalidRatio> {

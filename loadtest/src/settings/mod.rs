@@ -19,7 +19,7 @@ mod values;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 use serde::{Serialize, Serializer};
 
 #[cfg(test)]
@@ -45,6 +45,7 @@ pub(crate) use self::{
     sending::{PublicKey, Sending},
 };
 use crate::{
+    checks::gates::{Figure, Gate, Gates},
     hosts::Host,
     run::CapacitySettings,
     workload::{
@@ -113,8 +114,8 @@ pub(crate) struct Args {
     #[arg(long, requires = "report_dir", conflicts_with_all = ["find_capacity", "compare_host"])]
     part: bool,
 
-    /// After one POST in this many, get its hour at once and measure how long it takes until the event is seen; 0 for
-    /// never.
+    /// After one POST in this many, and after each for a past hour, get the hour at once and measure how long it takes
+    /// until the event is seen; 0 for never.
     #[arg(long, default_value_t = 100, value_name = "N")]
     freshness_every: u32,
 
@@ -178,6 +179,8 @@ pub(crate) struct Settings {
     pub(crate) rate: Option<u32>,
     #[serde(skip)]
     pub(crate) stages: Vec<Step>,
+    #[serde(skip)]
+    are_stages_given: bool,
     pub(crate) seed: u64,
     pub(crate) shared: bool,
     pub(crate) part: bool,
@@ -197,6 +200,44 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// What no single flag says: a run that cannot be made or cannot pass is refused before it begins.
+    fn check(&self) -> Result<(), String> {
+        let Gates { all, .. } = &self.judging.gates;
+        let last_step = match (&self.capacity, &self.comparing) {
+            (None, None) => self.stages.len().max(1),
+            _ => 0,
+        };
+        if let Some(gate) = all.iter().find(|gate| gate.part.step.is_some_and(|step| step >= last_step)) {
+            return Err(format!(
+                "there is no such step as in the gate on {gate}; accepted are the steps of --stages and --user-stages, from 1 on"
+            ));
+        }
+        if self.are_stages_given && self.stages.is_empty() {
+            return Err(
+                "no stage lasts; accepted are stages of which one has a duration, such as 0s:500,30s:500".to_owned()
+            );
+        }
+        if self.freshness_every == 0 && all.iter().any(|gate| gate.figure == Figure::SeenP99) {
+            return Err(
+                "--max-seen-p99-ms needs reads right after writes; give another number than 0 as --freshness-every"
+                    .to_owned(),
+            );
+        }
+        if let Some(capacity) = &self.capacity {
+            let lowest = all.iter().filter_map(Gate::latency_bound_ms).reduce(f64::min);
+            let shortest = lowest.map_or(0.0, |lowest| lowest / 1_000.0 / capacity.precision);
+            if capacity.step.as_secs_f64() < shortest {
+                return Err(format!(
+                    "within {} s a growing queue does not show that a bound of {} ms is exceeded; give {shortest:.0}s or more as \
+                     --capacity-step, or a higher --capacity-precision",
+                    capacity.step.as_secs_f64(),
+                    lowest.unwrap_or_default()
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// The hosts, in words.
     pub(crate) fn told_hosts(&self) -> String {
         self.hosts.iter().map(|host| &*host.url).collect::<Vec<_>>().join(" and ")
@@ -207,7 +248,13 @@ impl Args {
     pub(crate) fn into_asked(mut self) -> Asked {
         match self.command.take() {
             Some(Command::Merge(merging)) => Asked::Merge(Box::new(merging.into_settings())),
-            None => Asked::Run(Box::new(self.into_settings())),
+            None => {
+                let settings = self.into_settings();
+                if let Err(fault) = settings.check() {
+                    Self::command().error(ErrorKind::ValueValidation, fault).exit();
+                }
+                Asked::Run(Box::new(settings))
+            }
         }
     }
 
@@ -228,6 +275,7 @@ impl Args {
             hosts: self.target.hosts(),
             ca_file: self.target.ca_file,
             users: users.max(1),
+            are_stages_given: !self.stages.is_empty() || !self.user_stages.is_empty(),
             stages,
             run_time: self.run_time,
             rate: self.rate,
@@ -268,12 +316,34 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_pass_is_refused_before_it_is_run() {
+        let table: [(&[&str], &str); 6] = [
+            (&["--max-p99-ms=@2=3"], "no such step"),
+            (&["--stages=1s:1,1s:1", "--max-p99-ms=@3=3"], "no such step"),
+            (&["--find-capacity", "--max-p99-ms=@1=3"], "no such step"),
+            (&["--stages=0s:5"], "no stage lasts"),
+            (&["--freshness-every=0", "--max-seen-p99-ms=3"], "--freshness-every"),
+            (&["--find-capacity", "--capacity-step=1s", "--max-p99-ms=400"], "give 8s or more"),
+        ];
+        for (arguments, expected) in table {
+            let arguments = ["loadtest"].iter().chain(arguments);
+            let fault = Args::parse_from(arguments).into_settings().check().unwrap_err();
+            assert!(fault.contains(expected), "{fault}");
+        }
+        for arguments in [&["--find-capacity"][..], &["--stages=1s:1,1s:1", "--max-p99-ms=@2=3"], &[]] {
+            let arguments = ["loadtest"].iter().chain(arguments);
+            Args::parse_from(arguments).into_settings().check().unwrap();
+        }
+    }
+
+    #[test]
     fn what_is_out_of_range_is_refused_with_what_is_accepted() {
         let table = [
             (["--post-share", "1.5"], "a number from 0 to 1"),
             (["--run-time", "0s"], "a duration from 1s to 24h"),
             (["--max-p99-ms", "put=3"], "KIND=NUMBER"),
-            (["--max-error-rate=-1", "--shared"], "KIND=NUMBER"),
+            (["--max-error-rate=-1", "--shared"], "a share from 0 to 1"),
+            (["--max-error-rate=5", "--shared"], "a share from 0 to 1"),
             (["--rate", "0"], "1..=1000000"),
             (["--speed-up", "2"], "--replay"),
             (["--replay=x", "--speed-up=1e-300"], "a number from 0.001 up"),

@@ -22,6 +22,11 @@ pub(super) struct ReplayArgs {
     #[arg(long = "own-host", value_name = "HOST", requires = "replay")]
     own_hosts: Vec<Host>,
 
+    /// Send the names of the file's users. Without it they get names that only this run uses, so that the number of
+    /// users is proven exactly; with it, it may be anything between what was counted before and what was sent.
+    #[arg(long, requires = "replay")]
+    keep_names: bool,
+
     /// How many seconds of the file are replayed in a second.
     #[arg(long, default_value_t = 3_600.0, value_name = "FACTOR", value_parser = speed_up, requires = "replay")]
     speed_up: f64,
@@ -30,9 +35,9 @@ pub(super) struct ReplayArgs {
 impl ReplayArgs {
     /// None without a file.
     pub(super) fn into_settings(self) -> Option<ReplaySettings> {
-        let Self { replay, replay_format, own_hosts, speed_up } = self;
+        let Self { replay, replay_format, own_hosts, keep_names, speed_up } = self;
         let rules = PageViewRules { own_hosts, ..PageViewRules::default() };
         let reading = Reading { format: replay_format, rules, ..Reading::default() };
-        replay.map(|file| ReplaySettings { file, reading, speed_up })
+        replay.map(|file| ReplaySettings { file, reading, keep_names, speed_up })
     }
 }

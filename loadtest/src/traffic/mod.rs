@@ -135,6 +135,11 @@ impl Traffic {
 
     fn record(&self, kind: Kind, outcome: Outcome, due: Due) {
         let (latency, ended) = (due.at.elapsed(), self.schedule.elapsed());
-        self.recorder.lock().record(due.step, kind, outcome, latency, ended);
+        let mut measured = self.recorder.lock();
+        if outcome == Outcome::Answered && self.schedule.is_over(due.step) {
+            measured.record_late(due.step, kind, latency, ended);
+        } else {
+            measured.record(due.step, kind, outcome, latency, ended);
+        }
     }
 }

@@ -24,9 +24,13 @@ impl Reply {
         serde_json::from_str(&self.body).ok()
     }
 
-    /// Whether some events of a batch may be stored though it was refused.
-    pub(crate) fn is_in_part(&self) -> bool {
-        self.status == StatusCode::SERVICE_UNAVAILABLE && self.problem().is_some_and(|problem| problem.title == IN_PART)
+    /// Whether events may be stored though they were refused: some of a batch, or those that a proxy sent on and lost
+    /// sight of.
+    pub(crate) fn may_be_stored(&self) -> bool {
+        let is_of_a_proxy = matches!(self.status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT);
+        let is_in_part = self.status == StatusCode::SERVICE_UNAVAILABLE
+            && self.problem().is_some_and(|problem| problem.title == IN_PART);
+        is_of_a_proxy || is_in_part
     }
 
     pub(crate) fn is_worth_another_try(&self) -> bool {

@@ -50,6 +50,7 @@ impl Retries {
         other_than: Option<usize>,
     ) -> Result<Exchanged, Box<TransactionError>> {
         let mut may_be_stored = false;
+        let mut other_than = other_than;
         let mut pause = FIRST_PAUSE;
         for left in (0..=self.most).rev() {
             let (place, host) = hosts.next(other_than);
@@ -61,7 +62,9 @@ impl Retries {
                 return Ok(Exchanged { answer, may_be_stored, host: place });
             }
             // Without a connection, nothing was sent.
-            may_be_stored |= answer.map_or_else(|error| !error.is_connect(), |reply| reply.is_in_part());
+            may_be_stored |= answer.map_or_else(|error| !error.is_connect(), |reply| reply.may_be_stored());
+            // The one that failed may be gone.
+            other_than = Some(place);
             self.made.fetch_add(1, Ordering::Relaxed);
             sleep(pause).await;
             pause *= 2;

@@ -48,8 +48,8 @@ impl Load {
         match (self, other) {
             (Self::Users { from, to }, Self::Users { from: other_from, to: other_to })
             | (Self::Rate { from, to }, Self::Rate { from: other_from, to: other_to }) => {
-                *from += other_from;
-                *to += other_to;
+                *from = from.saturating_add(*other_from);
+                *to = to.saturating_add(*other_to);
                 true
             }
             (Self::Times { .. }, Self::Times { .. }) => true,

@@ -21,6 +21,8 @@ pub(crate) struct ReplaySettings {
     pub(crate) file: PathBuf,
     #[serde(skip)]
     pub(crate) reading: Reading,
+    /// Whether users have the names of the file.
+    pub(crate) keep_names: bool,
     /// How many seconds of the file are replayed in a second.
     pub(crate) speed_up: f64,
 }
@@ -84,7 +86,7 @@ impl Replay {
         for event in &mut events {
             event.at = Timestamp::from_millis(event.at.millis() + shift).unwrap_or(Timestamp::MIN);
         }
-        let names = Names::Listed(in_order(visitors));
+        let names = if settings.keep_names { Names::Listed(in_order(visitors)) } else { Names::of_a_run() };
         let sites = Sites::new(in_order(sites));
         Ok(Self { events, times, names, sites, skipped })
     }
@@ -121,6 +123,7 @@ mod tests {
         let settings = ReplaySettings {
             file: file.path().to_owned(),
             reading: Reading { format: "ndjson".parse().unwrap(), ..Reading::default() },
+            keep_names: true,
             speed_up,
         };
         Replay::read(&settings, Timestamp::from_millis(1_800_000_000_000).unwrap())

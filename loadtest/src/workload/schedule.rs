@@ -103,8 +103,8 @@ impl Done {
     /// Adds the same step of another generator. False if it is another one.
     pub(crate) fn add(&mut self, other: &Self) -> bool {
         self.lasted_seconds = self.lasted_seconds.max(other.lasted_seconds);
-        self.due = self.due.zip(other.due).map(|(one, other)| one + other);
-        self.begun += other.begun;
+        self.due = self.due.zip(other.due).map(|(one, other)| one.saturating_add(other));
+        self.begun = self.begun.saturating_add(other.begun);
         self.step.lasts == other.step.lasts && self.step.load.add(&other.step.load)
     }
 
@@ -240,6 +240,11 @@ impl Schedule {
     pub(crate) fn ends_in(&self, step: usize) -> Duration {
         let ends = self.running(step).ends();
         self.start.get().map_or(ends + self.launch, |&start| (start + ends).duration_since(Instant::now()))
+    }
+
+    /// Whether a step makes no more requests.
+    pub(crate) fn is_over(&self, step: usize) -> bool {
+        self.has_ended() || self.elapsed() >= self.running(step).ends()
     }
 
     /// Requests that were begun and are not finished.

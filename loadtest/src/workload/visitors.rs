@@ -41,6 +41,11 @@ pub(crate) enum Names {
 }
 
 impl Names {
+    /// They make the number of users exact.
+    pub(crate) fn of_a_run() -> Self {
+        Self::Own(format!("load-{:016x}", rand::random::<u64>()))
+    }
+
     pub(crate) fn of(&self, visitor: Visitor) -> Cow<'_, str> {
         match self {
             Self::Own(prefix) => format!("{prefix}-{visitor}").into(),

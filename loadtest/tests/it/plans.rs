@@ -1,8 +1,9 @@
 //! Plans of a run: stages, an end before the time, and the search of the capacity.
 
-use std::path::Path;
+use std::{path::Path, process::Stdio, time::Duration};
 
 use serde_json::Value;
+use tokio::time::{sleep, timeout};
 
 use crate::{
     liar::{Liar, Lie},
@@ -81,4 +82,24 @@ async fn the_capacity_is_found_within_its_error_and_twice_the_same() {
         assert!(held <= 200 && failed > 160 && failed * 10 <= held * 13, "{printed}");
         assert!(dir.path().join("capacity.svg").exists());
     }
+}
+
+#[tokio::test]
+async fn a_run_that_waits_for_its_next_request_ends_at_once_when_it_is_told_to() {
+    let liar = Liar::start(Lie::None).await;
+    let mut run = loadtest()
+        .args(["--host", &liar.url, "--users", "16", "--rate", "1", "--run-time", "1h"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while liar.memory().events == 0 {
+        sleep(Duration::from_millis(20)).await;
+    }
+    harness::signal(run.id().unwrap(), "TERM").await.unwrap();
+    // Sixteen users wait for what is due within sixteen seconds.
+    let ended = timeout(Duration::from_secs(10), run.wait()).await.expect("it does not wait for these");
+    assert!(ended.unwrap().success());
+    let (_, printed) = result_of(&run.wait_with_output().await.unwrap());
+    assert!(printed.contains("a signal ended it") && printed.contains("ok     rate"), "{printed}");
 }

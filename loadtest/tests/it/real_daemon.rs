@@ -157,7 +157,7 @@ async fn a_file_is_replayed_to_end_now() {
         writeln!(file, r#"{{"timestamp":{timestamp},"user":"{user}","event":"click"}}"#).unwrap();
     }
     let path = file.path().to_str().unwrap();
-    let arguments = ["--replay", path, "--replay-format", "ndjson", "--speed-up", "6000"];
+    let arguments = ["--replay", path, "--replay-format", "ndjson", "--speed-up", "6000", "--keep-names"];
     for _ in 0..2 {
         let (code, printed) = result_of(&load(daemon.url(), &arguments).await);
         assert_eq!(code, Some(0), "{printed}");
