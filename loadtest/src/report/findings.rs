@@ -65,10 +65,12 @@ impl Judgement {
         Self { name: name.into(), mark, finding, details: Vec::new() }
     }
 
-    /// The first details, and how many more there are.
+    /// The first details, and how many more there are. One more takes no more room than its number.
     pub(super) fn first_details(&self) -> Vec<String> {
-        let mut first: Vec<String> = self.details.iter().take(MOST_DETAILS).map(|detail| line(detail)).collect();
-        if let Some(more @ 1..) = self.details.len().checked_sub(MOST_DETAILS) {
+        let more = self.details.len().saturating_sub(MOST_DETAILS);
+        let shown = if more == 1 { MOST_DETAILS + 1 } else { MOST_DETAILS };
+        let mut first: Vec<String> = self.details.iter().take(shown).map(|detail| line(detail)).collect();
+        if more > 1 {
             first.push(format!("and {more} more"));
         }
         first
@@ -303,6 +305,18 @@ pub(super) mod tests {
             requests: vec![("POST current".to_owned(), summary.clone()), ("all".to_owned(), summary)],
             complaints: vec![format!("POST current was answered 503 {text}")],
             files: Some((PathBuf::from("report"), vec!["report.json", "latency.svg"])),
+        }
+    }
+
+    #[test]
+    fn a_number_of_more_details_stands_for_two_or_more() {
+        for (details, lines, last) in [(20, 20, "fault"), (21, 21, "fault"), (22, 21, "and 2 more")] {
+            let judgement = Judgement {
+                details: vec!["fault".to_owned(); details],
+                ..Judgement::new("ledger", false, String::new())
+            };
+            let first = judgement.first_details();
+            assert_eq!((first.len(), first.last().unwrap().as_str()), (lines, last));
         }
     }
 
