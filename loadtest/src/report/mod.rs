@@ -213,10 +213,12 @@ impl Report {
         pictures
     }
 
-    /// The names of what a run writes to the folder of its reports.
+    /// The names of what was written to the folder of the reports.
     fn files(&self) -> Vec<&'static str> {
+        // Goose writes of the run that it makes, and a merge makes none.
+        let goose = (self.record.runs.len() == 1).then_some(GOOSE);
         let capacity = self.record.capacity.as_ref().map(|_| pictures::CAPACITY);
         let comparison = self.comparison.as_ref().map(|_| pictures::COMPARISON);
-        [JSON, GOOSE].into_iter().chain(pictures::ALWAYS).chain(capacity).chain(comparison).collect()
+        [JSON].into_iter().chain(goose).chain(pictures::ALWAYS).chain(capacity).chain(comparison).collect()
     }
 }

@@ -38,9 +38,17 @@ async fn three_generators_at_the_same_time_are_proven_together() {
     let reports = three_runs(daemon.url(), dir.path()).await;
     let merged = dir.path().join("merged");
     for host in [&["--host", daemon.url()][..], &[]] {
-        let arguments = [host, &["--max-error-rate", "0", "--report-dir", merged.to_str().unwrap()]].concat();
+        let summary = merged.join("summary.md");
+        let outputs = ["--report-dir", merged.to_str().unwrap(), "--summary", summary.to_str().unwrap()];
+        let arguments = [host, &["--max-error-rate", "0"], &outputs].concat();
         let (code, printed) = merge(&reports, &arguments).await;
         assert_eq!(code, Some(0), "{printed}");
+        let summary = std::fs::read_to_string(&summary).unwrap();
+        let (_, files) = summary.rsplit_once("Files: ").unwrap();
+        for name in files.trim_end().trim_end_matches('.').split(", ") {
+            let target = name.rsplit('(').next().unwrap().trim_end_matches(')');
+            assert!(merged.join(target).exists(), "{target}: {files}");
+        }
         let hours = database.store().brute_force_counts().await.unwrap();
         let stored: u64 = hours.iter().map(|(_, counts)| counts.clicks + counts.impressions).sum();
         let report: Value = serde_json::from_slice(&std::fs::read(merged.join("report.json")).unwrap()).unwrap();
