@@ -92,9 +92,12 @@ fn seconds(duration: Duration) -> String {
 
 fn write_suite<W: Write>(writer: &mut Writer<W>, name: &str, cases: &[Case], findings: &Findings) -> io::Result<()> {
     let attributes = sums(name, cases.iter(), findings.lasted);
+    let skipped = cases.iter().filter(|case| matches!(case.outcome, Outcome::Skipped(_))).count();
     let suite = writer
         .create_element("testsuite")
         .with_attributes(attributes.iter().map(|(key, value)| (*key, value.as_str())))
+        // Jenkins' schema has this one here, and not for all suites.
+        .with_attribute(("skipped", skipped.to_string().as_str()))
         .with_attribute(("timestamp", findings.began_at.to_rfc3339_opts(SecondsFormat::Secs, true).as_str()));
     if cases.is_empty() {
         return suite.write_empty().map(drop);
