@@ -19,6 +19,11 @@ impl Pipeline {
     /// Checks that the files can be written: otherwise a long run would fail at its end.
     pub(crate) fn prepare(&self) -> Result<(), Unwritable> {
         let Self { junit, summary, step_summary, .. } = self;
+        if let (Some(junit), Some(summary)) = (junit, summary)
+            && is_one(junit, summary)
+        {
+            return Err(Unwritable::file(SUMMARY, summary, io::Error::other("--junit names the same file")));
+        }
         for (of, path) in [(JUNIT, junit), (SUMMARY, summary), (STEP_SUMMARY, step_summary)] {
             if let Some(path) = path {
                 std::fs::create_dir_all(folder(path))
@@ -63,6 +68,12 @@ impl Pipeline {
         .flatten()
         .collect()
     }
+}
+
+/// A file need not be there yet.
+fn is_one(path: &Path, other: &Path) -> bool {
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    absolute(path) == absolute(other)
 }
 
 fn folder(path: &Path) -> &Path {

@@ -97,6 +97,17 @@ async fn a_file_that_cannot_be_written_is_an_error_before_the_run() {
 }
 
 #[tokio::test]
+async fn the_two_formats_need_a_file_each() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = loadtest();
+    command.args(["--host", "http://127.0.0.1:1", "--junit", "verdict", "--summary", "./verdict"]);
+    let (code, printed) = result_of(&command.current_dir(dir.path()).output().await.unwrap());
+    assert_eq!(code, Some(2), "{printed}");
+    assert!(printed.contains("--junit names the same file; give a file that can be written as --summary"), "{printed}");
+    assert!(!printed.contains("is analyticsd running?"), "{printed}");
+}
+
+#[tokio::test]
 async fn the_verdict_is_printed_and_the_other_files_are_written_even_if_one_cannot_be() {
     for (lie, expected) in [(Lie::None, 2), (Lie::Loses, 1)] {
         let dir = tempfile::tempdir().unwrap();
