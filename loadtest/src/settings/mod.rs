@@ -346,6 +346,8 @@ mod tests {
             (["--max-error-rate=5", "--shared"], "a share from 0 to 1"),
             (["--rate", "0"], "1..=1000000"),
             (["--speed-up", "2"], "--replay"),
+            (["--dashboard=8080", "--shared"], "IP-ADDRESS:PORT, such as 127.0.0.1:8090"),
+            (["--dashboard=localhost:8080", "--shared"], "IP-ADDRESS:PORT"),
             (["--replay=x", "--speed-up=1e-300"], "a number from 0.001 up"),
         ];
         for (arguments, expected) in table {
