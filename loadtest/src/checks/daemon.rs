@@ -28,8 +28,11 @@ pub(crate) enum AskError {
     NoAnswer { url: String, cause: String },
     #[error("no TLS connection to {url}: {cause}")]
     Tls { url: String, cause: String },
-    #[error("{url} answered {answer} instead of the counts of an hour")]
-    NoCounts { url: String, answer: String },
+    /// It says in a problem document what was wrong. Neither ends with a period, so that advice can follow.
+    #[error("{url} answered {status}: {title}: {detail}")]
+    Refused { url: String, status: StatusCode, title: String, detail: String },
+    #[error("{url} answered {status} and {excerpt:?}, which is not what analyticsd answers")]
+    Foreign { url: String, status: StatusCode, excerpt: String },
     #[error("{url}: {detail}")]
     NoSite { url: String, detail: String },
 }
@@ -102,14 +105,13 @@ impl Daemon {
 
 impl AskError {
     fn unexpected(url: String, status: StatusCode, body: &str) -> Self {
-        match serde_json::from_str::<Problem>(body) {
-            Ok(problem) if problem.parameter.as_deref() == Some(SiteName::PARAMETER) => {
-                Self::NoSite { url, detail: problem.detail }
-            }
-            _ => {
-                let excerpt: String = body.chars().take(120).collect();
-                Self::NoCounts { url, answer: format!("{status} and {excerpt:?}") }
-            }
+        let Ok(Problem { title, detail, parameter, .. }) = serde_json::from_str(body) else {
+            return Self::Foreign { url, status, excerpt: body.chars().take(120).collect() };
+        };
+        let detail = detail.trim_end_matches('.').to_owned();
+        match parameter.as_deref() {
+            Some(SiteName::PARAMETER) => Self::NoSite { url, detail },
+            _ => Self::Refused { url, status, title, detail },
         }
     }
 }

@@ -11,6 +11,7 @@ mod rounds;
 use std::sync::Arc;
 
 use goose::prelude::*;
+use reqwest::StatusCode;
 use thiserror::Error;
 
 pub(crate) use self::capacity::{Capacity, CapacitySettings};
@@ -66,7 +67,16 @@ fn advice(error: &AskError) -> &'static str {
         AskError::NoSite { .. } => {
             ". Or start the daemon with --new-sites, and give a token that may write to all sites: then events make them"
         }
-        AskError::NoAnswer { .. } | AskError::NoCounts { .. } => {
+        AskError::Refused { status, .. } | AskError::Foreign { status, .. }
+            if [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(status) =>
+        {
+            "; give --token or ANALYTICS_TOKEN, with the scopes write and read"
+        }
+        AskError::Refused { status, .. } | AskError::Foreign { status, .. } if *status == StatusCode::NOT_FOUND => {
+            "; the path in --host is wrong, or another server listens there"
+        }
+        AskError::Refused { .. } => "",
+        AskError::NoAnswer { .. } | AskError::Foreign { .. } => {
             "; is analyticsd running? Start it with `analyticsd --embedded`, or point --host at it"
         }
     }

@@ -40,6 +40,7 @@ async fn an_unknown_site_is_named_with_what_makes_it() {
     for part in ["no site load-1", "analytics-cli site create load-1", "--new-sites"] {
         assert!(printed.contains(part), "{part}: {printed}");
     }
+    assert!(!printed.contains(".."), "{printed}");
 }
 
 #[tokio::test]

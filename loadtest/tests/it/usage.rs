@@ -1,3 +1,7 @@
+use db::{AccessTokens, Flavour, NewAccessToken};
+use harness::{Daemon, TestDatabase};
+use model::access::{IssuedToken, Scope};
+
 use crate::{load, loadtest, result_of};
 
 #[tokio::test]
@@ -5,6 +9,32 @@ async fn where_no_server_is_there_is_no_run() {
     let (code, printed) = result_of(&load("http://127.0.0.1:1", &["--run-time", "1s"]).await);
     assert_eq!(code, Some(2), "{printed}");
     assert!(printed.contains("is analyticsd running?"), "{printed}");
+}
+
+#[tokio::test]
+async fn a_refusal_before_the_run_is_told_in_the_words_of_the_daemon_and_with_what_to_do() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let issued = IssuedToken::secret([7; IssuedToken::RANDOM_BYTES]);
+    let token = NewAccessToken::new(&issued, "load".parse().unwrap(), [Scope::Write].into_iter().collect());
+    assert!(AccessTokens(database.store()).create(&token).await.unwrap());
+    let daemon = Daemon::start(database.url()).await;
+    let token_advice = "; give --token or ANALYTICS_TOKEN, with the scopes write and read";
+    for (path, token, parts) in [
+        ("", "", ["401 Unauthorized: Token missing: This needs a token with the scope read", token_advice]),
+        ("", &issued.text, ["403 Forbidden: ", token_advice]),
+        ("/elsewhere", &issued.text, ["404 Not Found: ", "; the path in --host is wrong"]),
+    ] {
+        let mut command = loadtest();
+        command.args(["--host", &format!("{}{path}", daemon.url()), "--run-time", "1s"]);
+        let (code, printed) = result_of(&command.env("ANALYTICS_TOKEN", token).output().await.unwrap());
+        assert_eq!(code, Some(2), "{printed}");
+        for part in parts {
+            assert!(printed.contains(part), "{part}: {printed}");
+        }
+        for part in ["is analyticsd running?", "\"title\"", "\\\"", ".;"] {
+            assert!(!printed.contains(part), "{part}: {printed}");
+        }
+    }
 }
 
 #[tokio::test]
