@@ -89,16 +89,19 @@ async fn what_compose_starts_is_waited_for_loaded_and_ended() {
     gate.env("DOCKER", "engine").env("INPUT_COMPOSE_FILE", "mine.yml").env("INPUT_HOST", daemon.url());
     let (code, printed) = machine.run(gate.env("LOADTEST", env!("CARGO_BIN_EXE_loadtest"))).await;
     assert_eq!(code, Some(0), "{printed}");
-    let compose = |arguments: &str| format!("compose --file mine.yml {arguments}\n");
+    let asked = machine.read("asked");
+    let project = asked.split(' ').nth(2).unwrap();
+    assert!(project.starts_with("load-gate-"), "a project of its own is ended, and none of the user's: {asked}");
+    let compose = |arguments: &str| format!("compose --project-name {project} --file mine.yml {arguments}\n");
     let expected = ["up --detach --build", "logs --no-color", "down --volumes"].map(compose).concat();
-    assert_eq!(machine.read("asked"), expected);
+    assert_eq!(asked, expected);
     assert!(machine.path("loadtest-report/compose.log").exists());
 }
 
 #[tokio::test]
 async fn what_compose_cannot_start_is_ended_and_nothing_is_loaded() {
     let machine = Machine::new();
-    let engine = "echo \"$4\" >>asked; echo 'the log of the daemon'; [ \"$4\" != up ]";
+    let engine = "echo \"$6\" >>asked; echo 'the log of the daemon'; [ \"$6\" != up ]";
     add_program(&machine.path("bin/docker"), engine);
     let (code, printed) = machine.run(machine.gate().env("LOADTEST", "/bin/false")).await;
     assert_eq!(code, Some(2), "{printed}");
@@ -112,7 +115,7 @@ async fn the_program_of_a_release_is_taken_if_its_sum_is_right_and_kept() {
     let machine = Machine::new();
     let release = machine.path("releases/v9.8.7");
     let name = "analytics-9.8.7-x86_64-linux-gnu";
-    add_program(&release.join(name).join("bin/loadtest"), "echo \"released: $*\"");
+    add_program(&release.join(name).join("bin/loadtest"), "echo \"released: $*\"; echo >\"$6\"");
     add_program(&machine.path("bin/cargo"), "echo cargo was asked >&2; exit 1");
     let pack = format!("tar czf {name}.tar.gz {name} && sha256sum {name}.tar.gz >SHA256SUMS");
     assert!(Command::new("sh").args(["-ec", &pack]).current_dir(&release).status().await.unwrap().success());
@@ -129,6 +132,7 @@ async fn the_program_of_a_release_is_taken_if_its_sum_is_right_and_kept() {
         for _ in 0..2 {
             let (code, printed) = machine.run(&mut gate()).await;
             assert_eq!(code, Some(0), "{printed}");
+            assert!(printed.contains("waiting for http://127.0.0.1:1, try 1 of 120"), "{printed}");
             assert!(printed.contains("released: --host http://127.0.0.1:1 --report-dir loadtest-report"), "{printed}");
             assert!(!printed.contains("cargo was asked"), "{printed}");
             let _ = fs::remove_dir_all(&release);
@@ -136,7 +140,7 @@ async fn the_program_of_a_release_is_taken_if_its_sum_is_right_and_kept() {
     }
     fs::remove_dir_all(machine.path("root")).unwrap();
     let (code, printed) = machine.run(&mut gate()).await;
-    assert_eq!(code, Some(1), "{printed}");
+    assert_eq!(code, Some(2), "{printed}");
     assert!(printed.contains("cargo was asked"), "{printed}");
 }
 
@@ -152,9 +156,84 @@ async fn a_released_program_with_another_sum_is_not_run() {
     let releases = format!("file://{}", machine.path("releases").display());
     let mut gate = machine.gate();
     gate.env("INPUT_RELEASES", releases).env("INPUT_RELEASE", "v9.8.7").env("INPUT_HOST", "http://127.0.0.1:1");
-    let (code, printed) = machine.run(&mut gate).await;
-    assert_eq!(code, Some(1), "{printed}");
+    let temporary = machine.path("temporary");
+    fs::create_dir(&temporary).unwrap();
+    let (code, printed) = machine.run(gate.env("TMPDIR", &temporary)).await;
+    assert_eq!(code, Some(2), "{printed}");
     assert!(printed.contains("cargo was asked"), "{printed}");
+    assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0, "nothing is left behind");
+}
+
+#[tokio::test]
+async fn a_release_that_cannot_be_unpacked_is_not_run() {
+    let machine = Machine::new();
+    let release = machine.path("releases/v9.8.7");
+    fs::create_dir_all(&release).unwrap();
+    let name = "analytics-9.8.7-x86_64-linux-gnu.tar.gz";
+    let pack = format!("echo 'no archive' >{name} && sha256sum {name} >SHA256SUMS");
+    assert!(Command::new("sh").args(["-ec", &pack]).current_dir(&release).status().await.unwrap().success());
+    add_program(&machine.path("bin/cargo"), "echo cargo was asked >&2; exit 1");
+    let releases = format!("file://{}", machine.path("releases").display());
+    let mut gate = machine.gate();
+    gate.env("INPUT_RELEASES", releases).env("INPUT_RELEASE", "v9.8.7").env("INPUT_HOST", "http://127.0.0.1:1");
+    let (code, printed) = machine.run(&mut gate).await;
+    assert_eq!(code, Some(2), "{printed}");
+    assert!(printed.contains("cargo was asked") && !machine.path("root/sum").exists(), "{printed}");
+}
+
+/// In a folder with the files of an earlier run.
+async fn ends_without_a_verdict(machine: &Machine, gate: &mut Command, reason: &str) -> String {
+    let reports = machine.path("loadtest-report");
+    fs::create_dir(&reports).unwrap();
+    for name in ["report.json", "junit.xml", "summary.md", "latency.svg", "notes.txt"] {
+        fs::write(reports.join(name), "of an earlier run").unwrap();
+    }
+    let (code, printed) = machine.run(gate.env("GITHUB_ACTIONS", "true")).await;
+    assert_eq!(code, Some(2), "{printed}");
+    let errors: Vec<&str> = printed.lines().filter(|line| line.starts_with("::error ")).collect();
+    assert!(matches!(errors[..], [error] if error.contains(reason)), "{printed}");
+    assert_eq!(machine.read("step").lines().count(), 1);
+    assert!(machine.read("step").contains(reason), "{}", machine.read("step"));
+    let left: Vec<_> = fs::read_dir(&reports).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["notes.txt"]);
+    printed
+}
+
+#[tokio::test]
+async fn an_end_without_a_verdict_is_an_error_of_the_pipeline_and_leaves_nothing_of_earlier_runs() {
+    let machine = Machine::new();
+    let (mut gate, liar) = (machine.gate(), Liar::start(Lie::None).await);
+    gate.env("LOADTEST", env!("CARGO_BIN_EXE_loadtest")).env("INPUT_HOST", &liar.url);
+    gate.env("INPUT_ARGUMENTS", "--no-such-flag");
+    let printed = ends_without_a_verdict(&machine, &mut gate, "loadtest ended without a verdict").await;
+    assert!(printed.contains("unexpected argument '--no-such-flag'"), "{printed}");
+}
+
+#[tokio::test]
+async fn a_machine_without_cargo_is_told_what_to_install() {
+    let machine = Machine::new();
+    let tools = ["sh", "dirname", "find", "sha256sum", "sort", "cut", "cat", "mkdir", "rm", "uname"];
+    for tool in tools {
+        let path = std::env::var_os("PATH").unwrap();
+        let tool_path = std::env::split_paths(&path).map(|folder| folder.join(tool)).find(|path| path.exists());
+        std::os::unix::fs::symlink(tool_path.unwrap(), machine.path("bin").join(tool)).unwrap();
+    }
+    let mut gate = machine.gate();
+    gate.env("PATH", machine.path("bin")).env("INPUT_HOST", "http://127.0.0.1:1");
+    ends_without_a_verdict(&machine, &mut gate, "install Rust").await;
+}
+
+#[tokio::test]
+async fn a_baseline_where_the_run_writes_is_refused_and_stays() {
+    let machine = Machine::new();
+    fs::create_dir(machine.path("loadtest-report")).unwrap();
+    fs::write(machine.path("loadtest-report/report.json"), "{}").unwrap();
+    let mut gate = machine.gate();
+    gate.env("LOADTEST", "/bin/false").env("INPUT_BASELINE", "loadtest-report/report.json");
+    let (code, printed) = machine.run(&mut gate).await;
+    assert_eq!(code, Some(2), "{printed}");
+    assert!(printed.contains("error: baseline is within loadtest-report"), "{printed}");
+    assert_eq!(machine.read("loadtest-report/report.json"), "{}");
 }
 
 #[tokio::test]
