@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::plan::{Side, Step};
@@ -228,8 +228,11 @@ impl Schedule {
         self.ended_early.get().map(String::as_str)
     }
 
-    /// Sleeps until this time, or until the run ends.
+    /// Sleeps until this time, or until the run ends. Then there is nothing to do, so it still sleeps a little.
     pub(crate) async fn sleep_until(&self, time: Instant) {
+        if self.has_ended() {
+            return sleep(REST).await;
+        }
         tokio::select! {
             () = sleep_until(time) => (),
             () = self.ended.cancelled() => (),
