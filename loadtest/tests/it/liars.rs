@@ -84,7 +84,8 @@ async fn a_server_that_answers_reads_with_anything_but_counts_fails() {
 #[tokio::test]
 async fn writes_are_looked_for_however_many_users_make_them() {
     // Each of the four makes no more than five.
-    let arguments = ["--rate", "20", "--run-time", "1s", "--post-share", "1", "--freshness-every", "10"];
+    let arguments =
+        ["--rate", "20", "--run-time", "1s", "--post-share", "1", "--post-current", "1", "--freshness-every", "10"];
     let (code, printed) = result_of(&load(&Liar::start(Lie::None).await.url, &arguments).await);
     assert_eq!(code, Some(0), "{printed}");
     assert!(printed.contains("2 writes were read back"), "{printed}");
