@@ -1,7 +1,8 @@
 //! Loads a running analyticsd as its users do, and checks whether every acknowledged event was counted, once, and
 //! seen by every later read.
 //!
-//! - `run` puts these together, `merge` judges several runs together, `baseline` reads earlier ones, `progress` reports meanwhile, `report` writes the results;
+//! - `run` puts these together, and `progress` reports meanwhile;
+//! - `merge` judges several runs together, `baseline` reads earlier ones, `report` writes the results;
 //! - `requests` writes the paths and bodies of requests;
 //! - `traffic` makes the requests through goose and checks each answer;
 //! - `checks` decides whether the run was right;

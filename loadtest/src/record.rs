@@ -1,3 +1,5 @@
+//! What was seen in a run, as report.json keeps it: reports are made of it, and those of several runs can be added.
+
 use std::{
     fs, io,
     path::{Path, PathBuf},

@@ -1,6 +1,6 @@
 //! Whether the run was right: `before` looks what there is, `daemon` asks for it, `ledger` knows what must be counted,
 //! within `bounds`, `verdict` compares it with the daemon, `gates` compares the measurements with the command line,
-//! `outlook` while the run goes on.
+//! `outlook` while the run goes on, and `comparison` compares them with those of another run.
 
 pub(crate) mod before;
 pub(crate) mod bounds;

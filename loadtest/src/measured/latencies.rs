@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 /// The longest that a request may take is a minute and a half.
 const LONGEST: Duration = Duration::from_secs(90);
 
-/// How long requests took. It takes room for the longest latency that was seen, some 20 KiB for a tenth of a second.
+/// How long requests took. It takes room for the longest latency that was seen, some 64 KiB for a tenth of a second.
 ///
 /// A report keeps it as the Base64 text of [HdrHistogram's] compressed format, in microseconds.
 ///
