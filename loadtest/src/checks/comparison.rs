@@ -63,7 +63,7 @@ pub(crate) struct Comparison {
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Compared {
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "name")]
     pub(crate) figure: Figure,
     #[serde(serialize_with = "text")]
     pub(crate) requests: Selection,
@@ -257,6 +257,11 @@ fn outside(ratios: usize) -> usize {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is cut off at 0")]
     let outside = (mean - DEVIATIONS * deviation).max(0.0) as usize;
     outside
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference to the field")]
+fn name<S: Serializer>(figure: &Figure, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(figure.name())
 }
 
 fn text<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::Instant;
 
 use super::ending;
 use crate::{
@@ -20,7 +20,6 @@ pub(super) const LONGEST: Duration = Duration::from_mins(30);
 
 /// After a rate that was too much, the requests in flight have so long to finish before the next one begins.
 const RECOVERY: Duration = Duration::from_secs(10);
-const PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct CapacitySettings {
@@ -99,12 +98,7 @@ async fn attempt(traffic: &Traffic, step: Step, gates: &Gates) -> Tried {
     let watch = Watch::begin();
     let place = traffic.schedule.add(step);
     traffic.schedule.sleep_until(Instant::now() + traffic.schedule.ends_in(place)).await;
-    let finished = async {
-        while traffic.schedule.in_flight() > 0 {
-            sleep(PAUSE).await;
-        }
-    };
-    let all_finished = timeout(RECOVERY, finished).await.is_ok();
+    let all_finished = ending::all_finished(traffic, RECOVERY).await;
     let generator = watch.end().await;
     let planned = traffic.schedule.planned().swap_remove(place).done;
     let measured = traffic.recorder.lock();

@@ -45,15 +45,20 @@ pub(super) async fn until_begun(traffic: &Traffic) {
     }
 }
 
-/// Lets the requests in flight finish, and ends the run.
-pub(super) async fn end(traffic: &Traffic) {
-    traffic.schedule.end();
+/// Waits for the requests in flight, and returns whether all finished in that time.
+pub(super) async fn all_finished(traffic: &Traffic, patience: Duration) -> bool {
     let finished = async {
         while traffic.schedule.in_flight() > 0 {
             sleep(IN_FLIGHT).await;
         }
     };
-    let _ = timeout(LONGEST_REQUEST, finished).await;
+    timeout(patience, finished).await.is_ok()
+}
+
+/// Lets the requests in flight finish, and ends the run.
+pub(super) async fn end(traffic: &Traffic) {
+    traffic.schedule.end();
+    all_finished(traffic, LONGEST_REQUEST).await;
     goose::trigger_killswitch("the run is over");
 }
 

@@ -87,8 +87,7 @@ async fn counters(
     let mut counters = Counters { new: counter(settings.hosts.clone(), Arc::clone(&ledger)), old: None };
     if let Some(Comparing { host, .. }) = &settings.comparing {
         let old = daemons(std::slice::from_ref(host), trust)?;
-        // What others write is no sign. Each of two ledgers without an upper bound is right whatever the other does.
-        let is_one = !settings.shared && begin.is_one_counter(&new[0], &old[0], &ledger).await?;
+        let is_one = begin.is_one_counter(&new[0], &old[0], &ledger).await?;
         let ledger = if is_one { ledger } else { Arc::new(begin.ledger(&old, hours).await?) };
         counters.old = Some(counter(vec![host.clone()], ledger));
     }

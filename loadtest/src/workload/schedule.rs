@@ -213,11 +213,12 @@ impl Schedule {
         self.ended.cancel();
     }
 
-    /// The same before the plan is done, for this reason. False if it has ended already.
-    pub(crate) fn end_early(&self, why: String) -> bool {
-        let is_early = !self.has_ended() && self.ended_early.set(why).is_ok();
-        self.end();
-        is_early
+    /// The same before the plan is done, for this reason. Nothing changes if the run has ended already.
+    pub(crate) fn end_early(&self, why: String) {
+        if !self.has_ended() {
+            let _ = self.ended_early.set(why);
+            self.end();
+        }
     }
 
     pub(crate) fn has_ended(&self) -> bool {
