@@ -10,7 +10,7 @@ use thiserror::Error;
 use crate::{
     checks::{
         comparison::{Comparison, Pair, Sample, Spread},
-        gates::Judged,
+        gates::{Bounds, Judged},
     },
     measured::Measured,
     record::{ReadError, Record},
@@ -81,7 +81,13 @@ impl Baseline {
     pub(crate) fn judge_errors(&self, measured: &Measured) -> Judged {
         let error_rate = measured.of(None, Selection::default()).error_rate();
         let met = error_rate <= self.error_rate;
-        Judged::new("error rate, against that of the earlier runs,".to_owned(), self.error_rate, Some(error_rate), met)
+        Judged::new(
+            "error rate, as in the earlier runs,".to_owned(),
+            Bounds::Most,
+            self.error_rate,
+            Some(error_rate),
+            met,
+        )
     }
 }
 

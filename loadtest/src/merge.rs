@@ -44,7 +44,7 @@ pub(crate) async fn merge(settings: MergeSettings) -> Result<Report, MergeError>
         let other = Record::read(&path)?;
         record.merge(&other).map_err(|error| MergeError::NotMerged(path.clone(), first.clone(), error))?;
     }
-    record.ledger.conclude();
+    record.ledger.conclude(record.runs.len());
     if !hosts.is_empty() {
         let (sites, sent) = record.ledger.sent();
         let requests = Requests { names: Names::Own(String::new()), sites };

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use utoipa::ToSchema;
 
-use crate::Hour;
+use crate::{EventKind, Hour};
 
 /// The exact counts of one hour; all zero for an hour without events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -15,6 +15,16 @@ pub struct HourCounts {
     pub clicks: u64,
     /// Impressions.
     pub impressions: u64,
+}
+
+impl HourCounts {
+    /// The events of this kind.
+    pub fn of(self, kind: EventKind) -> u64 {
+        match kind {
+            EventKind::Click => self.clicks,
+            EventKind::Impression => self.impressions,
+        }
+    }
 }
 
 /// Of shards, which have no visitor in common.

@@ -141,6 +141,13 @@ impl Events {
         }
     }
 
+    pub(crate) fn count(self, kind: EventKind) -> u64 {
+        match kind {
+            EventKind::Click => self.clicks,
+            EventKind::Impression => self.impressions,
+        }
+    }
+
     pub(crate) fn sum(self) -> u64 {
         self.clicks + self.impressions
     }

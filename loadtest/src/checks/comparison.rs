@@ -162,7 +162,7 @@ impl Comparison {
                 format!("which noise may explain: of fewer than {KNOWN_NOISE} pairs, {bound} decides")
             }
         });
-        Some(Judged { note, ..Judged::of_ratio(gate.to_string(), asked, median, met) })
+        Some(Judged { note, ..Judged::of_ratio(gate, asked, median, met) })
     }
 }
 

@@ -71,6 +71,10 @@ pub(crate) struct Judged {
     /// The figure, and the requests that it is of.
     pub(crate) gate: String,
     pub(crate) bound: f64,
+    #[serde(skip)]
+    pub(super) bounds: Bounds,
+    /// Of the bound and of what was measured; empty for a number of things and a share.
+    pub(super) unit: &'static str,
     /// None if too few requests were answered; then the gate is missed.
     pub(crate) measured: Option<f64>,
     pub(crate) met: bool,
@@ -81,26 +85,37 @@ pub(crate) struct Judged {
 }
 
 impl Judged {
-    pub(crate) fn new(gate: String, bound: f64, measured: Option<f64>, met: bool) -> Self {
-        Self { gate, bound, measured, met, note: None, proof: Proof::Itself }
+    pub(crate) fn new(gate: String, bounds: Bounds, bound: f64, measured: Option<f64>, met: bool) -> Self {
+        Self { gate, bound, bounds, unit: "", measured, met, note: None, proof: Proof::Itself }
     }
 
     /// What is asked.
     pub(crate) fn name(&self) -> String {
-        format!("{} is bounded by {}", self.gate, self.bound)
+        let bounds = match self.bounds {
+            Bounds::Most => "at most",
+            Bounds::Least => "at least",
+        };
+        format!("{} {bounds} {}", self.gate, self.told(self.bound))
     }
 
     pub(crate) fn finding(&self) -> String {
         let measured = self.measured.map_or_else(
             || "too few requests were answered to measure it".to_owned(),
-            |measured| format!("it is {measured:.4}"),
+            |measured| format!("it was {}", self.told(measured)),
         );
         let note = self.note.as_ref().map(|note| format!("; {note}")).unwrap_or_default();
         format!("{measured}{note}")
     }
 
-    pub(super) fn of_ratio(gate: String, bound: f64, measured: Option<f64>, met: bool) -> Self {
-        Self { proof: Proof::Ratio, ..Self::new(gate, bound, measured, met) }
+    pub(super) fn of_ratio(gate: &Gate, bound: f64, measured: Option<f64>, met: bool) -> Self {
+        Self { proof: Proof::Ratio, ..Self::new(gate.to_string(), gate.figure.bounds(), bound, measured, met) }
+    }
+
+    /// A number with its unit, and no more digits than say something.
+    fn told(&self, number: f64) -> String {
+        let rounded = (number * 10_000.0).round() / 10_000.0;
+        let separator = if self.unit.is_empty() { "" } else { " " };
+        format!("{rounded}{separator}{}", self.unit)
     }
 
     /// A gate that is met proves nothing if a slower generator would have met it too. What it is late makes latencies
@@ -119,6 +134,13 @@ impl Judged {
             self.note = Some(format!("which proves nothing, since the generator was the bottleneck: {why}"));
         }
     }
+}
+
+/// On which side of its bound a figure must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bounds {
+    Most,
+    Least,
 }
 
 /// What a gate that is met takes for granted of the generator.
@@ -172,13 +194,24 @@ impl Figure {
         !matches!(self, Self::Rate | Self::ErrorRate)
     }
 
+    pub(crate) fn unit(self) -> &'static str {
+        if self.is_of_latency() { "ms" } else { "" }
+    }
+
     /// Whether more of it is better.
     pub(crate) fn is_rate(self) -> bool {
         self == Self::Rate
     }
 
+    pub(crate) fn bounds(self) -> Bounds {
+        if self.is_rate() { Bounds::Least } else { Bounds::Most }
+    }
+
     pub(crate) fn keeps(self, measured: f64, bound: f64) -> bool {
-        if self.is_rate() { measured >= bound } else { measured <= bound }
+        match self.bounds() {
+            Bounds::Least => measured >= bound,
+            Bounds::Most => measured <= bound,
+        }
     }
 }
 
@@ -229,13 +262,14 @@ pub(crate) fn judge_one(
     let measured = gate.measure(measured, lasted);
     let met = measured.is_some_and(|measured| gate.figure.keeps(measured, bound));
     let proof = if gate.figure.is_of_latency() { Proof::Latency } else { Proof::Itself };
-    Judged { proof, ..Judged::new(gate.to_string(), bound, measured, met) }
+    let unit = gate.figure.unit();
+    Judged { unit, proof, ..Judged::new(gate.to_string(), gate.figure.bounds(), bound, measured, met) }
 }
 
 impl fmt::Display for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.figure == Figure::SeenP99 {
-            return f.write_str("p99, ms, from sending an event to reading it");
+            return f.write_str("p99 from sending an event to reading it");
         }
         let of = match self.bound {
             Bound::Number(_) => "",
@@ -247,8 +281,7 @@ impl fmt::Display for Gate {
 
 impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())?;
-        if self.is_of_latency() { f.write_str(", ms,") } else { Ok(()) }
+        f.write_str(self.name())
     }
 }
 

@@ -12,7 +12,10 @@ use std::{
 
 use model::HourCounts;
 
-use super::bounds::{Bounds, Events, Rules, Sent};
+use super::{
+    bounds::{Bounds, Events, Rules, Sent},
+    sightings::{Sightings, When},
+};
 use crate::workload::{mix::PlannedEvent, sites::SiteHour, visitors::Visitor};
 
 /// Takes some 30 bytes for each visitor of each hour.
@@ -20,6 +23,7 @@ use crate::workload::{mix::PlannedEvent, sites::SiteHour, visitors::Visitor};
 pub(crate) struct Ledger {
     rules: Rules,
     pages: Mutex<HashMap<SiteHour, Page>>,
+    sightings: Mutex<Sightings>,
 }
 
 #[derive(Debug, Default)]
@@ -51,7 +55,7 @@ impl Ledger {
     /// Begins with the counts of these hours. Other hours begin at zero.
     pub(crate) fn new(before: HashMap<SiteHour, HourCounts>, rules: Rules) -> Self {
         let pages = before.into_iter().map(|(hour, before)| (hour, Page { before, ..Page::default() })).collect();
-        Self { rules, pages: Mutex::new(pages) }
+        Self { rules, pages: Mutex::new(pages), sightings: Mutex::default() }
     }
 
     /// To be called before events are sent.
@@ -97,7 +101,21 @@ impl Ledger {
         sent
     }
 
-    fn sent(&self, hour: SiteHour) -> Sent {
+    /// Whether other parts of the run must be known to judge a read wholly.
+    pub(crate) fn is_of_a_part(&self) -> bool {
+        self.rules.part
+    }
+
+    /// Keeps what was read for when the other parts of the run are known.
+    pub(crate) fn saw(&self, when: When, acknowledged: u64, counted: u64) {
+        self.sightings.lock().unwrap_or_else(PoisonError::into_inner).add(when, acknowledged, counted);
+    }
+
+    pub(crate) fn sightings(&self) -> Sightings {
+        self.sightings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn sent(&self, hour: SiteHour) -> Sent {
         self.pages().get(&hour).map(Page::sent).unwrap_or_default()
     }
 

@@ -10,6 +10,7 @@ use crate::{
         bounds::{Bounds, Rules, Sent},
         daemon::Daemon,
         ledger::Ledger,
+        sightings::{Sightings, When},
     },
     requests::Requests,
     workload::sites::{SiteHour, Sites},
@@ -22,6 +23,12 @@ pub(crate) struct Verdict {
     /// Events that were not answered, which may be stored or not.
     pub(crate) open: u64,
     pub(crate) hours: Vec<HourVerdict>,
+    /// What a part saw while it ran.
+    sightings: Sightings,
+    /// How many of those all parts have in common, once they are merged.
+    pub(crate) compared: usize,
+    /// What was missing in these, in words.
+    pub(crate) late: Vec<String>,
     /// Why not all hours could be checked.
     pub(crate) unverified: Option<String>,
 }
@@ -64,9 +71,23 @@ impl HourVerdict {
 impl Verdict {
     /// Of ledgers whose hours are still to be checked.
     pub(crate) fn of<'a>(rules: Rules, ledgers: impl Iterator<Item = &'a Ledger>) -> Self {
-        let totals = ledgers.map(Ledger::totals);
-        let (acknowledged, open) = totals.fold((0, 0), |sum, totals| (sum.0 + totals.0, sum.1 + totals.1));
-        Self { rules, acknowledged, open, hours: Vec::new(), unverified: None }
+        let mut verdict = Self {
+            rules,
+            acknowledged: 0,
+            open: 0,
+            hours: Vec::new(),
+            sightings: Sightings::default(),
+            compared: 0,
+            late: Vec::new(),
+            unverified: None,
+        };
+        for ledger in ledgers {
+            let (acknowledged, open) = ledger.totals();
+            verdict.acknowledged += acknowledged;
+            verdict.open += open;
+            verdict.sightings.merge(&ledger.sightings());
+        }
+        verdict
     }
 
     /// Compares what a host counts in every hour with what was sent. `name` tells the host from others.
@@ -100,13 +121,15 @@ impl Verdict {
         self.hours.push(HourVerdict { host, site, hour, sent, counts, bounds, faults });
     }
 
+    /// Whether all is counted in the end.
     pub(crate) fn is_right(&self) -> bool {
         self.unverified.is_none() && self.hours.iter().all(|hour| hour.faults.is_empty())
     }
 
     /// Whether the numbers are so small that those of many runs can be added.
     pub(crate) fn is_possible(&self) -> bool {
-        self.acknowledged <= MOST && self.open <= MOST && self.hours.iter().all(|hour| hour.sent.most() <= MOST)
+        let sums = [self.acknowledged, self.open, self.sightings.most()];
+        sums.into_iter().all(|sum| sum <= MOST) && self.hours.iter().all(|hour| hour.sent.most() <= MOST)
     }
 
     /// Adds that of another run at the same time. Of the counts that the two read at their ends the higher ones are
@@ -127,6 +150,7 @@ impl Verdict {
             }
         }
         self.hours.extend(others.into_values().cloned());
+        self.sightings.merge(&other.sightings);
         self.rules.shared |= other.rules.shared;
         self.acknowledged += other.acknowledged;
         self.open += other.open;
@@ -134,9 +158,17 @@ impl Verdict {
         Ok(())
     }
 
-    /// Judges parts that were merged. No other part is missing, so that there is an upper bound.
-    pub(crate) fn conclude(&mut self) {
+    /// Judges so many parts that were merged. No other part is missing, so that there is an upper bound.
+    pub(crate) fn conclude(&mut self, parts: usize) {
         self.rules.part = false;
+        let before = |when: &When| {
+            let hour = self.hours.iter().find(|hour| (&hour.site, hour.hour) == (&when.site, when.hour));
+            hour.map_or(0, |hour| hour.sent.before.of(when.kind))
+        };
+        for (when, fault) in self.sightings.judge(parts, before) {
+            self.compared += 1;
+            self.late.extend(fault.map(|fault| format!("{when} counted {fault}")));
+        }
         for hour in &mut self.hours {
             hour.bounds = hour.sent.bounds(self.rules);
             hour.faults.extend(hour.bounds.faults(hour.counts).iter().map(ToString::to_string));
@@ -193,7 +225,7 @@ pub(crate) mod tests {
     /// Of a run that is a part of several or not, before an hour is read.
     pub(crate) fn verdict(part: bool) -> Verdict {
         let rules = Rules { strangers: Strangers::All, shared: false, part };
-        Verdict { rules, acknowledged: 0, open: 0, hours: Vec::new(), unverified: None }
+        Verdict::of(rules, std::iter::empty())
     }
 
     /// Of a part that sent so many clicks by as many visitors, and counted so many when it ended.
@@ -215,7 +247,7 @@ pub(crate) mod tests {
         let mut parts = parts.into_iter();
         let mut merged = parts.next().unwrap();
         parts.for_each(|part| merged.merge(&part).unwrap());
-        merged.conclude();
+        merged.conclude(3);
         merged
     }
 

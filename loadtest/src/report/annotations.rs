@@ -41,7 +41,7 @@ mod tests {
         let expected = [
             "::error title=loadtest%3A ledger::1 of 2 hours are wrong 5%25::x%0A2027-01-15T08:00:00Z counts 3 clicks 5%25::x%0A\
              2027-01-15T08:00:00Z counts 3 clicks 5%25::x%0A2027-01-15T08:00:00Z counts 3 clicks 5%25::x",
-            "::error title=loadtest%3A p99%2C ms%2C of POST is bounded by 5::it is 9.7500",
+            "::error title=loadtest%3A p99 of POST at most 5 ms::it was 9.75 ms",
             "::warning title=loadtest%3A generator::1 of 2 hours are wrong 5%25::x%0ATHE GENERATOR WAS THE BOTTLENECK",
         ];
         assert_eq!(annotations(&failed("5%::x")), expected);

@@ -10,6 +10,7 @@ use crate::{
     checks::{
         comparison::{Compared, Comparison, Ratio, Spread},
         gates::Judged,
+        verdict::Verdict,
     },
     generator::Generator,
     measured::series::Summary,
@@ -138,7 +139,7 @@ impl Report {
             Some(capacity) => Some(of_a_capacity(capacity)),
             None => self.of_the_rate(),
         };
-        let sometimes = [load, self.of_the_end(), self.comparison.as_ref().map(of_a_comparison)];
+        let sometimes = [self.of_the_parts(), load, self.of_the_end(), self.comparison.as_ref().map(of_a_comparison)];
         always.into_iter().chain(sometimes.into_iter().flatten()).chain([self.of_the_generator()]).collect()
     }
 
@@ -160,6 +161,17 @@ impl Report {
             details: of_hours.chain(unverified).collect(),
             ..Judgement::new("ledger", ledger.is_right(), finding)
         }
+    }
+
+    /// None of a single run.
+    fn of_the_parts(&self) -> Option<Judgement> {
+        let Verdict { compared, late, .. } = &self.record.ledger;
+        let finding = format!(
+            "{} of {compared} counts were late, which all parts read while none of them sent events of that kind",
+            late.len()
+        );
+        let judgement = Judgement { details: late.clone(), ..Judgement::new("parts", late.is_empty(), finding) };
+        (self.record.runs.len() > 1).then_some(judgement)
     }
 
     fn of_the_reads(&self) -> Judgement {
@@ -254,7 +266,8 @@ fn of_a_comparison(Comparison { with, spread, figures, .. }: &Comparison) -> Jud
     let head = format!("{:<32} {:>11} {:>11} {:>8}   {between}", "", "before", "now", "ratio");
     let rows = figures.iter().map(|Compared { figure, requests, old, new, ratio }| {
         let Ratio { median, low, high, .. } = ratio;
-        let name = format!("{figure} of {requests}");
+        let unit = if figure.unit().is_empty() { "" } else { ", ms" };
+        let name = format!("{figure} of {requests}{unit}");
         format!("{name:<32} {old:>11.2} {new:>11.2} {median:>8.3}   {low:.3} to {high:.3}")
     });
     let details = [head].into_iter().chain(rows).collect();
@@ -301,7 +314,7 @@ pub(super) mod tests {
                     ..fault("generator", vec!["THE GENERATOR WAS THE BOTTLENECK".to_owned()])
                 },
             ],
-            gates: vec![Judgement::new("p99, ms, of POST is bounded by 5", false, "it is 9.7500".to_owned())],
+            gates: vec![Judgement::new("p99 of POST at most 5 ms", false, "it was 9.75 ms".to_owned())],
             requests: vec![("POST current".to_owned(), summary.clone()), ("all".to_owned(), summary)],
             complaints: vec![format!("POST current was answered 503 {text}")],
             files: Some((PathBuf::from("report"), vec!["report.json", "latency.svg"])),

@@ -154,6 +154,7 @@ impl Report {
         // A run without an answer proves nothing.
         let passed = all.answered() > 0
             && record.ledger.is_right()
+            && record.ledger.late.is_empty()
             && reads.wrong == 0
             && record
                 .capacity

@@ -10,14 +10,18 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{:<14} {:>10} {:>9} {:>10} {:>10} {:>9} {:>9} {:>9} {:>9} {:>9}",
-            "", "requests", "refused", "unanswered", "answered/s", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms"
+            "{:<13} {:>9} {:>7} {:>9} {:>7} {:>7} {:>7} {:>8} {:>7}",
+            "", "requests", "errors", "a second", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms"
         )?;
         for kind in &self.kinds {
             row(f, &kind.kind.to_string(), &kind.summary)?;
         }
         row(f, "all", &self.all)?;
         writeln!(f)?;
+        let Summary { refused, unanswered, .. } = self.all;
+        if refused + unanswered > 0 {
+            writeln!(f, "  {refused} requests were refused, and {unanswered} were not answered")?;
+        }
         if self.record.retries_made > 0 {
             writeln!(f, "  {} retries were made", self.record.retries_made)?;
         }
@@ -52,7 +56,8 @@ fn row(f: &mut fmt::Formatter<'_>, name: &str, summary: &Summary) -> fmt::Result
         summary;
     writeln!(
         f,
-        "{name:<14} {requests:>10} {refused:>9} {unanswered:>10} {answered_per_second:>10.1} {p50_ms:>9.2} {p90_ms:>9.2} {p99_ms:>9.2} \
-         {p999_ms:>9.2} {max_ms:>9.2}"
+        "{name:<13} {requests:>9} {:>7} {answered_per_second:>9.1} {p50_ms:>7.2} {p90_ms:>7.2} {p99_ms:>7.2} {p999_ms:>8.2} \
+         {max_ms:>7.2}",
+        refused + unanswered
     )
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::ending;
 use crate::{
-    checks::gates::{Gates, Judged, judge_step},
+    checks::gates::{Bounds, Gates, Judged, judge_step},
     generator::Watch,
     logging,
     measured::series::Summary,
@@ -61,7 +61,13 @@ impl Capacity {
     /// `least` is in requests a second.
     pub(crate) fn judge(&self, least: u32) -> Judged {
         let met = self.rate.is_some_and(|rate| rate >= least);
-        Judged::new("capacity, requests a second,".to_owned(), least.into(), self.rate.map(f64::from), met)
+        Judged::new(
+            "capacity, in requests a second,".to_owned(),
+            Bounds::Least,
+            least.into(),
+            self.rate.map(f64::from),
+            met,
+        )
     }
 }
 

@@ -5,13 +5,16 @@ use crate::run::CapacitySettings;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct CapacityArgs {
-    /// Find the highest rate at which the gates hold, in a search that doubles the rate and then bisects it. Without
-    /// gates: a p99 latency of 100 ms, and errors of 0.1 %. A rate holds if two of three tries say so.
+    /// Find the highest rate at which the gates hold, in a search that doubles the rate and then bisects it.
+    ///
+    /// Without gates: a p99 latency of 100 ms, and errors of 0.1 %. A rate holds if two of three tries say so.
     #[arg(long, conflicts_with_all = ["rate", "stages", "user_stages", "replay", "abort_on_fail", "baseline"])]
     pub(super) find_capacity: bool,
 
-    /// How long each rate is tried. A queue that grows reaches a bound on latency only after a while, so it must be the
-    /// lowest of these bounds divided by the precision, or longer.
+    /// How long each rate is tried.
+    ///
+    /// A queue that grows reaches a bound on latency only after a while, so it must be the lowest of these bounds
+    /// divided by the precision, or longer.
     #[arg(long, default_value = "5s", value_name = "DURATION", value_parser = step_time, requires = "find_capacity")]
     capacity_step: Duration,
 

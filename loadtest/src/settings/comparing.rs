@@ -8,10 +8,11 @@ use crate::hosts::Host;
 /// Another server that takes turns with the one that is tested.
 #[derive(Debug, clap::Args)]
 pub(super) struct ComparingArgs {
-    /// Another analyticsd, of an earlier version perhaps, that takes turns with --host in short rounds: both have the
-    /// same conditions, so that small differences are seen on a shared machine too. The run ends when it is clear what
-    /// the gates below say, within --run-time [default: 10min]. Without such gates, it fails if --host is slower by more
-    /// than 5 %.
+    /// Another analyticsd, of an earlier version perhaps, that takes turns with --host in short rounds.
+    ///
+    /// Both have the same conditions, so that small differences are seen on a shared machine too. The run ends when it
+    /// is clear what the gates below say, within --run-time [default: 10min]. Without such gates, it fails if --host is
+    /// slower by more than 5 %.
     #[arg(long, value_name = "URL", group = "another_run", conflicts_with_all = ["find_capacity", "stages", "user_stages", "replay", "shared"])]
     pub(super) compare_host: Option<ServerUrl>,
 

@@ -14,8 +14,10 @@ type Given = (Part, f64);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct GateArgs {
-    /// The highest median latency in milliseconds. For all of these gates, a request without an answer counts as
-    /// slower than all others, and a refused one does not count. Each may be given several times.
+    /// The highest median latency in milliseconds.
+    ///
+    /// For all of these gates, a request without an answer counts as slower than all others, and a refused one does not
+    /// count. Each may be given several times.
     #[arg(long, value_name = GATE_MS, value_parser = given)]
     max_p50_ms: Vec<Given>,
 
@@ -61,8 +63,10 @@ const GATE_MS: &str = "[KIND][@STEP=]MS";
 #[expect(clippy::struct_field_names, reason = "the flags are named so")]
 #[derive(Debug, clap::Args)]
 pub(super) struct RatioArgs {
-    /// The highest ratio of the median latency to that of the other run. For all of these gates, a ratio must be
-    /// beyond the bound by more than the runs differ by themselves. Each may be given several times.
+    /// The highest ratio of the median latency to that of the other run.
+    ///
+    /// For all of these gates, a ratio must be beyond the bound by more than the runs differ by themselves. Each may be
+    /// given several times.
     #[arg(long, value_name = GATE_RATIO, value_parser = ratio, requires = "another_run")]
     max_p50_ratio: Vec<Given>,
 

@@ -28,9 +28,10 @@ pub(super) struct JudgingArgs {
 
 #[derive(Debug, clap::Args)]
 struct BaselineArgs {
-    /// An earlier report.json, or a folder with those of the last runs. Figures are told beside the earlier ones; the
-    /// run fails if its share of errors is higher, or if a figure is more than twice as bad. With a folder of five or
-    /// more, the gates below decide, beyond the spread of these.
+    /// An earlier report.json, or a folder with those of the last runs.
+    ///
+    /// Figures are told beside the earlier ones; the run fails if its share of errors is higher, or if a figure is more
+    /// than twice as bad. With a folder of five or more, the gates below decide, beyond the spread of these.
     #[arg(long, value_name = "PATH", group = "another_run")]
     baseline: Option<PathBuf>,
 }

@@ -5,9 +5,11 @@ use crate::hosts::Host;
 
 /// Judges runs together that were made at the same time, such as from several machines.
 #[derive(Debug, clap::Args)]
-#[command(after_help = super::EXIT_CODES)]
+#[command(after_help = super::MORE, after_long_help = super::EXIT_CODES)]
 pub(crate) struct MergeArgs {
-    /// The report.json of each run. Each must have been made with --part.
+    /// The report.json of each run.
+    ///
+    /// Each must have been made with --part.
     #[arg(required = true, num_args = 2.., value_name = "REPORT")]
     reports: Vec<PathBuf>,
 

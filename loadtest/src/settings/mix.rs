@@ -8,7 +8,9 @@ use crate::workload::mix::MixSettings;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct MixArgs {
-    /// The share of requests that send events, from 0 to 1. The others get counts.
+    /// The share of requests that send events, from 0 to 1.
+    ///
+    /// The others get counts.
     #[arg(long, default_value_t = 0.5, value_name = "SHARE", value_parser = share)]
     post_share: f64,
 
@@ -29,7 +31,10 @@ pub(super) struct MixArgs {
     past_half_life: f64,
 
     /// The share of events that are clicks.
-    #[arg(long, default_value_t = 0.1, value_name = "SHARE", value_parser = share)]
+    ///
+    /// They take turns with impressions, so that a late event of one kind shows while the other is sent. The further
+    /// this is from one half, the longer the more frequent kind hides one.
+    #[arg(long, default_value_t = 0.5, value_name = "SHARE", value_parser = share)]
     click_share: f64,
 
     /// The number of visitors.
@@ -48,7 +53,9 @@ pub(super) struct MixArgs {
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_BATCH_EVENTS as i64))]
     batch_size: u32,
 
-    /// The share of batches that are of a source. Each user has a source of its own, whose batches follow one another.
+    /// The share of batches that are of a source.
+    ///
+    /// Each user has a source of its own, whose batches follow one another.
     #[arg(long, default_value_t = 0.0, value_name = "SHARE", value_parser = share)]
     source_share: f64,
 

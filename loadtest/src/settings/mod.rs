@@ -55,6 +55,15 @@ use crate::{
     },
 };
 
+const EXAMPLES: &str = "Examples:
+  loadtest --users 8 --run-time 20s --max-p99-ms 100 --max-error-rate 0
+  loadtest --stages 30s:500,2m:2000,30s:0 --report-dir report
+  loadtest --find-capacity --max-p99-ms 100
+  loadtest --host http://new:8080 --compare-host http://old:8080 --max-p99-ratio 1.1
+  loadtest --replay access.log --own-host www.example.org";
+
+const MORE: &str = "--help says more about each option, about gates and about exit codes.";
+
 const EXIT_CODES: &str = "Exit codes: 0 if everything was counted and every gate was met; 1 if not; 2 if there was no run, or its reports could not be \
                   written. Ctrl-C or SIGTERM ends a run early: the requests in flight get up to a minute to finish, and the verdict is on what was \
                   done. A second Ctrl-C ends the run at once, without a verdict, with exit code 1.\n\n\
@@ -67,7 +76,8 @@ const EXIT_CODES: &str = "Exit codes: 0 if everything was counted and every gate
 #[command(
     version,
     args_conflicts_with_subcommands = true,
-    after_help = EXIT_CODES
+    after_help = format!("{EXAMPLES}\n\n{MORE}"),
+    after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}")
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -76,8 +86,9 @@ pub(crate) struct Args {
     #[command(flatten)]
     target: TargetArgs,
 
-    /// The number of simulated users. Each makes its next request when the last one is answered [default: 64; 500 with
-    /// --find-capacity].
+    /// The number of simulated users [default: 64; 500 with --find-capacity].
+    ///
+    /// Each makes its next request when the last one is answered.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     users: Option<u32>,
 
@@ -86,21 +97,29 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", value_parser = run_time)]
     run_time: Option<Duration>,
 
-    /// Make requests at this rate per second, whatever the answers take. Latency counts from the time at which a
-    /// request was due. If all users are busy, requests are late; a run that made fewer than 99 % of them fails.
+    /// Make requests at this rate per second, whatever the answers take.
+    ///
+    /// Latency counts from the time at which a request was due. If all users are busy, requests are late; a run that
+    /// made fewer than 99 % of them fails.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), conflicts_with = "replay")]
     rate: Option<u32>,
 
     /// Change the rate in stages, each DURATION:RATE: within this time from the rate before to this one, evenly, which
-    /// is 0 at the beginning. 30s:500,2m:2000,30s:0 goes up to 500 a second, on to 2,000, and down again.
+    /// is 0 at the beginning.
+    ///
+    /// 30s:500,2m:2000,30s:0 goes up to 500 a second, on to 2,000, and down again.
     #[arg(long, value_name = "STAGES", value_delimiter = ',', conflicts_with_all = ["rate", "run_time", "replay"])]
     stages: Vec<Stage>,
 
-    /// The same for users: each stage is DURATION:USERS. --users does not count then.
+    /// The same for users: each stage is DURATION:USERS.
+    ///
+    /// --users does not count then.
     #[arg(long, value_name = "STAGES", value_delimiter = ',', conflicts_with_all = ["stages", "rate", "run_time", "replay", "users"])]
     user_stages: Vec<Stage>,
 
     /// Repeat the choices of a run with this seed: with --rate those of each request, otherwise those of each user.
+    ///
+    /// Whether an event is a click depends on the time alone.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
@@ -109,8 +128,10 @@ pub(crate) struct Args {
     #[arg(long)]
     shared: bool,
 
-    /// Other runs send events at the same time, such as from other machines. Each must have this flag, and `loadtest
-    /// merge` judges their reports together: alone, a run cannot know whether there are too many events.
+    /// Other runs send events at the same time, such as from other machines.
+    ///
+    /// Each must have this flag, and `loadtest merge` judges their reports together: alone, a run cannot know whether
+    /// there are too many events.
     #[arg(long, requires = "report_dir", conflicts_with_all = ["find_capacity", "compare_host"])]
     part: bool,
 
@@ -119,9 +140,10 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 100, value_name = "N")]
     freshness_every: u32,
 
-    /// Retry a request up to this many times if its connection broke or the answer was 502, 503 or 504. Events then
-    /// have idempotency keys. Only a request that fails in the end is an error, and latency counts from the first
-    /// try.
+    /// Retry a request up to this many times if its connection broke or the answer was 502, 503 or 504.
+    ///
+    /// Events then have idempotency keys. Only a request that fails in the end is an error, and latency counts from the
+    /// first try.
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=10))]
     retries: u32,
 

@@ -6,8 +6,9 @@ pub(super) struct PipelineArgs {
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 
-    /// Write the verdict as Markdown to this file: gates, requests, and the first faults in words. Where
-    /// `GITHUB_STEP_SUMMARY` is set, the same is appended to that file.
+    /// Write the verdict as Markdown to this file: gates, requests, and the first faults in words.
+    ///
+    /// Where `GITHUB_STEP_SUMMARY` is set, the same is appended to that file.
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
 }

@@ -8,8 +8,9 @@ use crate::workload::replay::ReplaySettings;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ReplayArgs {
-    /// Send the events of this file instead of a mix, each when it is due. Their times are shifted so that the last
-    /// one is now.
+    /// Send the events of this file instead of a mix, each when it is due.
+    ///
+    /// Their times are shifted so that the last one is now.
     #[arg(long, value_name = "FILE")]
     pub(super) replay: Option<PathBuf>,
 
@@ -18,12 +19,16 @@ pub(super) struct ReplayArgs {
           value_parser = PossibleValuesParser::new(FormatChoice::NAMES).try_map(|name| name.parse::<FormatChoice>()))]
     replay_format: FormatChoice,
 
-    /// For logs: a host, without a leading www., whose pages lead to clicks. May be given several times.
+    /// For logs: a host, without a leading www., whose pages lead to clicks.
+    ///
+    /// May be given several times.
     #[arg(long = "own-host", value_name = "HOST", requires = "replay")]
     own_hosts: Vec<Host>,
 
-    /// Send the names of the file's users. Without it they get names that only this run uses, so that the number of
-    /// users is proven exactly; with it, it may be anything between what was counted before and what was sent.
+    /// Send the names of the file's users.
+    ///
+    /// Without it they get names that only this run uses, so that the number of users is proven exactly; with it, it
+    /// may be anything between what was counted before and what was sent.
     #[arg(long, requires = "replay")]
     keep_names: bool,
 

@@ -10,8 +10,9 @@ use crate::traffic::Encoding;
 
 #[derive(Debug, Clone, clap::Args, Serialize)]
 pub(crate) struct Sending {
-    /// Send every event and every batch under an idempotency key, as with --retries. A daemon of several databases takes
-    /// batches only so, or from sources.
+    /// Send every event and every batch under an idempotency key, as with --retries.
+    ///
+    /// A daemon of several databases takes batches only so, or from sources.
     #[arg(long)]
     pub(crate) keys: bool,
 
@@ -19,13 +20,16 @@ pub(crate) struct Sending {
     #[arg(long, default_value = "none", value_name = "ENCODING")]
     pub(crate) batch_encoding: Encoding,
 
-    /// The public key of pixels and scripts, which then send no token. SITE=KEY is for one of several sites, and may be
-    /// given for each.
+    /// The public key of pixels and scripts, which then send no token.
+    ///
+    /// SITE=KEY is for one of several sites, and may be given for each.
     #[arg(long = "public-key", value_name = "[SITE=]KEY")]
     #[serde(skip)]
     pub(crate) public_keys: Vec<PublicKey>,
 
-    /// Where the pages of pixels and scripts are: `https://HOST`. A public key is for such an origin.
+    /// Where the pages of pixels and scripts are: `https://HOST`.
+    ///
+    /// A public key is for such an origin.
     #[arg(long, value_name = "ORIGIN")]
     #[serde(skip)]
     pub(crate) origin: Option<Origin>,

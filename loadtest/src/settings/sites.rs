@@ -5,8 +5,10 @@ use super::values::skew;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct SiteArgs {
-    /// Spread the requests over this many sites, which are load-1, load-2 and so on. A site that the daemon does not
-    /// know is made by an event before the run: that needs --new-sites of the daemon, and a token for all sites.
+    /// Spread the requests over this many sites, which are load-1, load-2 and so on.
+    ///
+    /// A site that the daemon does not know is made by an event before the run: that needs --new-sites of the daemon,
+    /// and a token for all sites.
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=1_000), conflicts_with_all = ["site_names", "replay"])]
     sites: Option<u32>,
 

@@ -10,20 +10,23 @@ const DEFAULT_HOST: &str = "http://127.0.0.1:8080";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct TargetArgs {
-    /// Where analyticsd listens: http://HOST:PORT, or with https where a proxy in front of it speaks TLS. A name and a
-    /// password in it are for that proxy; --token takes their place. Given several times, these are replicas: requests
-    /// go to them in turn, and each must count what any of them acknowledged [default: port 8080 of this machine; merge:
-    /// the counts that the runs read at their ends].
+    /// Where analyticsd listens: http://HOST:PORT, or with https where a proxy in front of it speaks TLS [default: port
+    /// 8080 of this machine; merge: the counts that the runs read at their ends].
+    ///
+    /// A name and a password in it are for that proxy; --token takes their place. Given several times, these are
+    /// replicas: requests go to them in turn, and each must count what any of them acknowledged.
     #[arg(long = "host", value_name = "URL")]
     hosts: Vec<ServerUrl>,
 
-    /// The token for a daemon that requires one, with the scopes write and read. Other users of this machine can see
-    /// flags in the process list: prefer the variable.
+    /// The token for a daemon that requires one, with the scopes write and read.
+    ///
+    /// Other users of this machine can see flags in the process list: prefer the variable.
     #[arg(long, env = "ANALYTICS_TOKEN", hide_env_values = true, value_name = "TOKEN", value_parser = BearerTokenParser)]
     token: Option<GivenToken>,
 
-    /// For https: trust certificates of this authority too, besides those that this machine trusts. The file has one or
-    /// more certificates in PEM.
+    /// For https: trust certificates of this authority too, besides those that this machine trusts.
+    ///
+    /// The file has one or more certificates in PEM.
     #[arg(long, value_name = "FILE")]
     pub(super) ca_file: Option<PathBuf>,
 }

@@ -46,7 +46,7 @@ mod tests {
     fn chosen(choices: &Choices, mix: &Mix, user: usize, number: Option<u64>) -> String {
         let request = choices.choose(mix, user, number);
         match request.task {
-            Task::Post(event) => format!("{} {} {}", request.kind(), event.visitor, event.kind),
+            Task::Post(event) => format!("{} {}", request.kind(), event.visitor),
             _ => request.kind().to_string(),
         }
     }

@@ -1,14 +1,19 @@
 //! Reads counts, and checks them against the ledger.
 
 use goose::prelude::*;
-use model::HourCounts;
+use model::{HourCounts, SiteName, Timestamp};
 use reqwest::StatusCode;
 
-use super::{Counter, Traffic, messages::Message, replies::Reply, retries::Exchanged};
+use super::{Counter, Source, Traffic, messages::Message, replies::Reply, retries::Exchanged};
 use crate::{
-    checks::{bounds::Bounds, daemon::causes},
+    checks::{bounds::Bounds, daemon::causes, sightings::When},
     measured::series::Outcome,
-    workload::{kind::Kind, schedule::Due, sites::SiteHour},
+    workload::{
+        kind::{Age, Kind},
+        phases::Phase,
+        schedule::Due,
+        sites::SiteHour,
+    },
 };
 
 impl Traffic {
@@ -23,6 +28,8 @@ impl Traffic {
     ) -> Result<bool, Box<TransactionError>> {
         let Counter { hosts, ledger } = self.counters.of(due.side);
         let least = ledger.bounds(hour).least;
+        let silent = self.silent(kind.age, hour).filter(|_| ledger.is_of_a_part());
+        let silent = silent.map(|when| (ledger.sent(hour).acknowledged.count(when.kind), when));
         let message = Message::get(kind, self.requests.counts(hour));
         let Exchanged { answer, host, .. } = self.retries.exchange(user, hosts, &message, other_than).await?;
         let body = match answer {
@@ -40,6 +47,10 @@ impl Traffic {
         };
         let fault = match body.parse::<HourCounts>() {
             Ok(counts) => {
+                if let Some((acknowledged, when)) = silent {
+                    let counted = counts.of(when.kind);
+                    ledger.saw(when, acknowledged, counted);
+                }
                 let bounds = Bounds { least, most: ledger.bounds(hour).most };
                 let faults: Vec<String> = bounds.faults(counts).iter().map(ToString::to_string).collect();
                 (!faults.is_empty()).then(|| faults.join("; "))
@@ -52,5 +63,13 @@ impl Traffic {
         let told = || format!("{}{}", self.requests.sites.describe(hour), hosts.told(host));
         self.recorder.lock().record_read(fault.map(|fault| format!("{}: {fault}", told())));
         Ok(is_right)
+    }
+
+    /// The kind of event of which none is on its way to this hour now.
+    fn silent(&self, age: Age, SiteHour { site, hour }: SiteHour) -> Option<When> {
+        let (Source::Mix(mix), Age::Current) = (&self.source, age) else { return None };
+        let now = Timestamp::now();
+        let site = self.requests.sites.name(site).map(SiteName::to_string);
+        mix.silent(now).map(|kind| When { phase: Phase::at(now), kind, site, hour })
     }
 }

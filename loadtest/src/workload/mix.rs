@@ -4,6 +4,7 @@ use serde::{Serialize, Serializer};
 
 use crate::workload::{
     kind::{Age, Kind, Method},
+    phases::Phase,
     sites::{Site, SiteHour},
     visitors::{Visitor, Visitors},
 };
@@ -94,7 +95,8 @@ impl Request {
     }
 }
 
-/// Chooses requests. The same seed gives the same choices at any time: past hours are counted back from the present.
+/// Chooses requests. The same seed gives the same choices at any time: past hours are counted back from the present. Only
+/// whether events are clicks or impressions depends on the time.
 #[derive(Debug)]
 pub(crate) struct Mix {
     settings: MixSettings,
@@ -134,12 +136,19 @@ impl Mix {
         Request { age, task }
     }
 
+    /// The kind of event of which none is on its way, if there should be one.
+    pub(crate) fn silent(&self, now: Timestamp) -> Option<EventKind> {
+        Phase::is_settled(now).then(|| match Phase::at(now).kind(self.settings.click_share) {
+            EventKind::Click => EventKind::Impression,
+            EventKind::Impression => EventKind::Click,
+        })
+    }
+
     fn choose_event(&self, rng: &mut impl Rng, age: Age, now: Timestamp) -> PlannedEvent {
         let site = self.choose_site(rng);
         let at = self.choose_instant(rng, age, now);
         let visitor = self.visitors.choose(rng);
-        let click = rng.random_bool(self.settings.click_share);
-        PlannedEvent { site, at, visitor, kind: if click { EventKind::Click } else { EventKind::Impression } }
+        PlannedEvent { site, at, visitor, kind: Phase::at(now).kind(self.settings.click_share) }
     }
 
     fn choose_sender(&self, rng: &mut impl Rng) -> fn(PlannedEvent) -> Task {
@@ -189,7 +198,7 @@ fn choose_age(rng: &mut impl Rng, current_share: f64) -> Age {
 mod tests {
     use std::collections::HashMap;
 
-    use model::{EventKind, Hour, Timestamp};
+    use model::{Hour, Timestamp};
     use rand::{SeedableRng, rngs::StdRng};
 
     use super::{Mix, MixSettings, PlannedEvent, Request, Task};
@@ -249,7 +258,6 @@ mod tests {
             post_share: 0.8,
             post_current: 0.7,
             get_current: 0.4,
-            click_share: 0.3,
             batch_share: 0.25,
             batch_size: 3,
             source_share: 0.4,
@@ -276,8 +284,19 @@ mod tests {
         assert!(is_about(current, DRAWS - posts.len(), 0.4), "{current}");
         let events = events(&requests);
         assert_eq!(events.len(), posts.len() - batches + 3 * batches, "a batch holds as many events as were asked for");
-        let clicks = events.iter().filter(|event| event.kind == EventKind::Click).count();
-        assert!(is_about(clicks, events.len(), 0.3), "{clicks}");
+    }
+
+    #[test]
+    fn while_one_kind_is_sent_the_other_is_silent_once_its_events_should_be_answered() {
+        let mix = Mix::new(MixSettings { post_share: 1.0, ..contract_mix() });
+        let mut rng = StdRng::seed_from_u64(2);
+        let now = Timestamp::from_millis(1_431_856_800_050).unwrap();
+        let silent = mix.silent(now).unwrap();
+        for _ in 0..100 {
+            let Task::Post(event) = mix.choose(&mut rng, now).task else { panic!("all are single events") };
+            assert_ne!(event.kind, silent);
+        }
+        assert_eq!(mix.silent(Timestamp::from_millis(1_431_856_800_049).unwrap()), None);
     }
 
     #[test]

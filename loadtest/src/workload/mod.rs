@@ -2,6 +2,7 @@
 
 pub(crate) mod kind;
 pub(crate) mod mix;
+pub(crate) mod phases;
 pub(crate) mod plan;
 pub(crate) mod replay;
 pub(crate) mod schedule;

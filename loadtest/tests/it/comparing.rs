@@ -64,7 +64,7 @@ async fn a_run_is_told_beside_an_earlier_one_and_fails_if_it_is_twice_as_slow_or
     for (lie, expected, said) in [
         (Lie::Takes(25), 0, "noise may explain"),
         (Lie::Takes(100), 1, "FAILED gate: ratio of p50"),
-        (Lie::RefusesSome, 1, "FAILED gate: error rate, against"),
+        (Lie::RefusesSome, 1, "FAILED gate: error rate, as in the earlier runs"),
     ] {
         let arguments = ["--baseline", report.to_str().unwrap(), "--max-p50-ratio", "1.1", "--max-p99-ratio", "1.5"];
         let (code, printed) = run(&Liar::start(lie).await, &later, &arguments).await;

@@ -5,11 +5,11 @@ use std::{
     io::Read,
     net::Ipv4Addr,
     sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use model::{
-    EventKind, TimeUnit,
+    EventKind, TimeUnit, Timestamp,
     wire::{self, SentVisitor},
 };
 use warp::{
@@ -45,6 +45,8 @@ pub(crate) enum Lie {
     LosesOne(u64),
     /// Counts the event of this number twice.
     CountsOneTwice(u64),
+    /// After so many events, counts one for the current hour a while after it acknowledged it.
+    DelaysOne(u64),
     /// Does not count the event of this number in its first answers after it.
     ShowsOneLate(u64),
     /// Stores the batch of a source that has the event of this number, answers as if it had not, and stores it again.
@@ -58,6 +60,10 @@ pub(crate) enum Lie {
 
 /// How many answers lack an event that is shown late.
 const LATE: u32 = 20;
+/// How long one is delayed: longer than only one kind of event is sent.
+const DELAY: Duration = Duration::from_millis(500);
+/// How long an event takes until it is answered, during which it is counted already.
+const TAKES: Duration = Duration::from_millis(10);
 
 #[derive(Debug, Default, Clone)]
 struct Counted {
@@ -92,6 +98,8 @@ pub(crate) struct Memory {
     parts: HashMap<String, usize>,
     /// The event that is shown late, and how many answers will lack it.
     late: Option<(Event, u32)>,
+    /// The event that is delayed, and until when.
+    delayed: Option<(Event, Instant)>,
 }
 
 /// Listens until the test ends.
@@ -128,20 +136,12 @@ impl Liar {
                     if let Lie::Takes(millis) = lie {
                         tokio::time::sleep(Duration::from_millis(millis)).await;
                     }
-                    let mut memory = memory.lock().unwrap();
-                    let (status, text) = match (method, path.as_str()) {
-                        (Method::GET, "/analytics") => (StatusCode::OK, memory.get(&hour_of(&query), lie)),
-                        (Method::GET, "/analytics.gif") => match memory.store(vec![event_of(&query)], lie) {
-                            StatusCode::NO_CONTENT => (StatusCode::OK, String::new()),
-                            refused => (refused, String::new()),
-                        },
-                        (Method::POST, "/analytics") => (memory.store(vec![event_of(&query)], lie), String::new()),
-                        (Method::POST, "/analytics/batch") => {
-                            let events = events_of(&decoded(&headers, &body));
-                            memory.store_batch(events, &query, headers.get("idempotency-key"), lie)
-                        }
-                        _ => (StatusCode::NOT_FOUND, String::new()),
-                    };
+                    let is_read = method == Method::GET;
+                    let (status, text) =
+                        memory.lock().unwrap().answer(&method, path.as_str(), &query, &headers, &body, lie);
+                    if matches!(lie, Lie::DelaysOne(_)) && !is_read {
+                        tokio::time::sleep(TAKES).await;
+                    }
                     warp::reply::with_status(text, status)
                 }
             });
@@ -155,6 +155,30 @@ impl Liar {
 }
 
 impl Memory {
+    fn answer(
+        &mut self,
+        method: &Method,
+        path: &str,
+        query: &HashMap<String, String>,
+        headers: &HeaderMap,
+        body: &[u8],
+        lie: Lie,
+    ) -> (StatusCode, String) {
+        match (method, path) {
+            (&Method::GET, "/analytics") => (StatusCode::OK, self.get(&hour_of(query), lie)),
+            (&Method::GET, "/analytics.gif") => match self.store(vec![event_of(query)], lie) {
+                StatusCode::NO_CONTENT => (StatusCode::OK, String::new()),
+                refused => (refused, String::new()),
+            },
+            (&Method::POST, "/analytics") => (self.store(vec![event_of(query)], lie), String::new()),
+            (&Method::POST, "/analytics/batch") => {
+                let events = events_of(&decoded(headers, body));
+                self.store_batch(events, query, headers.get("idempotency-key"), lie)
+            }
+            _ => (StatusCode::NOT_FOUND, String::new()),
+        }
+    }
+
     fn store_batch(
         &mut self,
         mut events: Vec<Event>,
@@ -208,6 +232,10 @@ impl Memory {
             if (is_tenth && lie == Lie::Loses) || lie == Lie::LosesOne(self.events) {
                 continue;
             }
+            let is_of_now = event.hour.1 == Timestamp::now().millis().div_euclid(3_600_000);
+            if matches!(lie, Lie::DelaysOne(after) if self.events > after) && is_of_now && self.delayed.is_none() {
+                self.delayed = Some((event.clone(), Instant::now() + DELAY));
+            }
             if self.late_one == Some(self.events) {
                 self.late = Some((event.clone(), LATE));
             }
@@ -243,6 +271,12 @@ impl Memory {
             && *answers > 0
         {
             *answers -= 1;
+            *(if event.is_click { &mut counted.clicks } else { &mut counted.impressions }) -= 1;
+        }
+        if let Some((event, until)) = &self.delayed
+            && event.hour == *hour
+            && Instant::now() < *until
+        {
             *(if event.is_click { &mut counted.clicks } else { &mut counted.impressions }) -= 1;
         }
         let Counted { users, clicks, impressions } = counted;

@@ -73,6 +73,17 @@ async fn one_event_that_is_lost_or_counted_twice_is_found_though_each_alone_cann
 }
 
 #[tokio::test]
+async fn one_late_event_is_found_though_those_of_other_generators_are_counted_meanwhile() {
+    let liar = Liar::start(Lie::DelaysOne(500)).await;
+    let dir = tempfile::tempdir().unwrap();
+    let reports = three_runs(&liar.url, dir.path()).await;
+    let (code, printed) = merge(&reports, &[]).await;
+    assert_eq!(code, Some(1), "{printed}");
+    assert!(printed.contains("FAILED parts") && printed.contains("1 missing"), "{printed}");
+    assert!(printed.contains("ok     ledger"), "{printed}");
+}
+
+#[tokio::test]
 async fn reports_that_do_not_belong_together_are_refused() {
     let liar = Liar::start(Lie::None).await;
     let dir = tempfile::tempdir().unwrap();

@@ -40,7 +40,7 @@ async fn a_pipeline_reads_the_verdict_whatever_it_is() {
 
         let junit = read(dir.path(), "made/if/need/be/junit.xml");
         assert!(junit.contains(r#"<testcase name="ledger" classname="loadtest.promises""#), "{junit}");
-        assert!(junit.contains(r#"<testcase name="error rate of all requests is bounded by 0""#), "{junit}");
+        assert!(junit.contains(r#"<testcase name="error rate of all requests at most 0""#), "{junit}");
         assert!(junit.contains(r#"<testcase name="GET past" classname="loadtest.requests""#), "{junit}");
         let failures = junit.matches("<failure message=").count();
         assert_eq!(failures > 0, code == 1, "{junit}");
