@@ -14,7 +14,7 @@ use crate::{
     checks::comparison::{Comparison, Spread, pairs_of_rounds},
     checks::verdict::{NotTogether, Verdict},
     generator::Generator,
-    measured::{Measured, OtherSpans},
+    measured::Measured,
     report::FORMAT,
     run::Capacity,
     settings::Settings,
@@ -63,8 +63,6 @@ pub(crate) enum NotMerged {
     SameRun,
     #[error("their plans differ; make all runs with the same steps")]
     OtherPlan,
-    #[error(transparent)]
-    OtherSpans(#[from] OtherSpans),
     #[error(transparent)]
     Ledger(#[from] NotTogether),
     #[error("they were not made at the same time: one had ended before the other began")]
@@ -129,7 +127,7 @@ impl Record {
             return Err(NotMerged::OtherTime);
         }
         self.ledger.merge(&other.ledger)?;
-        self.measured.add(&other.measured)?;
+        self.measured.add(&other.measured);
         if self.plan.len() != other.plan.len()
             || !self.plan.iter_mut().zip(&other.plan).all(|(step, other)| step.add(other))
         {
@@ -186,7 +184,7 @@ pub(crate) mod tests {
     use super::{NotMerged, Record};
     use crate::{
         checks::verdict::tests::verdict,
-        measured::Measured,
+        measured::{Measured, latencies::Precision},
         report::FORMAT,
         workload::{plan::Step, schedule::Done},
     };
@@ -202,7 +200,7 @@ pub(crate) mod tests {
             ended_early: None,
             lasted_seconds: 1.0,
             plan: vec![Done { step: Step::of_rate(second, 10), lasted_seconds: 1.0, due: Some(10), begun: 10 }],
-            measured: Measured::new(second),
+            measured: Measured::new(Precision::Fine),
             retries_made: 1,
             ledger: verdict(true),
             generator: serde_json::from_value(generator).unwrap(),

@@ -1,9 +1,6 @@
 //! Takes down what the users of a run measure at the same time.
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::measured::{Measured, latencies::Precision};
 
@@ -11,8 +8,8 @@ use crate::measured::{Measured, latencies::Precision};
 pub(crate) struct Recorder(Mutex<Measured>);
 
 impl Recorder {
-    pub(crate) fn new(longest: Duration, precision: Precision) -> Self {
-        Self(Mutex::new(Measured::with_precision(longest, precision)))
+    pub(crate) fn new(precision: Precision) -> Self {
+        Self(Mutex::new(Measured::new(precision)))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Measured> {

@@ -279,12 +279,12 @@ mod tests {
     use super::{Comparison, Pair, Ratio, Sample, Spread, outside};
     use crate::{
         checks::gates::{Bound, Figure, Gate, Judged, Part},
-        measured::{Measured, series::Outcome},
+        measured::{Measured, latencies::Precision, series::Outcome},
         workload::kind::Kind,
     };
 
     fn sample(millis: u64) -> Sample {
-        let mut measured = Measured::new(Duration::from_secs(1));
+        let mut measured = Measured::new(Precision::Fine);
         for _ in 0..1_000 / millis {
             measured.record(0, Kind::ALL[0], Outcome::Answered, Duration::from_millis(millis), Duration::ZERO);
         }
@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_server_that_answers_nothing_any_more_is_slower() {
-        let mut measured = Measured::new(Duration::from_secs(1));
+        let mut measured = Measured::new(Precision::Fine);
         measured.record(0, Kind::ALL[0], Outcome::Unanswered, Duration::ZERO, Duration::ZERO);
         let nothing = Sample::new(&measured, None, Duration::from_secs(1));
         let pairs = vec![Pair { old: sample(10), new: nothing }; 10];

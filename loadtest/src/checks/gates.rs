@@ -303,7 +303,7 @@ mod tests {
 
     use super::judge;
     use crate::{
-        measured::{Measured, series::Outcome},
+        measured::{Measured, latencies::Precision, series::Outcome},
         settings::Args,
         workload::kind::Kind,
     };
@@ -311,7 +311,7 @@ mod tests {
     #[test]
     fn a_gate_is_met_or_missed_by_what_it_selects_and_missed_if_there_was_no_such_request() {
         let second = Duration::from_secs(1);
-        let mut measured = Measured::new(second);
+        let mut measured = Measured::new(Precision::Fine);
         for step in 0..9 {
             let latency = Duration::from_millis(if step == 0 { 10 } else { 20 });
             measured.record(usize::from(step > 0), Kind::ALL[0], Outcome::Answered, latency, Duration::ZERO);

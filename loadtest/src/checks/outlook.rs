@@ -84,7 +84,7 @@ mod tests {
 
     use super::why_hopeless;
     use crate::{
-        measured::{Measured, series::Outcome},
+        measured::{Measured, latencies::Precision, series::Outcome},
         settings::Args,
         workload::{
             kind::Kind,
@@ -96,7 +96,7 @@ mod tests {
     /// A minute at 10 a second, of which so many seconds are over. The first of its requests took 50 ms, each.
     fn after(seconds: u32, slow: u32, refused: u32) -> (Measured, Vec<Planned>) {
         let minute = Duration::from_mins(1);
-        let mut measured = Measured::new(minute);
+        let mut measured = Measured::new(Precision::Fine);
         let begun = seconds * 10;
         for number in 0..begun {
             let outcome = if number < refused { Outcome::Refused } else { Outcome::Answered };

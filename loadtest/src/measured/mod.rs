@@ -2,22 +2,19 @@
 //! time can be added.
 
 pub(crate) mod latencies;
+pub(crate) mod over_time;
 pub(crate) mod series;
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use self::{
     latencies::{Latencies, Precision},
-    series::{Outcome, Series, Summary},
+    over_time::OverTime,
+    series::{Outcome, Series},
 };
 use crate::workload::kind::{Kind, Selection};
-
-/// A run has at most so many spans over time, of a second or more each, so that a long one takes no more memory than a
-/// short one.
-const MOST_SPANS: u64 = 300;
 
 /// The most complaints, and the most examples, that are kept.
 const MOST_KEPT: usize = 10;
@@ -37,14 +34,6 @@ pub(crate) struct Measured {
 /// The requests of a step, by kind.
 #[derive(Debug, Clone, Default)]
 struct ByKind(Vec<Series>);
-
-/// Requests by when they ended.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct OverTime {
-    pub(crate) began_at: DateTime<Utc>,
-    span_seconds: u64,
-    pub(crate) spans: Vec<Series>,
-}
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct ReadsMeasured {
@@ -70,21 +59,15 @@ pub(crate) struct Reads {
 }
 
 impl Measured {
-    /// For a run that lasts at most so long. The precision is that of each step.
-    pub(crate) fn with_precision(longest: Duration, precision: Precision) -> Self {
-        let span_seconds = longest.as_secs().div_ceil(MOST_SPANS).max(1);
+    /// The precision is that of each step.
+    pub(crate) fn new(precision: Precision) -> Self {
         Self {
             precision,
             steps: Vec::new(),
-            over_time: OverTime { began_at: Utc::now(), span_seconds, spans: Vec::new() },
+            over_time: OverTime::new(),
             reads: ReadsMeasured { checked: 0, wrong: 0, examples: Vec::new(), seen: Latencies::new(Precision::Fine) },
             complaints: Vec::new(),
         }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn new(longest: Duration) -> Self {
-        Self::with_precision(longest, Precision::Fine)
     }
 
     /// `ended` is how long after the start of the run the request did.
@@ -150,8 +133,8 @@ impl Measured {
     }
 
     /// Adds what another run measured at the same time.
-    pub(crate) fn add(&mut self, other: &Self) -> Result<(), OtherSpans> {
-        self.over_time.add(&other.over_time)?;
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.over_time.add(&other.over_time);
         for (place, by_kind) in other.steps.iter().enumerate() {
             Kind::ALL
                 .into_iter()
@@ -164,7 +147,6 @@ impl Measured {
         let room = MOST_KEPT.saturating_sub(self.reads.examples.len());
         self.reads.examples.extend(other.reads.examples.iter().take(room).cloned());
         other.complaints.iter().for_each(|complaint| self.complain(|| complaint.clone()));
-        Ok(())
     }
 
     fn step(&mut self, place: usize) -> &mut ByKind {
@@ -205,72 +187,20 @@ impl<'de> Deserialize<'de> for ByKind {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("one report has spans of {one} s, the other of {other} s: give all runs the same --run-time")]
-pub(crate) struct OtherSpans {
-    one: u64,
-    other: u64,
-}
-
-impl OverTime {
-    pub(crate) fn span(&self) -> Duration {
-        Duration::from_secs(self.span_seconds)
-    }
-
-    pub(crate) fn summaries(&self) -> Vec<Summary> {
-        self.spans.iter().map(|series| series.summary(self.span())).collect()
-    }
-
-    fn record(&mut self, outcome: Outcome, latency: Duration, ended: Duration) {
-        let place = usize::try_from(ended.as_secs() / self.span_seconds).unwrap_or(usize::MAX);
-        // Requests that end after the run belong to no span.
-        if place <= usize::try_from(MOST_SPANS).expect("it is small") {
-            self.make_room(place + 1);
-            self.spans[place].record(outcome, latency);
-        }
-    }
-
-    fn add(&mut self, other: &Self) -> Result<(), OtherSpans> {
-        if self.span_seconds != other.span_seconds {
-            return Err(OtherSpans { one: self.span_seconds, other: other.span_seconds });
-        }
-        let earlier = self.began_at.min(other.began_at);
-        let mut spans = Vec::new();
-        for over_time in [&*self, other] {
-            let later = (over_time.began_at - earlier).to_std().unwrap_or_default();
-            let first = usize::try_from(later.as_secs() / self.span_seconds).unwrap_or(usize::MAX);
-            for (place, series) in over_time.spans.iter().enumerate() {
-                let place = first.saturating_add(place);
-                if place > 2 * usize::try_from(MOST_SPANS).expect("it is small") {
-                    break;
-                }
-                if spans.len() <= place {
-                    spans.resize(place + 1, Series::new(Precision::Coarse));
-                }
-                spans[place].add(series);
-            }
-        }
-        (self.began_at, self.spans) = (earlier, spans);
-        Ok(())
-    }
-
-    pub(crate) fn is_possible(&self) -> bool {
-        (1..=MOST_SPANS).contains(&self.span_seconds) && self.spans.len() as u64 <= 2 * MOST_SPANS + 1
-    }
-
-    fn make_room(&mut self, spans: usize) {
-        if self.spans.len() < spans {
-            self.spans.resize(spans, Series::new(Precision::Coarse));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::{Measured, series::Outcome};
+    use super::{
+        Measured,
+        latencies::Precision,
+        series::{Outcome, Series},
+    };
     use crate::workload::kind::{Kind, Selection};
+
+    fn measured() -> Measured {
+        Measured::new(Precision::Fine)
+    }
 
     fn millis(millis: u64) -> Duration {
         Duration::from_millis(millis)
@@ -278,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_summary_counts_every_request_and_measures_those_that_were_answered() {
-        let mut measured = Measured::new(Duration::from_secs(10));
+        let mut measured = measured();
         for number in 1..=100 {
             measured.record(0, Kind::ALL[0], Outcome::Answered, millis(number), millis(number * 20));
         }
@@ -291,34 +221,22 @@ mod tests {
         let all = measured.of(None, Selection::default());
         assert_eq!((all.requests(), all.refused, all.unanswered), (102, 1, 1));
         assert_eq!(measured.of(Some(1), Selection::default()).requests(), 2, "a step has only its own");
-        let spans: Vec<u64> = measured.over_time.spans.iter().map(super::Series::requests).collect();
+        let spans: Vec<u64> = measured.over_time.spans.iter().map(Series::requests).collect();
         assert_eq!(spans, [49, 52, 1]);
     }
 
     #[test]
-    fn a_long_run_has_no_more_spans_than_a_short_one() {
-        let mut measured = Measured::new(Duration::from_hours(24));
-        measured.record(0, Kind::ALL[0], Outcome::Answered, millis(1), Duration::from_hours(24));
-        assert!(measured.over_time.spans.len() <= 301);
-    }
-
-    #[test]
-    fn runs_at_the_same_time_are_added_each_second_where_it_was_and_a_report_keeps_all_of_it() {
-        let mut early = Measured::new(Duration::from_secs(10));
-        let mut late = Measured::new(Duration::from_secs(10));
-        late.over_time.began_at = early.over_time.began_at + chrono::TimeDelta::milliseconds(2_900);
-        early.record(0, Kind::ALL[0], Outcome::Answered, millis(5), millis(100));
-        late.record(1, Kind::ALL[1], Outcome::Answered, millis(7), millis(100));
-        late.record_read(Some("wrong".to_owned()));
-        late.complain(|| "odd".to_owned());
-        let kept: Measured = serde_json::from_str(&serde_json::to_string(&late).unwrap()).unwrap();
-        for (mut one, other) in [(early.clone(), &kept), (kept.clone(), &early)] {
-            one.add(other).unwrap();
-            let spans: Vec<u64> = one.over_time.spans.iter().map(super::Series::requests).collect();
-            assert_eq!(spans, [1, 0, 1]);
+    fn runs_at_the_same_time_are_added_and_a_report_keeps_all_of_it() {
+        let (mut one, mut other) = (measured(), measured());
+        one.record(0, Kind::ALL[0], Outcome::Answered, millis(5), millis(100));
+        other.record(1, Kind::ALL[1], Outcome::Answered, millis(7), millis(100));
+        other.record_read(Some("wrong".to_owned()));
+        other.complain(|| "odd".to_owned());
+        let kept: Measured = serde_json::from_str(&serde_json::to_string(&other).unwrap()).unwrap();
+        for (mut one, other) in [(one.clone(), &kept), (kept.clone(), &one)] {
+            one.add(other);
             let steps = [0, 1].map(|step| one.of(Some(step), Selection::default()).requests());
             assert_eq!((steps, one.reads().wrong, one.complaints.len()), ([1, 1], 1, 1));
         }
-        assert!(early.add(&Measured::new(Duration::from_hours(24))).is_err());
     }
 }

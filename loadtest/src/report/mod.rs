@@ -208,7 +208,7 @@ impl Report {
 
     fn pictures(&self) -> Vec<(&'static str, String)> {
         let gates = &self.judging.gates;
-        let mut pictures = pictures::of(&self.record.measured).to_vec();
+        let mut pictures = pictures::of(&self.record.measured, self.record.lasted()).to_vec();
         pictures.extend(self.record.capacity.as_ref().map(|capacity| pictures::of_capacity(capacity, gates)));
         pictures.extend(self.comparison.as_ref().map(|comparison| pictures::of_comparison(comparison, gates)));
         pictures

@@ -1,5 +1,7 @@
 //! Which pictures there are of a run, each with the file that it is written to.
 
+use std::time::Duration;
+
 use super::charts::{
     by_percentile::ByPercentile,
     capacity,
@@ -9,7 +11,7 @@ use super::charts::{
 };
 use crate::{
     checks::{
-        comparison::Comparison,
+        comparison::{Comparison, Spread},
         gates::{Bound, Figure, Gates, Part},
     },
     measured::{
@@ -32,7 +34,8 @@ pub(super) const ALWAYS: [&str; 4] = [THROUGHPUT, LATENCY, PERCENTILES, HEAT_MAP
 /// Those of some runs.
 pub(super) const SOMETIMES: [&str; 2] = [CAPACITY, COMPARISON];
 
-pub(super) fn of(measured: &Measured) -> [(&'static str, String); ALWAYS.len()] {
+/// `lasted` is how long requests were made.
+pub(super) fn of(measured: &Measured, lasted: Duration) -> [(&'static str, String); ALWAYS.len()] {
     let rate: FigureOf = |span| Some(span.answered_per_second);
     let percentiles: [(&str, FigureOf); 3] = [
         ("p50", |span| latency(span, span.p50_ms)),
@@ -40,8 +43,8 @@ pub(super) fn of(measured: &Measured) -> [(&'static str, String); ALWAYS.len()] 
         ("p99", |span| latency(span, span.p99_ms)),
     ];
     [
-        (THROUGHPUT, over_time(measured, "Requests answered a second", Unit::Number, &[("answered", rate)])),
-        (LATENCY, over_time(measured, "Latency over time", Unit::Millis, &percentiles)),
+        (THROUGHPUT, over_time(measured, lasted, "Requests answered a second", Unit::Number, &[("answered", rate)])),
+        (LATENCY, over_time(measured, lasted, "Latency over time", Unit::Millis, &percentiles)),
         (PERCENTILES, by_percentile_of(measured)),
         (HEAT_MAP, heat_map_of(measured)),
     ]
@@ -83,15 +86,18 @@ pub(super) fn of_comparison(comparison: &Comparison, gates: &Gates) -> (&'static
             met: bound.is_none_or(|bound| compared.may_keep(bound)),
         })
     });
-    (COMPARISON, comparison::Comparison { rows: rows.collect() }.draw())
+    let each = match comparison.spread {
+        Spread::Confidence => "two rounds",
+        Spread::Extremes => "an earlier run",
+    };
+    (COMPARISON, comparison::Comparison { each, rows: rows.collect() }.draw())
 }
 
 type FigureOf = fn(&Summary) -> Option<f64>;
 
-fn over_time(measured: &Measured, title: &str, unit: Unit, figures: &[(&str, FigureOf)]) -> String {
+fn over_time(measured: &Measured, lasted: Duration, title: &str, unit: Unit, figures: &[(&str, FigureOf)]) -> String {
     let spans = measured.over_time.summaries();
-    // The last span is shorter than the others, so its rate means nothing.
-    let whole = &spans[..spans.len().saturating_sub(1).max(spans.len().min(1))];
+    let whole = &spans[..measured.over_time.whole_spans(lasted)];
     let lines = figures.iter().map(|(name, of)| Line { name, values: whole.iter().map(of).collect() });
     OverTime { title, unit, step: measured.over_time.span(), lines: lines.collect() }.draw()
 }

@@ -66,7 +66,7 @@ pub(super) async fn prepare(settings: &Settings, trust: &Trust) -> Result<Prepar
         requests,
         schedule,
         counters,
-        recorder: Recorder::new(run_time, precision),
+        recorder: Recorder::new(precision),
         freshness_every: settings.freshness_every,
         posts: AtomicU32::new(0),
         choices: Choices::new(settings.seed, settings.users),

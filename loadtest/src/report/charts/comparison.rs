@@ -8,6 +8,8 @@ const ROW: f64 = 58.0;
 
 /// The ratios of new figures to old ones.
 pub(crate) struct Comparison {
+    /// What each ratio is of, such as a round.
+    pub(crate) each: &'static str,
     pub(crate) rows: Vec<Row>,
 }
 
@@ -38,12 +40,12 @@ impl Comparison {
         let y = Axis::rows(self.rows.len());
         let mut picture = Picture::new("New compared with old");
         picture.legend([
-            ((Sign::Dot, "s1"), "a round"),
+            ((Sign::Dot, "s1"), self.each),
             ((Sign::Line, "s0"), "median"),
             ((Sign::Area, "s1"), "its interval"),
             ((Sign::Area, "bad"), "fails"),
         ]);
-        let panel = picture.panel(ROW * y.ends().1, (&x, "ratio of new to old; rounds from top to bottom"), (&y, ""));
+        let panel = picture.panel(ROW * y.ends().1, (&x, "ratio of new to old, the first one at the top"), (&y, ""));
         for (place, row) in self.rows.iter().enumerate() {
             let top = y.ends().1 - float(place);
             let (high, low) = (top - 0.45, top - 0.95);
@@ -53,9 +55,11 @@ impl Comparison {
                 picture.area((Sign::Area, "bad"), &panel, (bound.value(), low), (end, high));
                 picture.line((Sign::Dashes, "bad"), &panel, [low, high].map(|y| Some((bound.value(), y))));
             }
-            picture.area((Sign::Area, colour), &panel, (row.interval.0, low), (row.interval.1, high));
-            for (round, &ratio) in row.ratios.iter().enumerate() {
-                let y = high - (float(round) + 0.5) / float(row.ratios.len()) * (high - low);
+            // Many dots would hide the interval.
+            let middle = high - (high - low) * 0.3;
+            picture.area((Sign::Area, colour), &panel, (row.interval.0, middle), (row.interval.1, high));
+            for (number, &ratio) in row.ratios.iter().enumerate() {
+                let y = middle - (float(number) + 0.5) / float(row.ratios.len()) * (middle - low);
                 picture.point((Sign::Dot, colour), &panel, (ratio, y));
             }
             picture.line((Sign::Line, "s0"), &panel, [low, high].map(|y| Some((row.median, y))));
@@ -67,7 +71,7 @@ impl Comparison {
 
 impl Row {
     fn caption(&self) -> String {
-        let [median, low, high] = [self.median, self.interval.0, self.interval.1].map(label::number);
+        let [median, low, high] = [self.median, self.interval.0, self.interval.1].map(told);
         let bound = match self.bound {
             Some(Bound::AtMost(bound)) => format!(", ≤ {}", label::number(bound)),
             Some(Bound::AtLeast(bound)) => format!(", ≥ {}", label::number(bound)),
@@ -75,6 +79,11 @@ impl Row {
         };
         format!("{}: {median} ({low} to {high}){bound}", self.name)
     }
+}
+
+/// Ratios are near 1, where a thousandth says something.
+fn told(ratio: f64) -> String {
+    if (0.1..100.0).contains(&ratio) { format!("{ratio:.3}") } else { label::number(ratio) }
 }
 
 impl Bound {
@@ -118,6 +127,6 @@ mod tests {
                 met: true,
             },
         ];
-        insta::assert_snapshot!(body(&Comparison { rows }.draw()));
+        insta::assert_snapshot!(body(&Comparison { each: "a round", rows }.draw()));
     }
 }

@@ -149,9 +149,9 @@ fn comparison() -> Pictures {
         row("huge", vec![0.0, f64::INFINITY, f64::NAN, 1e-30], (0.0, 1e9, f64::INFINITY), None),
     ];
     vec![
-        ("comparison".to_owned(), Comparison { rows: usual }.draw()),
-        ("comparison-nothing".to_owned(), Comparison { rows: vec![] }.draw()),
-        ("comparison-odd".to_owned(), Comparison { rows: odd }.draw()),
+        ("comparison".to_owned(), Comparison { each: "two rounds", rows: usual }.draw()),
+        ("comparison-nothing".to_owned(), Comparison { each: "two rounds", rows: vec![] }.draw()),
+        ("comparison-odd".to_owned(), Comparison { each: "two rounds", rows: odd }.draw()),
     ]
 }
 
