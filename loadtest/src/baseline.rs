@@ -1,10 +1,12 @@
 //! The reports of earlier runs, to compare with.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
 };
 
+use serde_json::Value;
 use thiserror::Error;
 
 use crate::{
@@ -18,6 +20,9 @@ use crate::{
     workload::kind::Selection,
 };
 
+/// The settings that say what is sent, besides the plan.
+const OF_THE_LOAD: [&str; 6] = ["freshness_every", "retries", "sending", "mix", "replay", "capacity"];
+
 /// Of a folder with more of them, the newest so many are read.
 const MOST: usize = 20;
 
@@ -26,6 +31,8 @@ const MOST: usize = 20;
 pub(crate) struct Baseline {
     path: PathBuf,
     samples: Vec<Sample>,
+    /// Of the newest.
+    load: BTreeMap<String, String>,
     /// The highest share of requests that were refused or not answered.
     error_rate: f64,
 }
@@ -63,7 +70,8 @@ impl Baseline {
         let error_rates = kept.iter().map(|report| report.measured.of(None, Selection::default()).error_rate());
         let error_rate = error_rates.reduce(f64::max).ok_or_else(|| BaselineError::Empty(path.to_owned()))?;
         let sample = |report: &Record| Sample::new(&report.measured, None, report.lasted());
-        Ok(Self { path: path.to_owned(), samples: kept.iter().map(sample).collect(), error_rate })
+        let load = kept.first().map(load_of).unwrap_or_default();
+        Ok(Self { path: path.to_owned(), samples: kept.iter().map(sample).collect(), load, error_rate })
     }
 
     pub(crate) fn compare(&self, record: &Record) -> Comparison {
@@ -74,7 +82,18 @@ impl Baseline {
             1 => path.to_string(),
             runs => format!("{runs} runs in {path}"),
         };
-        Comparison::new(with, pairs.collect(), Spread::Extremes)
+        let mut comparison = Comparison::new(with, pairs.collect(), Spread::Extremes);
+        comparison.unlike = self.unlike(record);
+        comparison
+    }
+
+    /// What was another load than that of this run, in words.
+    fn unlike(&self, record: &Record) -> Vec<String> {
+        let now = load_of(record);
+        let names: BTreeSet<&String> = self.load.keys().chain(now.keys()).collect();
+        let differing = names.into_iter().filter(|name| self.load.get(*name) != now.get(*name));
+        let told = |load: &BTreeMap<String, String>, name| load.get(name).map_or("none", String::as_str).to_owned();
+        differing.map(|name| format!("{name} was {} and is {}", told(&self.load, name), told(&now, name))).collect()
     }
 
     /// A run has no more errors than the earlier ones had.
@@ -88,6 +107,35 @@ impl Baseline {
             Some(error_rate),
             met,
         )
+    }
+}
+
+/// What was sent, by the names that report.json has.
+fn load_of(record: &Record) -> BTreeMap<String, String> {
+    let mut load = BTreeMap::from([("generators".to_owned(), record.runs.len().to_string())]);
+    let settings = record.runs.first().map(|run| &run.settings).and_then(Value::as_object);
+    for (name, value) in settings.into_iter().flatten().filter(|(name, _)| OF_THE_LOAD.contains(&name.as_str())) {
+        flatten(name, value, &mut load);
+    }
+    // The rates of a search are its result.
+    if record.capacity.is_none() {
+        let loads = record.plan.iter().map(|step| serde_json::to_value(&step.step.load).unwrap_or_default());
+        flatten("plan", &loads.collect(), &mut load);
+    }
+    load
+}
+
+/// Numbers and words by their paths.
+fn flatten(path: &str, value: &Value, flat: &mut BTreeMap<String, String>) {
+    match value {
+        Value::Object(fields) => {
+            fields.iter().for_each(|(name, field)| flatten(&format!("{path}.{name}"), field, flat));
+        }
+        Value::Array(parts) => {
+            (1..).zip(parts).for_each(|(place, part)| flatten(&format!("{path}.{place}"), part, flat));
+        }
+        Value::Null => (),
+        value => drop(flat.insert(path.to_owned(), value.to_string())),
     }
 }
 

@@ -33,18 +33,33 @@ mod traffic;
 mod trust;
 mod workload;
 
-use std::{error::Error, io::Write, process::ExitCode};
+use std::{env, error::Error, io::Write, process::ExitCode};
 
 use clap::Parser;
 
 use crate::{
     run::Judged,
-    settings::{Args, Asked},
+    settings::{Args, Asked, Pipeline},
 };
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let asked = Args::parse().into_asked();
+    let asked = match Args::try_parse().and_then(Args::into_asked) {
+        Ok(asked) => asked,
+        Err(error) => {
+            if error.use_stderr() {
+                let words: Vec<String> = env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+                let told = error.to_string();
+                let reason = told.lines().next().unwrap_or_default().trim_start_matches("error: ");
+                let pipeline = Pipeline::of_wrong(&words);
+                // What is wrong is said below, also if it cannot be written.
+                if pipeline.prepare().is_ok() {
+                    pipeline.write_no_run(reason);
+                }
+            }
+            error.exit()
+        }
+    };
     let pipeline = asked.judging().pipeline.clone();
     logging::install();
     let outcome = match asked {

@@ -77,7 +77,7 @@ pub(crate) struct RunSettings {
     pub(crate) host: String,
     pub(crate) seed: u64,
     /// For people.
-    settings: serde_json::Value,
+    pub(crate) settings: serde_json::Value,
 }
 
 impl RunSettings {

@@ -56,6 +56,8 @@ pub(crate) struct Comparison {
     /// What this run is compared with.
     pub(crate) with: String,
     pub(crate) spread: Spread,
+    /// What was another load than that of this run, in words.
+    pub(crate) unlike: Vec<String>,
     pub(crate) figures: Vec<Compared>,
     #[serde(skip)]
     pairs: Vec<Pair>,
@@ -131,7 +133,7 @@ impl Comparison {
         let requests: Vec<Selection> = std::iter::once(Selection::default()).chain(kinds).collect();
         let figures = requests.iter().flat_map(|&requests| SHOWN.map(|figure| (figure, requests)));
         let figures = figures.filter_map(|(figure, requests)| compare(&pairs, figure, requests, spread)).collect();
-        Self { with, spread, figures, pairs }
+        Self { with, spread, unlike: Vec::new(), figures, pairs }
     }
 
     /// Whether more rounds would not change what the gates say: each ratio is beyond its bound or within it, or it is

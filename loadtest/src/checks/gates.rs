@@ -224,6 +224,14 @@ impl Gate {
         }
     }
 
+    /// Why a percentile is not what it seems.
+    fn note(&self, measured: &Measured) -> Option<String> {
+        let requests = measured.of(self.part.step, self.part.selection).requests();
+        #[expect(clippy::cast_precision_loss, reason = "many requests need no note")]
+        let slower = (1.0 - self.figure.quantile()?) * requests as f64;
+        (requests > 0 && slower < 1.0).then(|| format!("of {requests} requests this is the slowest"))
+    }
+
     pub(crate) fn measure(&self, measured: &Measured, lasted: impl Fn(Option<usize>) -> Duration) -> Option<f64> {
         let Part { selection, step } = self.part;
         if self.figure == Figure::SeenP99 {
@@ -259,11 +267,12 @@ pub(crate) fn judge_one(
     measured: &Measured,
     lasted: impl Fn(Option<usize>) -> Duration,
 ) -> Judged {
+    let note = gate.note(measured);
     let measured = gate.measure(measured, lasted);
     let met = measured.is_some_and(|measured| gate.figure.keeps(measured, bound));
     let proof = if gate.figure.is_of_latency() { Proof::Latency } else { Proof::Itself };
     let unit = gate.figure.unit();
-    Judged { unit, proof, ..Judged::new(gate.to_string(), gate.figure.bounds(), bound, measured, met) }
+    Judged { unit, note, proof, ..Judged::new(gate.to_string(), gate.figure.bounds(), bound, measured, met) }
 }
 
 impl fmt::Display for Gate {

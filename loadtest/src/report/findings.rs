@@ -19,6 +19,8 @@ use crate::{
 
 /// The most details of one judgement that a pipeline reads.
 const MOST_DETAILS: usize = 20;
+/// The most differences to the load of another run that are told, besides the last.
+const MOST_UNLIKE: usize = 4;
 /// The most characters of a line that a pipeline reads.
 const LONGEST: usize = 500;
 
@@ -176,10 +178,14 @@ impl Report {
 
     fn of_the_reads(&self) -> Judgement {
         let reads = &self.reads;
-        let finding = format!(
-            "{} of {} late or wrong; {} writes were read back at once and seen after {:.1} ms (p50), {:.1} ms (p99)",
-            reads.wrong, reads.checked, reads.pairs, reads.seen_p50_ms, reads.seen_p99_ms
-        );
+        let seen = match reads.pairs {
+            0 => "no write was read back at once".to_owned(),
+            pairs => format!(
+                "{pairs} writes were read back at once and seen after {:.1} ms (p50), {:.1} ms (p99)",
+                reads.seen_p50_ms, reads.seen_p99_ms
+            ),
+        };
+        let finding = format!("{} of {} late or wrong; {seen}", reads.wrong, reads.checked);
         Judgement { details: reads.examples.clone(), ..Judgement::new("reads", reads.wrong == 0, finding) }
     }
 
@@ -258,7 +264,7 @@ fn of_a_capacity(capacity: &Capacity) -> Judgement {
 }
 
 /// Its gates are judged by themselves.
-fn of_a_comparison(Comparison { with, spread, figures, .. }: &Comparison) -> Judgement {
+fn of_a_comparison(Comparison { with, spread, unlike, figures, .. }: &Comparison) -> Judgement {
     let between = match spread {
         Spread::Confidence => "99 % sure",
         Spread::Extremes => "lowest to highest",
@@ -271,7 +277,14 @@ fn of_a_comparison(Comparison { with, spread, figures, .. }: &Comparison) -> Jud
         format!("{name:<32} {old:>11.2} {new:>11.2} {median:>8.3}   {low:.3} to {high:.3}")
     });
     let details = [head].into_iter().chain(rows).collect();
-    Judgement { mark: Mark::None, details, ..Judgement::new("comparison", true, format!("beside {with}")) }
+    let (mark, but) = match &unlike[..] {
+        [] => (Mark::None, String::new()),
+        [first @ .., last] => {
+            let all = first.iter().take(MOST_UNLIKE).chain([last]).cloned().collect::<Vec<_>>().join(", ");
+            (Mark::Doubtful, format!(", which had another load: {all}"))
+        }
+    };
+    Judgement { mark, details, ..Judgement::new("comparison", true, format!("beside {with}{but}")) }
 }
 
 #[cfg(test)]

@@ -267,17 +267,13 @@ impl Settings {
 }
 
 impl Args {
-    pub(crate) fn into_asked(mut self) -> Asked {
-        match self.command.take() {
-            Some(Command::Merge(merging)) => Asked::Merge(Box::new(merging.into_settings())),
-            None => {
-                let settings = self.into_settings();
-                if let Err(fault) = settings.check() {
-                    Self::command().error(ErrorKind::ValueValidation, fault).exit();
-                }
-                Asked::Run(Box::new(settings))
-            }
+    pub(crate) fn into_asked(mut self) -> Result<Asked, clap::Error> {
+        if let Some(Command::Merge(merging)) = self.command.take() {
+            return Ok(Asked::Merge(Box::new(merging.into_settings())));
         }
+        let settings = self.into_settings();
+        settings.check().map_err(|fault| Self::command().error(ErrorKind::ValueValidation, fault))?;
+        Ok(Asked::Run(Box::new(settings)))
     }
 
     pub(crate) fn into_settings(self) -> Settings {

@@ -24,6 +24,18 @@ pub(crate) struct Pipeline {
     pub(crate) annotations: bool,
 }
 
+impl Pipeline {
+    /// Of a command line that is wrong elsewhere: what a pipeline reads must say so.
+    pub(crate) fn of_wrong(words: &[String]) -> Self {
+        let file = |flag: &str| {
+            let after = words.iter().skip_while(|word| *word != flag).nth(1);
+            let joined = words.iter().find_map(|word| word.strip_prefix(flag)?.strip_prefix('='));
+            after.map(String::as_str).or(joined).filter(|file| !file.starts_with('-')).map(PathBuf::from)
+        };
+        PipelineArgs { junit: file("--junit"), summary: file("--summary") }.into()
+    }
+}
+
 impl From<PipelineArgs> for Pipeline {
     fn from(PipelineArgs { junit, summary }: PipelineArgs) -> Self {
         let step_summary = env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()).map(PathBuf::from);

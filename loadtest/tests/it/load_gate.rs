@@ -203,10 +203,10 @@ async fn ends_without_a_verdict(machine: &Machine, gate: &mut Command, reason: &
 async fn an_end_without_a_verdict_is_an_error_of_the_pipeline_and_leaves_nothing_of_earlier_runs() {
     let machine = Machine::new();
     let (mut gate, liar) = (machine.gate(), Liar::start(Lie::None).await);
-    gate.env("LOADTEST", env!("CARGO_BIN_EXE_loadtest")).env("INPUT_HOST", &liar.url);
-    gate.env("INPUT_ARGUMENTS", "--no-such-flag");
+    add_program(&machine.path("bin/killed"), "echo 'its last words' >&2; kill -KILL $$");
+    gate.env("LOADTEST", machine.path("bin/killed")).env("INPUT_HOST", &liar.url);
     let printed = ends_without_a_verdict(&machine, &mut gate, "loadtest ended without a verdict").await;
-    assert!(printed.contains("unexpected argument '--no-such-flag'"), "{printed}");
+    assert!(printed.contains("its last words"), "{printed}");
 }
 
 #[tokio::test]

@@ -70,15 +70,21 @@ async fn without_the_variables_of_github_nothing_is_said_to_it() {
 
 #[tokio::test]
 async fn a_run_that_does_not_begin_is_a_failure_too() {
-    let dir = tempfile::tempdir().unwrap();
-    let output = load_in_a_pipeline("http://127.0.0.1:1", dir.path(), &[]).await;
-    let (code, printed) = result_of(&output);
-    assert_eq!(code, Some(2), "{printed}");
-    assert!(printed.contains("::error title=loadtest%3A run::"), "{printed}");
-    assert!(read(dir.path(), "made/if/need/be/junit.xml").contains("<failure message="));
-    for name in ["summary.md", "step"] {
-        let text = read(dir.path(), name);
-        assert!(text.starts_with("## loadtest did not run\n") && text.contains("is analyticsd running?"), "{text}");
+    for (argument, reason) in [
+        ("--shared", "is analyticsd running?"),
+        ("--max-p9-ms=5", "unexpected argument '--max-p9-ms'"),
+        ("--max-p99-ms=@3=5", "there is no such step"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let output = load_in_a_pipeline("http://127.0.0.1:1", dir.path(), &[argument]).await;
+        let (code, printed) = result_of(&output);
+        assert_eq!(code, Some(2), "{printed}");
+        assert!(printed.contains("::error title=loadtest%3A run::"), "{printed}");
+        assert!(read(dir.path(), "made/if/need/be/junit.xml").contains("<failure message="));
+        for name in ["summary.md", "step"] {
+            let text = read(dir.path(), name);
+            assert!(text.starts_with("## loadtest did not run\n") && text.contains(reason), "{text}");
+        }
     }
 }
 
