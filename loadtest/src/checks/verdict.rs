@@ -126,6 +126,14 @@ impl Verdict {
         self.unverified.is_none() && self.hours.iter().all(|hour| hour.faults.is_empty())
     }
 
+    /// Whether every hour that is wrong counts too much, which others may have sent.
+    pub(crate) fn only_too_many(&self) -> bool {
+        let mut wrong = self.hours.iter().filter(|hour| !hour.faults.is_empty()).peekable();
+        let has_all =
+            |hour: &HourVerdict| hour.sent.bounds(Rules { shared: true, ..self.rules }).faults(hour.counts).is_empty();
+        wrong.peek().is_some() && wrong.all(has_all)
+    }
+
     /// Whether the numbers are so small that those of many runs can be added.
     pub(crate) fn is_possible(&self) -> bool {
         let sums = [self.acknowledged, self.open, self.sightings.most()];

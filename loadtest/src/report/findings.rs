@@ -159,8 +159,14 @@ impl Report {
             .iter()
             .flat_map(|hour| hour.faults.iter().map(|fault| format!("{} counts {fault}", hour.name())));
         let unverified = ledger.unverified.iter().map(|reason| format!("not all hours could be checked: {reason}"));
+        let advice = match (ledger.only_too_many(), self.record.runs.len()) {
+            (false, _) => None,
+            (true, 1) => Some("nothing is missing: if others send events for these hours meanwhile, give --shared"),
+            (true, _) => Some("nothing is missing: the report of a part may be, or others send events for these hours"),
+        };
+        let advice = advice.map(str::to_owned);
         Judgement {
-            details: of_hours.chain(unverified).collect(),
+            details: of_hours.chain(unverified).chain(advice).collect(),
             ..Judgement::new("ledger", ledger.is_right(), finding)
         }
     }

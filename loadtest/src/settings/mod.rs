@@ -239,6 +239,10 @@ impl Settings {
                 "no stage lasts; accepted are stages of which one has a duration, such as 0s:500,30s:500".to_owned()
             );
         }
+        let urls = self.hosts.iter().map(|host| &host.url);
+        if let Some(twice) = urls.clone().find(|url| urls.clone().filter(|other| other == url).count() > 1) {
+            return Err(format!("{twice} is given twice as --host; give each of the replicas once"));
+        }
         if self.freshness_every == 0 && all.iter().any(|gate| gate.figure == Figure::SeenP99) {
             return Err(
                 "--max-seen-p99-ms needs reads right after writes; give another number than 0 as --freshness-every"
@@ -262,7 +266,9 @@ impl Settings {
 
     /// The hosts, in words.
     pub(crate) fn told_hosts(&self) -> String {
-        self.hosts.iter().map(|host| &*host.url).collect::<Vec<_>>().join(" and ")
+        let hosts = self.hosts.iter().map(|host| &*host.url).collect::<Vec<_>>().join(" and ");
+        let beside = self.comparing.iter().map(|comparing| format!(", in turn with {}", comparing.host.url));
+        std::iter::once(hosts).chain(beside).collect()
     }
 }
 

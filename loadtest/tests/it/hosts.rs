@@ -11,6 +11,13 @@ use crate::{
 };
 
 #[tokio::test]
+async fn a_host_that_is_given_twice_is_no_replica() {
+    let (code, printed) = result_of(&load("http://127.0.0.1:1", &["--host", "http://127.0.0.1:1/"]).await);
+    assert_eq!(code, Some(2), "{printed}");
+    assert!(printed.contains("http://127.0.0.1:1 is given twice as --host"), "{printed}");
+}
+
+#[tokio::test]
 async fn two_replicas_are_asked_in_turn_and_both_have_counted_everything() {
     let database = TestDatabase::new(Flavour::Postgres).await;
     let daemons = [Daemon::start(database.url()).await, Daemon::start(database.url()).await];

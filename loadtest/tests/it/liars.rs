@@ -53,6 +53,7 @@ async fn a_server_that_loses_counts_twice_or_misses_users_fails_and_the_hour_is_
         assert_eq!(code, Some(1), "{lie:?}: {printed}");
         assert!(printed.contains("FAILED ledger") && printed.contains(expected), "{lie:?}: {printed}");
         assert!(printed.contains(":00Z counts "), "{lie:?}: {printed}");
+        assert_eq!(printed.contains("give --shared"), expected == "too many", "{lie:?}: {printed}");
     }
 }
 
