@@ -1,7 +1,7 @@
 //! The reports of earlier runs, to compare with.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -90,10 +90,12 @@ impl Baseline {
     /// What was another load than that of this run, in words.
     fn unlike(&self, record: &Record) -> Vec<String> {
         let now = load_of(record);
-        let names: BTreeSet<&String> = self.load.keys().chain(now.keys()).collect();
-        let differing = names.into_iter().filter(|name| self.load.get(*name) != now.get(*name));
-        let told = |load: &BTreeMap<String, String>, name| load.get(name).map_or("none", String::as_str).to_owned();
-        differing.map(|name| format!("{name} was {} and is {}", told(&self.load, name), told(&now, name))).collect()
+        // An earlier version may know fewer settings.
+        let in_both = self.load.iter().filter_map(|(name, was)| Some((name, was, now.get(name)?)));
+        in_both
+            .filter(|(_, was, is)| was != is)
+            .map(|(name, was, is)| format!("{name} was {was} and is {is}"))
+            .collect()
     }
 
     /// A run has no more errors than the earlier ones had.
@@ -115,11 +117,15 @@ fn load_of(record: &Record) -> BTreeMap<String, String> {
     let mut load = BTreeMap::from([("generators".to_owned(), record.runs.len().to_string())]);
     let settings = record.runs.first().map(|run| &run.settings).and_then(Value::as_object);
     for (name, value) in settings.into_iter().flatten().filter(|(name, _)| OF_THE_LOAD.contains(&name.as_str())) {
+        if matches!(name.as_str(), "replay" | "capacity") {
+            load.insert(name.clone(), (!value.is_null()).to_string());
+        }
         flatten(name, value, &mut load);
     }
     // The rates of a search are its result.
     if record.capacity.is_none() {
         let loads = record.plan.iter().map(|step| serde_json::to_value(&step.step.load).unwrap_or_default());
+        load.insert("steps".to_owned(), record.plan.len().to_string());
         flatten("plan", &loads.collect(), &mut load);
     }
     load

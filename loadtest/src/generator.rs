@@ -56,6 +56,11 @@ impl Generator {
         self.late_max_ms = self.late_max_ms.max(other.late_max_ms);
     }
 
+    /// Whether it may be of a machine.
+    pub(crate) fn is_possible(&self) -> bool {
+        self.processors <= 1 << 20
+    }
+
     /// Whether it could make no more requests.
     pub(crate) fn is_busy(&self) -> bool {
         self.busy >= BUSY

@@ -48,14 +48,7 @@ async fn main() -> ExitCode {
         Ok(asked) => asked,
         Err(error) => {
             if error.use_stderr() {
-                let words: Vec<String> = env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
-                let told = error.to_string();
-                let reason = told.lines().next().unwrap_or_default().trim_start_matches("error: ");
-                let pipeline = Pipeline::of_wrong(&words);
-                // What is wrong is said below, also if it cannot be written.
-                if pipeline.prepare().is_ok() {
-                    pipeline.write_no_run(reason);
-                }
+                tell_pipeline(&error);
             }
             error.exit()
         }
@@ -92,5 +85,19 @@ async fn main() -> ExitCode {
             }
             ExitCode::from(2)
         }
+    }
+}
+
+/// What a pipeline reads says why the command line is wrong.
+fn tell_pipeline(error: &clap::Error) {
+    let words: Vec<String> = env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let pipeline = Pipeline::of_wrong(&words);
+    let told = error.to_string();
+    // Usage and advice follow an empty line.
+    let reason = told.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+    let reason: Vec<&str> = reason.lines().map(str::trim).collect();
+    // It is printed too, also if it cannot be written.
+    if pipeline.prepare().is_ok() {
+        pipeline.write_no_run(&reason.join(" "));
     }
 }

@@ -95,7 +95,7 @@ impl Reading {
         let elapsed = traffic.schedule.elapsed();
         let (all, wrong_reads) = {
             let measured = traffic.recorder.lock();
-            (measured.of(None, Selection::default()), measured.reads().wrong)
+            (measured.of(None, Selection::default()), measured.wrong_reads())
         };
         let (added, since) = recent.add(elapsed, &all);
         let totals = traffic.counters.ledgers().map(Ledger::totals);

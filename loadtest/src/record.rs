@@ -14,7 +14,7 @@ use crate::{
     checks::comparison::{Comparison, Spread, pairs_of_rounds},
     checks::verdict::{NotTogether, Verdict},
     generator::Generator,
-    measured::Measured,
+    measured::{Measured, series::MOST},
     report::FORMAT,
     run::Capacity,
     settings::Settings,
@@ -112,9 +112,18 @@ impl Record {
     /// Whether a run could have written it: a file may hold anything.
     fn is_possible(&self) -> bool {
         let lasted = 0.0..=LONGEST.as_secs_f64();
+        let step = |done: &Done| {
+            lasted.contains(&done.lasted_seconds)
+                && done.step.lasts <= LONGEST
+                && [done.due.unwrap_or_default(), done.begun].into_iter().all(|requests| requests <= MOST)
+        };
         lasted.contains(&self.lasted_seconds)
-            && self.plan.iter().all(|step| lasted.contains(&step.lasted_seconds) && step.step.lasts <= LONGEST)
-            && self.measured.over_time.is_possible()
+            // Times can be added to it.
+            && (0..i64::from(u32::MAX)).contains(&self.began_at.timestamp())
+            && self.plan.iter().all(step)
+            && self.retries_made <= MOST
+            && self.generator.is_possible()
+            && self.measured.is_possible()
             && self.ledger.is_possible()
     }
 

@@ -19,7 +19,7 @@ pub struct HourCounts {
 
 impl HourCounts {
     /// The events of this kind.
-    pub fn of(self, kind: EventKind) -> u64 {
+    pub fn count(self, kind: EventKind) -> u64 {
         match kind {
             EventKind::Click => self.clicks,
             EventKind::Impression => self.impressions,

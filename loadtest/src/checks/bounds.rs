@@ -134,7 +134,7 @@ impl fmt::Display for Fault {
 }
 
 impl Events {
-    pub(crate) fn of(&mut self, kind: EventKind) -> &mut u64 {
+    pub(crate) fn count_mut(&mut self, kind: EventKind) -> &mut u64 {
         match kind {
             EventKind::Click => &mut self.clicks,
             EventKind::Impression => &mut self.impressions,

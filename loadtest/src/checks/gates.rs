@@ -113,7 +113,9 @@ impl Judged {
 
     /// A number with its unit, and no more digits than say something.
     fn told(&self, number: f64) -> String {
-        let rounded = (number * 10_000.0).round() / 10_000.0;
+        // Small ones keep their first digits: one error in a hundred thousand is not none.
+        let decimals = if number == 0.0 { 0.0 } else { (3.0 - number.abs().log10().floor()).clamp(4.0, 12.0) };
+        let rounded = (number * 10_f64.powf(decimals)).round() / 10_f64.powf(decimals);
         let separator = if self.unit.is_empty() { "" } else { " " };
         format!("{rounded}{separator}{}", self.unit)
     }
@@ -156,7 +158,7 @@ impl Figure {
     pub(crate) fn of(self, series: &Series, lasted: Duration) -> Option<f64> {
         match self {
             _ if series.requests() == 0 => None,
-            Self::SeenP99 => None,
+            Self::SeenP99 => series.seen.as_ref().map(|seen| seen.quantile_ms(0.99)),
             Self::Rate => Some(series.answered_per_second(lasted)),
             Self::ErrorRate => Some(series.error_rate()),
             latency => series.kept_ms(latency.quantile().unwrap_or(1.0)),
@@ -184,7 +186,7 @@ impl Figure {
             Self::P99 => "p99",
             Self::P999 => "p99.9",
             Self::Max => "the longest latency",
-            Self::SeenP99 => "p99 until seen",
+            Self::SeenP99 => "p99 from sending an event to reading it,",
             Self::Rate => "answers a second",
             Self::ErrorRate => "error rate",
         }
@@ -229,15 +231,11 @@ impl Gate {
         let requests = measured.of(self.part.step, self.part.selection).requests();
         #[expect(clippy::cast_precision_loss, reason = "many requests need no note")]
         let slower = (1.0 - self.figure.quantile()?) * requests as f64;
-        (requests > 0 && slower < 1.0).then(|| format!("of {requests} requests this is the slowest"))
+        (requests > 0 && slower < 1.0 - 1e-9).then(|| format!("of {requests} requests this is the slowest"))
     }
 
     pub(crate) fn measure(&self, measured: &Measured, lasted: impl Fn(Option<usize>) -> Duration) -> Option<f64> {
         let Part { selection, step } = self.part;
-        if self.figure == Figure::SeenP99 {
-            let reads = measured.reads();
-            return (reads.pairs > 0).then_some(reads.seen_p99_ms);
-        }
         self.figure.of(&measured.of(step, selection), lasted(step))
     }
 }
@@ -277,9 +275,6 @@ pub(crate) fn judge_one(
 
 impl fmt::Display for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.figure == Figure::SeenP99 {
-            return f.write_str("p99 from sending an event to reading it");
-        }
         let of = match self.bound {
             Bound::Number(_) => "",
             Bound::Ratio(_) => "ratio of ",

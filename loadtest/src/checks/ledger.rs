@@ -63,7 +63,7 @@ impl Ledger {
         let mut pages = self.pages();
         for event in events {
             let page = pages.entry(event.hour()).or_default();
-            *page.open.of(event.kind) += 1;
+            *page.open.count_mut(event.kind) += 1;
             page.visitors.entry(event.visitor).or_default().open += 1;
         }
     }
@@ -76,11 +76,11 @@ impl Ledger {
         let mut pages = self.pages();
         for event in events {
             let page = pages.entry(event.hour()).or_default();
-            *page.open.of(event.kind) -= 1;
+            *page.open.count_mut(event.kind) -= 1;
             let visits = page.visitors.entry(event.visitor).or_default();
             visits.open -= 1;
             if answer == Answer::Acknowledged {
-                *page.acknowledged.of(event.kind) += 1;
+                *page.acknowledged.count_mut(event.kind) += 1;
                 page.acknowledged_visitors += u64::from(!visits.acknowledged);
                 visits.acknowledged = true;
             } else if visits.open == 0 && !visits.acknowledged {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     checks::gates::{Bound, Figure, Gate, Gates, judge_one},
-    measured::Measured,
+    measured::{Measured, latencies::Latencies},
     workload::schedule::{Done, Planned},
 };
 
@@ -17,7 +17,7 @@ const LATE_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Why the run cannot pass any more, whatever happens until its end.
 pub(crate) fn why_hopeless(gates: &Gates, measured: &Measured, plan: &[Planned]) -> Option<String> {
-    let wrong = measured.reads().wrong;
+    let wrong = measured.wrong_reads();
     if wrong > 0 {
         return Some(format!("{wrong} reads were late or wrong"));
     }
@@ -41,7 +41,14 @@ fn is_lost(gate: &Gate, measured: &Measured, plan: &[Planned]) -> bool {
     let too_slow = || float(series.latencies.longer_than(bound) + series.unanswered);
     match gate.figure {
         Figure::ErrorRate => float(series.refused + series.unanswered) > bound * most,
-        Figure::Rate | Figure::SeenP99 => false,
+        Figure::Rate => false,
+        Figure::SeenP99 => {
+            let seen = series.seen.as_ref();
+            // All that are to come may be read back.
+            let all =
+                float(seen.map_or(0, Latencies::len)) + own.iter().map(|planned| planned.most_to_come()).sum::<f64>();
+            float(seen.map_or(0, |seen| seen.longer_than(bound))) > 0.01 * all + 1.0
+        }
         Figure::Max => too_slow() > 0.0,
         figure => figure.quantile().is_some_and(|quantile| too_slow() > (1.0 - quantile) * most + 1.0),
     }
@@ -127,6 +134,16 @@ mod tests {
         assert!(is_hopeless("--max-error-rate=0.05", &after(10, 0, 56)));
         assert!(is_hopeless("--max-ms=20", &after(1, 1, 0)));
         assert!(!is_hopeless("--max-ms=20", &after(1, 0, 0)));
+    }
+
+    #[test]
+    fn events_that_are_seen_too_late_are_not_seen_sooner_by_what_comes() {
+        let (mut measured, plan) = after(10, 0, 0);
+        // Until the end there are at most two for each of 500 requests, and these.
+        for late in 1..=12 {
+            measured.record_seen(0, Kind::ALL[0], Duration::from_millis(50));
+            assert_eq!(is_hopeless("--max-seen-p99-ms=20", &(measured.clone(), plan.clone())), late == 12, "{late}");
+        }
     }
 
     #[test]

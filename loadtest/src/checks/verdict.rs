@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::StreamExt;
 use model::{Hour, HourCounts, SiteName};
@@ -23,11 +23,14 @@ pub(crate) struct Verdict {
     /// Events that were not answered, which may be stored or not.
     pub(crate) open: u64,
     pub(crate) hours: Vec<HourVerdict>,
-    /// What a part saw while it ran.
+    /// What a part saw while it ran. None once the parts are judged.
+    #[serde(default)]
     sightings: Sightings,
-    /// How many of those all parts have in common, once they are merged.
+    /// How many of those all parts had in common.
+    #[serde(default)]
     pub(crate) compared: usize,
     /// What was missing in these, in words.
+    #[serde(default)]
     pub(crate) late: Vec<String>,
     /// Why not all hours could be checked.
     pub(crate) unverified: Option<String>,
@@ -41,7 +44,8 @@ pub(crate) struct HourVerdict {
     site: Option<String>,
     hour: Hour,
     sent: Sent,
-    counts: HourCounts,
+    /// None if the host did not tell.
+    counts: Option<HourCounts>,
     #[serde(flatten)]
     bounds: Bounds,
     /// In words.
@@ -55,6 +59,8 @@ const MOST: u64 = 1 << 53;
 pub(crate) enum NotTogether {
     #[error("one replays a file and the other does not")]
     OtherRules,
+    #[error("they loaded other hosts; give each part the same ones, in the same words")]
+    OtherHosts,
     #[error("it was made without --part, so it takes the events of the other runs for faults")]
     NoPart,
 }
@@ -99,26 +105,29 @@ impl Verdict {
         sent: &[(SiteHour, Sent)],
     ) {
         let hours = sent.iter().map(|(hour, _)| *hour).collect();
-        let mut counts = Box::pin(daemon.counts_of(requests, hours, true));
+        let mut answers = Box::pin(daemon.counts_of(requests, hours, true));
+        let mut tells = true;
         for (hour, sent) in sent {
-            match counts.next().await {
-                Some((_, Ok(counts))) => {
-                    let site = requests.sites.name(hour.site).map(SiteName::to_string);
-                    self.add(name.map(str::to_owned), site, hour.hour, *sent, counts);
-                }
+            // One that did not answer is not asked for hundreds of hours more.
+            let counts = match if tells { answers.next().await } else { None } {
+                Some((_, Ok(counts))) => Some(counts),
                 Some((_, Err(error))) => {
                     self.unverified = Some(error.to_string());
-                    return;
+                    tells = false;
+                    None
                 }
-                None => return,
-            }
+                None => None,
+            };
+            let site = requests.sites.name(hour.site).map(SiteName::to_string);
+            self.add(name.map(str::to_owned), site, hour.hour, *sent, counts);
         }
     }
 
-    fn add(&mut self, host: Option<String>, site: Option<String>, hour: Hour, sent: Sent, counts: HourCounts) {
+    fn add(&mut self, host: Option<String>, site: Option<String>, hour: Hour, sent: Sent, counts: Option<HourCounts>) {
         let bounds = sent.bounds(self.rules);
-        let faults = bounds.faults(counts).iter().map(ToString::to_string).collect();
-        self.hours.push(HourVerdict { host, site, hour, sent, counts, bounds, faults });
+        let mut verdict = HourVerdict { host, site, hour, sent, counts, bounds, faults: Vec::new() };
+        verdict.faults = verdict.judge();
+        self.hours.push(verdict);
     }
 
     /// Whether all is counted in the end.
@@ -126,12 +135,16 @@ impl Verdict {
         self.unverified.is_none() && self.hours.iter().all(|hour| hour.faults.is_empty())
     }
 
-    /// Whether every hour that is wrong counts too much, which others may have sent.
+    /// Whether nothing is wrong but that hours count too much, which others may have sent.
     pub(crate) fn only_too_many(&self) -> bool {
+        let lower = Rules { shared: true, ..self.rules };
+        let only_too_many = |hour: &HourVerdict| {
+            let has_all = hour.counts.is_some_and(|counts| hour.sent.bounds(lower).faults(counts).is_empty());
+            // A part may have seen another one.
+            has_all && hour.faults == hour.judge()
+        };
         let mut wrong = self.hours.iter().filter(|hour| !hour.faults.is_empty()).peekable();
-        let has_all =
-            |hour: &HourVerdict| hour.sent.bounds(Rules { shared: true, ..self.rules }).faults(hour.counts).is_empty();
-        wrong.peek().is_some() && wrong.all(has_all)
+        self.unverified.is_none() && self.late.is_empty() && wrong.peek().is_some() && wrong.all(only_too_many)
     }
 
     /// Whether the numbers are so small that those of many runs can be added.
@@ -149,11 +162,16 @@ impl Verdict {
         if self.rules.strangers != other.rules.strangers {
             return Err(NotTogether::OtherRules);
         }
+        let hosts = |verdict: &Self| verdict.hours.iter().map(|hour| hour.host.clone()).collect::<BTreeSet<_>>();
+        if hosts(self) != hosts(other) {
+            return Err(NotTogether::OtherHosts);
+        }
         let mut others: BTreeMap<_, &HourVerdict> = other.hours.iter().map(|hour| (hour.key(), hour)).collect();
         for hour in &mut self.hours {
             if let Some(other) = others.remove(&hour.key()) {
                 hour.sent.add(&other.sent, self.rules);
-                hour.counts = higher(hour.counts, other.counts);
+                // The one that did not read may have been the last to end.
+                hour.counts = hour.counts.zip(other.counts).map(|(one, other)| higher(one, other));
                 hour.faults.extend(other.faults.iter().cloned());
             }
         }
@@ -169,17 +187,19 @@ impl Verdict {
     /// Judges so many parts that were merged. No other part is missing, so that there is an upper bound.
     pub(crate) fn conclude(&mut self, parts: usize) {
         self.rules.part = false;
-        let before = |when: &When| {
-            let hour = self.hours.iter().find(|hour| (&hour.site, hour.hour) == (&when.site, when.hour));
-            hour.map_or(0, |hour| hour.sent.before.of(when.kind))
-        };
-        for (when, fault) in self.sightings.judge(parts, before) {
-            self.compared += 1;
-            self.late.extend(fault.map(|fault| format!("{when} counted {fault}")));
-        }
+        let hours = self.hours.iter().map(|hour| ((&hour.site, hour.hour), hour.sent.before));
+        let before: BTreeMap<_, HourCounts> = hours.collect();
+        let before = |when: &When| before.get(&(&when.site, when.hour)).map_or(0, |before| before.count(when.kind));
+        let judged: Vec<Option<String>> = std::mem::take(&mut self.sightings)
+            .judge(parts, before)
+            .map(|(when, fault)| fault.map(|fault| format!("{when} counted {fault}")))
+            .collect();
+        self.compared = judged.len();
+        self.late = judged.into_iter().flatten().collect();
         for hour in &mut self.hours {
             hour.bounds = hour.sent.bounds(self.rules);
-            hour.faults.extend(hour.bounds.faults(hour.counts).iter().map(ToString::to_string));
+            let found: Vec<String> = hour.judge().into_iter().filter(|fault| !hour.faults.contains(fault)).collect();
+            hour.faults.extend(found);
         }
     }
 
@@ -210,6 +230,12 @@ impl Verdict {
 }
 
 impl HourVerdict {
+    /// What is wrong with its counts, in words.
+    fn judge(&self) -> Vec<String> {
+        let faults = self.counts.map(|counts| self.bounds.faults(counts));
+        faults.into_iter().flatten().map(|fault| fault.to_string()).collect()
+    }
+
     fn key(&self) -> (Option<String>, Option<String>, Hour) {
         (self.host.clone(), self.site.clone(), self.hour)
     }
@@ -247,7 +273,7 @@ pub(crate) mod tests {
             visitors: sent,
         };
         let mut part = Verdict { acknowledged: sent.acknowledged.clicks, ..verdict(true) };
-        part.add(None, None, Hour::containing(Timestamp::now()), sent, counts(counted));
+        part.add(None, None, Hour::containing(Timestamp::now()), sent, Some(counts(counted)));
         part
     }
 
@@ -272,6 +298,33 @@ pub(crate) mod tests {
             let merged = merged([part(10, 5, 36), part(20, 5, 36), part(6, 7, last)]);
             assert!(merged.hours[0].faults.iter().any(|text| text.contains(fault)), "{:?}", merged.hours);
         }
+    }
+
+    #[test]
+    fn a_part_that_could_not_read_an_hour_tells_what_it_sent_and_what_was_before() {
+        let mut first = part(10, 0, 10);
+        (first.hours[0].counts, first.unverified) = (None, Some("no answer".to_owned()));
+        let mut merged = merged([first, part(20, 5, 36), part(6, 7, 36)]);
+        assert!(!merged.is_right() && merged.hours[0].faults.is_empty());
+        assert_eq!(merged.sent().1[0].1.bounds(merged.rules).least.clicks, 36);
+        merged.read_again();
+        assert!(merged.is_right() && merged.hours.is_empty(), "it can be read again");
+    }
+
+    #[test]
+    fn only_what_is_too_much_everywhere_may_be_of_others() {
+        for (first, last, expected) in [(10, 37, true), (9, 37, false), (10, 36, false)] {
+            // The first had acknowledged ten.
+            let merged = merged([part(10, 0, first), part(20, 5, 36), part(6, 7, last)]);
+            assert_eq!(merged.only_too_many(), expected, "{first} {last}");
+        }
+    }
+
+    #[test]
+    fn parts_that_name_their_hosts_otherwise_are_not_merged() {
+        let mut other = part(1, 0, 1);
+        other.hours[0].host = Some("http://other".to_owned());
+        assert_eq!(part(1, 0, 1).merge(&other), Err(NotTogether::OtherHosts));
     }
 
     #[test]

@@ -40,8 +40,6 @@ struct ReadsMeasured {
     checked: u64,
     wrong: u64,
     examples: Vec<String>,
-    /// From sending a POST to the answer of a GET that counts it.
-    seen: Latencies,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -65,7 +63,7 @@ impl Measured {
             precision,
             steps: Vec::new(),
             over_time: OverTime::new(),
-            reads: ReadsMeasured { checked: 0, wrong: 0, examples: Vec::new(), seen: Latencies::new(Precision::Fine) },
+            reads: ReadsMeasured { checked: 0, wrong: 0, examples: Vec::new() },
             complaints: Vec::new(),
         }
     }
@@ -94,8 +92,10 @@ impl Measured {
         }
     }
 
-    pub(crate) fn record_seen(&mut self, after: Duration) {
-        self.reads.seen.record(after);
+    /// Events that were sent so long ago have been read in a count.
+    pub(crate) fn record_seen(&mut self, step: usize, kind: Kind, after: Duration) {
+        let precision = self.precision;
+        self.step(step).of(kind, precision).record_seen(after);
     }
 
     /// Keeps an unexpected answer, if it is among the first few that differ.
@@ -121,14 +121,16 @@ impl Measured {
     }
 
     pub(crate) fn reads(&self) -> Reads {
-        let ReadsMeasured { checked, wrong, examples, seen } = &self.reads;
+        let ReadsMeasured { checked, wrong, examples } = &self.reads;
+        let seen = self.of(None, Selection::default()).seen;
+        let quantile_ms = |quantile| seen.as_ref().map_or(0.0, |seen| seen.quantile_ms(quantile));
         Reads {
             checked: *checked,
             wrong: *wrong,
             examples: examples.clone(),
-            pairs: seen.len(),
-            seen_p50_ms: seen.quantile_ms(0.5),
-            seen_p99_ms: seen.quantile_ms(0.99),
+            pairs: seen.as_ref().map_or(0, Latencies::len),
+            seen_p50_ms: quantile_ms(0.5),
+            seen_p99_ms: quantile_ms(0.99),
         }
     }
 
@@ -142,11 +144,22 @@ impl Measured {
                 .for_each(|(kind, series)| self.step(place).of(kind, Precision::Fine).add(series));
         }
         self.reads.checked += other.reads.checked;
-        self.reads.seen.add(&other.reads.seen);
         self.reads.wrong += other.reads.wrong;
         let room = MOST_KEPT.saturating_sub(self.reads.examples.len());
         self.reads.examples.extend(other.reads.examples.iter().take(room).cloned());
         other.complaints.iter().for_each(|complaint| self.complain(|| complaint.clone()));
+    }
+
+    /// Whether a run could have measured it.
+    pub(crate) fn is_possible(&self) -> bool {
+        self.over_time.is_possible()
+            && self.steps.iter().flat_map(|step| &step.0).all(Series::is_possible)
+            && [self.reads.checked, self.reads.wrong].into_iter().all(|count| count <= series::MOST)
+    }
+
+    /// Reads that were wrong.
+    pub(crate) fn wrong_reads(&self) -> u64 {
+        self.reads.wrong
     }
 
     fn step(&mut self, place: usize) -> &mut ByKind {

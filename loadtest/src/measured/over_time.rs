@@ -10,10 +10,10 @@ use super::{
     series::{Outcome, Series, Summary},
 };
 
-/// The most spans. When there would be more, two become one: so a long run takes no more memory than a short one, and
-/// a run whose end nobody knows is told as finely as its length allows.
+/// The most spans. When there would be more, two become one: so a long run takes no more memory than a short one, and a
+/// search, which ends when it has found something, is told as finely as a run of that length.
 const MOST: usize = 300;
-/// A run lasts a day at most.
+/// Of two runs of a day of which one began when the other ended.
 const LONGEST_SPAN: u64 = 1 << 10;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -83,8 +83,10 @@ impl OverTime {
     }
 
     /// Whether a run could have measured it.
-    pub(crate) fn is_possible(&self) -> bool {
-        self.span_seconds.is_power_of_two() && self.span_seconds <= LONGEST_SPAN && self.spans.len() <= MOST
+    pub(super) fn is_possible(&self) -> bool {
+        let spans =
+            self.span_seconds.is_power_of_two() && self.span_seconds <= LONGEST_SPAN && self.spans.len() <= MOST;
+        spans && self.spans.iter().all(Series::is_possible)
     }
 
     fn join_pairs(&mut self) {

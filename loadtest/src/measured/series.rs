@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::latencies::{Latencies, Precision};
 
+/// More requests than any run makes.
+pub(crate) const MOST: u64 = 1 << 48;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Answered,
@@ -17,9 +20,13 @@ pub(crate) enum Outcome {
 pub(crate) struct Series {
     pub(crate) latencies: Latencies,
     /// Of those that were answered, the ones whose answer came when requests were made no more.
+    #[serde(default)]
     late: u64,
     pub(crate) refused: u64,
     pub(crate) unanswered: u64,
+    /// From sending events to the answer of a GET that counts them. None if none was read back.
+    #[serde(default)]
+    pub(crate) seen: Option<Latencies>,
 }
 
 /// A series in figures, for people.
@@ -46,7 +53,7 @@ impl Summary {
 
 impl Series {
     pub(crate) fn new(precision: Precision) -> Self {
-        Self { latencies: Latencies::new(precision), late: 0, refused: 0, unanswered: 0 }
+        Self { latencies: Latencies::new(precision), late: 0, refused: 0, unanswered: 0, seen: None }
     }
 
     pub(crate) fn record(&mut self, outcome: Outcome, latency: Duration) {
@@ -62,6 +69,9 @@ impl Series {
         self.late += other.late;
         self.refused += other.refused;
         self.unanswered += other.unanswered;
+        if let Some(seen) = &other.seen {
+            self.seen.get_or_insert_with(|| Latencies::new(Precision::Fine)).add(seen);
+        }
     }
 
     /// What was added since this was like the earlier one.
@@ -71,7 +81,21 @@ impl Series {
             late: self.late - earlier.late,
             refused: self.refused - earlier.refused,
             unanswered: self.unanswered - earlier.unanswered,
+            seen: self
+                .seen
+                .as_ref()
+                .map(|seen| earlier.seen.as_ref().map_or_else(|| seen.clone(), |earlier| seen.since(earlier))),
         }
+    }
+
+    pub(crate) fn record_seen(&mut self, after: Duration) {
+        self.seen.get_or_insert_with(|| Latencies::new(Precision::Fine)).record(after);
+    }
+
+    /// Whether a run could have measured it.
+    pub(super) fn is_possible(&self) -> bool {
+        let counts = [self.latencies.len(), self.refused, self.unanswered];
+        counts.into_iter().all(|count| count <= MOST) && self.late <= self.latencies.len()
     }
 
     pub(crate) fn requests(&self) -> u64 {

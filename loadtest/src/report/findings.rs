@@ -161,8 +161,8 @@ impl Report {
         let unverified = ledger.unverified.iter().map(|reason| format!("not all hours could be checked: {reason}"));
         let advice = match (ledger.only_too_many(), self.record.runs.len()) {
             (false, _) => None,
-            (true, 1) => Some("nothing is missing: if others send events for these hours meanwhile, give --shared"),
-            (true, _) => Some("nothing is missing: the report of a part may be, or others send events for these hours"),
+            (true, 1) => Some("if other clients sent events for these hours meanwhile, give --shared"),
+            (true, _) => Some("the report of a part was not given, or other clients sent events for these hours"),
         };
         let advice = advice.map(str::to_owned);
         Judgement {
@@ -174,11 +174,16 @@ impl Report {
     /// None of a single run.
     fn of_the_parts(&self) -> Option<Judgement> {
         let Verdict { compared, late, .. } = &self.record.ledger;
-        let finding = format!(
-            "{} of {compared} counts were late, which all parts read while none of them sent events of that kind",
-            late.len()
-        );
-        let judgement = Judgement { details: late.clone(), ..Judgement::new("parts", late.is_empty(), finding) };
+        let finding = match compared {
+            0 => "no count was compared: all parts never read the same hour within the same half of a tenth of a \
+                  second, while none of them sent events of one kind, so a late event could not be found"
+                .to_owned(),
+            _ => format!("{} of {compared} counts were late that all parts read at once", late.len()),
+        };
+        let mut judgement = Judgement { details: late.clone(), ..Judgement::new("parts", late.is_empty(), finding) };
+        if *compared == 0 {
+            judgement.mark = Mark::Doubtful;
+        }
         (self.record.runs.len() > 1).then_some(judgement)
     }
 

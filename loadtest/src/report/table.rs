@@ -2,7 +2,7 @@ use std::fmt;
 
 use super::{
     Report,
-    findings::{Judgement, Mark},
+    findings::{Judgement, Mark, line},
 };
 use crate::measured::series::Summary;
 
@@ -26,7 +26,7 @@ impl fmt::Display for Report {
             writeln!(f, "  {} retries were made", self.record.retries_made)?;
         }
         for complaint in &self.record.measured.complaints {
-            writeln!(f, "  {complaint}")?;
+            writeln!(f, "  {}", line(complaint))?;
         }
         for judgement in self.promises() {
             judged(f, "", &judgement)?;
@@ -47,8 +47,8 @@ fn judged(f: &mut fmt::Formatter<'_>, before: &str, judgement: &Judgement) -> fm
         Mark::Doubtful => "DOUBT",
         Mark::None => "",
     };
-    writeln!(f, "{mark:<6} {before}{name}: {finding}")?;
-    details.iter().try_for_each(|detail| writeln!(f, "       {detail}"))
+    writeln!(f, "{mark:<6} {before}{name}: {}", line(finding))?;
+    details.iter().try_for_each(|detail| writeln!(f, "       {}", line(detail)))
 }
 
 fn row(f: &mut fmt::Formatter<'_>, name: &str, summary: &Summary) -> fmt::Result {

@@ -42,8 +42,8 @@ pub(super) struct GateArgs {
     max_ms: Vec<Given>,
 
     /// The highest 99th percentile of the milliseconds from sending an event to reading it in a count.
-    #[arg(long, value_name = "MS", value_parser = bound)]
-    max_seen_p99_ms: Option<f64>,
+    #[arg(long, value_name = GATE_MS, value_parser = given)]
+    max_seen_p99_ms: Vec<Given>,
 
     /// The lowest rate of answered requests per second.
     #[arg(long, value_name = "[KIND][@STEP=]N", value_parser = given)]
@@ -174,7 +174,6 @@ impl Gates {
     }
 
     pub(super) fn given(gates: GateArgs, ratios: RatioArgs) -> Self {
-        let seen = gates.max_seen_p99_ms.map(|bound| (Part::default(), bound));
         let number = [
             (Figure::P50, gates.max_p50_ms),
             (Figure::P90, gates.max_p90_ms),
@@ -182,7 +181,7 @@ impl Gates {
             (Figure::P99, gates.max_p99_ms),
             (Figure::P999, gates.max_p999_ms),
             (Figure::Max, gates.max_ms),
-            (Figure::SeenP99, seen.into_iter().collect()),
+            (Figure::SeenP99, gates.max_seen_p99_ms),
             (Figure::Rate, gates.min_rps),
             (Figure::ErrorRate, gates.max_error_rate),
         ];

@@ -30,8 +30,10 @@ pub(crate) struct MergeSettings {
 }
 
 impl MergeArgs {
-    pub(crate) fn into_settings(self) -> MergeSettings {
+    pub(super) fn into_settings(self) -> Result<MergeSettings, String> {
         let Self { reports, target, judging } = self;
-        MergeSettings { reports, hosts: target.given(), ca_file: target.ca_file, judging: judging.into_settings(None) }
+        target.check()?;
+        let (hosts, judging) = (target.given(), judging.into_settings(None));
+        Ok(MergeSettings { reports, hosts, ca_file: target.ca_file, judging })
     }
 }

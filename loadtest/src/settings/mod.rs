@@ -239,10 +239,6 @@ impl Settings {
                 "no stage lasts; accepted are stages of which one has a duration, such as 0s:500,30s:500".to_owned()
             );
         }
-        let urls = self.hosts.iter().map(|host| &host.url);
-        if let Some(twice) = urls.clone().find(|url| urls.clone().filter(|other| other == url).count() > 1) {
-            return Err(format!("{twice} is given twice as --host; give each of the replicas once"));
-        }
         if self.freshness_every == 0 && all.iter().any(|gate| gate.figure == Figure::SeenP99) {
             return Err(
                 "--max-seen-p99-ms needs reads right after writes; give another number than 0 as --freshness-every"
@@ -274,12 +270,15 @@ impl Settings {
 
 impl Args {
     pub(crate) fn into_asked(mut self) -> Result<Asked, clap::Error> {
-        if let Some(Command::Merge(merging)) = self.command.take() {
-            return Ok(Asked::Merge(Box::new(merging.into_settings())));
-        }
-        let settings = self.into_settings();
-        settings.check().map_err(|fault| Self::command().error(ErrorKind::ValueValidation, fault))?;
-        Ok(Asked::Run(Box::new(settings)))
+        let merging = self.command.take();
+        let asked = self.target.check().and_then(|()| match merging {
+            Some(Command::Merge(merging)) => merging.into_settings().map(Box::new).map(Asked::Merge),
+            None => {
+                let settings = self.into_settings();
+                settings.check().map(|()| Asked::Run(Box::new(settings)))
+            }
+        });
+        asked.map_err(|fault| Self::command().error(ErrorKind::ValueValidation, fault))
     }
 
     pub(crate) fn into_settings(self) -> Settings {

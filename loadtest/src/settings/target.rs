@@ -38,6 +38,12 @@ impl TargetArgs {
         if given.is_empty() { vec![self.host(&DEFAULT_HOST.parse().expect("it is valid"))] } else { given }
     }
 
+    pub(super) fn check(&self) -> Result<(), String> {
+        let urls: Vec<String> = self.given().into_iter().map(|host| host.url).collect();
+        let twice = urls.iter().enumerate().find(|(place, url)| urls[..*place].contains(url));
+        twice.map_or(Ok(()), |(_, url)| Err(format!("{url} is given twice as --host; give each of the replicas once")))
+    }
+
     pub(super) fn given(&self) -> Vec<Host> {
         self.hosts.iter().map(|url| self.host(url)).collect()
     }

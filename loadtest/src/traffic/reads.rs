@@ -28,7 +28,7 @@ impl Traffic {
     ) -> Result<bool, Box<TransactionError>> {
         let Counter { hosts, ledger } = self.counters.of(due.side);
         let least = ledger.bounds(hour).least;
-        let silent = self.silent(kind.age, hour).filter(|_| ledger.is_of_a_part());
+        let silent = if ledger.is_of_a_part() { self.silent(kind.age, hour) } else { None };
         let silent = silent.map(|when| (ledger.sent(hour).acknowledged.count(when.kind), when));
         let message = Message::get(kind, self.requests.counts(hour));
         let Exchanged { answer, host, .. } = self.retries.exchange(user, hosts, &message, other_than).await?;
@@ -48,7 +48,7 @@ impl Traffic {
         let fault = match body.parse::<HourCounts>() {
             Ok(counts) => {
                 if let Some((acknowledged, when)) = silent {
-                    let counted = counts.of(when.kind);
+                    let counted = counts.count(when.kind);
                     ledger.saw(when, acknowledged, counted);
                 }
                 let bounds = Bounds { least, most: ledger.bounds(hour).most };
@@ -65,7 +65,8 @@ impl Traffic {
         Ok(is_right)
     }
 
-    /// The kind of event of which none is on its way to this hour now.
+    /// When this is, if none of one kind of event is on its way to this hour. All parts of a run read the current hour
+    /// many times a second, so they have it in common, and others seldom.
     fn silent(&self, age: Age, SiteHour { site, hour }: SiteHour) -> Option<When> {
         let (Source::Mix(mix), Age::Current) = (&self.source, age) else { return None };
         let now = Timestamp::now();

@@ -75,9 +75,9 @@ impl Traffic {
         // Hardly any other read is for a past hour, and hardly any other event hides there that this one is late.
         let is_wanted = kind.age == Age::Past || number.is_multiple_of(self.freshness_every);
         if self.freshness_every > 0 && is_wanted {
-            let kind = Kind { method: Method::Get, age: kind.age };
+            let (of, kind) = (kind, Kind { method: Method::Get, age: kind.age });
             if self.ask(user, kind, events[0].hour(), due, Some(host)).await? {
-                self.recorder.lock().record_seen(began.elapsed());
+                self.recorder.lock().record_seen(due.step, of, began.elapsed());
             }
         }
         Ok(())

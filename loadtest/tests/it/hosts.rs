@@ -7,14 +7,17 @@ use serde_json::Value;
 use crate::{
     liar::{Liar, Lie},
     liars::{MANY, run_until_many},
-    load, result_of,
+    load, loadtest, result_of,
 };
 
 #[tokio::test]
 async fn a_host_that_is_given_twice_is_no_replica() {
-    let (code, printed) = result_of(&load("http://127.0.0.1:1", &["--host", "http://127.0.0.1:1/"]).await);
-    assert_eq!(code, Some(2), "{printed}");
-    assert!(printed.contains("http://127.0.0.1:1 is given twice as --host"), "{printed}");
+    let twice = ["--host", "http://127.0.0.1:1", "--host", "http://127.0.0.1:1/"];
+    for arguments in [&twice[..], &[&["merge", "a.json", "b.json"], &twice[..]].concat()] {
+        let (code, printed) = result_of(&loadtest().args(arguments).output().await.unwrap());
+        assert_eq!(code, Some(2), "{printed}");
+        assert!(printed.contains("http://127.0.0.1:1 is given twice as --host"), "{printed}");
+    }
 }
 
 #[tokio::test]

@@ -68,7 +68,7 @@ async fn one_event_that_is_lost_or_counted_twice_is_found_though_each_alone_cann
             let (code, printed) = merge(&reports, host).await;
             assert_eq!(code, Some(1), "{printed}");
             assert!(printed.contains(fault), "{printed}");
-            assert_eq!(printed.contains("the report of a part may be"), fault == "1 too many", "{printed}");
+            assert_eq!(printed.contains("the report of a part was not given"), fault == "1 too many", "{printed}");
         }
     }
 }
