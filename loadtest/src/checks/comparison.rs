@@ -23,8 +23,11 @@ const UNKNOWN_NOISE: f64 = 2.0;
 /// cases.
 const DEVIATIONS: f64 = 2.576;
 
-/// The figures that are shown.
-const SHOWN: [Figure; 4] = [Figure::Rate, Figure::P50, Figure::P90, Figure::P99];
+/// The figures of all requests that are shown, and those of each kind. A ratio of errors says nothing where there were
+/// none.
+const OF_ALL: [Figure; 8] =
+    [Figure::Rate, Figure::P50, Figure::P90, Figure::P95, Figure::P99, Figure::P999, Figure::Max, Figure::SeenP99];
+const OF_KINDS: [Figure; 4] = [Figure::Rate, Figure::P50, Figure::P90, Figure::P99];
 
 /// The requests of a run, or of a round of one.
 #[derive(Debug, Clone)]
@@ -59,6 +62,8 @@ pub(crate) struct Comparison {
     /// What was another load than that of this run, in words.
     pub(crate) unlike: Vec<String>,
     pub(crate) figures: Vec<Compared>,
+    /// Of all requests of the old and the new, the share that was refused or not answered.
+    pub(crate) errors: [f64; 2],
     #[serde(skip)]
     pairs: Vec<Pair>,
 }
@@ -130,10 +135,12 @@ impl Comparison {
             })
         };
         let kinds = Kind::ALL.into_iter().filter(in_both).map(Selection::from);
-        let requests: Vec<Selection> = std::iter::once(Selection::default()).chain(kinds).collect();
-        let figures = requests.iter().flat_map(|&requests| SHOWN.map(|figure| (figure, requests)));
+        let of_kinds = kinds.flat_map(|kind| OF_KINDS.map(|figure| (figure, kind)));
+        let figures = OF_ALL.map(|figure| (figure, Selection::default())).into_iter().chain(of_kinds);
         let figures = figures.filter_map(|(figure, requests)| compare(&pairs, figure, requests, spread)).collect();
-        Self { with, spread, unlike: Vec::new(), figures, pairs }
+        let errors_of = |side: fn(&Pair) -> &Sample| error_rate(pairs.iter().map(side));
+        let errors = [errors_of(|pair| &pair.old), errors_of(|pair| &pair.new)];
+        Self { with, spread, unlike: Vec::new(), figures, errors, pairs }
     }
 
     /// Whether more rounds would not change what the gates say: each ratio is beyond its bound or within it, or it is
@@ -230,6 +237,12 @@ fn compare(pairs: &[Pair], figure: Figure, requests: Selection, spread: Spread) 
         figures.sort_unstable_by(f64::total_cmp);
     }
     Some(Compared { figure, requests, old: median(&olds), new: median(&news), ratio })
+}
+
+fn error_rate<'a>(samples: impl Iterator<Item = &'a Sample>) -> f64 {
+    let mut all = Series::new(Precision::Fine);
+    samples.flat_map(|sample| &sample.by_kind).for_each(|(_, series)| all.add(series));
+    all.error_rate()
 }
 
 /// Of numbers in order.

@@ -186,7 +186,7 @@ impl Figure {
             Self::P99 => "p99",
             Self::P999 => "p99.9",
             Self::Max => "the longest latency",
-            Self::SeenP99 => "p99 from sending an event to reading it,",
+            Self::SeenP99 => "p99 until seen",
             Self::Rate => "answers a second",
             Self::ErrorRate => "error rate",
         }

@@ -275,7 +275,7 @@ fn of_a_capacity(capacity: &Capacity) -> Judgement {
 }
 
 /// Its gates are judged by themselves.
-fn of_a_comparison(Comparison { with, spread, unlike, figures, .. }: &Comparison) -> Judgement {
+fn of_a_comparison(Comparison { with, spread, unlike, figures, errors, .. }: &Comparison) -> Judgement {
     let between = match spread {
         Spread::Confidence => "99 % sure",
         Spread::Extremes => "lowest to highest",
@@ -287,7 +287,9 @@ fn of_a_comparison(Comparison { with, spread, unlike, figures, .. }: &Comparison
         let name = format!("{figure} of {requests}{unit}");
         format!("{name:<32} {old:>11.2} {new:>11.2} {median:>8.3}   {low:.3} to {high:.3}")
     });
-    let details = [head].into_iter().chain(rows).collect();
+    let [old, new] = errors.map(|errors| errors * 100.0);
+    let errors = format!("{:<32} {old:>11.2} {new:>11.2}", "errors of all requests, %");
+    let details = [head].into_iter().chain(rows).chain([errors]).collect();
     let (mark, but) = match &unlike[..] {
         [] => (Mark::None, String::new()),
         [first @ .., last] => {

@@ -141,7 +141,7 @@ fn what_to_send(settings: &Settings) -> Result<Sending, RunError> {
     let of_site = |site| hours.iter().map(move |&hour| SiteHour { site, hour });
     Ok(Sending {
         hours: sites.all().flat_map(of_site).collect(),
-        source: Source::Mix(Mix::new(settings.mix.clone())),
+        source: Source::Mix(Box::new(Mix::new(settings.mix.clone()))),
         requests: Requests { names, sites },
         plan,
     })

@@ -89,6 +89,7 @@ impl From<MixArgs> for MixSettings {
             script_share: args.script_share,
             sites: args.sites.names(),
             site_zipf: args.sites.site_zipf,
+            site_shares: args.sites.site_shares,
         }
     }
 }

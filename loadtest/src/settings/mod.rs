@@ -239,6 +239,14 @@ impl Settings {
                 "no stage lasts; accepted are stages of which one has a duration, such as 0s:500,30s:500".to_owned()
             );
         }
+        let MixSettings { sites, site_shares, .. } = &self.mix;
+        if !site_shares.is_empty() && site_shares.len() != sites.len() {
+            return Err(format!(
+                "there are {} numbers in --site-shares for {} sites; give one for each of the sites, in their order",
+                site_shares.len(),
+                sites.len()
+            ));
+        }
         if self.freshness_every == 0 && all.iter().any(|gate| gate.figure == Figure::SeenP99) {
             return Err(
                 "--max-seen-p99-ms needs reads right after writes; give another number than 0 as --freshness-every"

@@ -1,7 +1,7 @@
 use clap::value_parser;
 use model::SiteName;
 
-use super::values::skew;
+use super::values::{skew, weight};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct SiteArgs {
@@ -20,6 +20,10 @@ pub(super) struct SiteArgs {
     /// law; with 0 all are equally frequent.
     #[arg(long, default_value_t = 1.0, value_name = "EXPONENT", value_parser = skew)]
     pub(super) site_zipf: f64,
+
+    /// How often requests are for each of the sites, relative to one another: a number for each, with commas.
+    #[arg(long, value_name = "NUMBERS", value_delimiter = ',', value_parser = weight, conflicts_with = "site_zipf")]
+    pub(super) site_shares: Vec<f64>,
 }
 
 impl SiteArgs {
@@ -51,5 +55,18 @@ mod tests {
         assert_eq!(sites(&[]), "");
         assert_eq!(sites(&["--sites", "3"]), "load-1 load-2 load-3");
         assert_eq!(sites(&["--site-names", "shop,blog,shop"]), "shop blog");
+    }
+
+    #[test]
+    fn each_site_has_a_share_or_none_has() {
+        for (arguments, is_accepted) in [
+            (["--sites=3", "--site-shares=70,20,10"], true),
+            (["--sites=3", "--site-shares=70,20"], false),
+            (["--sites=1", "--site-shares=0"], false),
+            (["--site-zipf=1", "--site-shares=1"], false),
+        ] {
+            let read = Args::try_parse_from(["loadtest"].iter().chain(&arguments)).and_then(Args::into_asked);
+            assert_eq!(read.is_ok(), is_accepted, "{arguments:?}");
+        }
     }
 }

@@ -21,6 +21,10 @@ pub(super) fn skew(text: &str) -> Result<f64, String> {
     number(text, "a number from 0 to 10", |skew| (0.0..=10.0).contains(&skew))
 }
 
+pub(super) fn weight(text: &str) -> Result<f64, String> {
+    number(text, "a number from 0.001 to 1000", |weight| (0.001..=1_000.0).contains(&weight))
+}
+
 pub(super) fn speed_up(text: &str) -> Result<f64, String> {
     number(text, "a number from 0.001 up", |factor| factor >= 0.001)
 }

@@ -45,7 +45,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 #[derive(Debug)]
 pub(crate) enum Source {
-    Mix(Mix),
+    Mix(Box<Mix>),
     Events(Vec<PlannedEvent>),
 }
 

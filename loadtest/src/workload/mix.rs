@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 use crate::workload::{
     kind::{Age, Kind, Method},
     phases::Phase,
-    sites::{Site, SiteHour},
+    sites::{Site, SiteChoice, SiteHour},
     visitors::{Visitor, Visitors},
 };
 
@@ -43,6 +43,8 @@ pub(crate) struct MixSettings {
     pub(crate) sites: Vec<SiteName>,
     /// The exponent of Zipf's law, by which some sites get more requests than others.
     pub(crate) site_zipf: f64,
+    /// How frequent each is relative to the others; none: by Zipf's law.
+    pub(crate) site_shares: Vec<f64>,
 }
 
 fn names<S: Serializer>(sites: &[SiteName], serializer: S) -> Result<S::Ok, S::Error> {
@@ -101,8 +103,7 @@ impl Request {
 pub(crate) struct Mix {
     settings: MixSettings,
     visitors: Visitors,
-    /// None if there is only one.
-    sites: Option<Visitors>,
+    sites: SiteChoice,
     /// How likely a past hour is, relative to the one after it; below 1.
     decay: f64,
 }
@@ -110,8 +111,7 @@ pub(crate) struct Mix {
 impl Mix {
     pub(crate) fn new(settings: MixSettings) -> Self {
         let visitors = Visitors::new(settings.visitors, settings.zipf);
-        let sites = u32::try_from(settings.sites.len()).expect("the command line accepts fewer");
-        let sites = (sites > 1).then(|| Visitors::new(sites, settings.site_zipf));
+        let sites = SiteChoice::new(settings.sites.len(), settings.site_zipf, &settings.site_shares);
         let decay = (-settings.past_half_life_hours.recip()).exp2();
         Self { settings, visitors, sites, decay }
     }
@@ -121,7 +121,7 @@ impl Mix {
             self.settings;
         if !rng.random_bool(post_share) {
             let age = choose_age(rng, get_current);
-            let (site, at) = (self.choose_site(rng), self.choose_instant(rng, age, now));
+            let (site, at) = (self.sites.choose(rng), self.choose_instant(rng, age, now));
             return Request { age, task: Task::Get(SiteHour { site, hour: Hour::containing(at) }) };
         }
         let is_batch = rng.random_bool(batch_share);
@@ -145,7 +145,7 @@ impl Mix {
     }
 
     fn choose_event(&self, rng: &mut impl Rng, age: Age, now: Timestamp) -> PlannedEvent {
-        let site = self.choose_site(rng);
+        let site = self.sites.choose(rng);
         let at = self.choose_instant(rng, age, now);
         let visitor = self.visitors.choose(rng);
         PlannedEvent { site, at, visitor, kind: Phase::at(now).kind(self.settings.click_share) }
@@ -160,11 +160,6 @@ impl Mix {
         } else {
             Task::Post
         }
-    }
-
-    fn choose_site(&self, rng: &mut impl Rng) -> Site {
-        let site = self.sites.as_ref().map_or(0, |sites| sites.choose(rng));
-        Site::try_from(site).expect("there are fewer")
     }
 
     /// The present, or any instant of a past hour.
@@ -340,8 +335,18 @@ mod tests {
 
     #[test]
     fn sites_are_chosen_for_events_and_counts_by_zipfs_law() {
+        sites_are_chosen_for_events_and_counts(vec![], [6.0 / 11.0, 3.0 / 11.0, 2.0 / 11.0]);
+    }
+
+    #[test]
+    fn sites_are_chosen_for_events_and_counts_by_their_shares() {
+        sites_are_chosen_for_events_and_counts(vec![2.0, 7.0, 1.0], [0.2, 0.7, 0.1]);
+    }
+
+    fn sites_are_chosen_for_events_and_counts(site_shares: Vec<f64>, expected: [f64; 3]) {
         let sites = ["shop", "blog", "wiki"].map(|name| name.parse().unwrap()).to_vec();
-        let settings = MixSettings { batch_share: 0.5, batch_size: 2, sites, site_zipf: 1.0, ..contract_mix() };
+        let settings =
+            MixSettings { batch_share: 0.5, batch_size: 2, sites, site_zipf: 1.0, site_shares, ..contract_mix() };
         let requests = requests(settings, 8);
         let events: Vec<Site> = events(&requests).iter().map(|event| event.site).collect();
         let gets = requests.iter().filter_map(|(_, request)| match request.task {
@@ -349,12 +354,16 @@ mod tests {
             _ => None,
         });
         for chosen in [events, gets.collect()] {
-            for (site, share) in [(0, 6.0 / 11.0), (1, 3.0 / 11.0), (2, 2.0 / 11.0)] {
+            for (site, share) in (0..).zip(expected) {
                 let seen = chosen.iter().filter(|&&chosen| chosen == site).count();
                 assert!(is_about(seen, chosen.len(), share), "{site}: {seen} of {}", chosen.len());
             }
         }
-        assert_eq!(Mix::new(contract_mix()).sites.map(|_| ()), None, "there is one without a name");
+    }
+
+    #[test]
+    fn without_names_all_is_for_the_site_without_one() {
+        assert!(events(&requests(contract_mix(), 8)).iter().all(|event| event.site == 0));
     }
 
     #[test]

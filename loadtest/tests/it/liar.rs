@@ -45,6 +45,8 @@ pub(crate) enum Lie {
     LosesOne(u64),
     /// Counts the event of this number twice.
     CountsOneTwice(u64),
+    /// With the event of this number, counts one of a stranger two hours before it.
+    InventsOne(u64),
     /// After so many events, counts one for the current hour a while after it acknowledged it.
     DelaysOne(u64),
     /// Does not count the event of this number in its first answers after it.
@@ -231,6 +233,10 @@ impl Memory {
             let is_tenth = self.events.is_multiple_of(10);
             if (is_tenth && lie == Lie::Loses) || lie == Lie::LosesOne(self.events) {
                 continue;
+            }
+            if lie == Lie::InventsOne(self.events) {
+                let (site, hour) = &event.hour;
+                self.hours.entry((site.clone(), hour - 2)).or_default().clicks += 1;
             }
             let is_of_now = event.hour.1 == Timestamp::now().millis().div_euclid(3_600_000);
             if matches!(lie, Lie::DelaysOne(after) if self.events > after) && is_of_now && self.delayed.is_none() {

@@ -69,6 +69,17 @@ async fn one_lost_event_in_a_hundred_thousand_is_found_and_its_site_is_named() {
 }
 
 #[tokio::test]
+async fn one_event_in_a_hundred_thousand_that_is_counted_twice_or_invented_is_found() {
+    for lie in [Lie::CountsOneTwice(MANY), Lie::InventsOne(MANY)] {
+        // No event is for the hour that the invented one is counted in.
+        let batches = ["--batch-share", "0.2", "--post-current", "1"];
+        let (code, printed) = run_until_many(&Liar::start(lie).await, &batches).await;
+        assert_eq!(code, Some(1), "{lie:?}: {printed}");
+        assert!(printed.contains("FAILED ledger") && printed.contains(": 1 too many"), "{lie:?}: {printed}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_whose_reads_are_late_fails_though_all_is_counted_in_the_end() {
     let (code, printed) = run_against(Lie::ReadsLate, &[]).await;
     assert_eq!(code, Some(1), "{printed}");
@@ -77,12 +88,23 @@ async fn a_server_whose_reads_are_late_fails_though_all_is_counted_in_the_end() 
 
 #[tokio::test]
 async fn one_late_event_is_found_though_those_of_many_users_are_on_their_way() {
-    let liar = Liar::start(Lie::DelaysOne(500)).await;
-    let arguments = ["--host", &*liar.url, "--users", "64", "--run-time", "2s", "--post-current", "1"];
-    let (code, printed) = result_of(&loadtest().args(arguments).output().await.unwrap());
-    assert_eq!(code, Some(1), "{printed}");
-    assert!(printed.contains("FAILED reads") && printed.contains("1 missing"), "{printed}");
-    assert!(printed.contains("ok     ledger"), "{printed}");
+    let other = Liar::start(Lie::None).await;
+    let beside = ["--compare-host", &other.url, "--rounds", "5", "--max-p50-ratio", "100"];
+    for arguments in [
+        &["--users", "64", "--run-time", "2s"][..],
+        &["--users", "64", "--run-time", "2s", "--batch-share", "0.5", "--pixel-share", "0.5", "--script-share", "1"],
+        &["--users", "64", "--stages", "1s:3000,1s:0"],
+        &["--find-capacity", "--capacity-from", "2000", "--run-time", "3s"],
+        &beside,
+    ] {
+        let liar = Liar::start(Lie::DelaysOne(500)).await;
+        let mut command = loadtest();
+        command.args(["--host", &*liar.url, "--post-current", "1"]).args(arguments);
+        let (code, printed) = result_of(&command.output().await.unwrap());
+        assert_eq!(code, Some(1), "{arguments:?}: {printed}");
+        assert!(printed.contains("FAILED reads") && printed.contains("1 missing"), "{arguments:?}: {printed}");
+        assert!(printed.contains("ok     ledger"), "{arguments:?}: {printed}");
+    }
 }
 
 #[tokio::test]

@@ -74,7 +74,7 @@ async fn a_run_that_does_not_begin_is_a_failure_too() {
         ("--shared", "is analyticsd running?"),
         ("--max-p9-ms=5", "unexpected argument '--max-p9-ms'"),
         ("--max-p99-ms=@3=5", "there is no such step"),
-        ("--speed-up=2", "required arguments were not provided: --replay <FILE>"),
+        ("--speed-up=2", "required arguments were not provided: --replay"),
     ] {
         let dir = tempfile::tempdir().unwrap();
         let output = load_in_a_pipeline("http://127.0.0.1:1", dir.path(), &[argument]).await;
