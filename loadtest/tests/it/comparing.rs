@@ -13,7 +13,7 @@ use crate::{
 /// Of servers that take so many milliseconds for each answer.
 async fn compare(old: u64, new: u64, gates: &[&str]) -> (Option<i32>, String) {
     let (old, new) = (Liar::start(Lie::Takes(old)).await, Liar::start(Lie::Takes(new)).await);
-    let arguments = ["--compare-host", &old.url, "--round-time", "200ms", "--rounds", "20"];
+    let arguments = ["--compare-host", &old.url, "--round-time", "200ms", "--rounds", "15"];
     result_of(&load(&new.url, &[&arguments[..], gates].concat()).await)
 }
 
