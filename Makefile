@@ -24,9 +24,9 @@ build: ## build everything, optimized
 
 test: test-prerequisites ## run every test: on native PostgreSQL, on TimescaleDB in WebAssembly, and in a real browser
 	$(CARGO) build --workspace --all-targets $(ALL_FEATURES)
-# cargo-nextest runs every test in a process of its own; cargo's own runner does where it is not installed.
+# cargo-nextest runs every test in a process of its own; cargo's own runner does where it is not installed. Half of the time tests wait for servers and clocks.
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-	    runner='nextest run'; \
+	    runner="nextest run --test-threads $$(( $$(nproc) * 2 ))"; \
 	else \
 	    echo 'cargo-nextest is not installed, so the tests run with cargo test; CONTRIBUTING.md says how to get it'; \
 	    runner='test --quiet --lib --bins --tests'; \

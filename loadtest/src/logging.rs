@@ -23,7 +23,20 @@ pub(crate) fn install() {
 /// Writes a line to standard error. If it cannot be written, the run goes on.
 pub(crate) fn message(line: &str) {
     progress::clear();
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "{}", visible(line));
+}
+
+/// A text, such as a server's, in one line and without characters that a terminal obeys or that XML cannot hold.
+pub(crate) fn visible(text: &str) -> String {
+    let mut visible = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\u{2028}' | '\u{2029}' | '\u{fffe}' | '\u{ffff}' => visible.extend(character.escape_default()),
+            _ if character.is_control() => visible.extend(character.escape_default()),
+            _ => visible.push(character),
+        }
+    }
+    visible
 }
 
 /// Until it is dropped, what is printed to standard output goes to standard error: goose prints there how many users it

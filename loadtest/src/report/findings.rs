@@ -13,6 +13,7 @@ use crate::{
         verdict::Verdict,
     },
     generator::Generator,
+    logging::visible,
     measured::series::Summary,
     run::Capacity,
 };
@@ -80,20 +81,11 @@ impl Judgement {
     }
 }
 
-/// A text in one line, without characters that a terminal obeys or that XML cannot hold, and not too long.
+/// A text in one line that is not too long.
 pub(super) fn line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for character in text.chars().take(LONGEST) {
-        match character {
-            '\u{2028}' | '\u{2029}' | '\u{fffe}' | '\u{ffff}' => line.extend(character.escape_default()),
-            _ if character.is_control() => line.extend(character.escape_default()),
-            _ => line.push(character),
-        }
-    }
-    if text.chars().nth(LONGEST).is_some() {
-        line.push('…');
-    }
-    line
+    let first: String = text.chars().take(LONGEST).collect();
+    let more = if text.chars().nth(LONGEST).is_some() { "…" } else { "" };
+    visible(&first) + more
 }
 
 impl Findings {

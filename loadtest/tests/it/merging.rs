@@ -95,4 +95,18 @@ async fn reports_that_do_not_belong_together_are_refused() {
     let (code, printed) = merge(&[reports[0].clone(), dir.path().join("none.json")], &[]).await;
     assert_eq!(code, Some(2), "{printed}");
     assert!(printed.contains("none.json") && printed.contains("give a report.json"), "{printed}");
+
+    let honest = std::fs::read_to_string(&reports[0]).unwrap();
+    let other = dir.path().join("other.json");
+    for (written, forged, said) in [
+        (r#""faults":[]"#, r#""faults":["\u001b[31m"]"#, "counts \\u{1b}[31m"),
+        (r#""began_at":""#, r#""began_at":"+262142-12-31T23:59:59Z","was":""#, "are impossible"),
+        (r#""retries_made":0"#, r#""retries_made":18446744073709551615"#, "are impossible"),
+    ] {
+        let report = honest.replace(": ", ":").replace(":[\n", ":[").replacen(written, forged, 1);
+        std::fs::write(&other, report).unwrap();
+        let (code, printed) = merge(&[reports[1].clone(), other.clone()], &[]).await;
+        assert!([Some(1), Some(2)].contains(&code), "{printed}");
+        assert!(printed.contains(said) && !printed.contains('\u{1b}'), "{said}: {printed}");
+    }
 }
