@@ -83,19 +83,8 @@ impl Baseline {
             runs => format!("{runs} runs in {path}"),
         };
         let mut comparison = Comparison::new(with, pairs.collect(), Spread::Extremes);
-        comparison.unlike = self.unlike(record);
+        comparison.unlike = unlike_of(&self.load, &load_of(record));
         comparison
-    }
-
-    /// What was another load than that of this run, in words.
-    fn unlike(&self, record: &Record) -> Vec<String> {
-        let now = load_of(record);
-        // An earlier version may know fewer settings.
-        let in_both = self.load.iter().filter_map(|(name, was)| Some((name, was, now.get(name)?)));
-        in_both
-            .filter(|(_, was, is)| was != is)
-            .map(|(name, was, is)| format!("{name} was {was} and is {is}"))
-            .collect()
     }
 
     /// A run has no more errors than the earlier ones had.
@@ -112,45 +101,70 @@ impl Baseline {
     }
 }
 
+/// What was another load, in words. An earlier version may know fewer settings.
+fn unlike_of(was: &BTreeMap<String, String>, is: &BTreeMap<String, String>) -> Vec<String> {
+    let in_both = was.iter().filter_map(|(name, was)| Some((name, was, is.get(name)?)));
+    in_both.filter(|(_, was, is)| was != is).map(|(name, was, is)| format!("{name} was {was} and is {is}")).collect()
+}
+
 /// What was sent, by the names that report.json has.
 fn load_of(record: &Record) -> BTreeMap<String, String> {
     let mut load = BTreeMap::from([("generators".to_owned(), record.runs.len().to_string())]);
     let settings = record.runs.first().map(|run| &run.settings).and_then(Value::as_object);
     for (name, value) in settings.into_iter().flatten().filter(|(name, _)| OF_THE_LOAD.contains(&name.as_str())) {
-        if matches!(name.as_str(), "replay" | "capacity") {
-            load.insert(name.clone(), (!value.is_null()).to_string());
-        }
         flatten(name, value, &mut load);
     }
     // The rates of a search are its result.
     if record.capacity.is_none() {
         let loads = record.plan.iter().map(|step| serde_json::to_value(&step.step.load).unwrap_or_default());
-        load.insert("steps".to_owned(), record.plan.len().to_string());
         flatten("plan", &loads.collect(), &mut load);
     }
     load
 }
 
-/// Numbers and words by their paths.
+/// Numbers and words by their paths; also which fields there are, and how many parts.
 fn flatten(path: &str, value: &Value, flat: &mut BTreeMap<String, String>) {
-    match value {
+    let told = match value {
         Value::Object(fields) => {
             fields.iter().for_each(|(name, field)| flatten(&format!("{path}.{name}"), field, flat));
+            // The kind of a load is the name of its only field.
+            fields.keys().next().filter(|_| fields.len() == 1).map_or_else(|| "given".to_owned(), Clone::clone)
         }
         Value::Array(parts) => {
             (1..).zip(parts).for_each(|(place, part)| flatten(&format!("{path}.{place}"), part, flat));
+            parts.len().to_string()
         }
-        Value::Null => (),
-        value => drop(flat.insert(path.to_owned(), value.to_string())),
-    }
+        Value::Null => "none".to_owned(),
+        value => value.to_string(),
+    };
+    flat.insert(path.to_owned(), told);
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{collections::BTreeMap, fs};
 
-    use super::{Baseline, BaselineError};
+    use serde_json::json;
+
+    use super::{Baseline, BaselineError, flatten, unlike_of};
     use crate::record::tests::report_file;
+
+    #[test]
+    fn another_load_is_told_by_what_both_reports_have() {
+        let load = |value| {
+            let mut flat = BTreeMap::new();
+            flatten("load", &value, &mut flat);
+            flat
+        };
+        for (was, is, unlike) in [
+            (json!({"rate": {"from": 1}}), json!({"users": {"from": 1}}), "load was rate and is users"),
+            (json!([]), json!(["shop"]), "load was 0 and is 1"),
+            (json!({"rate": null, "seed": 1}), json!({"rate": 5, "seed": 1}), "load.rate was none and is 5"),
+            (json!({"rate": 5, "seed": 1}), json!({"rate": 5, "seed": 1, "new": 1}), ""),
+        ] {
+            assert_eq!(unlike_of(&load(was), &load(is)).join(", "), unlike);
+        }
+    }
 
     #[test]
     fn a_report_and_a_folder_of_reports_are_read() {

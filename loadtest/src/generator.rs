@@ -58,7 +58,10 @@ impl Generator {
 
     /// Whether it may be of a machine.
     pub(crate) fn is_possible(&self) -> bool {
+        let millis = [self.late_p50_ms, self.late_p99_ms, self.late_max_ms, self.cpu_seconds];
         self.processors <= 1 << 20
+            && (0.0..=1.0).contains(&self.busy)
+            && millis.into_iter().all(|millis| (0.0..=1e12).contains(&millis))
     }
 
     /// Whether it could make no more requests.

@@ -96,8 +96,7 @@ fn tell_pipeline(error: &clap::Error) {
     // Usage and advice follow an empty line.
     let reason = told.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
     let reason: Vec<&str> = reason.lines().map(str::trim).collect();
-    // It is printed too, also if it cannot be written.
-    if pipeline.prepare().is_ok() {
-        pipeline.write_no_run(&reason.join(" "));
-    }
+    // What cannot be written may be what is wrong. It is printed too.
+    let _ = pipeline.prepare();
+    pipeline.write_no_run(&reason.join(" "));
 }

@@ -158,7 +158,7 @@ impl Figure {
     pub(crate) fn of(self, series: &Series, lasted: Duration) -> Option<f64> {
         match self {
             _ if series.requests() == 0 => None,
-            Self::SeenP99 => series.seen.as_ref().map(|seen| seen.quantile_ms(0.99)),
+            Self::SeenP99 => series.kept_until_seen_ms(0.99),
             Self::Rate => Some(series.answered_per_second(lasted)),
             Self::ErrorRate => Some(series.error_rate()),
             latency => series.kept_ms(latency.quantile().unwrap_or(1.0)),
@@ -228,9 +228,13 @@ impl Gate {
 
     /// Why a percentile is not what it seems.
     fn note(&self, measured: &Measured) -> Option<String> {
-        let requests = measured.of(self.part.step, self.part.selection).requests();
+        let series = measured.of(self.part.step, self.part.selection);
+        let (quantile, requests) = match self.figure {
+            Figure::SeenP99 => (0.99, series.pairs()),
+            figure => (figure.quantile()?, series.requests()),
+        };
         #[expect(clippy::cast_precision_loss, reason = "many requests need no note")]
-        let slower = (1.0 - self.figure.quantile()?) * requests as f64;
+        let slower = (1.0 - quantile) * requests as f64;
         (requests > 0 && slower < 1.0 - 1e-9).then(|| format!("of {requests} requests this is the slowest"))
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     checks::gates::{Bound, Figure, Gate, Gates, judge_one},
-    measured::{Measured, latencies::Latencies},
+    measured::Measured,
     workload::schedule::{Done, Planned},
 };
 
@@ -43,11 +43,10 @@ fn is_lost(gate: &Gate, measured: &Measured, plan: &[Planned]) -> bool {
         Figure::ErrorRate => float(series.refused + series.unanswered) > bound * most,
         Figure::Rate => false,
         Figure::SeenP99 => {
-            let seen = series.seen.as_ref();
+            let too_late = series.seen.as_ref().map_or(0, |seen| seen.longer_than(bound)) + series.unseen;
             // All that are to come may be read back.
-            let all =
-                float(seen.map_or(0, Latencies::len)) + own.iter().map(|planned| planned.most_to_come()).sum::<f64>();
-            float(seen.map_or(0, |seen| seen.longer_than(bound))) > 0.01 * all + 1.0
+            let all = float(series.pairs()) + own.iter().map(|planned| planned.most_to_come()).sum::<f64>();
+            float(too_late) > 0.01 * all + 1.0
         }
         Figure::Max => too_slow() > 0.0,
         figure => figure.quantile().is_some_and(|quantile| too_slow() > (1.0 - quantile) * most + 1.0),
@@ -141,7 +140,7 @@ mod tests {
         let (mut measured, plan) = after(10, 0, 0);
         // Until the end there are at most two for each of 500 requests, and these.
         for late in 1..=12 {
-            measured.record_seen(0, Kind::ALL[0], Duration::from_millis(50));
+            measured.record_seen(0, Kind::ALL[0], Some(Duration::from_millis(50)));
             assert_eq!(is_hopeless("--max-seen-p99-ms=20", &(measured.clone(), plan.clone())), late == 12, "{late}");
         }
     }

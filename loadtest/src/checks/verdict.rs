@@ -52,6 +52,9 @@ pub(crate) struct HourVerdict {
     pub(crate) faults: Vec<String>,
 }
 
+/// The host, the site and the hour.
+type Key = (Option<String>, Option<String>, Hour);
+
 /// More events than any run sends, or any counter has counted.
 const MOST: u64 = 1 << 53;
 
@@ -105,6 +108,9 @@ impl Verdict {
         sent: &[(SiteHour, Sent)],
     ) {
         let hours = sent.iter().map(|(hour, _)| *hour).collect();
+        // What was wrong when it was read before stays so.
+        let again = self.hours.iter().enumerate().map(|(place, hour)| (hour.key(), place));
+        let again: BTreeMap<Key, usize> = again.collect();
         let mut answers = Box::pin(daemon.counts_of(requests, hours, true));
         let mut tells = true;
         for (hour, sent) in sent {
@@ -119,15 +125,12 @@ impl Verdict {
                 None => None,
             };
             let site = requests.sites.name(hour.site).map(SiteName::to_string);
-            self.add(name.map(str::to_owned), site, hour.hour, *sent, counts);
+            let key: Key = (name.map(str::to_owned), site, hour.hour);
+            match again.get(&key) {
+                Some(&place) => self.hours[place].read_again(counts),
+                None => self.hours.push(HourVerdict::new(key, self.rules, *sent, counts)),
+            }
         }
-    }
-
-    fn add(&mut self, host: Option<String>, site: Option<String>, hour: Hour, sent: Sent, counts: Option<HourCounts>) {
-        let bounds = sent.bounds(self.rules);
-        let mut verdict = HourVerdict { host, site, hour, sent, counts, bounds, faults: Vec::new() };
-        verdict.faults = verdict.judge();
-        self.hours.push(verdict);
     }
 
     /// Whether all is counted in the end.
@@ -198,8 +201,7 @@ impl Verdict {
         self.late = judged.into_iter().flatten().collect();
         for hour in &mut self.hours {
             hour.bounds = hour.sent.bounds(self.rules);
-            let found: Vec<String> = hour.judge().into_iter().filter(|fault| !hour.faults.contains(fault)).collect();
-            hour.faults.extend(found);
+            hour.find_faults();
         }
     }
 
@@ -230,13 +232,31 @@ impl Verdict {
 }
 
 impl HourVerdict {
+    fn new((host, site, hour): Key, rules: Rules, sent: Sent, counts: Option<HourCounts>) -> Self {
+        let bounds = sent.bounds(rules);
+        let mut verdict = Self { host, site, hour, sent, counts, bounds, faults: Vec::new() };
+        verdict.find_faults();
+        verdict
+    }
+
+    fn read_again(&mut self, counts: Option<HourCounts>) {
+        self.counts = counts;
+        self.find_faults();
+    }
+
+    /// Adds what is wrong to what was wrong before.
+    fn find_faults(&mut self) {
+        let found: Vec<String> = self.judge().into_iter().filter(|fault| !self.faults.contains(fault)).collect();
+        self.faults.extend(found);
+    }
+
     /// What is wrong with its counts, in words.
     fn judge(&self) -> Vec<String> {
         let faults = self.counts.map(|counts| self.bounds.faults(counts));
         faults.into_iter().flatten().map(|fault| fault.to_string()).collect()
     }
 
-    fn key(&self) -> (Option<String>, Option<String>, Hour) {
+    fn key(&self) -> Key {
         (self.host.clone(), self.site.clone(), self.hour)
     }
 }
@@ -253,7 +273,7 @@ fn higher(one: HourCounts, other: HourCounts) -> HourCounts {
 pub(crate) mod tests {
     use model::{Hour, HourCounts, Timestamp};
 
-    use super::{NotTogether, Verdict};
+    use super::{HourVerdict, NotTogether, Verdict};
     use crate::checks::bounds::{Events, Rules, Sent, Strangers};
 
     /// Of a run that is a part of several or not, before an hour is read.
@@ -273,7 +293,8 @@ pub(crate) mod tests {
             visitors: sent,
         };
         let mut part = Verdict { acknowledged: sent.acknowledged.clicks, ..verdict(true) };
-        part.add(None, None, Hour::containing(Timestamp::now()), sent, Some(counts(counted)));
+        let key = (None, None, Hour::containing(Timestamp::now()));
+        part.hours.push(HourVerdict::new(key, part.rules, sent, Some(counts(counted))));
         part
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use self::{
-    latencies::{Latencies, Precision},
+    latencies::Precision,
     over_time::OverTime,
     series::{Outcome, Series},
 };
@@ -92,8 +92,8 @@ impl Measured {
         }
     }
 
-    /// Events that were sent so long ago have been read in a count.
-    pub(crate) fn record_seen(&mut self, step: usize, kind: Kind, after: Duration) {
+    /// A GET has shown an event that was sent so long ago, or has not.
+    pub(crate) fn record_seen(&mut self, step: usize, kind: Kind, after: Option<Duration>) {
         let precision = self.precision;
         self.step(step).of(kind, precision).record_seen(after);
     }
@@ -122,13 +122,14 @@ impl Measured {
 
     pub(crate) fn reads(&self) -> Reads {
         let ReadsMeasured { checked, wrong, examples } = &self.reads;
-        let seen = self.of(None, Selection::default()).seen;
+        let all = self.of(None, Selection::default());
+        let (pairs, seen) = (all.pairs(), all.seen);
         let quantile_ms = |quantile| seen.as_ref().map_or(0.0, |seen| seen.quantile_ms(quantile));
         Reads {
             checked: *checked,
             wrong: *wrong,
             examples: examples.clone(),
-            pairs: seen.as_ref().map_or(0, Latencies::len),
+            pairs,
             seen_p50_ms: quantile_ms(0.5),
             seen_p99_ms: quantile_ms(0.99),
         }

@@ -27,6 +27,9 @@ pub(crate) struct Series {
     /// From sending events to the answer of a GET that counts them. None if none was read back.
     #[serde(default)]
     pub(crate) seen: Option<Latencies>,
+    /// Events that a GET was sent for, which did not show them or was not answered.
+    #[serde(default)]
+    pub(crate) unseen: u64,
 }
 
 /// A series in figures, for people.
@@ -53,7 +56,7 @@ impl Summary {
 
 impl Series {
     pub(crate) fn new(precision: Precision) -> Self {
-        Self { latencies: Latencies::new(precision), late: 0, refused: 0, unanswered: 0, seen: None }
+        Self { latencies: Latencies::new(precision), late: 0, refused: 0, unanswered: 0, seen: None, unseen: 0 }
     }
 
     pub(crate) fn record(&mut self, outcome: Outcome, latency: Duration) {
@@ -72,6 +75,7 @@ impl Series {
         if let Some(seen) = &other.seen {
             self.seen.get_or_insert_with(|| Latencies::new(Precision::Fine)).add(seen);
         }
+        self.unseen += other.unseen;
     }
 
     /// What was added since this was like the earlier one.
@@ -85,16 +89,27 @@ impl Series {
                 .seen
                 .as_ref()
                 .map(|seen| earlier.seen.as_ref().map_or_else(|| seen.clone(), |earlier| seen.since(earlier))),
+            unseen: self.unseen - earlier.unseen,
         }
     }
 
-    pub(crate) fn record_seen(&mut self, after: Duration) {
-        self.seen.get_or_insert_with(|| Latencies::new(Precision::Fine)).record(after);
+    /// None if it was not seen.
+    pub(crate) fn record_seen(&mut self, after: Option<Duration>) {
+        match after {
+            Some(after) => self.seen.get_or_insert_with(|| Latencies::new(Precision::Fine)).record(after),
+            None => self.unseen += 1,
+        }
+    }
+
+    /// Events that were to be read back.
+    pub(crate) fn pairs(&self) -> u64 {
+        self.seen.as_ref().map_or(0, Latencies::len) + self.unseen
     }
 
     /// Whether a run could have measured it.
     pub(super) fn is_possible(&self) -> bool {
-        let counts = [self.latencies.len(), self.refused, self.unanswered];
+        let seen = self.seen.as_ref().map_or(0, Latencies::len);
+        let counts = [self.latencies.len(), self.refused, self.unanswered, seen, self.unseen];
         counts.into_iter().all(|count| count <= MOST) && self.late <= self.latencies.len()
     }
 
@@ -121,10 +136,12 @@ impl Series {
     /// than all others, so there may be no such number. Those that were refused do not count, since a refusal may be
     /// fast.
     pub(crate) fn kept_ms(&self, quantile: f64) -> Option<f64> {
-        let answered = self.latencies.len();
-        let place = quantile * ratio(answered + self.unanswered, answered.max(1));
-        // Of a hundred with one that was not answered, rounding must not lose the ninety-ninth.
-        (answered > 0 && place <= 1.0 + f64::EPSILON).then(|| self.latencies.quantile_ms(place.min(1.0)))
+        kept_ms(&self.latencies, self.unanswered, quantile)
+    }
+
+    /// The same from sending events until they were seen; those that were not count as slower than all others.
+    pub(crate) fn kept_until_seen_ms(&self, quantile: f64) -> Option<f64> {
+        kept_ms(self.seen.as_ref()?, self.unseen, quantile)
     }
 
     pub(crate) fn summary(&self, lasted: Duration) -> Summary {
@@ -142,6 +159,13 @@ impl Series {
             max_ms: latencies.max_ms(),
         }
     }
+}
+
+fn kept_ms(latencies: &Latencies, without: u64, quantile: f64) -> Option<f64> {
+    let answered = latencies.len();
+    let place = quantile * ratio(answered + without, answered.max(1));
+    // Of a hundred with one that was not answered, rounding must not lose the ninety-ninth.
+    (answered > 0 && place <= 1.0 + f64::EPSILON).then(|| latencies.quantile_ms(place.min(1.0)))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a figure in a report has few digits")]

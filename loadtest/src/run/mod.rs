@@ -106,6 +106,9 @@ pub(crate) async fn run(settings: Settings) -> Result<Judged, RunError> {
     let Driven { began_at, ended_early, lasted, plan, generator, capacity, failed } =
         drive(&settings, &traffic, &trust, prepared.run_time).await?;
 
+    if ended_early.is_some() && plan.iter().all(|step| step.begun == 0) {
+        return Err(RunError::Ended);
+    }
     let mut ledger = Verdict::of(prepared.rules, traffic.counters.ledgers());
     let hosts: Vec<_> = traffic.counters.hosts().collect();
     for (host, of_its_counter) in &hosts {

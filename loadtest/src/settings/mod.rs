@@ -49,6 +49,7 @@ use crate::{
     hosts::Host,
     run::CapacitySettings,
     workload::{
+        kind::{Kind, Method},
         mix::MixSettings,
         plan::{Load, Step},
         replay::ReplaySettings,
@@ -252,6 +253,15 @@ impl Settings {
                 "--max-seen-p99-ms needs reads right after writes; give another number than 0 as --freshness-every"
                     .to_owned(),
             );
+        }
+        let sends = |gate: &&Gate| {
+            Kind::ALL.into_iter().any(|kind| kind.method != Method::Get && gate.part.selection.holds(kind))
+        };
+        if let Some(gate) = all.iter().filter(|gate| gate.figure == Figure::SeenP99).find(|gate| !sends(gate)) {
+            return Err(format!(
+                "{} have no event to be seen, as the gate on {gate} needs; accepted are kinds that send events",
+                gate.part
+            ));
         }
         if let Some(capacity) = &self.capacity {
             let lowest = all.iter().filter_map(Gate::latency_bound_ms).reduce(f64::min);

@@ -30,9 +30,13 @@ impl Pipeline {
         let file = |flag: &str| {
             let after = words.iter().skip_while(|word| *word != flag).nth(1);
             let joined = words.iter().find_map(|word| word.strip_prefix(flag)?.strip_prefix('='));
-            after.map(String::as_str).or(joined).filter(|file| !file.starts_with('-')).map(PathBuf::from)
+            let file = after.map(String::as_str).or(joined).filter(|file| !file.is_empty() && !file.starts_with('-'));
+            // Of `merge --junit report.json` the file was forgotten.
+            file.map(PathBuf::from).filter(|file| file.extension().is_none_or(|extension| extension != "json"))
         };
-        PipelineArgs { junit: file("--junit"), summary: file("--summary") }.into()
+        let junit = file("--junit");
+        let summary = file("--summary").filter(|summary| junit.as_ref() != Some(summary));
+        PipelineArgs { junit, summary }.into()
     }
 }
 

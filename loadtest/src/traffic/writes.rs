@@ -76,9 +76,8 @@ impl Traffic {
         let is_wanted = kind.age == Age::Past || number.is_multiple_of(self.freshness_every);
         if self.freshness_every > 0 && is_wanted {
             let (of, kind) = (kind, Kind { method: Method::Get, age: kind.age });
-            if self.ask(user, kind, events[0].hour(), due, Some(host)).await? {
-                self.recorder.lock().record_seen(due.step, of, began.elapsed());
-            }
+            let is_seen = self.ask(user, kind, events[0].hour(), due, Some(host)).await?;
+            self.recorder.lock().record_seen(due.step, of, is_seen.then(|| began.elapsed()));
         }
         Ok(())
     }
