@@ -27,7 +27,7 @@ const DEVIATIONS: f64 = 2.576;
 /// none.
 const OF_ALL: [Figure; 8] =
     [Figure::Rate, Figure::P50, Figure::P90, Figure::P95, Figure::P99, Figure::P999, Figure::Max, Figure::SeenP99];
-const OF_KINDS: [Figure; 4] = [Figure::Rate, Figure::P50, Figure::P90, Figure::P99];
+pub(crate) const OF_KINDS: [Figure; 4] = [Figure::Rate, Figure::P50, Figure::P90, Figure::P99];
 
 /// The requests of a run, or of a round of one.
 #[derive(Debug, Clone)]

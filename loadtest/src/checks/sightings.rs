@@ -1,8 +1,8 @@
 //! What the parts of a run saw of events of which none was on its way, so that those of all parts together can be
 //! compared with what was counted while they ran. Each part alone knows only its own events.
 //!
-//! In the second half of a phase all events of the kind that is not sent should be answered. Each part keeps how many
-//! of its own were acknowledged by then, and the lowest count that it read after that. Whichever part looked last read
+//! A while after the last event of a kind was sent, all of them should be answered. Each part keeps how many of its own
+//! were acknowledged by then, and the lowest count that it read from then on until that kind is sent again. Whichever part looked last read
 //! its count when all of these were acknowledged. So the highest of the counts must be at least their sum, whatever the
 //! clocks of the machines say. It is exactly their sum, so that one missing event shows, if the clocks differ so little
 //! that all are answered before the first of these reads.

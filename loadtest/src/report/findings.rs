@@ -167,8 +167,8 @@ impl Report {
     fn of_the_parts(&self) -> Option<Judgement> {
         let Verdict { compared, late, .. } = &self.record.ledger;
         let finding = match compared {
-            0 => "no count was compared: all parts never read the same hour within the same half of a tenth of a \
-                  second, while none of them sent events of one kind, so a late event could not be found"
+            0 => "no count was compared: the parts never read the same hour while none of them sent events of one \
+                  kind, so a late event could not be found"
                 .to_owned(),
             _ => format!("{} of {compared} counts were late that all parts read at once", late.len()),
         };
@@ -248,6 +248,10 @@ fn of_a_capacity(capacity: &Capacity) -> Judgement {
         (None, Some(failed)) => format!("the gates do not hold, not even at {failed} requests a second"),
         (None, None) => "nothing was found before the end of the run".to_owned(),
     };
+    let doubtful = capacity.doubtful().map(|(missed, held)| match missed {
+        _ if missed == held => format!("; tries of {held} differed"),
+        _ => format!("; tries between {missed} and {held} differed"),
+    });
     let bottleneck = if capacity.is_of_the_generator {
         "; the generator was the bottleneck there, so the server may keep up with more"
     } else {
@@ -263,7 +267,10 @@ fn of_a_capacity(capacity: &Capacity) -> Judgement {
         )
     });
     let details = tried.collect();
-    Judgement { details, ..Judgement::new("capacity", capacity.rate.is_some(), found + bottleneck) }
+    Judgement {
+        details,
+        ..Judgement::new("capacity", capacity.rate.is_some(), found + &doubtful.unwrap_or_default() + bottleneck)
+    }
 }
 
 /// Its gates are judged by themselves.

@@ -11,7 +11,7 @@ use super::charts::{
 };
 use crate::{
     checks::{
-        comparison::{Comparison, Spread},
+        comparison::{Comparison, OF_KINDS, Spread},
         gates::{Bound, Figure, Gates, Part},
     },
     measured::{
@@ -77,8 +77,10 @@ pub(super) fn of_comparison(comparison: &Comparison, gates: &Gates) -> (&'static
             _ => None,
         });
         let is_rate = compared.figure.is_rate();
-        (bound.is_some() || part == Part::default()).then(|| Row {
-            name: format!("{} {}", compared.figure.name(), compared.requests),
+        // What few requests decide differs so much that beside it nothing else could be seen.
+        let is_shown = part == Part::default() && OF_KINDS.contains(&compared.figure);
+        (bound.is_some() || is_shown).then(|| Row {
+            name: format!("{} of {}", compared.figure.name(), compared.requests),
             ratios: compared.ratio.each.clone(),
             median: compared.ratio.median,
             interval: (compared.ratio.low, compared.ratio.high),

@@ -58,6 +58,15 @@ pub(crate) struct Tried {
 }
 
 impl Capacity {
+    /// The lowest rate that a try missed and the highest that one held, if the tries contradict one another between
+    /// these: the answer may be anywhere there.
+    pub(crate) fn doubtful(&self) -> Option<(u32, u32)> {
+        let rates =
+            |held| self.tried.iter().filter(move |tried| tried.missed.is_none() == held).map(|tried| tried.rate);
+        let (missed, held) = (rates(false).min()?, rates(true).max()?);
+        (missed <= held).then_some((missed, held))
+    }
+
     /// `least` is in requests a second.
     pub(crate) fn judge(&self, least: u32) -> Judged {
         let met = self.rate.is_some_and(|rate| rate >= least);
@@ -126,5 +135,33 @@ async fn attempt(traffic: &Traffic, step: Step, gates: &Gates) -> Tried {
         generator_was_the_bottleneck: generator.is_bottleneck(&summary),
         error_rate: series.error_rate(),
         summary,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Capacity, Tried};
+    use crate::measured::{latencies::Precision, series::Series};
+
+    fn capacity(outcomes: &[(u32, bool)]) -> Capacity {
+        let summary = Series::new(Precision::Fine).summary(Duration::from_secs(1));
+        let tried = outcomes.iter().map(|&(rate, held)| Tried {
+            rate,
+            missed: (!held).then(|| "p99".to_owned()),
+            generator_was_the_bottleneck: None,
+            error_rate: 0.0,
+            summary: summary.clone(),
+        });
+        Capacity { tried: tried.collect(), ..Capacity::default() }
+    }
+
+    #[test]
+    fn tries_that_contradict_one_another_say_between_which_rates_the_answer_may_be() {
+        assert_eq!(capacity(&[(200, true), (400, false), (300, true)]).doubtful(), None);
+        assert_eq!(capacity(&[(400, false), (400, true), (400, true)]).doubtful(), Some((400, 400)));
+        let outcomes = [(200, true), (400, true), (800, false), (300, false), (300, true), (500, true)];
+        assert_eq!(capacity(&outcomes).doubtful(), Some((300, 500)));
     }
 }

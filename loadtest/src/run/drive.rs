@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use super::{
     Capacity, RunError, capacity,
     dashboard::{self, Dashboard},
-    ending,
+    ending, looks,
     prepare::steady,
     rounds,
 };
@@ -64,6 +64,9 @@ pub(super) async fn drive(
         tokio::spawn(ending::if_hopeless(Arc::clone(traffic), gates.clone())),
         tokio::spawn(progress::show(Arc::clone(traffic), run_time)),
     ];
+    if settings.part {
+        meanwhile.push(tokio::spawn(looks::look(Arc::clone(traffic), looks::daemons(traffic, trust)?)));
+    }
     if dashboard.is_some() {
         meanwhile.push(tokio::spawn(dashboard::end_without_waiting(Arc::clone(traffic), run_time)));
     }

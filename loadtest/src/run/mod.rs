@@ -5,6 +5,7 @@ mod capacity;
 mod dashboard;
 mod drive;
 mod ending;
+mod looks;
 mod prepare;
 mod rounds;
 

@@ -1,18 +1,22 @@
 //! Reads counts, and checks them against the ledger.
 
 use goose::prelude::*;
-use model::{HourCounts, SiteName, Timestamp};
+use model::{Hour, HourCounts, SiteName, Timestamp};
 use reqwest::StatusCode;
 
 use super::{Counter, Source, Traffic, messages::Message, replies::Reply, retries::Exchanged};
 use crate::{
-    checks::{bounds::Bounds, daemon::causes, sightings::When},
+    checks::{
+        bounds::Bounds,
+        daemon::{Daemon, causes},
+        ledger::Ledger,
+        sightings::When,
+    },
     measured::series::Outcome,
     workload::{
         kind::{Age, Kind},
-        phases::Phase,
         schedule::Due,
-        sites::SiteHour,
+        sites::{Site, SiteHour},
     },
 };
 
@@ -28,8 +32,7 @@ impl Traffic {
     ) -> Result<bool, Box<TransactionError>> {
         let Counter { hosts, ledger } = self.counters.of(due.side);
         let least = ledger.bounds(hour).least;
-        let silent = if ledger.is_of_a_part() { self.silent(kind.age, hour) } else { None };
-        let silent = silent.map(|when| (ledger.sent(hour).acknowledged.count(when.kind), when));
+        let silent = self.silent(ledger, kind.age, hour);
         let message = Message::get(kind, self.requests.counts(hour));
         let Exchanged { answer, host, .. } = self.retries.exchange(user, hosts, &message, other_than).await?;
         let body = match answer {
@@ -46,15 +49,7 @@ impl Traffic {
             }
         };
         let fault = match body.parse::<HourCounts>() {
-            Ok(counts) => {
-                if let Some((acknowledged, when)) = silent {
-                    let counted = counts.count(when.kind);
-                    ledger.saw(when, acknowledged, counted);
-                }
-                let bounds = Bounds { least, most: ledger.bounds(hour).most };
-                let faults: Vec<String> = bounds.faults(counts).iter().map(ToString::to_string).collect();
-                (!faults.is_empty()).then(|| faults.join("; "))
-            }
+            Ok(counts) => judged(ledger, hour, least, silent, counts),
             // The status is 200, so a client would believe the answer.
             Err(error) => Some(error.to_string()),
         };
@@ -65,12 +60,44 @@ impl Traffic {
         Ok(is_right)
     }
 
-    /// When this is, if none of one kind of event is on its way to this hour. All parts of a run read the current hour
-    /// many times a second, so they have it in common, and others seldom.
-    fn silent(&self, age: Age, SiteHour { site, hour }: SiteHour) -> Option<When> {
-        let (Source::Mix(mix), Age::Current) = (&self.source, age) else { return None };
-        let now = Timestamp::now();
-        let site = self.requests.sites.name(site).map(SiteName::to_string);
-        mix.silent(now).map(|kind| When { phase: Phase::at(now), kind, site, hour })
+    /// Reads the current hour of a site, in a part of a run: so that all parts read it while no event of one kind is on its
+    /// way, however few requests they make.
+    pub(crate) async fn look(&self, daemon: &Daemon, site: Site) {
+        let hour = SiteHour { site, hour: Hour::containing(Timestamp::now()) };
+        let ledger = &self.counters.new.ledger;
+        let least = ledger.bounds(hour).least;
+        let silent = self.silent(ledger, Age::Current, hour);
+        // Requests of the load tell of a daemon that does not answer.
+        let Ok(counts) = daemon.counts(&self.requests, hour).await else { return };
+        let fault = judged(ledger, hour, least, silent, counts);
+        let told = |fault| format!("{}: {fault}", self.requests.sites.describe(hour));
+        self.recorder.lock().record_read(fault.map(told));
     }
+
+    /// When this is, if none of one kind of event is on its way to this hour, and how many of that kind are acknowledged.
+    /// All parts of a run read the current hour again and again, so they have it in common, and others seldom.
+    fn silent(&self, ledger: &Ledger, age: Age, hour: SiteHour) -> Option<(When, u64)> {
+        let (true, Source::Mix(mix), Age::Current) = (ledger.is_of_a_part(), &self.source, age) else { return None };
+        let (kind, since) = mix.silent(Timestamp::now())?;
+        let site = self.requests.sites.name(hour.site).map(SiteName::to_string);
+        Some((When { phase: since, kind, site, hour: hour.hour }, ledger.sent(hour).acknowledged.count(kind)))
+    }
+}
+
+/// What is wrong with counts that were read when at least so much had to be counted. Keeps them for the other parts of
+/// the run.
+fn judged(
+    ledger: &Ledger,
+    hour: SiteHour,
+    least: HourCounts,
+    silent: Option<(When, u64)>,
+    counts: HourCounts,
+) -> Option<String> {
+    if let Some((when, acknowledged)) = silent {
+        let counted = counts.count(when.kind);
+        ledger.saw(when, acknowledged, counted);
+    }
+    let bounds = Bounds { least, most: ledger.bounds(hour).most };
+    let faults: Vec<String> = bounds.faults(counts).iter().map(ToString::to_string).collect();
+    (!faults.is_empty()).then(|| faults.join("; "))
 }

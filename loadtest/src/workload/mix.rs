@@ -136,12 +136,14 @@ impl Mix {
         Request { age, task }
     }
 
-    /// The kind of event of which none is on its way, if there should be one.
-    pub(crate) fn silent(&self, now: Timestamp) -> Option<EventKind> {
-        Phase::is_settled(now).then(|| match Phase::at(now).kind(self.settings.click_share) {
+    /// The kind of event of which none is on its way, if there should be one, and since when.
+    pub(crate) fn silent(&self, now: Timestamp) -> Option<(EventKind, Phase)> {
+        let since = Phase::silent_since(now, self.settings.click_share)?;
+        let silent = match since.kind(self.settings.click_share) {
             EventKind::Click => EventKind::Impression,
             EventKind::Impression => EventKind::Click,
-        })
+        };
+        Some((silent, since))
     }
 
     fn choose_event(&self, rng: &mut impl Rng, age: Age, now: Timestamp) -> PlannedEvent {
@@ -282,16 +284,15 @@ mod tests {
     }
 
     #[test]
-    fn while_one_kind_is_sent_the_other_is_silent_once_its_events_should_be_answered() {
+    fn while_one_kind_is_sent_the_other_is_silent() {
         let mix = Mix::new(MixSettings { post_share: 1.0, ..contract_mix() });
         let mut rng = StdRng::seed_from_u64(2);
         let now = Timestamp::from_millis(1_431_856_800_050).unwrap();
-        let silent = mix.silent(now).unwrap();
+        let (silent, _) = mix.silent(now).unwrap();
         for _ in 0..100 {
             let Task::Post(event) = mix.choose(&mut rng, now).task else { panic!("all are single events") };
             assert_ne!(event.kind, silent);
         }
-        assert_eq!(mix.silent(Timestamp::from_millis(1_431_856_800_049).unwrap()), None);
     }
 
     #[test]

@@ -7,6 +7,8 @@ use model::{EventKind, Timestamp};
 use serde::{Deserialize, Serialize};
 
 const MILLIS: u64 = 100;
+/// So many milliseconds after the last event of a kind all of them should be answered.
+const ANSWERED_WITHIN: u64 = 50;
 /// 2^64 divided by the golden ratio. Its multiples are spread evenly, whichever of them are looked at, so requests that
 /// come at a steady pace are of both kinds, as often as they should.
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -27,9 +29,16 @@ impl Phase {
         if place < click_share { EventKind::Click } else { EventKind::Impression }
     }
 
-    /// Whether so much of its phase is over that events of the phase before should be answered.
-    pub(crate) fn is_settled(now: Timestamp) -> bool {
-        now.millis().unsigned_abs() % MILLIS >= MILLIS / 2
+    /// The first of the phases of the present second since which only the kind of this one is sent. None if events of the
+    /// other may still be on their way.
+    pub(crate) fn silent_since(now: Timestamp, click_share: f64) -> Option<Self> {
+        let present = Self::at(now);
+        let is_same = |phase: &u64| Self(*phase).kind(click_share) == present.kind(click_share);
+        let second = present.0 - present.0 % (1_000 / MILLIS);
+        let first = (second..=present.0).rev().take_while(is_same).last()?;
+        let is_silent_longer = first == second && is_same(&first.saturating_sub(1));
+        let since = now.millis().unsigned_abs() - first * MILLIS;
+        (is_silent_longer || since >= ANSWERED_WITHIN).then_some(Self(first))
     }
 
     pub(crate) fn begins(self) -> DateTime<Utc> {
@@ -67,6 +76,19 @@ mod tests {
                 assert!((clicks - share).abs() < 0.01, "{clicks} of {share}, every {apart} ms");
             }
         }
+    }
+
+    #[test]
+    fn a_kind_is_silent_from_when_its_last_events_should_be_answered_until_it_is_sent_again() {
+        let shown = (0..1_200).step_by(50).map(|millis| {
+            let now = Timestamp::from_millis(i64::try_from(START).unwrap() + millis).unwrap();
+            let kind = if Phase::at(now).kind(0.5) == EventKind::Click { 'c' } else { 'i' };
+            let since = Phase::silent_since(now, 0.5).map(|phase| phase.0 - START / MILLIS);
+            since.map_or_else(|| format!("{kind}-"), |since| format!("{kind}{since}"))
+        });
+        insta::assert_snapshot!(shown.collect::<Vec<_>>().join(" "), @"c- c0 c0 c0 i- i2 c- c3 i- i4 i4 i4 c- c6 i- i7 c- c8 c8 c8 i- i10 c- c11");
+        let always = Timestamp::from_millis(i64::try_from(START).unwrap()).unwrap();
+        assert!(Phase::silent_since(always, 1.0).is_some(), "since the second before");
     }
 
     #[test]
