@@ -8,7 +8,8 @@ use tokio::time::sleep;
 use super::{RunError, ending};
 use crate::{checks::daemon::Daemon, traffic::Traffic, trust::Trust};
 
-const EVERY: u64 = 500;
+/// In milliseconds, as the next.
+const EVERY: u64 = 200;
 /// In a tenth of a second, events of the one before it should be answered by then.
 const WITHIN: u64 = 75;
 
