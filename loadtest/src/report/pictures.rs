@@ -78,9 +78,13 @@ pub(super) fn of_comparison(comparison: &Comparison, gates: &Gates) -> (&'static
         });
         let is_rate = compared.figure.is_rate();
         // What few requests decide differs so much that beside it nothing else could be seen.
-        let is_shown = part == Part::default() && OF_KINDS.contains(&compared.figure);
-        (bound.is_some() || is_shown).then(|| Row {
-            name: format!("{} of {}", compared.figure.name(), compared.requests),
+        let is_of_all = part == Part::default();
+        (bound.is_some() || (is_of_all && OF_KINDS.contains(&compared.figure))).then(|| Row {
+            name: if is_of_all {
+                compared.figure.name().to_owned()
+            } else {
+                format!("{} of {}", compared.figure.name(), compared.requests)
+            },
             ratios: compared.ratio.each.clone(),
             median: compared.ratio.median,
             interval: (compared.ratio.low, compared.ratio.high),
