@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -15,7 +15,7 @@ use crate::{
         gates::{Bounds, Judged},
     },
     measured::Measured,
-    record::{ReadError, Record},
+    record::{ReadError, Record, reports_in},
     report,
     workload::kind::Selection,
 };
@@ -51,20 +51,8 @@ impl Baseline {
     /// Reads a report or a folder of reports.
     pub(crate) fn read(path: &Path) -> Result<Self, BaselineError> {
         let unreadable = |error| BaselineError::Unreadable(path.to_owned(), error);
-        let mut kept = Vec::new();
-        if fs::metadata(path).map_err(unreadable)?.is_dir() {
-            for entry in fs::read_dir(path).map_err(unreadable)? {
-                let inside = entry.map_err(unreadable)?.path();
-                let of_a_run = inside.join(report::JSON);
-                if of_a_run.is_file() {
-                    kept.push(Record::read(&of_a_run)?);
-                } else if inside.extension().is_some_and(|extension| extension == "json") {
-                    kept.push(Record::read(&inside)?);
-                }
-            }
-        } else {
-            kept.push(Record::read(path)?);
-        }
+        let reports = reports_in(path).map_err(unreadable)?;
+        let mut kept = reports.iter().map(|report| Record::read(report)).collect::<Result<Vec<_>, _>>()?;
         kept.sort_by_key(|report| std::cmp::Reverse(report.began_at));
         kept.truncate(MOST);
         let error_rates = kept.iter().map(|report| report.measured.of(None, Selection::default()).error_rate());

@@ -8,7 +8,7 @@ use crate::{
     baseline::{Baseline, BaselineError},
     checks::daemon::{Daemon, causes},
     logging,
-    record::{NotMerged, ReadError, Record},
+    record::{NotMerged, ReadError, Record, reports_in},
     report::{self, Report, Unwritable},
     requests::Requests,
     settings::MergeSettings,
@@ -24,6 +24,8 @@ pub(crate) enum MergeError {
     Baseline(#[from] BaselineError),
     #[error(transparent)]
     Read(#[from] ReadError),
+    #[error("there are fewer than two reports; give the report.json of each run, or a folder with the folders of all")]
+    One,
     #[error("{0} cannot be merged with {1}: {2}")]
     NotMerged(PathBuf, PathBuf, #[source] NotMerged),
     #[error(transparent)]
@@ -37,8 +39,12 @@ pub(crate) async fn merge(settings: MergeSettings) -> Result<Report, MergeError>
     let trust = Trust::read(ca_file.as_deref())?;
     report::prepare(&judging)?;
     let baseline = judging.baseline.as_deref().map(Baseline::read).transpose()?;
-    let mut reports = reports.into_iter();
-    let first = reports.next().expect("the command line asks for two or more");
+    let mut all = Vec::new();
+    for path in reports {
+        all.extend(reports_in(&path).map_err(|error| ReadError::Unreadable(path, error))?);
+    }
+    let mut reports = all.into_iter();
+    let Some(first) = reports.next().filter(|_| reports.len() > 0) else { return Err(MergeError::One) };
     let mut record = Record::read(&first)?;
     for path in reports {
         let other = Record::read(&path)?;

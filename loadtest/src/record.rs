@@ -15,7 +15,7 @@ use crate::{
     checks::verdict::{NotTogether, Verdict},
     generator::Generator,
     measured::{Measured, series::MOST},
-    report::FORMAT,
+    report::{self, FORMAT},
     run::Capacity,
     settings::Settings,
     workload::schedule::Done,
@@ -89,6 +89,25 @@ impl RunSettings {
             settings: serde_json::to_value(settings).unwrap_or_default(),
         }
     }
+}
+
+/// The path itself or, of a folder, NAME.json and NAME/report.json in it.
+pub(crate) fn reports_in(path: &Path) -> io::Result<Vec<PathBuf>> {
+    if !fs::metadata(path)?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut reports = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let inside = entry?.path();
+        let of_a_run = inside.join(report::JSON);
+        if of_a_run.is_file() {
+            reports.push(of_a_run);
+        } else if inside.extension().is_some_and(|extension| extension == "json") {
+            reports.push(inside);
+        }
+    }
+    reports.sort();
+    Ok(reports)
 }
 
 impl Record {

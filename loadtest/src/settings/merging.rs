@@ -7,10 +7,10 @@ use crate::hosts::Host;
 #[derive(Debug, clap::Args)]
 #[command(after_help = super::MORE, after_long_help = super::EXIT_CODES)]
 pub(crate) struct MergeArgs {
-    /// The report.json of each run.
+    /// The report.json of each run, or a folder with the folders of all.
     ///
     /// Each must have been made with --part.
-    #[arg(required = true, num_args = 2.., value_name = "REPORT")]
+    #[arg(required = true, num_args = 1.., value_name = "REPORT")]
     reports: Vec<PathBuf>,
 
     #[command(flatten)]
@@ -22,6 +22,7 @@ pub(crate) struct MergeArgs {
 
 #[derive(Debug, Clone)]
 pub(crate) struct MergeSettings {
+    /// Files, and folders of them.
     pub(crate) reports: Vec<PathBuf>,
     /// Whose counts are read once more; none if those that the runs read are taken.
     pub(crate) hosts: Vec<Host>,

@@ -47,7 +47,8 @@ pub(crate) enum Lie {
     CountsOneTwice(u64),
     /// With the event of this number, counts one of a stranger two hours before it.
     InventsOne(u64),
-    /// After so many events, counts one for the current hour a while after it acknowledged it.
+    /// After so many events, counts one for the current hour a while after it acknowledged it: once it was asked often
+    /// enough while no other event of its kind was on its way.
     DelaysOne(u64),
     /// Does not count the event of this number in its first answers after it.
     ShowsOneLate(u64),
@@ -62,8 +63,10 @@ pub(crate) enum Lie {
 
 /// How many answers lack an event that is shown late.
 const LATE: u32 = 20;
-/// How long one is delayed: longer than only one kind of event is sent.
-const DELAY: Duration = Duration::from_millis(500);
+/// How many tenths of a second have such a question, until one that is delayed is counted.
+const CLEAR: usize = 8;
+/// After so long a silence the answers have come to whoever sent the events.
+const SILENCE: Duration = Duration::from_millis(30);
 /// How long an event takes until it is answered, during which it is counted already.
 const TAKES: Duration = Duration::from_millis(10);
 
@@ -84,6 +87,13 @@ struct Event {
     is_click: bool,
 }
 
+#[derive(Debug)]
+struct Delayed {
+    event: Event,
+    /// Tenths of a second since 1970 in which it could be missed for certain.
+    clear: HashSet<i64>,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     /// Those that came.
@@ -100,8 +110,9 @@ pub(crate) struct Memory {
     parts: HashMap<String, usize>,
     /// The event that is shown late, and how many answers will lack it.
     late: Option<(Event, u32)>,
-    /// The event that is delayed, and until when.
-    delayed: Option<(Event, Instant)>,
+    delayed: Option<Delayed>,
+    /// When the last impression is answered, and the last click.
+    answered: [Option<Instant>; 2],
 }
 
 /// Listens until the test ends.
@@ -138,10 +149,10 @@ impl Liar {
                     if let Lie::Takes(millis) = lie {
                         tokio::time::sleep(Duration::from_millis(millis)).await;
                     }
-                    let is_read = method == Method::GET;
                     let (status, text) =
                         memory.lock().unwrap().answer(&method, path.as_str(), &query, &headers, &body, lie);
-                    if matches!(lie, Lie::DelaysOne(_)) && !is_read {
+                    let sends = method != Method::GET || path.as_str() != "/analytics";
+                    if matches!(lie, Lie::DelaysOne(_)) && sends {
                         tokio::time::sleep(TAKES).await;
                     }
                     warp::reply::with_status(text, status)
@@ -157,6 +168,11 @@ impl Liar {
 }
 
 impl Memory {
+    /// Whether an event was delayed, and is counted now.
+    pub(crate) fn is_counted_late(&self) -> bool {
+        self.delayed.as_ref().is_some_and(|delayed| delayed.clear.len() >= CLEAR)
+    }
+
     fn answer(
         &mut self,
         method: &Method,
@@ -240,8 +256,9 @@ impl Memory {
             }
             let is_of_now = event.hour.1 == Timestamp::now().millis().div_euclid(3_600_000);
             if matches!(lie, Lie::DelaysOne(after) if self.events > after) && is_of_now && self.delayed.is_none() {
-                self.delayed = Some((event.clone(), Instant::now() + DELAY));
+                self.delayed = Some(Delayed { event: event.clone(), clear: HashSet::new() });
             }
+            self.answered[usize::from(event.is_click)] = Some(Instant::now() + TAKES);
             if self.late_one == Some(self.events) {
                 self.late = Some((event.clone(), LATE));
             }
@@ -279,11 +296,14 @@ impl Memory {
             *answers -= 1;
             *(if event.is_click { &mut counted.clicks } else { &mut counted.impressions }) -= 1;
         }
-        if let Some((event, until)) = &self.delayed
+        if let Some(Delayed { event, clear }) = &mut self.delayed
             && event.hour == *hour
-            && Instant::now() < *until
+            && clear.len() < CLEAR
         {
             *(if event.is_click { &mut counted.clicks } else { &mut counted.impressions }) -= 1;
+            if self.answered[usize::from(event.is_click)].is_none_or(|answered| answered.elapsed() >= SILENCE) {
+                clear.insert(Timestamp::now().millis() / 100);
+            }
         }
         let Counted { users, clicks, impressions } = counted;
         format!("unique_users,{}\nclicks,{clicks}\nimpressions,{impressions}\n", users.len())

@@ -7,7 +7,8 @@ use harness::{Daemon, TestDatabase};
 use serde_json::Value;
 
 use crate::{
-    liar::{Liar, Lie},
+    liar::{Liar, Lie, Memory},
+    liars::run_until,
     loadtest, result_of,
 };
 
@@ -59,6 +60,22 @@ async fn three_generators_at_the_same_time_are_proven_together() {
 }
 
 #[tokio::test]
+async fn parts_that_share_a_folder_have_one_each_and_are_judged_by_the_folder() {
+    let liar = Liar::start(Lie::None).await;
+    let dir = tempfile::tempdir().unwrap();
+    let host = nix::unistd::gethostname().unwrap().into_string().unwrap();
+    let run = async |name: &str| {
+        let mut command = loadtest();
+        command.args(["--host", &*liar.url, "--users", "4", "--run-time", "1s", "--part", "--report-dir"]);
+        command.arg(dir.path().join(name)).output().await.unwrap()
+    };
+    tokio::join!(run("one-{host}"), run("two-{host}"));
+    assert!(dir.path().join(format!("one-{host}/report.json")).exists());
+    let (code, printed) = merge(&[dir.path().to_owned()], &[]).await;
+    assert_eq!(code, Some(0), "{printed}");
+}
+
+#[tokio::test]
 async fn one_event_that_is_lost_or_counted_twice_is_found_though_each_alone_cannot_know() {
     for (lie, fault) in [(Lie::LosesOne(500), "1 missing"), (Lie::CountsOneTwice(500), "1 too many")] {
         let liar = Liar::start(lie).await;
@@ -77,8 +94,14 @@ async fn one_event_that_is_lost_or_counted_twice_is_found_though_each_alone_cann
 async fn one_late_event_is_found_though_those_of_other_generators_are_counted_meanwhile() {
     let liar = Liar::start(Lie::DelaysOne(500)).await;
     let dir = tempfile::tempdir().unwrap();
-    let reports = three_runs(&liar.url, dir.path()).await;
-    let (code, printed) = merge(&reports, &[]).await;
+    let dir_of = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let run = async |name: &str| {
+        let folder = dir_of(name);
+        let arguments = ["--users", "4", "--run-time", "1min", "--part", "--report-dir", &folder];
+        run_until(&liar, &arguments, Memory::is_counted_late).await
+    };
+    tokio::join!(run("one"), run("two"), run("three"));
+    let (code, printed) = merge(&[dir.path().to_owned()], &[]).await;
     assert_eq!(code, Some(1), "{printed}");
     assert!(printed.contains("FAILED parts") && printed.contains("1 missing"), "{printed}");
     assert!(printed.contains("ok     ledger"), "{printed}");
@@ -92,6 +115,9 @@ async fn reports_that_do_not_belong_together_are_refused() {
     let (code, printed) = merge(&[reports[0].clone(), reports[0].clone()], &[]).await;
     assert_eq!(code, Some(2), "{printed}");
     assert!(printed.contains("same run"), "{printed}");
+    let (code, printed) = merge(&[reports[0].clone()], &[]).await;
+    assert_eq!(code, Some(2), "{printed}");
+    assert!(printed.contains("fewer than two reports"), "{printed}");
     let (code, printed) = merge(&[reports[0].clone(), dir.path().join("none.json")], &[]).await;
     assert_eq!(code, Some(2), "{printed}");
     assert!(printed.contains("none.json") && printed.contains("give a report.json"), "{printed}");
