@@ -173,6 +173,11 @@ impl Memory {
         self.delayed.as_ref().is_some_and(|delayed| delayed.clear.len() >= CLEAR)
     }
 
+    /// Whether there are answers to come that lack an event.
+    pub(crate) fn shows_one_late(&self) -> bool {
+        self.late.as_ref().is_some_and(|(_, answers)| *answers > 0)
+    }
+
     fn answer(
         &mut self,
         method: &Method,

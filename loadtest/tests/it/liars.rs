@@ -15,10 +15,11 @@ use crate::{
 /// What one wrong event is among.
 pub(crate) const MANY: u64 = 100_000;
 
-/// Loads a liar until many events came, and ends the run.
+/// Loads a liar until many events came, of which none is late any more, and ends the run.
 pub(crate) async fn run_until_many(liar: &Liar, arguments: &[&str]) -> (Option<i32>, String) {
     let own = ["--users", "4", "--run-time", "10min", "--batch-size", "1000"];
-    run_until(liar, &[&own, arguments].concat(), |memory| memory.events >= MANY + 10_000).await
+    run_until(liar, &[&own, arguments].concat(), |memory| memory.events >= MANY + 10_000 && !memory.shows_one_late())
+        .await
 }
 
 /// Loads a liar until something has come, and ends the run.
