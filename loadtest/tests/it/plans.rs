@@ -18,8 +18,10 @@ fn report(dir: &Path) -> Value {
 async fn a_rate_changes_in_stages_each_of_which_has_gates_of_its_own() {
     let liar = Liar::start(Lie::None).await;
     let dir = tempfile::tempdir().unwrap();
-    let stages = ["--stages", "1s:100,1s:100,1s:0", "--report-dir", dir.path().to_str().unwrap()];
-    let (code, printed) = result_of(&load(&liar.url, &stages).await);
+    // So many users that one is free when a request is due, also on a machine that has other things to do.
+    let stages = ["--host", &liar.url, "--users", "50", "--stages", "1s:100,1s:100,1s:0"];
+    let reports = ["--report-dir", dir.path().to_str().unwrap()];
+    let (code, printed) = result_of(&loadtest().args([&stages[..], &reports].concat()).output().await.unwrap());
     assert_eq!(code, Some(0), "{printed}");
     let report = report(dir.path());
     let due: Vec<u64> = report["plan"].as_array().unwrap().iter().map(|step| step["due"].as_u64().unwrap()).collect();
@@ -27,7 +29,7 @@ async fn a_rate_changes_in_stages_each_of_which_has_gates_of_its_own() {
     assert!(printed.contains("of 200 requests were made"), "{printed}");
 
     let gates = ["--min-rps", "@2=20", "--min-rps", "@1=1000"];
-    let (code, printed) = result_of(&load(&liar.url, &[&stages[..2], &gates].concat()).await);
+    let (code, printed) = result_of(&loadtest().args([&stages[..], &gates].concat()).output().await.unwrap());
     assert_eq!(code, Some(1), "{printed}");
     let line = |part: &str| printed.lines().find(|line| line.contains(part)).unwrap_or_default().to_owned();
     assert!(line("step 1").starts_with("FAILED"), "{printed}");
@@ -58,28 +60,30 @@ async fn a_run_that_cannot_pass_any_more_ends_with_a_verdict_if_it_is_asked_to()
 
 #[tokio::test]
 async fn the_capacity_is_found_within_its_error_and_twice_the_same() {
-    // Ten users whose requests take a twentieth of a second make 200 a second and no more.
-    let liar = Liar::start(Lie::Takes(50)).await;
+    // Forty users whose requests take a fifth of a second make 200 a second and no more.
+    let liar = Liar::start(Lie::Takes(200)).await;
     let dir = tempfile::tempdir().unwrap();
     let search = [
         "--find-capacity",
+        "--max-error-rate",
+        "0",
         "--users",
-        "10",
+        "40",
         "--capacity-step",
         "1s",
         "--capacity-from",
-        "100",
+        "75",
         "--capacity-precision",
-        "0.2",
+        "0.3",
     ];
     let arguments = [&["--host", &liar.url][..], &search, &["--report-dir", dir.path().to_str().unwrap()]].concat();
-    for least in ["100", "300"] {
+    for least in ["75", "300"] {
         let arguments = [&arguments[..], &["--min-capacity", least]].concat();
         let (code, printed) = result_of(&loadtest().args(arguments).output().await.unwrap());
-        assert_eq!(code, Some(i32::from(least != "100")), "{printed}");
+        assert_eq!(code, Some(i32::from(least != "75")), "{printed}");
         let capacity = report(dir.path())["capacity"].clone();
         let (held, failed) = (capacity["rate"].as_u64().unwrap(), capacity["failed"].as_u64().unwrap());
-        assert!(held <= 200 && failed > 160 && failed * 10 <= held * 13, "{printed}");
+        assert!(held <= 200 && failed > 100 && failed * 10 <= held * 13, "{printed}");
         assert!(dir.path().join("capacity.svg").exists());
     }
 }
