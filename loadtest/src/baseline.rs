@@ -12,7 +12,7 @@ use thiserror::Error;
 use crate::{
     checks::{
         comparison::{Comparison, Pair, Sample, Spread},
-        gates::{Bounds, Judged},
+        gates::{Judged, Limit},
     },
     measured::Measured,
     record::{ReadError, Record, reports_in},
@@ -81,7 +81,7 @@ impl Baseline {
         let met = error_rate <= self.error_rate;
         Judged::new(
             "error rate, as in the earlier runs,".to_owned(),
-            Bounds::Most,
+            Limit::Upper,
             self.error_rate,
             Some(error_rate),
             met,

@@ -72,7 +72,7 @@ pub(crate) struct Judged {
     pub(crate) gate: String,
     pub(crate) bound: f64,
     #[serde(skip)]
-    pub(super) bounds: Bounds,
+    pub(super) limit: Limit,
     /// Of the bound and of what was measured; empty for a number of things and a share.
     pub(super) unit: &'static str,
     /// None if too few requests were answered; then the gate is missed.
@@ -85,17 +85,17 @@ pub(crate) struct Judged {
 }
 
 impl Judged {
-    pub(crate) fn new(gate: String, bounds: Bounds, bound: f64, measured: Option<f64>, met: bool) -> Self {
-        Self { gate, bound, bounds, unit: "", measured, met, note: None, proof: Proof::Itself }
+    pub(crate) fn new(gate: String, limit: Limit, bound: f64, measured: Option<f64>, met: bool) -> Self {
+        Self { gate, bound, limit, unit: "", measured, met, note: None, proof: Proof::Itself }
     }
 
     /// What is asked.
     pub(crate) fn name(&self) -> String {
-        let bounds = match self.bounds {
-            Bounds::Most => "at most",
-            Bounds::Least => "at least",
+        let limit = match self.limit {
+            Limit::Upper => "at most",
+            Limit::Lower => "at least",
         };
-        format!("{} {bounds} {}", self.gate, self.told(self.bound))
+        format!("{} {limit} {}", self.gate, self.told(self.bound))
     }
 
     pub(crate) fn finding(&self) -> String {
@@ -108,7 +108,7 @@ impl Judged {
     }
 
     pub(super) fn of_ratio(gate: &Gate, bound: f64, measured: Option<f64>, met: bool) -> Self {
-        Self { proof: Proof::Ratio, ..Self::new(gate.to_string(), gate.figure.bounds(), bound, measured, met) }
+        Self { proof: Proof::Ratio, ..Self::new(gate.to_string(), gate.figure.limit(), bound, measured, met) }
     }
 
     /// A number with its unit, and no more digits than say something.
@@ -140,9 +140,9 @@ impl Judged {
 
 /// On which side of its bound a figure must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Bounds {
-    Most,
-    Least,
+pub(crate) enum Limit {
+    Upper,
+    Lower,
 }
 
 /// What a gate that is met takes for granted of the generator.
@@ -205,14 +205,14 @@ impl Figure {
         self == Self::Rate
     }
 
-    pub(crate) fn bounds(self) -> Bounds {
-        if self.is_rate() { Bounds::Least } else { Bounds::Most }
+    pub(crate) fn limit(self) -> Limit {
+        if self.is_rate() { Limit::Lower } else { Limit::Upper }
     }
 
     pub(crate) fn keeps(self, measured: f64, bound: f64) -> bool {
-        match self.bounds() {
-            Bounds::Least => measured >= bound,
-            Bounds::Most => measured <= bound,
+        match self.limit() {
+            Limit::Lower => measured >= bound,
+            Limit::Upper => measured <= bound,
         }
     }
 }
@@ -274,7 +274,7 @@ pub(crate) fn judge_one(
     let met = measured.is_some_and(|measured| gate.figure.keeps(measured, bound));
     let proof = if gate.figure.is_of_latency() { Proof::Latency } else { Proof::Itself };
     let unit = gate.figure.unit();
-    Judged { unit, note, proof, ..Judged::new(gate.to_string(), gate.figure.bounds(), bound, measured, met) }
+    Judged { unit, note, proof, ..Judged::new(gate.to_string(), gate.figure.limit(), bound, measured, met) }
 }
 
 impl fmt::Display for Gate {

@@ -248,9 +248,9 @@ fn of_a_capacity(capacity: &Capacity) -> Judgement {
         (None, Some(failed)) => format!("the gates do not hold, not even at {failed} requests a second"),
         (None, None) => "nothing was found before the end of the run".to_owned(),
     };
-    let doubtful = capacity.doubtful().map(|(missed, held)| match missed {
-        _ if missed == held => format!("; tries of {held} differed"),
-        _ => format!("; tries between {missed} and {held} differed"),
+    let doubtful = capacity.doubtful().map(|(missed, held)| {
+        let rates = if missed == held { format!("of {held}") } else { format!("between {missed} and {held}") };
+        format!("; tries {rates} differed")
     });
     let bottleneck = if capacity.is_of_the_generator {
         "; the generator was the bottleneck there, so the server may keep up with more"

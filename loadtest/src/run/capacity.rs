@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::ending;
 use crate::{
-    checks::gates::{Bounds, Gates, Judged, judge_step},
+    checks::gates::{Gates, Judged, Limit, judge_step},
     generator::Watch,
     logging,
     measured::series::Summary,
@@ -72,7 +72,7 @@ impl Capacity {
         let met = self.rate.is_some_and(|rate| rate >= least);
         Judged::new(
             "capacity, in requests a second,".to_owned(),
-            Bounds::Least,
+            Limit::Lower,
             least.into(),
             self.rate.map(f64::from),
             met,
