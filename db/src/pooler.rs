@@ -36,7 +36,7 @@ pub struct SharedSessions {
 impl SharedSessions {
     /// What to do.
     pub const REMEDY: &str = "Name the address of the database itself, or of a pool of sessions (pool_mode = session, Supavisor at port 5432) with \
-                              room for 20 connections of each daemon";
+                              room for 22 connections of each daemon";
 }
 
 /// Finds out whether connections to a database are sessions of their own. Leaves nothing behind.

@@ -1,6 +1,9 @@
 //! Answers queries for counts. One read of every shard answers all queries that were waiting when it began, with the
 //! sums. A query joins the next read, never one under way, so its counts include every event that was acknowledged
 //! before it. Nothing is cached, so nothing has to be invalidated.
+//!
+//! A second read begins before the first is over once as many queries wait as the first answers. With fewer it would cost
+//! the database more than it saves; where the way to the database is long, it answers half as many again.
 
 use std::{
     collections::HashMap,
@@ -9,7 +12,7 @@ use std::{
 };
 
 use db::{Shards, Store, StoreError};
-use futures_util::future::join_all;
+use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 use model::{HourCounts, SiteHour};
 use thiserror::Error;
 use tokio::{
@@ -24,6 +27,8 @@ use crate::telemetry::{
     outage::Outage,
 };
 
+/// The most reads of a lane that are under way.
+const MAX_READS: usize = 2;
 /// The pause after a failed read doubles each time, from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
@@ -87,28 +92,36 @@ async fn answer_all(
     name: ReadLaneName,
     metrics: Arc<Metrics>,
 ) {
-    let reads = metrics.reads.of(name);
     let outage = Outage::default();
     let mut pause = FIRST_PAUSE;
-    let mut waiting = Vec::new();
-    while queue.recv_many(&mut waiting, queue_length).await > 0 {
-        // Requests that have arrived but are not parsed yet run first, so that they join this read. Without any this
-        // returns at once.
-        yield_now().await;
-        while waiting.len() < queue_length
-            && let Ok(question) = queue.try_recv()
-        {
-            waiting.push(question);
+    let mut waiting: Vec<Question> = Vec::new();
+    let mut is_open = true;
+    let mut under_way = FuturesUnordered::new();
+    // How many queries the newest of them answers.
+    let mut newest = 0;
+    loop {
+        if !waiting.is_empty() && (under_way.is_empty() || (under_way.len() < MAX_READS && waiting.len() >= newest)) {
+            // Requests that have arrived but are not parsed yet run first, so that they join this read. Without any this
+            // returns at once.
+            yield_now().await;
+            while waiting.len() < queue_length
+                && let Ok(question) = queue.try_recv()
+            {
+                waiting.push(question);
+            }
+            newest = waiting.len();
+            under_way.push(read_for(std::mem::take(&mut waiting), &shards, name, &metrics));
         }
-        let mut hours: Vec<SiteHour> = waiting.iter().map(|question| question.hour).collect();
-        hours.sort_unstable();
-        hours.dedup();
-        reads.questions.add(waiting.len());
-        reads.hours.observe(hours.len() as u64);
-        let began = Instant::now();
-        let Read { counts, failed } = read_all(&shards, &hours, name, &metrics).await;
-        reads.seconds.observe_since(began);
-        for Question { hour, answer } in waiting.drain(..) {
+        let Asked { questions, hours, read: Read { counts, failed } } = tokio::select! {
+            biased;
+            Some(asked) = under_way.next(), if !under_way.is_empty() => asked,
+            received = queue.recv_many(&mut waiting, queue_length), if is_open && waiting.len() < queue_length => {
+                is_open = received > 0;
+                continue;
+            }
+            else => break,
+        };
+        for Question { hour, answer } in questions {
             // The answer goes nowhere if the client has hung up.
             let away = failed.as_ref().map(|(shard, _)| *shard).filter(|_| shards.len() > 1);
             let _ = answer.send(counts.get(&hour).copied().ok_or(ReadError::Unavailable(away)));
@@ -122,7 +135,7 @@ async fn answer_all(
             }
             Some((shard, error)) => {
                 if outage.begins() {
-                    let unread = hours.len() - counts.len();
+                    let unread = hours - counts.len();
                     tracing::error!(%error, lane = name.name(), hours = unread, "{}counts cannot be read; the log says when they can be read again", shards.place(shard));
                 }
                 // Most failures cost the database a session.
@@ -131,6 +144,27 @@ async fn answer_all(
             }
         }
     }
+}
+
+/// Questions, and the read that answers them.
+struct Asked {
+    questions: Vec<Question>,
+    /// How many different ones they ask for.
+    hours: usize,
+    read: Read,
+}
+
+async fn read_for(questions: Vec<Question>, shards: &Shards, name: ReadLaneName, metrics: &Metrics) -> Asked {
+    let mut hours: Vec<SiteHour> = questions.iter().map(|question| question.hour).collect();
+    hours.sort_unstable();
+    hours.dedup();
+    let reads = metrics.reads.of(name);
+    reads.questions.add(questions.len());
+    reads.hours.observe(hours.len() as u64);
+    let began = Instant::now();
+    let read = read_all(shards, &hours, name, metrics).await;
+    reads.seconds.observe_since(began);
+    Asked { questions, hours: hours.len(), read }
 }
 
 /// What came of reading some hours.

@@ -31,7 +31,7 @@ impl Default for StoreOptions {
             application_name: "analyticsd".to_owned(),
             max_connections: 8,
             works_on_raw_events: true,
-            max_read_connections: 2,
+            max_read_connections: 4,
             connect_timeout: Duration::from_secs(3),
             read_timeout: Duration::from_millis(2_500),
             statement_timeout: Duration::from_secs(10),
