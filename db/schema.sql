@@ -455,7 +455,7 @@ create function analytics.ingest(writer bigint, after_batch bigint, batch bigint
         OUT settled timestamptz[], OUT settled_sites integer[], OUT expired timestamptz[],
         OUT expired_sites integer[], OUT deleted integer[])
     returns record language plpgsql security definer set search_path=pg_catalog, pg_temp
-        as body 47f35e17560d1a27;
+        as body c69d7014f9c6d0a4;
 
 create function analytics.ingest_once(writer bigint, after_batch bigint, batch bigint,
         times timestamptz[], sites integer[], users text[], clicks boolean[], hours timestamptz[],

@@ -23,7 +23,9 @@
 --   deleted: the sites that never do.
 --
 -- Raises AN001, and stores nothing, when the writer is not registered, was fenced off (see fence_writer)
--- or stands behind another batch; AN003 outside of a read committed transaction.
+-- or stands behind another batch; AN003 outside of a read committed transaction. A caller may send a batch
+-- before the answer to the one that it names. If that one is not stored this one raises AN012, so that
+-- batches are stored in their order; it does only in sessions with analytics.sends_ahead = on.
 --
 -- While any session holds a snapshot, the versions stay that rows had since then, and whoever looks for
 -- a row by its key passes all that had that key. So the writer's row gets another key with every 256
@@ -183,6 +185,12 @@ begin
             select b.* into settled, settled_sites, expired, expired_sites, deleted from analytics.blocked(hours, hour_sites) as b;
         end if;
         if settled is null and expired is null and deleted is null then
+            -- A daemon that sends batches ahead says so: one that does not could not make anything of the code.
+            if current_setting('analytics.sends_ahead', true) = 'on'
+                and exists (select from analytics.writers as w where w.id = ingest.writer and w.last_batch < ingest.after_batch and not w.fenced)
+            then
+                raise exception 'batch % of writer % is not stored, because batch % is not', batch, writer, after_batch using errcode = 'AN012';
+            end if;
             raise exception 'writer % is not registered, was fenced off, or stands behind another batch than %', writer, after_batch
                 using errcode = 'AN001';
         end if;

@@ -8,6 +8,8 @@ use crate::{Store, StoreError, connection::Session, rollbacks};
 
 /// Says that the writer's row is gone or stands elsewhere: see `functions/ingest.sql`.
 const NOT_REGISTERED: &str = "AN001";
+/// Says that the writer's row stands at an earlier batch, for whoever sends batches ahead: see `functions/ingest.sql`.
+const NOT_BEHIND: &str = "AN012";
 /// Says that another transaction stored the same at the same moment: see `functions/ingest_once.sql`.
 const STORED_AT_THE_SAME_MOMENT: &str = "AN006";
 
@@ -29,6 +31,16 @@ pub(crate) enum Attempt {
 }
 
 impl Attempt {
+    pub(crate) fn cause(&self) -> &StoreError {
+        match self {
+            Self::NotSent(cause)
+            | Self::Refused(cause)
+            | Self::NotRegistered(cause)
+            | Self::StoredByAnother(cause)
+            | Self::FateUnknown(cause) => cause,
+        }
+    }
+
     pub(crate) fn into_cause(self) -> StoreError {
         match self {
             Self::NotSent(cause)
@@ -59,37 +71,47 @@ pub(crate) async fn attempt<T>(
     let Ok(answer) = timeout(limit, send(&session)).await else {
         return Err(Attempt::FateUnknown(StoreError::TimedOut(limit)));
     };
+    let judged = judge(&session, answer).await;
+    release(store, session, judged.as_ref().err());
+    judged
+}
+
+/// What an answer proves. Before this returns, everything that was sent on the session before is answered too, unless it is broken.
+pub(crate) async fn judge<T>(session: &Session, answer: Result<T, SendError>) -> Result<T, Attempt> {
     let error = match answer {
         Ok(value) => {
-            let skipped_standby = session.skipped_standby();
-            let current = session.still_current();
-            session.go_back();
-            current.map_err(Attempt::FateUnknown)?;
+            session.still_current().map_err(Attempt::FateUnknown)?;
             // Once a later commit is replicated this one is too, since the log has it before: the fence is such a commit.
-            return if skipped_standby { Err(Attempt::FateUnknown(StoreError::NotReplicated)) } else { Ok(value) };
+            return if session.skipped_standby() {
+                Err(Attempt::FateUnknown(StoreError::NotReplicated))
+            } else {
+                Ok(value)
+            };
         }
-        Err(SendError::Preparing(error)) => {
-            let error = StoreError::from(error);
-            session.go_back_after(&error);
-            store.distrust(&error);
-            return Err(Attempt::NotSent(error));
-        }
+        Err(SendError::Preparing(error)) => return Err(Attempt::NotSent(error.into())),
         Err(SendError::Sent(error)) => error,
     };
     if let Some(own) = error.as_db_error().filter(|error| rollbacks::is_own(error)) {
-        session.go_back();
         return Err(match own.code().code() {
-            NOT_REGISTERED => Attempt::NotRegistered(error.into()),
+            NOT_REGISTERED | NOT_BEHIND => Attempt::NotRegistered(error.into()),
             STORED_AT_THE_SAME_MOMENT => Attempt::StoredByAnother(error.into()),
             _ => Attempt::Refused(error.into()),
         });
     }
     // An error behind which the connection ends may have come from whoever ended it.
-    let is_proof = error.as_db_error().is_some_and(rollbacks::is_proof) && goes_on(&session).await;
-    let error = StoreError::from(error);
-    session.go_back_after(&error);
-    store.distrust(&error);
-    Err(if is_proof { Attempt::Refused(error) } else { Attempt::FateUnknown(error) })
+    let is_proof = error.as_db_error().is_some_and(rollbacks::is_proof) && goes_on(session).await;
+    Err(if is_proof { Attempt::Refused(error.into()) } else { Attempt::FateUnknown(error.into()) })
+}
+
+/// Gives a session back on which nothing is under way, or ends it, by what was found of it.
+pub(crate) fn release(store: &Store, session: Session, failed: Option<&Attempt>) {
+    match failed.map(Attempt::cause) {
+        None => session.go_back(),
+        Some(error) => {
+            session.go_back_after(error);
+            store.distrust(error);
+        }
+    }
 }
 
 /// Whether the session takes another statement, an empty one.

@@ -1,5 +1,5 @@
-//! What became of a batch that nobody was told of. Its writer's row knows: it holds the number of the last batch that was stored in its name, and a
-//! number is given to one attempt only.
+//! What became of batches that nobody was told of. Their writer's row knows: it holds the number of the last batch that was stored in its name, a number is
+//! given to one attempt only, and none is stored unless the one before it is.
 
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 #[must_use = "somebody waits to hear whether the batch is stored"]
 pub struct Undecided {
     pub(crate) batch: i64,
+    /// Those that were sent behind it before its answer, ascending.
+    pub(crate) behind: Vec<i64>,
     /// What its writer stored before.
     pub(crate) before: Acknowledged,
     pub(crate) cause: StoreError,
@@ -32,8 +34,13 @@ pub struct Undecided {
 #[derive(Debug)]
 pub enum Fate {
     /// It is committed.
-    Stored,
-    /// Certainly nothing of it is stored, and nothing will be.
+    Stored {
+        /// How many of those behind it are committed too, the first ones. Nothing of the others is stored, and nothing will be.
+        behind: usize,
+        /// What came in place of an answer.
+        cause: StoreError,
+    },
+    /// Certainly nothing of it is stored, nor of what is behind it, and nothing will be.
     NotStored {
         /// What came in place of an answer.
         cause: StoreError,
@@ -73,7 +80,10 @@ impl Undecided {
         loop {
             let left = patience.saturating_sub(began.elapsed());
             let cause = match timeout(left, fence(store, self.before.writer)).await {
-                Ok(Ok(Some(last_stored))) if last_stored == self.batch => return Fate::Stored,
+                Ok(Ok(Some(last_stored))) if last_stored >= self.batch => {
+                    let behind = self.behind.iter().filter(|&&batch| batch <= last_stored).count();
+                    return Fate::Stored { behind, cause: self.cause };
+                }
                 Ok(Ok(stands)) => {
                     let loss = self.before.missing_behind(stands);
                     return Fate::NotStored { cause: self.cause, loss };

@@ -3,7 +3,8 @@
 //!
 //! - [`Store`] holds the connections, and answers [`Store::counts`];
 //! - [`Shards`] are the databases of one counter, each of which says of itself which one it is ([`Identity`]);
-//! - [`Writer`] stores batches; [`Undecided`] finds out what became of a batch whose connection died;
+//! - [`Writer`] stores batches one at a time, [`Pipeline`] several under way; [`Undecided`] finds out what became of those whose
+//!   connection died;
 //! - [`Claim`] is what keeps events under an idempotency key from being stored twice, a [`model::SourceStep`] those of an ordered source;
 //! - [`Settler`] moves quiet hours from their counters to the hourly aggregate, and keeps sets of who was seen;
 //! - [`UniqueUsers`] of any range are told from those sets;
@@ -23,6 +24,7 @@ mod backfill;
 mod claims;
 mod columns;
 mod connection;
+mod depth;
 mod diagnosis;
 pub mod embedded;
 mod error;
@@ -32,14 +34,17 @@ mod fence;
 mod flavour;
 mod forgetting;
 mod identity;
+mod ingest_call;
 mod known_visitors;
 mod losses;
 mod moving;
 pub mod objects;
+mod pipeline;
 pub mod pooler;
 mod raw_events_examination;
 mod read_only_logins;
 mod refusals;
+mod registration;
 mod retention;
 pub mod roles;
 mod rollbacks;
@@ -64,14 +69,17 @@ pub use connection::{
     Connected, DatabaseUrlError, PoolUse, StoreOptions, check_database_url, has_password, mask_password,
     mask_passwords_in, unproven_hosts,
 };
+pub use depth::{Depth, MAX_DEPTH};
 pub use error::{StoreError, describe};
 pub use examination::{Access, Clock, Examination, Platform, Settling, Timescale};
 pub use fate::{Fate, Undecided};
 pub use flavour::Flavour;
 pub use forgetting::{Forgotten, Traces};
 pub use identity::{Found, FoundAt, Identity, Misplaced};
+pub use ingest_call::Ingested;
 pub use losses::{Acknowledged, Loss, NotedLosses};
 pub use moving::Left;
+pub use pipeline::{Answered, Batch, Pipeline};
 pub use raw_events_examination::{ClosedHours, ForeignJob};
 pub use read_only_logins::ReadOnlyLogins;
 pub use refusals::Refusals;
@@ -83,4 +91,4 @@ pub use sites::{CreatedSite, DeletedSite, LiveSite, LiveSites, RenamedSite, Site
 pub use sources::{MAX_LISTED_SOURCES, Moved};
 pub use store::Store;
 pub use unique_users::{PeriodCounts, PeriodRow, RangeCounts, UniqueUsers};
-pub use writer::{Ingested, WriteError, Writer};
+pub use writer::{WriteError, Writer};

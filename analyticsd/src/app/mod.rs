@@ -315,7 +315,7 @@ fn services(
         .as_ref()
         .map(|spool| ShardSpools::start(&spool.dir, spool.max_bytes, shards, &losses, metrics, tasks));
     let spools = spools.transpose().context("cannot start the spool")?;
-    let events = Arc::new(EventLanes::start(shards, spools.as_ref(), losses, metrics, tasks));
+    let events = Arc::new(EventLanes::start(shards, spools.as_ref(), losses, config.commit_depth, metrics, tasks));
     let counts = Arc::new(CountLanes::start(shards, metrics, tasks));
     let live = Arc::new(Live::new(Arc::clone(&counts)));
     let reports = Arc::new(Reports::new(shards, metrics));

@@ -47,6 +47,7 @@ impl Settings {
                 .map(|dir| SpoolConfig { dir, max_bytes: self.get(&settings::SPOOL_SIZE) }),
             kafka: self.kafka(),
             settle_after: self.get(&settings::SETTLE_AFTER),
+            commit_depth: self.get(&settings::COMMIT_DEPTH),
             worker_threads: self.get(&settings::WORKER_THREADS),
             access: AccessConfig {
                 allow_anonymous: self.get(&settings::ALLOW_ANONYMOUS),

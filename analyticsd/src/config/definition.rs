@@ -118,4 +118,9 @@ impl Wrong {
     pub(super) fn new(fault: impl Into<String>, accepted: impl Into<String>) -> Self {
         Self { fault: fault.into(), accepted: accepted.into() }
     }
+
+    /// Where a word is accepted too.
+    pub(super) fn or(self, word: &str) -> Self {
+        Self { accepted: format!("{}, or {word}", self.accepted), ..self }
+    }
 }

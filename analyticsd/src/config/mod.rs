@@ -18,7 +18,7 @@ mod values;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap_complete::Shell;
-use db::embedded::EmbeddedOptions;
+use db::{Depth, embedded::EmbeddedOptions};
 use model::SiteName;
 
 pub use command::{Invocation, command};
@@ -68,6 +68,8 @@ pub struct Config {
     pub(crate) kafka: Option<KafkaConfig>,
     /// How long an hour must be quiet before it is settled.
     pub(crate) settle_after: Duration,
+    /// How many commits of a lane may be under way at a time.
+    pub(crate) commit_depth: Depth,
     /// How many threads serve requests, from 1 to 1,024.
     pub worker_threads: usize,
     /// Access control and rate limits.

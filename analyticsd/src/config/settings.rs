@@ -5,7 +5,7 @@
 
 use std::{net::SocketAddr, num::NonZero, path::PathBuf, thread, time::Duration};
 
-use db::embedded::EmbeddedKind;
+use db::{Depth, embedded::EmbeddedKind};
 use ipnet::IpNet;
 use model::{SiteName, TimeUnit, access::Origin};
 
@@ -236,6 +236,21 @@ settings! {
             help: "How long an hour that is over must have had no event before its counts move to the hourly aggregate",
         },
         parse: |text| values::duration(text, Duration::ZERO..=365 * DAY),
+    };
+
+    COMMIT_DEPTH: Depth = Setting {
+        about: About {
+            topic: Topic::Database,
+            name: "commit-depth",
+            variable: "ANALYTICSD_COMMIT_DEPTH",
+            value_name: "N",
+            form: Form::Value,
+            default: Fallback::Text("measured"),
+            mask: None,
+            help: "How many commits a lane sends to the database before the first is answered, 1 to 4; \"measured\": as \
+                   many as the way to the database asks for",
+        },
+        parse: values::commit_depth,
     };
 
     ALLOW_ANONYMOUS: bool = Setting {

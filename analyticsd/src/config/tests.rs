@@ -179,6 +179,8 @@ fn the_error_of_a_wrong_value_names_its_source_and_the_accepted_values() {
         ("unread-timeout", "soon", "is not a duration", "a duration from 1s to 1h".to_owned()),
         ("settle-after", "366days", "is out of range", "a duration from 0s to 365days,".to_owned()),
         ("shutdown-timeout", "25h", "is out of range", "a duration from 0s to 1day,".to_owned()),
+        ("commit-depth", "5", "is out of range", format!("{}, or measured", number(1, 4))),
+        ("commit-depth", "deep", "is not a whole number", format!("{}, or measured", number(1, 4))),
         ("max-age", "999ms", "is out of range", "a duration from 1s to 10000years".to_owned()),
         ("max-future", "never", "is not a duration", ", or none".to_owned()),
         ("spool", "", "is empty", "a path".to_owned()),

@@ -4,13 +4,14 @@ use std::{
     fmt::Display,
     fs,
     net::{IpAddr, SocketAddr},
+    num::NonZero,
     ops::RangeInclusive,
     path::PathBuf,
     str::FromStr,
     time::Duration,
 };
 
-use db::embedded::EmbeddedKind;
+use db::{Depth, MAX_DEPTH, embedded::EmbeddedKind};
 use ipnet::IpNet;
 use model::{InvalidInput, ShardCount, SiteName, TimeUnit, access::Origin};
 use tracing_subscriber::EnvFilter;
@@ -76,6 +77,16 @@ pub(super) fn number_or_none<T: FromStr + PartialOrd + Display>(
     if text == "none" { Ok(None) } else { or_none(number(text, range)) }
 }
 
+/// A word for what is measured, or a number.
+pub(super) fn commit_depth(text: &str) -> Result<Depth, Wrong> {
+    if text == "measured" {
+        return Ok(Depth::Measured);
+    }
+    number(text, 1..=MAX_DEPTH.get())
+        .map(|depth| NonZero::new(depth).map_or(Depth::Measured, Depth::Fixed))
+        .map_err(|wrong| wrong.or("measured"))
+}
+
 pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Duration, Wrong> {
     let accepted = || {
         let [least, most] = [*range.start(), *range.end()].map(bound);
@@ -105,7 +116,7 @@ pub(super) fn duration_or_none(text: &str, range: RangeInclusive<Duration>) -> R
 }
 
 fn or_none<T>(value: Result<T, Wrong>) -> Result<Option<T>, Wrong> {
-    value.map(Some).map_err(|Wrong { fault, accepted }| Wrong::new(fault, format!("{accepted}, or none")))
+    value.map(Some).map_err(|wrong| wrong.or("none"))
 }
 
 /// Reads the URL from the file that the text names.

@@ -1,7 +1,8 @@
 //! Stores events in group commits: while one commit is under way, the events of the next one gather. There is no timer.
-//! An idle lane stores an event at once; a busy one fills its commits by itself.
+//! An idle lane stores an event at once; a busy one fills its commits by itself. Where the way to the database is long, a
+//! lane sends further commits behind the one under way.
 //!
-//! The lane waits only for the commit under way. Slower work runs in tasks beside it: reopening an hour (`reopening`),
+//! The lane waits only for the commits under way. Slower work runs in tasks beside it: reopening an hour (`reopening`),
 //! finding out whether a commit went through (`undecided`), answering late events (`refusing`), waiting for the
 //! database to return (`outage`). While a commit hangs, the lane refuses the requests behind it in time.
 
@@ -12,7 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use db::{Claim, Fate, Ingested, Moved, Store, StoreError, Undecided, Writer};
+use db::{
+    Answered, Batch as _, Claim, Depth, Fate, Ingested, Moved, Pipeline, Store, StoreError, Undecided, WriteError,
+};
 use futures_util::FutureExt;
 use model::{SiteEvent, SiteHour, SourcePosition, SourceStanding, SourceStep, Submission};
 use tokio::{
@@ -25,6 +28,7 @@ use tracing::Instrument;
 use crate::{
     ingest::{
         backoff::Backoff,
+        commit::Commit,
         expired::{Expired, accepts_from},
         job::{Accepted, IngestError, Job, answer_all},
         limits::body_budget::BodyShare,
@@ -65,6 +69,8 @@ pub(crate) struct Shared<'a> {
     pub(crate) storing: &'a Arc<Storing>,
     /// Notices when the database lost committed events.
     pub(crate) losses: Losses,
+    /// How many commits of a lane may be under way at a time.
+    pub(crate) depth: Depth,
     /// Limits how many hours are reopened at a time. Each takes a connection and reads a whole hour.
     pub(crate) reopening_places: Arc<Semaphore>,
 }
@@ -87,7 +93,8 @@ impl Batcher {
             storing: shared.storing.lane(name, shared.metrics),
             losses: shared.losses.clone(),
             store: store.clone(),
-            writer: Writer::new(store.clone()),
+            pipeline: Pipeline::new(store.clone(), shared.depth),
+            is_held: false,
             pending: Pending::new(
                 queue,
                 limits,
@@ -141,7 +148,9 @@ struct Lane {
     storing: Arc<LaneStoring>,
     losses: Losses,
     store: Store,
-    writer: Writer,
+    pipeline: Pipeline<Commit>,
+    /// Whether the next commit waits until none is under way.
+    is_held: bool,
     pending: Pending,
     /// Each finds out whether a commit went through. It answers the requests, or returns those that are not stored,
     /// with the cause.
@@ -159,6 +168,8 @@ struct Lane {
 enum Turn {
     /// Requests wait to be stored.
     Commit,
+    /// The oldest commit under way is over.
+    Answered,
     /// Nothing was stored for so long that the lane must prove that it can.
     Prove,
     /// The lane ends.
@@ -169,22 +180,13 @@ impl Lane {
     async fn run(mut self) {
         loop {
             match self.wait().await {
-                Turn::Commit => {
-                    let jobs = self.pending.gather();
-                    if jobs.is_empty() {
-                        continue;
-                    }
-                    if self.is_away() {
-                        self.pending.refuse(jobs);
-                    } else {
-                        self.commit(jobs).await;
-                    }
-                }
+                Turn::Commit => self.commit().await,
+                Turn::Answered => self.answered().await,
                 Turn::Prove => self.prove().await,
                 Turn::End => break,
             }
         }
-        self.losses.retire(self.writer, self.name).await;
+        self.losses.retire(self.pipeline.into_writer(), self.name).await;
     }
 
     /// Waits until there is something to do, and collects the results of the tasks beside the lane.
@@ -196,6 +198,16 @@ impl Lane {
             self.pending.reopened(reopened.ok());
         }
         while self.refusing.try_join_next().is_some() {}
+        if !self.pipeline.is_empty() {
+            self.pending.try_ahead();
+            let wanted = if self.is_held { None } else { self.pipeline.wanted(|commit| commit.jobs.len()) };
+            return tokio::select! {
+                biased;
+                () = self.pipeline.answered() => Turn::Answered,
+                () = self.pending.until_waiting(wanted.unwrap_or(usize::MAX)) => Turn::Commit,
+            };
+        }
+        self.is_held = false;
         loop {
             if self.is_to_prove() {
                 return Turn::Prove;
@@ -231,38 +243,72 @@ impl Lane {
         }
     }
 
-    /// Stores jobs in one commit and answers them, or sets them aside until they can be stored.
-    async fn commit(&mut self, jobs: Vec<Job>) {
-        let claims: Vec<_> = jobs.iter().flat_map(|job| &job.claims).cloned().collect();
-        let events = jobs.iter().flat_map(|job| &job.submission.events);
-        let steps = SourceStep::joined(jobs.iter().filter_map(|job| job.submission.step.as_ref()));
-        let began = Instant::now();
-        self.storing.begins();
-        let outcome = tokio::select! {
+    /// Sends the jobs that wait, behind the commits under way.
+    async fn commit(&mut self) {
+        let jobs = self.pending.gather();
+        if jobs.is_empty() {
+            return;
+        }
+        if self.is_away() {
+            return self.pending.refuse(jobs);
+        }
+        let commit = Commit::of(jobs);
+        if self.pipeline.is_empty() {
+            self.storing.begins();
+        } else if commit.only_moves_sources() {
+            self.is_held = true;
+            return self.pending.by_themselves(commit.jobs);
+        }
+        let sent = tokio::select! {
             biased;
-            outcome = self.writer.ingest_once(events, &claims, &steps) => outcome,
+            sent = self.pipeline.send(commit) => sent,
             never = self.pending.refuse_stale() => match never {},
         };
+        if let Err(not_sent) = sent {
+            self.conclude(not_sent).await;
+        }
+    }
+
+    /// Takes the oldest commit under way, once it is over.
+    async fn answered(&mut self) {
+        let answered = tokio::select! {
+            biased;
+            answered = self.pipeline.take() => answered,
+            never = self.pending.refuse_stale() => match never {},
+        };
+        self.conclude(answered).await;
+    }
+
+    /// Answers the jobs of a commit, or sets them aside until they can be stored.
+    async fn conclude(&mut self, Answered { batch, outcome, behind, took }: Answered<Commit>) {
         self.ends(match &outcome {
             Ok(_) => None,
-            Err(db::WriteError::NotStored(error)) => Some(error),
-            Err(db::WriteError::Undecided(undecided)) => Some(undecided.cause()),
+            Err(WriteError::NotStored(error)) => Some(error),
+            Err(WriteError::Undecided(undecided)) => Some(undecided.cause()),
         });
-        self.commits.tried(CommitOutcome::of(&outcome), began);
+        if !self.pipeline.is_empty() {
+            self.storing.begins();
+        }
+        self.commits.tried(CommitOutcome::of(&outcome), took);
         if CommitOutcome::of(&outcome).is_answer() {
             self.metrics.database.answered();
         }
-        self.losses.look_for(self.writer.take_left());
+        self.losses.look_for(self.pipeline.take_left());
+        if let Err(WriteError::Undecided(undecided)) = outcome {
+            return self.find_out(batch, behind, undecided).await;
+        }
+        // What was sent behind it was refused for its sake alone.
+        self.pending.first(behind.into_iter().flat_map(|commit| commit.jobs).collect());
         match outcome {
             Ok(Ingested::Stored) => {
                 self.stores();
-                self.commits.stored(jobs.iter().flat_map(|job| &job.submission.events));
-                jobs.into_iter().for_each(Job::committed);
-                self.pending.sources_moved(&steps);
+                self.commits.stored(batch.events());
+                self.pending.sources_moved(batch.steps());
+                batch.jobs.into_iter().for_each(Job::committed);
             }
             Ok(Ingested::Blocked { settled, expired, deleted }) => {
                 let is_deleted = |job: &mut Job| job.submission.events.iter().any(|it| deleted.contains(&it.site));
-                let mut jobs = jobs;
+                let mut jobs = batch.jobs;
                 answer_all(jobs.extract_if(.., is_deleted), &Err(IngestError::SiteDeleted));
                 let expired: HashSet<SiteHour> = expired.into_iter().collect();
                 let (hopeless, rest): (Vec<Job>, _) = jobs.into_iter().partition(|job| job.touches(&expired));
@@ -274,10 +320,15 @@ impl Lane {
                 // Jobs that touch these hours are parked when they are gathered again.
                 self.pending.first(rest);
             }
-            Ok(Ingested::Claimed { repeated, conflicting }) => self.resolve_claims(jobs, &repeated, &conflicting),
-            Ok(Ingested::Moved(moved)) => self.resolve_sources(jobs, &steps, moved),
-            Err(db::WriteError::NotStored(error)) => self.not_stored(jobs, &error).await,
-            Err(db::WriteError::Undecided(undecided)) => self.find_out(jobs, undecided).await,
+            Ok(Ingested::Claimed { repeated, conflicting }) => {
+                self.resolve_claims(batch.jobs, &repeated, &conflicting);
+            }
+            Ok(Ingested::Moved(moved)) => {
+                let Commit { jobs, steps, .. } = batch;
+                self.resolve_sources(jobs, &steps, moved);
+            }
+            Err(WriteError::NotStored(error)) => self.not_stored(batch.jobs, &error).await,
+            Err(WriteError::Undecided(_)) => unreachable!("it is found out above"),
         }
     }
 
@@ -286,11 +337,11 @@ impl Lane {
         self.storing.begins();
         let proof = tokio::select! {
             biased;
-            proof = self.writer.prove() => proof,
+            proof = self.pipeline.prove() => proof,
             never = self.pending.refuse_stale() => match never {},
         };
         self.ends(proof.as_ref().err());
-        self.losses.look_for(self.writer.take_left());
+        self.losses.look_for(self.pipeline.take_left());
         match proof {
             Ok(()) => {
                 self.metrics.database.answered();
@@ -313,7 +364,9 @@ impl Lane {
     /// Whether the lane itself proves that it can store events. During an outage the task that waits for the database
     /// does it.
     fn proves_by_itself(&self) -> bool {
-        self.outage.is_none() && self.pending.is_open && (self.name == LaneName::Present || self.writer.is_registered())
+        self.outage.is_none()
+            && self.pending.is_open
+            && (self.name == LaneName::Present || self.pipeline.is_registered())
     }
 
     fn is_to_prove(&self) -> bool {
@@ -498,8 +551,8 @@ impl Lane {
         }
     }
 
-    /// Starts a task that finds out whether a commit went through, and answers.
-    async fn find_out(&mut self, jobs: Vec<Job>, undecided: Undecided) {
+    /// Starts a task that finds out whether a commit, and those that were sent behind it, went through, and answers.
+    async fn find_out(&mut self, commit: Commit, behind: Vec<Commit>, undecided: Undecided) {
         let lane = self.name.name();
         tracing::warn!(lane, %undecided, "finding out whether a commit went through");
         while self.undecided.len() >= MAX_UNDECIDED {
@@ -513,21 +566,26 @@ impl Lane {
         }
         let (store, commits, losses) = (self.store.clone(), Arc::clone(&self.commits), self.losses.clone());
         let finding_out = async move {
+            let mut all = std::iter::once(commit).chain(behind);
             match undecided.find_out(&store, FATE_PATIENCE).await {
-                Fate::Stored => {
-                    tracing::info!(lane, "the commit went through");
-                    commits.stored(jobs.iter().flat_map(|job| &job.submission.events));
-                    jobs.into_iter().for_each(Job::committed);
-                    None
+                Fate::Stored { behind, cause } => {
+                    tracing::info!(lane, commits = 1 + behind, "the commit went through");
+                    for commit in all.by_ref().take(1 + behind) {
+                        commits.stored(commit.events());
+                        commit.jobs.into_iter().for_each(Job::committed);
+                    }
+                    let jobs: Vec<Job> = all.flat_map(|commit| commit.jobs).collect();
+                    (!jobs.is_empty()).then_some((jobs, cause))
                 }
                 Fate::NotStored { cause, loss } => {
                     if let Some(loss) = loss {
                         losses.report(loss).await;
                     }
-                    Some((jobs, cause))
+                    Some((all.flat_map(|commit| commit.jobs).collect(), cause))
                 }
                 Fate::Unknown { cause, before } => {
                     losses.look_for(Some(before));
+                    let jobs: Vec<Job> = all.flat_map(|commit| commit.jobs).collect();
                     tracing::error!(lane, error = %cause, requests = jobs.len(), "could not find out whether a commit went through; closing its clients' connections without an answer");
                     answer_all(jobs, &Err(IngestError::Unknown));
                     None

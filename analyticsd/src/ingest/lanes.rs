@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use db::{Refusals, Shards, StoreError, StoreOptions};
+use db::{Depth, Refusals, Shards, StoreError, StoreOptions};
 use futures_util::future::join_all;
 use model::{IdempotencyKey, SiteEvent, SourcePosition, SourceStanding, SourceStep, Submission};
 use tokio::time::timeout;
@@ -42,6 +42,7 @@ impl EventLanes {
         shards: &Shards,
         spools: Option<&ShardSpools>,
         losses: Vec<Losses>,
+        depth: Depth,
         metrics: &Metrics,
         tasks: &Tasks,
     ) -> Self {
@@ -54,7 +55,7 @@ impl EventLanes {
         let lanes = shards.iter().zip(losses).zip(&metrics.shards).enumerate();
         let lanes = lanes.map(|(shard, ((store, losses), metrics))| {
             let spool = spools.map(|spools| spools.of(shard));
-            let lanes = Arc::new(ShardLanes::start(store, spool, metrics, losses, shards.len(), tasks));
+            let lanes = Arc::new(ShardLanes::start(store, spool, metrics, losses, shards.len(), depth, tasks));
             lanes.watch(metrics);
             lanes
         });

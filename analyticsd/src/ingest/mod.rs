@@ -2,6 +2,7 @@
 
 pub(crate) mod backoff;
 pub(crate) mod batcher;
+mod commit;
 pub(crate) mod expired;
 pub(crate) mod job;
 pub(crate) mod lanes;

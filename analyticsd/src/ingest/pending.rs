@@ -263,31 +263,45 @@ impl Pending {
         job.answer(Err(error));
     }
 
+    /// How many jobs wait for the next commit.
+    pub(crate) fn waiting(&self) -> usize {
+        self.ready.len() + self.queue.len()
+    }
+
     /// Runs while a commit is under way, and refuses the jobs that wait too long behind it.
     pub(crate) async fn refuse_stale(&mut self) -> Infallible {
         loop {
-            self.refuse_parked();
-            let parked = self.parked_deadline();
-            if self.ready.is_empty() && self.is_open {
-                tokio::select! {
-                    job = self.queue.recv() => match job {
-                        Some(job) => self.ready.push_back(job),
-                        None => self.is_open = false,
-                    },
-                    () = until(parked) => continue,
-                }
-            }
-            until(self.ready.front().map(Job::deadline).into_iter().chain(parked).min()).await;
-            let mut stale = Vec::new();
-            while let Some(job) = self.ready.pop_front().or_else(|| self.queue.try_recv().ok()) {
-                if !job.is_stale() {
-                    self.ready.push_front(job);
-                    break;
-                }
-                stale.push(job);
-            }
-            self.refuse(stale);
+            self.until_waiting(usize::MAX).await;
         }
+    }
+
+    /// The same until so many jobs wait.
+    pub(crate) async fn until_waiting(&mut self, wanted: usize) {
+        while self.waiting() < wanted {
+            self.refuse_parked();
+            let deadline = self.ready.front().map(Job::deadline).into_iter().chain(self.parked_deadline()).min();
+            // The queue has no way to wait for more than one job. Whoever wants no more leaves the others there.
+            let takes = self.is_open && (self.ready.is_empty() || wanted < usize::MAX);
+            tokio::select! {
+                job = self.queue.recv(), if takes => match job {
+                    Some(job) => self.ready.push_back(job),
+                    None => self.is_open = false,
+                },
+                () = until(deadline) => self.refuse_waiting_too_long(),
+            }
+        }
+    }
+
+    fn refuse_waiting_too_long(&mut self) {
+        let mut stale = Vec::new();
+        while let Some(job) = self.ready.pop_front().or_else(|| self.queue.try_recv().ok()) {
+            if !job.is_stale() {
+                self.ready.push_front(job);
+                break;
+            }
+            stale.push(job);
+        }
+        self.refuse(stale);
     }
 
     pub(crate) fn refuse(&self, jobs: Vec<Job>) {

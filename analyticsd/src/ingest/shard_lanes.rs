@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use db::Store;
+use db::{Depth, Store};
 use model::{Hour, IdempotencyKey, SiteEvent, Submission, Timestamp, wire::MAX_BATCH_EVENTS};
 use tokio::sync::Semaphore;
 
@@ -39,7 +39,7 @@ const BULK: BatcherLimits = BatcherLimits { queue_length: 16, commit_events: 4 *
 /// The most hours that are reopened at a time.
 const MAX_REOPENING: usize = 3;
 
-/// The lanes of the events of one shard. Each has a task of its own and at most one commit under way. Events with keys have
+/// The lanes of the events of one shard. Each has a task and a connection of its own. Events with keys have
 /// lanes of their own, so that only their clients wait for the lookup of keys. Batches have two lanes: one prepares a
 /// commit of 40,000 events while the database stores the other's.
 pub(crate) struct ShardLanes {
@@ -60,11 +60,12 @@ impl ShardLanes {
         metrics: &Arc<ShardMetrics>,
         losses: Losses,
         shards: usize,
+        depth: Depth,
         tasks: &Tasks,
     ) -> Self {
         let storing = Arc::<Storing>::default();
         let reopening_places = Arc::new(Semaphore::new(MAX_REOPENING));
-        let shared = Shared { store, spool, metrics, storing: &storing, losses, reopening_places };
+        let shared = Shared { store, spool, metrics, storing: &storing, losses, depth, reopening_places };
         let single = BatcherLimits { queue_length: (QUEUE_LENGTH / shards).max(SHORTEST_QUEUE), ..SINGLE };
         let events = |name, limits, tasks| Batcher::start(name, limits, &shared, tasks);
         Self {

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use deadpool::{
@@ -50,6 +50,7 @@ pub(crate) struct Manager {
 pub(crate) struct PooledClient {
     client: ClientWrapper,
     skipped_standby: Arc<AtomicBool>,
+    round_trip: Duration,
     connector: Arc<Connector>,
     takeovers: Takeovers,
 }
@@ -66,6 +67,11 @@ impl PooledClient {
     /// Whether the server gave up waiting for its standby within a commit since this was asked the last time.
     pub(crate) fn skipped_standby(&self) -> bool {
         self.skipped_standby.swap(false, Ordering::AcqRel)
+    }
+
+    /// How long the way to the server and back takes, as it was when the connection was opened.
+    pub(crate) fn round_trip(&self) -> Duration {
+        self.round_trip
     }
 
     /// What the server answered counts only if no other one has taken over since the connection was opened.
@@ -102,13 +108,17 @@ impl managed::Manager for Manager {
         // batch of 30 events.
         let prepare = async {
             prepare_session(&connected, self.statement_timeout).await?;
-            let prepare = format!("set plan_cache_mode = force_generic_plan; {}", self.more_to_prepare);
-            connected.batch_execute(&prepare).await
+            let prepare = format!(
+                "set plan_cache_mode = force_generic_plan; set analytics.sends_ahead = on; {}",
+                self.more_to_prepare
+            );
+            connected.batch_execute(&prepare).await?;
+            round_trip(&connected).await
         };
-        prepare.await.map_err(StoreError::of_new_session)?;
+        let round_trip = prepare.await.map_err(StoreError::of_new_session)?;
         let Connected { client, driver, skipped_standby, takeovers, .. } = connected;
         let (client, connector) = (ClientWrapper::new(client, driver.detach()), Arc::clone(&self.connector));
-        Ok(PooledClient { client, skipped_standby, connector, takeovers })
+        Ok(PooledClient { client, skipped_standby, round_trip, connector, takeovers })
     }
 
     async fn recycle(&self, client: &mut PooledClient, metrics: &Metrics) -> RecycleResult<StoreError> {
@@ -120,6 +130,17 @@ impl managed::Manager for Manager {
         }
         Ok(())
     }
+}
+
+/// The shorter of two, since other work may delay one.
+async fn round_trip(client: &Client) -> Result<Duration, tokio_postgres::Error> {
+    let mut shortest = Duration::MAX;
+    for _ in 0..2 {
+        let began = Instant::now();
+        client.batch_execute("").await?;
+        shortest = shortest.min(began.elapsed());
+    }
+    Ok(shortest)
 }
 
 /// A pool of at most `max` connections.

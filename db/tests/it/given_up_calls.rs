@@ -114,7 +114,7 @@ async fn a_commit_is_stored_only_when_a_later_one_has_waited(interruption: Inter
         }
     }
     set(&server, "reset synchronous_standby_names").await;
-    assert!(matches!(found_out.await, Fate::Stored));
+    assert!(matches!(found_out.await, Fate::Stored { .. }));
     assert_eq!(store.counts(&[click("ben").site_hour()]).await.unwrap()[0].unique_users, 2);
     server.stop().await.unwrap();
 }

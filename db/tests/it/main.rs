@@ -44,6 +44,7 @@ mod new_days;
 mod objects;
 mod ordinary_owner;
 mod partitions;
+mod pipeline;
 mod pooler;
 mod random_interleavings;
 mod reports;

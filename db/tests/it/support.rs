@@ -46,7 +46,7 @@ pub(crate) async fn store_all(writer: &mut Writer, events: &[SiteEvent]) {
             // As on the partition of a day that another session just made, of which this one has not been told yet.
             Err(WriteError::Undecided(undecided)) => {
                 match undecided.find_out(&writer.store().clone(), Duration::from_secs(10)).await {
-                    Fate::Stored => return,
+                    Fate::Stored { .. } => return,
                     Fate::NotStored { .. } => continue,
                     Fate::Unknown { cause, .. } => panic!("{cause}"),
                 }

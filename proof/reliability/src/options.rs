@@ -5,6 +5,9 @@ use db::embedded::PostgresBinaries;
 use harness::{Daemon, PrivateServer, ShardServers};
 use tempfile::TempDir;
 
+/// On one machine a daemon sends no commit ahead by itself. With this a fault meets as many under way as there may be.
+const SENDS_AHEAD: [&str; 2] = ["--commit-depth", "4"];
+
 #[derive(Debug, Clone)]
 pub struct Options {
     /// A seed repeats the plan, not the interleaving of threads and the network.
@@ -46,13 +49,14 @@ impl Options {
     /// all requests.
     pub(crate) async fn start_daemon(&self, database_url: &str, more: &[&str]) -> Daemon {
         let arguments = ["--database-url", database_url, "--allow-anonymous", "--log", &self.daemon_log];
-        Daemon::start_with(arguments.iter().chain(more)).await
+        Daemon::start_with(arguments.iter().chain(&SENDS_AHEAD).chain(more)).await
     }
 
     /// The same for a counter of several databases, as [`ShardServers::arguments`] name them.
     pub(crate) async fn start_daemon_of_shards(&self, shards: &[String], more: &[&str]) -> Daemon {
         let others = ["--allow-anonymous", "--log", &self.daemon_log, "--admin-listen", "127.0.0.1:0"];
-        let arguments = shards.iter().map(String::as_str).chain(others).chain(more.iter().copied());
+        let own = others.into_iter().chain(SENDS_AHEAD).chain(more.iter().copied());
+        let arguments = shards.iter().map(String::as_str).chain(own);
         Daemon::start_with(arguments).await
     }
 }

@@ -213,6 +213,8 @@ struct Session<'a> {
     to_server: tokio::net::unix::OwnedWriteHalf,
     /// The names of the prepared statements that store events.
     storing: HashSet<Vec<u8>>,
+    /// How many requests the server has not answered to their end.
+    unanswered: usize,
     /// The fault of the current statement.
     fault: Option<Fault>,
 }
@@ -235,6 +237,7 @@ impl<'a> Session<'a> {
             server: Messages::new(from_server, false),
             to_server,
             storing: HashSet::new(),
+            unanswered: 0,
             fault: None,
         }
     }
@@ -268,6 +271,9 @@ impl<'a> Session<'a> {
                 let portal = text_at(message.body(), 0).len() + 1;
                 if self.storing.contains(text_at(message.body(), portal)) {
                     self.fault = self.control.take_fault();
+                    if self.fault.is_some() && self.pass_replies().await? == Next::Cut {
+                        return Ok(Next::Cut);
+                    }
                 }
             }
             _ => {}
@@ -281,6 +287,8 @@ impl<'a> Session<'a> {
             _ => {}
         }
         self.to_server.write_all(&message.bytes).await?;
+        // A Sync and a simple query are answered by one ReadyForQuery each.
+        self.unanswered += usize::from(matches!(message.kind, b'S' | b'Q'));
         match (self.fault, message.kind) {
             (Some(Fault::CutDuringCommit), b'S') => Ok(Next::Cut),
             // The server sends its answer only after a Flush or Sync. Once a Flush is answered, the statement was
@@ -298,8 +306,20 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Passes the answers to statements that were sent before, so that a fault happens to its own.
+    async fn pass_replies(&mut self) -> io::Result<Next> {
+        while self.unanswered > 0 {
+            let Some(message) = self.server.next().await? else { return Ok(Next::Cut) };
+            self.unanswered -= usize::from(message.kind == b'Z');
+            self.to_client.write_all(&message.bytes).await?;
+        }
+        Ok(Next::GoOn)
+    }
+
     async fn pass_reply(&mut self, message: Message) -> io::Result<Next> {
         let is_last = message.kind == b'Z';
+        // The first one of a session answers its opening.
+        self.unanswered = self.unanswered.saturating_sub(usize::from(is_last));
         match self.fault {
             Some(Fault::CutBeforeReply) => return Ok(if is_last { Next::Cut } else { Next::GoOn }),
             Some(Fault::CutInReply) if is_last => return Ok(Next::Cut),

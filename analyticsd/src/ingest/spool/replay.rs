@@ -151,7 +151,7 @@ impl Replay {
             let commits = self.metrics.commits.of(LaneName::Spool);
             let began = Instant::now();
             let mut outcome = writer.ingest_once(events, &all_claims, std::slice::from_ref(&step)).await;
-            commits.tried(CommitOutcome::of(&outcome), began);
+            commits.tried(CommitOutcome::of(&outcome), began.elapsed());
             self.losses.look_for(writer.take_left());
             // The position in the spool shows whether this commit went through.
             if let Err(WriteError::Undecided(undecided)) = &mut outcome {

@@ -1,6 +1,6 @@
 use std::{
     sync::atomic::{AtomicU64, Ordering},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// In nanoseconds: from a quarter of a millisecond, which an idle daemon takes, to ten seconds, after which every
@@ -77,7 +77,11 @@ impl Histogram {
 
     /// Observes the time since an instant.
     pub(crate) fn observe_since(&self, began: Instant) {
-        self.observe(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        self.observe_time(began.elapsed());
+    }
+
+    pub(crate) fn observe_time(&self, took: Duration) {
+        self.observe(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
     }
 
     /// Each bound with the number of values in its bucket, the number of all values, and their sum.

@@ -1,4 +1,4 @@
-use std::{array, fmt, sync::Arc, time::Instant};
+use std::{array, fmt, sync::Arc, time::Duration};
 
 use db::{Ingested, StoreError, WriteError};
 use model::{EventKind, SiteEvent};
@@ -91,9 +91,9 @@ impl LaneCommits {
     }
 
     /// Counts an attempt to commit.
-    pub(crate) fn tried(&self, outcome: CommitOutcome, began: Instant) {
+    pub(crate) fn tried(&self, outcome: CommitOutcome, took: Duration) {
         self.outcomes[outcome as usize].add(1);
-        self.seconds.observe_since(began);
+        self.seconds.observe_time(took);
     }
 
     /// Counts the events of one commit.
