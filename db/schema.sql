@@ -455,7 +455,7 @@ create function analytics.ingest(writer bigint, after_batch bigint, batch bigint
         OUT settled timestamptz[], OUT settled_sites integer[], OUT expired timestamptz[],
         OUT expired_sites integer[], OUT deleted integer[])
     returns record language plpgsql security definer set search_path=pg_catalog, pg_temp
-        as body c69d7014f9c6d0a4;
+        as body 78355631d8b3c344;
 
 create function analytics.ingest_once(writer bigint, after_batch bigint, batch bigint,
         times timestamptz[], sites integer[], users text[], clicks boolean[], hours timestamptz[],
