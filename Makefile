@@ -104,9 +104,11 @@ bench: ## measure beside the textbook way and a bare server, and keep the run in
 	$(CARGO) build --release --package analyticsd --package analytics-cli --package bench
 	target/release/bench --store $(PAGE) $(if $(POSTGRES_BIN),--postgres-bin $(POSTGRES_BIN))
 
-bench-check: ## measure for some minutes, and fail if a ratio is worse than in docs/performance.json beyond noise (needs wrk)
+# AGAINST is a commit; by default that of the stored run.
+bench-check: AGAINST = $(shell sed -n 's/^  "revision": "\([0-9a-f]*\).*/\1/p' docs/performance.json)
+bench-check: ## measure beside an earlier commit for some minutes, and fail if that was faster beyond noise: make bench-check AGAINST=COMMIT (needs wrk)
 	$(CARGO) build --release --package analyticsd --package analytics-cli --package bench
-	target/release/bench --quick --check docs/performance.json
+	target/release/bench --quick --against "$(AGAINST)" $(if $(POSTGRES_BIN),--postgres-bin $(POSTGRES_BIN))
 
 instructions: ## count the daemon's instructions for one GET, which tells small changes apart (needs valgrind and wrk)
 	$(CARGO) build --release --package analyticsd --package analytics-cli

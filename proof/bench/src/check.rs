@@ -1,191 +1,211 @@
-//! Whether a run is worse than the stored one. Only ratios are compared: figures themselves differ from machine to
-//! machine and from hour to hour.
+//! Whether this run is worse than the earlier commit that it measured beside the present one.
 //!
-//! The rule: a ratio, the median over the rounds, may be worse than the stored one by the noise of the two, which is
-//! the larger of their spreads between rounds, (largest - smallest) / median; but always by 15 %, and never by more
-//! than 50 %.
+//! The noise of a ratio is the spread of its rounds, (largest - smallest) / median, but at least 15 % and at most 50 %.
+//! A rate may be less than the earlier one by the noise of their ratio. A promise that the earlier commit keeps may be
+//! missed by the noise of what was measured of either.
 
 use std::fmt;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 
 use crate::{
     numbers::figure,
-    ratios::{self, Ratio},
+    ratios::{Baseline, Ratio, compare, spread},
     report::Report,
+    targets::{self, Target},
 };
 
-/// Between two runs of the same programs on a quiet machine, most ratios differ by less.
+/// On a quiet machine, most ratios of the same programs differ by less.
 const ALWAYS_ALLOWED: f64 = 0.15;
 /// Half the speed is a regression on any machine.
 const NEVER_ALLOWED: f64 = 0.5;
 
-#[derive(Debug, PartialEq)]
-pub(crate) struct Compared {
+#[derive(Debug)]
+pub(crate) struct Check {
+    commit: String,
+    rates: Vec<Rate>,
+    promises: Vec<Promise>,
+}
+
+/// A rate by that of the earlier commit.
+#[derive(Debug)]
+struct Rate {
     name: String,
-    stored: f64,
-    now: f64,
-    /// The part of the stored ratio by which this one may be worse.
+    ratio: f64,
+    /// The ratio may be less than 1 by this.
     allowed: f64,
 }
 
+/// A promise that was measured of both commits.
 #[derive(Debug)]
-pub(crate) struct Check {
-    compared: Vec<Compared>,
-    /// The environments of the runs, if they differ.
-    grounds: Option<[String; 2]>,
+struct Promise {
+    earlier: Target,
+    now: Target,
+    /// The part of the bound by which it may be missed.
+    allowed: f64,
 }
 
 impl Check {
-    /// The runs must have a ratio in common.
-    pub(crate) fn of(stored: &Report, now: &Report) -> anyhow::Result<Self> {
-        let grounds = [stored, now].map(Report::grounds);
-        let grounds = (grounds[0] != grounds[1]).then_some(grounds);
-        let stored = ratios::all(&stored.measurements);
-        let compared: Vec<Compared> = ratios::all(&now.measurements)
-            .iter()
-            .filter_map(|now| Compared::of(stored.iter().find(|stored| stored.name == now.name)?, now))
-            .collect();
-        ensure!(
-            !compared.is_empty(),
-            "the stored run has no measurement in common with this one; store a run of the same parts"
-        );
-        Ok(Self { compared, grounds })
+    /// Fails if nothing of the earlier commit was measured.
+    pub(crate) fn of(report: &Report, commit: &str) -> anyhow::Result<Self> {
+        let all = &report.measurements;
+        let rates: Vec<Rate> = all.iter().filter_map(|now| Rate::of(compare(now, all, Baseline::Earlier)?)).collect();
+        ensure!(!rates.is_empty(), "no part of this run measures {commit} too");
+        let earlier = targets::evaluate_earlier(all, &report.memory);
+        let promises = report.targets.iter().filter_map(|now| {
+            let earlier = earlier.iter().find(|earlier| earlier.name == now.name)?;
+            Some(Promise::of(earlier.clone(), now.clone()))
+        });
+        Ok(Self { commit: commit.to_owned(), promises: promises.collect(), rates })
     }
 
     pub(crate) fn verdict(&self) -> anyhow::Result<()> {
-        let worse: Vec<&str> = self.compared.iter().filter(|one| one.is_worse()).map(|one| one.name.as_str()).collect();
-        ensure!(worse.is_empty(), "worse than the stored run, beyond noise: {}", worse.join("; "));
+        let slower = self.rates.iter().filter(|rate| rate.is_worse()).map(|rate| &rate.name);
+        let broken = self.promises.iter().filter(|promise| promise.is_broken()).map(|promise| &promise.now.name);
+        let worse: Vec<&str> = slower.chain(broken).map(String::as_str).collect();
+        ensure!(worse.is_empty(), "worse than {}, beyond noise: {}", self.commit, worse.join("; "));
         Ok(())
     }
 }
 
-impl Compared {
-    fn of(stored: &Ratio, now: &Ratio) -> Option<Self> {
-        let noise = spread(stored)?.max(spread(now)?);
-        Some(Self {
-            name: now.name.clone(),
-            stored: stored.value()?,
-            now: now.value()?,
-            allowed: noise.clamp(ALWAYS_ALLOWED, NEVER_ALLOWED),
-        })
+impl Rate {
+    fn of(ratio: Ratio) -> Option<Self> {
+        Some(Self { ratio: ratio.value()?, allowed: allowed(spread(&ratio.rounds)?), name: ratio.name })
     }
 
     fn is_worse(&self) -> bool {
-        self.now < self.stored * (1.0 - self.allowed)
+        self.ratio < 1.0 - self.allowed
     }
 }
 
-/// The spread of the rounds, as a share of their median.
-fn spread(ratio: &Ratio) -> Option<f64> {
-    let largest = ratio.rounds.iter().copied().reduce(f64::max)?;
-    let smallest = ratio.rounds.iter().copied().reduce(f64::min)?;
-    Some((largest - smallest) / ratio.value()?)
+impl Promise {
+    fn of(earlier: Target, now: Target) -> Self {
+        Self { allowed: allowed(earlier.spread.max(now.spread)), earlier, now }
+    }
+
+    fn is_broken(&self) -> bool {
+        self.earlier.met && !self.now.bound.widened(self.allowed).holds(self.now.value)
+    }
+}
+
+fn allowed(noise: f64) -> f64 {
+    noise.clamp(ALWAYS_ALLOWED, NEVER_ALLOWED)
 }
 
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "\n### Compared with the stored run\n")?;
-        if let Some([stored, now]) = &self.grounds {
-            writeln!(f, "Ratios may differ because what they were taken on does: then {stored}; now {now}.\n")?;
+        let Self { commit, rates, promises } = self;
+        writeln!(f, "\n### Compared with {commit}\n\n| rate | × | may be less by | |\n| --- | ---: | ---: | --- |")?;
+        for rate in rates {
+            let verdict = if rate.is_worse() { "**worse**" } else { "as good" };
+            let [ratio, allowed] = [rate.ratio, 100.0 * rate.allowed].map(figure);
+            writeln!(f, "| {} | {ratio} | {allowed} % | {verdict} |", rate.name)?;
         }
-        writeln!(f, "| ratio | stored | now | may be less by | |\n| --- | ---: | ---: | ---: | --- |")?;
-        for one in &self.compared {
-            let Compared { name, stored, now, allowed } = one;
-            let verdict = if one.is_worse() { "**worse**" } else { "as good" };
-            let [stored, now, allowed] = [*stored, *now, 100.0 * allowed].map(figure);
-            writeln!(f, "| {name} | {stored} | {now} | {allowed} % | {verdict} |")?;
+        writeln!(f, "\n| promise | {commit} | now | promised | may be missed by | |")?;
+        writeln!(f, "| --- | ---: | ---: | --- | ---: | --- |")?;
+        for promise in promises {
+            let Promise { earlier, now: Target { name, value, bound, met, .. }, allowed } = promise;
+            let verdict = match (met, promise.is_broken()) {
+                (true, _) => "met",
+                (false, true) => "**no longer met**",
+                (false, false) if earlier.met => "missed within noise",
+                (false, false) => "not met by either",
+            };
+            let [before, now, allowed] = [earlier.value, *value, 100.0 * allowed].map(figure);
+            writeln!(f, "| {name} | {before} | {now} | {bound} | {allowed} % | {verdict} |")?;
         }
         Ok(())
     }
 }
 
-/// Reads the JSON of a run.
-pub(crate) fn read(json: &[u8]) -> anyhow::Result<Report> {
-    serde_json::from_slice(json).context("the file is not a run of this version; store a new one with `make bench`")
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Check, Compared, read};
+    use super::{Check, Promise, Rate};
     use crate::{
         measure::{Contender, Measurement},
         ratios::Ratio,
-        report::Report,
+        report::{Report, stored},
+        targets::{Bound, Target},
     };
 
-    fn ratio(rounds: &[f64]) -> Ratio {
-        Ratio { name: "POST".to_owned(), rounds: rounds.to_vec() }
-    }
-
-    fn is_worse(stored: &[f64], now: &[f64]) -> bool {
-        Compared::of(&ratio(stored), &ratio(now)).unwrap().is_worse()
+    fn is_worse(rounds: &[f64]) -> bool {
+        Rate::of(Ratio { name: "POST".to_owned(), rounds: rounds.to_vec() }).unwrap().is_worse()
     }
 
     #[test]
-    fn a_quiet_machine_may_be_worse_by_fifteen_percent() {
-        assert!(!is_worse(&[1.0, 1.0, 1.0], &[0.86, 0.86, 0.86]));
-        assert!(is_worse(&[1.0, 1.0, 1.0], &[0.84, 0.84, 0.84]));
-        assert!(!is_worse(&[1.0, 1.0, 1.0], &[9.0, 9.0, 9.0]));
+    fn a_quiet_machine_may_be_slower_by_fifteen_percent() {
+        assert!(!is_worse(&[0.86, 0.86, 0.86]));
+        assert!(is_worse(&[0.84, 0.84, 0.84]));
+        assert!(!is_worse(&[9.0, 9.0, 9.0]));
     }
 
     #[test]
-    fn a_noisy_one_by_as_much_as_its_rounds_are_apart_in_either_run() {
-        assert!(!is_worse(&[0.9, 1.0, 1.2], &[0.71, 0.71, 0.71]));
-        assert!(is_worse(&[0.9, 1.0, 1.2], &[0.69, 0.69, 0.69]));
-        assert!(!is_worse(&[1.0, 1.0, 1.0], &[0.6, 0.71, 0.83]));
+    fn a_noisy_one_by_as_much_as_its_rounds_are_apart() {
+        assert!(!is_worse(&[0.70, 0.80, 0.95]));
+        assert!(is_worse(&[0.60, 0.68, 0.80]));
     }
 
     #[test]
     fn half_as_fast_is_worse_however_noisy_it_is() {
-        assert!(is_worse(&[0.1, 1.0, 5.0], &[0.1, 0.49, 5.0]));
-        assert!(!is_worse(&[0.1, 1.0, 5.0], &[0.1, 0.51, 5.0]));
+        assert!(is_worse(&[0.1, 0.49, 5.0]));
+        assert!(!is_worse(&[0.1, 0.51, 5.0]));
+    }
+
+    fn is_broken(bound: Bound, [earlier, now]: [f64; 2], spread: f64) -> bool {
+        let target = |value| Target { name: "GET".to_owned(), value, bound, met: bound.holds(value), spread };
+        Promise::of(target(earlier), target(now)).is_broken()
     }
 
     #[test]
-    fn the_verdict_names_what_is_worse() {
-        let compared = |name: &str, now: &[f64]| Compared {
-            name: name.to_owned(),
-            ..Compared::of(&ratio(&[1.0, 1.0]), &ratio(now)).unwrap()
+    fn a_promise_is_broken_if_only_the_earlier_commit_keeps_it_and_noise_does_not_tell_why() {
+        let least = Bound::AtLeast(1.0);
+        assert!(is_broken(least, [1.1, 0.84], 0.0));
+        assert!(!is_broken(least, [1.1, 0.86], 0.0));
+        assert!(!is_broken(least, [1.1, 0.71], 0.3));
+        assert!(!is_broken(least, [0.9, 0.1], 0.0));
+        let most = Bound::AtMost(10.0);
+        assert!(is_broken(most, [9.0, 11.6], 0.0));
+        assert!(!is_broken(most, [9.0, 11.4], 0.0));
+        assert!(!is_broken(most, [10.5, 99.0], 0.0));
+    }
+
+    /// The stored run, with an earlier commit beside that was as fast as this makes it.
+    fn beside_earlier(speed: f64) -> Report {
+        let mut report = stored();
+        let earlier = |measurement: &Measurement| {
+            let contender = match measurement.contender {
+                Contender::Daemon => Contender::Earlier,
+                Contender::Import => Contender::EarlierImport,
+                _ => return None,
+            };
+            let mut earlier = Measurement { contender, ..measurement.clone() };
+            earlier.rounds.iter_mut().for_each(|sample| sample.per_second *= speed);
+            Some(earlier)
         };
-        let of = |compared| Check { compared, grounds: None };
-        let check = of(vec![compared("GET", &[0.9, 0.9]), compared("POST", &[0.5, 0.5]), compared("mix", &[0.2, 0.2])]);
-        assert_eq!(check.verdict().unwrap_err().to_string(), "worse than the stored run, beyond noise: POST; mix");
-        assert!(check.to_string().contains("| POST | 1.00 | 0.50 | 15.0 % | **worse** |\n"));
-        assert!(check.to_string().contains("| GET | 1.00 | 0.90 | 15.0 % | as good |\n"));
-        assert!(of(vec![compared("GET", &[0.9, 0.9])]).verdict().is_ok());
-    }
-
-    fn stored() -> Report {
-        read(include_bytes!("../../../docs/performance.json")).unwrap()
+        let earlier: Vec<Measurement> = report.measurements.iter().filter_map(earlier).collect();
+        report.measurements.extend(earlier);
+        report
     }
 
     #[test]
-    fn the_stored_run_is_as_good_as_itself_and_better_than_one_whose_daemon_is_half_as_fast() {
-        assert!(Check::of(&stored(), &stored()).unwrap().verdict().is_ok());
-        let mut slow = stored();
-        let of_daemon = |measurement: &&mut Measurement| measurement.contender == Contender::Daemon;
-        for sample in slow.measurements.iter_mut().filter(of_daemon).flat_map(|measurement| &mut measurement.rounds) {
-            sample.per_second *= 0.49;
-        }
-        let error = Check::of(&stored(), &slow).unwrap().verdict().unwrap_err().to_string();
-        assert!(error.contains("POST, 64 connections: analyticsd to warp that does nothing"), "{error}");
-    }
-
-    #[test]
-    fn runs_on_different_grounds_are_compared_and_the_grounds_named() {
-        assert!(!Check::of(&stored(), &stored()).unwrap().to_string().contains("Ratios may differ"));
-        let mut other = stored();
-        other.machine.cores += 1;
-        let text = Check::of(&stored(), &other).unwrap().to_string();
-        let [then, now] = [stored().machine.cores, other.machine.cores];
+    fn a_run_is_as_good_as_itself_and_worse_than_one_of_twice_the_speed() {
+        let same = Check::of(&beside_earlier(1.0), "abc").unwrap();
+        assert!(same.verdict().is_ok(), "{same}");
+        assert!(same.to_string().contains("\n### Compared with abc\n"), "{same}");
         assert!(
-            text.contains(&format!("then {then} cores ")) && text.contains(&format!("; now {now} cores ")),
-            "{text}"
+            same.to_string()
+                .contains("| POST, 64 connections: analyticsd to the earlier | 1.00 | 15.0 % | as good |\n")
         );
-        let mut other = stored();
-        other.database.timescaledb = Some("0.1".to_owned());
-        let text = Check::of(&stored(), &other).unwrap().to_string();
-        assert!(text.contains("with TimescaleDB 0.1"), "{text}");
+        let worse = Check::of(&beside_earlier(2.1), "abc").unwrap();
+        let error = worse.verdict().unwrap_err().to_string();
+        assert!(error.starts_with("worse than abc, beyond noise: "), "{error}");
+        assert!(error.contains("POST, 64 connections: analyticsd to the earlier; "), "{error}");
+        assert!(worse.to_string().contains("| **worse** |\n"), "{worse}");
+    }
+
+    #[test]
+    fn a_run_without_the_earlier_commit_cannot_be_checked() {
+        let error = Check::of(&stored(), "abc").unwrap_err().to_string();
+        assert_eq!(error, "no part of this run measures abc too");
     }
 }

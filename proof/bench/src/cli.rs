@@ -13,11 +13,11 @@ use crate::plan::{Part, Plan, Sizes};
 #[command(
     version,
     args_conflicts_with_subcommands = true,
-    after_help = "Exit codes: 0 if everything was measured; 1 if something failed, so that there are no figures, or if --check found a regression; \
+    after_help = "Exit codes: 0 if everything was measured; 1 if something failed, so that there are no figures, or if a regression was found with --against; \
                   2 if the run could not begin."
 )]
 pub(crate) struct Args {
-    /// The parts to measure [default: all, in this order].
+    /// The parts to measure [default: all, in this order; with --against those that measure both commits].
     #[arg(value_enum, value_name = "PART")]
     pub(crate) parts: Vec<Part>,
 
@@ -38,7 +38,7 @@ pub(crate) struct Args {
     pub(crate) textbook_connections: usize,
 
     /// An empty database to measure on: postgres://USER:PASSWORD@HOST:PORT/DATABASE [default: a private one, removed
-    /// afterwards]. The parts shards and ranges make others beside it, and drop them.
+    /// afterwards]. The parts shards and ranges, and --against, make others beside it, and drop them.
     #[arg(long, value_name = "URL")]
     pub(crate) database_url: Option<String>,
 
@@ -58,9 +58,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PAGE")]
     pub(crate) store: Option<PathBuf>,
 
-    /// Compare the ratios with the run stored in FILE, and exit 1 if one is worse beyond noise.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) check: Option<PathBuf>,
+    /// Build the programs of this commit and measure them too, in turn with the present ones. Exit 1 if the present
+    /// ones are slower beyond noise, or break a promise that the earlier ones keep.
+    #[arg(long, value_name = "COMMIT")]
+    pub(crate) against: Option<String>,
 
     #[command(subcommand)]
     pub(crate) server: Option<ServerCommand>,
@@ -84,7 +85,12 @@ pub(crate) enum ServerCommand {
 
 impl From<&Args> for Plan {
     fn from(args: &Args) -> Self {
-        let mut parts = if args.parts.is_empty() { Part::value_variants().to_vec() } else { args.parts.clone() };
+        let is_possible = |part: &Part| {
+            (args.against.is_none() || part.compares_commits())
+                && (args.database_url.is_none() || !part.needs_private_server())
+        };
+        let all = Part::value_variants().iter().copied().filter(is_possible);
+        let mut parts = if args.parts.is_empty() { all.collect() } else { args.parts.clone() };
         parts.sort_unstable();
         parts.dedup();
         Self {
@@ -93,6 +99,7 @@ impl From<&Args> for Plan {
             seconds: args.seconds.unwrap_or(if args.quick { 2 } else { 4 }),
             textbook_connections: args.textbook_connections,
             sizes: if args.quick { Sizes::quick() } else { Sizes::full() },
+            against: args.against.clone(),
         }
     }
 }

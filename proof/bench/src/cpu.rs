@@ -19,6 +19,15 @@ pub(crate) struct Reading {
     servers: u64,
     database: Option<u64>,
     generator: u64,
+    /// Of all cores, whoever used them.
+    cores: Option<Cores>,
+}
+
+/// Ticks since the machine began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Cores {
+    all: u64,
+    idle: u64,
 }
 
 impl Meter {
@@ -34,6 +43,7 @@ impl Meter {
             servers: self.servers.iter().map(|pid| Some(Stat::of(&pid.to_string())?.own)).sum::<Option<u64>>()?,
             database: self.postmaster.and_then(time_of_tree),
             generator: own.own + own.ended_children,
+            cores: Cores::read(),
         })
     }
 }
@@ -47,7 +57,29 @@ impl Reading {
             server_us: each(self.servers, before.servers),
             database_us: self.database.zip(before.database).map(|(after, before)| each(after, before)),
             generator_us: each(self.generator, before.generator),
+            busy: self.cores.zip(before.cores).and_then(|(after, before)| after.busy_since(before)),
         }
+    }
+}
+
+impl Cores {
+    fn read() -> Option<Self> {
+        Self::parse(&fs::read_to_string("/proc/stat").ok()?)
+    }
+
+    /// The first line: `cpu`, then the ticks of eight states, of which the fourth and the fifth (waiting for a disk) are
+    /// idle. Those of guests, which follow, are part of the first two.
+    fn parse(stat: &str) -> Option<Self> {
+        let states = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace().take(8);
+        let states: Vec<u64> = states.map(|ticks| ticks.parse().ok()).collect::<Option<_>>()?;
+        Some(Self { all: states.iter().sum(), idle: states.get(3)? + states.get(4)? })
+    }
+
+    /// The share that was not idle; none if no tick has passed.
+    #[expect(clippy::cast_precision_loss, reason = "ticks do not come near 2^52")]
+    fn busy_since(self, before: Self) -> Option<f64> {
+        let all = self.all.checked_sub(before.all).filter(|&ticks| ticks > 0)?;
+        Some(1.0 - self.idle.saturating_sub(before.idle) as f64 / all as f64)
     }
 }
 
@@ -111,7 +143,7 @@ impl Stat {
 
 #[cfg(test)]
 mod tests {
-    use super::{Meter, Reading, Stat, peak_memory_in};
+    use super::{Cores, Meter, Reading, Stat, peak_memory_in};
 
     #[test]
     fn a_process_may_have_any_name() {
@@ -123,11 +155,30 @@ mod tests {
 
     #[test]
     fn time_is_divided_by_requests() {
-        let before = Reading { servers: 100, database: Some(10), generator: 7 };
-        let after = Reading { servers: 300, database: Some(60), generator: 8 };
+        let before = Reading { servers: 100, database: Some(10), generator: 7, cores: None };
+        let after = Reading { servers: 300, database: Some(60), generator: 8, cores: None };
         let cpu = after.since(before, 1_000);
         assert_eq!(format!("{} {:?} {}", cpu.server_us, cpu.database_us, cpu.generator_us), "2000 Some(500.0) 10");
         assert_eq!(after.since(Reading { database: None, ..before }, 1_000).database_us, None);
+    }
+
+    #[test]
+    fn cores_are_busy_unless_they_are_idle_or_wait_for_a_disk() {
+        let of = |line: &str| Cores::parse(line).unwrap();
+        let before = of("cpu  10 0 10 100 20 0 0 0 7 0\ncpu0 1 2 3\n");
+        let after = of("cpu  40 0 20 130 40 5 5 0 9 0\n");
+        assert_eq!(after.busy_since(before), Some(0.5));
+        assert_eq!(before.busy_since(before), None);
+        assert_eq!(Cores::parse("intr 1 2 3"), None);
+    }
+
+    #[test]
+    fn the_generator_has_a_share_of_what_all_three_took() {
+        let before = Reading { servers: 0, database: Some(0), generator: 0, cores: None };
+        let after = Reading { servers: 20, database: Some(10), generator: 10, cores: None };
+        assert_eq!(after.since(before, 1).generator_share().to_string(), "0.25");
+        let without_database = Reading { database: None, ..after }.since(before, 1);
+        assert!((without_database.generator_share() - 1.0 / 3.0).abs() < 1e-9);
     }
 
     #[test]

@@ -107,13 +107,13 @@ impl Database {
         let (login, may_make): (&str, bool) = (row.get(0), row.get(1));
         ensure!(
             may_make,
-            "the parts shards and ranges make {databases} databases beside the given one, which {login} may not do; \
+            "this run makes {databases} databases beside the given one, which {login} may not do; \
              `alter role \"{login}\" createdb` allows it"
         );
         let (free, needed) = (row.get::<_, i64>(2), i64::from(databases * CONNECTIONS_BESIDE));
         ensure!(
             free >= needed,
-            "the parts shards and ranges need {needed} connections for their {databases} databases, and the server has room for \
+            "this run needs {needed} connections for {databases} databases beside the given one, and the server has room for \
              {free}; raise max_connections by {}",
             needed - free
         );
@@ -130,6 +130,15 @@ impl Database {
         let client = Store::new(&url, store_options())?.plain_client().await?;
         let connected: String = client.query_one("select current_database()::text", &[]).await?.get(0);
         ensure!(connected == name, "the URL of the database names {connected} in a parameter; name it in the path");
+        Ok(url)
+    }
+
+    /// The same, but its commits take 2 ms longer: the server waits for others to share a flush with.
+    pub(crate) async fn make_slow_beside(&self, name: &str) -> anyhow::Result<String> {
+        let url = self.make_beside(name).await?;
+        for setting in ["commit_delay = 2000", "commit_siblings = 0"] {
+            self.client.batch_execute(&format!("alter database {}{name} set {setting}", self.beside)).await?;
+        }
         Ok(url)
     }
 
@@ -227,8 +236,8 @@ pub(crate) fn store_options() -> StoreOptions {
 
 /// The URL of another database on the same server. Its name needs no escapes.
 fn with_database(url: &str, name: &str) -> anyhow::Result<String> {
-    let form = "give --database-url as postgres://USER:PASSWORD@HOST:PORT/DATABASE, for the parts shards and ranges make \
-                databases beside it";
+    let form =
+        "give --database-url as postgres://USER:PASSWORD@HOST:PORT/DATABASE, for this run makes databases beside it";
     let (scheme, rest) = url.split_once("://").filter(|_| !url.contains(char::is_whitespace)).context(form)?;
     // A password may have a slash or a question mark.
     let (login, place) = rest.split_once('@').map_or((None, rest), |(login, place)| (Some(login), place));

@@ -5,13 +5,14 @@
 //! - `parts` has one file for each part of the measurements;
 //! - `database` is the database server, `fill` fills its hours for the daemon, `table` for the textbook, `month` a
 //!   settled month for both, `rows` are for bulk loads;
+//! - `earlier` builds an earlier commit, which is then measured too;
 //! - `http` is the plain warp server of `ceiling` and `textbook`, `servers` starts these and the daemon;
 //! - `wrk` makes the load, `interleave` loads the contenders in turn, `cpu` measures the cost, `ledger` checks the
 //!   daemon's counts;
 //! - `measure`, `figure`, `memory`, `numbers` and `machine` are the parts of a report, `ratios` compares the contenders, `targets` has
 //!   the promises;
-//! - `report` prints the results, `check` compares them with a stored run, `store` writes them to the documentation,
-//!   `plot` draws them.
+//! - `report` prints the results, `check` compares them with those of an earlier commit, `store` writes them to the
+//!   documentation, `plot` draws them.
 //!
 //! Exit codes: 0 if everything was measured; 1 if something failed, so that there are no figures, or if a check found a
 //! regression; 2 if nothing could begin.
@@ -21,6 +22,7 @@ mod check;
 mod cli;
 mod cpu;
 mod database;
+mod earlier;
 mod figure;
 mod fill;
 mod http;
@@ -44,14 +46,9 @@ mod targets;
 mod textbook;
 mod wrk;
 
-use std::{
-    fmt, fs,
-    io::Write,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{fmt, fs, io::Write, path::Path, process::ExitCode};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -59,6 +56,7 @@ use crate::{
     check::Check,
     cli::{Args, ServerCommand},
     database::Database,
+    earlier::Earlier,
     machine::Machine,
     plan::Plan,
     report::Report,
@@ -97,21 +95,21 @@ struct Needs {
     wrk: Wrk,
     programs: Programs,
     store: Option<Store>,
-    /// The run to compare with.
-    stored: Option<Report>,
+    earlier: Option<Earlier>,
 }
 
 impl Needs {
     fn find(args: &Args) -> anyhow::Result<Self> {
-        let stored = |path: &PathBuf| {
-            let json = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-            check::read(&json).with_context(|| format!("cannot compare with {}", path.display()))
-        };
+        let given = args.database_url.is_some();
+        if let Some(part) = args.parts.iter().find(|part| given && part.needs_private_server()) {
+            bail!("the part {part:?} changes settings of the server; leave out --database-url");
+        }
         Ok(Self {
             wrk: Wrk::find()?,
             programs: Programs::find()?,
             store: args.store.as_deref().map(Store::open).transpose()?,
-            stored: args.check.as_ref().map(stored).transpose()?,
+            // Last, since it takes minutes.
+            earlier: args.against.as_deref().map(Earlier::build).transpose()?,
         })
     }
 }
@@ -128,8 +126,8 @@ async fn run(args: &Args, needs: &Needs) -> anyhow::Result<()> {
     if let Some(store) = &needs.store {
         store.keep(&report)?;
     }
-    let Some(stored) = &needs.stored else { return Ok(()) };
-    let check = Check::of(stored, &report)?;
+    let Some(earlier) = &needs.earlier else { return Ok(()) };
+    let check = Check::of(&report, &earlier.commit)?;
     print(&check);
     check.verdict()
 }
@@ -143,15 +141,16 @@ fn write(path: &Path, text: &[u8]) -> anyhow::Result<()> {
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-async fn measure(args: &Args, Needs { wrk, programs, .. }: &Needs) -> anyhow::Result<Report> {
-    let plan = Plan::from(args);
+async fn measure(args: &Args, Needs { wrk, programs, earlier, .. }: &Needs) -> anyhow::Result<Report> {
+    let mut plan = Plan::from(args);
+    plan.against = earlier.as_ref().map(|earlier| earlier.commit.clone());
     let machine = Machine::read()?;
     let mut terminate = signal(SignalKind::terminate())?;
     let url = args.database_url.as_deref();
     let database = Database::start(url, args.postgres_bin.clone(), plan.databases_beside()).await?;
     // The servers end with the future that holds them, before the database does.
     let outcome = tokio::select! {
-        found = parts::measure(&plan, wrk, programs, &database) => found,
+        found = parts::measure(&plan, wrk, programs, earlier.as_ref(), &database) => found,
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
         _ = terminate.recv() => Err(anyhow::anyhow!("terminated")),
     };

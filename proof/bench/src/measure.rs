@@ -28,12 +28,33 @@ pub(crate) enum Contender {
     Copy,
     /// A `HyperLogLog` for each hour, by the extension `hll`.
     Sketches,
+    /// analyticsd of an earlier commit.
+    Earlier,
+    /// `analytics-cli import` of that commit into its daemon, as a source.
+    EarlierImport,
+    /// The same, as no source.
+    EarlierImportWithoutSource,
 }
 
 impl Contender {
     /// analyticsd over HTTP must count every event that it acknowledges.
     pub(crate) fn is_daemon(self) -> bool {
-        matches!(self, Self::Daemon | Self::Guarded)
+        matches!(self, Self::Daemon | Self::Guarded | Self::Earlier)
+    }
+
+    /// The same of the present commit, if this is of an earlier one.
+    pub(crate) fn present(self) -> Option<Self> {
+        match self {
+            Self::Earlier => Some(Self::Daemon),
+            Self::EarlierImport => Some(Self::Import),
+            Self::EarlierImportWithoutSource => Some(Self::ImportWithoutSource),
+            _ => None,
+        }
+    }
+
+    /// Whether a program of the present commit makes it.
+    pub(crate) fn is_present(self) -> bool {
+        matches!(self, Self::Daemon | Self::Guarded | Self::Import | Self::ImportWithoutSource)
     }
 }
 
@@ -48,6 +69,9 @@ impl fmt::Display for Contender {
             Self::ImportWithoutSource => "analytics-cli import --without-source",
             Self::Copy => "psql's COPY",
             Self::Sketches => "HyperLogLog",
+            Self::Earlier => "earlier analyticsd",
+            Self::EarlierImport => "earlier analytics-cli import",
+            Self::EarlierImportWithoutSource => "earlier analytics-cli import --without-source",
         })
     }
 }
@@ -157,13 +181,22 @@ pub(crate) struct Latency {
 
 /// Processor time, user and system, for each request or row, in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[expect(clippy::struct_field_names, reason = "the unit belongs to the name")]
 pub(crate) struct Cpu {
     pub(crate) server_us: f64,
     /// All processes of the database server, if it runs on this machine.
     pub(crate) database_us: Option<f64>,
     /// The load generator.
     pub(crate) generator_us: f64,
+    /// The share of the machine's cores that was not idle, from 0 to 1, whoever used them.
+    #[serde(default)]
+    pub(crate) busy: Option<f64>,
+}
+
+impl Cpu {
+    /// The generator's share of the time that it, the server and the database took, from 0 to 1.
+    pub(crate) fn generator_share(&self) -> f64 {
+        self.generator_us / (self.server_us + self.database_us.unwrap_or_default() + self.generator_us)
+    }
 }
 
 impl Measurement {

@@ -13,6 +13,9 @@ pub(crate) enum Part {
     Mix,
     /// POST for the current hour, by connections.
     Writes,
+    /// POST on a database that commits 2 ms later, as with a slow disk.
+    #[serde(rename = "slow-disk")]
+    SlowDisk,
     /// GET and POST by events, users and hours.
     Growth,
     /// Stored rows: POST /analytics/batch and import beside psql's COPY.
@@ -36,6 +39,7 @@ impl Part {
             Self::Reads => "GET, the current hour",
             Self::Mix => "The 95/5 mix",
             Self::Writes => "POST, the current hour",
+            Self::SlowDisk => "POST with a slow disk",
             Self::Growth => "How the cost grows",
             Self::Rows => "Stored rows",
             Self::Replicas => "Several daemons",
@@ -56,6 +60,9 @@ pub(crate) struct Plan {
     /// To the database.
     pub(crate) textbook_connections: usize,
     pub(crate) sizes: Sizes,
+    /// The earlier commit whose programs are measured beside the present ones.
+    #[serde(default)]
+    pub(crate) against: Option<String>,
 }
 
 /// In ascending order in each list.
@@ -83,12 +90,28 @@ pub(crate) struct Sizes {
     pub(crate) visitors: Vec<u32>,
 }
 
+impl Part {
+    /// Whether the programs of an earlier commit are measured too, if one is given.
+    pub(crate) fn compares_commits(self) -> bool {
+        matches!(self, Self::Reads | Self::Mix | Self::Writes | Self::SlowDisk | Self::Growth | Self::Rows)
+    }
+
+    /// Whether it changes settings of the server, which a given one keeps.
+    pub(crate) fn needs_private_server(self) -> bool {
+        self == Self::SlowDisk
+    }
+}
+
 impl Plan {
     /// How many databases the run makes beside its own.
     pub(crate) fn databases_beside(&self) -> u32 {
         let of = |part, databases: u32| if self.parts.contains(&part) { databases } else { 0 };
         let months = self.sizes.visitors.iter().map(|_| 1).sum();
-        of(Part::Shards, self.sizes.shards.iter().sum()) + of(Part::Ranges, months)
+        let commits = 1 + u32::from(self.against.is_some());
+        (commits - 1)
+            + of(Part::SlowDisk, commits)
+            + of(Part::Shards, self.sizes.shards.iter().sum())
+            + of(Part::Ranges, months)
     }
 }
 
@@ -137,7 +160,15 @@ mod tests {
     #[test]
     fn parts_are_measured_once_and_in_their_order_whatever_the_command_line() {
         assert_eq!(plan(&["rows", "reads", "rows"]).parts, [Part::Reads, Part::Rows]);
-        assert_eq!(plan(&[]).parts.len(), 10);
+        assert_eq!(plan(&[]).parts.len(), 11);
+    }
+
+    #[test]
+    fn only_what_can_be_measured_is_measured_by_default() {
+        let of_both_commits = [Part::Reads, Part::Mix, Part::Writes, Part::SlowDisk, Part::Growth, Part::Rows];
+        assert_eq!(plan(&["--against", "HEAD"]).parts, of_both_commits);
+        assert_eq!(plan(&["--against", "HEAD", "rows"]).parts, [Part::Rows]);
+        assert!(!plan(&["--database-url", "postgres:///db"]).parts.contains(&Part::SlowDisk));
     }
 
     #[test]
@@ -154,10 +185,12 @@ mod tests {
 
     #[test]
     fn each_number_of_shards_and_each_month_has_databases_of_its_own() {
-        assert_eq!(plan(&[]).databases_beside(), 17);
+        assert_eq!(plan(&[]).databases_beside(), 18);
         assert_eq!(plan(&["ranges", "shards"]).databases_beside(), 17);
         assert_eq!(plan(&["--quick", "shards"]).databases_beside(), 5);
         assert_eq!(plan(&["sites"]).databases_beside(), 0);
+        assert_eq!(plan(&["--against", "HEAD", "reads"]).databases_beside(), 1);
+        assert_eq!(plan(&["--against", "HEAD", "slow-disk"]).databases_beside(), 3);
     }
 
     #[test]

@@ -13,12 +13,13 @@ pub(crate) enum Baseline {
     Contender(Contender),
     /// The same contender at the same question in its smallest size.
     Smallest,
+    /// The same of an earlier commit.
+    Earlier,
 }
 
 /// The rate of one measurement by that of another.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Ratio {
-    /// Two runs have the same name for the same ratio.
     pub(crate) name: String,
     /// Of each round. Both loads of a round ran within seconds of one another.
     pub(crate) rounds: Vec<f64>,
@@ -31,30 +32,21 @@ impl Ratio {
     }
 }
 
+/// How far rounds are apart, as a share of their median; none if there is no round.
+pub(crate) fn spread(rounds: &[f64]) -> Option<f64> {
+    let largest = rounds.iter().copied().reduce(f64::max)?;
+    let smallest = rounds.iter().copied().reduce(f64::min)?;
+    Some((largest - smallest) / median(rounds.to_vec())?)
+}
+
 impl fmt::Display for Baseline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Contender(contender) => contender.fmt(f),
             Self::Smallest => f.write_str("the smallest"),
+            Self::Earlier => f.write_str("the earlier"),
         }
     }
-}
-
-/// Every ratio of the daemon in a run.
-pub(crate) fn all(measurements: &[Measurement]) -> Vec<Ratio> {
-    let baselines = [Contender::Ceiling, Contender::Textbook, Contender::Copy, Contender::Daemon, Contender::Sketches]
-        .map(Baseline::Contender);
-    measurements
-        .iter()
-        .filter(|measurement| {
-            measurement.contender.is_daemon()
-                || matches!(measurement.contender, Contender::Import | Contender::ImportWithoutSource)
-        })
-        .flat_map(|measurement| {
-            let baselines = baselines.into_iter().chain([Baseline::Smallest]);
-            baselines.filter_map(|baseline| compare(measurement, measurements, baseline))
-        })
-        .collect()
 }
 
 /// None if there is nothing to compare the measurement with.
@@ -62,6 +54,9 @@ pub(crate) fn compare(measurement: &Measurement, all: &[Measurement], baseline: 
     let base = match baseline {
         Baseline::Contender(contender) => find(all, &measurement.subject, contender)?,
         Baseline::Smallest => smallest(measurement, all)?,
+        Baseline::Earlier => all.iter().find(|other| {
+            other.subject == measurement.subject && other.contender.present() == Some(measurement.contender)
+        })?,
     };
     if std::ptr::eq(base, measurement) {
         return None;
@@ -87,7 +82,7 @@ fn smallest<'a>(measurement: &Measurement, all: &'a [Measurement]) -> Option<&'a
 
 #[cfg(test)]
 mod tests {
-    use super::{Baseline, compare};
+    use super::{Baseline, compare, spread};
     use crate::{
         measure::{Axis, Contender, Measurement, Sample, Subject},
         plan::Part,
@@ -108,6 +103,7 @@ mod tests {
         let ratio = compare(&all[2], &all, Baseline::Contender(Contender::Ceiling)).unwrap();
         assert_eq!(ratio.rounds, [0.5, 0.25, 0.125]);
         assert_eq!(ratio.value(), Some(0.25));
+        assert_eq!(spread(&ratio.rounds), Some(1.5));
         assert_eq!(ratio.name, "POST, 64 connections: analyticsd to warp that does nothing");
         assert_eq!(compare(&all[2], &all, Baseline::Contender(Contender::Textbook)), None);
     }
@@ -124,6 +120,22 @@ mod tests {
         assert_eq!(ratio.value(), Some(0.9));
         assert_eq!(ratio.name, "POST, 10,000 events: analyticsd to the smallest");
         assert_eq!(compare(&all[1], &all, Baseline::Smallest), None);
+    }
+
+    #[test]
+    fn present_programs_are_compared_with_the_earlier_ones() {
+        let all = [
+            measurement(Axis::Connections, 64, Contender::EarlierImport, [1.0; 3]),
+            measurement(Axis::Connections, 64, Contender::Earlier, [50.0, 100.0, 100.0]),
+            measurement(Axis::Connections, 64, Contender::Daemon, [100.0, 50.0, 100.0]),
+        ];
+        let ratio = compare(&all[2], &all, Baseline::Earlier).unwrap();
+        assert_eq!(
+            (ratio.name.as_str(), ratio.value()),
+            ("POST, 64 connections: analyticsd to the earlier", Some(1.0))
+        );
+        assert_eq!(compare(&all[1], &all, Baseline::Earlier), None);
+        assert_eq!(compare(&all[2], &all[..1], Baseline::Earlier), None);
     }
 
     #[test]

@@ -48,14 +48,32 @@ const fn column(heading: &'static str, baseline: Baseline, factor: f64) -> Colum
     Column { heading, baseline, factor }
 }
 
-const COLUMNS: [Column; 6] = [
+const COLUMNS: [Column; 7] = [
     column("% of ceiling", Baseline::Contender(Contender::Ceiling), 100.0),
     column("× textbook", Baseline::Contender(Contender::Textbook), 1.0),
     column("% of open daemon", Baseline::Contender(Contender::Daemon), 100.0),
     column("% of COPY", Baseline::Contender(Contender::Copy), 100.0),
     column("× HyperLogLog", Baseline::Contender(Contender::Sketches), 1.0),
     column("× smallest", Baseline::Smallest, 1.0),
+    column("× earlier", Baseline::Earlier, 1.0),
 ];
+
+/// A share of processor time, in a column of its own.
+#[derive(Clone, Copy)]
+struct Share {
+    heading: &'static str,
+    of: fn(&Cpu) -> Option<f64>,
+}
+
+const SHARES: [Share; 2] = [
+    Share { heading: "generator %", of: |cpu| Some(cpu.generator_share()) },
+    Share { heading: "cores busy %", of: |cpu| cpu.busy },
+];
+
+/// In percent.
+fn share(measurement: &Measurement, share: Share) -> Option<f64> {
+    Some(100.0 * measurement.median(|sample| sample.cpu.as_ref().and_then(share.of))?)
+}
 
 /// The width of prose in the documents.
 const WIDTH: usize = 100;
@@ -84,15 +102,6 @@ impl Report {
         }
     }
 
-    /// The parts of the environment that ratios depend on.
-    pub(crate) fn grounds(&self) -> String {
-        let Machine { cores, cpu, .. } = &self.machine;
-        format!(
-            "{cores} cores ({cpu}), {}, the textbook with {} connections",
-            self.database, self.plan.textbook_connections
-        )
-    }
-
     fn write_part(&self, f: &mut fmt::Formatter<'_>, part: Part) -> fmt::Result {
         let of_what = match part {
             Part::Rows => "rows",
@@ -104,13 +113,16 @@ impl Report {
         let is_used = |column: &&Column| of_part().any(|measurement| self.compared(measurement, column).is_some());
         let columns: Vec<&Column> = COLUMNS.iter().filter(is_used).collect();
         writeln!(f, "\n### {}\n", part.title())?;
+        // Runs that were stored before shares were measured have none.
+        let shares: &[Share] =
+            if of_part().any(|measurement| share(measurement, SHARES[1]).is_some()) { &SHARES } else { &[] };
         write!(f, "| | | {of_what}/s | p50 ms | p99 ms | p99.9 ms | server µs | database µs | generator µs |")?;
-        for column in &columns {
-            write!(f, " {} |", column.heading)?;
+        for heading in shares.iter().map(|share| share.heading).chain(columns.iter().map(|column| column.heading)) {
+            write!(f, " {heading} |")?;
         }
-        writeln!(f, "\n| --- | --- |{}", " ---: |".repeat(7 + columns.len()))?;
+        writeln!(f, "\n| --- | --- |{}", " ---: |".repeat(7 + shares.len() + columns.len()))?;
         for measurement in of_part() {
-            self.write_row(f, measurement, &columns)?;
+            self.write_row(f, measurement, shares, &columns)?;
         }
         self.write_figures(f, part)
     }
@@ -126,7 +138,13 @@ impl Report {
         Ok(())
     }
 
-    fn write_row(&self, f: &mut fmt::Formatter<'_>, measurement: &Measurement, columns: &[&Column]) -> fmt::Result {
+    fn write_row(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        measurement: &Measurement,
+        shares: &[Share],
+        columns: &[&Column],
+    ) -> fmt::Result {
         let latency = |percentile: fn(&Latency) -> f64| cell(measurement.latency(percentile));
         let cpu = |time: fn(&Cpu) -> Option<f64>| cell(measurement.median(|sample| sample.cpu.as_ref().and_then(time)));
         write!(
@@ -142,6 +160,9 @@ impl Report {
             cpu(|cpu| cpu.database_us),
             cpu(|cpu| Some(cpu.generator_us)),
         )?;
+        for &one in shares {
+            write!(f, " {} |", cell(share(measurement, one)))?;
+        }
         for column in columns {
             write!(f, " {} |", cell(self.compared(measurement, column)))?;
         }
@@ -151,9 +172,18 @@ impl Report {
     /// With the number of clients if the daemon had another one: latencies of fewer clients are shorter.
     fn contender(&self, measurement: &Measurement) -> String {
         let Measurement { subject, contender, connections, .. } = measurement;
+        let name = self.name_of(*contender);
         let has_others = subject.part != Part::Rows
             && find(&self.measurements, subject, Contender::Daemon).is_some_and(|of| of.connections != *connections);
-        if has_others { format!("{contender}, {connections} connections") } else { contender.to_string() }
+        if has_others { format!("{name}, {connections} connections") } else { name }
+    }
+
+    /// Programs of an earlier commit are named with it.
+    fn name_of(&self, contender: Contender) -> String {
+        match (contender.present(), &self.plan.against) {
+            (Some(present), Some(commit)) => format!("{present} at {commit}"),
+            _ => contender.to_string(),
+        }
     }
 
     fn compared(&self, measurement: &Measurement, column: &Column) -> Option<f64> {
@@ -166,7 +196,7 @@ impl Report {
 
     fn write_targets(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "\n### What is promised\n\n| | came to | promised | |\n| --- | ---: | --- | --- |")?;
-        for Target { name, value, bound, met } in &self.targets {
+        for Target { name, value, bound, met, .. } in &self.targets {
             let met = if *met { "met" } else { "**not met**" };
             writeln!(f, "| {name} | {} | {bound} | {met} |", figure(*value))?;
         }
@@ -174,7 +204,8 @@ impl Report {
     }
 
     fn write_memory(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let known = self.memory.iter().filter_map(|Memory { after, peak_mib }| {
+        let own = self.memory.iter().filter(|memory| memory.of == Contender::Daemon);
+        let known = own.filter_map(|Memory { after, peak_mib, .. }| {
             Some(format!("{} MiB after \"{}\"", figure((*peak_mib)?), after.title()))
         });
         let known: Vec<String> = known.collect();
@@ -243,18 +274,24 @@ fn wrapped(text: &str) -> String {
     lines + "\n"
 }
 
+/// The run in the documentation.
+#[cfg(test)]
+pub(crate) fn stored() -> Report {
+    serde_json::from_slice(include_bytes!("../../../docs/performance.json")).expect("it is a run of this version")
+}
+
 #[cfg(test)]
 mod tests {
+    use super::stored;
     use crate::{
-        check,
         figure::Figure,
-        measure::{Axis, Contender, Measurement, Sample, Subject},
+        measure::{Axis, Contender, Cpu, Measurement, Sample, Subject},
         plan::Part,
     };
 
     #[test]
     fn fewer_clients_than_the_daemon_had_are_named() {
-        let mut report = check::read(include_bytes!("../../../docs/performance.json")).unwrap();
+        let mut report = stored();
         let is_mix = |measurement: &&mut Measurement| measurement.subject.part == Part::Mix;
         for textbook in report.measurements.iter_mut().filter(is_mix).filter(|mix| mix.contender == Contender::Textbook)
         {
@@ -268,7 +305,7 @@ mod tests {
 
     #[test]
     fn several_shards_stand_beside_one() {
-        let mut report = check::read(include_bytes!("../../../docs/performance.json")).unwrap();
+        let mut report = stored();
         report.plan.parts = vec![Part::Shards];
         report.measurements = [(1, 400.0), (4, 100.0)]
             .map(|(shards, per_second)| Measurement {
@@ -285,8 +322,29 @@ mod tests {
     }
 
     #[test]
+    fn shares_of_processor_time_and_earlier_programs_have_columns_if_they_were_measured() {
+        let mut report = stored();
+        report.plan.parts = vec![Part::Writes];
+        report.plan.against = Some("abc123".to_owned());
+        let cpu = Cpu { server_us: 2.0, database_us: Some(1.0), generator_us: 1.0, busy: Some(0.8) };
+        report.measurements = [(Contender::Daemon, 400.0), (Contender::Earlier, 200.0)]
+            .map(|(contender, per_second)| Measurement {
+                subject: Subject::new(Part::Writes, "POST", Axis::Connections, 64),
+                contender,
+                connections: 64,
+                rounds: vec![Sample { count: 1, per_second, latency: None, cpu: Some(cpu) }],
+            })
+            .to_vec();
+        let report = report.to_string();
+        assert!(report.contains(" generator µs | generator % | cores busy % | × earlier |\n"), "{report}");
+        let row = "| POST, 64 connections | analyticsd | 400 |  |  |  | 2.00 | 1.00 | 1.00 | 25.0 | 80.0 | 2.00 |\n";
+        assert!(report.contains(row), "{report}");
+        assert!(report.contains("| POST, 64 connections | analyticsd at abc123 | 200 | "), "{report}");
+    }
+
+    #[test]
     fn what_is_no_rate_stands_below_the_rates_of_its_part() {
-        let mut report = check::read(include_bytes!("../../../docs/performance.json")).unwrap();
+        let mut report = stored();
         report.plan.parts = vec![Part::Reads, Part::Ranges];
         report.figures = vec![Figure::new(Part::Ranges, "set".to_owned(), "bytes", vec![1.0, 4.0, 2.0])];
         let report = report.to_string();
@@ -296,7 +354,7 @@ mod tests {
 
     #[test]
     fn the_page_has_the_stored_run() {
-        let report = check::read(include_bytes!("../../../docs/performance.json")).unwrap().to_string();
+        let report = stored().to_string();
         assert!(include_str!("../../../docs/performance.md").contains(&report), "{report}");
         assert!(report.lines().all(|line| line.chars().count() <= 120), "{report}");
     }

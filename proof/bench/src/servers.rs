@@ -8,12 +8,17 @@ use std::{
 use anyhow::{Context, bail};
 use db::Flavour;
 use harness::{ServerProcess, bare_command};
-use model::{Hour, HourCounts, SiteName, wire::ANALYTICS_PATH};
+use model::{
+    Hour, HourCounts, SiteName,
+    wire::{ANALYTICS_PATH, BATCH_PATH, NDJSON},
+};
 use serde::Deserialize;
 use tokio::process::Command;
 
 use crate::{cpu, measure::Contender};
 
+/// Open hours must not be settled during a long run.
+const UNSETTLED: &str = "1day";
 /// More than any load makes.
 const UNREACHED: &str = "1000000/s";
 
@@ -21,11 +26,8 @@ pub(crate) struct Programs {
     bench: PathBuf,
     daemon: PathBuf,
     cli: PathBuf,
-}
-
-pub(crate) struct ServedDatabase<'a> {
-    pub(crate) url: &'a str,
-    pub(crate) flavour: Flavour,
+    /// What their daemon is called.
+    name: Contender,
 }
 
 impl Programs {
@@ -43,7 +45,24 @@ impl Programs {
             }
             Ok(program)
         };
-        Ok(Self { daemon: beside("analyticsd")?, cli: beside("analytics-cli")?, bench })
+        Ok(Self { daemon: beside("analyticsd")?, cli: beside("analytics-cli")?, bench, name: Contender::Daemon })
+    }
+
+    /// The same with the programs of an earlier commit.
+    pub(crate) fn of_earlier(daemon: PathBuf, cli: PathBuf) -> anyhow::Result<Self> {
+        let bench = env::current_exe().context("cannot find this program")?;
+        Ok(Self { bench, daemon, cli, name: Contender::Earlier })
+    }
+
+    /// Makes the schema of these programs, which may differ from the one of this program.
+    pub(crate) async fn migrate(&self, url: &str) -> anyhow::Result<()> {
+        let mut migrate = bare_command(&self.cli);
+        let outcome = migrate.args(["migrate", "up"]).env("DATABASE_URL", url).output().await;
+        let outcome = outcome.context("cannot make the schema")?;
+        if !outcome.status.success() {
+            bail!("cannot make the schema: {}", String::from_utf8_lossy(&outcome.stderr).trim());
+        }
+        Ok(())
     }
 
     pub(crate) async fn ceiling(&self) -> anyhow::Result<Server> {
@@ -52,47 +71,51 @@ impl Programs {
         Server::start(Contender::Ceiling, command).await
     }
 
-    pub(crate) async fn textbook(&self, database: &ServedDatabase<'_>, connections: usize) -> anyhow::Result<Server> {
+    pub(crate) async fn textbook(&self, url: &str, flavour: Flavour, connections: usize) -> anyhow::Result<Server> {
         let mut command = bare_command(&self.bench);
-        command.args(["serve-textbook", "--flavour", database.flavour.as_str()]);
+        command.args(["serve-textbook", "--flavour", flavour.as_str()]);
         // Other users of the machine can read the command line, and the URL may hold a password.
-        command.arg("--connections").arg(connections.to_string()).env("DATABASE_URL", database.url);
+        command.arg("--connections").arg(connections.to_string()).env("DATABASE_URL", url);
         Server::start(Contender::Textbook, command).await
     }
 
-    pub(crate) async fn daemon(&self, database: &ServedDatabase<'_>) -> anyhow::Result<Server> {
-        self.daemon_with("DATABASE_URL", database.url).await
+    pub(crate) async fn daemon(&self, url: &str) -> anyhow::Result<Server> {
+        self.daemon_with("DATABASE_URL", url, UNSETTLED).await
+    }
+
+    /// Starts a daemon that settles hours soon.
+    pub(crate) async fn settling_daemon(&self, url: &str) -> anyhow::Result<Server> {
+        self.daemon_with("DATABASE_URL", url, "2s").await
     }
 
     /// Starts a daemon on the databases of a counter, shard 0 first. A single one is named as where there are no shards.
     pub(crate) async fn daemon_of_shards(&self, urls: &[String]) -> anyhow::Result<Server> {
         match urls {
-            [one] => self.daemon_with("DATABASE_URL", one).await,
-            several => self.daemon_with("ANALYTICSD_SHARDS", &several.join(" ")).await,
+            [one] => self.daemon(one).await,
+            several => self.daemon_with("ANALYTICSD_SHARDS", &several.join(" "), UNSETTLED).await,
         }
     }
 
     /// The databases are in a variable, since a URL may hold a password.
-    async fn daemon_with(&self, variable: &str, databases: &str) -> anyhow::Result<Server> {
+    async fn daemon_with(&self, variable: &str, databases: &str, settle_after: &str) -> anyhow::Result<Server> {
         let mut command = bare_command(&self.daemon);
-        // Open hours must not be settled during a long run.
-        command.args(["--listen", "127.0.0.1:0", "--settle-after", "1day"]).env(variable, databases);
+        command.args(["--listen", "127.0.0.1:0", "--settle-after", settle_after]).env(variable, databases);
         // With a token in the database, the daemon would require one.
         command.arg("--allow-anonymous");
-        Server::start(Contender::Daemon, command).await
+        Server::start(self.name, command).await
     }
 
     /// Starts a daemon that requires a token, and checks rate limits that are never reached.
-    pub(crate) async fn guarded(&self, database: &ServedDatabase<'_>) -> anyhow::Result<Server> {
+    pub(crate) async fn guarded(&self, url: &str) -> anyhow::Result<Server> {
         let mut create = Command::new(&self.cli);
-        create.args(["token", "create", "bench", "--scope", "write,read"]).env("DATABASE_URL", database.url);
+        create.args(["token", "create", "bench", "--scope", "write,read"]).env("DATABASE_URL", url);
         let created = create.output().await.context("cannot make a token")?;
         if !created.status.success() {
             bail!("cannot make a token: {}", String::from_utf8_lossy(&created.stderr).trim());
         }
         let token = String::from_utf8(created.stdout)?.trim().to_owned();
         let mut command = bare_command(&self.daemon);
-        command.args(["--listen", "127.0.0.1:0", "--settle-after", "1day"]).env("DATABASE_URL", database.url);
+        command.args(["--listen", "127.0.0.1:0", "--settle-after", UNSETTLED]).env("DATABASE_URL", url);
         command.args(["--rate-limit-per-token", UNREACHED, "--rate-limit-per-address", UNREACHED]);
         Ok(Server { token: Some(token), ..Server::start(Contender::Guarded, command).await? })
     }
@@ -149,6 +172,14 @@ impl Server {
         let response = self.http.get(url).send().await?.error_for_status()?;
         Ok(response.text().await?.parse()?)
     }
+
+    /// Sends a batch of newline-delimited JSON.
+    pub(crate) async fn store(&self, lines: Vec<u8>) -> anyhow::Result<()> {
+        let request = self.http.post(format!("{}{BATCH_PATH}", self.url())).header("content-type", NDJSON);
+        request.body(lines).send().await?.error_for_status()?;
+        Ok(())
+    }
+
     /// What an answer about a range says of all its hours together.
     pub(crate) async fn unique_users(&self, path: &str) -> anyhow::Result<u64> {
         #[derive(Deserialize)]

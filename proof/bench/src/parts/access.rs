@@ -10,7 +10,7 @@ use crate::{
 };
 
 pub(super) async fn measure(stage: &Stage<'_>) -> anyhow::Result<Findings> {
-    let guarded = stage.programs.guarded(&stage.served).await?;
+    let guarded = stage.programs.guarded(stage.database.url()).await?;
     let current = current_hour();
     let mut planned = Vec::new();
     for (question, traffic) in [("GET", Traffic::gets(current)), ("POST", Traffic::posts(current, USERS))] {

@@ -72,7 +72,7 @@ fn reads<'a>(stage: &'a Stage<'_>, hours: &Hours) -> Vec<Planned<'a>> {
     let mut planned = Vec::new();
     for filled in &hours.by_events {
         let subject = Subject::new(Part::Growth, "GET", Axis::Events, filled.events);
-        planned.push(stage.load(subject, &stage.daemon, Traffic::gets(filled.hour)));
+        planned.extend(stage.loads(&subject, Traffic::gets(filled.hour)));
     }
     for filled in hours.for_textbook() {
         let subject = Subject::new(Part::Growth, "GET", Axis::Events, filled.events);
@@ -80,20 +80,20 @@ fn reads<'a>(stage: &'a Stage<'_>, hours: &Hours) -> Vec<Planned<'a>> {
     }
     let settled = fill::large_settled_hour();
     let subject = Subject::new(Part::Growth, "GET, settled hour", Axis::Events, settled.events);
-    planned.push(stage.load(subject.clone(), &stage.daemon, Traffic::gets(settled.hour)));
+    planned.extend(stage.loads(&subject, Traffic::gets(settled.hour)));
     // If there is an aggregate, it has materialized this hour.
-    let is_fast = stage.served.flavour == Flavour::Timescale;
+    let is_fast = stage.flavour == Flavour::Timescale;
     planned.push(textbook_read(stage, subject, settled.hour, is_fast));
 
     for filled in &hours.by_users {
         let subject = Subject::new(Part::Growth, "GET", Axis::Users, filled.users);
-        planned.push(stage.load(subject, &stage.daemon, Traffic::gets(filled.hour)));
+        planned.extend(stage.loads(&subject, Traffic::gets(filled.hour)));
     }
     let first = past_hour(FIRST_HOUR_OF_MANY);
     for &count in &stage.plan.sizes.hours {
         let traffic = Traffic::gets(first).spread_over(PastHours { first, count });
         let subject = Subject::new(Part::Growth, "GET", Axis::Hours, count);
-        planned.push(stage.load(subject, &stage.daemon, traffic));
+        planned.extend(stage.loads(&subject, traffic));
     }
     planned
 }
@@ -111,23 +111,23 @@ fn writes<'a>(stage: &'a Stage<'_>, hours: &Hours) -> Vec<Planned<'a>> {
     let mut planned = Vec::new();
     for filled in &hours.by_events {
         let subject = Subject::new(Part::Growth, "POST", Axis::Events, filled.events);
-        planned.push(stage.load(subject, &stage.daemon, Traffic::posts(filled.hour, USERS)));
+        planned.extend(stage.loads(&subject, Traffic::posts(filled.hour, USERS)));
     }
     for filled in &hours.by_users {
         let subject = Subject::new(Part::Growth, "POST", Axis::Users, filled.users);
-        planned.push(stage.load(subject, &stage.daemon, Traffic::posts(filled.hour, filled.users)));
+        planned.extend(stage.loads(&subject, Traffic::posts(filled.hour, filled.users)));
     }
     let first = past_hour(FIRST_HOUR_OF_MANY);
     for &count in &stage.plan.sizes.hours {
         let traffic = Traffic::posts(first, USERS).spread_over(PastHours { first, count });
         let subject = Subject::new(Part::Growth, "POST", Axis::Hours, count);
-        planned.push(stage.load(subject, &stage.daemon, traffic));
+        planned.extend(stage.loads(&subject, traffic));
     }
 
     let most = PastHours { first, count: last(&stage.plan.sizes.hours) };
     let traffic = Traffic::posts(first, last(&stage.plan.sizes.users)).spread_over(most);
     let subject = Subject::new(Part::Growth, "POST, most users and hours", Axis::Connections, MOST_CONNECTIONS);
-    planned.push(Planned { connections: MOST_CONNECTIONS, ..stage.load(subject, &stage.daemon, traffic) });
+    planned.extend(stage.loads(&subject, traffic).map(|load| Planned { connections: MOST_CONNECTIONS, ..load }));
     planned
 }
 

@@ -2,6 +2,7 @@
 //! % for settled past hours.
 
 use anyhow::ensure;
+use model::{Hour, HourCounts};
 
 use super::{CONNECTIONS, Findings, Stage, current_hour};
 use crate::{
@@ -17,24 +18,30 @@ const EVENTS: u32 = 1_000_000;
 pub(super) async fn measure(stage: &Stage<'_>) -> anyhow::Result<Findings> {
     eprintln!("filling the current hour");
     let current = current_hour();
-    let (daemon_before, textbook_before) = (stage.daemon.counts(current).await?, stage.textbook.counts(current).await?);
-    ensure!(daemon_before == textbook_before, "the current hour differs: {daemon_before:?}, {textbook_before:?}");
+    let before = counts(stage, current).await?;
     let filled = [FilledHour { hour: current, events: EVENTS, users: USERS }];
-    fill::fill(stage.database.store(), &filled).await?;
+    stage.fill_more(&filled).await?;
     table::fill(stage.database.client(), &filled).await?;
-    let (daemon, textbook) = (stage.daemon.counts(current).await?, stage.textbook.counts(current).await?);
-    let added = (daemon.clicks + daemon.impressions) - (daemon_before.clicks + daemon_before.impressions);
-    ensure!(
-        daemon == textbook && added == u64::from(EVENTS),
-        "the current hour is not as filled: {daemon:?}, {textbook:?}"
-    );
+    let after = counts(stage, current).await?;
+    let added = (after.clicks + after.impressions) - (before.clicks + before.impressions);
+    ensure!(added == u64::from(EVENTS), "the current hour is not as filled: {before:?}, then {after:?}");
 
     let subject = Subject::new(Part::Mix, "mix", Axis::Connections, CONNECTIONS);
     let traffic = Traffic::mix(current, fill::settled_hours(), USERS);
-    let planned = [
+    let mut planned = vec![
         stage.load(subject.clone(), &stage.ceiling, traffic),
         stage.slow_load(subject.clone(), &stage.textbook, traffic),
-        stage.load(subject, &stage.daemon, traffic),
     ];
+    planned.extend(stage.loads(&subject, traffic));
     stage.run(&planned, &stage.daemon).await
+}
+
+/// What all contenders count.
+async fn counts(stage: &Stage<'_>, hour: Hour) -> anyhow::Result<HourCounts> {
+    let textbook = stage.textbook.counts(hour).await?;
+    for daemon in stage.daemons() {
+        let counts = daemon.counts(hour).await?;
+        ensure!(counts == textbook, "the current hour differs: {}: {counts:?}, textbook: {textbook:?}", daemon.name);
+    }
+    Ok(textbook)
 }

@@ -1,6 +1,7 @@
 //! One file for each part of the measurements, and the code that they share.
 
 mod access;
+mod earlier;
 mod growth;
 mod mix;
 mod ranges;
@@ -10,6 +11,7 @@ mod rows;
 mod settling;
 mod shards;
 mod sites;
+mod slow_disk;
 mod writes;
 
 use std::{num::NonZero, thread};
@@ -18,16 +20,18 @@ use anyhow::{Context, bail};
 use db::Flavour;
 use model::{Hour, Timestamp};
 
+use self::earlier::EarlierDaemon;
 use crate::{
     database::Database,
+    earlier::Earlier,
     figure::Figure,
     fill::{self, FilledHour},
     interleave::{Instruments, Planned},
     ledger::Audited,
-    measure::{Measurement, Subject},
+    measure::{Contender, Measurement, Subject},
     memory::Memory,
     plan::{Part, Plan},
-    servers::{Programs, ServedDatabase, Server},
+    servers::{Programs, Server},
     table,
     wrk::{Traffic, Wrk},
 };
@@ -52,11 +56,12 @@ struct Stage<'a> {
     plan: &'a Plan,
     programs: &'a Programs,
     database: &'a Database,
-    served: ServedDatabase<'a>,
+    flavour: Flavour,
     instruments: Instruments<'a>,
     ceiling: Server,
     textbook: Server,
     daemon: Server,
+    earlier: Option<EarlierDaemon<'a>>,
 }
 
 /// Makes both schemas in an empty database, starts the servers, and measures the parts of the plan.
@@ -64,26 +69,31 @@ pub(crate) async fn measure(
     plan: &Plan,
     wrk: &Wrk,
     programs: &Programs,
+    earlier: Option<&Earlier>,
     database: &Database,
 ) -> anyhow::Result<Findings> {
     database.require_room_beside(plan.databases_beside()).await?;
     let flavour = database.migrate().await?;
     table::make(database.client(), flavour).await?;
-    if plan.parts.iter().any(|part| matches!(part, Part::Mix | Part::Growth)) {
-        // Before the daemon runs, which would settle them itself.
-        make_settled_hours(database, flavour).await?;
-    }
+    let needs_settled_hours = plan.parts.iter().any(|part| matches!(part, Part::Mix | Part::Growth));
+    let settled_hours = if needs_settled_hours { settled_hours() } else { Vec::new() };
+    // Before the daemon runs, which would settle them itself.
+    make_settled_hours(database, flavour, &settled_hours).await?;
+    let earlier = match earlier {
+        Some(earlier) => Some(EarlierDaemon::start(earlier, database, &settled_hours).await?),
+        None => None,
+    };
 
-    let served = ServedDatabase { url: database.url(), flavour };
     let stage = Stage {
         plan,
         programs,
         database,
         instruments: Instruments { wrk, database, postmaster: database.postmaster().await?, rounds: plan.rounds },
         ceiling: programs.ceiling().await?,
-        textbook: programs.textbook(&served, plan.textbook_connections).await?,
-        daemon: programs.daemon(&served).await?,
-        served,
+        textbook: programs.textbook(database.url(), flavour, plan.textbook_connections).await?,
+        daemon: programs.daemon(database.url()).await?,
+        flavour,
+        earlier,
     };
     let mut all = Findings::default();
     for &part in &plan.parts {
@@ -96,15 +106,19 @@ pub(crate) async fn measure(
     Ok(all)
 }
 
-async fn make_settled_hours(database: &Database, flavour: Flavour) -> anyhow::Result<()> {
-    eprintln!("filling the settled hours");
+fn settled_hours() -> Vec<FilledHour> {
     let small = fill::settled_hours().iter().map(|hour| FilledHour { hour, events: 1_000, users: fill::USERS });
-    let hours: Vec<FilledHour> = std::iter::once(fill::large_settled_hour()).chain(small).collect();
-    fill::fill(database.store(), &hours).await?;
+    std::iter::once(fill::large_settled_hour()).chain(small).collect()
+}
+
+async fn make_settled_hours(database: &Database, flavour: Flavour, hours: &[FilledHour]) -> anyhow::Result<()> {
+    let [first, ..] = hours else { return Ok(()) };
+    eprintln!("filling the settled hours");
+    fill::fill(database.store(), hours).await?;
     fill::settle(database.store(), hours.iter().map(|filled| filled.hour)).await?;
-    table::fill(database.client(), &hours).await?;
+    table::fill(database.client(), hours).await?;
     let end = fill::past_hour(u32::try_from(hours.len())?);
-    let (first, end) = (hours[0].hour.start().to_utc(), end.start().to_utc());
+    let (first, end) = (first.hour.start().to_utc(), end.start().to_utc());
     table::materialize(database.client(), flavour, first, end).await
 }
 
@@ -114,6 +128,7 @@ impl Stage<'_> {
             Part::Reads => reads::measure(self).await?,
             Part::Mix => mix::measure(self).await?,
             Part::Writes => writes::measure(self).await?,
+            Part::SlowDisk => return slow_disk::measure(self).await,
             Part::Growth => growth::measure(self).await?,
             Part::Rows => return rows::measure(self).await,
             Part::Replicas => return replicas::measure(self).await,
@@ -123,26 +138,46 @@ impl Stage<'_> {
             Part::Ranges => return ranges::measure(self).await,
         };
         // These parts share one daemon, so each figure includes the parts before it.
-        found.memory.push(Memory { after: part, peak_mib: self.daemon.peak_memory_mib() });
+        found.memory.extend(memory(part, &self.daemons()));
         Ok(found)
     }
 
-    /// Runs the loads on the counter of this daemon, after the maintenance of the database server.
+    /// Runs the loads on the counter of this daemon and on that of the earlier one, after the maintenance of the database server.
     async fn run(&self, planned: &[Planned<'_>], daemon: &Server) -> anyhow::Result<Findings> {
-        self.run_on(planned, &[daemon]).await
+        let earlier = self.earlier.iter().map(|earlier| &earlier.daemon);
+        self.run_on(planned, &std::iter::once(daemon).chain(earlier).collect::<Vec<_>>()).await
     }
 
     /// The same on several counters, with one daemon of each.
     async fn run_on(&self, planned: &[Planned<'_>], counters: &[&Server]) -> anyhow::Result<Findings> {
-        self.database.calm_down().await?;
+        self.calm_down().await?;
         let (measurements, audited) = self.instruments.measure(planned, counters).await?;
         Ok(Findings { measurements, audited, ..Findings::default() })
     }
 
-    /// Fills hours for the daemon, and checks its counts.
+    async fn calm_down(&self) -> anyhow::Result<()> {
+        if let Some(earlier) = &self.earlier {
+            earlier.client.batch_execute("vacuum analyze").await?;
+        }
+        self.database.calm_down().await
+    }
+
+    /// Fills hours for the daemons, and checks their counts.
     async fn fill(&self, hours: &[FilledHour]) -> anyhow::Result<()> {
+        self.fill_more(hours).await?;
+        for daemon in self.daemons() {
+            self.expect_counts(daemon, hours).await?;
+        }
+        Ok(())
+    }
+
+    /// The same for hours that need not be empty.
+    async fn fill_more(&self, hours: &[FilledHour]) -> anyhow::Result<()> {
         fill::fill(self.database.store(), hours).await?;
-        self.expect_counts(&self.daemon, hours).await
+        if let Some(earlier) = &self.earlier {
+            fill::send(&earlier.daemon, hours).await?;
+        }
+        Ok(())
     }
 
     /// Fills hours for the textbook, and checks its counts.
@@ -166,14 +201,25 @@ impl Stage<'_> {
         Ok(())
     }
 
-    fn contenders(&self) -> [&Server; 3] {
-        [&self.ceiling, &self.textbook, &self.daemon]
+    fn contenders(&self) -> Vec<&Server> {
+        [&self.ceiling, &self.textbook].into_iter().chain(self.daemons()).collect()
+    }
+
+    /// The present one, and the one of an earlier commit if there is one.
+    fn daemons(&self) -> Vec<&Server> {
+        std::iter::once(&self.daemon).chain(self.earlier.iter().map(|earlier| &earlier.daemon)).collect()
     }
 
     /// A load of the usual length and number of connections.
     fn load<'b>(&self, subject: Subject, server: &'b Server, traffic: Traffic) -> Planned<'b> {
         let seconds = self.plan.seconds;
-        Planned { subject, servers: vec![server], traffic, connections: CONNECTIONS, seconds, counter: 0 }
+        let counter = usize::from(server.name == Contender::Earlier);
+        Planned { subject, servers: vec![server], traffic, connections: CONNECTIONS, seconds, counter }
+    }
+
+    /// The same for each daemon.
+    fn loads<'b>(&'b self, subject: &Subject, traffic: Traffic) -> impl Iterator<Item = Planned<'b>> {
+        self.daemons().into_iter().map(move |daemon| self.load(subject.clone(), daemon, traffic))
     }
 
     /// A load whose answers take long.
@@ -183,6 +229,10 @@ impl Stage<'_> {
         let seconds = self.plan.seconds.max(ENOUGH_SECONDS);
         Planned { connections, seconds, ..self.load(subject, server, traffic) }
     }
+}
+
+fn memory(after: Part, daemons: &[&Server]) -> Vec<Memory> {
+    daemons.iter().map(|daemon| Memory { after, of: daemon.name, peak_mib: daemon.peak_memory_mib() }).collect()
 }
 
 /// The hour in which a part begins. To the daemon, an hour that has just ended is as good.

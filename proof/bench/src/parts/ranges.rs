@@ -20,7 +20,7 @@ use crate::{
     measure::{Axis, Contender, Latency, Measurement, Sample, Subject},
     month::{DAYS, Drawn, HOURS, Month, bounds, unite_days},
     plan::Part,
-    servers::{ServedDatabase, Server},
+    servers::Server,
     table,
 };
 
@@ -77,7 +77,7 @@ async fn measure_month(stage: &Stage<'_>, month: Month) -> anyhow::Result<Findin
     settling::fill(&store, past_hour(HOURS), 1, &settling::known(month, month.draw(HOURS))).await?;
     client.batch_execute("vacuum analyze").await?;
 
-    let daemon = stage.programs.daemon(&ServedDatabase { url: &url, flavour: Flavour::Postgres }).await?;
+    let daemon = stage.programs.daemon(&url).await?;
     let asker = Asker { stage, client: &client, daemon: &daemon, month };
     figures.extend_memory("at its start", &daemon);
     let mut measurements = asker.measure(&one_at_a_time(&drawn, has_sketches)).await?;

@@ -18,7 +18,7 @@ pub(super) async fn measure(stage: &Stage<'_>) -> anyhow::Result<Findings> {
     let numbers = &stage.plan.sizes.daemons;
     let mut daemons = Vec::new();
     for _ in 0..numbers.iter().copied().max().unwrap_or_default() {
-        daemons.push(stage.programs.daemon(&stage.served).await?);
+        daemons.push(stage.programs.daemon(stage.database.url()).await?);
     }
     let current = current_hour();
     let mut planned = Vec::new();

@@ -4,7 +4,7 @@
 //! COPY writes only raw events, into empty hours. The daemon also counts its events, so each of its hours must have
 //! the exact counts in the end.
 
-use std::{process::Stdio, time::Instant};
+use std::{path::Path, process::Stdio, time::Instant};
 
 use anyhow::{Context, bail, ensure};
 use model::{
@@ -13,15 +13,14 @@ use model::{
 };
 use tokio::{fs::File, process::Command, sync::Mutex, task::JoinSet};
 
-use super::{Findings, Stage};
+use super::{Findings, Stage, memory};
 use crate::{
     cpu::Meter,
-    fill::past_hour,
+    fill::{self, FilledHour, past_hour},
     measure::{Axis, Contender, Measurement, Sample, Subject},
-    memory::Memory,
     plan::Part,
     rows::Rows,
-    servers::Server,
+    servers::{Programs, Server},
     table,
 };
 
@@ -48,15 +47,22 @@ pub(super) fn hours(round: u32) -> impl Iterator<Item = Hour> {
 
 pub(super) async fn measure(stage: &Stage<'_>) -> anyhow::Result<Findings> {
     // A daemon of its own: the memory for batches is another promise than that for single events.
-    let daemon = stage.programs.daemon(&stage.served).await?;
-    let contenders = [Contender::Copy, Contender::Daemon, Contender::ImportWithoutSource, Contender::Import];
+    let daemon = stage.programs.daemon(stage.database.url()).await?;
+    let mut contenders = vec![Contender::Copy, Contender::Daemon, Contender::ImportWithoutSource, Contender::Import];
+    let earlier = match &stage.earlier {
+        Some(earlier) => Some((earlier, earlier.programs.daemon(&earlier.url).await?)),
+        None => None,
+    };
+    if earlier.is_some() {
+        contenders.extend([Contender::Earlier, Contender::EarlierImportWithoutSource, Contender::EarlierImport]);
+    }
     let mut measurements = Vec::new();
     for &users in &stage.plan.sizes.row_users {
         let subject = Subject::new(Part::Rows, "rows", Axis::Users, users);
-        measurements.extend(contenders.map(|contender| Measurement {
+        measurements.extend(contenders.iter().map(|&contender| Measurement {
             subject: subject.clone(),
             contender,
-            connections: if contender == Contender::Daemon { CLIENTS } else { 1 },
+            connections: if contender.is_daemon() { CLIENTS } else { 1 },
             rounds: Vec::new(),
         }));
     }
@@ -64,19 +70,35 @@ pub(super) async fn measure(stage: &Stage<'_>) -> anyhow::Result<Findings> {
         for (hour, measurement) in hours(round).zip(&mut measurements) {
             eprintln!("round {round} of {}: {}, {}", stage.plan.rounds, measurement.subject, measurement.contender);
             let rows = Rows { hour, count: ROWS, users: u32::try_from(measurement.subject.size)? };
-            table::make_room(stage.database.client(), rows.hour).await?;
+            let contender = measurement.contender;
+            let (programs, daemon) = if let (Some((earlier, daemon)), Some(_)) = (&earlier, contender.present()) {
+                make_room_through(daemon, rows.hour).await?;
+                (earlier.programs, daemon)
+            } else {
+                table::make_room(stage.database.client(), rows.hour).await?;
+                (stage.programs, &daemon)
+            };
             // The vacuum and the checkpoint for one contender must not slow down the next one.
-            stage.database.calm_down().await?;
-            measurement.rounds.push(store(stage, &daemon, measurement.contender, Clients::Unnamed, rows).await?);
+            stage.calm_down().await?;
+            measurement.rounds.push(store(stage, programs, daemon, contender, Clients::Unnamed, rows).await?);
         }
     }
-    let memory = vec![Memory { after: Part::Rows, peak_mib: daemon.peak_memory_mib() }];
+    let daemons: Vec<&Server> = std::iter::once(&daemon).chain(earlier.iter().map(|(_, daemon)| daemon)).collect();
+    let memory = memory(Part::Rows, &daemons);
     Ok(Findings { measurements, memory, ..Findings::default() })
+}
+
+/// Makes the partition of the hour's day by an event in its last hour, which no load uses.
+async fn make_room_through(daemon: &Server, hour: Hour) -> anyhow::Result<()> {
+    let hours = std::iter::successors(Some(hour), |hour| hour.next());
+    let last = hours.take(24).find(|hour| hour.to_string().contains("T23:")).context("a day has 24 hours")?;
+    fill::send(daemon, &[FilledHour { hour: last, events: 1, users: 1 }]).await
 }
 
 /// Stores the rows, and checks that they are stored.
 pub(super) async fn store(
     stage: &Stage<'_>,
+    programs: &Programs,
     daemon: &Server,
     contender: Contender,
     clients: Clients,
@@ -88,11 +110,11 @@ pub(super) async fn store(
     let prepared = match contender {
         Contender::Copy => {
             std::fs::write(&file, rows.copy_text())?;
-            Prepared::Command(copy(stage.served.url, File::open(&file).await?.into_std().await)?)
+            Prepared::Command(copy(stage.database.url(), File::open(&file).await?.into_std().await)?)
         }
-        Contender::Import | Contender::ImportWithoutSource => {
-            std::fs::write(&file, rows.batches().concat())?;
-            Prepared::Command(stage.programs.import(&file, daemon, contender == Contender::Import))
+        Contender::Import | Contender::EarlierImport => Prepared::import(programs, &file, daemon, rows, true)?,
+        Contender::ImportWithoutSource | Contender::EarlierImportWithoutSource => {
+            Prepared::import(programs, &file, daemon, rows, false)?
         }
         _ => Prepared::Batches(rows.batches().into_iter().map(Batch::of).collect()),
     };
@@ -123,6 +145,13 @@ pub(super) async fn store(
 enum Prepared {
     Command(Command),
     Batches(Vec<Batch>),
+}
+
+impl Prepared {
+    fn import(programs: &Programs, file: &Path, daemon: &Server, rows: Rows, is_source: bool) -> anyhow::Result<Self> {
+        std::fs::write(file, rows.batches().concat())?;
+        Ok(Self::Command(programs.import(file, daemon, is_source)))
+    }
 }
 
 struct Batch {

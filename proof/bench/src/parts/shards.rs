@@ -114,7 +114,7 @@ async fn stored_rows(stage: &Stage<'_>, counters: &[Counter]) -> anyhow::Result<
             let rows = Rows { hour, count: ROWS, users: USERS };
             counter.make_room(hour).await?;
             stage.database.calm_down().await?;
-            let sample = rows::store(stage, &counter.daemon, contender, Clients::Sources, rows).await?;
+            let sample = rows::store(stage, stage.programs, &counter.daemon, contender, Clients::Sources, rows).await?;
             measurement.rounds.push(sample);
             counter.calm_down().await?;
         }

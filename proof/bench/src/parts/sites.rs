@@ -21,7 +21,7 @@ pub(super) async fn measure(stage: &Stage<'_>) -> anyhow::Result<Findings> {
         }
     }
     // It knows the sites from its start on.
-    let daemon = stage.programs.daemon(&stage.served).await?;
+    let daemon = stage.programs.daemon(stage.database.url()).await?;
     let current = current_hour();
     let mut planned = Vec::new();
     for (question, traffic) in [("POST", Traffic::posts(current, USERS)), ("GET", Traffic::gets(current))] {
@@ -31,6 +31,6 @@ pub(super) async fn measure(stage: &Stage<'_>) -> anyhow::Result<Findings> {
         }
     }
     let mut found = stage.run(&planned, &daemon).await?;
-    found.memory.push(Memory { after: Part::Sites, peak_mib: daemon.peak_memory_mib() });
+    found.memory.push(Memory { after: Part::Sites, of: daemon.name, peak_mib: daemon.peak_memory_mib() });
     Ok(found)
 }
