@@ -100,7 +100,7 @@ fmt: ## format the code
 
 # PAGE is where the run is kept; POSTGRES_BIN, the folder of other server binaries, may be left out.
 bench: PAGE = docs/performance.md
-bench: ## measure beside the textbook way and a bare server, and keep the run in docs/performance.md (needs wrk, takes half an hour)
+bench: ## measure beside the textbook way and a bare server, and keep the run in docs/performance.md (needs wrk, takes about forty minutes)
 	$(CARGO) build --release --package analyticsd --package analytics-cli --package bench
 	target/release/bench --store $(PAGE) $(if $(POSTGRES_BIN),--postgres-bin $(POSTGRES_BIN))
 

@@ -1,6 +1,7 @@
 //! Whether this run is worse than the earlier commit that it measured beside the present one.
 //!
 //! The noise of a ratio is the spread of its rounds, (largest - smallest) / median, but at least 15 % and at most 50 %.
+//! With one round it is unknown, and taken for 50 %.
 //! A rate may be less than the earlier one by the noise of their ratio. A promise that the earlier commit keeps may be
 //! missed by the noise of what was measured of either.
 
@@ -49,12 +50,14 @@ impl Check {
     /// Fails if nothing of the earlier commit was measured.
     pub(crate) fn of(report: &Report, commit: &str) -> anyhow::Result<Self> {
         let all = &report.measurements;
-        let rates: Vec<Rate> = all.iter().filter_map(|now| Rate::of(compare(now, all, Baseline::Earlier)?)).collect();
+        let noise = |spread: f64| if report.plan.rounds == 1 { NEVER_ALLOWED } else { spread };
+        let rates: Vec<Rate> =
+            all.iter().filter_map(|now| Rate::of(compare(now, all, Baseline::Earlier)?, noise)).collect();
         ensure!(!rates.is_empty(), "no part of this run measures {commit} too");
         let earlier = targets::evaluate_earlier(all, &report.memory);
         let promises = report.targets.iter().filter_map(|now| {
             let earlier = earlier.iter().find(|earlier| earlier.name == now.name)?;
-            Some(Promise::of(earlier.clone(), now.clone()))
+            Some(Promise::of(earlier.clone(), now.clone(), noise))
         });
         Ok(Self { commit: commit.to_owned(), promises: promises.collect(), rates })
     }
@@ -69,8 +72,8 @@ impl Check {
 }
 
 impl Rate {
-    fn of(ratio: Ratio) -> Option<Self> {
-        Some(Self { ratio: ratio.value()?, allowed: allowed(spread(&ratio.rounds)?), name: ratio.name })
+    fn of(ratio: Ratio, noise: impl Fn(f64) -> f64) -> Option<Self> {
+        Some(Self { ratio: ratio.value()?, allowed: allowed(noise(spread(&ratio.rounds)?)), name: ratio.name })
     }
 
     fn is_worse(&self) -> bool {
@@ -79,8 +82,8 @@ impl Rate {
 }
 
 impl Promise {
-    fn of(earlier: Target, now: Target) -> Self {
-        Self { allowed: allowed(earlier.spread.max(now.spread)), earlier, now }
+    fn of(earlier: Target, now: Target, noise: impl Fn(f64) -> f64) -> Self {
+        Self { allowed: allowed(noise(earlier.spread.max(now.spread))), earlier, now }
     }
 
     fn is_broken(&self) -> bool {
@@ -120,6 +123,8 @@ impl fmt::Display for Check {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::identity;
+
     use super::{Check, Promise, Rate};
     use crate::{
         measure::{Contender, Measurement},
@@ -129,7 +134,7 @@ mod tests {
     };
 
     fn is_worse(rounds: &[f64]) -> bool {
-        Rate::of(Ratio { name: "POST".to_owned(), rounds: rounds.to_vec() }).unwrap().is_worse()
+        Rate::of(Ratio { name: "POST".to_owned(), rounds: rounds.to_vec() }, identity).unwrap().is_worse()
     }
 
     #[test]
@@ -153,7 +158,7 @@ mod tests {
 
     fn is_broken(bound: Bound, [earlier, now]: [f64; 2], spread: f64) -> bool {
         let target = |value| Target { name: "GET".to_owned(), value, bound, met: bound.holds(value), spread };
-        Promise::of(target(earlier), target(now)).is_broken()
+        Promise::of(target(earlier), target(now), identity).is_broken()
     }
 
     #[test]
@@ -201,6 +206,15 @@ mod tests {
         assert!(error.starts_with("worse than abc, beyond noise: "), "{error}");
         assert!(error.contains("POST, 64 connections: analyticsd to the earlier; "), "{error}");
         assert!(worse.to_string().contains("| **worse** |\n"), "{worse}");
+    }
+
+    #[test]
+    fn one_round_does_not_tell_noise_from_a_slower_program() {
+        let mut report = beside_earlier(1.6);
+        report.plan.rounds = 1;
+        assert!(Check::of(&report, "abc").unwrap().verdict().is_ok());
+        report.plan.rounds = 2;
+        assert!(Check::of(&report, "abc").unwrap().verdict().is_err());
     }
 
     #[test]

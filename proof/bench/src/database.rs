@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 use tokio_postgres::Client;
 
-use crate::cpu;
+use crate::{cpu, settings};
 
 /// What a daemon and this program open to each database that a part makes: the daemon up to 20, 2 more for parts of
 /// batches over several databases, and this program one.
@@ -36,6 +36,8 @@ pub(crate) struct Database {
     client: Connected,
     store: Store,
     private: Option<Private>,
+    /// Of a private server.
+    postgres_bin: Option<PathBuf>,
 }
 
 struct Private {
@@ -54,22 +56,38 @@ pub(crate) struct DatabaseFacts {
 }
 
 impl Database {
-    /// Without a URL, starts a private server, of the programs in `postgres_bin` if that is given, with room for so many
-    /// databases beside the first.
+    /// Without a URL, starts a private server with the recommended settings, of the programs in `postgres_bin` if that is
+    /// given, with room for so many databases beside the first.
     pub(crate) async fn start(
         url: Option<&str>,
         postgres_bin: Option<PathBuf>,
         databases_beside: u32,
     ) -> anyhow::Result<Self> {
-        let private = match url {
-            Some(_) => None,
-            None => Some(Private::start(postgres_bin, databases_beside).await?),
-        };
-        let url = private.as_ref().map(|private| private.server.url()).or(url).unwrap_or_default().to_owned();
+        match url {
+            Some(url) => Self::open(url.to_owned(), None, None).await,
+            None => Self::start_private(postgres_bin, settings::recommended(), databases_beside).await,
+        }
+    }
+
+    async fn start_private(
+        postgres_bin: Option<PathBuf>,
+        settings: Vec<String>,
+        databases_beside: u32,
+    ) -> anyhow::Result<Self> {
+        let private = Private::start(postgres_bin.clone(), settings, databases_beside).await?;
+        Self::open(private.server.url().to_owned(), Some(private), postgres_bin).await
+    }
+
+    /// Another private server of the same programs.
+    pub(crate) async fn start_another(&self, settings: Vec<String>) -> anyhow::Result<Self> {
+        Self::start_private(self.postgres_bin.clone(), settings, 0).await
+    }
+
+    async fn open(url: String, private: Option<Private>, postgres_bin: Option<PathBuf>) -> anyhow::Result<Self> {
         let store = Store::new(&url, store_options())?;
         let client = store.plain_client().await?;
         let beside = format!("bench_{}_{}_", process::id(), Timestamp::now().millis());
-        Ok(Self { url, beside, client, store, private })
+        Ok(Self { url, beside, client, store, private, postgres_bin })
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -212,10 +230,14 @@ impl Database {
 }
 
 impl Private {
-    async fn start(postgres_bin: Option<PathBuf>, databases_beside: u32) -> anyhow::Result<Self> {
+    async fn start(
+        postgres_bin: Option<PathBuf>,
+        mut settings: Vec<String>,
+        databases_beside: u32,
+    ) -> anyhow::Result<Self> {
         let dir = harness::server_dir();
         let connections = OTHER_CONNECTIONS + databases_beside * CONNECTIONS_BESIDE;
-        let settings = vec![format!("max_connections={connections}")];
+        settings.push(format!("max_connections={connections}"));
         let options =
             EmbeddedOptions { postgres_bin, settings, ..harness::embedded_options(dir.path(), Flavour::Postgres) };
         let server = Embedded::start(&options).await?;

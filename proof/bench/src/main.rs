@@ -3,7 +3,7 @@
 //!
 //! - `cli` reads the command line and makes a `plan` from it;
 //! - `parts` has one file for each part of the measurements;
-//! - `database` is the database server, `fill` fills its hours for the daemon, `table` for the textbook, `month` a
+//! - `database` is the database server with `settings`, `fill` fills its hours for the daemon, `table` for the textbook, `month` a
 //!   settled month for both, `rows` are for bulk loads;
 //! - `earlier` builds an earlier commit, which is then measured too;
 //! - `http` is the plain warp server of `ceiling` and `textbook`, `servers` starts these and the daemon;
@@ -40,6 +40,7 @@ mod ratios;
 mod report;
 mod rows;
 mod servers;
+mod settings;
 mod store;
 mod table;
 mod targets;

@@ -30,6 +30,8 @@ pub(crate) enum Part {
     Shards,
     /// Unique users of ranges, what they need, and what settling costs.
     Ranges,
+    /// POST and batches by the settings of PostgreSQL that are recommended.
+    Settings,
 }
 
 impl Part {
@@ -47,6 +49,7 @@ impl Part {
             Self::Sites => "Several sites",
             Self::Shards => "Several shards",
             Self::Ranges => "Unique users of ranges",
+            Self::Settings => "Settings of PostgreSQL",
         }
     }
 }
@@ -96,9 +99,9 @@ impl Part {
         matches!(self, Self::Reads | Self::Mix | Self::Writes | Self::SlowDisk | Self::Growth | Self::Rows)
     }
 
-    /// Whether it changes settings of the server, which a given one keeps.
+    /// Whether it needs other settings, which a given server keeps.
     pub(crate) fn needs_private_server(self) -> bool {
-        self == Self::SlowDisk
+        matches!(self, Self::SlowDisk | Self::Settings)
     }
 }
 
@@ -160,7 +163,7 @@ mod tests {
     #[test]
     fn parts_are_measured_once_and_in_their_order_whatever_the_command_line() {
         assert_eq!(plan(&["rows", "reads", "rows"]).parts, [Part::Reads, Part::Rows]);
-        assert_eq!(plan(&[]).parts.len(), 11);
+        assert_eq!(plan(&[]).parts.len(), 12);
     }
 
     #[test]
@@ -169,6 +172,7 @@ mod tests {
         assert_eq!(plan(&["--against", "HEAD"]).parts, of_both_commits);
         assert_eq!(plan(&["--against", "HEAD", "rows"]).parts, [Part::Rows]);
         assert!(!plan(&["--database-url", "postgres:///db"]).parts.contains(&Part::SlowDisk));
+        assert!(!plan(&["--database-url", "postgres:///db"]).parts.contains(&Part::Settings));
     }
 
     #[test]

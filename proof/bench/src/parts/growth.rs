@@ -4,7 +4,7 @@
 use db::Flavour;
 use model::Hour;
 
-use super::{Findings, Stage};
+use super::{Findings, MANY_CONNECTIONS, Stage};
 use crate::{
     fill::{self, FilledHour, USERS, past_hour},
     interleave::Planned,
@@ -22,9 +22,6 @@ const EVENTS_OF_MANY: u32 = 10;
 /// The textbook reads the former in some milliseconds, and ten times the latter in ten seconds.
 const FAST_FOR_TEXTBOOK: u32 = 10_000;
 const MOST_FOR_TEXTBOOK: u32 = 1_000_000;
-
-/// For the memory of the daemon: the promised number of connections, and all users and hours.
-const MOST_CONNECTIONS: u32 = 256;
 
 struct Hours {
     by_events: Vec<FilledHour>,
@@ -124,10 +121,11 @@ fn writes<'a>(stage: &'a Stage<'_>, hours: &Hours) -> Vec<Planned<'a>> {
         planned.extend(stage.loads(&subject, traffic));
     }
 
+    // For the memory of the daemon: the promised number of connections, and all users and hours.
     let most = PastHours { first, count: last(&stage.plan.sizes.hours) };
     let traffic = Traffic::posts(first, last(&stage.plan.sizes.users)).spread_over(most);
-    let subject = Subject::new(Part::Growth, "POST, most users and hours", Axis::Connections, MOST_CONNECTIONS);
-    planned.extend(stage.loads(&subject, traffic).map(|load| Planned { connections: MOST_CONNECTIONS, ..load }));
+    let subject = Subject::new(Part::Growth, "POST, most users and hours", Axis::Connections, MANY_CONNECTIONS);
+    planned.extend(stage.loads(&subject, traffic).map(|load| Planned { connections: MANY_CONNECTIONS, ..load }));
     planned
 }
 

@@ -8,6 +8,7 @@ mod ranges;
 mod reads;
 mod replicas;
 mod rows;
+mod settings;
 mod settling;
 mod shards;
 mod sites;
@@ -38,6 +39,7 @@ use crate::{
 
 /// The connections of a load, unless their number is varied.
 const CONNECTIONS: u32 = 64;
+const MANY_CONNECTIONS: u32 = 256;
 
 /// The textbook reads every event of a large hour for each answer, which takes about a second. So it gets only as
 /// many connections as keep the machine busy, and time for some answers.
@@ -136,6 +138,7 @@ impl Stage<'_> {
             Part::Sites => return sites::measure(self).await,
             Part::Shards => return shards::measure(self).await,
             Part::Ranges => return ranges::measure(self).await,
+            Part::Settings => return settings::measure(self).await,
         };
         // These parts share one daemon, so each figure includes the parts before it.
         found.memory.extend(memory(part, &self.daemons()));

@@ -8,7 +8,7 @@ use futures_util::future::try_join_all;
 use model::Hour;
 
 use super::{
-    CONNECTIONS, Findings, Stage, current_hour,
+    CONNECTIONS, Findings, MANY_CONNECTIONS, Stage, current_hour,
     rows::{self, CLIENTS, Clients, ROWS},
 };
 use crate::{
@@ -22,8 +22,6 @@ use crate::{
     table,
     wrk::Traffic,
 };
-
-const MANY_CONNECTIONS: u32 = 256;
 
 pub(super) async fn measure(stage: &Stage<'_>) -> anyhow::Result<Findings> {
     let mut counters = Vec::new();

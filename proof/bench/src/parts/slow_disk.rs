@@ -2,7 +2,7 @@
 
 use db::Store;
 
-use super::{CONNECTIONS, Findings, Stage, current_hour};
+use super::{CONNECTIONS, Findings, MANY_CONNECTIONS, Stage, current_hour};
 use crate::{
     database::store_options,
     fill::USERS,
@@ -13,8 +13,6 @@ use crate::{
     table,
     wrk::Traffic,
 };
-
-const MANY_CONNECTIONS: u32 = 256;
 
 pub(super) async fn measure(stage: &Stage<'_>) -> anyhow::Result<Findings> {
     let url = stage.database.make_slow_beside("slow").await?;
