@@ -194,8 +194,8 @@ pub(crate) struct Cpu {
 
 impl Cpu {
     /// The generator's share of the time that it, the server and the database took, from 0 to 1.
-    pub(crate) fn generator_share(&self) -> f64 {
-        self.generator_us / (self.server_us + self.database_us.unwrap_or_default() + self.generator_us)
+    pub(crate) fn generator_share(&self) -> Option<f64> {
+        Some(self.generator_us / (self.server_us + self.database_us? + self.generator_us))
     }
 }
 

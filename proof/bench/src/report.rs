@@ -65,10 +65,8 @@ struct Share {
     of: fn(&Cpu) -> Option<f64>,
 }
 
-const SHARES: [Share; 2] = [
-    Share { heading: "generator %", of: |cpu| Some(cpu.generator_share()) },
-    Share { heading: "cores busy %", of: |cpu| cpu.busy },
-];
+const SHARES: [Share; 2] =
+    [Share { heading: "generator %", of: Cpu::generator_share }, Share { heading: "cores busy %", of: |cpu| cpu.busy }];
 
 /// In percent.
 fn share(measurement: &Measurement, share: Share) -> Option<f64> {
