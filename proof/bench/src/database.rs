@@ -19,9 +19,9 @@ use tokio_postgres::Client;
 
 use crate::{cpu, settings};
 
-/// What a daemon and this program open to each database that a part makes: the daemon up to 20, 2 more for parts of
+/// What a daemon and this program open to each database that a part makes: the daemon up to 22, 2 more for parts of
 /// batches over several databases, and this program one.
-const CONNECTIONS_BESIDE: u32 = 24;
+const CONNECTIONS_BESIDE: u32 = 26;
 /// For everything else on a private server. It is what PostgreSQL has without a setting.
 const OTHER_CONNECTIONS: u32 = 100;
 
