@@ -8,13 +8,14 @@ use crate::{Store, StoreError, connection::Session, rollbacks};
 
 /// Says that the writer's row is gone or stands elsewhere: see `functions/ingest.sql`.
 const NOT_REGISTERED: &str = "AN001";
-/// Says that the writer's row stands at an earlier batch, for whoever sends batches ahead: see `functions/ingest.sql`.
-const NOT_BEHIND: &str = "AN012";
+/// Says that the batch before is not stored, for whoever sends batches ahead: see `functions/ingest.sql`. Where that one was answered as stored, the database
+/// has gone back.
+const BATCH_BEFORE_NOT_STORED: &str = "AN012";
 /// Says that another transaction stored the same at the same moment: see `functions/ingest_once.sql`.
 const STORED_AT_THE_SAME_MOMENT: &str = "AN006";
 
 /// How long an attempt to see whether a session goes on may take.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+pub(crate) const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 
 /// What a statement came to that stored nothing, or of which nobody knows whether it did.
 pub(crate) enum Attempt {
@@ -93,7 +94,7 @@ pub(crate) async fn judge<T>(session: &Session, answer: Result<T, SendError>) ->
     };
     if let Some(own) = error.as_db_error().filter(|error| rollbacks::is_own(error)) {
         return Err(match own.code().code() {
-            NOT_REGISTERED | NOT_BEHIND => Attempt::NotRegistered(error.into()),
+            NOT_REGISTERED | BATCH_BEFORE_NOT_STORED => Attempt::NotRegistered(error.into()),
             STORED_AT_THE_SAME_MOMENT => Attempt::StoredByAnother(error.into()),
             _ => Attempt::Refused(error.into()),
         });
@@ -105,6 +106,8 @@ pub(crate) async fn judge<T>(session: &Session, answer: Result<T, SendError>) ->
 
 /// Gives a session back on which nothing is under way, or ends it, by what was found of it.
 pub(crate) fn release(store: &Store, session: Session, failed: Option<&Attempt>) {
+    // What it says of a commit that was answered otherwise is not to be taken for the next one's.
+    session.skipped_standby();
     match failed.map(Attempt::cause) {
         None => session.go_back(),
         Some(error) => {

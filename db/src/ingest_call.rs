@@ -1,6 +1,7 @@
 //! The call by which a batch is stored, and what the database answers to it.
 
 use chrono::{DateTime, Utc};
+use futures_util::future::try_join_all;
 use model::{Hour, SiteHour, SiteId};
 use tokio_postgres::{Row, types::ToSql};
 
@@ -119,10 +120,8 @@ impl IngestCall<'_> {
 
 /// Prepares what a call may need, so that each is sent as soon as it is made.
 pub(crate) async fn prepare(session: &Session) -> Result<(), SendError> {
-    for statement in [INGEST, INGEST_ONCE, ADVANCE_SOURCES] {
-        session.prepare_cached(statement).await.map_err(SendError::Preparing)?;
-    }
-    Ok(())
+    let all = [INGEST, INGEST_ONCE, ADVANCE_SOURCES].map(|statement| session.prepare_cached(statement));
+    try_join_all(all).await.map(drop).map_err(SendError::Preparing)
 }
 
 async fn call(session: &Session, statement: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, SendError> {

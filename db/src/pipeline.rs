@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
     Acknowledged, Claim, Ingested, Store, StoreError, WriteError, Writer,
-    attempt::{Attempt, SendError, judge, release},
+    attempt::{Attempt, SIGN_OF_LIFE, SendError, judge, release},
     claims::ClaimColumns,
     columns::Columns,
     connection::Session,
@@ -26,6 +26,9 @@ use crate::{
     registration::lock,
     sources::SourceColumns,
 };
+
+/// A batch that is under way for longer waits for something, and so would those that are sent behind it.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// What is stored in one commit.
 pub trait Batch: Send + Sync + 'static {
@@ -89,16 +92,17 @@ impl<B: Batch> Pipeline<B> {
 
     /// How much has to wait before the next batch is sent behind those under way, measured as `size` does; none if none is sent now.
     pub fn wanted(&self, size: impl Fn(&B) -> usize) -> Option<usize> {
-        let (newest, session) = (self.under_way.back()?, self.session.as_ref()?);
+        let (oldest, newest, session) = (self.under_way.front()?, self.under_way.back()?, self.session.as_ref()?);
         // Of one that only moves sources the database keeps no number, so that nothing could name it.
-        if newest.events == 0 {
+        if newest.events == 0 || oldest.oldest_since.elapsed() > SLOW {
             return None;
         }
         self.pace.wanted(self.under_way.len(), session.round_trip(), size(&newest.batch))
     }
 
-    /// Sends a batch. One without events is sent only if no other is under way. Fails if it was not sent.
+    /// Sends a batch, or answers it at once because it could not be sent. One without events is sent only if no other is under way.
     pub async fn send(&mut self, batch: B) -> Result<(), Answered<B>> {
+        debug_assert!(self.is_empty() || batch.events().next().is_some(), "nothing could name it");
         let began = Instant::now();
         let batch = Arc::new(batch);
         match self.begin(&batch).await {
@@ -157,19 +161,19 @@ impl<B: Batch> Pipeline<B> {
         let oldest = self.under_way.pop_front().expect("one is under way");
         let UnderWay { batch, number, events, sent, oldest_since, answer, came } = oldest;
         drop(answer);
-        let took = oldest_since.elapsed();
         let session = self.session.take().expect("what is under way has a session");
         let judged = match came.flatten() {
             Some(answer) => judge(&session, answer).await,
             None => Err(Attempt::FateUnknown(StoreError::TimedOut(store.statement_limit()))),
         };
         if matches!(judged, Ok(Ingested::Stored)) {
+            let took = oldest_since.elapsed();
             if events > 0
                 && let Some(row) = self.writer.registration.registered()
             {
                 row.stands_at(number, events);
+                self.pace.took(sent.elapsed(), took, session.round_trip());
             }
-            self.pace.took(sent.elapsed(), took, session.round_trip());
             match self.under_way.front_mut() {
                 Some(next) => {
                     next.oldest_since = Instant::now();
@@ -180,10 +184,10 @@ impl<B: Batch> Pipeline<B> {
             return Answered { batch: own(batch), outcome: Ok(Ingested::Stored), behind: Vec::new(), took };
         }
 
-        // What is behind it names it, and is refused.
+        // What is behind it names it, and is refused: nobody has to wait for that, but for the session's sake a moment.
         let (mut behind, mut numbers) = (Vec::new(), Vec::new());
         let mut is_answered = !matches!(&judged, Err(failed) if failed.cause().is_silence());
-        let deadline = Instant::now() + store.statement_limit();
+        let deadline = Instant::now() + SIGN_OF_LIFE;
         for next in self.under_way.drain(..) {
             let UnderWay { batch, number, answer, came, .. } = next;
             if is_answered && came.is_none() {
@@ -205,7 +209,7 @@ impl<B: Batch> Pipeline<B> {
                 Err(error) => Err(error),
             },
         };
-        Answered { batch: own(batch), outcome, behind, took }
+        Answered { batch: own(batch), outcome, behind, took: oldest_since.elapsed() }
     }
 
     /// Proves that an event could be stored, see [`Writer::prove`]. No batch may be under way.
@@ -232,7 +236,8 @@ impl<B: Batch> Pipeline<B> {
 impl<B> UnderWay<B> {
     async fn wait(&mut self, limit: Duration) {
         if self.came.is_none() {
-            self.came = Some(timeout_at(self.oldest_since + limit, &mut self.answer).await.ok());
+            // Counted from its beginning, so that as many as are under way take no longer together than one may.
+            self.came = Some(timeout_at(self.sent + limit, &mut self.answer).await.ok());
         }
     }
 }

@@ -37,7 +37,7 @@ use crate::{
         spool::SpoolLane,
         storing::{LaneStoring, Proof, Storing},
     },
-    process::tasks::Tasks,
+    process::{tasks::Tasks, watermark::Watermark},
     telemetry::metrics::{CommitOutcome, LaneCommits, LaneName, Queued, ShardMetrics},
 };
 
@@ -78,6 +78,7 @@ pub(crate) struct Shared<'a> {
 /// A queue of events and the task that stores them.
 pub(crate) struct Batcher {
     jobs: mpsc::Sender<Job>,
+    waiting: Arc<Watermark>,
     spool: Option<SpoolLane>,
 }
 
@@ -85,6 +86,7 @@ impl Batcher {
     /// Starts the lane's task in `tasks`. The task ends when the lane is dropped and every request is answered.
     pub(crate) fn start(name: LaneName, limits: BatcherLimits, shared: &Shared<'_>, tasks: &Tasks) -> Self {
         let (jobs, queue) = mpsc::channel(limits.queue_length);
+        let waiting = Arc::<Watermark>::default();
         let (store, spool) = (shared.store, shared.spool.cloned());
         let lane = Lane {
             name,
@@ -94,9 +96,10 @@ impl Batcher {
             losses: shared.losses.clone(),
             store: store.clone(),
             pipeline: Pipeline::new(store.clone(), shared.depth),
-            is_held: false,
+            is_alone: false,
             pending: Pending::new(
                 queue,
+                Arc::clone(&waiting),
                 limits,
                 spool.clone(),
                 Arc::clone(&shared.reopening_places),
@@ -110,7 +113,7 @@ impl Batcher {
             proves_next: Instant::now() + if name == LaneName::Present { Duration::ZERO } else { QUIET_OF_OTHERS },
         };
         tasks.spawn_lane(lane.run().instrument(shared.metrics.span()));
-        Self { jobs, spool }
+        Self { jobs, waiting, spool }
     }
 
     /// How many more requests may wait.
@@ -135,7 +138,10 @@ impl Batcher {
         match &self.spool {
             // The spool may hold an earlier request with the same key.
             Some(spool) if !job.claims.is_empty() && !spool.is_empty() => spool.keep(job),
-            _ => self.jobs.try_send(job).map_err(|_| IngestError::TooBusy)?,
+            _ => {
+                self.jobs.try_send(job).map_err(|_| IngestError::TooBusy)?;
+                self.waiting.rises(&self.jobs);
+            }
         }
         answered.await.unwrap_or(Err(IngestError::Unknown))
     }
@@ -149,12 +155,11 @@ struct Lane {
     losses: Losses,
     store: Store,
     pipeline: Pipeline<Commit>,
-    /// Whether the next commit waits until none is under way.
-    is_held: bool,
+    /// Whether the commit under way was planned, so that none is sent behind it.
+    is_alone: bool,
     pending: Pending,
-    /// Each finds out whether a commit went through. It answers the requests, or returns those that are not stored,
-    /// with the cause.
-    undecided: JoinSet<Option<(Vec<Job>, StoreError)>>,
+    /// Each finds out whether a commit went through. It answers the requests, or returns those that are not stored.
+    undecided: JoinSet<Option<FoundOut>>,
     /// Each answers requests that came too late.
     refusing: JoinSet<()>,
     /// Resolves when events can be stored again.
@@ -162,6 +167,15 @@ struct Lane {
     backoff: Backoff,
     /// When the lane proves that it can store events, unless a commit comes first.
     proves_next: Instant,
+}
+
+/// What turned out not to be stored.
+struct FoundOut {
+    /// Of the commit that failed.
+    jobs: Vec<Job>,
+    cause: StoreError,
+    /// Of those that were sent behind it.
+    behind: Vec<Job>,
 }
 
 /// What a lane does next.
@@ -191,29 +205,28 @@ impl Lane {
 
     /// Waits until there is something to do, and collects the results of the tasks beside the lane.
     async fn wait(&mut self) -> Turn {
-        while let Some(back) = self.undecided.try_join_next() {
-            self.decided(back).await;
-        }
         while let Some(reopened) = self.pending.reopening.try_join_next() {
             self.pending.reopened(reopened.ok());
         }
         while self.refusing.try_join_next().is_some() {}
         if !self.pipeline.is_empty() {
             self.pending.try_ahead();
-            let wanted = if self.is_held { None } else { self.pipeline.wanted(|commit| commit.jobs.len()) };
+            let wanted = self.wanted();
             return tokio::select! {
                 biased;
                 () = self.pipeline.answered() => Turn::Answered,
                 () = self.pending.until_waiting(wanted.unwrap_or(usize::MAX)) => Turn::Commit,
             };
         }
-        self.is_held = false;
+        while let Some(back) = self.undecided.try_join_next() {
+            self.decided(back).await;
+        }
         loop {
             if self.is_to_prove() {
                 return Turn::Prove;
             }
             self.pending.try_ahead();
-            if !self.pending.ready.is_empty() {
+            if self.pending.is_ready() {
                 return Turn::Commit;
             }
             self.pending.refuse_parked();
@@ -243,8 +256,19 @@ impl Lane {
         }
     }
 
+    /// How many jobs have to wait before the next commit is sent behind those under way; none if it waits for them.
+    fn wanted(&self) -> Option<usize> {
+        // What turns out not to be stored goes first.
+        let goes_alone = self.is_alone || self.pending.is_planned() || !self.undecided.is_empty();
+        if goes_alone { None } else { self.pipeline.wanted(|commit| commit.jobs.len()) }
+    }
+
     /// Sends the jobs that wait, behind the commits under way.
     async fn commit(&mut self) {
+        if !self.pipeline.is_empty() && self.wanted().is_none() {
+            return;
+        }
+        self.is_alone = self.pending.is_planned();
         let jobs = self.pending.gather();
         if jobs.is_empty() {
             return;
@@ -256,7 +280,6 @@ impl Lane {
         if self.pipeline.is_empty() {
             self.storing.begins();
         } else if commit.only_moves_sources() {
-            self.is_held = true;
             return self.pending.by_themselves(commit.jobs);
         }
         let sent = tokio::select! {
@@ -545,8 +568,9 @@ impl Lane {
     }
 
     /// Tries jobs again that turned out not to be stored.
-    async fn decided(&mut self, back: Result<Option<(Vec<Job>, StoreError)>, JoinError>) {
-        if let Ok(Some((jobs, cause))) = back {
+    async fn decided(&mut self, back: Result<Option<FoundOut>, JoinError>) {
+        if let Ok(Some(FoundOut { jobs, cause, behind })) = back {
+            self.pending.first(behind);
             self.not_stored(jobs, &cause).await;
         }
     }
@@ -574,14 +598,15 @@ impl Lane {
                         commits.stored(commit.events());
                         commit.jobs.into_iter().for_each(Job::committed);
                     }
-                    let jobs: Vec<Job> = all.flat_map(|commit| commit.jobs).collect();
-                    (!jobs.is_empty()).then_some((jobs, cause))
+                    let jobs = all.next()?.jobs;
+                    Some(FoundOut { jobs, cause, behind: all.flat_map(|commit| commit.jobs).collect() })
                 }
                 Fate::NotStored { cause, loss } => {
                     if let Some(loss) = loss {
                         losses.report(loss).await;
                     }
-                    Some((all.flat_map(|commit| commit.jobs).collect(), cause))
+                    let jobs = all.next()?.jobs;
+                    Some(FoundOut { jobs, cause, behind: all.flat_map(|commit| commit.jobs).collect() })
                 }
                 Fate::Unknown { cause, before } => {
                     losses.look_for(Some(before));

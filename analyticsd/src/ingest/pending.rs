@@ -22,6 +22,7 @@ use crate::{
         job::{Fit, IngestError, Job, Room, answer_all},
         spool::SpoolLane,
     },
+    process::watermark::Watermark,
     telemetry::metrics::ShardMetrics,
 };
 
@@ -49,11 +50,12 @@ pub(crate) struct Reopened {
 /// The requests that wait for a lane's next commits.
 pub(crate) struct Pending {
     pub(crate) queue: mpsc::Receiver<Job>,
+    waiting: Arc<Watermark>,
     pub(crate) is_open: bool,
     /// Taken from the queue, or returned from a commit that did not store them. The oldest come first, or nearly so.
     pub(crate) ready: VecDeque<Job>,
-    /// How many jobs each of the next commits takes. When this is empty, a commit takes all that fit.
-    planned: VecDeque<usize>,
+    /// The jobs of the next commits, each of which takes no others. When this is empty, a commit takes all that fit.
+    planned: VecDeque<VecDeque<Job>>,
     limits: BatcherLimits,
     /// Jobs that wait for hours that are being reopened.
     parked: Vec<Job>,
@@ -71,6 +73,7 @@ pub(crate) struct Pending {
 impl Pending {
     pub(crate) fn new(
         queue: mpsc::Receiver<Job>,
+        waiting: Arc<Watermark>,
         limits: BatcherLimits,
         spool: Option<SpoolLane>,
         reopening_places: Arc<Semaphore>,
@@ -78,6 +81,7 @@ impl Pending {
     ) -> Self {
         Self {
             queue,
+            waiting,
             is_open: true,
             ready: VecDeque::new(),
             planned: VecDeque::new(),
@@ -105,17 +109,25 @@ impl Pending {
     /// taken, they might be put back again and again.
     pub(crate) fn by_themselves(&mut self, jobs: Vec<Job>) {
         if !jobs.is_empty() {
-            self.planned.push_front(jobs.len());
+            self.planned.push_front(jobs.into());
         }
-        self.first(jobs);
     }
 
     /// Puts jobs back at the front, and each of the next commits takes one of them.
     pub(crate) fn each_alone(&mut self, jobs: Vec<Job>) {
-        for _ in &jobs {
-            self.planned.push_front(1);
+        for job in jobs.into_iter().rev() {
+            self.planned.push_front([job].into());
         }
-        self.first(jobs);
+    }
+
+    /// Whether the next commit takes only certain jobs. It has to be the only one under way, so that it meets what it was planned for.
+    pub(crate) fn is_planned(&self) -> bool {
+        !self.planned.is_empty()
+    }
+
+    /// Whether any job waits that the next commit may take.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.is_planned() || !self.ready.is_empty()
     }
 
     /// Takes the jobs of the next commit, up to its limits.
@@ -123,14 +135,15 @@ impl Pending {
         let mut room = Room::new(self.limits.commit_events);
         let mut jobs: Vec<Job> = Vec::new();
         let mut aside = Vec::new();
-        let mut left = self.planned.pop_front().unwrap_or(usize::MAX);
+        let mut planned = self.planned.pop_front();
         let mut followers = 0;
-        while left > 0
-            && aside.len() < MAX_ASIDE
+        while aside.len() < MAX_ASIDE
             && followers < self.limits.queue_length
-            && let Some(job) = self.ready.pop_front().or_else(|| self.queue.try_recv().ok())
+            && let Some(job) = match &mut planned {
+                Some(planned) => planned.pop_front(),
+                None => self.ready.pop_front().or_else(|| self.queue.try_recv().ok()),
+            }
         {
-            left -= 1;
             if job.is_stale() {
                 // A job that was tried already waited for the database, not for its turn.
                 if job.tries > 0 {
@@ -156,12 +169,15 @@ impl Pending {
                 }
                 Fit::SameKey(_) | Fit::OutOfStep => aside.push(job),
                 Fit::Full => {
-                    self.ready.push_front(job);
+                    planned.as_mut().unwrap_or(&mut self.ready).push_front(job);
                     break;
                 }
             }
         }
         self.first(aside);
+        if let Some(left) = planned.filter(|left| !left.is_empty()) {
+            self.planned.push_front(left);
+        }
         jobs
     }
 
@@ -263,11 +279,6 @@ impl Pending {
         job.answer(Err(error));
     }
 
-    /// How many jobs wait for the next commit.
-    pub(crate) fn waiting(&self) -> usize {
-        self.ready.len() + self.queue.len()
-    }
-
     /// Runs while a commit is under way, and refuses the jobs that wait too long behind it.
     pub(crate) async fn refuse_stale(&mut self) -> Infallible {
         loop {
@@ -275,18 +286,27 @@ impl Pending {
         }
     }
 
-    /// The same until so many jobs wait.
+    /// The same until so many jobs wait for the next commit.
     pub(crate) async fn until_waiting(&mut self, wanted: usize) {
-        while self.waiting() < wanted {
+        loop {
             self.refuse_parked();
-            let deadline = self.ready.front().map(Job::deadline).into_iter().chain(self.parked_deadline()).min();
-            // The queue has no way to wait for more than one job. Whoever wants no more leaves the others there.
-            let takes = self.is_open && (self.ready.is_empty() || wanted < usize::MAX);
+            let parked = self.parked_deadline();
+            let planned = self.planned.iter().flatten().map(Job::deadline).min();
+            let deadline = self.ready.front().map(Job::deadline).into_iter().chain(planned).chain(parked).min();
+            if self.is_open && !self.is_ready() {
+                // The first that waits tells when to look again.
+                tokio::select! {
+                    job = self.queue.recv() => match job {
+                        Some(job) => self.ready.push_back(job),
+                        None => self.is_open = false,
+                    },
+                    () = until(deadline) => self.refuse_waiting_too_long(),
+                }
+                continue;
+            }
+            let in_queue = wanted.saturating_sub(self.ready.len());
             tokio::select! {
-                job = self.queue.recv(), if takes => match job {
-                    Some(job) => self.ready.push_back(job),
-                    None => self.is_open = false,
-                },
+                () = self.waiting.reached(&self.queue, in_queue), if wanted < usize::MAX => return,
                 () = until(deadline) => self.refuse_waiting_too_long(),
             }
         }
@@ -294,6 +314,12 @@ impl Pending {
 
     fn refuse_waiting_too_long(&mut self) {
         let mut stale = Vec::new();
+        for planned in &mut self.planned {
+            let (old, rest): (Vec<Job>, _) = std::mem::take(planned).into_iter().partition(Job::is_stale);
+            stale.extend(old);
+            *planned = rest.into();
+        }
+        self.planned.retain(|planned| !planned.is_empty());
         while let Some(job) = self.ready.pop_front().or_else(|| self.queue.try_recv().ok()) {
             if !job.is_stale() {
                 self.ready.push_front(job);

@@ -1,4 +1,5 @@
-//! The operating system: signals, the service manager, open files, and whether the daemon of this machine is healthy.
+//! The operating system (signals, the service manager, open files, and whether the daemon of this machine is healthy), and
+//! what the daemon's tasks need.
 
 pub mod healthcheck;
 pub(crate) mod open_files;
@@ -7,3 +8,4 @@ pub(crate) mod private_files;
 pub(crate) mod service_manager;
 pub(crate) mod signals;
 pub(crate) mod tasks;
+pub(crate) mod watermark;

@@ -18,10 +18,10 @@ use thiserror::Error;
 use tokio::{
     sync::{mpsc, oneshot},
     task::yield_now,
-    time::sleep,
+    time::sleep_until,
 };
 
-use crate::process::tasks::Tasks;
+use crate::process::{tasks::Tasks, watermark::Watermark};
 use crate::telemetry::{
     metrics::{Metrics, Queued, ReadLaneName},
     outage::Outage,
@@ -55,6 +55,7 @@ struct Question {
 /// A queue of queries and the task that answers them.
 pub(crate) struct CountBatcher {
     questions: mpsc::Sender<Question>,
+    waiting: Arc<Watermark>,
 }
 
 impl CountBatcher {
@@ -67,8 +68,9 @@ impl CountBatcher {
         tasks: &Tasks,
     ) -> Self {
         let (questions, queue) = mpsc::channel(queue_length);
-        tasks.spawn_lane(answer_all(shards, queue, queue_length, name, Arc::clone(metrics)));
-        Self { questions }
+        let waiting = Arc::<Watermark>::default();
+        tasks.spawn_lane(answer_all(shards, queue, queue_length, Arc::clone(&waiting), name, Arc::clone(metrics)));
+        Self { questions, waiting }
     }
 
     /// The length of the queue and its limit.
@@ -81,6 +83,7 @@ impl CountBatcher {
     pub(crate) async fn counts(&self, hour: SiteHour) -> Result<HourCounts, ReadError> {
         let (answer, answered) = oneshot::channel();
         self.questions.try_send(Question { hour, answer }).map_err(|_| ReadError::QueueFull)?;
+        self.waiting.rises(&self.questions);
         answered.await.unwrap_or(Err(ReadError::Unavailable(None)))
     }
 }
@@ -89,60 +92,75 @@ async fn answer_all(
     shards: Shards,
     mut queue: mpsc::Receiver<Question>,
     queue_length: usize,
+    waiting: Arc<Watermark>,
     name: ReadLaneName,
     metrics: Arc<Metrics>,
 ) {
     let outage = Outage::default();
     let mut pause = FIRST_PAUSE;
-    let mut waiting: Vec<Question> = Vec::new();
-    let mut is_open = true;
+    // Before it no read begins.
+    let mut not_before = None;
     let mut under_way = FuturesUnordered::new();
-    // How many queries the newest of them answers.
-    let mut newest = 0;
+    // How many queries they answer together.
+    let mut asked = 0;
     loop {
-        if !waiting.is_empty() && (under_way.is_empty() || (under_way.len() < MAX_READS && waiting.len() >= newest)) {
-            // Requests that have arrived but are not parsed yet run first, so that they join this read. Without any this
-            // returns at once.
-            yield_now().await;
-            while waiting.len() < queue_length
-                && let Ok(question) = queue.try_recv()
-            {
-                waiting.push(question);
+        let mut questions = Vec::new();
+        if under_way.is_empty() {
+            until(not_before.take()).await;
+            if queue.recv_many(&mut questions, queue_length).await == 0 {
+                break;
             }
-            newest = waiting.len();
-            under_way.push(read_for(std::mem::take(&mut waiting), &shards, name, &metrics));
-        }
-        let Asked { questions, hours, read: Read { counts, failed } } = tokio::select! {
-            biased;
-            Some(asked) = under_way.next(), if !under_way.is_empty() => asked,
-            received = queue.recv_many(&mut waiting, queue_length), if is_open && waiting.len() < queue_length => {
-                is_open = received > 0;
+        } else {
+            let may_begin = under_way.len() < MAX_READS && not_before.is_none();
+            let over = tokio::select! {
+                biased;
+                over = under_way.next() => over,
+                () = waiting.reached(&queue, asked), if may_begin => None,
+            };
+            if let Some(Asked { questions, hours, read: Read { counts, failed } }) = over {
+                asked -= questions.len();
+                for Question { hour, answer } in questions {
+                    // The answer goes nowhere if the client has hung up.
+                    let away = failed.as_ref().map(|(shard, _)| *shard).filter(|_| shards.len() > 1);
+                    let _ = answer.send(counts.get(&hour).copied().ok_or(ReadError::Unavailable(away)));
+                }
+                match failed {
+                    None => {
+                        pause = FIRST_PAUSE;
+                        if outage.ends() {
+                            tracing::info!(lane = name.name(), "counts can be read again");
+                        }
+                    }
+                    Some((shard, error)) => {
+                        if outage.begins() {
+                            let unread = hours - counts.len();
+                            tracing::error!(%error, lane = name.name(), hours = unread, "{}counts cannot be read; the log says when they can be read again", shards.place(shard));
+                        }
+                        // Most failures cost the database a session.
+                        not_before = Some(Instant::now() + if counts.is_empty() { pause } else { FIRST_PAUSE });
+                        pause = (pause * 2).min(LONGEST_PAUSE);
+                    }
+                }
                 continue;
             }
-            else => break,
-        };
-        for Question { hour, answer } in questions {
-            // The answer goes nowhere if the client has hung up.
-            let away = failed.as_ref().map(|(shard, _)| *shard).filter(|_| shards.len() > 1);
-            let _ = answer.send(counts.get(&hour).copied().ok_or(ReadError::Unavailable(away)));
         }
-        match failed {
-            None => {
-                pause = FIRST_PAUSE;
-                if outage.ends() {
-                    tracing::info!(lane = name.name(), "counts can be read again");
-                }
-            }
-            Some((shard, error)) => {
-                if outage.begins() {
-                    let unread = hours - counts.len();
-                    tracing::error!(%error, lane = name.name(), hours = unread, "{}counts cannot be read; the log says when they can be read again", shards.place(shard));
-                }
-                // Most failures cost the database a session.
-                sleep(if counts.is_empty() { pause } else { FIRST_PAUSE }).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
+        // Requests that have arrived but are not parsed yet run first, so that they join this read. Without any this
+        // returns at once.
+        yield_now().await;
+        while questions.len() < queue_length
+            && let Ok(question) = queue.try_recv()
+        {
+            questions.push(question);
         }
+        asked += questions.len();
+        under_way.push(read_for(questions, &shards, name, &metrics));
+    }
+}
+
+/// Returns at once without a time.
+async fn until(time: Option<Instant>) {
+    if let Some(time) = time {
+        sleep_until(time.into()).await;
     }
 }
 

@@ -145,8 +145,18 @@ async fn a_commit_that_waited_too_long_for_a_lock_is_not_an_outage_and_loses_not
 
 #[tokio::test]
 async fn an_event_that_the_database_refuses_does_not_fail_the_others_of_its_commit() {
+    only_the_refused_event_fails("1").await;
+}
+
+#[tokio::test]
+async fn nor_does_it_fail_the_commits_that_were_sent_behind_its_own() {
+    only_the_refused_event_fails("4").await;
+}
+
+async fn only_the_refused_event_fails(commit_depth: &str) {
     let database = TestDatabase::new(Flavour::Postgres).await;
-    let daemon = Arc::new(Daemon::start(database.url()).await);
+    let arguments = ["--database-url", database.url(), "--commit-depth", commit_depth];
+    let daemon = Arc::new(Daemon::start_with(arguments).await);
     let now = Utc::now();
     assert_eq!(daemon.post(now, "anna", "click").await, StatusCode::NO_CONTENT);
     let poison = "alter table analytics.hour_users add check (user_name <> 'poison')";

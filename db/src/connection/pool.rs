@@ -4,7 +4,7 @@ use std::{
     ops::{Deref, DerefMut},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -42,6 +42,7 @@ pub struct PoolUse {
 /// Opens the connections of a pool, whose sessions are all prepared alike, and by some statements more.
 pub(crate) struct Manager {
     connector: Arc<Connector>,
+    round_trip: Arc<RoundTrip>,
     statement_timeout: Duration,
     more_to_prepare: &'static str,
 }
@@ -50,7 +51,7 @@ pub(crate) struct Manager {
 pub(crate) struct PooledClient {
     client: ClientWrapper,
     skipped_standby: Arc<AtomicBool>,
-    round_trip: Duration,
+    round_trip: Arc<RoundTrip>,
     connector: Arc<Connector>,
     takeovers: Takeovers,
 }
@@ -69,9 +70,9 @@ impl PooledClient {
         self.skipped_standby.swap(false, Ordering::AcqRel)
     }
 
-    /// How long the way to the server and back takes, as it was when the connection was opened.
+    /// How long the way to the server and back takes: the shortest time that any connection of the pool found when it was opened.
     pub(crate) fn round_trip(&self) -> Duration {
-        self.round_trip
+        Duration::from_nanos(self.round_trip.0.load(Ordering::Relaxed))
     }
 
     /// What the server answered counts only if no other one has taken over since the connection was opened.
@@ -113,11 +114,12 @@ impl managed::Manager for Manager {
                 self.more_to_prepare
             );
             connected.batch_execute(&prepare).await?;
-            round_trip(&connected).await
+            self.round_trip.measure(&connected).await
         };
-        let round_trip = prepare.await.map_err(StoreError::of_new_session)?;
+        prepare.await.map_err(StoreError::of_new_session)?;
         let Connected { client, driver, skipped_standby, takeovers, .. } = connected;
         let (client, connector) = (ClientWrapper::new(client, driver.detach()), Arc::clone(&self.connector));
+        let round_trip = Arc::clone(&self.round_trip);
         Ok(PooledClient { client, skipped_standby, round_trip, connector, takeovers })
     }
 
@@ -132,15 +134,19 @@ impl managed::Manager for Manager {
     }
 }
 
-/// The shorter of two, since other work may delay one.
-async fn round_trip(client: &Client) -> Result<Duration, tokio_postgres::Error> {
-    let mut shortest = Duration::MAX;
-    for _ in 0..2 {
-        let began = Instant::now();
-        client.batch_execute("").await?;
-        shortest = shortest.min(began.elapsed());
+/// In nanoseconds. Work on either machine makes it look longer, never shorter.
+struct RoundTrip(AtomicU64);
+
+impl RoundTrip {
+    async fn measure(&self, client: &Client) -> Result<(), tokio_postgres::Error> {
+        for _ in 0..3 {
+            let began = Instant::now();
+            client.batch_execute("").await?;
+            let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            self.0.fetch_min(took, Ordering::Relaxed);
+        }
+        Ok(())
     }
-    Ok(shortest)
 }
 
 /// A pool of at most `max` connections.
@@ -151,7 +157,8 @@ pub(crate) fn pool_of(
     more_to_prepare: &'static str,
 ) -> Pool {
     let connector = Arc::clone(connector);
-    Pool::builder(Manager { connector, statement_timeout: options.statement_timeout, more_to_prepare })
+    let round_trip = Arc::new(RoundTrip(AtomicU64::new(u64::MAX)));
+    Pool::builder(Manager { connector, round_trip, statement_timeout: options.statement_timeout, more_to_prepare })
         .max_size(max)
         .runtime(Runtime::Tokio1)
         .wait_timeout(Some(options.connect_timeout))

@@ -5,7 +5,7 @@ use db::embedded::PostgresBinaries;
 use harness::{Daemon, PrivateServer, ShardServers};
 use tempfile::TempDir;
 
-/// On one machine a daemon sends no commit ahead by itself. With this a fault meets as many under way as there may be.
+/// On one machine a daemon sends no commit ahead by itself. With this others are on their way behind the one that a fault meets.
 const SENDS_AHEAD: [&str; 2] = ["--commit-depth", "4"];
 
 #[derive(Debug, Clone)]

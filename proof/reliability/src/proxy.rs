@@ -269,7 +269,8 @@ impl<'a> Session<'a> {
             }
             b'B' => {
                 let portal = text_at(message.body(), 0).len() + 1;
-                if self.storing.contains(text_at(message.body(), portal)) {
+                // One sent ahead of the answer to this one would otherwise forget the fault.
+                if self.fault.is_none() && self.storing.contains(text_at(message.body(), portal)) {
                     self.fault = self.control.take_fault();
                     if self.fault.is_some() && self.pass_replies().await? == Next::Cut {
                         return Ok(Next::Cut);
