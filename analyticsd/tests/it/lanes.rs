@@ -188,3 +188,38 @@ async fn only_the_refused_event_fails(commit_depth: &str) {
     }
     assert_eq!(daemon.counts(now).await, counts(4, 4, 0));
 }
+
+#[tokio::test]
+async fn two_reads_of_a_lane_are_under_way_and_the_queries_behind_them_are_seen_to_wait() {
+    let database = TestDatabase::new(Flavour::Postgres).await;
+    let arguments = ["--database-url", database.url(), "--admin-listen", "127.0.0.1:0"];
+    let daemon = Arc::new(Daemon::start_with(arguments).await);
+    let now = Utc::now();
+    assert_eq!(daemon.post(now, "anna", "click").await, StatusCode::NO_CONTENT);
+    let mut client = database.client().await;
+    let watcher = database.client().await;
+    let lock = client.transaction().await.unwrap();
+    lock.batch_execute("lock table analytics.hour_counts in access exclusive mode").await.unwrap();
+
+    let mut queries = JoinSet::new();
+    let query = || {
+        let daemon = Arc::clone(&daemon);
+        async move { daemon.get(&format!("/analytics?timestamp={}", now.timestamp_millis())).await.status() }
+    };
+    // The second begins because as many wait as the first answers.
+    for under_way in 1..=2 {
+        queries.spawn(query());
+        until_waiting(&watcher, under_way).await;
+    }
+    for _ in 0..3 {
+        queries.spawn(query());
+    }
+    let waiting = "analyticsd_queue_requests{queue=\"reads_present\"}";
+    while daemon.metric(waiting).await != Some(3.0) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    lock.rollback().await.unwrap();
+    // On a busy machine the first may have been given up meanwhile.
+    assert!(queries.join_all().await.contains(&StatusCode::OK));
+    assert_eq!(daemon.counts(now).await, counts(1, 1, 0));
+}
