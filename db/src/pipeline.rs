@@ -49,7 +49,8 @@ pub struct Answered<B> {
     pub batch: B,
     /// Whether it is stored.
     pub outcome: Result<Ingested, WriteError>,
-    /// Those that were sent behind it, if it was not stored at once: undecided like it, or otherwise certainly not stored. In their order.
+    /// Those that were sent behind it, in their order, if it was not stored at once. The first [`WriteError::undecided_behind`] are undecided like it,
+    /// the others are certainly not stored.
     pub behind: Vec<B>,
     /// How long the database had it, without the time that it took for those before.
     pub took: Duration,

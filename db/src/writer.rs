@@ -28,6 +28,16 @@ pub enum WriteError {
     Undecided(Undecided),
 }
 
+impl WriteError {
+    /// How many of the batches that were sent behind it share its fate, the first ones.
+    pub fn undecided_behind(&self) -> usize {
+        match self {
+            Self::NotStored(_) => 0,
+            Self::Undecided(undecided) => undecided.behind.len(),
+        }
+    }
+}
+
 /// Stores batches of events, one at a time. Each has a row in `analytics.writers` that tells the fate of its last batch.
 pub struct Writer {
     pub(crate) store: Store,

@@ -303,7 +303,7 @@ impl Lane {
     }
 
     /// Answers the jobs of a commit, or sets them aside until they can be stored.
-    async fn conclude(&mut self, Answered { batch, outcome, behind, took }: Answered<Commit>) {
+    async fn conclude(&mut self, Answered { batch, outcome, mut behind, took }: Answered<Commit>) {
         self.ends(match &outcome {
             Ok(_) => None,
             Err(WriteError::NotStored(error)) => Some(error),
@@ -317,11 +317,12 @@ impl Lane {
             self.metrics.database.answered();
         }
         self.losses.look_for(self.pipeline.take_left());
+        let undecided_too = outcome.as_ref().err().map_or(0, WriteError::undecided_behind);
+        // What else was sent behind it was refused for its sake alone.
+        self.pending.first(behind.drain(undecided_too..).flat_map(|commit| commit.jobs).collect());
         if let Err(WriteError::Undecided(undecided)) = outcome {
             return self.find_out(batch, behind, undecided).await;
         }
-        // What was sent behind it was refused for its sake alone.
-        self.pending.first(behind.into_iter().flat_map(|commit| commit.jobs).collect());
         match outcome {
             Ok(Ingested::Stored) => {
                 self.stores();
