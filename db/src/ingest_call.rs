@@ -28,7 +28,7 @@ pub enum Ingested {
     Stored,
     /// Nothing is stored, because of these hours of sites.
     Blocked {
-        /// Settled hours: to be opened with [`Store::reopen`] first.
+        /// Settled hours: to be opened with [`crate::Store::reopen`] first.
         settled: Vec<SiteHour>,
         /// Hours whose raw events are gone, so that no event can be added to them exactly, ever.
         expired: Vec<SiteHour>,
