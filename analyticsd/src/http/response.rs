@@ -21,7 +21,7 @@ pub(crate) fn empty(status: StatusCode) -> Response {
 }
 
 /// A text that is true only now, so no cache may keep it.
-pub(crate) fn text(body: String) -> Response {
+pub(crate) fn text(body: Bytes) -> Response {
     let mut response = Response::new(body.into());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));

@@ -7,12 +7,14 @@
 
 use std::{
     collections::HashMap,
+    fmt::Write,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use db::{Shards, Store, StoreError};
 use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
+use hyper::body::Bytes;
 use model::{HourCounts, SiteHour};
 use thiserror::Error;
 use tokio::{
@@ -47,9 +49,26 @@ pub(crate) enum ReadError {
     Unavailable(Option<usize>),
 }
 
+/// The counts of an hour.
+#[derive(Debug, Clone)]
+pub(crate) struct SharedCounts {
+    pub(crate) counts: HourCounts,
+    /// The same as `GET /analytics` writes them, once for all who ask in one read.
+    pub(crate) text: Bytes,
+}
+
+impl From<HourCounts> for SharedCounts {
+    fn from(counts: HourCounts) -> Self {
+        // Long enough for every answer, so that it never grows.
+        let mut text = String::with_capacity(96);
+        let _ = write!(text, "{counts}");
+        Self { counts, text: text.into() }
+    }
+}
+
 struct Question {
     hour: SiteHour,
-    answer: oneshot::Sender<Result<HourCounts, ReadError>>,
+    answer: oneshot::Sender<Result<SharedCounts, ReadError>>,
 }
 
 /// A queue of queries and the task that answers them.
@@ -80,7 +99,7 @@ impl CountBatcher {
 
     /// Reads the counts of an hour of a site. The answer takes at most the read under way and the next one. The store bounds
     /// both, so no query needs a timer of its own.
-    pub(crate) async fn counts(&self, hour: SiteHour) -> Result<HourCounts, ReadError> {
+    pub(crate) async fn counts(&self, hour: SiteHour) -> Result<SharedCounts, ReadError> {
         let (answer, answered) = oneshot::channel();
         self.questions.try_send(Question { hour, answer }).map_err(|_| ReadError::QueueFull)?;
         self.waiting.rises(&self.questions);
@@ -96,51 +115,27 @@ async fn answer_all(
     name: ReadLaneName,
     metrics: Arc<Metrics>,
 ) {
-    let outage = Outage::default();
-    let mut pause = FIRST_PAUSE;
-    // Before it no read begins.
-    let mut not_before = None;
+    let mut failing = Failing::default();
     let mut under_way = FuturesUnordered::new();
     // How many queries they answer together.
     let mut asked = 0;
     loop {
         let mut questions = Vec::new();
         if under_way.is_empty() {
-            until(not_before.take()).await;
+            failing.over().await;
             if queue.recv_many(&mut questions, queue_length).await == 0 {
                 break;
             }
         } else {
-            let may_begin = under_way.len() < MAX_READS && not_before.is_none();
-            let over = tokio::select! {
+            let may_begin = under_way.len() < MAX_READS && !failing.pauses();
+            let over: Option<Asked> = tokio::select! {
                 biased;
                 over = under_way.next() => over,
                 () = waiting.reached(&queue, asked), if may_begin => None,
             };
-            if let Some(Asked { questions, hours, read: Read { counts, failed } }) = over {
-                asked -= questions.len();
-                for Question { hour, answer } in questions {
-                    // The answer goes nowhere if the client has hung up.
-                    let away = failed.as_ref().map(|(shard, _)| *shard).filter(|_| shards.len() > 1);
-                    let _ = answer.send(counts.get(&hour).copied().ok_or(ReadError::Unavailable(away)));
-                }
-                match failed {
-                    None => {
-                        pause = FIRST_PAUSE;
-                        if outage.ends() {
-                            tracing::info!(lane = name.name(), "counts can be read again");
-                        }
-                    }
-                    Some((shard, error)) => {
-                        if outage.begins() {
-                            let unread = hours - counts.len();
-                            tracing::error!(%error, lane = name.name(), hours = unread, "{}counts cannot be read; the log says when they can be read again", shards.place(shard));
-                        }
-                        // Most failures cost the database a session.
-                        not_before = Some(Instant::now() + if counts.is_empty() { pause } else { FIRST_PAUSE });
-                        pause = (pause * 2).min(LONGEST_PAUSE);
-                    }
-                }
+            if let Some(over) = over {
+                asked -= over.questions.len();
+                failing.note(over.answer(&shards), &shards, name);
                 continue;
             }
         }
@@ -157,11 +152,63 @@ async fn answer_all(
     }
 }
 
-/// Returns at once without a time.
-async fn until(time: Option<Instant>) {
-    if let Some(time) = time {
-        sleep_until(time.into()).await;
+/// What a lane knows of reads that failed.
+struct Failing {
+    outage: Outage,
+    /// After the next failure.
+    pause: Duration,
+    /// Before it no read begins.
+    not_before: Option<Instant>,
+}
+
+impl Default for Failing {
+    fn default() -> Self {
+        Self { outage: Outage::default(), pause: FIRST_PAUSE, not_before: None }
     }
+}
+
+impl Failing {
+    /// Whether the next read has to wait for those under way, and then for a pause.
+    fn pauses(&self) -> bool {
+        self.not_before.is_some()
+    }
+
+    /// Waits until the next read may begin.
+    async fn over(&mut self) {
+        if let Some(time) = self.not_before.take() {
+            sleep_until(time.into()).await;
+        }
+    }
+
+    fn note(&mut self, outcome: Result<(), Failed>, shards: &Shards, lane: ReadLaneName) {
+        let lane = lane.name();
+        match outcome {
+            Ok(()) => {
+                self.pause = FIRST_PAUSE;
+                if self.outage.ends() {
+                    tracing::info!(lane, "counts can be read again");
+                }
+            }
+            Err(Failed { shard, error, unread, is_all }) => {
+                if self.outage.begins() {
+                    tracing::error!(%error, lane, hours = unread, "{}counts cannot be read; the log says when they can be read again", shards.place(shard));
+                }
+                // Most failures cost the database a session.
+                self.not_before = Some(Instant::now() + if is_all { self.pause } else { FIRST_PAUSE });
+                self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+}
+
+/// Why hours were not read.
+struct Failed {
+    shard: usize,
+    error: StoreError,
+    /// How many.
+    unread: usize,
+    /// Whether none was read.
+    is_all: bool,
 }
 
 /// Questions, and the read that answers them.
@@ -170,6 +217,25 @@ struct Asked {
     /// How many different ones they ask for.
     hours: usize,
     read: Read,
+}
+
+impl Asked {
+    fn answer(self, shards: &Shards) -> Result<(), Failed> {
+        let Self { questions, hours, read: Read { counts, failed } } = self;
+        let away = failed.as_ref().map(|(shard, _)| *shard).filter(|_| shards.len() > 1);
+        // Most ask for the hour of the one before.
+        let mut last: Option<(SiteHour, SharedCounts)> = None;
+        for Question { hour, answer } in questions {
+            if last.as_ref().is_none_or(|(of, _)| *of != hour) {
+                last = counts.get(&hour).map(|&counts| (hour, SharedCounts::from(counts)));
+            }
+            let counted = last.as_ref().map(|(_, counted)| counted.clone());
+            // The answer goes nowhere if the client has hung up.
+            let _ = answer.send(counted.ok_or(ReadError::Unavailable(away)));
+        }
+        let (unread, is_all) = (hours - counts.len(), counts.is_empty());
+        failed.map_or(Ok(()), |(shard, error)| Err(Failed { shard, error, unread, is_all }))
+    }
 }
 
 async fn read_for(questions: Vec<Question>, shards: &Shards, name: ReadLaneName, metrics: &Metrics) -> Asked {

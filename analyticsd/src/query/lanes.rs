@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use db::Shards;
-use model::{HourCounts, SiteHour};
+use model::SiteHour;
 
 use crate::{
     ingest::shard_lanes::is_present,
     process::tasks::Tasks,
-    query::counts::{CountBatcher, ReadError},
+    query::counts::{CountBatcher, ReadError, SharedCounts},
     telemetry::metrics::{Metrics, Queued, ReadLaneName},
 };
 
@@ -40,7 +40,7 @@ impl CountLanes {
     }
 
     /// The exact counts of an hour of a site, including every event that was acknowledged before the call.
-    pub(crate) async fn counts(&self, hour: SiteHour) -> Result<HourCounts, ReadError> {
+    pub(crate) async fn counts(&self, hour: SiteHour) -> Result<SharedCounts, ReadError> {
         let lane = if is_present(hour.hour) { &self.present } else { &self.past };
         lane.counts(hour).await
     }

@@ -115,7 +115,7 @@ impl Live {
         };
         match before {
             View::Counts { current: (hour, _), .. } if hour != current.0 => {
-                let ended = self.lanes.counts(SiteHour { hour, site }).await.ok().map(|counts| (hour, counts));
+                let ended = self.lanes.counts(SiteHour { hour, site }).await.ok().map(|it| (hour, it.counts));
                 View::Counts { ended, current }
             }
             View::Counts { ended, .. } => View::Counts { ended, current },
@@ -127,7 +127,7 @@ impl Live {
     async fn current(&self, site: SiteId) -> Result<Counted, Option<usize>> {
         let hour = Hour::containing(Timestamp::now());
         match self.lanes.counts(SiteHour { hour, site }).await {
-            Ok(counts) => Ok((hour, counts)),
+            Ok(it) => Ok((hour, it.counts)),
             Err(ReadError::Unavailable(shard)) => Err(shard),
             Err(ReadError::QueueFull) => Err(None),
         }

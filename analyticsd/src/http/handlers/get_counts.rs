@@ -1,4 +1,4 @@
-use std::{fmt::Write, sync::Arc};
+use std::sync::Arc;
 
 use model::SiteHour;
 use warp::reply::Response;
@@ -33,8 +33,5 @@ pub(crate) async fn get_counts(
     };
     let site = sites.to_read(name.as_ref())?;
     let counts = lanes.counts(SiteHour { hour, site }).await?;
-    // Long enough for every answer, so that it never grows.
-    let mut text = String::with_capacity(96);
-    let _ = write!(text, "{counts}");
-    Ok(response::text(text))
+    Ok(response::text(counts.text))
 }

@@ -13,7 +13,7 @@ use crate::{
     responses((status = 200, description = "It is alive", body = String, content_type = "text/plain; charset=utf-8", example = "ok\n"))
 )]
 pub(crate) fn healthz() -> Response {
-    response::text("ok\n".to_owned())
+    response::text("ok\n".into())
 }
 
 /// `GET /readyz`: events can be stored, the database answers and its schema is the one that this build knows. Of several
@@ -26,5 +26,5 @@ pub(crate) fn healthz() -> Response {
     )
 )]
 pub(crate) async fn readyz(readiness: Arc<Readiness>) -> Result<Response, ApiError> {
-    Ok(response::text(readiness.ask().await.map_err(ApiError::NotReady)?))
+    Ok(response::text(readiness.ask().await.map_err(ApiError::NotReady)?.into()))
 }
