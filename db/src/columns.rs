@@ -1,4 +1,7 @@
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::SystemTime,
+};
 
 use chrono::{DateTime, Utc};
 use model::{EventKind, Hour, SiteEvent, SiteHour, SiteId};
@@ -8,7 +11,8 @@ use crate::known_visitors::KnownVisitors;
 /// A batch of events as the arrays that the function `ingest` takes; see there for their order.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Columns<'a> {
-    pub(crate) times: Vec<DateTime<Utc>>,
+    /// Not chrono's, whose calendar each event would pay for.
+    pub(crate) times: Vec<SystemTime>,
     pub(crate) sites: SiteColumn,
     pub(crate) users: Vec<&'a str>,
     pub(crate) clicks: Vec<bool>,
@@ -44,31 +48,43 @@ impl SiteColumn {
     }
 }
 
+/// What a batch adds to an hour of a site.
+struct OfHour<'a> {
+    clicks: i64,
+    impressions: i64,
+    /// Who is known to be counted in it.
+    known: Option<&'a HashSet<Box<str>>>,
+}
+
 impl<'a> Columns<'a> {
     /// Those who are known to be counted in their hour are left out of who was seen.
     pub(crate) fn of(events: impl IntoIterator<Item = &'a SiteEvent>, known: &KnownVisitors) -> Self {
         let mut columns = Self::default();
         let mut sites = Vec::new();
-        let mut sums: BTreeMap<SiteHour, (i64, i64)> = BTreeMap::new();
+        let mut hours: BTreeMap<SiteHour, OfHour> = BTreeMap::new();
         let mut seen: Vec<(Hour, &str, SiteId)> = Vec::new();
         for of_site in events {
             let (SiteEvent { site, event }, site_hour) = (of_site, of_site.site_hour());
-            let (clicks, impressions) = sums.entry(site_hour).or_default();
+            let of_hour = hours.entry(site_hour).or_insert_with(|| OfHour {
+                clicks: 0,
+                impressions: 0,
+                known: known.of(site_hour),
+            });
             match event.kind {
-                EventKind::Click => *clicks += 1,
-                EventKind::Impression => *impressions += 1,
+                EventKind::Click => of_hour.clicks += 1,
+                EventKind::Impression => of_hour.impressions += 1,
             }
-            if !known.contains(site_hour, event.user.as_str()) {
+            if !of_hour.known.is_some_and(|users| users.contains(event.user.as_str())) {
                 seen.push((site_hour.hour, event.user.as_str(), *site));
             }
-            columns.times.push(event.at.to_utc());
+            columns.times.push(SystemTime::from(event.at));
             sites.push(*site);
             columns.users.push(event.user.as_str());
             columns.clicks.push(event.kind == EventKind::Click);
         }
         columns.sites = sites.into_iter().collect();
-        columns.hour_sites = sums.keys().map(|site_hour| site_hour.site).collect();
-        for (SiteHour { hour, .. }, (clicks, impressions)) in sums {
+        columns.hour_sites = hours.keys().map(|site_hour| site_hour.site).collect();
+        for (SiteHour { hour, .. }, OfHour { clicks, impressions, .. }) in hours {
             columns.hours.push(hour.start().to_utc());
             columns.hour_clicks.push(clicks);
             columns.hour_impressions.push(impressions);
@@ -85,9 +101,11 @@ impl<'a> Columns<'a> {
     }
 
     /// Who the database is asked to add, and to which hour of which site.
-    pub(crate) fn seen(&self) -> impl Iterator<Item = (DateTime<Utc>, SiteId, &'a str)> {
+    pub(crate) fn seen(&self) -> impl Iterator<Item = (SiteHour, &'a str)> {
         let users = self.seen_hours.iter().zip(&self.seen_users).enumerate();
-        users.map(|(place, (&hour, &user))| (hour, self.seen_sites.at(place), user))
+        users.filter_map(|(place, (&hour, &user))| {
+            Some((SiteHour { hour: Hour::starting_at(hour)?, site: self.seen_sites.at(place) }, user))
+        })
     }
 }
 
@@ -106,8 +124,8 @@ mod tests {
         SiteEvent { site: SiteId::new(site).unwrap(), event }
     }
 
-    fn millis(times: &[DateTime<Utc>]) -> Vec<i64> {
-        times.iter().map(DateTime::timestamp_millis).collect()
+    fn millis<T: Copy + Into<DateTime<Utc>>>(times: &[T]) -> Vec<i64> {
+        times.iter().map(|&time| time.into().timestamp_millis()).collect()
     }
 
     #[test]
@@ -146,7 +164,8 @@ mod tests {
         assert_eq!(columns.sites, SiteColumn(Some(vec![7, 0, 7, 7, 7])));
         assert_eq!((millis(&columns.hours), &columns.hour_sites), (vec![0, 0, HOUR], &SiteColumn(Some(vec![0, 7, 7]))));
         assert_eq!((&*columns.hour_clicks, &*columns.hour_impressions), (&[1, 3, 0][..], &[0, 0, 1][..]));
-        let seen: Vec<_> = columns.seen().map(|(hour, site, user)| (millis(&[hour])[0], user, site.number())).collect();
+        let seen: Vec<_> =
+            columns.seen().map(|(it, user)| (it.hour.start().millis(), user, it.site.number())).collect();
         assert_eq!(seen, [(0, "a", 7), (0, "b", 0), (0, "b", 7), (HOUR, "b", 7)]);
     }
 }

@@ -1,7 +1,6 @@
 use std::collections::{HashMap, HashSet};
 
-use chrono::{DateTime, Utc};
-use model::{SiteHour, SiteId};
+use model::SiteHour;
 
 /// Who a writer was told is committed among the users of an hour of a site, so that it need not ask the database to look for them again. See the
 /// migration `writer_stands` for why that stays true for as long as the writer's row stands where its last batch left it.
@@ -9,7 +8,7 @@ use model::{SiteHour, SiteId};
 /// Most visitors of a busy hour come more than once, and looking one up costs the database as much as everything else about an event.
 #[derive(Debug, Default)]
 pub(crate) struct KnownVisitors {
-    hours: HashMap<(DateTime<Utc>, SiteId), HashSet<Box<str>>>,
+    hours: HashMap<SiteHour, HashSet<Box<str>>>,
     bytes: usize,
 }
 
@@ -21,17 +20,18 @@ impl KnownVisitors {
     /// What a name takes besides its own bytes: its place in the set, at most, and what the allocator adds.
     const OVERHEAD: usize = 56;
 
-    pub(crate) fn contains(&self, SiteHour { hour, site }: SiteHour, user: &str) -> bool {
-        self.hours.get(&(hour.start().to_utc(), site)).is_some_and(|users| users.contains(user))
+    /// Those of an hour of a site; none of whom nobody is known.
+    pub(crate) fn of(&self, site_hour: SiteHour) -> Option<&HashSet<Box<str>>> {
+        self.hours.get(&site_hour)
     }
 
     /// Remembers who was seen in which hour of which site in a batch that is committed.
-    pub(crate) fn add<'a>(&mut self, seen: impl IntoIterator<Item = (DateTime<Utc>, SiteId, &'a str)>) {
-        for (hour, site, user) in seen {
+    pub(crate) fn add<'a>(&mut self, seen: impl IntoIterator<Item = (SiteHour, &'a str)>) {
+        for (site_hour, user) in seen {
             if self.bytes + Self::OF_AN_HOUR + Self::OVERHEAD + user.len() > Self::MAX_BYTES {
                 self.clear();
             }
-            let users = self.hours.entry((hour, site)).or_default();
+            let users = self.hours.entry(site_hour).or_default();
             if users.is_empty() {
                 self.bytes += Self::OF_AN_HOUR;
             }
@@ -59,6 +59,10 @@ mod tests {
         SiteEvent { site: SiteId::new(site).unwrap(), event }
     }
 
+    fn contains(known: &KnownVisitors, event: &SiteEvent) -> bool {
+        known.of(event.site_hour()).is_some_and(|users| users.contains(event.event.user.as_str()))
+    }
+
     #[test]
     fn a_visitor_is_known_in_the_hour_and_the_site_in_which_they_were_stored_and_in_no_other() {
         let stored = [event(0, 0, "anna"), event(0, 3_600_000, "ben"), event(7, 0, "carl")];
@@ -82,10 +86,10 @@ mod tests {
             };
             for event in (0..KnownVisitors::MAX_BYTES / each).map(of) {
                 known.add(Columns::of([&event], &KnownVisitors::default()).seen());
-                assert!(known.contains(event.site_hour(), event.event.user.as_str()));
+                assert!(contains(&known, &event));
                 assert!(known.bytes <= KnownVisitors::MAX_BYTES);
             }
-            assert!(!known.contains(of(0).site_hour(), "0"), "all were forgotten on the way");
+            assert!(!contains(&known, &of(0)), "all were forgotten on the way");
         }
     }
 }

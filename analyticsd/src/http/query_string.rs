@@ -8,7 +8,7 @@ use model::{
     SourcePosition, Step, TimeUnit, Timestamp, UserName,
     query_string::{Parameters, given_twice},
 };
-use warp::http::{HeaderMap, HeaderValue};
+use warp::http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{
     accept::{CSV, JSON, prefers},
@@ -286,7 +286,9 @@ enum KeyHeader {
 impl KeyHeader {
     /// `None` without this header.
     fn of(headers: &HeaderMap) -> Option<Self> {
-        let mut values = headers.get_all(IdempotencyKey::HEADER).iter();
+        // As a text it would be parsed for each request.
+        const NAME: HeaderName = HeaderName::from_static(IdempotencyKey::HEADER);
+        let mut values = headers.get_all(&NAME).iter();
         let first = values.next()?;
         Some(if values.next().is_none() { Self::Once(first.clone()) } else { Self::Repeated })
     }

@@ -129,12 +129,22 @@ impl Batcher {
     /// Stores events, all or nothing; when this returns [`Accepted::Committed`] they are committed.
     ///
     /// `share` is the request's part of the body budget. It is returned with the answer, also when the client is gone.
-    pub(crate) async fn store(
+    ///
+    /// They are queued at once: a future that had them first would be as large as they are, and so would each that awaits it.
+    pub(crate) fn store(
         &self,
         submission: Submission,
         share: Option<Arc<BodyShare>>,
-    ) -> Result<Accepted, IngestError> {
+    ) -> impl Future<Output = Result<Accepted, IngestError>> + use<> {
         let (job, answered) = Job::new(submission, share);
+        let queued = self.queue(job);
+        async move {
+            queued?;
+            answered.await.unwrap_or(Err(IngestError::Unknown))
+        }
+    }
+
+    fn queue(&self, job: Job) -> Result<(), IngestError> {
         match &self.spool {
             // The spool may hold an earlier request with the same key.
             Some(spool) if !job.claims.is_empty() && !spool.is_empty() => spool.keep(job),
@@ -143,7 +153,7 @@ impl Batcher {
                 self.waiting.rises(&self.jobs);
             }
         }
-        answered.await.unwrap_or(Err(IngestError::Unknown))
+        Ok(())
     }
 }
 
@@ -281,6 +291,8 @@ impl Lane {
             self.storing.begins();
         } else if commit.only_moves_sources() {
             return self.pending.by_themselves(commit.jobs);
+        } else {
+            self.commits.sent_ahead();
         }
         let sent = tokio::select! {
             biased;

@@ -15,7 +15,7 @@ pub(crate) struct Commit {
 impl Commit {
     pub(crate) fn of(jobs: Vec<Job>) -> Self {
         let claims = jobs.iter().flat_map(|job| &job.claims).cloned().collect();
-        let steps = SourceStep::joined(jobs.iter().filter_map(|job| job.submission.step.as_ref()));
+        let steps = SourceStep::joined(jobs.iter().filter_map(|job| job.submission.step.as_deref()));
         Self { jobs, claims, steps }
     }
 

@@ -188,8 +188,8 @@ impl Job {
         self.arrived + LONGEST_WAIT
     }
 
-    pub(crate) fn is_stale(&self) -> bool {
-        self.arrived.elapsed() >= LONGEST_WAIT
+    pub(crate) fn is_stale(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.arrived) >= LONGEST_WAIT
     }
 
     /// Its first event that lies in one of these hours.

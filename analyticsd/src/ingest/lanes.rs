@@ -74,16 +74,19 @@ impl EventLanes {
     }
 
     /// Stores one event, under a key if one is given; when this returns [`Accepted::Committed`] it is committed.
-    pub(crate) async fn store_one(
+    pub(crate) fn store_one(
         &self,
         event: SiteEvent,
         key: Option<IdempotencyKey>,
-    ) -> Result<Accepted, IngestError> {
+    ) -> impl Future<Output = Result<Accepted, IngestError>> {
         let shard = self.stores.count().shard_of(&event.event.user);
-        self.shards[shard].store_one(event, key).await.map_err(|error| match error {
-            IngestError::Unavailable if self.shards.len() > 1 => IngestError::ShardUnavailable(shard),
-            other => other,
-        })
+        let stored = self.shards[shard].store_one(event, key);
+        async move {
+            stored.await.map_err(|error| match error {
+                IngestError::Unavailable if self.shards.len() > 1 => IngestError::ShardUnavailable(shard),
+                other => other,
+            })
+        }
     }
 
     /// Stores a batch; when this returns [`Accepted::Committed`] it is committed. `share` is the memory that it has of

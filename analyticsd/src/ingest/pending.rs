@@ -133,7 +133,9 @@ impl Pending {
     /// Takes the jobs of the next commit, up to its limits.
     pub(crate) fn gather(&mut self) -> Vec<Job> {
         let mut room = Room::new(self.limits.commit_events);
-        let mut jobs: Vec<Job> = Vec::new();
+        let now = Instant::now();
+        let waiting = self.ready.len() + self.queue.len();
+        let mut jobs: Vec<Job> = Vec::with_capacity(waiting.min(self.limits.commit_events));
         let mut aside = Vec::new();
         let mut planned = self.planned.pop_front();
         let mut followers = 0;
@@ -144,7 +146,7 @@ impl Pending {
                 None => self.ready.pop_front().or_else(|| self.queue.try_recv().ok()),
             }
         {
-            if job.is_stale() {
+            if job.is_stale(now) {
                 // A job that was tried already waited for the database, not for its turn.
                 if job.tries > 0 {
                     self.refuse(vec![job]);
@@ -205,7 +207,8 @@ impl Pending {
     /// Resumes all jobs that wait for their sources, if it is time to.
     pub(crate) fn try_ahead(&mut self) {
         if !self.ahead.is_empty() && Instant::now() >= self.tries_ahead_at {
-            let steps: Vec<SourceStep> = self.ahead.iter().filter_map(|job| job.submission.step.clone()).collect();
+            let steps: Vec<SourceStep> =
+                self.ahead.iter().filter_map(|job| job.submission.step.as_deref().cloned()).collect();
             self.sources_moved(&steps);
         }
     }
@@ -261,11 +264,12 @@ impl Pending {
     }
 
     pub(crate) fn refuse_parked(&mut self) {
-        let stale: Vec<Job> = self.parked.extract_if(.., |job| job.is_stale()).collect();
+        let now = Instant::now();
+        let stale: Vec<Job> = self.parked.extract_if(.., |job| job.is_stale(now)).collect();
         for job in stale {
             self.refuse_waiting(job);
         }
-        for job in self.ahead.extract_if(.., |job| job.is_stale()) {
+        for job in self.ahead.extract_if(.., |job| job.is_stale(now)) {
             job.not_reached();
         }
     }
@@ -313,15 +317,15 @@ impl Pending {
     }
 
     fn refuse_waiting_too_long(&mut self) {
-        let mut stale = Vec::new();
+        let (now, mut stale) = (Instant::now(), Vec::new());
         for planned in &mut self.planned {
-            let (old, rest): (Vec<Job>, _) = std::mem::take(planned).into_iter().partition(Job::is_stale);
+            let (old, rest): (Vec<Job>, _) = std::mem::take(planned).into_iter().partition(|job| job.is_stale(now));
             stale.extend(old);
             *planned = rest.into();
         }
         self.planned.retain(|planned| !planned.is_empty());
         while let Some(job) = self.ready.pop_front().or_else(|| self.queue.try_recv().ok()) {
-            if !job.is_stale() {
+            if !job.is_stale(now) {
                 self.ready.push_front(job);
                 break;
             }

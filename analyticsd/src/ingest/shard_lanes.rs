@@ -100,17 +100,17 @@ impl ShardLanes {
     }
 
     /// Stores one event, under a key if one is given; when this returns [`Accepted::Committed`] it is committed.
-    pub(crate) async fn store_one(
+    pub(crate) fn store_one(
         &self,
         event: SiteEvent,
         key: Option<IdempotencyKey>,
-    ) -> Result<Accepted, IngestError> {
+    ) -> impl Future<Output = Result<Accepted, IngestError>> + use<> {
         let lane = match key {
             Some(_) => &self.keyed_events,
             None if is_present(event.event.hour()) => &self.present_events,
             None => &self.past_events,
         };
-        lane.store(Submission::new(vec![event], key), None).await
+        lane.store(Submission::new(vec![event], key), None)
     }
 
     /// Stores a batch, all or nothing; when this returns [`Accepted::Committed`] it is committed. `share` is the memory that it has of

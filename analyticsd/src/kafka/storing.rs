@@ -192,7 +192,8 @@ impl Storing {
         }
         let last = &messages[read - 1];
         let to = SourcePosition { position: last.end(), check: Some(last.check()) };
-        submission.step = Some(SourceStep { site: SITE, source: source.clone(), from: from.clone(), to: to.clone() });
+        let step = SourceStep { site: SITE, source: source.clone(), from: from.clone(), to: to.clone() };
+        submission.step = Some(Box::new(step));
         let events = submission.events.len();
         let stored = self.services.events.store_batch(submission, None).await;
         match stored.map_err(IngestError::cause) {

@@ -155,7 +155,8 @@ async fn nor_does_it_fail_the_commits_that_were_sent_behind_its_own() {
 
 async fn only_the_refused_event_fails(commit_depth: &str) {
     let database = TestDatabase::new(Flavour::Postgres).await;
-    let arguments = ["--database-url", database.url(), "--commit-depth", commit_depth];
+    let arguments =
+        ["--database-url", database.url(), "--commit-depth", commit_depth, "--admin-listen", "127.0.0.1:0"];
     let daemon = Arc::new(Daemon::start_with(arguments).await);
     let now = Utc::now();
     assert_eq!(daemon.post(now, "anna", "click").await, StatusCode::NO_CONTENT);
@@ -180,6 +181,14 @@ async fn only_the_refused_event_fails(commit_depth: &str) {
     // By then they have most likely arrived too. One that has not is stored by itself, which shows less but is correct
     // as well.
     assert_eq!(daemon.get("/healthz").await.status(), StatusCode::OK);
+    let sent_ahead = async || daemon.metric("analyticsd_commits_sent_ahead_total{lane=\"present\"}").await;
+    if commit_depth == "1" {
+        assert_eq!(sent_ahead().await, Some(0.0));
+    } else {
+        while sent_ahead().await.is_none_or(|commits| commits < 1.0) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
     lock.rollback().await.unwrap();
 
     for (user, status) in requests.join_all().await {

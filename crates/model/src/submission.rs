@@ -9,8 +9,9 @@ pub struct Submission {
     pub events: Vec<SiteEvent>,
     /// The events with idempotency keys. The ranges do not overlap.
     pub keyed: Vec<Keyed>,
-    /// The part of a source that the events are from, if they are.
-    pub step: Option<SourceStep>,
+    /// The part of a source that the events are from, if they are. In a box, since every event would carry the room of
+    /// what only batches have.
+    pub step: Option<Box<SourceStep>>,
 }
 
 /// Events of a [`Submission`] that are stored once in each hour of their sites, however often they are sent.

@@ -1,3 +1,5 @@
+use std::time::{Duration, SystemTime};
+
 use chrono::{DateTime, Utc};
 
 use crate::InvalidInput;
@@ -73,6 +75,12 @@ impl Timestamp {
 
     fn invalid(fault: &str) -> InvalidInput {
         InvalidInput { parameter: Self::PARAMETER, fault: fault.to_owned(), accepted: Self::ACCEPTED }
+    }
+}
+
+impl From<Timestamp> for SystemTime {
+    fn from(at: Timestamp) -> Self {
+        Self::UNIX_EPOCH + Duration::from_millis(at.0.unsigned_abs())
     }
 }
 

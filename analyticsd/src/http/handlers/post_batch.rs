@@ -107,7 +107,7 @@ where
     }
     if let Some((source, from, to)) = step {
         let site = request_sites.of_source(site.as_ref()).await?;
-        batch.step = Some(SourceStep { site, source, from, to });
+        batch.step = Some(Box::new(SourceStep { site, source, from, to }));
     } else if batch.events.is_empty() {
         return Ok(response::empty(StatusCode::NO_CONTENT));
     }

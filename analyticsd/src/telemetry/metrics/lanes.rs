@@ -71,6 +71,7 @@ pub(crate) struct LaneCommits {
     events: Histogram,
     seconds: Histogram,
     outcomes: [Counter; CommitOutcome::ALL.len()],
+    ahead: Counter,
     clicks: Counter,
     impressions: Counter,
     repeated: Counter,
@@ -83,6 +84,7 @@ impl LaneCommits {
             events: Histogram::of_events(),
             seconds: Histogram::of_seconds(),
             outcomes: array::from_fn(|_| Counter::default()),
+            ahead: Counter::default(),
             clicks: Counter::default(),
             impressions: Counter::default(),
             repeated: Counter::default(),
@@ -94,6 +96,11 @@ impl LaneCommits {
     pub(crate) fn tried(&self, outcome: CommitOutcome, took: Duration) {
         self.outcomes[outcome as usize].add(1);
         self.seconds.observe_time(took);
+    }
+
+    /// Counts a commit that was sent while others were under way.
+    pub(crate) fn sent_ahead(&self) {
+        self.ahead.add(1);
     }
 
     /// Counts the events of one commit.
@@ -153,6 +160,11 @@ impl Commits {
                     outcomes.map(move |(outcome, count)| (vec![("lane", lane), ("outcome", outcome)], count.get()))
                 })
             }),
+        )?;
+        sink.counter(
+            "analyticsd_commits_sent_ahead",
+            "Commits that were sent before the one before them was over",
+            shards.series(|it| it.commits.lanes().map(|(lane, commits)| (vec![("lane", lane)], commits.ahead.get()))),
         )?;
         sink.counter(
             "analyticsd_events_stored",
