@@ -110,9 +110,9 @@ bench-check: ## measure beside an earlier commit for some minutes, and fail if t
 	$(CARGO) build --release --package analyticsd --package analytics-cli --package bench
 	target/release/bench --quick --against "$(AGAINST)" $(if $(POSTGRES_BIN),--postgres-bin $(POSTGRES_BIN))
 
-instructions: ## count the daemon's instructions for one GET, which tells small changes apart (needs valgrind and wrk)
-	$(CARGO) build --release --package analyticsd --package analytics-cli
-	scripts/instructions target/release/analyticsd target/release/analytics-cli
+instructions: ## count the daemon's instructions for one GET and one POST, which tells small changes apart (needs valgrind and wrk)
+	$(CARGO) build --release --package analyticsd --package analytics-cli --package bench
+	scripts/instructions target/release/analyticsd target/release/analytics-cli target/release/bench
 
 bench-chunks: ## compare chunk intervals and indexes on an empty TimescaleDB database: DATABASE_URL=… make bench-chunks
 	psql --no-psqlrc --quiet --file db/benches/chunks.sql "$(DATABASE_URL)"
