@@ -155,8 +155,7 @@ async fn nor_does_it_fail_the_commits_that_were_sent_behind_its_own() {
 
 async fn only_the_refused_event_fails(commit_depth: &str) {
     let database = TestDatabase::new(Flavour::Postgres).await;
-    let arguments =
-        ["--database-url", database.url(), "--commit-depth", commit_depth, "--admin-listen", "127.0.0.1:0"];
+    let arguments = ["--database-url", database.url(), "--commit-depth", commit_depth, "--admin-listen", "127.0.0.1:0"];
     let daemon = Arc::new(Daemon::start_with(arguments).await);
     let now = Utc::now();
     assert_eq!(daemon.post(now, "anna", "click").await, StatusCode::NO_CONTENT);

@@ -103,8 +103,9 @@ async fn one_late_event_is_found_though_those_of_many_users_are_on_their_way() {
     for arguments in [
         &["--users", "64", "--run-time", "1min"][..],
         &["--users", "64", "--run-time", "1min", "--batch-share", "0.5", "--pixel-share", "0.5", "--script-share", "1"],
-        &["--users", "64", "--stages", "1s:2000,1min:2000"],
-        &["--find-capacity", "--capacity-from", "2000"],
+        // Rates that a busy machine makes too: behind its own answers the generator could prove nothing.
+        &["--users", "64", "--stages", "1s:500,1min:500"],
+        &["--find-capacity", "--capacity-from", "500"],
         &["--compare-host", &other.url, "--max-p50-ratio", "100"],
     ] {
         let liar = Liar::start(Lie::DelaysOne(500)).await;

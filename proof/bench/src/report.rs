@@ -344,6 +344,7 @@ mod tests {
     fn what_is_no_rate_stands_below_the_rates_of_its_part() {
         let mut report = stored();
         report.plan.parts = vec![Part::Reads, Part::Ranges];
+        report.measurements.retain(|measurement| measurement.subject.part == Part::Reads);
         report.figures = vec![Figure::new(Part::Ranges, "set".to_owned(), "bytes", vec![1.0, 4.0, 2.0])];
         let report = report.to_string();
         assert!(report.contains(" ---: |\n\n| | |\n| --- | ---: |\n| set | 2.00 bytes |\n"), "{report}");
@@ -354,6 +355,7 @@ mod tests {
     fn the_page_has_the_stored_run() {
         let report = stored().to_string();
         assert!(include_str!("../../../docs/performance.md").contains(&report), "{report}");
-        assert!(report.lines().all(|line| line.chars().count() <= 120), "{report}");
+        let mut prose = report.lines().filter(|line| !line.starts_with('|'));
+        assert!(prose.all(|line| line.chars().count() <= 100), "{report}");
     }
 }
