@@ -122,7 +122,7 @@ async fn answer_all(
     loop {
         let mut questions = Vec::new();
         if under_way.is_empty() {
-            failing.over().await;
+            failing.until_over().await;
             if queue.recv_many(&mut questions, queue_length).await == 0 {
                 break;
             }
@@ -174,7 +174,7 @@ impl Failing {
     }
 
     /// Waits until the next read may begin.
-    async fn over(&mut self) {
+    async fn until_over(&mut self) {
         if let Some(time) = self.not_before.take() {
             sleep_until(time.into()).await;
         }

@@ -10,7 +10,7 @@ use crate::InvalidInput;
 pub struct Parameters<'a>(Vec<(&'a str, &'a str)>);
 
 impl<'a> Parameters<'a> {
-    /// Every request is cut twice, and is short: to look for a byte at a time takes a third of what [`str::split`] takes.
+    /// Every request is cut twice, and is short: to look for a byte at a time takes half of what [`str::split`] takes.
     pub fn of(query: &'a str) -> Self {
         let mut pairs = Vec::with_capacity(4);
         let mut rest = Some(query);
