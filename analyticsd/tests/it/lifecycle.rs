@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::{
     raw::{connect_and_send, read_to_the_end},
-    support::{counts, stored_events},
+    support::{INGEST, counts, stored_events, until_waiting},
 };
 
 async fn run(arguments: &[&str]) -> Output {
@@ -212,11 +212,7 @@ async fn a_stop_waits_for_a_delayed_commit_and_answers_all_requests_behind_it() 
         format!("POST /analytics?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n")
     };
     let mut clients = vec![connect_and_send(&daemon, request(0).as_bytes()).await];
-    let is_held_up = "select exists (select from pg_stat_activity where datname = current_database() \
-                      and application_name = 'analyticsd' and wait_event_type = 'Lock')";
-    while !observer.query_one(is_held_up, &[]).await.unwrap().get::<_, bool>(0) {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until_waiting(&observer, INGEST, 1).await;
     for user in 1..CLIENTS {
         clients.push(connect_and_send(&daemon, request(user).as_bytes()).await);
     }

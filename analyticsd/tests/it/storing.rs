@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 use tokio_postgres::{Client, NoTls};
 
-use crate::support::{at, counts, stored_events};
+use crate::support::{INGEST, at, counts, stored_events, until_waiting};
 
 /// How long a change may take to be visible. Only a failing test reaches it.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -248,11 +248,7 @@ async fn a_loss_is_counted_and_noted(goes_away_in_the_middle_of_a_commit: bool) 
         let path = format!("{}/analytics?timestamp={}&user=eve&event=click", daemon.url(), now.timestamp_millis());
         let sent = reqwest::Client::new().post(path).send();
         let (sent, ()) = tokio::join!(sent, async {
-            let waits =
-                "select from pg_stat_activity where application_name = 'analyticsd' and wait_event_type = 'Lock'";
-            while lock.query(waits, &[]).await.unwrap().is_empty() {
-                sleep(Duration::from_millis(10)).await;
-            }
+            until_waiting(lock.client(), INGEST, 1).await;
             // All at once, so that no lock is released before.
             let postmaster = std::fs::read_to_string(dir.path().join("native/data/postmaster.pid")).unwrap();
             let killed =
