@@ -11,7 +11,7 @@ use std::{
 
 use deadpool::{
     Runtime,
-    managed::{self, Metrics, RecycleError, RecycleResult},
+    managed::{self, Metrics, QueueMode, RecycleError, RecycleResult},
 };
 use deadpool_postgres::ClientWrapper;
 use tokio_postgres::Client;
@@ -162,6 +162,8 @@ pub(crate) fn pool_of(
         .max_size(max)
         .runtime(Runtime::Tokio1)
         .wait_timeout(Some(options.connect_timeout))
+        // A connection keeps the memory of its largest batch, here and in the server. So few of them work, not all in turn.
+        .queue_mode(QueueMode::Lifo)
         .build()
         .expect("a pool with timeouts has a runtime")
 }
