@@ -4,7 +4,7 @@ use crate::InvalidInput;
 
 /// A visitor's name: 1 to 256 bytes of UTF-8 without NUL. Names are compared byte by byte.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UserName(String);
+pub struct UserName(Box<str>);
 
 impl UserName {
     pub const PARAMETER: &'static str = "user";
@@ -21,7 +21,7 @@ impl UserName {
         } else if name.contains('\0') {
             "holds a NUL".to_owned()
         } else {
-            return Ok(Self(name));
+            return Ok(Self(name.into_boxed_str()));
         };
         Err(InvalidInput { parameter: Self::PARAMETER, fault, accepted: Self::ACCEPTED })
     }

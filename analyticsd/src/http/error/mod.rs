@@ -72,7 +72,7 @@ pub(crate) enum ApiError {
     /// The body of a batch begins as an array, and does not go on or end as one.
     BrokenArray(serde_json::Error),
     /// A fault in a line of a batch, counted from 1.
-    Line(u64, Box<ApiError>),
+    Line(u32, Box<ApiError>),
     BodyEndedEarly,
     /// The body is not of the coding that its header names, or ends within it.
     BodyNotDecoded(BodyCoding),
@@ -222,7 +222,7 @@ impl ApiError {
             }
             Self::Line(number, fault) => {
                 let mut answer = fault.answer()?;
-                answer.problem = answer.problem.at_line(number);
+                answer.problem = answer.problem.at_line(number.into());
                 answer.problem.detail.push_str(" Nothing of the batch was stored.");
                 answer
             }

@@ -1,9 +1,9 @@
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use futures_util::{Stream, StreamExt};
 use hyper::body::Bytes;
 use model::{
-    Hour, IdempotencyKey, InvalidInput, Problem, SourceName, SourceStep, Submission, Timestamp,
+    IdempotencyKey, InvalidInput, Problem, SiteHour, SourceName, SourceStep, Submission, Timestamp,
     wire::{MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_BATCH_HOURS},
 };
 use tokio::time::timeout;
@@ -11,7 +11,7 @@ use warp::{Buf, http::StatusCode, reply::Response};
 
 use crate::{
     auth::RequestSites,
-    batches::{Batch, LineFault, LineReader, Unfit, VisitorNames},
+    batches::{Batch, LineEvent, LineFault, LineReader, Unfit, VisitorNames},
     http::{
         body_coding::BodyCoding,
         error::ApiError,
@@ -169,7 +169,7 @@ struct ReadBatch {
     lines: LineReader,
     batch: Batch,
     /// Of the last line, counted from 1.
-    number: u64,
+    number: u32,
     places: Places,
 }
 
@@ -182,7 +182,7 @@ impl ReadBatch {
             Err(LineFault::NoName(error)) => return Err(error.into()),
             Err(fault) => return Err(ApiError::Line(self.number, Box::new(fault.into()))),
         };
-        self.places.0.push(Place { at: event.event.event.at, key: event.key.clone(), line: self.number });
+        self.places.add(&event, self.number);
         self.batch.add(event).map_err(|unfit| match unfit {
             Unfit::TooManyEvents => too_large(format!("{MAX_BATCH_EVENTS} events")),
             Unfit::TooManyHours => too_large(format!("{MAX_BATCH_HOURS} different hours")),
@@ -200,26 +200,29 @@ impl ReadBatch {
 
 /// In which lines the events of a batch are.
 #[derive(Default)]
-struct Places(Vec<Place>);
-
-struct Place {
-    at: Timestamp,
-    key: Option<IdempotencyKey>,
-    line: u64,
+struct Places {
+    /// Of all events, in their order.
+    lines: Vec<(Timestamp, u32)>,
+    of_keys: HashMap<(SiteHour, IdempotencyKey), u32>,
 }
 
 impl Places {
+    fn add(&mut self, LineEvent { event, key }: &LineEvent, line: u32) {
+        self.lines.push((event.event.at, line));
+        if let Some(key) = key {
+            self.of_keys.entry((event.site_hour(), key.clone())).or_insert(line);
+        }
+    }
+
     /// Names the line of an event that comes too late, or under the key of another.
     fn of(&self, error: IngestError) -> ApiError {
         let found = match &error {
-            IngestError::Expired(expired) => self.0.iter().find(|place| place.at == expired.at),
-            IngestError::Conflict(at, key) => {
-                self.0.iter().find(|place| place.key.as_ref() == Some(key) && Hour::containing(place.at) == at.hour)
-            }
+            IngestError::Expired(expired) => self.lines.iter().find(|(at, _)| *at == expired.at).map(|(_, line)| *line),
+            IngestError::Conflict(at, key) => self.of_keys.get(&(*at, key.clone())).copied(),
             _ => None,
         };
         match found {
-            Some(place) => ApiError::Line(place.line, Box::new(error.into())),
+            Some(line) => ApiError::Line(line, Box::new(error.into())),
             None => error.into(),
         }
     }
