@@ -1,12 +1,9 @@
-use std::{
-    collections::{BTreeMap, HashSet},
-    time::SystemTime,
-};
+use std::{collections::BTreeMap, time::SystemTime};
 
 use chrono::{DateTime, Utc};
 use model::{EventKind, Hour, SiteEvent, SiteHour, SiteId};
 
-use crate::known_visitors::KnownVisitors;
+use crate::known_visitors::{KnownVisitors, Names};
 
 /// A batch of events as the arrays that the function `ingest` takes; see there for their order.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -53,7 +50,7 @@ struct OfHour<'a> {
     clicks: i64,
     impressions: i64,
     /// Who is known to be counted in it.
-    known: Option<&'a HashSet<Box<str>>>,
+    known: Option<&'a Names>,
 }
 
 impl<'a> Columns<'a> {
@@ -74,7 +71,7 @@ impl<'a> Columns<'a> {
                 EventKind::Click => of_hour.clicks += 1,
                 EventKind::Impression => of_hour.impressions += 1,
             }
-            if !of_hour.known.is_some_and(|users| users.contains(event.user.as_str())) {
+            if !of_hour.known.is_some_and(|names| names.contains(event.user.as_str())) {
                 seen.push((site_hour.hour, event.user.as_str(), *site));
             }
             columns.times.push(SystemTime::from(event.at));
