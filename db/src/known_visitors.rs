@@ -19,7 +19,7 @@ pub(crate) struct KnownVisitors {
 
 impl KnownVisitors {
     /// The most memory that names may take. Beyond it everybody is forgotten, which costs one look-up for each who comes again.
-    const MAX_BYTES: usize = 8 << 20;
+    const MAX_BYTES: usize = 6 << 20;
     /// What an hour of a site takes: its place in the map and the smallest table, at most, and what the allocator adds.
     const OF_AN_HOUR: usize = 512;
 
@@ -68,15 +68,15 @@ impl Names {
 
     /// Whether it was not there. No name is empty.
     fn insert(&mut self, name: &str) -> bool {
-        let is_new = !self.contains(name);
-        if is_new {
-            let begin = self.text.len();
-            self.text.push_str(name);
-            let [begin, end] = [begin, self.text.len()].map(|place| u32::try_from(place).expect("memory is bounded"));
-            let Self { text, places, hashes } = self;
-            places.insert_unique(hashes.hash_one(name), begin..end, |place| hashes.hash_one(at(text, place)));
+        if self.contains(name) {
+            return false;
         }
-        is_new
+        let begin = self.text.len();
+        self.text.push_str(name);
+        let [begin, end] = [begin, self.text.len()].map(|place| u32::try_from(place).expect("memory is bounded"));
+        let Self { text, places, hashes } = self;
+        places.insert_unique(hashes.hash_one(name), begin..end, |place| hashes.hash_one(at(text, place)));
+        true
     }
 }
 
